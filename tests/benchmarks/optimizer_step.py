@@ -1,0 +1,115 @@
+"""Time the gradient filter's step on 25 M weights: `python tests/benchmarks/optimizer_step.py [--rounds N]`.
+
+Four steps take turns, so that whatever else the machine does falls on all of them: the difference equation
+of 000 eqs 14-17 written plainly, one parameter at a time with concatenated histories; the cascade of eqs
+11-13 written plainly; ours; and the floor, the time to move the step's bytes once (read gradient, m, g and
+theta, write m, g and theta) by torch's fastest way. Prints the median of each, and ratios of medians.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from trainers.optimizers import GradientFilter
+
+ALPHA, GAMMA = 1e-3, 1e-1
+SHAPES = (
+    [(1024, 1024, 3, 3)] * 2
+    + [(512, 512, 3, 3)] * 2
+    + [(1024, 512, 1, 1)] * 2
+    + [(256, 256, 3, 3)]
+    + [(128, 128)] * 20
+)
+
+
+def difference_equation(parameters: list[Tensor]) -> Callable[[], None]:
+    """g_i = sum of b x_(i-p) - sum of a g_(i-q): any such filter, with histories of inputs and outputs."""
+    b = torch.tensor([ALPHA * GAMMA, 0.0, 0.0])
+    a = torch.tensor([1.0, (ALPHA - 1) + (GAMMA - 1), (ALPHA - 1) * (GAMMA - 1)])
+    xs = [torch.zeros(len(b), *p.shape) for p in parameters]
+    ys = [torch.zeros(len(a) - 1, *p.shape) for p in parameters]
+
+    def step() -> None:
+        for i, theta in enumerate(parameters):
+            assert theta.grad is not None
+            xs[i] = torch.cat((theta.grad.unsqueeze(0), xs[i][:-1]))
+            y = (torch.tensordot(b, xs[i], dims=1) - torch.tensordot(a[1:], ys[i], dims=1)) / a[0]
+            ys[i] = torch.cat((y.unsqueeze(0), ys[i][:-1]))
+            theta.copy_(torch.where(y == 0, theta, -torch.sign(y)))
+
+    return step
+
+
+def cascade(parameters: list[Tensor]) -> Callable[[], None]:
+    ms, gs = [torch.zeros_like(p) for p in parameters], [torch.zeros_like(p) for p in parameters]
+
+    def step() -> None:
+        for theta, m, g in zip(parameters, ms, gs, strict=True):
+            assert theta.grad is not None
+            m.mul_(1 - GAMMA).add_(theta.grad, alpha=GAMMA)
+            g.mul_(1 - ALPHA).add_(m, alpha=ALPHA)
+            theta.copy_(torch.where(g == 0, theta, -torch.sign(g)))
+
+    return step
+
+
+def floor(parameters: list[Tensor]) -> Callable[[], None]:
+    """Read one array, read and write three: what a step that does nothing but touch its data would take."""
+    ms, gs = [torch.zeros_like(p) for p in parameters], [torch.zeros_like(p) for p in parameters]
+
+    def step() -> None:
+        for theta, m, g in zip(parameters, ms, gs, strict=True):
+            assert theta.grad is not None
+            theta.grad.sum()
+            m.neg_()
+            g.neg_()
+            theta.neg_()
+
+    return step
+
+
+def ours(parameters: list[Tensor]) -> Callable[[], None]:
+    return GradientFilter(parameters, alpha=ALPHA, gamma=GAMMA).step
+
+
+@torch.no_grad()
+def measure(threads: int, rounds: int) -> None:
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    start = [torch.randn(shape).sign() for shape in SHAPES]
+    gradients = [torch.randn(shape) * 1e-3 for shape in SHAPES]
+    contenders = {}
+    for build in (difference_equation, cascade, ours, floor):
+        parameters = [theta.clone().requires_grad_() for theta in start]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        contenders[build.__name__] = build(parameters)
+
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds + 1):
+        for name, step in contenders.items():
+            begun = time.perf_counter()
+            step()
+            seconds[name].append(time.perf_counter() - begun)
+    median = {name: statistics.median(values[1:]) for name, values in seconds.items()}  # the first warms up
+
+    weights = sum(theta.numel() for theta in start)
+    print(f"{weights / 1e6:.1f} M weights, threads: {threads}, median of {rounds} steps")
+    for name, value in median.items():
+        print(f"  {name:20s} {value * 1e3:8.1f} ms   {value / median['ours']:5.2f} x ours")
+    moved = 7 * 4 * weights
+    print(f"  ours / floor {median['ours'] / median['floor']:.2f} ({moved / median['ours'] / 1e9:.1f} GB/s)")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=15)
+    options = parser.parse_args()
+    for count in dict.fromkeys((torch.get_num_threads(), 1)):
+        measure(count, options.rounds)

@@ -1,0 +1,14 @@
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def spoken_digits() -> Path:
+    """The data folder with the real recordings in it, fetched once."""
+    from trainers.data import DATASETS
+
+    folder = Path(os.environ.get("TUNEBENCH_DATA_DIR") or Path.home() / ".cache" / "tunebench")
+    DATASETS["spoken-digits"].fetch(folder, None)
+    return folder

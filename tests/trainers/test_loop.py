@@ -1,0 +1,273 @@
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from trainers import loop
+from trainers.binary import partition
+from trainers.data import Samples
+from trainers.errors import DataError
+from trainers.models import MODELS
+from trainers.optimizers import OPTIMIZERS, GradientFilter
+from trainers.results import EpochResult
+from trainers.tasks import TASKS
+
+TASK = TASKS["spoken-digits"]
+FILTER = {"alpha": 1e-3, "gamma": 0.1}
+LATENT = {
+    "learning_rate": 1.0,
+    "initial_magnitude": 0.01,
+    "gamma": 0.1,
+    "weight_decay": 1e-3,
+    "scaling": False,
+    "clipping": True,
+}
+
+
+@pytest.fixture
+def run(spoken_digits: Path) -> Callable[..., list[EpochResult]]:
+    def run(
+        optimizer: str = "gradient-filter", values: dict[str, Any] = FILTER, **changes: Any
+    ) -> list[EpochResult]:
+        task = changes.pop("task", TASK)
+        options = {"seed": 0, "split_seed": 0, "data_dir": spoken_digits, "epochs": 2} | changes
+        return list(loop.train(task, optimizer, values, **options))
+
+    return run
+
+
+def figures(results: list[EpochResult]) -> list[EpochResult]:
+    return [replace(r, train_seconds=0.0, evaluate_seconds=0.0) for r in results]
+
+
+@pytest.mark.parametrize(("optimizer", "values"), [("gradient-filter", FILTER), ("latent-sgd", LATENT)])
+def test_learns_real_speech(
+    optimizer: str, values: dict[str, Any], run: Callable[..., list[EpochResult]]
+) -> None:
+    results = run(optimizer, values, epochs=None)
+    assert [r.epoch for r in results] == list(range(1, TASK.recipe.epochs + 1))
+    assert results[-1].validation_metric > 0.9
+    assert results[-1].test_metric > 0.9
+    assert results[-1].train_loss < results[0].train_loss / 2
+    assert all(0 <= r.flip_ratio <= 1 for r in results)
+    assert results[0].flip_ratio > results[-1].flip_ratio  # the decay settles the weights
+    assert not any(r.diverged for r in results)
+    assert all(r.train_seconds > 0 and r.evaluate_seconds > 0 for r in results)
+
+
+def test_same_seeds_same_numbers_and_each_seed_matters(run: Callable[..., list[EpochResult]]) -> None:
+    state = torch.get_rng_state()
+    first = figures(run())
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(12345)
+    assert figures(run()) == first
+    assert figures(run(seed=1)) != first
+    assert figures(run(split_seed=1)) != first
+
+
+def test_streams_are_the_same_for_every_method(
+    run: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paired runs: real-valued initial weights and the batches are the same whatever trains the binary weights."""
+    seen: list[list[torch.Tensor]] = []
+
+    def watched(*args: Any, **options: Any) -> nn.Module:
+        model = MODELS["audio-mlp"](*args, **options)
+        seen.append([p.detach().clone() for p in partition(model)[1]])
+        model.register_forward_pre_hook(lambda _, inputs: seen[-1].append(inputs[0]))
+        return model
+
+    task = replace(TASK, model="watched")
+    monkeypatch.setitem(MODELS, "watched", watched)
+    run("gradient-filter", FILTER, task=task)
+    run("latent-sgd", LATENT, task=task)
+    assert len(seen[0]) == len(seen[1]) > 40
+    assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
+
+
+def test_an_epoch_is_every_sample_in_whole_batches(
+    run: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[torch.Tensor] = []
+
+    def watched(*args: Any, **options: Any) -> nn.Module:
+        model = MODELS["audio-mlp"](*args, **options)
+        model.register_forward_pre_hook(lambda m, inputs: batches.append(inputs[0]) if m.training else None)
+        return model
+
+    monkeypatch.setitem(MODELS, "watched", watched)
+    run(task=replace(TASK, model="watched"), epochs=1)
+    assert [len(b) for b in batches] == [100] * 20
+    assert len({row.numpy().tobytes() for b in batches for row in b}) == 2000
+
+    batches.clear()
+    recipe = replace(TASK.recipe, batch_size=300)
+    run(task=replace(TASK, model="watched", recipe=recipe), epochs=2)
+    assert [len(b) for b in batches] == [300] * 12  # 2000 = 6 * 300 + 200 left out
+    first, second = (
+        {row.numpy().tobytes() for b in part for row in b} for part in (batches[:6], batches[6:])
+    )
+    assert len(first) == len(second) == 1800
+    assert first != second
+
+
+@pytest.mark.parametrize("decay", ["none", "linear", "cosine"])
+def test_decay_shapes_alpha_and_the_real_learning_rate(
+    decay: Any, run: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alphas: list[float] = []
+    rates: list[float] = []
+
+    class Watched(GradientFilter):
+        def step(self, closure: Any = None) -> Any:
+            alphas.append(self.param_groups[0]["alpha"])
+            return super().step(closure)
+
+    class WatchedSGD(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            assert len({group["lr"] for group in self.param_groups}) == 1
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    monkeypatch.setitem(OPTIMIZERS, "gradient-filter", Watched)
+    monkeypatch.setattr(torch.optim, "SGD", WatchedSGD)
+    run(task=replace(TASK, recipe=replace(TASK.recipe, decay=decay)), epochs=2)
+    shape = {
+        "none": lambda t: 1.0,
+        "linear": lambda t: 1 - t / 40,
+        "cosine": lambda t: (1 + math.cos(math.pi * t / 40)) / 2,
+    }[decay]
+    assert alphas == pytest.approx([FILTER["alpha"] * shape(t) for t in range(40)], rel=1e-12)
+    assert rates == pytest.approx([TASK.recipe.learning_rate * shape(t) for t in range(40)], rel=1e-12)
+
+
+def test_divergence_ends_the_training_with_the_worst_metric(run: Callable[..., list[EpochResult]]) -> None:
+    task = replace(TASK, worst=-7.0)
+    (result,) = run(
+        "latent-sgd", LATENT | {"learning_rate": 3e38, "scaling": True, "clipping": False}, task=task
+    )
+    assert result.diverged
+    assert result.epoch == 1
+    assert not math.isfinite(result.train_loss)
+    assert result.validation_metric == result.test_metric == -7.0
+    assert 0 <= result.flip_ratio <= 1
+
+
+class Waits(TorchFunctionMode):
+    """Counts the calls that make the host wait for the device or that copy to it."""
+
+    NAMES = (
+        "item",
+        "tolist",
+        "cpu",
+        "numpy",
+        "nonzero",
+        "__bool__",
+        "__int__",
+        "__float__",
+        "__index__",
+        "equal",
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in self.NAMES:
+            self.calls[func.__name__] += 1
+        return func(*args, **(kwargs or {}))
+
+
+class Scalars(TorchDispatchMode):
+    """Counts the operations below Python that read a device's value or size their result by it."""
+
+    NAMES = ("_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "unique", "masked_select")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name in self.NAMES:
+            self.calls[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "values"),
+    [("gradient-filter", FILTER), ("latent-sgd", LATENT), ("latent-sgd", LATENT | {"scaling": True})],
+)
+def test_host_never_waits_within_an_epoch(
+    optimizer: str, values: dict[str, Any], run: Callable[..., list[EpochResult]]
+) -> None:
+    """Twice the steps an epoch, not one wait more; an epoch's end alone has some."""
+    counts = []
+    for batch_size, epochs in [(100, 1), (25, 1), (100, 2)]:
+        task = replace(TASK, recipe=replace(TASK.recipe, batch_size=batch_size))
+        with Waits() as waits, Scalars() as scalars:
+            run(optimizer, values, task=task, epochs=epochs)
+        counts.append(waits.calls + scalars.calls)
+    assert counts[1] == counts[0]
+    ends = counts[2] - counts[0]
+    assert ends["_local_scalar_dense"] == 4  # loss, flips, validation and test accuracy
+
+
+def test_the_count_of_waits_counts() -> None:
+    with Waits() as waits, Scalars() as scalars:
+        value = torch.ones(2).sum()
+        if value > 1:
+            value.item()
+    assert waits.calls == {"__bool__": 1, "item": 1}
+    assert scalars.calls["_local_scalar_dense"] + scalars.calls["is_nonzero"] >= 2
+
+
+def test_accuracy_counts_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "EVALUATION_BATCH", 2)
+    logits = torch.tensor([[3.0, 1.0], [0.0, 1.0], [5.0, 2.0], [0.0, 9.0], [1.0, 0.0]])
+    assert loop.accuracy(nn.Identity(), Samples(logits, torch.tensor([0, 0, 0, 1, 1]))) == 3 / 5
+
+
+def test_weight_decay_spares_normalisation_and_biases() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2, bias=False))
+    decayed, spared = loop._groups(model, list(model.parameters()), 0.25)
+    assert decayed["weight_decay"] == 0.25
+    assert spared["weight_decay"] == 0.0
+    assert decayed["params"] == [model[0].weight, model[2].weight]
+    assert spared["params"] == [model[0].bias, model[1].weight, model[1].bias]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": "adam"}, "unknown optimizer 'adam'"),
+        ({"values": {"alpha": 2.0, "gamma": 0.1}}, r"alpha must be in \(0, 1\], got 2.0"),
+        ({"values": {"alpha": 0.1}}, "gradient-filter needs gamma"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"device": "abacus"}, "device 'abacus' cannot be used"),
+        ({"device": "cuda:99"}, "device 'cuda:99' cannot be used"),
+        (
+            {"task": replace(TASK, recipe=replace(TASK.recipe, batch_size=2001))},
+            "2000 training samples do not fill a batch of 2001",
+        ),
+    ],
+)
+def test_bad_arguments_are_refused(
+    changes: dict[str, Any], message: str, run: Callable[..., list[EpochResult]]
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(**changes)
+
+
+def test_missing_data(run: Callable[..., list[EpochResult]], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="tunebench data fetch spoken-digits"):
+        run(data_dir=tmp_path)

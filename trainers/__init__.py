@@ -1,0 +1,1 @@
+"""Train one binary network: layers, optimizers, models, data, tasks, loop. PyTorch, NumPy, Pillow only."""

@@ -1,0 +1,124 @@
+"""Train one network from the shell: `python -m trainers TASK METHOD --set NAME=VALUE`."""
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from trainers.errors import DataError
+from trainers.hyperparameters import Value
+from trainers.tasks import TASKS
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Progress on stderr; on stdout a JSON line an epoch, then the outcome's. Returns 0; 2 for bad input."""
+    options = _parser().parse_args(arguments)
+    from trainers.loop import train  # after the arguments: --help need not wait for torch
+
+    try:
+        if options.task not in TASKS:
+            raise ValueError(f"unknown task {options.task!r}; known are {', '.join(TASKS)}")
+        task = TASKS[options.task]
+        hyperparameters = dict(_setting(text) for text in options.set)
+        epochs = task.recipe.epochs if options.epochs is None else options.epochs
+        results = train(
+            task,
+            options.method,
+            hyperparameters,
+            seed=options.seed,
+            split_seed=options.split_seed,
+            data_dir=options.data,
+            device=options.device,
+            epochs=epochs,
+        )
+        train_seconds = evaluate_seconds = 0.0
+        for result in results:
+            _print_json(asdict(result))
+            train_seconds += result.train_seconds
+            evaluate_seconds += result.evaluate_seconds
+            print(
+                f"\r{task.name} {options.method}: epoch {result.epoch}/{epochs}, "
+                f"loss {result.train_loss:.4f}, validation {task.metric} {result.validation_metric:.4f}",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
+        print(file=sys.stderr)
+    except (DataError, ValueError) as error:
+        print(f"trainers: {error}", file=sys.stderr)
+        return 2
+    _print_json(
+        {
+            "task": task.name,
+            "method": options.method,
+            "hyperparameters": hyperparameters,
+            "seed": options.seed,
+            "split_seed": options.split_seed,
+            "objective": result.validation_metric,
+            "test_metric": result.test_metric,
+            "diverged": result.diverged,
+            "train_seconds": train_seconds,
+            "evaluate_seconds": evaluate_seconds,
+        }
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m trainers", description="Train one binary network; JSON lines on stdout."
+    )
+    parser.add_argument("task", metavar="TASK", help="one of " + ", ".join(TASKS))
+    parser.add_argument(
+        "method", metavar="METHOD", help="the binary weights' optimizer, e.g. gradient-filter"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a hyperparameter of the method; all are needed",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of initial weights and sample order (default 0)")
+    parser.add_argument(
+        "--split-seed", type=int, default=0, help="of the training/validation/test split (default 0)"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(os.environ.get("TUNEBENCH_DATA_DIR") or Path.home() / ".cache" / "tunebench"),
+        help="data folder (default: TUNEBENCH_DATA_DIR or ~/.cache/tunebench)",
+    )
+    parser.add_argument("--device", default="cpu", help="as torch names it: cpu, cuda, cuda:1 (default cpu)")
+    parser.add_argument("--epochs", type=int, help="instead of the task's own number")
+    return parser
+
+
+def _setting(text: str) -> tuple[str, Value]:
+    """`name=value` with the value a number, true or false, or else a word."""
+    name, separator, value = text.partition("=")
+    if not (name and separator and value):
+        raise ValueError(f"--set takes NAME=VALUE, got {text!r}")
+    if value in ("true", "false"):
+        return name, value == "true"
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    return name, value
+
+
+def _print_json(values: dict[str, Any]) -> None:
+    """One line; numbers that are not finite, which JSON cannot write, are null."""
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+    print(json.dumps(finite), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Binary layers, the gradient estimators of their sign, and the parameters that are theirs."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+def sign(x: Tensor) -> Tensor:
+    """-1 where x < 0, else +1: never 0, and for activations not random either (000 eq 5 draws at 0)."""
+    return torch.copysign(torch.ones((), dtype=x.dtype, device=x.device), x + 0.0)  # -0.0 + 0.0 is +0.0
+
+
+class StraightThrough(torch.autograd.Function):
+    """Sign whose derivative is taken as 1 for |x| <= 1 and 0 outside (002 eq 1)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return sign(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        # the kernel leaves out its bounds, 002 eq 1 includes |x| = 1: the bounds are the next number after it
+        bound = 1 + torch.finfo(x.dtype).eps
+        return torch.ops.aten.hardtanh_backward(gradient, x, -bound, bound)  # type: ignore[no-any-return]
+
+
+class PiecewisePolynomial(torch.autograd.Function):
+    """Sign whose derivative is taken as 2 - 2|x| for |x| <= 1 and 0 outside (002 eq 2, from Bi-Real Net)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return sign(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        slope: Tensor = x.abs().mul_(-2).add_(2).clamp_min_(0)
+        return slope.mul_(gradient)
+
+
+ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {
+    "straight-through": StraightThrough.apply,
+    "piecewise-polynomial": PiecewisePolynomial.apply,
+}
+
+
+def draw_signs(parameter: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """-1 or +1, equally likely, shaped and placed like `parameter`; drawn on the CPU, for any device."""
+    bits = torch.randint(0, 2, parameter.shape, generator=generator, dtype=torch.int8)
+    return bits.mul_(2).sub_(1).to(parameter)
+
+
+class BinaryLinear(nn.Linear):
+    """Fully connected layer on the signs of its input: (batch, in) -> (batch, out), no bias.
+
+    The weight is used as it stands: its optimizer keeps it binary. A new layer holds random signs.
+    """
+
+    def __init__(self, in_features: int, out_features: int, *, estimator: str = "straight-through") -> None:
+        super().__init__(in_features, out_features, bias=False)
+        self.binarise = _estimator(estimator)
+
+    def reset_parameters(self) -> None:
+        with torch.no_grad():
+            self.weight.copy_(draw_signs(self.weight))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(self.binarise(x), self.weight)
+
+
+class BinaryConv2d(nn.Conv2d):
+    """Convolution of the signs of its input, otherwise as `BinaryLinear`; padding is 0, not a sign."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+        estimator: str = "straight-through",
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride=stride, padding=padding, groups=groups, bias=False
+        )
+        self.binarise = _estimator(estimator)
+
+    def reset_parameters(self) -> None:
+        with torch.no_grad():
+            self.weight.copy_(draw_signs(self.weight))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.conv2d(
+            self.binarise(x),
+            self.weight,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
+
+
+def _estimator(name: str) -> Callable[[Tensor], Tensor]:
+    if name not in ESTIMATORS:
+        raise ValueError(f"unknown gradient estimator {name!r}; known are {', '.join(ESTIMATORS)}")
+    return ESTIMATORS[name]
+
+
+def binary_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of the model's binary layers, found by layer type, each once, in the model's order."""
+    weights = (m.weight for m in model.modules() if isinstance(m, BinaryLinear | BinaryConv2d))
+    return list(dict.fromkeys(cast(nn.Parameter, weight) for weight in weights))
+
+
+def partition(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The model's trainable parameters as (binary, real). Raises ValueError where one would be both."""
+    binary = set(binary_parameters(model))
+    real: set[nn.Parameter] = set()
+    for module in model.modules():
+        own = dict(module.named_parameters(recurse=False))
+        if not isinstance(module, BinaryLinear | BinaryConv2d):
+            real.update(own.values())
+        elif len(own) > 1:
+            raise ValueError(f"{module} has parameters beside its binary weight: {', '.join(own)}")
+    shared = [name for name, p in model.named_parameters() if p in binary and p in real]
+    if shared:
+        raise ValueError(f"shared by a binary and a real-valued layer: {', '.join(shared)}")
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    return [p for p in trainable if p in binary], [p for p in trainable if p in real]

