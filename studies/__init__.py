@@ -1,0 +1,1 @@
+"""What is compared and how: study files, searchers, the Ray Tune experiment, curves, statistics, figures."""

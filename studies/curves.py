@@ -1,0 +1,90 @@
+"""Best-so-far: the best objective of a run up to each of its trials."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from studies.records import RunRecord, TrialRecord
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curves:
+    """The runs of one method, row `r - 1` for run `r`, column `t - 1` for trial `t`.
+
+    `best` is `(runs, trials)`: the best objective of the run's first `t` trials, NaN before its first trial
+    with an objective and after its last trial done. `incumbent` is the trial holding it, counted from 1, and
+    0 where there is none. `done` is `(runs,)`: how many trials of the run are over, failed ones too.
+    """
+
+    method: str
+    best: Floats
+    incumbent: Ints
+    done: Ints
+
+    @property
+    def n(self) -> Ints:
+        """`(trials,)`: how many runs have a value after each trial."""
+        return np.asarray((~np.isnan(self.best)).sum(axis=0), dtype=np.int64)
+
+
+def best_so_far(
+    objectives: Sequence[float | None], direction: Literal["maximize", "minimize"]
+) -> tuple[Floats, Ints]:
+    """Running best of one run and the trial (from 1) that holds it; of equals, the earliest.
+
+    None is a failed trial: the incumbent stays, and before there is one the value is NaN and the holder 0.
+    What stands at trial `t` depends on the first `t` objectives only.
+    """
+    values = np.array([np.nan if value is None else value for value in objectives], dtype=np.float64)
+    best = (np.fmax if direction == "maximize" else np.fmin).accumulate(values) if values.size else values
+    before = np.concatenate([[np.nan], best[:-1]])[: values.size]
+    takes_over = ~np.isnan(best) & (np.isnan(before) | (best != before))
+    trial = np.arange(1, values.size + 1)
+    holder = np.maximum.accumulate(np.where(takes_over, trial, 0)) if values.size else trial
+    return best, holder.astype(np.int64)
+
+
+def runs_of(trials: Sequence[TrialRecord]) -> tuple[RunRecord, ...]:
+    """The trials sorted into their runs. Raises ValueError where a run's trials are not numbered 1, 2, ..."""
+    runs: dict[tuple[str, int], list[TrialRecord]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.trial):
+        runs.setdefault((trial.method, trial.run), []).append(trial)
+    for (method, run), its in runs.items():
+        numbers = [trial.trial for trial in its]
+        if numbers != list(range(1, len(its) + 1)):
+            raise ValueError(
+                f"{method} run {run}: trials must be numbered 1, 2, ... without a gap, got {numbers}"
+            )
+    return tuple(
+        RunRecord(method=method, run=run, trials=tuple(its)) for (method, run), its in sorted(runs.items())
+    )
+
+
+def curves_of(
+    method: str,
+    trials: Sequence[TrialRecord],
+    shape: tuple[int, int],
+    direction: Literal["maximize", "minimize"],
+) -> Curves:
+    """The best-so-far curves of `method` in a study of `shape` (runs, trials), finished or not.
+
+    Raises ValueError where a trial lies outside `shape`, is there twice or leaves a gap before it.
+    """
+    best, incumbent = np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
+    done = np.zeros(shape[0], dtype=np.int64)
+    for record in runs_of([trial for trial in trials if trial.method == method]):
+        length = len(record.trials)
+        if not (1 <= record.run <= shape[0] and length <= shape[1]):
+            study = f"a study of {shape[0]} runs x {shape[1]} trials"
+            raise ValueError(f"{method} run {record.run} with {length} trials is outside {study}")
+        objectives = [t.objective for t in record.trials]
+        row = record.run - 1
+        best[row, :length], incumbent[row, :length] = best_so_far(objectives, direction)
+        done[row] = length
+    return Curves(method=method, best=best, incumbent=incumbent, done=done)

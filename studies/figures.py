@@ -1,0 +1,257 @@
+"""The figures of a study, from its records alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from studies import stats
+from studies.comparison import label
+from studies.curves import Floats, curves_of
+from studies.extra_trials import mean_curve
+from studies.records import StudyRecord, TrialRecord
+from studies.space import searched
+from studies.spec import from_json
+from studies.summary import RAW, UNITS, at_target, value
+
+COLUMN_INCHES = 3.4  # a column of a two-column page
+# Okabe & Ito's colours, told apart with any colour vision and, in this order, in grey
+LOOKS = (
+    ("#0072B2", "o"),
+    ("#D55E00", "^"),
+    ("#009E73", "s"),
+    ("#CC79A7", "D"),
+    ("#E69F00", "v"),
+    ("#56B4E9", "P"),
+    ("#000000", "X"),
+)
+DASHES = (0, (4, 2))
+LEGEND_INSIDE = 6  # entries; a longer legend stands below the axes
+
+
+def figure8(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
+    """Every run's best-so-far after each trial, the mean of each method, its median with the exact interval.
+
+    One point in ten at most lies below the axis, where a few bad first trials would otherwise take up most of
+    it; those points are drawn as arrows on its edge and counted. No mean is cut off once a model chooses.
+    """
+    spec = from_json(study.spec, source=study.id)
+    task = spec.task_definition()
+    sign, _, factor, _ = UNITS.get(task.metric, RAW)
+    curves = {
+        m.name: factor * curves_of(m.name, trials, (spec.runs, spec.trials), task.direction).best
+        for m in spec.methods
+    }
+    low, high = _range(list(curves.values()), spec.searcher.initial_trials, task.direction == "maximize")
+    figure, axes = _axes(2.8, entries=len(curves) + 4)
+    lines: list[Artist] = []
+    for m, look, dodge in zip(spec.methods, cycle(LOOKS), _dodges(len(curves)), strict=False):
+        d = len(searched(m.space))
+        name = f"{label(m.name)} ({d} hyperparameter{'' if d == 1 else 's'})"
+        lines.append(_method(axes, curves[m.name], name, look, dodge, (low, high)))
+    off = sum(int(((best < low) | (best > high)).sum()) for best in curves.values())
+    axes.set_ylim(low, high)
+    axes.set_xlim(0.3, spec.trials + 0.7)
+    axes.set_xlabel("Trials", fontsize=8)
+    best_word = "Best" if task.direction == "maximize" else "Lowest"
+    axes.set_ylabel(f"{best_word} validation {task.metric} so far{f' ({sign})' if sign else ''}", fontsize=8)
+    _legend(figure, axes, lines, _key(off), "lower right" if task.direction == "maximize" else "upper right")
+    return figure
+
+
+def trials_to_target(comparison: Mapping[str, Any]) -> Figure:
+    """Share of runs that have reached the target, by trial (one minus Kaplan-Meier), with Wilson's
+    interval."""
+    figure, axes = _axes(2.2, entries=len(comparison["methods"]) + 1)
+    lines: list[Artist] = []
+    trial = np.arange(comparison["compared_at"] + 1)
+    for m, (colour, marker) in zip(comparison["methods"].values(), cycle(LOOKS), strict=False):
+        share = 1 - np.array(at_target(comparison, m["trials_to_target"])["still_short"])
+        # no run is censored before the last trial compared, so the share is a plain proportion of the runs
+        ends = [stats.wilson(round(float(s) * m["runs"]), m["runs"]) for s in share]
+        low, high = (100 * np.array([getattr(e, end) for e in ends]) for end in ("low", "high"))
+        axes.fill_between(trial, low, high, step="post", color=colour, alpha=0.18, lw=0)
+        lines += axes.step(
+            trial, 100 * share, where="post", color=colour, lw=1.5, marker=marker, ms=2.5, label=m["label"]
+        )
+    axes.set_ylim(-3, 103)
+    axes.set_xlim(0, comparison["compared_at"] + 0.5)
+    axes.set_xlabel("Trials", fontsize=8)
+    axes.set_ylabel(f"Runs at {value(comparison['target'], comparison['metric'])} or better (%)", fontsize=8)
+    _legend(figure, axes, lines, [], "upper left")
+    return figure
+
+
+def extra_trials(comparison: Mapping[str, Any]) -> Figure:
+    """How many more trials each method's mean curve needs than the first method's, with the bootstrap
+    interval.
+
+    The grey line is the budget: a curve or an interval that ends there says "at least".
+    """
+    methods = comparison["methods"]
+    reference = next(iter(methods))
+    found = [
+        e for pair in comparison["pairs"] for e in pair["extra_trials"]
+        if e["reference"] == reference and e["curve"] == "mean"
+    ]  # fmt: skip
+    figure, axes = _axes(2.2, entries=len(found) + 2)
+    lines: list[Artist] = []
+    for e, (colour, marker) in zip(
+        found, [LOOKS[(i + 1) % len(LOOKS)] for i in range(len(found))], strict=True
+    ):
+        known = [entry for entry in e["by_trial"] if entry["at_least"] is not None]
+        trial = [entry["trial"] for entry in known]
+        low, extra, high = (
+            np.array([entry["at_least"] if entry[end] is None else entry[end] for entry in known])
+            for end in ("low", "extra", "high")
+        )
+        there = np.array([entry["extra"] is not None for entry in known])
+        if e["level"] is not None:
+            axes.fill_between(trial, low, high, color=colour, alpha=0.18, lw=0)
+        lines += axes.plot(
+            trial, np.where(there, extra, np.nan), color=colour, lw=1.5, marker=marker, ms=3,
+            label=methods[e["method"]]["label"],
+        )  # fmt: skip
+        axes.plot(
+            np.array(trial)[~there], extra[~there], ls="", marker="^", ms=3.5, mfc="none", mec=colour, mew=0.7
+        )
+    horizon = comparison["compared_at"]
+    axes.plot([1, horizon], [horizon, 1], color="0.55", lw=0.8, ls=":")
+    axes.axhline(0, color="0.3", lw=0.6)
+    axes.set_xlim(0.3, horizon + 0.7)
+    axes.set_xlabel(f"Trials of {methods[reference]['label']}", fontsize=8)
+    axes.set_ylabel("Extra trials to get as far", fontsize=8)
+    key = [
+        (
+            Line2D([], [], ls="", marker="^", ms=3.5, mfc="none", mec="0.35", mew=0.7),
+            "at least, not there by then",
+        ),
+        (Line2D([], [], color="0.55", lw=0.8, ls=":"), f"budget of {horizon} trials"),
+    ]
+    _legend(figure, axes, lines, key, "upper right")
+    return figure
+
+
+def _method(
+    axes: Axes, best: Floats, name: str, look: tuple[str, str], dodge: float, limits: tuple[float, float]
+) -> Artist:
+    colour, marker = look
+    trial = np.arange(1, best.shape[1] + 1)
+    middle = [stats.median(column[~np.isnan(column)]) for column in best.T]
+    axes.fill_between(
+        trial, [e.low for e in middle], [e.high for e in middle], color=colour, alpha=0.18, lw=0, zorder=1
+    )
+    axes.plot(trial, [e.value for e in middle], color=colour, lw=0.8, ls=DASHES, zorder=3)
+    places = np.broadcast_to(trial + dodge, best.shape)
+    axes.plot(places.ravel(), best.ravel(), ls="", marker=marker, ms=2.2, mfc=colour, mec="none", alpha=0.35)
+    off = (best < limits[0]) | (best > limits[1])
+    edge = np.where(best < limits[0], limits[0], limits[1])
+    axes.plot(
+        places[off],
+        edge[off],
+        ls="",
+        marker="v",
+        ms=3,
+        mfc="none",
+        mec=colour,
+        mew=0.5,
+        clip_on=False,
+        alpha=0.8,
+    )
+    (line,) = axes.plot(
+        trial,
+        mean_curve(best),
+        color=colour,
+        lw=1.5,
+        marker=marker,
+        ms=3,
+        mec="white",
+        mew=0.3,
+        label=name,
+        zorder=4,
+    )
+    return line
+
+
+def _range(curves: Sequence[Floats], initial: int, maximize: bool) -> tuple[float, float]:
+    """Limits of the vertical axis; the open side is the one that the search starts from."""
+    sign = 1 if maximize else -1
+    points = np.concatenate([sign * best[np.isfinite(best)] for best in curves])
+    if not points.size:
+        return 0.0, 1.0
+    means = np.concatenate([sign * mean_curve(best)[initial - 1 :] for best in curves])
+    low = min(
+        float(np.quantile(points, 0.1)), float(np.nanmin(means)) if np.isfinite(means).any() else np.inf
+    )
+    high = float(points.max())
+    margin = 0.06 * (high - low) or 0.01 * abs(high) or 1.0
+    low, high = low - margin, high + margin
+    return (low, high) if maximize else (-high, -low)
+
+
+def _dodges(n: int) -> Iterator[float]:
+    """Sideways shifts, in trials, that keep the methods' points apart."""
+    return iter((0.4 * ((np.arange(n) + 0.5) / n - 0.5)).tolist())
+
+
+def _key(off: int) -> list[tuple[Any, str]]:
+    """What the marks mean, whatever the method; `off` points lie outside the axis."""
+    grey = "0.35"
+    key: list[tuple[Any, str]] = [
+        (Line2D([], [], color=grey, lw=1.5), "mean of the runs"),
+        (
+            (Patch(color=grey, alpha=0.18, lw=0), Line2D([], [], color=grey, lw=0.8, ls=DASHES)),
+            "median and its interval",
+        ),
+        (Line2D([], [], ls="", marker="o", ms=2.2, mfc=grey, mec="none", alpha=0.6), "one run"),
+    ]
+    if off:
+        mark = Line2D([], [], ls="", marker="v", ms=3, mfc="none", mec=grey, mew=0.5)
+        key.append((mark, f"beyond the axis ({off} points)"))
+    return key
+
+
+def _axes(height_inches: float, entries: int) -> tuple[Figure, Axes]:
+    """Axes `height_inches` high, higher where a legend of so many entries goes below them."""
+    if entries > LEGEND_INSIDE:
+        height_inches += 0.15 * entries
+    figure = Figure(figsize=(COLUMN_INCHES, height_inches), dpi=300, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["bottom", "left"]].set_linewidth(0.6)
+    axes.tick_params(labelsize=7, width=0.6, length=3)
+    axes.grid(axis="y", color="0.9", lw=0.5)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+    return figure, axes
+
+
+def _legend(
+    figure: Figure,
+    axes: Axes,
+    lines: Sequence[Artist],
+    key: Sequence[tuple[Any, str]],
+    place: Literal["lower right", "upper right", "upper left"],
+) -> None:
+    handles = [*lines, *(mark for mark, _ in key)]
+    names = [*(str(line.get_label()) for line in lines), *(name for _, name in key)]
+    look: dict[str, Any] = {
+        "fontsize": 7,
+        "handlelength": 2,
+        "labelspacing": 0.3,
+        "edgecolor": "none",
+        "framealpha": 0.7,
+    }
+    if len(handles) > LEGEND_INSIDE:
+        figure.legend(handles, names, loc="outside lower center", **look)
+    else:
+        axes.legend(handles, names, loc=place, **look)

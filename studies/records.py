@@ -1,0 +1,88 @@
+"""What is kept of a study: plain frozen values, the same for the runner, the database and the figures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from trainers.hyperparameters import Value
+from trainers.results import EpochResult as EpochRecord
+
+__all__ = ["EpochRecord", "RunRecord", "Sink", "StudyRecord", "StudyState", "TrialRecord", "TrialState"]
+
+
+class StudyState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class TrialState(StrEnum):
+    COMPLETED = "completed"
+    DIVERGED = "diverged"  # the loss became non-finite: a result, with the worst objective there is
+    FAILED = "failed"  # crashed more often than it may be retried: no objective, the trial is spent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyRecord:
+    """A study as stored. `spec` is the resolved study file and `provenance` what it ran on, both JSON values."""
+
+    id: str
+    name: str
+    state: StudyState
+    spec: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRecord:
+    """One finished trial. `run` and `trial` count from 1; times are UTC; seconds are wall time.
+
+    `objective` is the validation metric after the last epoch, or the worst the metric can give where the
+    training diverged, or None where the trial failed. `source` says how the hyperparameters were chosen
+    ("sobol", "model", "random"). `attempts` counts trainings, 1 where nothing crashed.
+    """
+
+    study: str
+    method: str
+    run: int
+    trial: int
+    state: TrialState
+    hyperparameters: Mapping[str, Value]
+    source: str
+    seed: int
+    objective: float | None
+    test_metric: float | None
+    suggest_seconds: float
+    train_seconds: float
+    attempts: int
+    error: str | None
+    started_at: datetime
+    finished_at: datetime
+    epochs: tuple[EpochRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One independent tuning run: its trials in order, numbered 1, 2, ... without a gap."""
+
+    method: str
+    run: int
+    trials: tuple[TrialRecord, ...]
+
+
+class Sink(Protocol):
+    """Where a running study puts what it finishes.
+
+    `record` is called from one thread, in order within each run, once a trial. When it returns the trial is
+    durable; when it raises, the study stops and the trial counts as never run.
+    """
+
+    def record(self, trial: TrialRecord) -> None: ...

@@ -1,0 +1,257 @@
+"""The report of a study: text that stands by itself, made of its comparison."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from studies.records import StudyRecord
+from studies.summary import (
+    difference,
+    estimate,
+    extra,
+    extra_interval,
+    halfway,
+    p_value,
+    share,
+    summary,
+    trials,
+    value,
+)
+
+COMPUTED = """
+- **The unit is the run**: one independent tuning run of one method. Trials are never pooled.
+- **Best so far** after trial n is the best validation {metric} of a run's first n trials: a step function,
+  not interpolated, absent before the first trial with a result. A diverged trial counts with the worst
+  {metric} there is; a failed one leaves the best so far as it was. The test {metric} is that of the trial
+  holding the best validation {metric}; no searcher sees it, and the validation value is optimistic for having
+  been chosen.
+- **Median** over runs with the interval between two order statistics: distribution-free, its exact level is
+  given. **Mean** over runs with Student's t interval. Bands in the figures hold at each trial by itself, not
+  for the curve as a whole.
+- **Paired**: run r of every method shares its data split, data order and real-valued initialisation. The
+  difference is the Hodges-Lehmann estimate, the median of all averages of two run-by-run differences, with
+  the interval of the exact signed-rank test (its level is at least the one given where values tie); p is that
+  of the exact signed-rank test with mid-ranks for ties and Pratt's treatment of zeros.
+- **Unpaired**, the same without using the pairing: median of all differences between a run of one and a run
+  of the other, with the interval of the exact Mann-Whitney test; P(better), ties half, with Newcombe's score
+  interval; p by exact enumeration of the rank sums, ties by mid-ranks. Beyond 50 runs p and intervals use the
+  normal approximation.
+- **Holm**: p adjusted over all pairs of methods, for paired and unpaired tests apart.
+- **Trials to a target**: the first trial at which a run's best so far reaches it, censored at {horizon}
+  trials. The mean is the restricted one, the area under the Kaplan-Meier curve up to {horizon}: a run that
+  does not get there counts as {horizon}. Its interval and that of the difference are bootstrap percentile
+  intervals over runs. Success rates have Wilson's interval.
+- **The target is derived from the data**, as the study names none: what at least {share:.0%} of all runs,
+  counted together without regard to the method, reach. Intervals take it as given; other targets stand beside
+  it.
+- **Extra trials** after n: how many more trials than n the curve of one method needs to reach that of the
+  other after n. "At least" says that it does not get there within the budget. Bootstrap percentile interval
+  over runs.
+- **Bootstrap**: {resamples} samples of runs, the same run numbers for every method, percentiles moved
+  outwards for the small number of runs (Hesterberg 2015), seed derived from the study's.
+"""
+
+
+def report(study: StudyRecord, comparison: Mapping[str, Any], images: Sequence[str]) -> str:
+    """Markdown. `images` names the files beside the report that it may show."""
+    text = [
+        f"# {study.name}",
+        summary(comparison),
+        f"![Best so far over trials](figure8.png)\n\n{_caption(comparison)}",
+    ]
+    if comparison["compared_at"]:
+        text += ["## How good", *_good(comparison), *_apart(comparison)]
+        text += ["## How many trials", *_targets(comparison, images), *_extra(comparison, images)]
+    text += ["## What was equal", *_parity(comparison)]
+    computed = COMPUTED.format(
+        metric=comparison["metric"],
+        horizon=comparison["compared_at"],
+        share=comparison["target_share"],
+        resamples=comparison["resamples"],
+    )
+    text += ["## How the numbers are computed", computed.strip()]
+    text += ["## Where it comes from", *_provenance(study)]
+    return "\n\n".join(text) + "\n"
+
+
+def _caption(comparison: Mapping[str, Any]) -> str:
+    return (
+        f"*Best validation {comparison['metric']} so far of every run (points, moved sideways to tell "
+        "the methods apart), the mean of the runs (thick lines) and their median (dashed) with its "
+        "order-statistic interval (bands, at each trial by itself). Bad first trials may lie beyond the "
+        "axis: arrows on its edge.*"
+    )
+
+
+def _good(comparison: Mapping[str, Any]) -> Iterator[str]:
+    metric = comparison["metric"]
+    yield f"Best {metric} after {comparison['compared_at']} trials, over the runs."
+    rows = []
+    for m in comparison["methods"].values():
+        best, test = m["best_at_budget"], m["test_at_budget"]
+        rows.append(
+            [f"{m['label']} ({m['dimensions']})", f"{best['n']} of {m['runs']}"]
+            + [estimate(part[centre], metric) for part in (best, test) for centre in ("median", "mean")]
+        )
+    heads = ["validation median", "validation mean", "test median", "test mean"]
+    yield _table(["method (hyperparameters)", "runs with a result", *heads], rows)
+
+
+def _apart(comparison: Mapping[str, Any]) -> Iterator[str]:
+    if not comparison["pairs"]:
+        return
+    yield "Between the methods, on the validation values."
+    rows = []
+    for pair in comparison["pairs"]:
+        a, b = _labels(comparison, pair)
+        for kind in ("paired", "unpaired"):
+            test = pair["best_at_budget"][kind]
+            better = share(test["p_a_better"]) if kind == "unpaired" else "–"
+            shift = difference(test["hodges_lehmann"], comparison["metric"])
+            rows.append([f"{a} minus {b}", kind, shift, better, p_value(test["p"]), p_value(test["p_holm"])])
+    yield _table(["difference", "runs", "Hodges-Lehmann", "P(first better)", "p", "Holm-adjusted p"], rows)
+
+
+def _targets(comparison: Mapping[str, Any], images: Sequence[str]) -> Iterator[str]:
+    if comparison["target"] is None:
+        return
+    yield (
+        "Mean trials to a target, runs that did not get there counted as "
+        f"{comparison['compared_at']}, and the share of runs that got there."
+    )
+    methods = comparison["methods"]
+    rows = []
+    for i, target in enumerate(next(iter(methods.values()))["trials_to_target"]):
+        reached = f"{target['share']:.0%} of all runs"
+        if target["share"] == comparison["target_share"]:
+            reached = f"**{reached}** (the endpoint)"
+        row = [value(target["target"], comparison["metric"]), reached]
+        for m in methods.values():
+            entry = m["trials_to_target"][i]
+            row.append(f"{trials(entry['restricted_mean'])}; {share(entry['success_rate'])}")
+        row += [trials(pair["trials_to_target"][i]["difference"]) for pair in comparison["pairs"]]
+        rows.append(row)
+    pairs = [_labels(comparison, pair) for pair in comparison["pairs"]]
+    heads = [m["label"] for m in methods.values()] + [f"{b} minus {a}" for a, b in pairs]
+    yield _table(["target", "reached by at least", *heads], rows)
+    if "trials-to-target.png" in images:
+        yield "![Share of runs at the target](trials-to-target.png)"
+        yield "*Share of runs that have reached the target after each trial, with Wilson's interval.*"
+
+
+def _extra(comparison: Mapping[str, Any], images: Sequence[str]) -> Iterator[str]:
+    reference = next(iter(comparison["methods"]))
+    found = [
+        e for pair in comparison["pairs"] for e in pair["extra_trials"] if e["reference"] == reference
+    ]  # fmt: skip
+    if not found:
+        return
+    name = comparison["methods"][reference]["label"]
+    yield f"Extra trials that a method needs to get where {name} is after n trials."
+    horizon = comparison["compared_at"]
+    shown = sorted({1, halfway(comparison), horizon, *range(5, horizon, 5)})
+    rows = [
+        [str(n)]
+        + [
+            f"{extra(e['by_trial'][n - 1])} ({extra_interval(e['by_trial'][n - 1], e['level'])})"
+            for e in found
+        ]
+        for n in shown
+    ]
+    heads = [f"{comparison['methods'][e['method']]['label']}, {e['curve']} curve" for e in found]
+    yield _table(["n", *heads], rows)
+    if "extra-trials.png" in images:
+        yield "![Extra trials](extra-trials.png)"
+        yield "*Extra trials by the mean curves, with their interval; on the dotted line the budget ends.*"
+
+
+def _parity(comparison: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        "Task, data, network, recipe of the real-valued parameters, epochs, searcher, number of runs and "
+        "trials, time limit and retries come from one study file and are the same for every method. Checked "
+        "on the records:"
+    )
+    methods = comparison["methods"]
+    names = [m["label"] for m in methods.values()]
+    rows = [
+        [check["what"], "yes" if check["equal"] else "**no**"]
+        + [_space(check["values"].get(name, "–")) for name in methods]
+        for check in comparison["parity"]
+    ]
+    yield _table(["", "equal", *names], rows)
+    yield "What each method was given, and what became of its trials:"
+    keys = {
+        "dimensions": "hyperparameters searched",
+        "initial_trials": "trials of a run without a model",
+        "model_based_trials": "trials of a run chosen by the model",
+        "completed": "completed trials",
+        "diverged": "diverged trials",
+        "failed": "failed trials",
+        "retries": "retries",
+    }
+    rows = [[words, *(str(m[key]) for m in methods.values())] for key, words in keys.items()]
+    for key, words in (("suggest_seconds", "suggest"), ("train_seconds", "train")):
+        seconds = ["–" if m[key] is None else f"{float(m[key]):.2f}" for m in methods.values()]
+        rows.append([f"seconds to {words}, median", *seconds])
+    yield _table(["", *names], rows)
+    yield "Search spaces:"
+    rows = [
+        [m["label"], name, _space(entry) + ("" if isinstance(entry, list | dict) else " (fixed)")]
+        for m in methods.values()
+        for name, entry in m["hyperparameters"].items()
+    ]
+    yield _table(["method", "hyperparameter", "values"], rows)
+
+
+def _provenance(study: StudyRecord) -> Iterator[str]:
+    rows = [["study", f"`{study.id}`"], ["state", study.state.value]]
+    rows += [[key, str(found)] for key, found in _flat(study.provenance)]
+    rows += [
+        [what, f"{when:%Y-%m-%d %H:%M:%S} UTC"]
+        for what, when in (("started", study.started_at), ("finished", study.finished_at))
+        if when is not None
+    ]
+    yield _table(["", ""], rows)
+    yield (
+        "To run it again, save the study below as `study.yaml` and run `tunebench run study.yaml --out "
+        f"results`; `tunebench export {study.id} --out results` writes this folder again from the database. "
+        "The same study on the same kind of machine gives the same trials. Beside this file are `trials.csv` "
+        "(every trial), `curves.csv` (the curves), `comparison.json` (every number here) and "
+        "`provenance.json` (the seeds too)."
+    )
+    yield f"```yaml\n{yaml.safe_dump(_plain(study.spec), sort_keys=False).strip()}\n```"
+
+
+def _labels(comparison: Mapping[str, Any], pair: Mapping[str, Any]) -> tuple[str, str]:
+    return comparison["methods"][pair["a"]]["label"], comparison["methods"][pair["b"]]["label"]
+
+
+def _space(entry: Any) -> str:
+    match entry:
+        case {"low": low, "high": high}:
+            return f"{low:g} to {high:g}{', logarithmic' if entry.get('log') else ''}"
+        case list():
+            return " or ".join(str(choice) for choice in entry)
+        case _:
+            return str(entry)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, found in values.items():
+        if isinstance(found, Mapping):
+            yield from _flat(found, f"{prefix}{key} ")
+        else:
+            yield f"{prefix}{key}", "unknown" if found is None else found
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _plain(found) for key, found in content.items()}
+    return [_plain(found) for found in content] if isinstance(content, list | tuple) else content
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (heads, *rows)]
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    return "\n".join([lines[0], "|" + " --- |" * len(heads), *lines[1:]])

@@ -1,0 +1,331 @@
+"""Run a study as one Ray Tune experiment: the only file that knows Ray."""
+
+import faulthandler
+import logging
+import os
+import pickle
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+# Read by Ray when it is imported: no tables on the terminal, no trial files, no state snapshots (the database is
+# the only state), no phoning home, and Ctrl-C is an ordinary KeyboardInterrupt.
+os.environ.update(
+    RAY_AIR_NEW_OUTPUT="0",
+    RAY_USAGE_STATS_ENABLED="0",
+    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+    TUNE_DISABLE_SIGINT_HANDLER="1",
+    TUNE_GLOBAL_CHECKPOINT_S="1000000",
+    TUNE_PRINT_ALL_TRIAL_ERRORS="0",
+    TUNE_WARN_THRESHOLD_S="10",
+)
+
+if not os.environ.get("RAY_ADDRESS"):
+    # Ray takes the machine's outward address even for a local cluster, except where it expects no cluster at all;
+    # this makes it expect none, and every port of a local cluster is on loopback.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+
+import ray
+from ray import tune
+from ray.exceptions import RayTaskError
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
+
+from studies.errors import StudyError
+from studies.records import EpochRecord, Sink, TrialRecord, TrialState
+from studies.searchers import Observation, Suggestion
+from studies.spec import StudySpec
+from studies.trial import Assignment, assign, choose, train
+from trainers.tasks import TASKS
+
+REPORT_SECONDS = 10.0  # a long training reports its epochs to Ray this often, a short one once
+
+
+class Training(tune.Trainable):  # type: ignore[misc]
+    """A worker process: carries out one trial after another.
+
+    The worker also computes the suggestion, so there are exactly as many suggestions at a time as there are trial
+    slots, and the driver's loop only hands out work. The suggestion is reported before the training starts: a
+    crash cannot lose it. A trial past `max_seconds` ends its process, even one that hangs inside C code; Tune
+    starts another.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        import trainers.loop  # noqa: F401  (seconds the first time, and not the trial's)
+
+        self._assignment: Assignment = config["assignment"]
+        self._training: Iterator[EpochRecord] | None = None
+        self._epochs: list[EpochRecord] = []
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        if self._training is None:
+            faulthandler.dump_traceback_later(self._assignment.max_seconds, exit=True)
+            suggestion, seconds = choose(self._assignment)
+            self._training = train(self._assignment, suggestion)
+            return {"suggestion": suggestion, "suggest_seconds": seconds}
+        report_at = time.monotonic() + REPORT_SECONDS
+        for epoch in self._training:
+            self._epochs.append(epoch)
+            if time.monotonic() > report_at:
+                return {"epoch": epoch.epoch, "validation_metric": epoch.validation_metric}
+        faulthandler.cancel_dump_traceback_later()
+        return {"done": True, "epochs": tuple(self._epochs)}
+
+    def cleanup(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
+
+
+class _Conductor(Searcher):  # type: ignore[misc]
+    """Hands out the trials of all runs, shortest run first, and keeps what came back.
+
+    Trials of one run follow each other; runs are independent, so as many trials are under way as the cluster has
+    room for. The first fault in the sink stops the study.
+    """
+
+    def __init__(
+        self, spec: StudySpec, study: str, sink: Sink, history: Sequence[TrialRecord], data_dir: Path
+    ) -> None:
+        super().__init__()
+        self.fault: BaseException | None = None
+        self._spec, self._study, self._sink, self._data_dir = spec, study, sink, data_dir
+        self._done: dict[tuple[int, str], list[Observation]] = {
+            (run, method.name): [] for run in range(1, spec.runs + 1) for method in spec.methods
+        }
+        for record in sorted(history, key=lambda r: (r.method, r.run, r.trial)):
+            seen = self._done[record.run, record.method]
+            if record.trial != len(seen) + 1:
+                raise StudyError(
+                    f"{study}: {record.method} run {record.run} has trial {record.trial} but not {len(seen) + 1}"
+                )
+            seen.append(Observation(dict(record.hyperparameters), record.objective))
+        self._under_way: set[tuple[int, str]] = set()
+
+    @property
+    def remaining(self) -> int:
+        return sum(self._spec.trials - len(seen) for seen in self._done.values())
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self.fault is not None or self.remaining == 0:
+            return str(Searcher.FINISHED)
+        ready = [
+            key
+            for key, seen in self._done.items()
+            if key not in self._under_way and len(seen) < self._spec.trials
+        ]
+        if not ready:
+            return None
+        run, method = key = min(ready, key=lambda k: (len(self._done[k]), k))
+        self._under_way.add(key)
+        return {
+            "assignment": assign(self._spec, method, run, tuple(self._done[key]), data_dir=self._data_dir)
+        }
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """The callback below is told the same with the trial itself."""
+
+    def finished(self, record: TrialRecord) -> None:
+        key = (record.run, record.method)
+        try:
+            self._sink.record(record)
+        except Exception as fault:
+            self.fault = self.fault or fault
+            return
+        self._done[key].append(Observation(dict(record.hyperparameters), record.objective))
+        self._under_way.discard(key)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the sink holds the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the sink holds the state."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, for the copy that Tune keeps and nobody reads: a sink need not be picklable."""
+        return {}
+
+
+class _Recorder(Callback):  # type: ignore[misc]
+    """Turns what Tune says of its trials into records."""
+
+    def __init__(self, spec: StudySpec, study: str, conductor: _Conductor) -> None:
+        self._study, self._conductor = study, conductor
+        self._worst, self._max_seconds = TASKS[spec.task].worst, spec.resources.max_seconds
+        self._started: dict[str, datetime] = {}
+        self._suggested: dict[str, tuple[Suggestion, float]] = {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._started[trial.trial_id] = datetime.now(UTC)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        if "suggestion" in result:
+            self._suggested[trial.trial_id] = result["suggestion"], result["suggest_seconds"]
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        epochs: tuple[EpochRecord, ...] = trial.last_result["epochs"]
+        last = epochs[-1]
+        self._finish(
+            trial,
+            state=TrialState.DIVERGED if last.diverged else TrialState.COMPLETED,
+            objective=self._worst if last.diverged else last.validation_metric,
+            test_metric=self._worst if last.diverged else last.test_metric,
+            attempts=trial.num_failures + 1,
+            error=f"the loss became non-finite in epoch {last.epoch}" if last.diverged else None,
+            epochs=epochs,
+        )
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._finish(
+            trial,
+            state=TrialState.FAILED,
+            objective=None,
+            test_metric=None,
+            attempts=trial.num_failures,
+            error=self._reason(trial),
+            epochs=(),
+        )
+
+    def _reason(self, trial: Trial) -> str:
+        seconds = (datetime.now(UTC) - self._started[trial.trial_id]).total_seconds()
+        error = pickle.loads(Path(trial.pickled_error_file).read_bytes())
+        if isinstance(error, RayTaskError):
+            return f"{type(error.cause).__name__}: {error.cause}\n\n{error}"
+        if seconds >= self._max_seconds:
+            return f"stopped: still running after max_seconds = {self._max_seconds:g}"
+        return f"the worker process died: {error}"
+
+    def _finish(
+        self,
+        trial: Trial,
+        *,
+        state: TrialState,
+        objective: float | None,
+        test_metric: float | None,
+        attempts: int,
+        error: str | None,
+        epochs: tuple[EpochRecord, ...],
+    ) -> None:
+        assignment: Assignment = trial.config["assignment"]
+        suggestion, suggest_seconds = self._suggested.pop(trial.trial_id, (Suggestion({}, "none"), 0.0))
+        self._conductor.finished(
+            TrialRecord(
+                study=self._study,
+                method=assignment.method,
+                run=assignment.run,
+                trial=assignment.trial,
+                state=state,
+                hyperparameters=suggestion.hyperparameters,
+                source=suggestion.source,
+                seed=assignment.seed,
+                objective=objective,
+                test_metric=test_metric,
+                suggest_seconds=suggest_seconds,
+                train_seconds=sum(epoch.train_seconds for epoch in epochs),
+                attempts=attempts,
+                error=error,
+                started_at=self._started.pop(trial.trial_id),
+                finished_at=datetime.now(UTC),
+                epochs=epochs,
+            )
+        )
+
+
+class _StopOnFault(Stopper):  # type: ignore[misc]
+    def __init__(self, conductor: _Conductor) -> None:
+        self._conductor = conductor
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._conductor.fault is not None
+
+
+@contextmanager
+def cluster() -> Iterator[None]:
+    """Connected to the cluster at RAY_ADDRESS or, where that is not set, to a local one on loopback.
+
+    The local one has its dashboard on loopback too, and ends with this process. Raises StudyError where the
+    address does not answer.
+    """
+    address = os.environ.get("RAY_ADDRESS")
+    local: dict[str, Any] = {"dashboard_host": "127.0.0.1", "object_store_memory": 128 * 2**20}
+    try:
+        if address:
+            _knock(address)
+        ray.init(
+            address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else local)
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise StudyError(
+            f"RAY_ADDRESS {address!r} does not answer: {error}" if address else str(error)
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError at once where nobody listens at host:port: Ray itself tries for minutes."""
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
+def run_study(
+    spec: StudySpec, study: str, sink: Sink, history: Sequence[TrialRecord], *, data_dir: Path
+) -> None:
+    """Run what is left of a study after `history`, the trials that are already recorded.
+
+    Needs `cluster()`. Every trial goes to `sink` when it has finished; the trials are the same, number for number,
+    whether the study runs in one go or is continued. Raises what the sink raises, and StudyError where a trial
+    needs more than the cluster has.
+    """
+    conductor = _Conductor(spec, study, sink, history, data_dir)
+    if conductor.remaining == 0:
+        return
+    needs = {"CPU": float(spec.resources.cpus), "GPU": spec.resources.gpus}
+    has = ray.cluster_resources()
+    for kind, amount in needs.items():
+        if amount > has.get(kind, 0.0):
+            raise StudyError(f"a trial needs {amount:g} {kind}, the cluster has {has.get(kind, 0.0):g}")
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed trials are recorded, with their reason
+    with tempfile.TemporaryDirectory(prefix="tunebench-") as scratch:
+        tune.Tuner(
+            tune.with_resources(Training, {kind.lower(): amount for kind, amount in needs.items() if amount}),
+            tune_config=tune.TuneConfig(
+                search_alg=conductor,
+                num_samples=conductor.remaining,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: trial.config["assignment"].name,
+                trial_dirname_creator=lambda trial: trial.config["assignment"].name,
+            ),
+            run_config=tune.RunConfig(
+                name=study,
+                storage_path=scratch,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=spec.resources.max_retries),
+                stop=_StopOnFault(conductor),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[_Recorder(spec, study, conductor)],
+            ),
+        ).fit()
+    if conductor.fault is not None:
+        raise conductor.fault
+    if conductor.remaining:
+        raise StudyError(f"{study}: stopped with {conductor.remaining} trials left to run")

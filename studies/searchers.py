@@ -1,0 +1,150 @@
+"""Searchers: which hyperparameters to try next, as pure functions of the space, the history and a seed."""
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from studies.space import Choice, Float, Int, Space, searched
+from trainers.hyperparameters import Value
+from trainers.seeds import derive
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A finished trial as a searcher sees it; `objective` is None where the trial failed."""
+
+    hyperparameters: dict[str, Value]  # empty where choosing them is what failed
+    objective: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """The next trial's hyperparameters, fixed ones included, and what chose them: sobol, model or random."""
+
+    hyperparameters: dict[str, Value]
+    source: str
+
+
+class Suggest(Protocol):
+    """Choose the trial after `history`, which is every earlier trial of one run in order.
+
+    The same arguments give the same suggestion in any process on the same kind of machine. `seed` belongs to the
+    run, not to the trial. No global random state is read, and none is left changed.
+    """
+
+    def __call__(
+        self, space: Space, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
+    ) -> Suggestion: ...
+
+
+def suggest_random(
+    space: Space, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
+) -> Suggestion:
+    """Independent uniform draws."""
+    quantiles = np.random.default_rng(derive(seed, "random", len(history))).random(len(space))
+    return Suggestion(
+        {name: d.at(float(u)) for (name, d), u in zip(space.items(), quantiles, strict=True)}, "random"
+    )
+
+
+def suggest_sobol(
+    space: Space, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
+) -> Suggestion:
+    """The next point of a scrambled Sobol sequence, one sequence a run."""
+    from scipy.stats import qmc
+
+    free = searched(space)
+    chosen = {name: d.at(0.0) for name, d in space.items()}
+    if free:
+        sequence = qmc.Sobol(len(free), scramble=True, rng=np.random.default_rng(derive(seed, "sobol")))
+        if history:
+            sequence.fast_forward(len(history))
+        point = sequence.random(1)[0]
+        chosen |= {name: d.at(float(u)) for (name, d), u in zip(free.items(), point, strict=True)}
+    return Suggestion(chosen, "sobol")
+
+
+def suggest_ax(
+    space: Space, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
+) -> Suggestion:
+    """Sobol for `initial_trials`, then Bayesian optimisation: Ax's default Gaussian process and acquisition.
+
+    Ax's own start is not used: it would begin every run at the centre of the space, which tells all runs how the
+    bounds were chosen. Where no trial has succeeded yet there is nothing to model and Sobol goes on. An objective
+    that is not finite counts as the worst finite one.
+    """
+    free = searched(space)
+    finite = [o.objective for o in history if o.objective is not None and math.isfinite(o.objective)]
+    if len(history) < initial_trials or not finite or not free:
+        return suggest_sobol(space, history, seed, maximize=maximize, initial_trials=initial_trials)
+
+    worst = min(finite) if maximize else max(finite)
+    with _quiet():
+        import torch
+        from ax.api.client import Client
+
+    with _quiet(), torch.random.fork_rng(devices=[]):
+        client = Client(random_seed=derive(seed, "ax", len(history)) % 2**32)
+        client.configure_experiment(parameters=[_ax_parameter(name, d) for name, d in free.items()])
+        client.configure_optimization(objective="objective" if maximize else "-objective")
+        client.configure_generation_strategy(
+            method="fast", initialization_budget=0, initialize_with_center=False, torch_device="cpu"
+        )
+        for observation in history:
+            if not observation.hyperparameters:
+                continue
+            index = client.attach_trial({name: observation.hyperparameters[name] for name in free})
+            if observation.objective is None:
+                client.mark_trial_failed(index)
+                continue
+            value = observation.objective if math.isfinite(observation.objective) else worst
+            client.complete_trial(index, raw_data={"objective": value})
+        torch.manual_seed(derive(seed, "acquisition", len(history)))
+        (point,) = client.get_next_trials(max_trials=1).values()
+    chosen = {name: d.at(0.0) for name, d in space.items()}
+    return Suggestion(chosen | {name: _within(d, point[name]) for name, d in free.items()}, "model")
+
+
+SEARCHERS: dict[str, Suggest] = {"ax": suggest_ax, "sobol": suggest_sobol, "random": suggest_random}
+
+
+def _ax_parameter(name: str, dimension: Float | Int | Choice) -> object:
+    from ax.api.configs import ChoiceParameterConfig, RangeParameterConfig
+
+    if isinstance(dimension, Choice):
+        values = list(dimension.values)
+        kind = type(values[0]).__name__
+        ordered = isinstance(values[0], int | float) and len(values) > 2
+        return ChoiceParameterConfig(name=name, values=values, parameter_type=kind, is_ordered=ordered)
+    return RangeParameterConfig(
+        name=name,
+        bounds=(dimension.low, dimension.high),
+        parameter_type="int" if isinstance(dimension, Int) else "float",
+        scaling="log" if dimension.log else "linear",
+    )
+
+
+def _within(dimension: Float | Int | Choice, value: Value) -> Value:
+    """Ax works in transformed coordinates and may come back a rounding error outside a bound."""
+    if isinstance(dimension, Choice):
+        return value
+    number = int(value) if isinstance(dimension, Int) else float(value)
+    return min(max(number, dimension.low), dimension.high)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Ax and BoTorch comment on every step; errors still come through."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(before)

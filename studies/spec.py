@@ -1,0 +1,240 @@
+"""Study files: read, checked whole, resolved to a frozen `StudySpec`."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from studies.errors import StudyError
+from studies.methods import METHODS
+from studies.space import Space, parse, to_json
+from trainers.tasks import TASKS, Task
+
+PROTOCOL = 1  # raised whenever the same spec would give different trials
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+class MethodSpec(_Strict):
+    """One method of a study with its whole search space, defaults filled in."""
+
+    name: str
+    space: Space
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve(cls, entry: object) -> object:
+        if isinstance(entry, str):
+            entry = {"name": entry}
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"{entry!r} is not a method's name or a mapping with name and space")
+        name, overrides = entry.get("name"), entry.get("space", {})
+        if not isinstance(name, str) or name not in METHODS:
+            raise ValueError(f"unknown method {name!r}; known are {', '.join(METHODS)}")
+        if not isinstance(overrides, Mapping):
+            raise ValueError(f"space must be a mapping of hyperparameters, got {overrides!r}")
+        defaults = METHODS[name].space
+        faults, space = [], dict(defaults)
+        for key, value in overrides.items():
+            if key not in defaults:
+                faults.append(f"space.{key}: {name} has no such hyperparameter; it has {', '.join(defaults)}")
+                continue
+            try:
+                space[key] = parse(key, value, defaults[key])
+            except ValueError as error:
+                faults.append(f"space.{key}: {error}")
+        if faults:
+            raise ValueError("\n".join(faults))
+        return {**entry, "space": space}
+
+
+class SearcherSpec(_Strict):
+    """How hyperparameters are chosen. `initial_trials` of every run come from Sobol before the model (`ax` only)."""
+
+    name: Literal["ax", "sobol", "random"] = "ax"
+    initial_trials: Annotated[int, Field(ge=1, le=1000)] = 5
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve(cls, entry: object) -> object:
+        return {"name": entry} if isinstance(entry, str) else entry
+
+
+class Resources(_Strict):
+    """What one trial may use, and what happens when it fails."""
+
+    cpus: Annotated[int, Field(ge=1, le=1024)] = 1
+    gpus: Annotated[float, Field(ge=0, le=64)] = 0.0
+    max_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] = (
+        3600.0  # a trial still training then is stopped
+    )
+    max_retries: Annotated[int, Field(ge=0, le=10)] = 2  # after a crash, with the same hyperparameters
+
+    @field_validator("gpus", "max_seconds", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole_gpus(cls, value: float) -> float:
+        if value > 1 and value != int(value):
+            raise ValueError("more than one GPU must be a whole number of them")
+        return value
+
+
+class StudySpec(_Strict):
+    """A study: task x methods x searcher x (runs, trials). All of a study file, every default filled in."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    task: str
+    methods: Annotated[tuple[MethodSpec, ...], Field(strict=False)]
+    searcher: SearcherSpec = SearcherSpec()
+    runs: Annotated[int, Field(ge=1, le=1000)] = 20
+    trials: Annotated[int, Field(ge=1, le=1000)] = 25
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    resources: Resources = Resources()
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, value: str) -> str:
+        if value not in TASKS:
+            raise ValueError(f"unknown task; known are {', '.join(TASKS)}")
+        return value
+
+    @field_validator("methods")
+    @classmethod
+    def _different(cls, value: tuple[MethodSpec, ...]) -> tuple[MethodSpec, ...]:
+        if not value:
+            raise ValueError(f"at least one method is needed; known are {', '.join(METHODS)}")
+        names = [method.name for method in value]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)} is listed more than once; a method may appear once")
+        return value
+
+    def to_json(self) -> dict[str, Any]:
+        """The spec as JSON values, methods with their whole spaces; `from_json` reads it back equal."""
+        return {
+            "name": self.name,
+            "task": self.task,
+            "methods": [
+                {"name": m.name, "space": {key: to_json(d) for key, d in m.space.items()}}
+                for m in self.methods
+            ],
+            "searcher": self.searcher.model_dump(),
+            "runs": self.runs,
+            "trials": self.trials,
+            "seed": self.seed,
+            "resources": self.resources.model_dump(),
+        }
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that two specs share only if they ask for the same trials."""
+        text = json.dumps([PROTOCOL, self.to_json()], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def study_id(self) -> str:
+        """A readable name for the study of this spec: `<name>-<digest>`."""
+        return f"{self.name}-{self.digest[:8]}"
+
+    def task_definition(self) -> Task:
+        return TASKS[self.task]
+
+
+def from_json(data: object, source: str = "study") -> StudySpec:
+    """Check a study given as JSON values. Raises StudyError with one line a fault: key, fault, value."""
+    if not isinstance(data, Mapping):
+        raise StudyError(f"{source}: a study is a mapping of keys to values, got {_show(data)}")
+    try:
+        return StudySpec.model_validate(dict(data))
+    except ValidationError as error:
+        raise StudyError("\n".join(f"{source}: {line}" for line in _faults(error))) from error
+
+
+def load(path: Path) -> StudySpec:
+    """Read and check a YAML or JSON study file. Raises StudyError naming the file, the key and the value."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: cannot be read: {error}") from error
+    try:
+        data = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise StudyError(f"{path}: is not YAML: {error}") from error
+    return from_json(data, source=str(path))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people write it: 1e-4 is a number (YAML 1.1 wants 1.0e-4), and a key given twice is a fault."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str | int | float | bool):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be a word", key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def _faults(error: ValidationError) -> list[str]:
+    lines = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"])
+        message = fault["msg"].removeprefix("Value error, ")
+        match fault["type"]:
+            case "extra_forbidden":
+                lines.append(f"{key}: unknown key; allowed are {', '.join(_allowed(fault['loc']))}")
+            case "missing":
+                lines.append(f"{key}: is required")
+            case "value_error" if message.startswith("space."):
+                lines += [f"{key}.{part}" for part in message.split("\n")]
+            case "string_pattern_mismatch":
+                lines.append(
+                    f"{key}: must be 1 to 63 lower-case letters, digits and inner hyphens, got {_show(fault['input'])}"
+                )
+            case _:
+                message = message[0].lower() + message[1:].replace("tuple", "list")
+                lines.append(f"{key}: {message}, got {_show(fault['input'])}")
+    return lines
+
+
+def _allowed(location: tuple[int | str, ...]) -> list[str]:
+    """The keys allowed beside the unknown one at `location`."""
+    match location:
+        case ("methods", int(), _):
+            model: type[BaseModel] = MethodSpec
+        case ("searcher", _):
+            model = SearcherSpec
+        case ("resources", _):
+            model = Resources
+        case _:
+            model = StudySpec
+    return list(model.model_fields)
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,102 @@
+"""One trial: choose hyperparameters from the run's history, then train with them."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from studies.methods import METHODS
+from studies.searchers import SEARCHERS, Observation, Suggestion
+from studies.space import Space
+from studies.spec import StudySpec
+from trainers.results import EpochResult
+from trainers.seeds import derive
+from trainers.tasks import TASKS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """Everything that decides a trial, so that any process can carry it out with the same result.
+
+    Trials of the same run and number share `seed` (data order, initialisation) between methods, and all trials
+    of a run share `split_seed`: runs are paired. `searcher_seed` belongs to the method's run.
+    """
+
+    name: str
+    task: str
+    method: str
+    run: int
+    trial: int
+    seed: int
+    split_seed: int
+    searcher: str
+    searcher_seed: int
+    initial_trials: int
+    space: Space
+    history: tuple[Observation, ...]
+    data_dir: Path
+    device: str
+    threads: int
+    max_seconds: float
+
+
+def assign(
+    spec: StudySpec, method: str, run: int, history: tuple[Observation, ...], *, data_dir: Path
+) -> Assignment:
+    """The trial of `method`'s run `run` that follows `history`."""
+    trial = len(history) + 1
+    return Assignment(
+        name=f"{spec.name}-{method}-r{run:02d}-t{trial:02d}",
+        task=spec.task,
+        method=method,
+        run=run,
+        trial=trial,
+        seed=derive(spec.seed, "run", run, "trial", trial),
+        split_seed=derive(spec.seed, "run", run, "split"),
+        searcher=spec.searcher.name,
+        searcher_seed=derive(spec.seed, "method", method, "run", run, "searcher"),
+        initial_trials=spec.searcher.initial_trials,
+        space=next(m.space for m in spec.methods if m.name == method),
+        history=history,
+        data_dir=data_dir,
+        device="cuda" if spec.resources.gpus > 0 else "cpu",
+        threads=spec.resources.cpus,
+        max_seconds=spec.resources.max_seconds,
+    )
+
+
+def choose(assignment: Assignment) -> tuple[Suggestion, float]:
+    """The trial's hyperparameters and the seconds it took to choose them."""
+    _take_threads(assignment)
+    start = time.perf_counter()
+    suggestion = SEARCHERS[assignment.searcher](
+        assignment.space,
+        assignment.history,
+        assignment.searcher_seed,
+        maximize=TASKS[assignment.task].direction == "maximize",
+        initial_trials=assignment.initial_trials,
+    )
+    return suggestion, time.perf_counter() - start
+
+
+def _take_threads(assignment: Assignment) -> None:
+    """Sums differ in their last bits with the number of threads: it is part of what decides a trial."""
+    import torch
+
+    torch.set_num_threads(assignment.threads)
+
+
+def train(assignment: Assignment, suggestion: Suggestion) -> Iterator[EpochResult]:
+    """The trial's training, an epoch at a time."""
+    from trainers.loop import train
+
+    _take_threads(assignment)
+    return train(
+        TASKS[assignment.task],
+        METHODS[assignment.method].optimizer,
+        suggestion.hyperparameters,
+        seed=assignment.seed,
+        split_seed=assignment.split_seed,
+        data_dir=assignment.data_dir,
+        device=assignment.device,
+    )

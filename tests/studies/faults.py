@@ -1,0 +1,33 @@
+"""Faults put into real training workers: what a run of bad luck or bad hyperparameters does to a trial."""
+
+import os
+import time
+
+import torch
+
+RAISES, HANGS, KILLED, DIVERGES, TOO_LARGE = 0.1, 0.2, 0.3, 0.4, 0.5
+SOUND = 0.6
+
+
+def install():
+    """Run at the start of every worker: the filter misbehaves where alpha is one of the values above."""
+    from trainers import optimizers
+
+    class Faulty(optimizers.GradientFilter):
+        def step(self, closure=None):
+            match self.defaults["alpha"]:
+                case 0.1:
+                    raise RuntimeError("a layer broke")
+                case 0.2:
+                    time.sleep(3600)
+                case 0.3:
+                    os.kill(os.getpid(), 9)  # what the kernel does to a process that has eaten its memory
+                case 0.4:
+                    for parameter in self.param_groups[0]["params"]:
+                        parameter.detach().fill_(torch.nan)
+                case 0.5:
+                    torch.empty(2**50)
+                case _:
+                    super().step(closure)
+
+    optimizers.OPTIMIZERS["gradient-filter"] = Faulty

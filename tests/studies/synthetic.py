@@ -1,0 +1,90 @@
+"""Studies made up for the tests: records with the shape of real ones."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from studies.records import StudyRecord, StudyState, TrialRecord, TrialState
+from studies.spec import PROTOCOL, StudySpec, from_json
+from trainers.seeds import derive
+
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def study_of(methods: Sequence[Any] = ("gradient-filter", "latent-sgd"), **keys: Any) -> StudyRecord:
+    """A study as stored; `keys` are those of a study file."""
+    spec = from_json({"name": "made-up", "task": "spoken-digits", "methods": list(methods), **keys})
+    return StudyRecord(
+        id=spec.study_id,
+        name=spec.name,
+        state=StudyState.COMPLETED,
+        spec=spec.to_json(),
+        provenance={"protocol": PROTOCOL, "commit": "0" * 40, "python": "3.11", "versions": {"torch": "2.13"},
+                    "hardware": {"cores": 2, "cpu": None}},
+        created_at=START,
+        started_at=START,
+        finished_at=START + timedelta(hours=1),
+    )  # fmt: skip
+
+
+def trial_of(
+    spec: StudySpec, method: str, run: int, trial: int, objective: float | None, **changes: Any
+) -> TrialRecord:
+    """A completed trial with this objective or, where it is None, a failed one."""
+    space = next(m.space for m in spec.methods if m.name == method)
+    record = TrialRecord(
+        study=spec.study_id,
+        method=method,
+        run=run,
+        trial=trial,
+        state=TrialState.FAILED if objective is None else TrialState.COMPLETED,
+        hyperparameters={name: dimension.at(0.5) for name, dimension in space.items()},
+        source="sobol" if trial <= spec.searcher.initial_trials else "model",
+        seed=derive(spec.seed, "run", run, "trial", trial),
+        objective=objective,
+        test_metric=objective,
+        suggest_seconds=0.1,
+        train_seconds=0.5,
+        attempts=3 if objective is None else 1,
+        error="RuntimeError: out of memory" if objective is None else None,
+        started_at=START,
+        finished_at=START + timedelta(seconds=1),
+    )
+    return replace(record, **changes)
+
+
+def trials_of(
+    study: StudyRecord, objectives: dict[str, Sequence[Sequence[float | None]]]
+) -> list[TrialRecord]:
+    """The trials of `study` from the objectives of each method's runs."""
+    spec = from_json(study.spec)
+    return [
+        trial_of(spec, method, run, trial, objective)
+        for method, runs in objectives.items()
+        for run, values in enumerate(runs, start=1)
+        for trial, objective in enumerate(values, start=1)
+    ]
+
+
+def figure8_like(
+    runs: int = 20,
+    trials: int = 25,
+    seed: int = 0,
+    slow: float = 2.5,
+    methods: Sequence[str] = ("gradient-filter", "latent-sgd"),
+) -> tuple[StudyRecord, list[TrialRecord]]:
+    """Accuracies in steps of 1/500 that rise like a search: bad ones at first, the first method `slow` times
+    faster."""
+    study = study_of(methods, runs=runs, trials=trials)
+    rng = np.random.default_rng(seed)
+    objectives = {}
+    for i, method in enumerate(methods):
+        pace = np.arange(1, trials + 1) / (1.5 * slow**i)
+        centre = 0.935 - 0.55 * np.exp(-pace) * rng.lognormal(0, 0.4, (runs, 1))
+        spread = 0.004 + 0.3 * np.exp(-pace / 2)
+        values = np.clip(centre - spread * rng.exponential(1, (runs, trials)), 0.1, 1)
+        objectives[method] = (np.rint(values * 500) / 500).tolist()
+    return study, trials_of(study, objectives)

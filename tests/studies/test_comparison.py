@@ -1,0 +1,228 @@
+"""The comparison against its parts, and what must hold for every study."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+from synthetic import figure8_like, study_of, trial_of, trials_of
+
+from studies.comparison import TARGET_SHARES, compare
+from studies.records import EpochRecord, TrialState
+from studies.spec import from_json
+from trainers.tasks import TASKS
+
+METHODS = ("gradient-filter", "latent-sgd")
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return compare(*figure8_like(slow=1.8))
+
+
+def test_per_method(whole):
+    filters, latent = whole["methods"].values()
+    assert (filters["dimensions"], latent["dimensions"]) == (2, 6)
+    assert filters["hyperparameters"]["alpha"] == {"low": 1e-6, "high": 1.0, "log": True}
+    for m in (filters, latent):
+        assert (m["runs"], m["trials"], m["initial_trials"], m["model_based_trials"]) == (20, 25, 5, 20)
+        assert (m["completed"], m["diverged"], m["failed"], m["retries"]) == (500, 0, 0, 0)
+        assert m["sources"] == {"model": 400, "sobol": 100}
+        assert m["best_at_budget"]["n"] == 20
+    assert whole["complete"]
+    assert whole["compared_at"] == 25
+
+
+def test_numbers_are_those_of_the_final_values(whole):
+    _, trials = figure8_like(slow=1.8)
+    finals = [
+        np.array([max(t.objective for t in trials if (t.method, t.run) == (m, r)) for r in range(1, 21)])
+        for m in METHODS
+    ]
+    for m, final in zip(METHODS, finals, strict=True):
+        best = whole["methods"][m]["best_at_budget"]
+        assert best["median"]["value"] == pytest.approx(np.median(final))
+        assert (best["median"]["low"], best["median"]["high"]) == tuple(np.sort(final)[[5, 14]])
+        assert best["mean"]["value"] == pytest.approx(final.mean())
+    test = whole["pairs"][0]["best_at_budget"]
+    exact = scipy_stats.PermutationMethod(n_resamples=50_000, rng=np.random.default_rng(0))
+    assert test["unpaired"]["p"] == pytest.approx(
+        scipy_stats.mannwhitneyu(*finals, method=exact).pvalue, abs=0.01
+    )
+    above = np.mean(finals[0][:, None] > finals[1]) + np.mean(finals[0][:, None] == finals[1]) / 2
+    assert test["unpaired"]["p_a_better"]["value"] == pytest.approx(above)
+    assert test["paired"]["pairs"] == 20
+    assert test["paired"]["p"] == test["paired"]["p_holm"]
+
+
+def test_targets_are_what_a_share_of_all_runs_reach(whole):
+    for i, share in enumerate(TARGET_SHARES):
+        entries = [m["trials_to_target"][i] for m in whole["methods"].values()]
+        assert sum(e["reached"] for e in entries) >= share * 40
+        for m, e in zip(whole["methods"].values(), entries, strict=True):
+            assert e["reached"] == sum(v >= e["target"] for v in m["best_at_budget"]["values"])
+            capped = [25 if time is None else time for time in e["times"]]
+            assert e["restricted_mean"]["value"] == pytest.approx(np.mean(capped))
+            assert (
+                e["restricted_mean"]["low"] <= e["restricted_mean"]["value"] <= e["restricted_mean"]["high"]
+            )
+            assert e["success_rate"]["value"] == e["reached"] / 20
+        saving = whole["pairs"][0]["trials_to_target"][i]["difference"]
+        filters, latent = (e["restricted_mean"]["value"] for e in entries)
+        assert saving["value"] == pytest.approx(latent - filters)
+
+
+def test_extra_trials_both_ways_and_for_both_curves(whole):
+    found = {(e["method"], e["curve"]): e["by_trial"] for e in whole["pairs"][0]["extra_trials"]}
+    assert set(found) == {(m, c) for m in METHODS for c in ("mean", "median")}
+    latent = found["latent-sgd", "mean"]
+    assert [e["trial"] for e in latent] == list(range(1, 26))
+    assert latent[9]["extra"] > 0
+    assert latent[9]["low"] <= latent[9]["extra"]
+    assert latent[-1] == {"trial": 25, "extra": None, "low": None, "high": None, "at_least": 1}
+    assert found["gradient-filter", "mean"][9]["extra"] < 0
+
+
+def test_it_is_json_and_the_same_every_time(whole):
+    assert json.loads(json.dumps(whole, allow_nan=False)) == whole
+    assert compare(*figure8_like(slow=1.8)) == whole
+
+
+def test_swapping_the_methods_only_turns_the_signs(whole):
+    study, trials = figure8_like(slow=1.8)
+    turned = compare(replace(study, spec=study.spec | {"methods": study.spec["methods"][::-1]}), trials)
+    assert turned["target"] == whole["target"]
+    for kind in ("paired", "unpaired"):
+        one, other = (c["pairs"][0]["best_at_budget"][kind] for c in (whole, turned))
+        assert one["p"] == pytest.approx(other["p"])
+        shifts = (one["hodges_lehmann"], other["hodges_lehmann"])
+        assert [shifts[0][end] for end in ("value", "low", "high")] == pytest.approx(
+            [-shifts[1][end] for end in ("value", "high", "low")]
+        )
+
+
+def test_less_is_better_where_the_task_says_so(monkeypatch, whole):
+    study, trials = figure8_like(slow=1.8)
+    monkeypatch.setitem(
+        TASKS, "spoken-digits", replace(TASKS["spoken-digits"], direction="minimize", worst=1.0)
+    )
+    errors = [replace(t, objective=1 - t.objective, test_metric=1 - t.objective) for t in trials]
+    turned = compare(study, errors)
+    assert turned["target"] == pytest.approx(1 - whole["target"])
+    for m in METHODS:
+        one, other = (c["methods"][m] for c in (whole, turned))
+        assert other["best_at_budget"]["median"]["value"] == pytest.approx(
+            1 - one["best_at_budget"]["median"]["value"]
+        )
+        assert [e["times"] for e in one["trials_to_target"]] == [
+            e["times"] for e in other["trials_to_target"]
+        ]
+    one, other = (c["pairs"][0] for c in (whole, turned))
+    assert (
+        one["best_at_budget"]["unpaired"]["p_a_better"] == other["best_at_budget"]["unpaired"]["p_a_better"]
+    )
+    shift = one["best_at_budget"]["paired"]["hodges_lehmann"]["value"]
+    assert other["best_at_budget"]["paired"]["hodges_lehmann"]["value"] == pytest.approx(-shift)
+
+
+def test_an_unfinished_study_is_compared_where_every_run_has_been():
+    study, trials = figure8_like(runs=6, trials=10)
+    begun = [t for t in trials if t.trial <= 4 or t.run <= 2]
+    got = compare(study, begun)
+    assert (got["complete"], got["compared_at"], got["trials_done"], got["trials_planned"]) == (
+        False,
+        4,
+        72,
+        120,
+    )
+    only_four = compare(study, [t for t in trials if t.trial <= 4])
+    for m in METHODS:
+        assert got["methods"][m]["best_at_budget"] == only_four["methods"][m]["best_at_budget"]
+    assert got["pairs"] == only_four["pairs"]
+    done = next(check for check in got["parity"] if check["what"] == "trials done in each run")
+    assert done["values"] == dict.fromkeys(METHODS, "4 to 10")
+
+
+def test_nothing_to_compare_yet():
+    study, trials = figure8_like(runs=3, trials=4)
+    got = compare(study, [t for t in trials if t.run < 3])
+    assert got["compared_at"] == 0
+    assert got["pairs"] == []
+    assert got["target"] is None
+    assert got["methods"]["latent-sgd"]["best_at_budget"] is None
+
+
+def test_one_run_has_no_intervals():
+    got = compare(*figure8_like(runs=1, trials=6))
+    best = got["methods"]["latent-sgd"]["best_at_budget"]
+    assert best["median"]["value"] is not None
+    for estimate in (
+        best["median"],
+        best["mean"],
+        got["pairs"][0]["best_at_budget"]["paired"]["hodges_lehmann"],
+    ):
+        assert estimate["low"] is None
+        assert estimate["high"] is None
+    assert all(e["level"] is None for e in got["pairs"][0]["extra_trials"])
+
+
+def test_one_method_has_no_pairs():
+    got = compare(*figure8_like(runs=4, trials=6, methods=METHODS[1:]))
+    assert got["pairs"] == []
+    assert got["target"] is not None
+
+
+def test_failed_and_diverged_trials():
+    study = study_of(["latent-sgd"], runs=3, trials=3)
+    spec = from_json(study.spec)
+    trials = trials_of(study, {"latent-sgd": [[None, 0.5, 0.4], [None, None, None], [0.6, 0.7, None]]})
+    trials[2] = trial_of(spec, "latent-sgd", 1, 3, 0.0, state=TrialState.DIVERGED)
+    got = compare(study, trials)["methods"]["latent-sgd"]
+    assert (got["completed"], got["diverged"], got["failed"], got["retries"]) == (3, 1, 5, 10)
+    assert got["best_at_budget"]["values"] == [0.5, 0.7]
+    three_quarters = next(e for e in got["trials_to_target"] if e["share"] == 0.75)
+    assert three_quarters["target"] is None  # two of three runs have any value
+    half = next(e for e in got["trials_to_target"] if e["share"] == 0.5)
+    assert (half["target"], half["times"]) == (0.5, [2, None, 1])
+
+
+def test_the_test_metric_is_the_incumbents():
+    study = study_of(["latent-sgd"], runs=1, trials=3)
+    trials = trials_of(study, {"latent-sgd": [[0.5, 0.8, 0.6]]})
+    trials = [replace(t, test_metric=test) for t, test in zip(trials, [0.9, 0.7, 0.95], strict=True)]
+    assert compare(study, trials)["methods"]["latent-sgd"]["test_at_budget"]["values"] == [0.7]
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("seeds of trial t of run r, between the methods", {"seed": 1}),
+        ("trials chosen without a model in each run, of the first 8", {"source": "sobol"}),
+        ("retries after a crash", {"attempts": 2}),
+        ("trials that failed for good", {"state": TrialState.FAILED, "objective": None}),
+    ],
+)
+def test_parity_audit_flags(what, change):
+    study, trials = figure8_like(runs=2, trials=8)
+    assert all(check["equal"] for check in compare(study, trials)["parity"])
+    trials[-1] = replace(trials[-1], **change)
+    unequal = [check["what"] for check in compare(study, trials)["parity"] if not check["equal"]]
+    assert unequal == [what]
+
+
+def test_parity_audit_flags_epochs_and_bounds():
+    epoch = EpochRecord(
+        epoch=1, train_loss=1.0, validation_metric=0.5, test_metric=0.5, flip_ratio=0.1, train_seconds=1.0,
+        evaluate_seconds=1.0,
+    )  # fmt: skip
+    study = study_of(
+        ["gradient-filter", {"name": "latent-sgd", "space": {"gamma": {"low": 0.01}}}], runs=1, trials=1
+    )
+    first, second = trials_of(study, {method: [[0.5]] for method in METHODS})
+    parity = compare(study, [replace(first, epochs=(epoch,) * 10), replace(second, epochs=(epoch,) * 9)])[
+        "parity"
+    ]
+    unequal = {check["what"]: check["values"] for check in parity if not check["equal"]}
+    assert unequal["epochs of a completed trial"] == {"gradient-filter": 10, "latent-sgd": 9}
+    assert [v["low"] for v in unequal["values searched for gamma"].values()] == [0.001, 0.01]

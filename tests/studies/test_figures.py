@@ -1,0 +1,107 @@
+"""The figures show all they claim, and are fit for print."""
+
+import io
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.text import Text
+from synthetic import figure8_like, study_of, trials_of
+
+from studies import figures
+from studies.comparison import compare
+from studies.curves import curves_of
+
+METHODS = ("gradient-filter", "latent-sgd")
+
+
+@pytest.fixture(scope="module")
+def records():
+    return figure8_like(runs=6, trials=10)
+
+
+def legend(figure):
+    return [text.get_text() for text in (figure.axes[0].get_legend() or figure.legends[0]).get_texts()]
+
+
+def test_figure8_says_what_it_shows(records):
+    figure = figures.figure8(*records)
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "Trials"
+    assert axes.get_ylabel() == "Best validation accuracy so far (%)"
+    assert legend(figure)[:5] == [
+        "gradient filter (2 hyperparameters)",
+        "latent SGD (6 hyperparameters)",
+        "mean of the runs",
+        "median and its interval",
+        "one run",
+    ]
+
+
+def test_every_run_mean_and_median_is_drawn(records):
+    study, trials = records
+    lines = figures.figure8(study, trials).axes[0].lines
+    for method in METHODS:
+        best = 100 * curves_of(method, trials, (6, 10), "maximize").best
+        drawn = [np.asarray(line.get_ydata()) for line in lines]
+        assert any(y.size == 60 and np.array_equal(np.sort(y), np.sort(best.ravel())) for y in drawn)
+        assert any(y.size == 10 and np.allclose(y, best.mean(axis=0)) for y in drawn)
+        assert any(y.size == 10 and np.allclose(y, np.median(best, axis=0)) for y in drawn)
+
+
+def test_points_beyond_the_axis_are_marked_and_counted(records):
+    study, trials = records
+    figure = figures.figure8(study, trials)
+    low, high = figure.axes[0].get_ylim()
+    best = 100 * np.concatenate([curves_of(m, trials, (6, 10), "maximize").best for m in METHODS])
+    off = int(((best < low) | (best > high)).sum())
+    assert 0 < off <= 0.1 * best.size
+    assert legend(figure)[-1] == f"beyond the axis ({off} points)"
+    edge = [line for line in figure.axes[0].lines if line.get_marker() == "v" and not line.get_clip_on()]
+    assert sum(len(line.get_ydata()) for line in edge) == off
+
+
+def test_methods_stand_apart(records):
+    lines = [line for line in figures.figure8(*records).axes[0].lines if len(line.get_ydata()) == 60]
+    first, second = lines
+    assert first.get_color() != second.get_color()
+    assert first.get_marker() != second.get_marker()
+    assert not set(first.get_xdata()) & set(second.get_xdata())
+
+
+@pytest.mark.parametrize("draw", ["figure8", "trials_to_target", "extra_trials"])
+def test_fit_for_print(records, draw):
+    figure = figures.figure8(*records) if draw == "figure8" else getattr(figures, draw)(compare(*records))
+    assert 3.3 <= figure.get_figwidth() <= 3.5
+    figure.canvas.draw()
+    shown = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    assert min(text.get_fontsize() for text in shown) >= 7
+    inside = figure.get_tightbbox().padded(-0.02)
+    assert inside.x0 >= 0
+    assert inside.x1 <= figure.get_figwidth()
+
+
+def test_a_figure_of_anything():
+    study, trials = figure8_like(runs=3, trials=5)
+    for some in ([], trials[:1], [t for t in trials if t.trial < 3], trials):
+        figures.figure8(study, some).savefig(io.BytesIO())
+    failed = study_of(runs=2, trials=2)
+    figures.figure8(failed, trials_of(failed, {m: [[None, None]] * 2 for m in METHODS})).savefig(io.BytesIO())
+    comparison = compare(*figure8_like(runs=1, trials=3))
+    figures.extra_trials(comparison).savefig(io.BytesIO())
+    figures.trials_to_target(comparison).savefig(io.BytesIO())
+
+
+def test_settings_of_matplotlib_are_left_alone(records):
+    before = dict(matplotlib.rcParams)
+    figures.figure8(*records).savefig(io.BytesIO())
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_light_imports():
+    heavy = ["torch", "ray", "ax", "sqlalchemy", "matplotlib.pyplot"]
+    code = f"import sys, studies.export; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

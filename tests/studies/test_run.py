@@ -1,0 +1,218 @@
+"""Studies on a real local Ray cluster, with real training of the real data."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import asdict, replace
+
+import faults
+import pytest
+import ray
+
+from studies.errors import StudyError
+from studies.records import TrialState
+from studies.run import cluster, run_study
+from studies.spec import from_json
+from studies.trial import assign, choose, train
+from trainers.seeds import derive
+
+pytestmark = pytest.mark.timeout(300)
+
+
+class Kept:
+    def __init__(self, fail_at=None):
+        self.trials = []
+        self.fail_at = fail_at
+
+    def record(self, trial):
+        if len(self.trials) == self.fail_at:
+            raise OSError("no space left on device")
+        self.trials.append(trial)
+
+
+def study(**changes):
+    data = {
+        "name": "s",
+        "task": "spoken-digits",
+        "methods": ["gradient-filter", "latent-sgd"],
+        "searcher": {"name": "ax", "initial_trials": 2},
+        "runs": 2,
+        "trials": 3,
+    }
+    return from_json(data | changes)
+
+
+def numbers(trials):
+    """What must be the same whenever and wherever a study runs: all but times and attempts."""
+
+    def kept(record, *dropped):
+        return tuple((name, value) for name, value in asdict(record).items() if name not in dropped)
+
+    return sorted(
+        (
+            *kept(
+                replace(t, epochs=()),
+                "suggest_seconds",
+                "train_seconds",
+                "attempts",
+                "started_at",
+                "finished_at",
+            ),
+            *(kept(epoch, "train_seconds", "evaluate_seconds") for epoch in t.epochs),
+        )
+        for t in trials
+    )
+
+
+@pytest.fixture(scope="module")
+def local_cluster():
+    with cluster():
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(local_cluster, spoken_digits):
+    sink = Kept()
+    run_study(study(), "s-1", sink, [], data_dir=spoken_digits)
+    return sink.trials
+
+
+def test_every_trial_is_there_once_and_in_order(whole):
+    assert Counter((t.method, t.run) for t in whole) == {
+        (method, run): 3 for method in ("gradient-filter", "latent-sgd") for run in (1, 2)
+    }
+    for method in ("gradient-filter", "latent-sgd"):
+        for run in (1, 2):
+            own = [t for t in whole if (t.method, t.run) == (method, run)]
+            assert [t.trial for t in own] == [1, 2, 3]
+            assert [t.source for t in own] == ["sobol", "sobol", "model"]
+
+
+def test_a_record_says_what_happened(whole):
+    for trial in whole:
+        assert trial.study == "s-1"
+        assert trial.state is TrialState.COMPLETED
+        assert trial.attempts == 1
+        assert len(trial.epochs) == 10
+        assert trial.objective == trial.epochs[-1].validation_metric
+        assert trial.test_metric == trial.epochs[-1].test_metric
+        assert trial.train_seconds == pytest.approx(sum(e.train_seconds for e in trial.epochs))
+        assert trial.suggest_seconds > 0
+        assert trial.finished_at > trial.started_at
+        assert trial.started_at.utcoffset().total_seconds() == 0
+
+
+def test_runs_are_paired(whole):
+    seeds = {(t.method, t.run, t.trial): t.seed for t in whole}
+    for (method, run, trial), seed in seeds.items():
+        assert seed == seeds["gradient-filter", run, trial] == derive(0, "run", run, "trial", trial), method
+    assert len(set(seeds.values())) == 6
+
+
+def test_a_trial_is_what_its_assignment_says(whole, spoken_digits):
+    """The same trial without Ray."""
+    (stored,) = (t for t in whole if (t.method, t.run, t.trial) == ("latent-sgd", 2, 1))
+    assignment = assign(study(), "latent-sgd", 2, (), data_dir=spoken_digits)
+    suggestion, _ = choose(assignment)
+    assert suggestion.hyperparameters == stored.hyperparameters
+    assert list(train(assignment, suggestion))[-1].validation_metric == stored.objective
+
+
+@pytest.mark.parametrize("kept", [1, 5, 11])
+def test_a_continued_study_has_the_same_trials(whole, kept, spoken_digits):
+    sink = Kept()
+    run_study(study(), "s-1", sink, whole[:kept], data_dir=spoken_digits)
+    assert numbers(whole[:kept] + sink.trials) == numbers(whole)
+
+
+def test_a_finished_study_trains_nothing(whole, spoken_digits):
+    sink = Kept()
+    run_study(study(), "s-1", sink, whole, data_dir=spoken_digits)
+    assert sink.trials == []
+
+
+def test_a_gap_in_the_history_is_refused(whole, spoken_digits):
+    history = [t for t in whole if t.trial != 2]
+    with pytest.raises(StudyError, match="run 1 has trial 3 but not 2"):
+        run_study(study(), "s-1", Kept(), history, data_dir=spoken_digits)
+
+
+def test_a_sink_that_fails_stops_the_study(local_cluster, spoken_digits):
+    sink = Kept(fail_at=4)
+    with pytest.raises(OSError, match="no space left"):
+        run_study(study(), "s-1", sink, [], data_dir=spoken_digits)
+    assert len(sink.trials) == 4
+
+
+def test_a_trial_that_fits_nowhere_is_refused(local_cluster, spoken_digits):
+    with pytest.raises(StudyError, match="a trial needs 512 CPU, the cluster has"):
+        run_study(study(resources={"cpus": 512}), "s-1", Kept(), [], data_dir=spoken_digits)
+    with pytest.raises(StudyError, match="a trial needs 1 GPU, the cluster has 0"):
+        run_study(study(resources={"gpus": 1}), "s-1", Kept(), [], data_dir=spoken_digits)
+
+
+def test_an_address_where_nothing_answers_is_told(monkeypatch):
+    ray.shutdown()
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(StudyError, match=r"RAY_ADDRESS '127\.0\.0\.1:1' does not answer"), cluster():
+        pass
+
+
+def test_every_kind_of_failure_frees_the_slot_and_is_stored(spoken_digits):
+    ray.shutdown()
+    ray.cloudpickle.register_pickle_by_value(sys.modules["faults"])
+    ray.init("local", log_to_driver=False, runtime_env={"worker_process_setup_hook": faults.install})
+    kinds = [faults.RAISES, faults.HANGS, faults.KILLED, faults.DIVERGES, faults.TOO_LARGE, faults.SOUND]
+    spec = study(
+        methods=[{"name": "gradient-filter", "space": {"alpha": kinds, "gamma": 0.1}}],
+        searcher="sobol",
+        runs=3,
+        trials=2,
+        seed=31,  # with this one Sobol's first two points of three runs are all six kinds
+        resources={"max_seconds": 8, "max_retries": 1},
+    )
+    sink = Kept()
+    try:
+        run_study(spec, "s-2", sink, [], data_dir=spoken_digits)
+    finally:
+        ray.shutdown()
+    assert sorted((t.run, t.trial) for t in sink.trials) == [(r, t) for r in (1, 2, 3) for t in (1, 2)]
+    of_kind = {t.hyperparameters["alpha"]: t for t in sink.trials}
+    assert of_kind.keys() == set(kinds)
+    for kind, reason in (
+        (faults.RAISES, "RuntimeError: a layer broke"),
+        (faults.HANGS, "stopped: still running after max_seconds = 8"),
+        (faults.KILLED, "the worker process died"),
+        (faults.TOO_LARGE, "can't allocate memory"),
+    ):
+        trial = of_kind[kind]
+        assert trial.state is TrialState.FAILED
+        assert trial.objective is trial.test_metric is None
+        assert trial.attempts == 2
+        assert reason in trial.error
+    diverged, sound = of_kind[faults.DIVERGES], of_kind[faults.SOUND]
+    assert (diverged.state, diverged.objective, diverged.attempts) == (TrialState.DIVERGED, 0.0, 1)
+    assert "non-finite in epoch 1" in diverged.error
+    assert (sound.state, sound.error, sound.attempts) == (TrialState.COMPLETED, None, 1)
+
+
+LISTENING = """
+import psutil
+from studies.run import cluster
+with cluster():
+    for process in psutil.Process().children(recursive=True):
+        for socket in process.net_connections("inet"):
+            if socket.status == psutil.CONN_LISTEN:
+                print(process.name(), socket.laddr.ip.removeprefix("::ffff:"))
+"""
+
+
+def test_the_local_cluster_listens_on_loopback_only():
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", LISTENING], env=environment, capture_output=True, text=True, check=True
+    )
+    listening = {tuple(line.split()) for line in done.stdout.splitlines()}
+    assert ("raylet", "127.0.0.1") in listening
+    assert {ip for _, ip in listening} == {"127.0.0.1"}

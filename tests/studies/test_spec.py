@@ -1,0 +1,191 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import studies
+from studies.errors import StudyError
+from studies.methods import METHODS
+from studies.space import Fixed, Float, to_json
+from studies.spec import from_json, load
+
+SPECS = sorted((Path(studies.__file__).parent / "specs").glob("*.yaml"))
+MINIMAL = {"name": "s", "task": "spoken-digits", "methods": ["gradient-filter"]}
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_shipped_specs_load_and_are_named_after_their_file(path):
+    assert load(path).name == path.stem
+
+
+def test_figure8_is_the_papers_protocol():
+    spec = load(next(path for path in SPECS if path.stem == "figure8-spoken-digits"))
+    assert (spec.runs, spec.trials, spec.searcher.name) == (20, 25, "ax")
+    assert [(m.name, len(m.space)) for m in spec.methods] == [("gradient-filter", 2), ("latent-sgd", 6)]
+
+
+def test_a_method_entry_narrows_and_fixes(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "name: s\ntask: spoken-digits\nmethods:\n"
+        "  - {name: latent-sgd, space: {learning_rate: {low: 1e-4, high: 1, log: true}, clipping: false}}\n"
+    )
+    space = load(path).methods[0].space
+    assert space["learning_rate"] == Float(1e-4, 1.0, log=True)
+    assert space["clipping"] == Fixed(False)
+    assert space["gamma"] == METHODS["latent-sgd"].space["gamma"]
+
+
+@st.composite
+def study_files(draw):
+    def entry(name):
+        overrides = {}
+        for key, dimension in METHODS[name].space.items():
+            quantiles = sorted(draw(st.lists(st.floats(0, 1), min_size=2, max_size=2, unique=True)))
+            values = [dimension.at(u) for u in quantiles]
+            kind = draw(st.sampled_from(["default", "fixed", "list", "range"]))
+            if kind == "fixed":
+                overrides[key] = values[0]
+            elif kind == "list" and values[0] != values[1]:
+                overrides[key] = values
+            elif kind == "range" and isinstance(dimension, Float) and values[0] < values[1]:
+                overrides[key] = {"low": values[0], "high": values[1], "log": draw(st.booleans())}
+        return {"name": name, "space": overrides} if overrides or draw(st.booleans()) else name
+
+    names = draw(st.lists(st.sampled_from(sorted(METHODS)), min_size=1, unique=True))
+    return {
+        "name": draw(st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?\Z")),
+        "task": "spoken-digits",
+        "methods": [entry(name) for name in names],
+        "searcher": draw(
+            st.sampled_from(["ax", "sobol", {"name": "random"}, {"name": "ax", "initial_trials": 3}])
+        ),
+        "runs": draw(st.integers(1, 1000)),
+        "trials": draw(st.integers(1, 1000)),
+        "seed": draw(st.integers(0, 2**63 - 1)),
+        "resources": {"cpus": draw(st.integers(1, 64)), "gpus": draw(st.sampled_from([0, 0.5, 1, 2]))},
+    }
+
+
+@given(study_files())
+def test_a_spec_survives_the_round_trip(data):
+    spec = from_json(data)
+    again = from_json(spec.to_json())
+    assert again == spec
+    assert again.digest == spec.digest
+    assert again.to_json() == spec.to_json()
+
+
+def test_what_changes_the_trials_changes_the_digest():
+    digests = [
+        from_json(MINIMAL | change).digest
+        for change in (
+            {},
+            {"seed": 1},
+            {"runs": 3},
+            {"trials": 3},
+            {"searcher": "sobol"},
+            {"methods": [{"name": "gradient-filter", "space": {"alpha": 0.1}}]},
+        )
+    ]
+    assert len(set(digests)) == len(digests)
+
+
+def test_writing_a_default_out_does_not_change_the_digest():
+    alpha = to_json(METHODS["gradient-filter"].space["alpha"])
+    written_out = MINIMAL | {"methods": [{"name": "gradient-filter", "space": {"alpha": alpha}}], "runs": 20}
+    assert from_json(written_out).digest == from_json(MINIMAL).digest
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"task": "spoken-digit"}, "task: unknown task; known are spoken-digits, got 'spoken-digit'"),
+        ({"methods": ["sgd"]}, "methods.0: unknown method 'sgd'; known are gradient-filter, latent-sgd"),
+        ({"methods": ["latent-sgd", "latent-sgd"]}, "methods: latent-sgd is listed more than once"),
+        ({"methods": []}, "methods: at least one method is needed; known are gradient-filter, latent-sgd"),
+        ({"methods": "latent-sgd"}, "methods: .*, got 'latent-sgd'"),
+        (
+            {"methods": [{"name": "latent-sgd", "spaces": {}}]},
+            "methods.0.spaces: unknown key; allowed are name, space",
+        ),
+        (
+            {"methods": [{"name": "latent-sgd", "space": {"alpha": 1.0}}]},
+            "methods.0.space.alpha: latent-sgd has no such hyperparameter; it has learning_rate",
+        ),
+        (
+            {"methods": [{"name": "latent-sgd", "space": {"gamma": {"low": 1.0, "high": 0.1}}}]},
+            "methods.0.space.gamma: low must be less than high, got low 1.0 and high 0.1",
+        ),
+        (
+            {"methods": [{"name": "latent-sgd", "space": {"gamma": {"low": 0.1, "high": 3.0}}}]},
+            r"methods.0.space.gamma: 3.0 is out of range; gamma must be in \(0, 1\]",
+        ),
+        ({"searcher": "grid"}, "searcher.name: .*'ax', 'sobol' or 'random', got 'grid'"),
+        ({"searcher": {"name": "ax", "initial_trials": 0}}, "searcher.initial_trials: .* 1, got 0"),
+        ({"runs": 0}, "runs: .*1, got 0"),
+        ({"runs": -3}, "runs: .*1, got -3"),
+        ({"runs": "20"}, "runs: .*integer, got '20'"),
+        ({"runs": True}, "runs: .*integer, got True"),
+        ({"trials": 10**9}, "trials: .*1000, got 1000000000"),
+        ({"seed": -1}, "seed: .*got -1"),
+        ({"resources": {"gpus": 1.5}}, "resources.gpus: more than one GPU must be a whole number"),
+        (
+            {"resources": {"gpu": 1}},
+            "resources.gpu: unknown key; allowed are cpus, gpus, max_seconds, max_retries",
+        ),
+        ({"resources": {"max_seconds": 0}}, "resources.max_seconds: .*greater than 0"),
+        ({"name": "../x"}, "name: must be 1 to 63 lower-case letters, digits and inner hyphens, got '../x'"),
+        ({"learning_rate": 1}, "learning_rate: unknown key; allowed are name, task, methods"),
+    ],
+)
+def test_a_fault_names_the_key_the_value_and_what_is_allowed(change, message):
+    with pytest.raises(StudyError, match=message) as caught:
+        from_json(MINIMAL | change, source="file.yaml")
+    assert str(caught.value).startswith("file.yaml: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_every_fault_is_told_at_once():
+    with pytest.raises(StudyError) as caught:
+        from_json(
+            {
+                "name": "s",
+                "methods": ["sgd", {"name": "latent-sgd", "space": {"x": 1, "gamma": 0}}],
+                "runs": 0,
+            }
+        )
+    assert len(str(caught.value).splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"name: [", "is not YAML"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (b"- a\n- b", "a study is a mapping"),
+        (b"", "a study is a mapping"),
+        (b"name: a\nname: b", "key 'name' is given twice"),
+        (b"? [a]\n: b", "a key must be a word"),
+        (b"a: &x [*x]", "a: unknown key"),
+        (b"!!python/object/apply:os.system ['true']", "is not YAML"),
+        (b"[" * 5000, "is not YAML"),
+    ],
+)
+def test_unreadable_files_are_refused(tmp_path, content, message):
+    path = tmp_path / "s.yaml"
+    path.write_bytes(content)
+    with pytest.raises(StudyError, match=message):
+        load(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(StudyError, match=r"none\.yaml: cannot be read: .*No such file"):
+        load(tmp_path / "none.yaml")
+
+
+def test_json_is_read_too(tmp_path):
+    path = tmp_path / "s.json"
+    path.write_text('{"name": "s", "task": "spoken-digits", "methods": ["gradient-filter"]}')
+    assert load(path) == from_json(MINIMAL)
