@@ -1,0 +1,1 @@
+"""The ways in and the database: the `tunebench` command and the SQL store."""

@@ -1,0 +1,69 @@
+"""Column types whose values come back from SQLite and from PostgreSQL as they went in."""
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Dialect, Double, Integer, Text
+from sqlalchemy import DateTime as SqlDateTime
+from sqlalchemy.types import TypeDecorator
+
+# Compared by code point on both databases: one order everywhere, and a prefix is a range of the index.
+Name = Text().with_variant(Text(collation="C"), "postgresql")
+
+# SQLite numbers rows by itself only where the type is INTEGER, which holds 64 bits there.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Real(TypeDecorator[float]):
+    """A double, NaN and infinities included.
+
+    SQLite would store NaN as NULL, so there it is the text 'NaN', which SQLite orders above every number,
+    as PostgreSQL does its own NaN.
+    """
+
+    impl = Double
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        # not process_bind_param: what that returns is made a float again
+        return _nan_as_text if dialect.name == "sqlite" else super().bind_processor(dialect)
+
+    def process_result_value(self, value: float | str | None, dialect: Dialect) -> float | None:
+        return None if value is None else float(value)
+
+
+class Time(TypeDecorator[datetime]):
+    """A moment, to the microsecond; comes back in UTC. A time without a zone is refused."""
+
+    impl = SqlDateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a stored time needs a time zone, got {value!r}")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Message(TypeDecorator[str]):
+    """Text from anywhere, such as a crashed process; what PostgreSQL cannot hold becomes a question mark."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        return value.replace("\0", "?").encode(errors="replace").decode()
+
+
+def _nan_as_text(value: float | None) -> float | str | None:
+    return "NaN" if value is not None and math.isnan(value) else value

@@ -1,0 +1,71 @@
+"""The process that runs a study: takes its lease, runs what is left, gives it back."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from service.errors import ServiceError
+from service.owner import Owner
+from service.sink import LeasedSink
+from service.store import Store
+from studies.records import Sink, StudyRecord, StudyState, TrialRecord
+from studies.spec import from_json
+
+LEASE_SECONDS = 60.0
+
+
+class _Watched:
+    """Tells `watch` of every trial, once it is stored."""
+
+    def __init__(self, sink: Sink, watch: Callable[[TrialRecord], None]) -> None:
+        self._sink, self._watch = sink, watch
+
+    def record(self, trial: TrialRecord) -> None:
+        self._sink.record(trial)
+        self._watch(trial)
+
+
+def drive(store: Store, study: StudyRecord, data_dir: Path, watch: Callable[[TrialRecord], None]) -> None:
+    """Run what is left of the study and leave it completed.
+
+    `watch` is told of each trial after it is stored. On an interrupt (SIGINT or SIGTERM) the study is left paused
+    and KeyboardInterrupt is raised; where it cannot go on it is left failed with the reason, which is raised. Either
+    way it can be driven again, and its trials are those of an uninterrupted study.
+    """
+    from studies.run import (
+        cluster,
+        run_study,
+    )  # Ray and torch take seconds to import: not for `tunebench list`
+
+    spec = from_json(study.spec)
+    lease = store.claim(study.id, Owner.current(), LEASE_SECONDS)
+    try:
+        with _terminated_is_interrupted(), LeasedSink(store, lease) as sink, cluster():
+            run_study(spec, study.id, _Watched(sink, watch), store.trials(study.id), data_dir=data_dir)
+    except KeyboardInterrupt:
+        store.finish(lease, StudyState.PAUSED)
+        raise
+    except ServiceError:
+        raise  # the lease or the database is gone: there is nothing to write to
+    except Exception as error:
+        store.finish(lease, StudyState.FAILED, error=str(error) or type(error).__name__)
+        raise
+    store.finish(lease, StudyState.COMPLETED)
+
+
+@contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,75 @@
+"""Processes as owners of studies: how one is named, and whether it has ended."""
+
+import os
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A process. Its number alone does not name it: numbers come back, and each container counts from 1.
+
+    `place` names the kernel's boot and the set of processes in which `pid` counts, `started` the process's
+    start; both are empty where the system does not tell.
+    """
+
+    host: str
+    pid: int
+    place: str
+    started: str
+
+    @classmethod
+    def current(cls) -> Self:
+        """This process."""
+        _, started = _status(os.getpid())
+        return cls(socket.gethostname().replace(":", "-"), os.getpid(), _place(), started)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what `str` wrote."""
+        host, pid, place, started = text.split(":", 3)
+        return cls(host, int(pid), place, started)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}:{self.place}:{self.started}"
+
+    def is_dead(self) -> bool:
+        """Whether the process has certainly ended; False for one on another host."""
+        here = Owner.current()
+        if (self.host, self.place) != (here.host, here.place) or os.name != "posix":
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass  # it lives, under another user
+        state, started = _status(self.pid)
+        return state in ("Z", "X") or (started != "" and self.started != "" and started != self.started)
+
+
+def _place() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:  # not Linux: the host's name must do
+        return ""
+
+
+def _status(pid: int) -> tuple[str, str]:
+    """The process's state letter (Z: ended, not yet collected) and its start; empty where unknown."""
+    try:
+        # proc(5): the name, in parentheses, may hold anything; state and start are fields 3 and 22
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return fields[0], fields[19]
+    except (OSError, IndexError):
+        pass
+    try:
+        command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
+        state, _, started = subprocess.check_output(command, text=True, timeout=5).strip().partition(" ")
+    except (OSError, subprocess.SubprocessError):
+        return "", ""
+    return state[:1], " ".join(started.split())

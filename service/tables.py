@@ -1,0 +1,97 @@
+"""The tables, named as the records are. The migrations make them; a test keeps the two the same."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    column,
+    table,
+)
+
+from service.columns import Message, Name, Real, RowId, Time
+
+metadata = MetaData()
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("name", Name, nullable=False),
+    Column("state", Name, nullable=False),
+    Column("direction", Name, nullable=False),  # of the task's metric: what "best" means
+    Column("spec", JSON, nullable=False),
+    Column("provenance", JSON, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("started_at", Time),
+    Column("finished_at", Time),
+    Column("error", Message),
+    Column("fence", BigInteger, nullable=False, server_default="0"),  # the number of claims so far
+    Column("lease_owner", Name),
+    Column("lease_since", Time),
+    Column("lease_expires_at", Time),
+    CheckConstraint("direction IN ('maximize', 'minimize')", name="ck_studies_direction"),
+    Index("ix_studies_name", "name"),
+    Index("ix_studies_created_at", "created_at", "id"),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("study", Name, ForeignKey("studies.id", ondelete="CASCADE"), nullable=False),
+    Column("method", Name, nullable=False),
+    Column("run", Integer, nullable=False),
+    Column("trial", Integer, nullable=False),
+    Column("state", Name, nullable=False),
+    Column("hyperparameters", JSON, nullable=False),
+    Column("source", Name, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("objective", Real),
+    Column("test_metric", Real),
+    Column("suggest_seconds", Real, nullable=False),
+    Column("train_seconds", Real, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Message),
+    Column("started_at", Time, nullable=False),
+    Column("finished_at", Time, nullable=False),
+    UniqueConstraint("study", "method", "run", "trial", name="uq_trials_study_method_run_trial"),
+    CheckConstraint("run >= 1 AND trial >= 1", name="ck_trials_numbers"),
+    # a NaN is the best or the worst of a run depending on who compares
+    CheckConstraint("objective <> 'NaN'", name="ck_trials_objective_number"),
+    CheckConstraint("(state = 'failed') = (objective IS NULL)", name="ck_trials_objective_state"),
+)
+
+epochs = Table(
+    "epochs",
+    metadata,
+    Column(
+        "trial", RowId, ForeignKey("trials.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("train_loss", Real, nullable=False),
+    Column("validation_metric", Real, nullable=False),
+    Column("test_metric", Real, nullable=False),
+    Column("flip_ratio", Real, nullable=False),
+    Column("train_seconds", Real, nullable=False),
+    Column("evaluate_seconds", Real, nullable=False),
+    Column("diverged", Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# A view over trials: the best objective of a run up to each of its trials, NULL before the first one.
+best_so_far = table(
+    "best_so_far",
+    column("study", Name),
+    column("method", Name),
+    column("run", Integer),
+    column("trial", Integer),
+    column("best_so_far", Real),
+)

@@ -1,0 +1,122 @@
+"""The schema and the way to it."""
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, inspect, text
+from writers import processes, spec, upgrade_at_once
+
+import service.database
+from service.database import VERSION_TABLE, connect, reading, upgrade, writing
+from service.errors import DatabaseError
+from service.store import Store
+from service.tables import metadata
+
+
+def test_the_migrations_make_the_tables(engine: Engine) -> None:
+    with reading(engine) as connection:
+        options = {"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, metadata) == []
+    found = inspect(engine)
+    assert set(found.get_table_names()) == {*metadata.tables, VERSION_TABLE}
+    assert found.get_view_names() == ["best_so_far"]
+    for name, table in metadata.tables.items():
+        declared = {c.name for c in table.constraints if type(c).__name__ == "CheckConstraint"}
+        assert {check["name"] for check in found.get_check_constraints(name)} == declared
+        deletes = [key["options"].get("ondelete") for key in found.get_foreign_keys(name)]
+        assert deletes == ["CASCADE"] * len(table.foreign_keys)
+
+
+def test_a_database_without_the_schema_says_how_to_make_it(empty_engine: Engine) -> None:
+    with pytest.raises(DatabaseError, match="run: tunebench db upgrade"):
+        Store(empty_engine)
+    upgrade(empty_engine)
+    assert Store(empty_engine).studies() == []
+
+
+def test_upgrading_again_changes_nothing(engine: Engine) -> None:
+    Store(engine).create_study(spec(), {})
+    upgrade(engine)
+    assert len(Store(engine).studies()) == 1
+
+
+def test_a_newer_schema_is_refused(url: str, engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    said = (
+        r"has schema 9999, made by a newer tunebench .this one knows schemas up to 0001.; upgrade tunebench"
+    )
+    for use in (lambda: connect(url), lambda: upgrade(engine), lambda: Store(engine)):
+        with pytest.raises(DatabaseError, match=said):
+            use()
+
+
+def test_an_older_schema_is_refused_until_upgraded(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store(engine).create_study(spec(), {})
+    newer = tmp_path / "with a space and 100%"
+    shutil.copytree(service.database.MIGRATIONS, newer)
+    (newer / "versions" / "v0002.py").write_text(
+        "import sqlalchemy as sa\n"
+        "from alembic import op\n"
+        "revision, down_revision = '0002', '0001'\n"
+        "def upgrade():\n"
+        "    op.add_column('studies', sa.Column('label', sa.Text))\n"
+    )
+    monkeypatch.setattr(service.database, "MIGRATIONS", newer)
+    with pytest.raises(DatabaseError, match="has the older schema 0001, not 0002; run: tunebench db upgrade"):
+        Store(engine)
+    upgrade(engine)
+    assert "label" in {column["name"] for column in inspect(engine).get_columns("studies")}
+    assert [study.name for study in Store(engine).studies()] == ["a-study"]
+
+
+def test_another_programs_tables_are_left_alone(empty_url: str, empty_engine: Engine) -> None:
+    with empty_engine.connect() as connection:
+        connection.execute(text("CREATE TABLE trials (number INTEGER)"))
+        connection.commit()
+    for use in (lambda: upgrade(empty_engine), lambda: connect(empty_url)):
+        with pytest.raises(DatabaseError, match=r"has tables of another program \(trials\); choose another"):
+            use()
+    assert inspect(empty_engine).get_table_names() == ["trials"]
+    if empty_engine.dialect.name == "sqlite":
+        with reading(empty_engine) as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
+
+
+def test_an_upgrade_that_fails_leaves_nothing(empty_engine: Engine) -> None:
+    with empty_engine.connect() as connection:  # the last thing that the first revision makes
+        connection.execute(text("CREATE VIEW best_so_far AS SELECT 1 AS one"))
+        connection.commit()
+    with pytest.raises(Exception, match="best_so_far"):
+        upgrade(empty_engine)
+    assert inspect(empty_engine).get_table_names() == []
+
+
+def test_processes_may_upgrade_at_once(empty_url: str, empty_engine: Engine) -> None:
+    together = processes.Barrier(4)
+    upgraders = [processes.Process(target=upgrade_at_once, args=(empty_url, together)) for _ in range(4)]
+    for process in upgraders:
+        process.start()
+    for process in upgraders:
+        process.join()
+    assert [process.exitcode for process in upgraders] == [0] * 4
+    assert Store(empty_engine).studies() == []
+
+
+def test_the_sqlite_file_keeps_a_write_ahead_log_and_its_foreign_keys(tmp_path: Path) -> None:
+    engine = connect(f"sqlite:///{tmp_path / 'study.db'}")
+    upgrade(engine)
+    with reading(engine) as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1  # NORMAL
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 30_000
+    engine.dispose()
+    assert sqlite3.connect(tmp_path / "study.db").execute("PRAGMA journal_mode").fetchone() == ("wal",)

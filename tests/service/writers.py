@@ -1,0 +1,136 @@
+"""What the tests store, and the processes that store it."""
+
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier, Event
+from typing import Any
+
+from sqlalchemy import Engine, event, func, select
+
+from service.database import connect, reading, upgrade
+from service.errors import LeaseHeld
+from service.lease import Lease
+from service.owner import Owner
+from service.store import Store
+from studies.records import EpochRecord, TrialRecord, TrialState
+from studies.spec import StudySpec, from_json
+
+START = datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
+
+# Forked from a clean process that has the store imported: quick, and no engine or thread is inherited.
+processes = get_context("forkserver")
+processes.set_forkserver_preload(["service.store"])
+
+
+def spec(name: str = "a-study", **changes: Any) -> StudySpec:
+    study = {
+        "name": name,
+        "task": "spoken-digits",
+        "methods": ["gradient-filter", "latent-sgd"],
+        "runs": 2,
+        "trials": 3,
+    }
+    return from_json(study | changes)
+
+
+def trial(
+    study: str, method: str = "gradient-filter", run: int = 1, number: int = 1, **changes: Any
+) -> TrialRecord:
+    epochs = tuple(
+        EpochRecord(
+            epoch=epoch,
+            train_loss=2.0 / epoch,
+            validation_metric=0.5,
+            test_metric=0.4,
+            flip_ratio=0.01,
+            train_seconds=0.3,
+            evaluate_seconds=0.1,
+        )
+        for epoch in (1, 2, 3)
+    )
+    values: dict[str, Any] = {
+        "state": TrialState.COMPLETED,
+        "hyperparameters": {"alpha": 0.1, "gamma": 0.9},
+        "source": "sobol",
+        "seed": 7,
+        "objective": 0.5,
+        "test_metric": 0.4,
+        "suggest_seconds": 0.2,
+        "train_seconds": 1.5,
+        "attempts": 1,
+        "error": None,
+        "started_at": START,
+        "finished_at": START + timedelta(seconds=2),
+        "epochs": epochs,
+    }
+    return TrialRecord(study=study, method=method, run=run, trial=number, **values | changes)
+
+
+def elsewhere() -> Owner:
+    """A process of which nothing can be known here."""
+    return Owner("another-host", 1, "another-boot", "1")
+
+
+def stored(engine: Engine, table: Any) -> int:
+    """How many rows the table has."""
+    with reading(engine) as connection:
+        return connection.scalars(select(func.count()).select_from(table)).one()
+
+
+def write_run(url: str, lease: Lease, run: int, trials: int, together: Barrier) -> None:
+    store = Store(connect(url))
+    together.wait()
+    for number in range(1, trials + 1):
+        store.record(lease, trial(lease.study, run=run, number=number))
+
+
+def claim(url: str, study: str, together: Barrier, results: Any) -> None:
+    store = Store(connect(url))
+    together.wait()
+    try:
+        results.put(store.claim(study, Owner.current(), 60).fence)
+    except LeaseHeld as error:
+        results.put(str(error))
+    together.wait()  # the one that has it must not be dead while the others try
+
+
+def create(url: str, together: Barrier, results: Any) -> None:
+    store = Store(connect(url))
+    together.wait()
+    results.put(store.create_study(spec(), {"pid": os.getpid()}).provenance["pid"])
+
+
+def upgrade_at_once(url: str, together: Barrier) -> None:
+    engine = connect(url)
+    together.wait()
+    upgrade(engine)
+    Store(engine)
+
+
+def write_on(url: str, study: str, epochs: int, written: int) -> None:
+    store = Store(connect(url))
+    lease = store.claim(study, Owner.current(), 60)
+    first = trial(study).epochs[0]
+    many = tuple(
+        EpochRecord(**{n: getattr(first, n) for n in first.__slots__} | {"epoch": e}) for e in range(epochs)
+    )
+    for number in count(written + 1):
+        store.record(lease, trial(study, number=number, epochs=many))
+
+
+def stop_within_a_transaction(url: str, study: str, inside: Event) -> None:
+    """Record one trial, then hang in the transaction of the second, its rows sent and not committed."""
+    engine = connect(url)
+    store = Store(engine)
+    lease = store.claim(study, Owner.current(), 60)
+    store.record(lease, trial(study, number=1))
+
+    @event.listens_for(engine, "commit")
+    def hang(_connection: object) -> None:
+        inside.set()
+        time.sleep(600)
+
+    store.record(lease, trial(study, number=2))
