@@ -1,0 +1,48 @@
+# tunebench: `make figure8` is the paper's comparison, `make demo` a small one, `make test` the tests.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help install data figure8 demo test lint check bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## +/\t/' | expand -t 12
+
+install: $(INSTALLED)  ## the environment in .venv, every dependency pinned
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@echo "Installing tunebench and its dependencies into $(VENV) (a few minutes the first time)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[dev]'
+	@touch $@
+
+data: $(INSTALLED)  ## the spoken digits
+	$(BIN)/tunebench data fetch spoken-digits
+
+figure8: data  ## Figure 8: 2 methods x 20 runs x 25 trials on spoken digits; continues where it was interrupted
+	$(BIN)/tunebench run studies/specs/figure8-spoken-digits.yaml --out results/figure8-spoken-digits
+
+demo: data  ## the same with 5 runs x 12 trials, about a minute
+	$(BIN)/tunebench run studies/specs/figure8-spoken-digits.yaml --runs 5 --trials 12 --out results/demo
+
+test: data  ## the tests
+	$(BIN)/python -m pytest -m 'not slow'
+
+lint: $(INSTALLED)  ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test  ## what CI runs
+
+bench: data  ## the benchmarks, side by side with what they are measured against
+	$(BIN)/python tests/benchmarks/optimizer_step.py
+	$(BIN)/python tests/benchmarks/training_step.py
+	$(BIN)/python tests/benchmarks/study_floor.py
+
+clean:  ## remove the environment and caches; databases, data and results stay
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
