@@ -43,11 +43,11 @@ def drive(store: Store, study: StudyRecord, data_dir: Path, watch: Callable[[Tri
     spec = from_json(study.spec)
     lease = store.claim(study.id, Owner.current(), LEASE_SECONDS)
     try:
-        with _terminated_is_interrupted(), LeasedSink(store, lease) as sink, cluster():
+        with LeasedSink(store, lease) as sink, cluster(), _terminated_is_interrupted():
             run_study(spec, study.id, _Watched(sink, watch), store.trials(study.id), data_dir=data_dir)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stop:  # SystemExit: Ray's own answer to SIGTERM while it starts
         store.finish(lease, StudyState.PAUSED)
-        raise
+        raise KeyboardInterrupt from stop
     except ServiceError:
         raise  # the lease or the database is gone: there is nothing to write to
     except Exception as error:
@@ -58,6 +58,8 @@ def drive(store: Store, study: StudyRecord, data_dir: Path, watch: Callable[[Tri
 
 @contextmanager
 def _terminated_is_interrupted() -> Iterator[None]:
+    """To be entered after Ray has started, which sets handlers of its own."""
+
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 

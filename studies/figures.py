@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -34,7 +34,6 @@ LOOKS = (
     ("#000000", "X"),
 )
 DASHES = (0, (4, 2))
-LEGEND_INSIDE = 6  # entries; a longer legend stands below the axes
 
 
 def figure8(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
@@ -51,7 +50,7 @@ def figure8(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
         for m in spec.methods
     }
     low, high = _range(list(curves.values()), spec.searcher.initial_trials, task.direction == "maximize")
-    figure, axes = _axes(2.8, entries=len(curves) + 4)
+    figure, axes = _axes(2.5, legend_rows=(len(curves) + 5) // 2)
     lines: list[Artist] = []
     for m, look, dodge in zip(spec.methods, cycle(LOOKS), _dodges(len(curves)), strict=False):
         d = len(searched(m.space))
@@ -63,14 +62,14 @@ def figure8(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
     axes.set_xlabel("Trials", fontsize=8)
     best_word = "Best" if task.direction == "maximize" else "Lowest"
     axes.set_ylabel(f"{best_word} validation {task.metric} so far{f' ({sign})' if sign else ''}", fontsize=8)
-    _legend(figure, axes, lines, _key(off), "lower right" if task.direction == "maximize" else "upper right")
+    _legend(figure, lines, _key(off), columns=2)
     return figure
 
 
 def trials_to_target(comparison: Mapping[str, Any]) -> Figure:
     """Share of runs that have reached the target, by trial (one minus Kaplan-Meier), with Wilson's
     interval."""
-    figure, axes = _axes(2.2, entries=len(comparison["methods"]) + 1)
+    figure, axes = _axes(2.0, legend_rows=len(comparison["methods"]))
     lines: list[Artist] = []
     trial = np.arange(comparison["compared_at"] + 1)
     for m, (colour, marker) in zip(comparison["methods"].values(), cycle(LOOKS), strict=False):
@@ -86,7 +85,7 @@ def trials_to_target(comparison: Mapping[str, Any]) -> Figure:
     axes.set_xlim(0, comparison["compared_at"] + 0.5)
     axes.set_xlabel("Trials", fontsize=8)
     axes.set_ylabel(f"Runs at {value(comparison['target'], comparison['metric'])} or better (%)", fontsize=8)
-    _legend(figure, axes, lines, [], "upper left")
+    _legend(figure, lines, [])
     return figure
 
 
@@ -102,7 +101,7 @@ def extra_trials(comparison: Mapping[str, Any]) -> Figure:
         e for pair in comparison["pairs"] for e in pair["extra_trials"]
         if e["reference"] == reference and e["curve"] == "mean"
     ]  # fmt: skip
-    figure, axes = _axes(2.2, entries=len(found) + 2)
+    figure, axes = _axes(2.0, legend_rows=len(found) + 2)
     lines: list[Artist] = []
     for e, (colour, marker) in zip(
         found, [LOOKS[(i + 1) % len(LOOKS)] for i in range(len(found))], strict=True
@@ -136,7 +135,7 @@ def extra_trials(comparison: Mapping[str, Any]) -> Figure:
         ),
         (Line2D([], [], color="0.55", lw=0.8, ls=":"), f"budget of {horizon} trials"),
     ]
-    _legend(figure, axes, lines, key, "upper right")
+    _legend(figure, lines, key)
     return figure
 
 
@@ -146,10 +145,9 @@ def _method(
     colour, marker = look
     trial = np.arange(1, best.shape[1] + 1)
     middle = [stats.median(column[~np.isnan(column)]) for column in best.T]
-    axes.fill_between(
-        trial, [e.low for e in middle], [e.high for e in middle], color=colour, alpha=0.18, lw=0, zorder=1
-    )
-    axes.plot(trial, [e.value for e in middle], color=colour, lw=0.8, ls=DASHES, zorder=3)
+    low, high = [e.low for e in middle], [e.high for e in middle]
+    axes.fill_between(trial, low, high, step="post", color=colour, alpha=0.18, lw=0, zorder=1)
+    axes.step(trial, [e.value for e in middle], where="post", color=colour, lw=0.8, ls=DASHES, zorder=3)
     places = np.broadcast_to(trial + dodge, best.shape)
     axes.plot(places.ravel(), best.ravel(), ls="", marker=marker, ms=2.2, mfc=colour, mec="none", alpha=0.35)
     off = (best < limits[0]) | (best > limits[1])
@@ -166,9 +164,10 @@ def _method(
         clip_on=False,
         alpha=0.8,
     )
-    (line,) = axes.plot(
+    (line,) = axes.step(
         trial,
         mean_curve(best),
+        where="post",
         color=colour,
         lw=1.5,
         marker=marker,
@@ -209,21 +208,21 @@ def _key(off: int) -> list[tuple[Any, str]]:
         (Line2D([], [], color=grey, lw=1.5), "mean of the runs"),
         (
             (Patch(color=grey, alpha=0.18, lw=0), Line2D([], [], color=grey, lw=0.8, ls=DASHES)),
-            "median and its interval",
+            "median and interval",
         ),
         (Line2D([], [], ls="", marker="o", ms=2.2, mfc=grey, mec="none", alpha=0.6), "one run"),
     ]
     if off:
         mark = Line2D([], [], ls="", marker="v", ms=3, mfc="none", mec=grey, mew=0.5)
-        key.append((mark, f"beyond the axis ({off} points)"))
+        key.append((mark, f"beyond the axis ({off})"))
     return key
 
 
-def _axes(height_inches: float, entries: int) -> tuple[Figure, Axes]:
-    """Axes `height_inches` high, higher where a legend of so many entries goes below them."""
-    if entries > LEGEND_INSIDE:
-        height_inches += 0.15 * entries
-    figure = Figure(figsize=(COLUMN_INCHES, height_inches), dpi=300, layout="constrained")
+def _axes(height_inches: float, legend_rows: int) -> tuple[Figure, Axes]:
+    """Axes `height_inches` high with their labels, above a legend of so many rows."""
+    figure = Figure(
+        figsize=(COLUMN_INCHES, height_inches + 0.15 * (legend_rows + 1)), dpi=300, layout="constrained"
+    )
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
@@ -236,22 +235,21 @@ def _axes(height_inches: float, entries: int) -> tuple[Figure, Axes]:
 
 
 def _legend(
-    figure: Figure,
-    axes: Axes,
-    lines: Sequence[Artist],
-    key: Sequence[tuple[Any, str]],
-    place: Literal["lower right", "upper right", "upper left"],
+    figure: Figure, lines: Sequence[Artist], key: Sequence[tuple[Any, str]], columns: int = 1
 ) -> None:
+    """Put the legend below the axes, where it hides no point, and fix the layout."""
     handles = [*lines, *(mark for mark, _ in key)]
     names = [*(str(line.get_label()) for line in lines), *(name for _, name in key)]
-    look: dict[str, Any] = {
-        "fontsize": 7,
-        "handlelength": 2,
-        "labelspacing": 0.3,
-        "edgecolor": "none",
-        "framealpha": 0.7,
-    }
-    if len(handles) > LEGEND_INSIDE:
-        figure.legend(handles, names, loc="outside lower center", **look)
-    else:
-        axes.legend(handles, names, loc=place, **look)
+    figure.legend(
+        handles,
+        names,
+        loc="outside lower center",
+        ncols=columns,
+        fontsize=7,
+        handlelength=1.5,
+        labelspacing=0.3,
+        columnspacing=0.8,
+        edgecolor="none",
+    )
+    figure.canvas.draw()
+    figure.set_layout_engine("none")  # laid out again for each file format, the axes would shrink each time

@@ -40,7 +40,8 @@ from ray.tune.stopper import Stopper
 
 from studies.errors import StudyError
 from studies.records import EpochRecord, Sink, TrialRecord, TrialState
-from studies.searchers import Observation, Suggestion
+from studies.schedule import Schedule
+from studies.searchers import Suggestion
 from studies.spec import StudySpec
 from studies.trial import Assignment, assign, choose, train
 from trainers.tasks import TASKS
@@ -87,64 +88,35 @@ class Training(tune.Trainable):  # type: ignore[misc]
 
 
 class _Conductor(Searcher):  # type: ignore[misc]
-    """Hands out the trials of all runs, shortest run first, and keeps what came back.
+    """Gives Tune the schedule's trials and the sink what comes back; the first fault in the sink stops the study."""
 
-    Trials of one run follow each other; runs are independent, so as many trials are under way as the cluster has
-    room for. The first fault in the sink stops the study.
-    """
-
-    def __init__(
-        self, spec: StudySpec, study: str, sink: Sink, history: Sequence[TrialRecord], data_dir: Path
-    ) -> None:
+    def __init__(self, spec: StudySpec, schedule: Schedule, sink: Sink, data_dir: Path) -> None:
         super().__init__()
         self.fault: BaseException | None = None
-        self._spec, self._study, self._sink, self._data_dir = spec, study, sink, data_dir
-        self._done: dict[tuple[int, str], list[Observation]] = {
-            (run, method.name): [] for run in range(1, spec.runs + 1) for method in spec.methods
-        }
-        for record in sorted(history, key=lambda r: (r.method, r.run, r.trial)):
-            seen = self._done[record.run, record.method]
-            if record.trial != len(seen) + 1:
-                raise StudyError(
-                    f"{study}: {record.method} run {record.run} has trial {record.trial} but not {len(seen) + 1}"
-                )
-            seen.append(Observation(dict(record.hyperparameters), record.objective))
-        self._under_way: set[tuple[int, str]] = set()
-
-    @property
-    def remaining(self) -> int:
-        return sum(self._spec.trials - len(seen) for seen in self._done.values())
+        self.schedule = schedule
+        self._spec, self._sink, self._data_dir = spec, sink, data_dir
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self.fault is not None or self.remaining == 0:
+        if self.fault is not None or self.schedule.remaining == 0:
             return str(Searcher.FINISHED)
-        ready = [
-            key
-            for key, seen in self._done.items()
-            if key not in self._under_way and len(seen) < self._spec.trials
-        ]
-        if not ready:
+        turn = self.schedule.next()
+        if turn is None:
             return None
-        run, method = key = min(ready, key=lambda k: (len(self._done[k]), k))
-        self._under_way.add(key)
-        return {
-            "assignment": assign(self._spec, method, run, tuple(self._done[key]), data_dir=self._data_dir)
-        }
-
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        """The callback below is told the same with the trial itself."""
+        assignment = assign(self._spec, turn.method, turn.run, turn.history, data_dir=self._data_dir)
+        return {"assignment": assignment, "slot": turn.slot}
 
     def finished(self, record: TrialRecord) -> None:
-        key = (record.run, record.method)
         try:
             self._sink.record(record)
         except Exception as fault:
             self.fault = self.fault or fault
             return
-        self._done[key].append(Observation(dict(record.hyperparameters), record.objective))
-        self._under_way.discard(key)
+        self.schedule.finished(record)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Nothing: the recorder below is told the same with the trial itself."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the sink holds the state."""
@@ -168,6 +140,7 @@ class _Recorder(Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._started[trial.trial_id] = datetime.now(UTC)
+        self._conductor.schedule.started(trial.config["slot"])
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -296,21 +269,27 @@ def run_study(
     whether the study runs in one go or is continued. Raises what the sink raises, and StudyError where a trial
     needs more than the cluster has.
     """
-    conductor = _Conductor(spec, study, sink, history, data_dir)
-    if conductor.remaining == 0:
+    slots = _slots(spec)
+    schedule = Schedule(spec, study, history, slots)
+    if schedule.remaining == 0:
         return
-    needs = {"CPU": float(spec.resources.cpus), "GPU": spec.resources.gpus}
-    has = ray.cluster_resources()
-    for kind, amount in needs.items():
-        if amount > has.get(kind, 0.0):
-            raise StudyError(f"a trial needs {amount:g} {kind}, the cluster has {has.get(kind, 0.0):g}")
+    conductor = _Conductor(spec, schedule, sink, data_dir)
+
+    def request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        # Tune gives a worker that has become free to any trial that asks for the same resources, even one whose own
+        # worker is about to be up, and then stops that one: trials shorter than a worker's start would keep a
+        # single worker alive. A byte of memory more or less keeps each slot's trials to themselves.
+        resources = {"CPU": spec.resources.cpus, "GPU": spec.resources.gpus, "memory": 1 + config["slot"]}
+        return tune.PlacementGroupFactory([resources])
+
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * slots)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed trials are recorded, with their reason
     with tempfile.TemporaryDirectory(prefix="tunebench-") as scratch:
         tune.Tuner(
-            tune.with_resources(Training, {kind.lower(): amount for kind, amount in needs.items() if amount}),
+            tune.with_resources(Training, request),
             tune_config=tune.TuneConfig(
                 search_alg=conductor,
-                num_samples=conductor.remaining,
+                num_samples=schedule.remaining,
                 reuse_actors=True,
                 trial_name_creator=lambda trial: trial.config["assignment"].name,
                 trial_dirname_creator=lambda trial: trial.config["assignment"].name,
@@ -327,5 +306,19 @@ def run_study(
         ).fit()
     if conductor.fault is not None:
         raise conductor.fault
-    if conductor.remaining:
-        raise StudyError(f"{study}: stopped with {conductor.remaining} trials left to run")
+    if schedule.remaining:
+        raise StudyError(f"{study}: stopped with {schedule.remaining} trials left to run")
+
+
+def _slots(spec: StudySpec) -> int:
+    """How many trials the cluster can carry at a time, and no more than there are runs. Raises StudyError."""
+    needs = {"CPU": float(spec.resources.cpus), "GPU": spec.resources.gpus}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    room = sum(
+        min(int(node.get(kind, 0.0) / amount) for kind, amount in needs.items() if amount) for node in nodes
+    )
+    if room == 0:
+        wanted = ", ".join(f"{amount:g} {kind}" for kind, amount in needs.items() if amount)
+        there = "; ".join(", ".join(f"{node.get(kind, 0.0):g} {kind}" for kind in needs) for node in nodes)
+        raise StudyError(f"a trial needs {wanted} on one machine; the cluster's have {there}")
+    return min(room, spec.runs * len(spec.methods))

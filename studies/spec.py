@@ -5,13 +5,14 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from studies.errors import StudyError
 from studies.methods import METHODS
+from studies.searchers import SEARCHERS
 from studies.space import Space, parse, to_json
 from trainers.tasks import TASKS, Task
 
@@ -58,8 +59,15 @@ class MethodSpec(_Strict):
 class SearcherSpec(_Strict):
     """How hyperparameters are chosen. `initial_trials` of every run come from Sobol before the model (`ax` only)."""
 
-    name: Literal["ax", "sobol", "random"] = "ax"
+    name: str = "ax"
     initial_trials: Annotated[int, Field(ge=1, le=1000)] = 5
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in SEARCHERS:
+            raise ValueError(f"unknown searcher; known are {', '.join(SEARCHERS)}")
+        return value
 
     @model_validator(mode="before")
     @classmethod

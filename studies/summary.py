@@ -18,6 +18,7 @@ def summary(comparison: Mapping[str, Any]) -> str:
     sentences.append(_reached(comparison))
     pairs = [pair for pair in comparison["pairs"] if pair["a"] == next(iter(comparison["methods"]))]
     sentences += [_better(comparison, pair) for pair in pairs]
+    sentences.append(_tested(comparison))
     sentences.append(_needed(comparison))
     for pair in pairs:
         sentences += [_saved(comparison, pair), _extra(comparison, pair)]
@@ -142,6 +143,18 @@ def _better(comparison: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
             f"{text}; the test tells the two apart, but the interval reaches zero: it may be next to nothing."
         )
     return f"{text}; the interval includes zero, so which of the two ends better is not settled."
+
+
+def _tested(comparison: Mapping[str, Any]) -> str:
+    metric = comparison["metric"]
+    parts = [
+        f"{estimate(m['test_at_budget']['median'], metric)} with {m['label']}"
+        for m in comparison["methods"].values()
+    ]
+    return (
+        f"The validation value is flattered by having been chosen; on the test split, which no searcher saw, "
+        f"the same networks' median {metric} is {_listed(parts)}."
+    )
 
 
 def _needed(comparison: Mapping[str, Any]) -> str:

@@ -35,7 +35,7 @@ def test_figure8_says_what_it_shows(records):
         "gradient filter (2 hyperparameters)",
         "latent SGD (6 hyperparameters)",
         "mean of the runs",
-        "median and its interval",
+        "median and interval",
         "one run",
     ]
 
@@ -58,7 +58,7 @@ def test_points_beyond_the_axis_are_marked_and_counted(records):
     best = 100 * np.concatenate([curves_of(m, trials, (6, 10), "maximize").best for m in METHODS])
     off = int(((best < low) | (best > high)).sum())
     assert 0 < off <= 0.1 * best.size
-    assert legend(figure)[-1] == f"beyond the axis ({off} points)"
+    assert legend(figure)[-1] == f"beyond the axis ({off})"
     edge = [line for line in figure.axes[0].lines if line.get_marker() == "v" and not line.get_clip_on()]
     assert sum(len(line.get_ydata()) for line in edge) == off
 

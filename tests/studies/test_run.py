@@ -4,11 +4,11 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import asdict, replace
 
 import faults
 import pytest
 import ray
+from twins import numbers
 
 from studies.errors import StudyError
 from studies.records import TrialState
@@ -41,28 +41,6 @@ def study(**changes):
         "trials": 3,
     }
     return from_json(data | changes)
-
-
-def numbers(trials):
-    """What must be the same whenever and wherever a study runs: all but times and attempts."""
-
-    def kept(record, *dropped):
-        return tuple((name, value) for name, value in asdict(record).items() if name not in dropped)
-
-    return sorted(
-        (
-            *kept(
-                replace(t, epochs=()),
-                "suggest_seconds",
-                "train_seconds",
-                "attempts",
-                "started_at",
-                "finished_at",
-            ),
-            *(kept(epoch, "train_seconds", "evaluate_seconds") for epoch in t.epochs),
-        )
-        for t in trials
-    )
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +124,11 @@ def test_a_sink_that_fails_stops_the_study(local_cluster, spoken_digits):
 
 
 def test_a_trial_that_fits_nowhere_is_refused(local_cluster, spoken_digits):
-    with pytest.raises(StudyError, match="a trial needs 512 CPU, the cluster has"):
+    with pytest.raises(StudyError, match="a trial needs 512 CPU on one machine; the cluster's have"):
         run_study(study(resources={"cpus": 512}), "s-1", Kept(), [], data_dir=spoken_digits)
-    with pytest.raises(StudyError, match="a trial needs 1 GPU, the cluster has 0"):
+    with pytest.raises(
+        StudyError, match=r"a trial needs 1 CPU, 1 GPU on one machine; the cluster's have . CPU, 0 GPU"
+    ):
         run_study(study(resources={"gpus": 1}), "s-1", Kept(), [], data_dir=spoken_digits)
 
 

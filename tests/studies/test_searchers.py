@@ -8,7 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from known_functions import FUNCTIONS, best_found, branin, hartmann6, one_thread
-from scipy.stats import kstest
+from scipy.stats import kstest, sem, t
 
 from studies.methods import METHODS
 from studies.searchers import SEARCHERS, Observation, suggest_ax, suggest_random, suggest_sobol
@@ -154,14 +154,18 @@ def test_known_functions():
     assert hartmann6(point) == pytest.approx(-3.32237, abs=1e-5)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_ax_does_as_well_as_published():
-    """Mean best after 25 trials, at least as good as the figures published for Ax: 0.442 and -2.835."""
+    """Mean best after 25 trials against the figures published for Ax: 0.442 and -2.835.
+
+    Ten seeds leave a standard error of 0.01 and 0.2: what is refuted is being worse, by a one-sided t interval.
+    """
     with ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=one_thread) as pool:
-        found = {f: [pool.submit(best_found, f, "ax", seed) for seed in range(8)] for f in FUNCTIONS}
-        mean = {f: np.mean([future.result() for future in futures]) for f, futures in found.items()}
-    assert mean["branin"] <= 0.442
-    assert mean["hartmann6"] <= -2.835
+        futures = {f: [pool.submit(best_found, f, "ax", seed) for seed in range(10)] for f in FUNCTIONS}
+        best = {f: np.array([future.result() for future in futures[f]]) for f in FUNCTIONS}
+    for function, published in (("branin", 0.442), ("hartmann6", -2.835)):
+        bound = best[function].mean() - t(9).ppf(0.95) * sem(best[function])
+        assert bound <= published, (function, best[function])
 
 
 def test_an_ax_suggestion_leaves_torch_as_it_was():

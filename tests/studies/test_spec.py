@@ -122,7 +122,7 @@ def test_writing_a_default_out_does_not_change_the_digest():
             {"methods": [{"name": "latent-sgd", "space": {"gamma": {"low": 0.1, "high": 3.0}}}]},
             r"methods.0.space.gamma: 3.0 is out of range; gamma must be in \(0, 1\]",
         ),
-        ({"searcher": "grid"}, "searcher.name: .*'ax', 'sobol' or 'random', got 'grid'"),
+        ({"searcher": "grid"}, "searcher.name: unknown searcher; known are ax, sobol, random, got 'grid'"),
         ({"searcher": {"name": "ax", "initial_trials": 0}}, "searcher.initial_trials: .* 1, got 0"),
         ({"runs": 0}, "runs: .*1, got 0"),
         ({"runs": -3}, "runs: .*1, got -3"),
