@@ -15,7 +15,7 @@ install: $(INSTALLED)  ## the environment in .venv, every dependency pinned
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing tunebench and its dependencies into $(VENV) (a few minutes the first time)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version + "; try: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[dev]'
 	@touch $@
@@ -30,7 +30,7 @@ demo: data  ## the same with 5 runs x 12 trials, about a minute
 	$(BIN)/tunebench run studies/specs/figure8-spoken-digits.yaml --runs 5 --trials 12 --out results/demo
 
 test: data  ## the tests
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest
 
 lint: $(INSTALLED)  ## ruff and mypy --strict
 	$(BIN)/ruff check .

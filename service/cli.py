@@ -15,7 +15,7 @@ from service.errors import ServiceError
 from service.settings import Settings
 from service.store import Store
 from studies.errors import StudyError
-from studies.records import StudyRecord
+from studies.records import StudyRecord, StudyState
 from studies.spec import StudySpec, from_json, load
 from trainers.errors import DataError
 
@@ -53,7 +53,7 @@ def main() -> None:
 def run(
     spec: Annotated[Path, typer.Argument(help="Study file, YAML or JSON.")],
     db: DatabaseUrl = None,
-    out_dir: Annotated[Path | None, typer.Option("--out", help="Export here; else results/NAME.")] = None,
+    out_dir: Annotated[Path | None, typer.Option("--out", help="Export here; else results/STUDY.")] = None,
     runs: Annotated[int | None, typer.Option(help="Runs a method, instead of the file's.")] = None,
     trials: Annotated[int | None, typer.Option(help="Trials a run, instead of the file's.")] = None,
 ) -> None:
@@ -62,7 +62,8 @@ def run(
     overrides = {key: value for key, value in (("runs", runs), ("trials", trials)) if value is not None}
     study_spec = from_json(study_spec.to_json() | overrides, source=str(spec))
     settings = _settings(db)
-    _check_ready(study_spec, settings, out_dir or Path("results") / study_spec.name)
+    out_dir = out_dir or Path("results") / study_spec.study_id
+    _check_ready(study_spec, settings, out_dir)
     engine = connect(settings.database_url)
     upgrade(engine)
     store = Store(engine)
@@ -75,13 +76,14 @@ def run(
 def resume(
     study: Annotated[str, typer.Argument(help="Study id, its name, or the start of its id.")],
     db: DatabaseUrl = None,
-    out_dir: Annotated[Path | None, typer.Option("--out", help="Export here; else results/NAME.")] = None,
+    out_dir: Annotated[Path | None, typer.Option("--out", help="Export here; else results/STUDY.")] = None,
 ) -> None:
-    """Go on with an unfinished study."""
+    """Go on with an unfinished study and export it."""
     settings = _settings(db)
     store = Store(connect(settings.database_url))
     record = store.study(study)
-    _check_ready(from_json(record.spec), settings, out_dir or Path("results") / record.name)
+    out_dir = out_dir or Path("results") / record.id
+    _check_ready(from_json(record.spec), settings, out_dir)
     _drive(store, record, settings, out_dir)
 
 
@@ -97,7 +99,7 @@ def list_studies(db: DatabaseUrl = None, as_json: AsJson = False) -> None:
             "task": study.spec["task"],
             "methods": [method["name"] for method in study.spec["methods"]],
             "trials": counts.get(study.id, 0),
-            "planned": _planned(study),
+            "planned": from_json(study.spec).planned,
             "created": study.created_at.isoformat(timespec="seconds"),
         }
         for study in store.studies()
@@ -129,14 +131,16 @@ def show(
                 **{key: time and time.isoformat() for key, time in times.items()},
                 "error": record.error,
                 "trials": len(trials),
-                "planned": _planned(record),
+                "planned": from_json(record.spec).planned,
                 "spec": record.spec,
                 "provenance": record.provenance,
                 "comparison": comparison,
             }
         )
         return
-    out.print(f"[bold]{record.id}[/bold]  {record.state}, {len(trials)} of {_planned(record)} trials")
+    out.print(
+        f"[bold]{record.id}[/bold]  {record.state}, {len(trials)} of {from_json(record.spec).planned} trials"
+    )
     if record.error:
         out.print(f"stopped: {record.error}", markup=False)
     better = 1 if from_json(record.spec).task_definition().direction == "maximize" else -1
@@ -260,15 +264,15 @@ def upgrade_database(db: DatabaseUrl = None) -> None:
     out.print("The database is up to date.")
 
 
-def _drive(store: Store, study: StudyRecord, settings: Settings, out_dir: Path | None) -> None:
+def _drive(store: Store, study: StudyRecord, settings: Settings, out_dir: Path) -> None:
     """Run what is left with progress, export, and say what came out."""
     from service.driver import drive
     from service.progress import StudyProgress
 
     spec = from_json(study.spec)
     history = store.trials(study.id)
-    planned = _planned(study)
-    if len(history) == planned:
+    planned = spec.planned
+    if study.state is StudyState.COMPLETED:
         progress.print(f"{study.id} is complete: {planned} trials are in the database", soft_wrap=True)
     else:
         kept = f", {len(history)} of them done before" if history else ""
@@ -281,11 +285,11 @@ def _drive(store: Store, study: StudyRecord, settings: Settings, out_dir: Path |
             done = store.trial_counts().get(study.id, 0)
             progress.print(
                 f"Interrupted: {done} of {planned} trials are kept; the same command goes on from there, "
-                f"as does: tunebench resume {study.id}",
+                f"as does: tunebench resume {study.id} --out {out_dir}",
                 soft_wrap=True,
             )
             raise typer.Exit(130) from None
-    _export(store, store.study(study.id), out_dir or Path("results") / study.name)
+    _export(store, store.study(study.id), out_dir)
 
 
 def _export(store: Store, study: StudyRecord, folder: Path) -> None:
@@ -317,10 +321,6 @@ def _settings(db: str | None) -> Settings:
 
 def _store(db: str | None) -> Store:
     return Store(connect(_settings(db).database_url))
-
-
-def _planned(study: StudyRecord) -> int:
-    return len(study.spec["methods"]) * int(study.spec["runs"]) * int(study.spec["trials"])
 
 
 def _print_json(value: Any) -> None:

@@ -3,14 +3,15 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from service.errors import ServiceError
+from service.errors import LeaseLost, ServiceError
 from service.owner import Owner
 from service.sink import LeasedSink
 from service.store import Store
+from studies.errors import StudyError
 from studies.records import Sink, StudyRecord, StudyState, TrialRecord
 from studies.spec import from_json
 
@@ -35,23 +36,34 @@ def drive(store: Store, study: StudyRecord, data_dir: Path, watch: Callable[[Tri
     and KeyboardInterrupt is raised; where it cannot go on it is left failed with the reason, which is raised. Either
     way it can be driven again, and its trials are those of an uninterrupted study.
     """
-    from studies.run import (
-        cluster,
-        run_study,
-    )  # Ray and torch take seconds to import: not for `tunebench list`
+    # Ray and torch take seconds to import: not for `tunebench list`
+    from studies.provenance import provenance
+    from studies.run import cluster, run_study
 
     spec = from_json(study.spec)
+    if spec.study_id != study.id:
+        raise StudyError(
+            f"{study.id} was started by another version of tunebench, whose trials cannot be mixed with this "
+            "one's; go on with that version, or run the spec anew"
+        )
     lease = store.claim(study.id, Owner.current(), LEASE_SECONDS)
+    history = store.trials(study.id)
+    if history:
+        store.continued(lease, provenance())
+    if len(history) == spec.planned:  # the last driver died after its last trial
+        store.finish(lease, StudyState.COMPLETED)
+        return
     try:
         with LeasedSink(store, lease) as sink, cluster(), _terminated_is_interrupted():
-            run_study(spec, study.id, _Watched(sink, watch), store.trials(study.id), data_dir=data_dir)
+            run_study(spec, study.id, _Watched(sink, watch), history, data_dir=data_dir)
     except (KeyboardInterrupt, SystemExit) as stop:  # SystemExit: Ray's own answer to SIGTERM while it starts
         store.finish(lease, StudyState.PAUSED)
         raise KeyboardInterrupt from stop
-    except ServiceError:
-        raise  # the lease or the database is gone: there is nothing to write to
+    except LeaseLost:
+        raise
     except Exception as error:
-        store.finish(lease, StudyState.FAILED, error=str(error) or type(error).__name__)
+        with suppress(ServiceError):  # the database itself may be what failed
+            store.finish(lease, StudyState.FAILED, error=str(error) or type(error).__name__)
         raise
     store.finish(lease, StudyState.COMPLETED)
 

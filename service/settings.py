@@ -18,7 +18,7 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         return cls(
             database_url=environ.get("TUNEBENCH_DATABASE_URL") or "sqlite:///tunebench.db",
-            data_dir=Path(
-                environ.get("TUNEBENCH_DATA_DIR") or Path.home() / ".cache" / "tunebench"
-            ).expanduser(),
+            data_dir=Path(environ.get("TUNEBENCH_DATA_DIR") or Path.home() / ".cache" / "tunebench")
+            .expanduser()
+            .absolute(),
         )

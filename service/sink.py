@@ -4,7 +4,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from service.errors import DatabaseError, LeaseLost
+from service.errors import LeaseLost
 from service.lease import Lease
 from service.store import Store
 from studies.records import TrialRecord
@@ -51,6 +51,6 @@ class LeasedSink:
             except LeaseLost as error:
                 self._lost = error
                 return
-            except DatabaseError:
-                # it may be back at the next try; if not, `record` meets the same error and raises it
+            except Exception:
+                # the database may be back at the next try; if not, `record` meets the same error and raises it
                 continue

@@ -170,6 +170,17 @@ class Store:
         except IntegrityError as error:
             raise StoreError(f"{which} is refused by the database: {error.orig}") from error
 
+    def continued(self, lease: Lease, provenance: Mapping[str, Any]) -> None:
+        """Note what the study is continued on, under `continued` of its provenance, where that is not known yet."""
+        this = studies.c.id == lease.study
+        with writing(self.engine) as connection:
+            extend(connection, lease)
+            stored = dict(connection.scalars(select(studies.c.provenance).where(this)).one())
+            earlier = stored.pop("continued", [])
+            if dict(provenance) not in [stored, *earlier]:
+                stored["continued"] = [*earlier, dict(provenance)]
+                connection.execute(update(studies).where(this).values(provenance=stored))
+
     def finish(self, lease: Lease, state: StudyState, error: str | None = None) -> None:
         """Give the lease back and leave the study in `state`, not running, with the reason where it failed.
 

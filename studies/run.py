@@ -7,6 +7,7 @@ import pickle
 import socket
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -44,8 +45,10 @@ from studies.schedule import Schedule
 from studies.searchers import Suggestion
 from studies.spec import StudySpec
 from studies.trial import Assignment, assign, choose, train
+from trainers.errors import DataError
 from trainers.tasks import TASKS
 
+WORKER_BYTES = 700 * 2**20  # what a worker with Ray, torch and Ax holds before it trains anything
 REPORT_SECONDS = 10.0  # a long training reports its epochs to Ray this often, a short one once
 
 
@@ -134,11 +137,13 @@ class _Recorder(Callback):  # type: ignore[misc]
 
     def __init__(self, spec: StudySpec, study: str, conductor: _Conductor) -> None:
         self._study, self._conductor = study, conductor
-        self._worst, self._max_seconds = TASKS[spec.task].worst, spec.resources.max_seconds
+        self._worst, self._resources = TASKS[spec.task].worst, spec.resources
+        self._failures: Counter[str] = Counter()
         self._started: dict[str, datetime] = {}
         self._suggested: dict[str, tuple[Suggestion, float]] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        # not told of a trial whose worker dies while it is being made or handed over
         self._started[trial.trial_id] = datetime.now(UTC)
         self._conductor.schedule.started(trial.config["slot"])
 
@@ -156,29 +161,41 @@ class _Recorder(Callback):  # type: ignore[misc]
             state=TrialState.DIVERGED if last.diverged else TrialState.COMPLETED,
             objective=self._worst if last.diverged else last.validation_metric,
             test_metric=self._worst if last.diverged else last.test_metric,
-            attempts=trial.num_failures + 1,
+            attempts=self._failures[trial.config["assignment"].name] + trial.num_failures + 1,
             error=f"the loss became non-finite in epoch {last.epoch}" if last.diverged else None,
             epochs=epochs,
         )
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        error = _error_of(trial)
+        if isinstance(error, RayTaskError) and isinstance(error.cause, DataError):
+            self._conductor.fault = StudyError(f"a worker cannot read the data: {error.cause}")
+            return
+        assignment: Assignment = trial.config["assignment"]
+        self._failures[assignment.name] += trial.num_failures
+        if self._failures[assignment.name] <= self._resources.max_retries:
+            # Tune gives up at once on a trial whose worker dies while it is handed over
+            self._conductor.schedule.put_back(assignment.method, assignment.run)
+            return
         self._finish(
             trial,
             state=TrialState.FAILED,
             objective=None,
             test_metric=None,
-            attempts=trial.num_failures,
-            error=self._reason(trial),
+            attempts=self._failures[assignment.name],
+            error=self._reason(trial, error),
             epochs=(),
         )
 
-    def _reason(self, trial: Trial) -> str:
-        seconds = (datetime.now(UTC) - self._started[trial.trial_id]).total_seconds()
-        error = pickle.loads(Path(trial.pickled_error_file).read_bytes())
+    def _reason(self, trial: Trial, error: Exception | str) -> str:
         if isinstance(error, RayTaskError):
             return f"{type(error.cause).__name__}: {error.cause}\n\n{error}"
-        if seconds >= self._max_seconds:
-            return f"stopped: still running after max_seconds = {self._max_seconds:g}"
+        started = self._started.get(trial.trial_id)
+        if (
+            started is not None
+            and (datetime.now(UTC) - started).total_seconds() >= self._resources.max_seconds
+        ):
+            return f"stopped: still running after max_seconds = {self._resources.max_seconds:g}"
         return f"the worker process died: {error}"
 
     def _finish(
@@ -193,6 +210,7 @@ class _Recorder(Callback):  # type: ignore[misc]
         epochs: tuple[EpochRecord, ...],
     ) -> None:
         assignment: Assignment = trial.config["assignment"]
+        now = datetime.now(UTC)
         suggestion, suggest_seconds = self._suggested.pop(trial.trial_id, (Suggestion({}, "none"), 0.0))
         self._conductor.finished(
             TrialRecord(
@@ -210,11 +228,19 @@ class _Recorder(Callback):  # type: ignore[misc]
                 train_seconds=sum(epoch.train_seconds for epoch in epochs),
                 attempts=attempts,
                 error=error,
-                started_at=self._started.pop(trial.trial_id),
-                finished_at=datetime.now(UTC),
+                started_at=self._started.pop(trial.trial_id, now),
+                finished_at=now,
                 epochs=epochs,
             )
         )
+
+
+def _error_of(trial: Trial) -> Exception | str:
+    """The last error of the trial, or its text where it is none of Ray's."""
+    if trial.pickled_error_file:
+        error: Exception = pickle.loads(Path(trial.pickled_error_file).read_bytes())
+        return error
+    return Path(trial.error_file).read_text()
 
 
 class _StopOnFault(Stopper):  # type: ignore[misc]
@@ -279,7 +305,7 @@ def run_study(
         # Tune gives a worker that has become free to any trial that asks for the same resources, even one whose own
         # worker is about to be up, and then stops that one: trials shorter than a worker's start would keep a
         # single worker alive. A byte of memory more or less keeps each slot's trials to themselves.
-        resources = {"CPU": spec.resources.cpus, "GPU": spec.resources.gpus, "memory": 1 + config["slot"]}
+        resources = {**_needs(spec), "memory": WORKER_BYTES + config["slot"]}
         return tune.PlacementGroupFactory([resources])
 
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * slots)
@@ -289,7 +315,7 @@ def run_study(
             tune.with_resources(Training, request),
             tune_config=tune.TuneConfig(
                 search_alg=conductor,
-                num_samples=schedule.remaining,
+                num_samples=-1,  # until the conductor says that it has finished
                 reuse_actors=True,
                 trial_name_creator=lambda trial: trial.config["assignment"].name,
                 trial_dirname_creator=lambda trial: trial.config["assignment"].name,
@@ -310,15 +336,30 @@ def run_study(
         raise StudyError(f"{study}: stopped with {schedule.remaining} trials left to run")
 
 
+def _needs(spec: StudySpec) -> dict[str, float]:
+    """What one trial takes of a machine."""
+    needs = {"CPU": float(spec.resources.cpus), "GPU": spec.resources.gpus, "memory": float(WORKER_BYTES)}
+    return {kind: amount for kind, amount in needs.items() if amount}
+
+
 def _slots(spec: StudySpec) -> int:
     """How many trials the cluster can carry at a time, and no more than there are runs. Raises StudyError."""
-    needs = {"CPU": float(spec.resources.cpus), "GPU": spec.resources.gpus}
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    room = sum(
-        min(int(node.get(kind, 0.0) / amount) for kind, amount in needs.items() if amount) for node in nodes
-    )
+    needs = _needs(spec)
+    room = sum(min(_times(amount, node.get(kind, 0.0)) for kind, amount in needs.items()) for node in nodes)
     if room == 0:
-        wanted = ", ".join(f"{amount:g} {kind}" for kind, amount in needs.items() if amount)
-        there = "; ".join(", ".join(f"{node.get(kind, 0.0):g} {kind}" for kind in needs) for node in nodes)
-        raise StudyError(f"a trial needs {wanted} on one machine; the cluster's have {there}")
+        there = "; ".join(_told({kind: node.get(kind, 0.0) for kind in needs}) for node in nodes)
+        raise StudyError(f"a trial needs {_told(needs)} on one machine; the cluster's have {there}")
     return min(room, spec.runs * len(spec.methods))
+
+
+def _told(resources: dict[str, float]) -> str:
+    return ", ".join(
+        f"{amount / 1e9:.1f} GB memory" if kind == "memory" else f"{amount:g} {kind}"
+        for kind, amount in resources.items()
+    )
+
+
+def _times(amount: float, available: float) -> int:
+    """How often `amount` fits; a share of a GPU must come from one device."""
+    return int(available) * int(1 / amount) if amount < 1 else int(available / amount)

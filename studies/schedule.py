@@ -63,6 +63,10 @@ class Schedule:
         """The slot's worker is up."""
         self._warm.add(slot)
 
+    def put_back(self, method: str, run: int) -> None:
+        """The trial handed out last of this run has come to nothing: it is handed out again."""
+        del self._under_way[run, method]
+
     def finished(self, record: TrialRecord) -> None:
         """The trial has ended, in whatever state; its run goes on."""
         key = (record.run, record.method)

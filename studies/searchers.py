@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from studies.space import Choice, Float, Int, Space, searched
+from studies.space import Choice, Float, Int, Space, points, searched
 from trainers.hyperparameters import Value
 from trainers.seeds import derive
 
@@ -76,12 +76,14 @@ def suggest_ax(
     """Sobol for `initial_trials`, then Bayesian optimisation: Ax's default Gaussian process and acquisition.
 
     Ax's own start is not used: it would begin every run at the centre of the space, which tells all runs how the
-    bounds were chosen. Where no trial has succeeded yet there is nothing to model and Sobol goes on. An objective
-    that is not finite counts as the worst finite one.
+    bounds were chosen. Sobol goes on where there is nothing to model, as no trial has succeeded yet, or nothing to
+    choose, as every point of a finite space has been tried. An objective that is not finite counts as the worst
+    finite one.
     """
     free = searched(space)
+    tried = {tuple(o.hyperparameters[name] for name in free) for o in history if o.hyperparameters}
     finite = [o.objective for o in history if o.objective is not None and math.isfinite(o.objective)]
-    if len(history) < initial_trials or not finite or not free:
+    if len(history) < initial_trials or not finite or len(tried) >= points(free):
         return suggest_sobol(space, history, seed, maximize=maximize, initial_trials=initial_trials)
 
     worst = min(finite) if maximize else max(finite)

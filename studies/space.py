@@ -68,7 +68,7 @@ class Choice:
             raise ValueError(f"a choice needs at least two values, got {list(self.values)}")
         if len({(type(v), v) for v in self.values}) < len(self.values):
             raise ValueError(f"a choice's values must differ, got {list(self.values)}")
-        if len({float if type(v) is int else type(v) for v in self.values}) > 1:
+        if len({type(v) for v in self.values}) > 1:
             raise ValueError(f"a choice's values must be of one type, got {list(self.values)}")
 
     def __contains__(self, value: object) -> bool:
@@ -100,6 +100,20 @@ Space = Mapping[str, Dimension]
 def searched(space: Space) -> dict[str, Float | Int | Choice]:
     """The dimensions that a searcher chooses: all but the fixed ones, in order."""
     return {name: d for name, d in space.items() if not isinstance(d, Fixed)}
+
+
+def points(space: Space) -> float:
+    """How many different points the space has: 1 where all is fixed, infinity where anything is real."""
+    total = 1.0
+    for dimension in space.values():
+        match dimension:
+            case Float():
+                total = math.inf
+            case Int(low, high):
+                total *= high - low + 1
+            case Choice(values):
+                total *= len(values)
+    return total
 
 
 def to_json(dimension: Dimension) -> Any:
@@ -139,16 +153,22 @@ def parse(name: str, entry: object, default: Dimension) -> Dimension:
 def _parse(entry: object, default: Dimension) -> Dimension:
     match entry:
         case bool() | int() | float() | str():
-            number = isinstance(default, Float) and isinstance(entry, int) and not isinstance(entry, bool)
-            return Fixed(float(entry) if number else entry)
+            return Fixed(_number(entry, default))
         case list() if all(isinstance(v, bool | int | float | str) for v in entry):
-            return Fixed(entry[0]) if len(entry) == 1 else Choice(tuple(entry))
+            values = tuple(_number(value, default) for value in entry)
+            return Fixed(values[0]) if len(values) == 1 else Choice(values)
         case dict() if isinstance(default, Float | Int):
             return _parse_range(entry, default)
         case dict():
             raise ValueError(f"{entry!r} is a range, but the choices are {to_json(default)}")
         case _:
             raise ValueError(f"{entry!r} is not a value, a list of values or a mapping with low, high, log")
+
+
+def _number(value: Value, default: Dimension) -> Value:
+    """A whole number as a real one where the hyperparameter is real: 1 and 1.0 are the same choice."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if whole and isinstance(default, Float) else value
 
 
 def _parse_range(entry: dict[object, object], default: Float | Int) -> Float | Int:

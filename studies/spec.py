@@ -49,7 +49,7 @@ class MethodSpec(_Strict):
                 continue
             try:
                 space[key] = parse(key, value, defaults[key])
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 faults.append(f"space.{key}: {error}")
         if faults:
             raise ValueError("\n".join(faults))
@@ -88,7 +88,8 @@ class Resources(_Strict):
     @field_validator("gpus", "max_seconds", mode="before")
     @classmethod
     def _number(cls, value: object) -> object:
-        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        small = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+        return float(value) if small else value  # type: ignore[arg-type]
 
     @field_validator("gpus")
     @classmethod
@@ -154,6 +155,11 @@ class StudySpec(_Strict):
         """A readable name for the study of this spec: `<name>-<digest>`."""
         return f"{self.name}-{self.digest[:8]}"
 
+    @property
+    def planned(self) -> int:
+        """Trials in all."""
+        return len(self.methods) * self.runs * self.trials
+
     def task_definition(self) -> Task:
         return TASKS[self.task]
 
@@ -176,7 +182,7 @@ def load(path: Path) -> StudySpec:
         raise StudyError(f"{path}: cannot be read: {error}") from error
     try:
         data = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2020-13-01 as a date
         raise StudyError(f"{path}: is not YAML: {error}") from error
     return from_json(data, source=str(path))
 

@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "studies": {"studies", "trainers"},
     "service": {"service", "studies", "trainers"},
 }
-THIRD_PARTY_OF_TRAINERS = {"torch", "numpy", "PIL"}
+THIRD_PARTY_OF_TRAINERS = {"torch", "numpy"}
 
 
 def imported(file: Path) -> set[str]:

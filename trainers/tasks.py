@@ -9,8 +9,8 @@ from typing import Literal
 class Recipe:
     """Everything of a training but the binary parameters' optimizer: the same for every method.
 
-    `real_optimizer` trains the real-valued parameters with `learning_rate`, `momentum` and `weight_decay`
-    (none on batch normalisation and biases). `decay` shapes both their learning rate and the binary
+    `learning_rate`, `momentum` and `weight_decay` (none on batch normalisation and biases) are those of the SGD
+    that trains the real-valued parameters. `decay` shapes both their learning rate and the binary
     optimizer's alpha or learning rate, from its start value to 0 over all steps.
     """
 

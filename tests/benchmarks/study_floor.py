@@ -25,6 +25,9 @@ from studies.searchers import Observation
 from studies.spec import from_json, load
 from studies.trial import assign, choose, train
 
+# as Ray does for its workers: one thread a process, for every library
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+
 SPEC = Path(studies.__file__).parent / "specs" / "figure8-spoken-digits.yaml"
 
 

@@ -239,3 +239,15 @@ def test_a_time_without_a_zone_is_refused(store: Store, lease: Lease, engine: En
     with pytest.raises(Exception, match="needs a time zone"):
         store.record(lease, trial(lease.study, started_at=START.replace(tzinfo=None)))
     assert stored(engine, trials) == 0
+
+
+def test_what_a_study_is_continued_on_is_noted_once(store: Store, lease: Lease) -> None:
+    first = dict(store.study(lease.study).provenance)
+    store.continued(lease, first)
+    assert store.study(lease.study).provenance == first
+    other = first | {"commit": "another"}
+    for _ in range(2):
+        store.continued(lease, other)
+        assert store.study(lease.study).provenance == first | {"continued": [other]}
+    store.continued(lease, first)
+    assert store.study(lease.study).provenance == first | {"continued": [other]}

@@ -97,6 +97,14 @@ def test_failed_trials_are_part_of_the_history():
     assert (observation.hyperparameters, observation.objective) == ({"alpha": 0.01}, None)
 
 
+def test_a_trial_that_came_to_nothing_is_handed_out_again():
+    schedule = Schedule(study(1, 1), "s", [], slots=1)
+    turn = schedule.next()
+    assert schedule.next() is None
+    schedule.put_back(turn.method, turn.run)
+    assert schedule.next() == turn
+
+
 def test_a_history_with_a_gap_is_refused():
     with pytest.raises(StudyError, match="s: gradient-filter run 1 has trial 2 but not 1"):
         Schedule(study(), "s", [record("gradient-filter", 1, 2)], slots=1)

@@ -13,6 +13,7 @@ from scipy.stats import kstest, sem, t
 from studies.methods import METHODS
 from studies.searchers import SEARCHERS, Observation, suggest_ax, suggest_random, suggest_sobol
 from studies.space import Choice, Fixed, Float, Int
+from studies.spec import from_json
 
 MIXED = {
     "a": Float(1e-6, 1.0, log=True),
@@ -26,6 +27,15 @@ MIXED = {
 
 def ask(searcher, history=(), seed=0, space=MIXED, **keys):
     return SEARCHERS[searcher](space, history, seed, **({"maximize": True, "initial_trials": 3} | keys))
+
+
+def parse_methods(**overrides):
+    data = {
+        "name": "s",
+        "task": "spoken-digits",
+        "methods": [{"name": "gradient-filter", "space": overrides}],
+    }
+    return from_json(data).methods[0].space
 
 
 def grow(searcher, trials, objective, seed=0, space=MIXED, **keys):
@@ -172,3 +182,19 @@ def test_an_ax_suggestion_leaves_torch_as_it_was():
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     suggest_ax({"x": Float(0.0, 1.0)}, [Observation({"x": 0.5}, 1.0)], 0, maximize=True, initial_trials=1)
     assert (torch.get_num_threads(), torch.get_default_dtype()) == (threads, dtype)
+
+
+@pytest.mark.parametrize("choices", [[1, 0.1, 0.5], [0.1, 1]])
+def test_whole_and_real_numbers_may_be_mixed_in_a_list(choices):
+    space = parse_methods(gamma=choices, alpha={"low": 1e-3})
+    history = grow("ax", 6, lambda point: point["gamma"], space=space)
+    assert history[-1].hyperparameters["gamma"] in space["gamma"]
+    assert ask("ax", history, space=space).source == "model"
+
+
+def test_a_finite_space_that_is_exhausted_goes_on():
+    space = {"a": Choice((False, True)), "b": Int(1, 2), "c": Fixed(0.5)}
+    history = grow("ax", 12, lambda point: float(point["b"]), space=space)
+    tried = {(o.hyperparameters["a"], o.hyperparameters["b"]) for o in history}
+    assert tried == {(a, b) for a in (False, True) for b in (1, 2)}
+    assert ask("ax", history, space=space).source == "sobol"

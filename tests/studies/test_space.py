@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studies.methods import METHODS
-from studies.space import Choice, Fixed, Float, Int, parse, searched, to_json
+from studies.space import Choice, Fixed, Float, Int, parse, points, searched, to_json
 from trainers.hyperparameters import VALID
 
 
@@ -76,6 +76,7 @@ def test_impossible_dimensions_are_refused(build, message):
         ("learning_rate", {"low": 0.5, "high": 1, "log": False}, Float(0.5, 1.0)),
         ("learning_rate", 1, Fixed(1.0)),
         ("learning_rate", [0.1, 0.2], Choice((0.1, 0.2))),
+        ("learning_rate", [1, 0.2], Choice((1.0, 0.2))),
         ("learning_rate", [0.1], Fixed(0.1)),
         ("clipping", False, Fixed(False)),
     ],
@@ -114,3 +115,9 @@ def test_default_spaces_are_valid_and_counted():
     for method in METHODS.values():
         for name, dimension in method.space.items():
             assert all(dimension.at(u) in VALID[name] for u in (0.0, 0.5, 1.0))
+
+
+def test_points_of_a_space():
+    assert points({}) == points({"a": Fixed(1.0)}) == 1
+    assert points({"a": Choice((1, 2, 4)), "b": Int(3, 7), "c": Fixed(True)}) == 15
+    assert points({"a": Choice((1, 2, 4)), "b": Float(0.0, 1.0)}) == math.inf

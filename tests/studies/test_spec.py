@@ -136,6 +136,11 @@ def test_writing_a_default_out_does_not_change_the_digest():
             "resources.gpu: unknown key; allowed are cpus, gpus, max_seconds, max_retries",
         ),
         ({"resources": {"max_seconds": 0}}, "resources.max_seconds: .*greater than 0"),
+        ({"resources": {"max_seconds": 10**400}}, "resources.max_seconds: "),
+        (
+            {"methods": [{"name": "latent-sgd", "space": {"gamma": 10**400}}]},
+            "methods.0.space.gamma: .*too large",
+        ),
         ({"name": "../x"}, "name: must be 1 to 63 lower-case letters, digits and inner hyphens, got '../x'"),
         ({"learning_rate": 1}, "learning_rate: unknown key; allowed are name, task, methods"),
     ],
@@ -171,6 +176,7 @@ def test_every_fault_is_told_at_once():
         (b"a: &x [*x]", "a: unknown key"),
         (b"!!python/object/apply:os.system ['true']", "is not YAML"),
         (b"[" * 5000, "is not YAML"),
+        (b"name: 2020-13-01", "is not YAML"),
     ],
 )
 def test_unreadable_files_are_refused(tmp_path, content, message):
