@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,10 @@ from studies.survival import kaplan_meier, restricted_mean, trials_to
 from trainers.seeds import derive
 
 RESAMPLES = 10_000
+AT_BUDGET = ("best_at_budget", "test_at_budget")
 TARGET_SHARES = (0.9, 0.75, 0.5, 0.25)  # each target: what this share of all runs reaches
 TARGET_SHARE = 0.75
+NONE: dict[str, Any] = dict.fromkeys(("value", "low", "high", "level"))
 
 
 def compare(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]:
@@ -31,19 +33,22 @@ def compare(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]
     of trials that every run has done. An estimate is `{value, low, high, level}`, null where there is none;
     objectives are in the metric's own unit. Two endpoints are fixed beforehand:
 
-    - `best_at_budget`, the validation objective of the incumbent;
-    - `trials_to_target`. A study names no target, so one is derived from the data by a rule that does not
-      know the methods: what at least three quarters of all runs, counted together, reach (TARGET_SHARE). It
-      stays the same however the methods' names are swapped; it lies where most runs get, so few are censored;
-      and of two methods that share no value it is the worse one's median. Intervals hold it fixed. Other
-      shares are given beside it (TARGET_SHARES): a conclusion that only one of them bears out is weak.
+    - `best_at_budget`, the validation objective of the incumbent, with its test metric beside it in
+      `test_at_budget`;
+    - `trials_to_target`. A study names no target. The rule for one was fixed beforehand and does not know the
+      methods, the target itself is computed from the results: what at least three quarters of all runs, counted
+      together, reach (TARGET_SHARE). It stays the same however the methods' names are swapped; it lies where
+      most runs get, so few are censored; and of two methods that share no value it is the worse one's median.
+      Intervals hold it fixed. Other shares are given beside it (TARGET_SHARES): a conclusion that only one of
+      them bears out is weak.
 
-    `pairs` holds every pair a, b of methods, in the study's order. Differences of objectives are a - b, those
-    of trials b - a: positive where a is ahead, except for an objective that is minimised. `extra_trials`
-    lists, for each order of the pair and for the mean and the median curve, how many trials beyond n `method`
-    needs to get where `reference` is after n. There null is "not within `compared_at` trials", which is at
-    least `at_least` more (where that is null too, `reference` has no value yet; where `level` is null, there
-    is no interval).
+    `pairs` holds every pair a, b of methods, in the study's order. Runs are paired by design, so `paired` is the
+    analysis and `unpaired` is given for comparison; a run without a result is worse than any with one.
+    Differences of objectives are a - b, those of trials b - a: positive where a is ahead, except for an objective
+    that is minimised. `extra_trials` lists, for each order of the pair and for the mean and the median curve, how
+    many trials beyond n `method` needs to get where `reference` is after n. There null is "not within
+    `compared_at` trials", which is at least `at_least` more (where that is null too, not every run of `reference`
+    has a value yet; where `level` is null, there is no interval).
     """
     spec = from_json(study.spec, source=study.id)
     direction = spec.task_definition().direction
@@ -54,6 +59,7 @@ def compare(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]
     rng = np.random.default_rng(derive(spec.seed, "bootstrap"))
     rows = stats.resample(spec.runs, RESAMPLES, rng)  # the same for every method: run r is paired
     targets = [_target(best, share) for share in TARGET_SHARES] if horizon else []
+    ends = {name: _ends(c, trials, horizon) for name, c in curves.items()} if horizon else {}
     finished = sum(int(c.done.sum()) for c in curves.values())
     return {
         "study": study.id,
@@ -73,13 +79,13 @@ def compare(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]
         "resamples": RESAMPLES,
         "methods": {
             m.name: _protocol(spec, m, [t for t in trials if t.method == m.name])
-            | _outcome(curves[m.name], trials, horizon)
-            | {"trials_to_target": [_to_target(best[m.name], *target, sign, rows) for target in targets]}
+            | {what: _centre(ends[m.name][what]) if ends else None for what in AT_BUDGET}
+            | {"trials_to_target": [_to_target(best, m.name, *target, sign, rows) for target in targets]}
             for m in spec.methods
         },
         "target": _json(sign * dict(targets)[TARGET_SHARE]) if targets else None,
         "target_share": TARGET_SHARE,
-        "pairs": _pairs(best, sign, targets, rows),
+        "pairs": _pairs(best, ends, sign, targets, rows),
         "parity": audit(spec, trials, horizon),
     }
 
@@ -112,15 +118,12 @@ def _protocol(spec: StudySpec, method: MethodSpec, trials: Sequence[TrialRecord]
     }
 
 
-def _outcome(curves: Curves, trials: Sequence[TrialRecord], horizon: int) -> dict[str, Any]:
-    """Best objective of the runs after `horizon` trials, and the test metric of the trials that hold it."""
-    if not horizon:
-        return {"best_at_budget": None, "test_at_budget": None}
-    best = curves.best[:, horizon - 1]
+def _ends(curves: Curves, trials: Sequence[TrialRecord], horizon: int) -> dict[str, Floats]:
+    """Best objective of each run after `horizon` trials, and the test metric of the trial that holds it."""
     metric = {(t.run, t.trial): t.test_metric for t in trials if t.method == curves.method}
     held = [metric.get((run + 1, int(trial))) for run, trial in enumerate(curves.incumbent[:, horizon - 1])]
     test = np.array([np.nan if value is None else value for value in held], dtype=np.float64)
-    return {"best_at_budget": _centre(best), "test_at_budget": _centre(test)}
+    return dict(zip(AT_BUDGET, (curves.best[:, horizon - 1], test), strict=True))
 
 
 def _centre(values: Floats) -> dict[str, Any]:
@@ -141,16 +144,21 @@ def _target(best: Mapping[str, Floats], share: float) -> tuple[float, float]:
 
 
 def _to_target(
-    best: Floats, share: float, goal: float, sign: float, rows: NDArray[np.int64]
+    best: Mapping[str, Floats], method: str, share: float, goal: float, sign: float, rows: NDArray[np.int64]
 ) -> dict[str, Any]:
-    runs, horizon = best.shape
-    times, reached = trials_to(best, goal, np.full(runs, horizon))
-    success = stats.wilson(int(reached.sum()), runs)
+    runs, horizon = best[method].shape
+    if np.isnan(goal):
+        nothing = dict.fromkeys(("target", "reached", "still_short", "times"))
+        return {"share": share, "success_rate": NONE, "restricted_mean": NONE} | nothing
+    times, reached = trials_to(best[method], goal, np.full(runs, horizon))
+    success = _estimate(stats.wilson(int(reached.sum()), runs))
+    if len(best) == 1:  # the target is a quantile of these very runs: the share is set, not estimated
+        success = NONE | {"value": success["value"]}
     return {
         "share": share,
         "target": _json(sign * goal),
         "reached": int(reached.sum()),
-        "success_rate": _estimate(success),
+        "success_rate": success,
         "restricted_mean": _estimate(
             stats.bootstrap(lambda r: restricted_mean(kaplan_meier(times[r], reached[r], horizon)), rows)
         ),
@@ -160,7 +168,11 @@ def _to_target(
 
 
 def _pairs(
-    best: Mapping[str, Floats], sign: float, targets: Sequence[tuple[float, float]], rows: NDArray[np.int64]
+    best: Mapping[str, Floats],
+    ends: Mapping[str, Mapping[str, Floats]],
+    sign: float,
+    targets: Sequence[tuple[float, float]],
+    rows: NDArray[np.int64],
 ) -> list[dict[str, Any]]:
     if not targets:
         return []
@@ -171,7 +183,10 @@ def _pairs(
             {
                 "a": a,
                 "b": b,
-                "best_at_budget": _difference(best[a][:, -1], best[b][:, -1], sign),
+                **{
+                    what: _difference(_ranked(ends[a], what, sign), _ranked(ends[b], what, sign), sign)
+                    for what in AT_BUDGET
+                },
                 "trials_to_target": [
                     {
                         "share": share,
@@ -187,16 +202,23 @@ def _pairs(
                 ],
             }
         )
-    for kind in ("unpaired", "paired"):
-        tests = [pair["best_at_budget"][kind] for pair in pairs]
+    for what, kind in product(AT_BUDGET, ("unpaired", "paired")):
+        tests = [pair[what][kind] for pair in pairs]
         adjusted = stats.holm([np.nan if test["p"] is None else test["p"] for test in tests])
         for test, p in zip(tests, adjusted, strict=True):
             test["p_holm"] = _json(p)
     return pairs
 
 
+def _ranked(ends: Mapping[str, Floats], what: str, sign: float) -> Floats:
+    """Higher is better: -inf for a run without a result, NaN only where a result has no test metric."""
+    return np.where(np.isnan(ends["best_at_budget"]), -np.inf, sign * ends[what])
+
+
 def _difference(a: Floats, b: Floats, sign: float) -> dict[str, Any]:
-    """Between the best objectives of two methods, higher is better; `a[r]` and `b[r]` are paired."""
+    """Between the runs of two methods, higher is better; `a[r]` and `b[r]` are paired."""
+    if not np.isfinite([a, b]).any():
+        a = b = a[:0]  # neither has a result
     both = ~np.isnan(a) & ~np.isnan(b)
     pa, pb = a[both], b[both]
     a, b = a[~np.isnan(a)], b[~np.isnan(b)]
@@ -208,6 +230,9 @@ def _difference(a: Floats, b: Floats, sign: float) -> dict[str, Any]:
         },
         "paired": {
             "pairs": pa.size,
+            "a_better": int((pa > pb).sum()),
+            "equal": int((pa == pb).sum()),
+            "b_better": int((pa < pb).sum()),
             "hodges_lehmann": _estimate(stats.paired_hodges_lehmann(sign * pa, sign * pb)),
             "p": _json(stats.wilcoxon(pa, pb)),
         },
@@ -216,6 +241,8 @@ def _difference(a: Floats, b: Floats, sign: float) -> dict[str, Any]:
 
 def _saving(a: Floats, b: Floats, goal: float, rows: NDArray[np.int64]) -> dict[str, Any]:
     """Restricted mean trials to the target of `b` less that of `a`; the target is held fixed."""
+    if np.isnan(goal):
+        return NONE
     runs, horizon = a.shape
     sides = [trials_to(side, goal, np.full(runs, horizon)) for side in (b, a)]
 
@@ -242,7 +269,7 @@ def _extra(
         "method": method,
         "reference": reference,
         "curve": curve,
-        "level": stats.LEVEL if runs > 1 else None,
+        "level": stats.LEVEL if runs >= stats.BOOTSTRAP_FROM else None,
         "by_trial": [
             {
                 "trial": n,

@@ -76,6 +76,11 @@ def export(study: StudyRecord, trials: Sequence[TrialRecord], out: Path) -> list
 
 
 def _curve_rows(spec: StudySpec, trials: Sequence[TrialRecord]) -> list[tuple[Any, ...]]:
+    """Median and mean of the `n` runs that have a value after a trial.
+
+    From one row to the next they may fall where `n` changes or runs are not all there; the figure and
+    `extra_trials` use only the trials where `n` is the number of runs.
+    """
     rows = []
     for method in spec.methods:
         shape, direction = (spec.runs, spec.trials), spec.task_definition().direction

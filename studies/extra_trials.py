@@ -9,20 +9,16 @@ CELLS = 4_000_000  # numbers of resampled curves held at a time
 
 
 def mean_curve(best: Floats) -> Floats:
-    """`(..., runs, trials)` to `(..., trials)`: mean of the runs that have a value, NaN where none has."""
-    there = ~np.isnan(best)
-    n = there.sum(axis=-2)
-    total = np.where(there, best, 0.0).sum(axis=-2)
-    return np.where(n > 0, total / np.maximum(n, 1), np.nan)
+    """`(..., runs, trials)` to `(..., trials)`: mean over the runs, NaN where one has no value.
+
+    A mean over the runs that have one would fall when a bad run gets its first, or a good one stops early.
+    """
+    return np.asarray(best.mean(axis=-2))
 
 
 def median_curve(best: Floats) -> Floats:
-    """`(..., runs, trials)` to `(..., trials)`: median of the runs that have a value, NaN where none has."""
-    n = (~np.isnan(best)).sum(axis=-2)[..., None, :]
-    ordered = np.sort(best, axis=-2)  # NaN last
-    low = np.take_along_axis(ordered, np.maximum(n - 1, 0) // 2, axis=-2)
-    high = np.take_along_axis(ordered, np.maximum(n - 1, 0) - np.maximum(n - 1, 0) // 2, axis=-2)
-    return np.asarray(np.where(low == high, low, (low + high) / 2)[..., 0, :])
+    """`(..., runs, trials)` to `(..., trials)`: median over the runs, NaN where one has no value."""
+    return np.asarray(np.median(best, axis=-2))
 
 
 CURVES = {"mean": mean_curve, "median": median_curve}
@@ -45,9 +41,9 @@ def resampled_curves(best: Floats, rows: NDArray[np.int64]) -> dict[str, Floats]
 def extra_trials(a: Floats, b: Floats) -> Floats:
     """For every n, the trials beyond n that curve `a` needs to get where `b` is after n.
 
-    Negative where it needs fewer. `a` and `b` are `(..., trials)`, higher is better. Infinite where `a` is
-    not there within the budget N: what is known then is that it needs at least N - n + 1 more. NaN where `b`
-    has no value.
+    Negative where it needs fewer, on a plateau of `a` even against itself: it was there before n. `a` and `b` are
+    `(..., trials)`, higher is better. Infinite where `a` is not there within the budget N: what is known then is
+    that it needs at least N - n + 1 more. NaN where `b` has no value.
     """
     extra = np.full(b.shape, np.nan)
     for i in range(b.shape[-1]):

@@ -40,7 +40,8 @@ def figure8(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
     """Every run's best-so-far after each trial, the mean of each method, its median with the exact interval.
 
     One point in ten at most lies below the axis, where a few bad first trials would otherwise take up most of
-    it; those points are drawn as arrows on its edge and counted. No mean is cut off once a model chooses.
+    it; those points are drawn as arrows on its edge and counted. No mean is cut off once a model chooses. Mean and
+    median are drawn where every run has a value: over fewer runs they could fall.
     """
     spec = from_json(study.spec, source=study.id)
     task = spec.task_definition()
@@ -67,17 +68,19 @@ def figure8(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
 
 
 def trials_to_target(comparison: Mapping[str, Any]) -> Figure:
-    """Share of runs that have reached the target, by trial (one minus Kaplan-Meier), with Wilson's
-    interval."""
+    """Share of runs that have reached the target, by trial (one minus Kaplan-Meier), with Wilson's interval
+    where methods are compared."""
     figure, axes = _axes(2.0, legend_rows=len(comparison["methods"]))
     lines: list[Artist] = []
     trial = np.arange(comparison["compared_at"] + 1)
     for m, (colour, marker) in zip(comparison["methods"].values(), cycle(LOOKS), strict=False):
-        share = 1 - np.array(at_target(comparison, m["trials_to_target"])["still_short"])
-        # no run is censored before the last trial compared, so the share is a plain proportion of the runs
-        ends = [stats.wilson(round(float(s) * m["runs"]), m["runs"]) for s in share]
-        low, high = (100 * np.array([getattr(e, end) for e in ends]) for end in ("low", "high"))
-        axes.fill_between(trial, low, high, step="post", color=colour, alpha=0.18, lw=0)
+        entry = at_target(comparison, m["trials_to_target"])
+        share = 1 - np.array(entry["still_short"])
+        if entry["success_rate"]["level"] is not None:
+            # no run is censored before the last trial compared, so the share is a plain proportion of the runs
+            ends = [stats.wilson(round(float(s) * m["runs"]), m["runs"]) for s in share]
+            low, high = (100 * np.array([getattr(e, end) for e in ends]) for end in ("low", "high"))
+            axes.fill_between(trial, low, high, step="post", color=colour, alpha=0.18, lw=0)
         lines += axes.step(
             trial, 100 * share, where="post", color=colour, lw=1.5, marker=marker, ms=2.5, label=m["label"]
         )
@@ -112,7 +115,7 @@ def extra_trials(comparison: Mapping[str, Any]) -> Figure:
             np.array([entry["at_least"] if entry[end] is None else entry[end] for entry in known])
             for end in ("low", "extra", "high")
         )
-        there = np.array([entry["extra"] is not None for entry in known])
+        there = np.array([entry["extra"] is not None for entry in known], dtype=bool)
         if e["level"] is not None:
             axes.fill_between(trial, low, high, color=colour, alpha=0.18, lw=0)
         lines += axes.plot(
@@ -144,7 +147,7 @@ def _method(
 ) -> Artist:
     colour, marker = look
     trial = np.arange(1, best.shape[1] + 1)
-    middle = [stats.median(column[~np.isnan(column)]) for column in best.T]
+    middle = [stats.median(column if not np.isnan(column).any() else column[:0]) for column in best.T]
     low, high = [e.low for e in middle], [e.high for e in middle]
     axes.fill_between(trial, low, high, step="post", color=colour, alpha=0.18, lw=0, zorder=1)
     axes.step(trial, [e.value for e in middle], where="post", color=colour, lw=0.8, ls=DASHES, zorder=3)

@@ -6,11 +6,11 @@ from typing import Any
 import yaml
 
 from studies.records import StudyRecord
+from studies.stats import BOOTSTRAP_FROM
 from studies.summary import (
     difference,
     estimate,
     extra,
-    extra_interval,
     halfway,
     p_value,
     share,
@@ -27,29 +27,36 @@ COMPUTED = """
   holding the best validation {metric}; no searcher sees it, and the validation value is optimistic for having
   been chosen.
 - **Median** over runs with the interval between two order statistics: distribution-free, its exact level is
-  given. **Mean** over runs with Student's t interval. Bands in the figures hold at each trial by itself, not
-  for the curve as a whole.
-- **Paired**: run r of every method shares its data split, data order and real-valued initialisation. The
-  difference is the Hodges-Lehmann estimate, the median of all averages of two run-by-run differences, with
-  the interval of the exact signed-rank test (its level is at least the one given where values tie); p is that
-  of the exact signed-rank test with mid-ranks for ties and Pratt's treatment of zeros.
-- **Unpaired**, the same without using the pairing: median of all differences between a run of one and a run
-  of the other, with the interval of the exact Mann-Whitney test; P(better), ties half, with Newcombe's score
-  interval; p by exact enumeration of the rank sums, ties by mid-ranks. Beyond 50 runs p and intervals use the
-  normal approximation.
-- **Holm**: p adjusted over all pairs of methods, for paired and unpaired tests apart.
+  given; it is at least that level with ties. **Mean** over runs with Student's t interval. Bands in the figures
+  hold at each trial by itself, not for the curve as a whole; mean and median are drawn where every run has a
+  value.
+- **A run without a result** (all its trials failed) is in no median or mean. Between methods it counts as worse
+  than any run with one, and ∞ stands for what that leaves unbounded.
+- **Paired**, the analysis: run r of every method shares its data split, data order and real-valued
+  initialisation. The difference is the Hodges-Lehmann estimate, the median of all averages of two run-by-run
+  differences, with the interval of the exact signed-rank test (at least its level with ties). The interval
+  assumes that the differences lie symmetrically about their centre. p is that of the exact signed-rank test with
+  mid-ranks for ties and Pratt's treatment of zeros.
+- **Unpaired**, given for comparison, does not use the pairing: median of all differences between a run of one
+  and a run of the other, with the interval of the exact Mann-Whitney test; P(better), ties half, with Newcombe's
+  score interval; p by exact enumeration of the rank sums, ties by mid-ranks. Beyond 50 runs p and intervals use
+  the normal approximation.
+- **Holm**: p adjusted over all pairs of methods, for validation and test, paired and unpaired each apart. No
+  interval (of a difference, of trials to a target, of extra trials) is adjusted for the number of pairs.
 - **Trials to a target**: the first trial at which a run's best so far reaches it, censored at {horizon}
   trials. The mean is the restricted one, the area under the Kaplan-Meier curve up to {horizon}: a run that
   does not get there counts as {horizon}. Its interval and that of the difference are bootstrap percentile
-  intervals over runs. Success rates have Wilson's interval.
-- **The target is derived from the data**, as the study names none: what at least {share:.0%} of all runs,
-  counted together without regard to the method, reach. Intervals take it as given; other targets stand beside
-  it.
-- **Extra trials** after n: how many more trials than n the curve of one method needs to reach that of the
-  other after n. "At least" says that it does not get there within the budget. Bootstrap percentile interval
-  over runs.
+  intervals over runs. Success rates have Wilson's interval, but with one method none: the target then sets them.
+- **The target**: the rule was fixed beforehand, the target is computed from the results: what at least {share:.0%}
+  of all runs, counted together without regard to the method, reach. Intervals take it as given; other targets
+  stand beside it.
+- **Extra trials** after n: how many more trials than n the validation curve of one method needs to reach that of
+  the other after n; ≥ where it does not get there within the budget. On a plateau the number is negative even for
+  a method against itself, as it was at that level before n. Bootstrap percentile interval over runs.
 - **Bootstrap**: {resamples} samples of runs, the same run numbers for every method, percentiles moved
-  outwards for the small number of runs (Hesterberg 2015), seed derived from the study's.
+  outwards for the small number of runs (Hesterberg 2015), seed derived from the study's. {level:.0%} is the
+  nominal level: in simulated studies 93% of the intervals of a difference in trials hold the truth with 6 runs,
+  94% with 10 and 95% with 20. Fewer than {fewest} runs are too few for an interval.
 """
 
 
@@ -69,6 +76,8 @@ def report(study: StudyRecord, comparison: Mapping[str, Any], images: Sequence[s
         horizon=comparison["compared_at"],
         share=comparison["target_share"],
         resamples=comparison["resamples"],
+        level=comparison["level"],
+        fewest=BOOTSTRAP_FROM,
     )
     text += ["## How the numbers are computed", computed.strip()]
     text += ["## Where it comes from", *_provenance(study)]
@@ -79,8 +88,8 @@ def _caption(comparison: Mapping[str, Any]) -> str:
     return (
         f"*Best validation {comparison['metric']} so far of every run (points, moved sideways to tell "
         "the methods apart), the mean of the runs (thick lines) and their median (dashed) with its "
-        "order-statistic interval (bands, at each trial by itself). Bad first trials may lie beyond the "
-        "axis: arrows on its edge.*"
+        "order-statistic interval (bands, at each trial by itself), where every run has a value. Bad first "
+        "trials may lie beyond the axis: arrows on its edge.*"
     )
 
 
@@ -101,24 +110,30 @@ def _good(comparison: Mapping[str, Any]) -> Iterator[str]:
 def _apart(comparison: Mapping[str, Any]) -> Iterator[str]:
     if not comparison["pairs"]:
         return
-    yield "Between the methods, on the validation values."
+    yield "Between the methods; paired is the analysis."
     rows = []
     for pair in comparison["pairs"]:
         a, b = _labels(comparison, pair)
-        for kind in ("paired", "unpaired"):
-            test = pair["best_at_budget"][kind]
-            better = share(test["p_a_better"]) if kind == "unpaired" else "–"
-            shift = difference(test["hodges_lehmann"], comparison["metric"])
-            rows.append([f"{a} minus {b}", kind, shift, better, p_value(test["p"]), p_value(test["p_holm"])])
-    yield _table(["difference", "runs", "Hodges-Lehmann", "P(first better)", "p", "Holm-adjusted p"], rows)
+        for split, what in (("validation", "best_at_budget"), ("test", "test_at_budget")):
+            for kind, test in sorted(pair[what].items()):
+                if kind == "paired":
+                    better = f"{test['a_better']} better, {test['equal']} equal, {test['b_better']} worse"
+                else:
+                    better = f"P(better) {share(test['p_a_better'])}"
+                shift = difference(test["hodges_lehmann"], comparison["metric"])
+                ps = [p_value(test[key]) for key in ("p", "p_holm")]
+                rows.append([f"{a} minus {b}", split, kind, shift, better, *ps])
+    heads = ["difference", "split", "runs", "Hodges-Lehmann", "first better", "p", "Holm-adjusted p"]
+    yield _table(heads, rows)
 
 
 def _targets(comparison: Mapping[str, Any], images: Sequence[str]) -> Iterator[str]:
     if comparison["target"] is None:
         return
+    few = " The runs are too few for intervals of means." if comparison["runs"] < BOOTSTRAP_FROM else ""
     yield (
-        "Mean trials to a target, runs that did not get there counted as "
-        f"{comparison['compared_at']}, and the share of runs that got there."
+        f"Mean trials to a validation target, counting at most {comparison['compared_at']}, and the share of runs "
+        f"that got there.{few}"
     )
     methods = comparison["methods"]
     rows = []
@@ -137,7 +152,8 @@ def _targets(comparison: Mapping[str, Any], images: Sequence[str]) -> Iterator[s
     yield _table(["target", "reached by at least", *heads], rows)
     if "trials-to-target.png" in images:
         yield "![Share of runs at the target](trials-to-target.png)"
-        yield "*Share of runs that have reached the target after each trial, with Wilson's interval.*"
+        interval = ", with Wilson's interval" if comparison["pairs"] else ""
+        yield f"*Share of runs that have reached the target after each trial{interval}.*"
 
 
 def _extra(comparison: Mapping[str, Any], images: Sequence[str]) -> Iterator[str]:
@@ -148,22 +164,25 @@ def _extra(comparison: Mapping[str, Any], images: Sequence[str]) -> Iterator[str
     if not found:
         return
     name = comparison["methods"][reference]["label"]
-    yield f"Extra trials that a method needs to get where {name} is after n trials."
     horizon = comparison["compared_at"]
-    shown = sorted({1, halfway(comparison), horizon, *range(5, horizon, 5)})
-    rows = [
-        [str(n)]
-        + [
-            f"{extra(e['by_trial'][n - 1])} ({extra_interval(e['by_trial'][n - 1], e['level'])})"
-            for e in found
-        ]
-        for n in shown
-    ]
+    known = {entry["trial"] for entry in found[0]["by_trial"] if entry["at_least"] is not None}
+    if horizon not in known:
+        yield f"No extra trials: not every run of {name} has a result."
+        return
+    shown = {1, halfway(comparison), *range(5, horizon, 5)} & known
+    if not shown or any(
+        e["by_trial"][-1]["extra"] is not None for e in found
+    ):  # else it says no more than "≥ 1"
+        shown.add(horizon)
+    few = " The runs are too few for intervals." if found[0]["level"] is None else ""
+    yield f"Extra trials that a method needs to get where {name} is after n trials.{few}"
+    rows = [[str(n), *(extra(e["by_trial"][n - 1], e["level"]) for e in found)] for n in sorted(shown)]
     heads = [f"{comparison['methods'][e['method']]['label']}, {e['curve']} curve" for e in found]
     yield _table(["n", *heads], rows)
     if "extra-trials.png" in images:
         yield "![Extra trials](extra-trials.png)"
-        yield "*Extra trials by the mean curves, with their interval; on the dotted line the budget ends.*"
+        interval = "with their interval at each n by itself; " if found[0]["level"] is not None else ""
+        yield f"*Extra trials by the mean validation curves, {interval}on the dotted line the budget ends.*"
 
 
 def _parity(comparison: Mapping[str, Any]) -> Iterator[str]:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from studies.stats import BOOTSTRAP_FROM
+
 Estimate = Mapping[str, Any]
 
 # metric: its sign, the unit of a difference, factor, decimals
@@ -18,12 +20,16 @@ def summary(comparison: Mapping[str, Any]) -> str:
     sentences.append(_reached(comparison))
     pairs = [pair for pair in comparison["pairs"] if pair["a"] == next(iter(comparison["methods"]))]
     sentences += [_better(comparison, pair) for pair in pairs]
-    sentences.append(_tested(comparison))
+    sentences.append(_tested(comparison, pairs))
     sentences.append(_needed(comparison))
     for pair in pairs:
         sentences += [_saved(comparison, pair), _extra(comparison, pair)]
+    if len(comparison["pairs"]) > 1:
+        sentences.append("The intervals are not adjusted for the number of pairs.")
     if comparison["runs"] == 1:
         sentences.append("One run per method says nothing of how much runs differ: there are no intervals.")
+    elif comparison["runs"] < BOOTSTRAP_FROM:
+        sentences.append("The runs are too few for an interval of a number of trials.")
     unequal = [check["what"] for check in comparison["parity"] if not check["equal"]]
     if unequal:
         sentences.append(f"Not equal between the methods: {_listed(unequal)}.")
@@ -32,10 +38,8 @@ def summary(comparison: Mapping[str, Any]) -> str:
 
 def value(x: float | str | None, metric: str) -> str:
     """An objective in the metric's unit; a dash where there is none."""
-    if x is None:
-        return "–"
     sign, _, factor, decimals = UNITS.get(metric, RAW)
-    return _minus(f"{float(x) * factor:.{decimals}f}{sign}")
+    return _shown(x, factor, decimals) + ("" if x is None else sign)
 
 
 def estimate(e: Estimate, metric: str) -> str:
@@ -47,15 +51,14 @@ def difference(e: Estimate, metric: str) -> str:
     """Between two objectives: `0.40 percentage points (95.2% interval −0.10 to 0.90)`."""
     _, unit, factor, decimals = UNITS.get(metric, RAW)
 
-    def show(x: float | str | None) -> str:
-        return "–" if x is None else _minus(f"{float(x) * factor:.{decimals + 1}f}")
-
-    return _with_interval(e, show, unit)
+    return _with_interval(
+        e, lambda x: _shown(x, factor, decimals + 1), unit if e["value"] is not None else ""
+    )
 
 
 def trials(e: Estimate) -> str:
     """A mean number of trials: `8.3 (95% interval 6.1 to 10.2)`."""
-    return _with_interval(e, _number)
+    return _with_interval(e, lambda x: _shown(x, 1.0, 1))
 
 
 def share(e: Estimate) -> str:
@@ -70,17 +73,13 @@ def p_value(p: float | None) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
-def extra(entry: Mapping[str, Any]) -> str:
-    """Extra trials after one n: `9`, `-2`, or `at least 13` where the curve does not get there."""
-    return _bounded(entry["extra"], entry["at_least"])
-
-
-def extra_interval(entry: Mapping[str, Any], level: float | None) -> str:
-    """Its interval: `4 to at least 13`; a dash where there is none."""
-    if level is None or entry["at_least"] is None:
+def extra(entry: Mapping[str, Any], level: float | None) -> str:
+    """Extra trials after one n with their interval: `9 (4 to 12)`; `≥ 13 (≥ 4)` where the curve, or its upper
+    end, does not get there."""
+    if entry["at_least"] is None:
         return "–"
-    ends = [_bounded(entry[end], entry["at_least"]) for end in ("low", "high")]
-    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+    count = f"≥ {entry['at_least']}" if entry["extra"] is None else _minus(str(entry["extra"]))
+    return count if level is None else f"{count} ({_ends(entry, '≥ {}')})"
 
 
 def excludes_zero(e: Estimate) -> bool:
@@ -114,47 +113,58 @@ def _compared(comparison: Mapping[str, Any]) -> str:
 
 
 def _reached(comparison: Mapping[str, Any]) -> str:
-    metric = comparison["metric"]
-    parts = [
-        f"{estimate(m['best_at_budget']['median'], metric)} with {m['label']}"
-        for m in comparison["methods"].values()
-    ]
     after = _count(comparison["compared_at"], "trial")
     if not comparison["complete"]:
         after += ", as many as every run has done,"
-    return f"After {after} the median run's best validation {metric} is {_listed(parts)}."
+    best = f"the median run's best validation {comparison['metric']}"
+    return f"After {after} {best} is {_medians(comparison, 'best_at_budget')}."
+
+
+def _medians(comparison: Mapping[str, Any], what: str) -> str:
+    parts = []
+    for m in comparison["methods"].values():
+        end = m[what]
+        middle = estimate(end["median"], comparison["metric"]) if end["n"] else "none"
+        some = f" ({end['n']} of {m['runs']} runs have a result)" if end["n"] < m["runs"] else ""
+        parts.append(f"{middle} with {m['label']}{some}")
+    return _listed(parts)
 
 
 def _better(comparison: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
     a, b = (comparison["methods"][pair[side]]["label"] for side in "ab")
-    test = pair["best_at_budget"]["paired"]
-    shift = test["hodges_lehmann"]
-    if shift["value"] is None:
-        return f"{_capital(a)} and {b} have no run in common with a result."
-    text = f"Run by run the difference, {a} minus {b}, is {difference(shift, comparison['metric'])}"
-    if shift["low"] is None:
-        return f"{text}."
-    adjusted = "Holm-adjusted " if len(comparison["pairs"]) > 1 else ""
-    text += f", signed-rank {adjusted}{p_value(test['p_holm'])}"
-    if excludes_zero(shift):
-        return f"{text}."
-    if test["p_holm"] < 1 - comparison["level"]:  # with ties the closed interval is wider than the test
-        return (
-            f"{text}; the test tells the two apart, but the interval reaches zero: it may be next to nothing."
-        )
-    return f"{text}; the interval includes zero, so which of the two ends better is not settled."
-
-
-def _tested(comparison: Mapping[str, Any]) -> str:
-    metric = comparison["metric"]
-    parts = [
-        f"{estimate(m['test_at_budget']['median'], metric)} with {m['label']}"
-        for m in comparison["methods"].values()
-    ]
     return (
-        f"The validation value is flattered by having been chosen; on the test split, which no searcher saw, "
-        f"the same networks' median {metric} is {_listed(parts)}."
+        f"Run by run the difference, {a} minus {b}, is "
+        f"{_apart(comparison, pair['best_at_budget']['paired'], 'which of the two ends better is not settled')}."
     )
+
+
+def _tested(comparison: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> str:
+    text = (
+        "Being chosen flatters the validation value: on the test split, which no searcher saw, the same networks' "
+        f"median {comparison['metric']} is {_medians(comparison, 'test_at_budget')}"
+    )
+    for pair in pairs:
+        a, b = (comparison["methods"][pair[side]]["label"] for side in "ab")
+        who = f", {a} minus {b}," if len(pairs) > 1 else ""
+        test = pair["test_at_budget"]["paired"]
+        text += f"; there the difference{who} is {_apart(comparison, test, 'that is not settled')}"
+    return f"{text}."
+
+
+def _apart(comparison: Mapping[str, Any], test: Mapping[str, Any], unsettled: str) -> str:
+    """A paired difference with its interval and p, and what they leave open."""
+    shift, p = test["hodges_lehmann"], test["p_holm"]
+    text = "not defined, as too few runs have a result"
+    if shift["value"] is not None:
+        text = difference(shift, comparison["metric"])
+    if shift["low"] is None or p is None:
+        return text
+    text += f", signed-rank {'Holm-adjusted ' if len(comparison['pairs']) > 1 else ''}{p_value(p)}"
+    if p >= 1 - comparison["level"]:
+        return f"{text}, so {unsettled}"
+    if not excludes_zero(shift):  # with ties the closed interval is wider than the test
+        text += "; the test tells the two apart, but the interval reaches zero: it may be next to nothing"
+    return text
 
 
 def _needed(comparison: Mapping[str, Any]) -> str:
@@ -165,43 +175,64 @@ def _needed(comparison: Mapping[str, Any]) -> str:
         entry = at_target(comparison, m["trials_to_target"])
         mean = trials(entry["restricted_mean"])
         parts.append(f"{mean} with {m['label']}, where {entry['reached']} of {m['runs']} runs got there")
+    metric = comparison["metric"]
     return (
-        f"To reach {value(comparison['target'], comparison['metric'])}, a level that at least "
-        f"{comparison['target_share']:.0%} of all runs reach, a run needs on average this many trials, "
-        f"counting one that did not as {comparison['compared_at']}: {'; '.join(parts)}."
+        f"To reach a validation {metric} of {value(comparison['target'], metric)}, as at least "
+        f"{comparison['target_share']:.0%} of all runs do, a run needs on average this many trials, "
+        f"counting at most {comparison['compared_at']}: {'; '.join(parts)}."
     )
 
 
 def _saved(comparison: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
     saving = at_target(comparison, pair["trials_to_target"])["difference"]
-    if comparison["target"] is None or saving["value"] is None:
+    if saving["value"] is None:
         return ""
     a, b = (comparison["methods"][pair[side]]["label"] for side in "ab")
     text = f"{_capital(b)} thus takes {trials(saving)} trials more than {a}"
     if saving["value"] < 0:
         text = f"{_capital(b)} thus takes {trials(_negative(saving))} trials fewer than {a}"
-    if saving["low"] is None or excludes_zero(saving):
+    if saving["low"] is None:
         return f"{text}."
-    return f"{text}; the interval includes zero, so neither is shown to need fewer."
+    if not excludes_zero(saving):
+        return f"{text}; the interval includes zero, so neither is shown to need fewer."
+    return f"{text}{_elsewhere(comparison, pair)}."
+
+
+def _elsewhere(comparison: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
+    """At which other targets the difference in trials is not told from zero."""
+    share = comparison["target_share"]
+    harder = {
+        value(entry["target"], comparison["metric"]): entry["share"] < share
+        for entry in pair["trials_to_target"]
+        if entry["difference"]["low"] is not None and not excludes_zero(entry["difference"])
+    }
+    if not harder:
+        return ""
+    kind = "harder" if all(harder.values()) else "other" if any(harder.values()) else "easier"
+    return (
+        f"; at the {kind} target{'s' * (len(harder) > 1)} {_listed(list(harder))} the interval includes zero"
+    )
 
 
 def _extra(comparison: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
     a, b = (comparison["methods"][pair[side]]["label"] for side in "ab")
     n = halfway(comparison)
+    left = comparison["compared_at"] - n
     found = next(e for e in pair["extra_trials"] if (e["method"], e["curve"]) == (pair["b"], "mean"))
     entry = found["by_trial"][n - 1]
-    if entry["at_least"] is None:
-        return ""
     count = entry["extra"]
+    if entry["at_least"] is None or (count is None and not left):
+        return ""
     if count is None:
-        need = f"at least {entry['at_least']} more trials"
+        reached = f"does not reach in the {_count(left, 'trial')} it has left"
     else:
-        need = _count(abs(count), "fewer trial" if count < 0 else "more trial") if count else "no more trials"
-    text = f"To get where {a}'s mean curve is after {_count(n, 'trial')}, {b}'s needs {need}"
-    interval = extra_interval(entry, found["level"])
-    if interval == "–":
+        more = _count(abs(count), "fewer trial" if count < 0 else "more trial") if count else "no more trials"
+        reached = f"reaches with {more}"
+    after = _count(n, "trial")
+    text = f"After {after} {a}'s mean validation curve is at a level that {b}'s {reached}"
+    if found["level"] is None:
         return f"{text}."
-    text += f" ({comparison['level']:.0%} interval {interval})"
+    text += f" ({comparison['level']:.0%} interval of the extra trials: {_ends(entry, '{} or more')})"
     low, high = entry["low"], entry["high"]
     if low is not None and low <= 0 and (high is None or high >= 0):
         return f"{text}; the interval includes zero."
@@ -226,21 +257,21 @@ def _with_interval(e: Estimate, show: Callable[[Any], str], unit: str = "") -> s
     return f"{text} ({level}% interval {show(e['low'])} to {show(e['high'])})"
 
 
-def _number(x: float | None) -> str:
-    return "–" if x is None else _minus(f"{float(x):.1f}")
+def _shown(x: float | str | None, factor: float, decimals: int) -> str:
+    return "–" if x is None else _minus(f"{float(x) * factor:.{decimals}f}".replace("inf", "∞"))
 
 
-def _bounded(x: int | None, at_least: int | None) -> str:
-    if at_least is None:
-        return "–"
-    return f"at least {at_least}" if x is None else _minus(str(x))
+def _ends(entry: Mapping[str, Any], open_ended: str) -> str:
+    """The interval of extra trials, `open_ended` where its upper end lies beyond the budget."""
+    low = _minus(str(entry["at_least"] if entry["low"] is None else entry["low"]))
+    return open_ended.format(low) if entry["high"] is None else f"{low} to {_minus(str(entry['high']))}"
 
 
 def _minus(text: str) -> str:
     """A true minus sign, and none before a zero."""
     if not text.startswith("-"):
         return text
-    return "−" + text[1:] if any(digit in text for digit in "123456789") else text[1:]
+    return "−" + text[1:] if any(digit in text for digit in "123456789∞") else text[1:]
 
 
 def _count(n: int, noun: str) -> str:

@@ -1,14 +1,16 @@
 """The comparison against its parts, and what must hold for every study."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 from synthetic import figure8_like, study_of, trial_of, trials_of
 
+from studies import stats
 from studies.comparison import TARGET_SHARES, compare
+from studies.methods import METHODS as METHOD_TABLE
 from studies.records import EpochRecord, TrialState
 from studies.spec import from_json
 from trainers.tasks import TASKS
@@ -153,6 +155,108 @@ def test_nothing_to_compare_yet():
     assert got["methods"]["latent-sgd"]["best_at_budget"] is None
 
 
+def test_the_test_split_is_compared_run_by_run_in_the_same_way():
+    study, trials = figure8_like(runs=8, trials=4, seed=3)
+    rng = np.random.default_rng(1)
+    tests = dict(zip(METHODS, rng.integers(0, 500, (2, 8)) / 500, strict=True))
+    trials = [replace(t, test_metric=float(tests[t.method][t.run - 1])) for t in trials]
+    got = compare(study, trials)["pairs"][0]["test_at_budget"]
+    a, b = tests.values()
+    assert got["paired"]["hodges_lehmann"] == asdict(stats.paired_hodges_lehmann(a, b))
+    assert got["paired"]["p"] == got["paired"]["p_holm"] == stats.wilcoxon(a, b)
+    assert got["unpaired"]["hodges_lehmann"] == asdict(stats.hodges_lehmann(a, b))
+    assert got["unpaired"]["p"] == stats.mann_whitney(a, b)
+    some = [replace(t, test_metric=None) if (t.method, t.run) == (METHODS[1], 3) else t for t in trials]
+    got = compare(study, some)["pairs"][0]["test_at_budget"]
+    keep = np.arange(8) != 2
+    assert got["paired"]["pairs"] == 7
+    assert got["paired"]["hodges_lehmann"] == asdict(stats.paired_hodges_lehmann(a[keep], b[keep]))
+    assert got["unpaired"]["p"] == stats.mann_whitney(a, b[keep])
+
+
+def test_holm_within_each_family(monkeypatch):
+    methods = (*METHODS, "third")
+    monkeypatch.setitem(METHOD_TABLE, "third", METHOD_TABLE["gradient-filter"])
+    study, trials = figure8_like(runs=8, trials=4, methods=methods)
+    rng = np.random.default_rng(0)
+    trials = [replace(t, test_metric=t.objective + rng.normal(0, 0.01)) for t in trials]
+    pairs = compare(study, trials)["pairs"]
+    assert len(pairs) == 3
+    for what in ("best_at_budget", "test_at_budget"):
+        for kind in ("paired", "unpaired"):
+            tests = [pair[what][kind] for pair in pairs]
+            assert [t["p_holm"] for t in tests] == stats.holm([t["p"] for t in tests])
+
+
+def test_runs_without_a_result_are_the_worst():
+    study = study_of(runs=8, trials=2)
+    good, better = np.arange(40, 48) / 50, np.arange(41, 49) / 50
+    objectives = {METHODS[0]: [[v, v] for v in better], METHODS[1]: [[v, v] for v in good]}
+    objectives[METHODS[0]][7] = [None, None]  # the best run
+    got = compare(study, trials_of(study, objectives))
+    end, pair = got["methods"][METHODS[0]]["best_at_budget"], got["pairs"][0]["best_at_budget"]
+    assert (end["n"], len(end["values"])) == (7, 7)
+    a = np.append(better[:7], -1.0)
+    assert pair["paired"]["p"] == stats.wilcoxon(a, good)
+    assert [pair["paired"][key] for key in ("pairs", "a_better", "equal", "b_better")] == [8, 7, 0, 1]
+    assert pair["unpaired"]["p"] == stats.mann_whitney(a, good)
+    assert pair["unpaired"]["p_a_better"] == asdict(stats.superiority(a, good))
+    assert pair["paired"]["hodges_lehmann"]["low"] == "-inf"
+    assert pair["paired"]["hodges_lehmann"]["value"] == pytest.approx(0.02)
+    test = got["pairs"][0]["test_at_budget"]
+    assert test == pair  # the made-up test metric is the objective
+    nothing = {m: [[None, None]] * 8 for m in METHODS}
+    pair = compare(study, trials_of(study, nothing))["pairs"][0]
+    assert pair["best_at_budget"]["paired"]["p"] is None
+    assert pair["best_at_budget"]["unpaired"]["p_a_better"]["value"] is None
+
+
+def test_wins_ties_and_losses():
+    study = study_of(runs=6, trials=1)
+    values = {METHODS[0]: [0.5, 0.6, 0.7, 0.8, 0.9, 0.5], METHODS[1]: [0.4, 0.6, 0.6, 0.9, 0.9, 0.4]}
+    objectives = {m: [[v] for v in its] for m, its in values.items()}
+    paired = compare(study, trials_of(study, objectives))["pairs"][0]["best_at_budget"]["paired"]
+    assert [paired[key] for key in ("a_better", "equal", "b_better")] == [3, 2, 1]
+
+
+def test_paired_times_that_differ_by_a_constant_do_so_in_every_resample():
+    """Only if both methods are resampled by the same run numbers."""
+    study = study_of(runs=8, trials=20)
+    times = [1, 2, 3, 5, 8, 9, 12, 15]
+    objectives = {
+        m: [[0.9 if t >= time + late else 0.5 for t in range(1, 21)] for time in times]
+        for m, late in zip(METHODS, (0, 4), strict=True)
+    }
+    entry = compare(study, trials_of(study, objectives))["pairs"][0]["trials_to_target"][1]
+    assert entry["target"] == 0.9
+    assert entry["difference"] == {"value": 4, "low": 4, "high": 4, "level": 0.95}
+
+
+def test_no_target_is_no_number():
+    study = study_of(runs=2, trials=3)
+    nothing = {m: [[None] * 3] * 2 for m in METHODS}
+    got = compare(study, trials_of(study, nothing))
+    none = dict.fromkeys(("value", "low", "high", "level"))
+    assert got["target"] is None
+    for entry in got["methods"]["latent-sgd"]["trials_to_target"]:
+        assert entry["success_rate"] == entry["restricted_mean"] == none
+        assert {entry[key] for key in ("target", "reached", "times", "still_short")} == {None}
+    assert got["pairs"][0]["trials_to_target"][0]["difference"] == none
+
+
+def test_few_runs_have_no_bootstrap_interval():
+    for runs, there in ((5, False), (6, True)):
+        got = compare(*figure8_like(runs=runs, trials=6))
+        (pair,) = got["pairs"]
+        for e in (
+            got["methods"]["latent-sgd"]["trials_to_target"][1]["restricted_mean"],
+            pair["trials_to_target"][1]["difference"],
+        ):
+            assert e["value"] is not None
+            assert [e[key] is not None for key in ("low", "high", "level")] == [there] * 3
+        assert {e["level"] for e in pair["extra_trials"]} == {0.95 if there else None}
+
+
 def test_one_run_has_no_intervals():
     got = compare(*figure8_like(runs=1, trials=6))
     best = got["methods"]["latent-sgd"]["best_at_budget"]
@@ -171,6 +275,13 @@ def test_one_method_has_no_pairs():
     got = compare(*figure8_like(runs=4, trials=6, methods=METHODS[1:]))
     assert got["pairs"] == []
     assert got["target"] is not None
+    for entry in got["methods"]["latent-sgd"]["trials_to_target"]:  # the share of its own quantile
+        assert entry["success_rate"] == {
+            "value": entry["reached"] / 4,
+            "low": None,
+            "high": None,
+            "level": None,
+        }
 
 
 def test_failed_and_diverged_trials():
@@ -183,6 +294,7 @@ def test_failed_and_diverged_trials():
     assert got["best_at_budget"]["values"] == [0.5, 0.7]
     three_quarters = next(e for e in got["trials_to_target"] if e["share"] == 0.75)
     assert three_quarters["target"] is None  # two of three runs have any value
+    assert three_quarters["reached"] is None
     half = next(e for e in got["trials_to_target"] if e["share"] == 0.5)
     assert (half["target"], half["times"]) == (0.5, [2, None, 1])
 

@@ -1,7 +1,8 @@
 """The intervals cover what they claim: simulated studies of known truth, 20 runs a method as in Figure 8.
 
 `SLACK` standard errors of the simulated share are allowed. Exact and conservative intervals may not cover
-less than their level; approximate ones (bootstrap, score) not less by more than `APPROXIMATE`.
+less than their level, the score interval not less by more than `APPROXIMATE`. Bootstrap intervals of few runs do
+cover less than their nominal 95%: they are held to `BOOTSTRAPPED`, which the report states.
 """
 
 import math
@@ -12,12 +13,13 @@ import pytest
 from scipy import stats as scipy_stats
 
 from studies import stats
-from studies.extra_trials import extra_trials, mean_curve, resampled_curves
+from studies.extra_trials import extra_trials, mean_curve
 from studies.survival import kaplan_meier, restricted_mean
 
 RUNS = 20
 SLACK = 3.5
 APPROXIMATE = 0.02
+BOOTSTRAPPED = {6: 0.93, 10: 0.94, 20: 0.95}  # by the number of runs
 
 
 def noise(size: int, rng: np.random.Generator, steps: int = 0) -> np.ndarray:
@@ -109,7 +111,8 @@ def test_wilson_on_average():
     assert min(shares) > 0.83
 
 
-def test_restricted_mean_difference():
+@pytest.mark.parametrize("runs", BOOTSTRAPPED)
+def test_restricted_mean_difference(runs):
     """Geometric trials to the target, paired through a shared part, censored at 25."""
     rng = np.random.default_rng(8)
     horizon = 25
@@ -128,22 +131,22 @@ def test_restricted_mean_difference():
     truth = np.minimum(times(common, 0.07), horizon).mean() - np.minimum(times(common, 0.15), horizon).mean()
 
     def study() -> stats.Estimate:
-        shared = rng.integers(0, 6, RUNS)
+        shared = rng.integers(0, 6, runs)
         a, b = times(shared, 0.15), times(shared, 0.07)
-        return stats.bootstrap(lambda rows: difference(a, b, rows), stats.resample(RUNS, 999, rng))
+        return stats.bootstrap(lambda rows: difference(a, b, rows), stats.resample(runs, 499, rng))
 
-    share, level, error = covered((study() for _ in range(500)), float(truth))
-    assert share > level - APPROXIMATE - SLACK * error
-    assert share < level + APPROXIMATE + SLACK * error
+    share, _, error = covered((study() for _ in range(1000)), float(truth))
+    assert abs(share - BOOTSTRAPPED[runs]) < SLACK * error
 
 
-def test_extra_trials():
+@pytest.mark.parametrize("runs", BOOTSTRAPPED)
+def test_extra_trials(runs):
     """Mean curves 1 - (1 + 1 / pace)^-n: the slower needs 1.95 n trials to get where the other is after n."""
     rng = np.random.default_rng(9)
     trial = np.arange(1, 26)
 
-    def runs(pace: float) -> np.ndarray:
-        steps = rng.exponential(1 / pace, (RUNS, 25))  # falls of the log distance
+    def study(pace: float) -> np.ndarray:
+        steps = rng.exponential(1 / pace, (runs, 25))  # falls of the log distance
         return 1 - np.exp(-np.cumsum(steps, axis=1))
 
     def mean(pace: float) -> np.ndarray:
@@ -151,15 +154,13 @@ def test_extra_trials():
 
     truth = extra_trials(mean(8.25), mean(4))
     held = []
-    for _ in range(300):
-        a, b = runs(8.25), runs(4)
-        rows = stats.resample(RUNS, 499, rng)
-        replicates = extra_trials(resampled_curves(a, rows)["mean"], resampled_curves(b, rows)["mean"])
-        low, high = stats.percentiles(replicates, RUNS)
+    for _ in range(1000):
+        a, b = study(8.25), study(4)
+        rows = stats.resample(runs, 499, rng)
+        low, high = stats.percentiles(extra_trials(mean_curve(a[rows]), mean_curve(b[rows])), runs)
         held.append((low <= truth) & (truth <= high))
-        assert np.isnan(extra_trials(mean_curve(a), mean_curve(b))).sum() == 0
-    share = np.mean(held, axis=0)
-    error = math.sqrt(0.95 * 0.05 / len(held))
     assert truth[[1, 4, 9]].tolist() == [2, 5, 10]
-    assert np.isinf(truth[-1])
-    assert (share > 0.95 - APPROXIMATE - SLACK * error).all()
+    share = np.mean(held, axis=0)[np.isfinite(truth)]  # an interval open above holds inf whatever the truth
+    error = math.sqrt(0.95 * 0.05 / len(held))
+    assert share.min() > BOOTSTRAPPED[runs] - SLACK * error
+    assert share.max() < 0.95 + APPROXIMATE + SLACK * error  # whole numbers cover more

@@ -19,7 +19,7 @@ from studies.errors import StudyError
 from studies.export import export
 from studies.records import TrialState
 from studies.spec import PROTOCOL, from_json
-from studies.summary import summary
+from studies.summary import difference, summary
 
 NAMES = {
     "figure8.png", "figure8.svg", "figure8.pdf", "curves.csv", "trials.csv", "comparison.json",
@@ -129,6 +129,35 @@ def test_the_report_stands_by_itself(exported):
     ):
         assert f"\n## {part}\n" in text
     assert f"tunebench export {study.id}" in text
+    assert not re.search(r"\b(None|nan|inf)\b", text)
+
+
+def test_the_report_sets_test_beside_validation(exported):
+    study, trials, out, _ = exported
+    text = (out / "report.md").read_text()
+    (pair,) = compare(study, trials)["pairs"]
+    for split, what in (("validation", "best_at_budget"), ("test", "test_at_budget")):
+        shift = difference(pair[what]["paired"]["hodges_lehmann"], "accuracy")
+        assert f"| {split} | paired | {shift} | {pair[what]['paired']['a_better']} better, " in text
+    assert "too few for intervals" in text  # four runs
+
+
+def test_the_report_of_enough_runs(tmp_path):
+    export(*figure8_like(runs=6, trials=12), tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "too few for intervals" not in text
+    assert "with their interval at each n by itself" in text
+    assert re.search(r"\n\| 10 \| ≥ 3 \(≥ \d\) \|", text)
+    assert "\n| 12 | " not in text  # "≥ 1" there would say only that the budget is over
+
+
+def test_the_report_of_failed_runs(tmp_path):
+    study = study_of(runs=6, trials=2)
+    objectives = {"gradient-filter": [[0.9, 0.9]] * 5 + [[None, None]], "latent-sgd": [[0.8, 0.8]] * 6}
+    export(study, trials_of(study, objectives), tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "| 5 of 6 |" in text
+    assert "No extra trials: not every run of gradient filter has a result." in text
     assert not re.search(r"\b(None|nan|inf)\b", text)
 
 

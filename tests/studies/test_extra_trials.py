@@ -1,7 +1,6 @@
 """Extra trials: worked curves, and the median and mean they come from."""
 
 import math
-import warnings
 
 import numpy as np
 from hypothesis import given
@@ -37,13 +36,20 @@ def test_equal_means_are_reached_in_whatever_order_they_were_added():
         assert extra_trials(mean_curve(other), mean_curve(runs)).tolist() == [0]
 
 
-@given(arrays(float, (5, 4), elements=st.floats(0, 1) | st.just(nan)))
-def test_curves_are_numpys(best):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        mean, median = np.nanmean(best, axis=0), np.nanmedian(best, axis=0)
-    np.testing.assert_allclose(mean_curve(best), mean, rtol=1e-12)
-    np.testing.assert_allclose(median_curve(best), median, rtol=1e-12)
+def test_curves_are_of_all_runs_or_of_none():
+    """A bad run that gets its first value, or a good one that stops early, does not make them fall."""
+    best = np.array([[0.9, 0.9, 0.9, nan], [nan, 0.1, 0.5, 0.5], [0.6, 0.6, 0.7, 0.7], [0.8, 0.8, 0.8, 0.8]])
+    np.testing.assert_allclose(mean_curve(best), [nan, 0.6, 0.725, nan])
+    np.testing.assert_allclose(median_curve(best), [nan, 0.7, 0.75, nan])
+
+
+@given(arrays(float, (5, 8), elements=st.floats(0, 1) | st.just(nan)), st.integers(1, 8))
+def test_curves_never_fall(objectives, done):
+    best = np.fmax.accumulate(objectives, axis=1)
+    best[0, done:] = nan
+    for curve in (mean_curve(best), median_curve(best)):
+        known = curve[~np.isnan(curve)]
+        assert (np.diff(known) > -1e-12).all()
 
 
 def test_resampled_curves_are_those_of_the_rows_drawn():

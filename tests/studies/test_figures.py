@@ -89,6 +89,8 @@ def test_a_figure_of_anything():
         figures.figure8(study, some).savefig(io.BytesIO())
     failed = study_of(runs=2, trials=2)
     figures.figure8(failed, trials_of(failed, {m: [[None, None]] * 2 for m in METHODS})).savefig(io.BytesIO())
+    one_failed = {m: [[None, None], [0.5, 0.6]] for m in METHODS}
+    figures.extra_trials(compare(failed, trials_of(failed, one_failed))).savefig(io.BytesIO())
     comparison = compare(*figure8_like(runs=1, trials=3))
     figures.extra_trials(comparison).savefig(io.BytesIO())
     figures.trials_to_target(comparison).savefig(io.BytesIO())
@@ -105,3 +107,20 @@ def test_light_imports():
     code = f"import sys, studies.export; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_mean_and_median_stop_where_a_run_is_missing(records):
+    """Over fewer runs they could fall: here the best run is the one that stops early."""
+    study, trials = records
+    some = [t for t in trials if t.trial <= 7 or t.run != 1]
+    lines = figures.figure8(study, some).axes[0].lines
+    drawn = [np.asarray(line.get_ydata()) for line in lines if len(line.get_ydata()) == 10]
+    assert len(drawn) == 4
+    for y in drawn:
+        assert np.isnan(y).tolist() == [False] * 7 + [True] * 3
+
+
+def test_one_method_has_no_band_at_its_own_target():
+    for methods, bands in ((METHODS, 2), (METHODS[:1], 0)):
+        figure = figures.trials_to_target(compare(*figure8_like(runs=6, trials=5, methods=methods)))
+        assert len(figure.axes[0].collections) == bands

@@ -168,13 +168,13 @@ def test_known_functions():
 def test_ax_does_as_well_as_published():
     """Mean best after 25 trials against the figures published for Ax: 0.442 and -2.835.
 
-    Ten seeds leave a standard error of 0.01 and 0.2: what is refuted is being worse, by a one-sided t interval.
+    Eight seeds leave a standard error of 0.01 and 0.2: what is refuted is being worse, by a one-sided t interval.
     """
     with ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=one_thread) as pool:
-        futures = {f: [pool.submit(best_found, f, "ax", seed) for seed in range(10)] for f in FUNCTIONS}
+        futures = {f: [pool.submit(best_found, f, "ax", seed) for seed in range(8)] for f in FUNCTIONS}
         best = {f: np.array([future.result() for future in futures[f]]) for f in FUNCTIONS}
     for function, published in (("branin", 0.442), ("hartmann6", -2.835)):
-        bound = best[function].mean() - t(9).ppf(0.95) * sem(best[function])
+        bound = best[function].mean() - t(7).ppf(0.95) * sem(best[function])
         assert bound <= published, (function, best[function])
 
 

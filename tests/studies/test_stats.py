@@ -137,6 +137,12 @@ def test_superiority_worked():
         assert abs(got.value - theta) == pytest.approx(1.959964 * math.sqrt(variance), rel=1e-6)
 
 
+def test_superiority_published():
+    """NAP of phase B over phase A in the documentation of the R package SingleCaseES."""
+    got = stats.superiority(np.array([28.0, 25, 24, 27, 30, 30, 29]), np.array([20.0, 20, 26, 25, 22, 23]))
+    assert (got.value, got.low, got.high) == pytest.approx((0.9166667, 0.5973406, 0.9860176), abs=1e-4)
+
+
 def test_superiority_of_a_clean_sweep_still_has_a_width():
     got = stats.superiority(np.arange(10.0, 30), np.arange(-20.0, 0))
     assert got.value == got.high == 1
@@ -165,6 +171,23 @@ def test_percentiles_move_outwards_and_keep_infinity():
     assert 155 < low < 165  # 250 without the correction
     replicates[-300:] = math.inf
     assert stats.percentiles(replicates, runs=20)[1] == math.inf
+
+
+def test_an_undefined_replicate_is_not_an_infinite_one():
+    replicates = np.tile(np.arange(1000.0)[:, None], (1, 3))
+    replicates[-50:, 1], replicates[-50:, 2] = math.inf, math.nan
+    low, high = stats.percentiles(replicates, runs=20)
+    np.testing.assert_array_equal(np.isnan(low), [False, False, True])
+    np.testing.assert_array_equal(high[1:], [math.inf, math.nan])
+
+
+def test_a_bootstrap_interval_takes_six_runs():
+    for runs, there in ((2, False), (5, False), (6, True)):
+        sample = np.arange(float(runs))
+        rows = stats.resample(runs, 500, np.random.default_rng(0))
+        got = stats.bootstrap(lambda r, sample=sample: sample[r].mean(axis=1), rows)
+        assert got.value == sample.mean()
+        assert np.isfinite([got.low, got.high, got.level]).tolist() == [there] * 3
 
 
 def test_bootstrap_of_the_mean_is_close_to_students():
@@ -198,3 +221,35 @@ def test_no_run_is_no_value():
         assert math.isnan(got.value)
     assert math.isnan(stats.mann_whitney(none, none))
     assert math.isnan(stats.wilcoxon(none, none))
+
+
+failing = st.lists(st.integers(0, 6) | st.just(-math.inf), min_size=8, max_size=8).map(np.array)
+
+
+@given(failing, failing)
+def test_a_run_without_a_result_ranks_below_all_others(a, b):
+    """As an objective that is far below all others would, and where a shift does not hang on how far."""
+    worst = -(2.0**30)
+    low_a, low_b = (np.where(np.isinf(side), worst, side) for side in (a, b))
+    assert stats.mann_whitney(a, b) == stats.mann_whitney(low_a, low_b)
+    differences = np.clip(low_a - low_b, -100, 100)  # all failures are as far from all results
+    assert stats.wilcoxon(a, b) == stats.wilcoxon(differences, np.zeros(8))
+    assert stats.superiority(a, b) == stats.superiority(low_a, low_b)
+    for shift in (stats.hodges_lehmann, stats.paired_hodges_lehmann):
+        got, far = shift(a, b), shift(low_a, low_b)
+        assert math.isnan(got.value) or np.isinf(got.value) or got.value == pytest.approx(far.value, abs=0.01)
+        assert got.low <= far.low + 0.01
+        assert got.high >= far.high - 0.01
+        assert not np.isfinite(got.low) or got.low == pytest.approx(far.low, abs=0.01)
+
+
+def test_a_shift_with_failed_runs_keeps_what_is_defined():
+    a, b = np.arange(10.0), np.arange(10.0) - 1
+    a[0] = -math.inf
+    got = stats.paired_hodges_lehmann(a, b)
+    assert (got.value, got.low, got.high) == pytest.approx((1, -math.inf, 1))
+    b[1] = -math.inf  # half the sum of one failure each way is undefined, but not in the middle
+    got = stats.paired_hodges_lehmann(a, b)
+    assert (got.value, got.low, got.high) == pytest.approx((1, -math.inf, math.inf))
+    got = stats.paired_hodges_lehmann(np.array([-math.inf, 1.0]), np.array([0.0, -math.inf]))
+    assert math.isnan(got.value)

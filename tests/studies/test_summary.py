@@ -5,6 +5,7 @@ from synthetic import figure8_like, study_of, trials_of
 
 from studies import summary as words
 from studies.comparison import compare
+from studies.methods import METHODS
 from studies.summary import summary
 
 
@@ -21,8 +22,16 @@ def test_a_clear_result():
         assert words.estimate(m["best_at_budget"]["median"], "accuracy") in text
         assert f"{words.trials(m['trials_to_target'][1]['restricted_mean'])} with {m['label']}" in text
     entry = comparison["pairs"][0]["extra_trials"][0]["by_trial"][12]
-    assert f"latent SGD's needs {entry['extra']} more trials" in text
-    assert "trials more than gradient filter." in text
+    interval = f"95% interval of the extra trials: {entry['low']} or more"
+    assert entry["high"] is None
+    after = "After 13 trials gradient filter's mean validation curve is at a level that latent SGD's reaches"
+    assert f"{after} with {entry['extra']} more trials ({interval})." in text
+    assert "trials more than gradient filter" in text
+    test = comparison["pairs"][0]["test_at_budget"]["paired"]
+    shift = words.difference(test["hodges_lehmann"], "accuracy")
+    assert f"there the difference is {shift}, signed-rank {words.p_value(test['p'])}" in text
+    assert "To reach a validation accuracy of" in text
+    assert "counting at most 25: " in text
     assert "unfinished" not in text
 
 
@@ -38,9 +47,71 @@ def test_an_open_result_says_so():
             ),
         )
     )
-    assert "the interval includes zero, so which of the two ends better is not settled" in text
+    assert ", so which of the two ends better is not settled." in text
+    assert ", so that is not settled." in text  # on the test split
     assert "the interval includes zero, so neither is shown to need fewer" in text
-    assert "needs no more trials" in text
+    assert "reaches with no more trials" in text
+
+
+def test_the_test_decides_not_an_interval_below_the_level():
+    """Five runs: the widest interval, 93.8%, leaves zero out, yet p is 0.062."""
+    study = study_of(runs=5, trials=1)
+    values = {"gradient-filter": [0.91, 0.92, 0.93, 0.94, 0.95], "latent-sgd": [0.90, 0.90, 0.90, 0.90, 0.90]}
+    comparison = compare(study, trials_of(study, {m: [[v] for v in its] for m, its in values.items()}))
+    paired = comparison["pairs"][0]["best_at_budget"]["paired"]
+    assert words.excludes_zero(paired["hodges_lehmann"])
+    assert paired["p_holm"] == 0.0625
+    text = summary(comparison)
+    assert "signed-rank p = 0.062, so which of the two ends better is not settled." in text
+    assert "The runs are too few for an interval of a number of trials." in text
+
+
+def test_a_level_not_reached_within_the_budget():
+    study = study_of(runs=6, trials=4)
+    objectives = {"gradient-filter": [[0.5, 0.9, 0.9, 0.9]] * 6, "latent-sgd": [[0.4, 0.5, 0.6, 0.7]] * 6}
+    text = summary(compare(study, trials_of(study, objectives)))
+    assert (
+        "After 2 trials gradient filter's mean validation curve is at a level that latent SGD's does not reach "
+        "in the 2 trials it has left (95% interval of the extra trials: 3 or more)." in text
+    )
+    assert "at least 3" not in text
+
+
+def test_other_targets_that_do_not_bear_it_out_are_named():
+    comparison = compare(*figure8_like(slow=1.8))
+    (pair,) = comparison["pairs"]
+    entries = pair["trials_to_target"]
+    assert all(words.excludes_zero(e["difference"]) for e in entries[:2])
+    for e, low in zip(entries, (1, 1, -1, -1), strict=True):
+        e["difference"] = {"value": 4.0, "low": low, "high": 9.0, "level": 0.95}
+    entries[2]["target"], entries[3]["target"] = 0.951, 0.962
+    named = "at the harder targets 95.1% and 96.2% the interval includes zero."
+    assert f"trials more than gradient filter; {named}" in summary(comparison)
+    for e in entries[2:]:
+        e["difference"]["low"] = 1
+    assert "trials more than gradient filter. " in summary(comparison)
+
+
+def test_runs_without_a_result_are_counted():
+    study = study_of(runs=8, trials=2)
+    objectives = {"gradient-filter": [[0.9, 0.9]] * 8, "latent-sgd": [[0.8, 0.8]] * 6 + [[None, None]] * 2}
+    text = summary(compare(study, trials_of(study, objectives)))
+    assert "with latent SGD (6 of 8 runs have a result)" in text
+    assert "is 10.00 percentage points (96.1% interval 10.00 to ∞), signed-rank p = 0.008." in text
+    nothing = {m: [[None, None]] * 8 for m in ("gradient-filter", "latent-sgd")}
+    text = summary(compare(study, trials_of(study, nothing)))
+    assert "is none with gradient filter (0 of 8 runs have a result)" in text
+    assert "is not defined, as too few runs have a result" in text
+
+
+def test_several_pairs_are_said_not_to_be_adjusted(monkeypatch):
+    monkeypatch.setitem(METHODS, "third", METHODS["gradient-filter"])
+    text = summary(
+        compare(*figure8_like(runs=6, trials=4, methods=("gradient-filter", "latent-sgd", "third")))
+    )
+    assert "The intervals are not adjusted for the number of pairs." in text
+    assert "there the difference, gradient filter minus third, is" in text
+    assert "signed-rank Holm-adjusted p" in text
 
 
 @pytest.mark.parametrize("runs", [1, 2, 5])
@@ -86,6 +157,10 @@ def test_numbers_in_words():
         "p = 0.50",
     ]
     entry = {"extra": None, "low": -2, "high": None, "at_least": 7}
-    assert words.extra(entry) == "at least 7"
-    assert words.extra_interval(entry, 0.95) == "−2 to at least 7"
-    assert words.extra_interval(entry, None) == "–"
+    assert words.extra(entry, 0.95) == "≥ 7 (≥ −2)"
+    assert words.extra(entry | {"low": None}, 0.95) == "≥ 7 (≥ 7)"
+    assert words.extra(entry | {"extra": -1, "high": 3}, 0.95) == "−1 (−2 to 3)"
+    assert words.extra(entry, None) == "≥ 7"
+    assert words.extra(entry | {"at_least": None}, 0.95) == "–"
+    infinite = {"value": 0.1, "low": "-inf", "high": "inf", "level": 0.95}
+    assert words.estimate(infinite, "accuracy") == "10.0% (95% interval −∞% to ∞%)"
