@@ -1,6 +1,5 @@
 """Both databases, each test in one of its own."""
 
-import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,14 +7,12 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy import Engine
-from writers import spec
+from writers import SERVER, spec
 
 from service.database import connect, upgrade
 from service.lease import Lease
 from service.owner import Owner
 from service.store import Store
-
-SERVER = os.environ.get("TUNEBENCH_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 
 
 @pytest.fixture

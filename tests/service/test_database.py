@@ -9,9 +9,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import SERVER
 from sqlalchemy import Engine, event, func, select, text, update
-from writers import processes, spec, trial
+from writers import SERVER, processes, spec, trial
 
 import service.database
 from service.database import connect, now, reading, upgrade, writing

@@ -52,7 +52,11 @@ class Study:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
         environment["PYTHONPATH"] = str(Path.cwd())
         with (self.folder / "log").open("a") as log:
-            return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log)
+            # as in a terminal, whatever the tests run under: a background job's children ignore an interrupt
+            heeding = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+            return subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=log, stderr=log, preexec_fn=heeding
+            )
 
     def log(self):
         return (self.folder / "log").read_text()

@@ -18,6 +18,7 @@ from service.store import Store
 from studies.records import EpochRecord, TrialRecord, TrialState
 from studies.spec import StudySpec, from_json
 
+SERVER = os.environ.get("TUNEBENCH_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 START = datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
 
 # Forked from a clean process that has the store imported: quick, and no engine or thread is inherited.
