@@ -228,7 +228,7 @@ def small_disk(tmp_path):
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting a small disk needs root")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # this process may still have it open
 
 
 def test_a_full_disk_stops_the_study_and_loses_nothing(untouched, small_disk, tmp_path):
