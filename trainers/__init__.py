@@ -1,1 +1,1 @@
-"""Train one binary network: layers, optimizers, models, data, tasks, loop. PyTorch and NumPy only."""
+"""Train one binary network: layers, optimizers, models, data, tasks, loop. PyTorch, NumPy, Pillow only."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from trainers.errors import DataError
 from trainers.hyperparameters import Value
-from trainers.tasks import TASKS
+from trainers.tasks import TASKS, Proxy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"unknown task {options.task!r}; known are {', '.join(TASKS)}")
         task = TASKS[options.task]
         hyperparameters = dict(_setting(text) for text in options.set)
-        epochs = task.recipe.epochs if options.epochs is None else options.epochs
+        proxy = Proxy(
+            epochs=options.epochs,
+            train_fraction=options.train_fraction,
+            width=options.width,
+            image_size=options.image_size,
+        )
+        epochs = proxy.of(task).recipe.epochs
         results = train(
             task,
             options.method,
@@ -34,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             split_seed=options.split_seed,
             data_dir=options.data,
             device=options.device,
-            epochs=epochs,
+            proxy=proxy,
         )
         train_seconds = evaluate_seconds = 0.0
         for result in results:
@@ -55,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _print_json(
         {
             "task": task.name,
+            "proxy": proxy.changes,
             "method": options.method,
             "hyperparameters": hyperparameters,
             "seed": options.seed,
@@ -82,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a hyperparameter of the method; all are needed",
+        help="a hyperparameter of the method; what is left out and needed is named",
     )
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and sample order (default 0)")
     parser.add_argument(
@@ -95,7 +102,15 @@ def _parser() -> argparse.ArgumentParser:
         help="data folder (default: TUNEBENCH_DATA_DIR or ~/.cache/tunebench)",
     )
     parser.add_argument("--device", default="cpu", help="as torch names it: cpu, cuda, cuda:1 (default cpu)")
-    parser.add_argument("--epochs", type=int, help="instead of the task's own number")
+    proxy = parser.add_argument_group(
+        "a proxy of the task", "what it scales down; the result is not the task's"
+    )
+    proxy.add_argument("--epochs", type=int, help="instead of the task's own number")
+    proxy.add_argument(
+        "--train-fraction", type=float, metavar="SHARE", help="of the training samples, in (0, 1]"
+    )
+    proxy.add_argument("--width", type=int, help="of the network, at most the task's own")
+    proxy.add_argument("--image-size", type=int, metavar="SIDE", help="of the images, at most their own")
     return parser
 
 

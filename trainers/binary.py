@@ -13,13 +13,17 @@ def sign(x: Tensor) -> Tensor:
     return torch.copysign(torch.ones((), dtype=x.dtype, device=x.device), x + 0.0)  # -0.0 + 0.0 is +0.0
 
 
-class StraightThrough(torch.autograd.Function):
-    """Sign whose derivative is taken as 1 for |x| <= 1 and 0 outside (002 eq 1)."""
+class EstimatedSign(torch.autograd.Function):
+    """The sign forward; backward, an estimate of its derivative from the input, which is all that is kept."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
         return sign(x)
+
+
+class StraightThrough(EstimatedSign):
+    """Derivative 1 for |x| <= 1 and 0 outside (002 eq 1)."""
 
     @staticmethod
     @once_differentiable
@@ -30,13 +34,8 @@ class StraightThrough(torch.autograd.Function):
         return torch.ops.aten.hardtanh_backward(gradient, x, -bound, bound)  # type: ignore[no-any-return]
 
 
-class PiecewisePolynomial(torch.autograd.Function):
-    """Sign whose derivative is taken as 2 - 2|x| for |x| <= 1 and 0 outside (002 eq 2, from Bi-Real Net)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return sign(x)
+class PiecewisePolynomial(EstimatedSign):
+    """Derivative 2 - 2|x| for |x| <= 1 and 0 outside (002 eq 2, from Bi-Real Net)."""
 
     @staticmethod
     @once_differentiable

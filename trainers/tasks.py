@@ -1,44 +1,194 @@
 """Tasks: what is trained on what, by which recipe, and how it is scored. All data, nothing to run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
+
+from trainers.schedules import EXPONENTIAL_END
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """Everything of a training but the binary parameters' optimizer: the same for every method.
 
-    `learning_rate`, `momentum` and `weight_decay` (none on batch normalisation and biases) are those of the SGD
-    that trains the real-valued parameters. `decay` shapes both their learning rate and the binary
-    optimizer's alpha or learning rate, from its start value to 0 over all steps.
+    `optimizer` trains the real-valued parameters: SGD with `momentum`, or Adam with `betas`; both with
+    `learning_rate` and `weight_decay` (none on normalisation, biases, RSign and RPReLU). `decay` shapes both
+    their learning rate and the binary optimizer's alpha or learning rate over all steps, from its start value to
+    0, exponentially to `decay_end` of it.
+
+    Images of bytes become floats by `pixels`: from -1 to 1, or with every channel's mean and deviation taken
+    out; `augmentation` moves training images before. With `noise` the network gets normal noise of that
+    deviation on its inputs, in training and scoring, and is to give back what was there (001 eq 4).
     """
 
     epochs: int
     batch_size: int
+    optimizer: Literal["sgd", "adam"] = "sgd"
     learning_rate: float
-    momentum: float
-    weight_decay: float
-    decay: Literal["none", "linear", "cosine"]
+    momentum: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    decay: Literal["none", "linear", "cosine", "exponential"]
+    decay_end: float = EXPONENTIAL_END
+    loss: Literal["cross-entropy", "squared-hinge", "mean-squared-error"] = "cross-entropy"
+    pixels: Literal["symmetric", "standardised"] = "symmetric"
+    augmentation: Literal["none", "crop-and-flip"] = "none"
+    noise: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """Data, model, recipe and metric. `dataset` and `model` are names in DATASETS and MODELS."""
+    """Data, model, recipe and metric. `dataset` and `model` are names in DATASETS and MODELS.
+
+    `image_size` is the side of the data set's images, None where it has none. The worst accuracy is 0, and so is
+    the worst PSNR of outputs from -1 to 1.
+    """
 
     name: str
     summary: str
     dataset: str
     model: str
-    model_options: Mapping[str, int] = field(default_factory=dict)
+    model_options: Mapping[str, int | str] = field(default_factory=dict)
     recipe: Recipe
-    metric: Literal["accuracy"]
-    direction: Literal["maximize", "minimize"]
-    worst: float  # the objective of a training that diverged
+    metric: Literal["accuracy", "PSNR"] = "accuracy"
+    direction: Literal["maximize", "minimize"] = "maximize"
+    worst: float = 0.0  # the objective of a training that diverged
+    image_size: int | None = None
 
 
-TASKS: dict[str, Task] = {
-    "spoken-digits": Task(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """How a task is scaled down, for want of time: what comes out is a proxy's result, never the task's.
+
+    Other `epochs` than the recipe's; a share of every class of the training samples, in (0, 1]; fewer channels or
+    units, in the model's own `width`; images of a smaller side. None leaves the task as it is. Raises ValueError.
+    """
+
+    epochs: int | None = None
+    train_fraction: float | None = None
+    width: int | None = None
+    image_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "width", "image_size"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise ValueError(f"{name} must be at least 1, got {value!r}")
+        if self.train_fraction is not None and not 0 < self.train_fraction <= 1:
+            raise ValueError(f"train_fraction must be in (0, 1], got {self.train_fraction!r}")
+
+    @property
+    def changes(self) -> dict[str, int | float]:
+        """What is not as the task has it, by name; empty where the proxy is the task itself."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def of(self, task: Task) -> Task:
+        """`task` with the proxy's epochs, width and image size. Raises ValueError where its own are less."""
+        recipe, options = task.recipe, task.model_options
+        if self.epochs is not None:
+            recipe = replace(recipe, epochs=self.epochs)
+        if self.width is not None:
+            _at_most("width", self.width, options["width"], task)
+            options = {**options, "width": self.width}
+        if self.image_size is not None:
+            if task.image_size is None:
+                raise ValueError(f"{task.name} has no images: no image_size {self.image_size}")
+            _at_most("image_size", self.image_size, task.image_size, task)
+        return replace(
+            task, recipe=recipe, model_options=options, image_size=self.image_size or task.image_size
+        )
+
+
+def _at_most(name: str, value: int, own: int | str, task: Task) -> None:
+    if value > int(own):
+        raise ValueError(f"{name} must be at most {task.name}'s own, {own}, got {value}")
+
+
+def _of_recordings(name: str, summary: str) -> Task:
+    """The network of spoken-digits, wider and longer, on speakers it has not heard."""
+    return Task(
+        name=name,
+        summary=f"{summary}, no speaker in two splits; four fully connected layers, three of them binary",
+        dataset=name,
+        model="audio-mlp",
+        model_options={"width": 256},
+        recipe=Recipe(
+            epochs=20, batch_size=100, learning_rate=0.1, momentum=0.9, weight_decay=1e-4, decay="cosine"
+        ),
+    )
+
+
+def _of_images(
+    name: str,
+    summary: str,
+    model: str,
+    recipe: Recipe,
+    *,
+    width: int,
+    metric: Literal["accuracy", "PSNR"] = "accuracy",
+    **options: str,
+) -> Task:
+    """A task on the data set that its name begins with."""
+    dataset = name.split("-")[0]
+    return Task(
+        name=name,
+        summary=summary,
+        dataset=dataset,
+        model=model,
+        model_options={"width": width, **options},
+        recipe=recipe,
+        metric=metric,
+        image_size=28 if dataset == "mnist" else 32,
+    )
+
+
+# 001, with its authors' code: docs/decisions/0011
+HINGE_MNIST = Recipe(
+    epochs=500,
+    batch_size=100,
+    optimizer="adam",
+    learning_rate=3e-3,
+    decay="exponential",
+    decay_end=1e-4,
+    loss="squared-hinge",
+)
+HINGE_CIFAR = replace(HINGE_MNIST, epochs=100, batch_size=50, learning_rate=1e-3, decay_end=3e-4)
+BVGG = Recipe(
+    epochs=250,
+    batch_size=64,
+    optimizer="adam",
+    learning_rate=1e-3,
+    betas=(0.99, 0.999),
+    decay="none",
+    augmentation="crop-and-flip",
+)
+DENOISING = replace(BVGG, augmentation="none", loss="mean-squared-error", noise=0.1)
+
+# 000 section 4.1
+BIREALNET = Recipe(
+    epochs=400,
+    batch_size=256,
+    learning_rate=0.1,
+    momentum=0.9,
+    weight_decay=1e-4,
+    decay="cosine",
+    pixels="standardised",
+    augmentation="crop-and-flip",
+)
+
+# 002 section 5.1
+RESNET = Recipe(
+    epochs=1000,
+    batch_size=128,
+    optimizer="adam",
+    learning_rate=1e-2,
+    decay="linear",
+    pixels="standardised",
+    augmentation="crop-and-flip",
+)
+
+_TASKS = (
+    Task(
         name="spoken-digits",
         summary="ten spoken digits from MFCC frames, four fully connected layers, three of them binary",
         dataset="spoken-digits",
@@ -47,8 +197,57 @@ TASKS: dict[str, Task] = {
         recipe=Recipe(
             epochs=10, batch_size=100, learning_rate=0.1, momentum=0.9, weight_decay=1e-4, decay="cosine"
         ),
-        metric="accuracy",
-        direction="maximize",
-        worst=0.0,
     ),
-}
+    _of_recordings("fsdd", "ten spoken digits from log-mel features of FSDD's 3,000 wav files"),
+    _of_recordings("audiomnist", "ten spoken digits from AudioMNIST's 30,000 wav files"),
+    _of_images(
+        "mnist-fullycon",
+        "handwritten digits, three dense layers of 4,096 units and a last one",
+        "fullycon",
+        HINGE_MNIST,
+        width=4096,
+    ),
+    _of_images("mnist-lenet5", "handwritten digits, LeNet-5", "lenet5", HINGE_MNIST, width=20),
+    _of_images("cifar10-lenet5", "images of 10 classes, LeNet-5", "lenet5", HINGE_CIFAR, width=20),
+    _of_images(
+        "cifar10-convnet",
+        "images of 10 classes, six convolutions and three dense layers",
+        "convnet",
+        HINGE_CIFAR,
+        width=128,
+    ),
+    _of_images(
+        "cifar10-bvgg",
+        "images of 10 classes, BVGG with batch normalisation",
+        "bvgg",
+        BVGG,
+        width=128,
+        normalisation="batch",
+    ),
+    _of_images(
+        "cifar10-bvgg-layer",
+        "images of 10 classes, BVGG with layer normalisation",
+        "bvgg",
+        BVGG,
+        width=128,
+        normalisation="layer",
+    ),
+    _of_images(
+        "cifar10-denoise",
+        "images with noise to be taken out, a binary autoencoder",
+        "autoencoder",
+        DENOISING,
+        width=32,
+        metric="PSNR",
+    ),
+    _of_images(
+        "cifar10-birealnet20", "images of 10 classes, Bi-Real-Net-20", "birealnet20", BIREALNET, width=16
+    ),
+    _of_images(
+        "cifar10-resnet20", "images of 10 classes, binary ResNet-20", "binary-resnet20", RESNET, width=16
+    ),
+    _of_images(
+        "cifar100-resnet20", "images of 100 classes, binary ResNet-20", "binary-resnet20", RESNET, width=16
+    ),
+)
+TASKS: dict[str, Task] = {task.name: task for task in _TASKS}

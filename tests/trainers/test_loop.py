@@ -13,12 +13,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainers import loop
 from trainers.binary import partition
-from trainers.data import Samples
+from trainers.data import DATASETS, Samples, Splits
+from trainers.data.splits import channel_statistics
 from trainers.errors import DataError
 from trainers.models import MODELS
 from trainers.optimizers import OPTIMIZERS, GradientFilter
+from trainers.react import RPReLU, RSign
 from trainers.results import EpochResult
-from trainers.tasks import TASKS
+from trainers.tasks import TASKS, Proxy, Task
 
 TASK = TASKS["spoken-digits"]
 FILTER = {"alpha": 1e-3, "gamma": 0.1}
@@ -38,7 +40,8 @@ def run(spoken_digits: Path) -> Callable[..., list[EpochResult]]:
         optimizer: str = "gradient-filter", values: dict[str, Any] = FILTER, **changes: Any
     ) -> list[EpochResult]:
         task = changes.pop("task", TASK)
-        options = {"seed": 0, "split_seed": 0, "data_dir": spoken_digits, "epochs": 2} | changes
+        proxy = Proxy(epochs=changes.pop("epochs", 2))
+        options = {"seed": 0, "split_seed": 0, "data_dir": spoken_digits, "proxy": proxy} | changes
         return list(loop.train(task, optimizer, values, **options))
 
     return run
@@ -119,7 +122,7 @@ def test_an_epoch_is_every_sample_in_whole_batches(
     assert first != second
 
 
-@pytest.mark.parametrize("decay", ["none", "linear", "cosine"])
+@pytest.mark.parametrize("decay", ["none", "linear", "cosine", "exponential"])
 def test_decay_shapes_alpha_and_the_real_learning_rate(
     decay: Any, run: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,14 +142,61 @@ def test_decay_shapes_alpha_and_the_real_learning_rate(
 
     monkeypatch.setitem(OPTIMIZERS, "gradient-filter", Watched)
     monkeypatch.setattr(torch.optim, "SGD", WatchedSGD)
-    run(task=replace(TASK, recipe=replace(TASK.recipe, decay=decay)), epochs=2)
+    run(task=replace(TASK, recipe=replace(TASK.recipe, decay=decay, decay_end=1e-3)), epochs=2)
     shape = {
         "none": lambda t: 1.0,
         "linear": lambda t: 1 - t / 40,
         "cosine": lambda t: (1 + math.cos(math.pi * t / 40)) / 2,
+        "exponential": lambda t: math.exp(math.log(1e-3) * t / 40),
     }[decay]
     assert alphas == pytest.approx([FILTER["alpha"] * shape(t) for t in range(40)], rel=1e-12)
     assert rates == pytest.approx([TASK.recipe.learning_rate * shape(t) for t in range(40)], rel=1e-12)
+
+
+def test_a_decay_of_its_own_replaces_the_recipes(
+    run: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alphas: list[float] = []
+
+    class Watched(GradientFilter):
+        def step(self, closure: Any = None) -> Any:
+            alphas.append(self.param_groups[0]["alpha"])
+            return super().step(closure)
+
+    monkeypatch.setitem(OPTIMIZERS, "gradient-filter", Watched)
+    assert TASK.recipe.decay == "cosine"
+    run("gradient-filter", FILTER | {"decay": "linear"}, epochs=1)
+    assert alphas == pytest.approx([FILTER["alpha"] * (1 - t / 20) for t in range(20)], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["mirror-descent", "bnew"])
+def test_only_binary_networks_are_scored(
+    name: str, run: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the weights are in training, and they are what they were again after it."""
+    trained: list[list[torch.Tensor]] = []
+    scored: list[bool] = []
+
+    def watched(*args: Any, **options: Any) -> nn.Module:
+        model = MODELS["audio-mlp"](*args, **options)
+
+        def look(module: nn.Module, inputs: Any) -> None:
+            binary = [p.detach().clone() for p in partition(model)[0]]
+            if module.training:
+                trained.append(binary)
+            else:
+                scored.append(all((p.abs() == 1).all() for p in binary))
+
+        model.register_forward_pre_hook(look)
+        return model
+
+    monkeypatch.setitem(MODELS, "watched", watched)
+    rate = "beta_rate" if name == "mirror-descent" else "lambda_rate"
+    run(name, {"learning_rate": 0.01, rate: 1.5}, task=replace(TASK, model="watched"), epochs=2)
+    assert len(scored) == 4
+    assert all(scored)
+    soft = [not all((p.abs() == 1).all() for p in its) for its in trained]
+    assert soft == [True] * 32 + [False] * 8  # of 40 steps the last fifth
 
 
 def test_divergence_ends_the_training_with_the_worst_metric(run: Callable[..., list[EpochResult]]) -> None:
@@ -205,7 +255,22 @@ class Scalars(TorchDispatchMode):
 
 @pytest.mark.parametrize(
     ("optimizer", "values"),
-    [("gradient-filter", FILTER), ("latent-sgd", LATENT), ("latent-sgd", LATENT | {"scaling": True})],
+    [
+        ("gradient-filter", FILTER),
+        ("latent-sgd", LATENT),
+        ("latent-sgd", LATENT | {"scaling": True}),
+        ("iir-filter", {"cutoff": 1e-3, "order": 3}),
+        (
+            "ste-adam",
+            {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0, "clipping": True},
+        ),
+        ("bop", {"gamma": 1e-2, "tau": 1e-6}),
+        ("bop-second-order", {"gamma": 1e-2, "sigma": 1e-3, "tau": 1e-3}),
+        ("mirror-descent", {"learning_rate": 0.01, "beta_rate": 1.3}),
+        ("proxquant-l1", {"learning_rate": 0.01, "lambda_rate": 1.0}),
+        ("proxquant-l2", {"learning_rate": 0.01, "lambda_rate": 1.0}),
+        ("bnew", {"learning_rate": 0.01, "lambda_rate": 1.0}),
+    ],
 )
 def test_host_never_waits_within_an_epoch(
     optimizer: str, values: dict[str, Any], run: Callable[..., list[EpochResult]]
@@ -222,6 +287,150 @@ def test_host_never_waits_within_an_epoch(
     assert ends["_local_scalar_dense"] == 4  # loss, flips, validation and test accuracy
 
 
+IMAGES = [("mnist-fullycon", 16), ("cifar10-bvgg-layer", 2), ("cifar10-denoise", 4), ("cifar10-resnet20", 2)]
+
+
+@pytest.fixture
+def images(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[EpochResult]]:
+    """Trains an image task, 4 steps an epoch of 16 made-up images each: bright ones are of class 1, dark ones of 0."""
+
+    def run(name: str, width: int, **changes: Any) -> list[EpochResult]:
+        task: Task = TASKS[name]
+        shape = (1, 28, 28) if task.dataset == "mnist" else (3, 32, 32)
+        generator = torch.Generator().manual_seed(0)
+        targets = torch.arange(64) % 2
+        inputs = torch.randint(0, 128, (64, *shape), generator=generator) + 128 * targets[:, None, None, None]
+        samples = Samples(inputs.to(torch.uint8), targets)
+        mean, std = channel_statistics(samples.inputs)
+        splits = Splits(samples, samples, samples, classes=2, mean=mean, std=std)
+        monkeypatch.setitem(
+            DATASETS, task.dataset, replace(DATASETS[task.dataset], load=lambda root, seed: splits)
+        )
+        recipe = replace(task.recipe, batch_size=changes.pop("batch_size", 16), **changes.pop("recipe", {}))
+        options = {
+            "seed": 0,
+            "split_seed": 0,
+            "data_dir": Path(),
+            "proxy": Proxy(epochs=1, width=width),
+        } | changes
+        values = {"alpha": 1e-2, "gamma": 0.1}
+        return list(loop.train(replace(task, recipe=recipe), "gradient-filter", values, **options))
+
+    return run
+
+
+@pytest.mark.parametrize(("name", "width"), IMAGES)
+def test_host_never_waits_within_an_epoch_of_images(
+    name: str, width: int, images: Callable[..., list[EpochResult]]
+) -> None:
+    counts = []
+    for batch_size in (16, 8):
+        with Waits() as waits, Scalars() as scalars:
+            images(name, width, batch_size=batch_size)
+        counts.append(waits.calls + scalars.calls)
+    assert counts[0] == counts[1]
+    assert counts[0]["_local_scalar_dense"] >= 4
+
+
+@pytest.mark.parametrize(("name", "width"), IMAGES)
+def test_images_same_seeds_same_numbers_and_each_seed_matters(
+    name: str, width: int, images: Callable[..., list[EpochResult]]
+) -> None:
+    """Dropout, crops and noise too: none is drawn from torch's own state, and that is left as it was."""
+    state = torch.get_rng_state()
+    first = figures(images(name, width))
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(12345)
+    assert figures(images(name, width)) == first
+    assert figures(images(name, width, seed=1)) != first
+
+
+def test_dropout_differs_from_epoch_to_epoch(
+    images: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped: list[torch.Tensor] = []
+
+    def watched(*args: Any, **options: Any) -> nn.Module:
+        model = nn.Sequential(nn.Flatten(), nn.Dropout(), MODELS["audio-mlp"]((784,), 2, width=4))
+        model[1].register_forward_hook(lambda m, _, y: dropped.append(y == 0) if m.training else None)
+        return model
+
+    monkeypatch.setitem(MODELS, "fullycon", watched)
+    images("mnist-fullycon", 16, batch_size=64, proxy=Proxy(epochs=2))
+    assert len(dropped) == 2
+    assert (dropped[0] != dropped[1]).float().mean() > 0.1
+
+
+def test_bright_and_dark_images_are_told_apart(images: Callable[..., list[EpochResult]]) -> None:
+    results = images("mnist-lenet5", 4, proxy=Proxy(epochs=10, width=4), recipe={"decay": "cosine"})
+    assert results[-1].validation_metric > 0.9
+    assert results[-1].train_loss < results[0].train_loss / 2
+
+
+def test_the_adam_of_a_recipe(
+    images: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    class Watched(torch.optim.Adam):
+        def __init__(self, groups: Any, **options: Any) -> None:
+            super().__init__(groups, **options)
+            seen.extend(self.param_groups)
+
+    monkeypatch.setattr(torch.optim, "Adam", Watched)
+    images("cifar10-resnet20", 2, recipe={"betas": (0.5, 0.6), "weight_decay": 0.25, "decay": "none"})
+    assert [(g["lr"], g["betas"], g["weight_decay"]) for g in seen] == [
+        (0.01, (0.5, 0.6), 0.25),
+        (0.01, (0.5, 0.6), 0.0),
+    ]
+
+
+def test_the_network_gets_images_as_the_recipe_says(
+    images: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Augmented in training alone; in memory the channels last."""
+    trained: list[torch.Tensor] = []
+    scored: list[torch.Tensor] = []
+
+    def watched(*args: Any, **options: Any) -> nn.Module:
+        model = birealnet20(*args, **options)
+        model.register_forward_pre_hook(
+            lambda m, inputs: (trained if m.training else scored).append(inputs[0])
+        )
+        return model
+
+    birealnet20 = MODELS["birealnet20"]
+    monkeypatch.setitem(MODELS, "birealnet20", watched)
+    images("cifar10-birealnet20", 2)
+    assert torch.equal(scored[0], scored[1])
+    assert scored[0].mean().abs() < 1e-3
+    assert abs(float(scored[0].std()) - 1) < 1e-2
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in (*trained, *scored))
+    rows = {row.numpy().tobytes() for row in scored[0]}
+    assert not rows & {row.numpy().tobytes() for x in trained for row in x}
+    images("cifar10-birealnet20", 2, recipe={"augmentation": "none"})
+    trained, kept = [], trained[4:]
+    assert {row.numpy().tobytes() for x in kept for row in x} == rows
+
+
+def test_a_proxy_trains_on_fewer_and_smaller_images(
+    images: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[torch.Size] = []
+
+    def watched(*args: Any, **options: Any) -> nn.Module:
+        assert options == {"width": 2}
+        model = lenet5(*args, **options)
+        model.register_forward_pre_hook(lambda m, inputs: shapes.append(inputs[0].shape))
+        return model
+
+    lenet5 = MODELS["lenet5"]
+    monkeypatch.setitem(MODELS, "lenet5", watched)
+    proxy = Proxy(epochs=2, width=2, train_fraction=0.5, image_size=8)
+    assert len(images("mnist-lenet5", 2, proxy=proxy)) == 2
+    assert shapes == 2 * [*2 * [(16, 1, 8, 8)], *2 * [(64, 1, 8, 8)]]
+
+
 def test_the_count_of_waits_counts() -> None:
     with Waits() as waits, Scalars() as scalars:
         value = torch.ones(2).sum()
@@ -234,7 +443,8 @@ def test_the_count_of_waits_counts() -> None:
 def test_accuracy_counts_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "EVALUATION_BATCH", 2)
     logits = torch.tensor([[3.0, 1.0], [0.0, 1.0], [5.0, 2.0], [0.0, 9.0], [1.0, 0.0]])
-    assert loop.accuracy(nn.Identity(), Samples(logits, torch.tensor([0, 0, 0, 1, 1]))) == 3 / 5
+    samples = Samples(logits, torch.tensor([0, 0, 0, 1, 1]))
+    assert loop.evaluate(nn.Identity(), samples, TASK, None, 0) == 3 / 5
 
 
 def test_weight_decay_spares_normalisation_and_biases() -> None:
@@ -244,6 +454,13 @@ def test_weight_decay_spares_normalisation_and_biases() -> None:
     assert spared["weight_decay"] == 0.0
     assert decayed["params"] == [model[0].weight, model[2].weight]
     assert spared["params"] == [model[0].bias, model[1].weight, model[1].bias]
+
+
+def test_weight_decay_spares_layer_normalisation_rsign_and_rprelu() -> None:
+    model = nn.Sequential(nn.LayerNorm(2), RSign(2), RPReLU(2), nn.Linear(2, 2, bias=False))
+    decayed, spared = loop._groups(model, list(model.parameters()), 0.25)
+    assert decayed["params"] == [model[3].weight]
+    assert len(spared["params"]) == 6
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ def test_trains_and_prints_json_lines(spoken_digits: Path) -> None:
     assert [e["epoch"] for e in epochs] == [1, 2]
     assert last["objective"] == epochs[-1]["validation_metric"]
     assert last["hyperparameters"] == {"alpha": 0.001, "gamma": 1}
+    assert last["proxy"] == {"epochs": 2}
     assert (last["task"], last["method"], last["seed"]) == ("spoken-digits", "gradient-filter", 3)
     assert "epoch 2/2" in done.stderr
 
@@ -50,6 +51,10 @@ def test_divergence_is_a_result(spoken_digits: Path, capsys: pytest.CaptureFixtu
         ([*FILTER, "--set", "alpha"], "--set takes NAME=VALUE, got 'alpha'"),
         (FILTER[:4], "gradient-filter needs gamma"),
         ([*FILTER, "--epochs", "0"], "epochs must be at least 1, got 0"),
+        ([*FILTER, "--width", "65"], "width must be at most spoken-digits's own, 64, got 65"),
+        ([*FILTER, "--image-size", "8"], "spoken-digits has no images: no image_size 8"),
+        ([*FILTER, "--train-fraction", "1.5"], "train_fraction must be in (0, 1], got 1.5"),
+        ([*FILTER, "--train-fraction", "0.01"], "20 training samples do not fill a batch of 100"),
         ([*FILTER, "--device", "abacus"], "device 'abacus' cannot be used"),
         ([*FILTER, "--data", "/nonexistent"], "missing; run: tunebench data fetch spoken-digits"),
     ],

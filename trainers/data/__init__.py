@@ -4,21 +4,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainers.data import spoken_digits
+from trainers.data import image_folder, mnist, spoken_digits
+from trainers.data.cifar import CIFAR10, CIFAR100
+from trainers.data.image_folder import ImageFiles, ImageSplits
+from trainers.data.recordings import AUDIOMNIST, FSDD
 from trainers.data.splits import Samples, Splits
 
-__all__ = ["DATASETS", "DataSet", "Samples", "Splits"]
+__all__ = ["DATASETS", "DataSet", "ImageFiles", "ImageSplits", "Samples", "Splits"]
 
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
     """`path` of the data under a data folder; `fetch` puts it there, from a place on disk where one is given;
-    `load` reads it and splits it by a seed. Both raise DataError."""
+    `load` reads it and splits it by a seed, and so does `files` without reading the images, where they may be too
+    many for memory. All raise DataError."""
 
     summary: str
     path: Callable[[Path], Path]
     fetch: Callable[[Path, Path | None], Path]
     load: Callable[[Path, int], Splits]
+    files: Callable[[Path, int], ImageSplits] | None = None
 
 
 DATASETS: dict[str, DataSet] = {
@@ -27,5 +32,42 @@ DATASETS: dict[str, DataSet] = {
         path=spoken_digits.path,
         fetch=spoken_digits.fetch,
         load=spoken_digits.load,
+    ),
+    "fsdd": DataSet(
+        summary="the same 3,000 recordings as wav files, log-mel features, whole speakers in each split, 10 MB",
+        path=FSDD.path,
+        fetch=FSDD.fetch,
+        load=FSDD.load,
+    ),
+    "audiomnist": DataSet(
+        summary="30,000 recordings of ten spoken digits by 60 speakers (MIT), log-mel features, 96 MB",
+        path=AUDIOMNIST.path,
+        fetch=AUDIOMNIST.fetch,
+        load=AUDIOMNIST.load,
+    ),
+    "mnist": DataSet(
+        summary="70,000 grey images of handwritten digits, 28 x 28, 55 MB",
+        path=mnist.path,
+        fetch=mnist.fetch,
+        load=mnist.load,
+    ),
+    "cifar10": DataSet(
+        summary="60,000 colour images of 10 classes, 32 x 32, 185 MB",
+        path=CIFAR10.path,
+        fetch=CIFAR10.fetch,
+        load=CIFAR10.load,
+    ),
+    "cifar100": DataSet(
+        summary="60,000 colour images of 100 classes, 32 x 32, 185 MB",
+        path=CIFAR100.path,
+        fetch=CIFAR100.fetch,
+        load=CIFAR100.load,
+    ),
+    "imagenet": DataSet(
+        summary="images in folders train/CLASS and val/CLASS, of any number of classes; 145 GB where ImageNet's",
+        path=image_folder.path,
+        fetch=image_folder.fetch,
+        load=image_folder.load,
+        files=image_folder.files,
     ),
 }

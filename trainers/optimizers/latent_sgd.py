@@ -1,15 +1,12 @@
 """SGD on latent weights: binary weights are the sign of real-valued ones (000 eqs 1-5)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from trainers.binary import draw_signs
-from trainers.hyperparameters import check
-from trainers.optimizers.batches import cache_batches
-from trainers.optimizers.buffers import buffer, load_buffers
+from trainers.optimizers.binary_optimizer import BinaryOptimizer
 from trainers.optimizers.signs import write_scaled_signs, write_signs
 
 
@@ -27,7 +24,6 @@ def latent_step(
     With `clipping` a gradient counts as 0 where |w| > 1, as in Bi-Real Net: past 1 only momentum and decay
     move w. All lists are of one length, tensors at one place in them of one shape.
     """
-    gradients = [gradient.to(w.dtype) for gradient, w in zip(gradients, ws, strict=True)]
     if clipping:
         bounds = [1 + torch.finfo(w.dtype).eps for w in ws]
         gradients = [
@@ -39,18 +35,17 @@ def latent_step(
     torch._foreach_add_(ws, ms, alpha=-learning_rate)
 
 
-class LatentSGD(torch.optim.Optimizer):
+class LatentSGD(BinaryOptimizer):
     """Optimizer of binary weights that keeps a latent weight for each: the six knobs of 000 Table 1.
 
     `learning_rate` > 0 and `weight_decay` >= 0 are epsilon and lambda, `gamma` in (0, 1] the gradient's
     share in the moving average (momentum is 1 - gamma). Latent weights start uniform in [-s, s], s =
-    `initial_magnitude` >= 0, drawn from `generator` (on the CPU; default: torch's own); s = 0 starts them at
-    0 with random signs.
+    `initial_magnitude` >= 0; s = 0 starts them at 0 with random signs.
 
     `clipping` and `scaling` are Bi-Real Net's, see `latent_step` and `write_scaled_signs`. The scale is a
     constant to the gradient, which is that of the loss by the weight as written. The next step uses
     `param_groups[i]["learning_rate"]`, which a schedule may take down to 0. The parameters hold sign(w),
-    scaled or not, after every step. Gradients of 16 bits are averaged in float32.
+    scaled or not, after every step.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = (
@@ -62,7 +57,6 @@ class LatentSGD(torch.optim.Optimizer):
         "clipping",
     )
     decayed: ClassVar[str] = "learning_rate"
-    generator: torch.Generator | None = None
 
     def __init__(
         self,
@@ -74,64 +68,84 @@ class LatentSGD(torch.optim.Optimizer):
         scaling: bool,
         clipping: bool,
         *,
+        decay: str = "none",
         generator: torch.Generator | None = None,
     ) -> None:
-        self.generator = generator
-        defaults = {
+        values = {
             "learning_rate": learning_rate,
             "initial_magnitude": initial_magnitude,
             "gamma": gamma,
             "weight_decay": weight_decay,
             "scaling": scaling,
             "clipping": clipping,
+            "decay": decay,
         }
-        super().__init__(params, defaults)
+        super().__init__(params, values, generator)
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        check({name: param_group.get(name, self.defaults[name]) for name in self.hyperparameters})
-        super().add_param_group(param_group)
-        group = self.param_groups[-1]
-        with torch.no_grad():
-            # all signs before any magnitude: the same signs as an optimizer draws that needs only them
-            for theta in group["params"]:
-                theta.copy_(draw_signs(theta, self.generator))
-            for theta in group["params"]:
-                w = buffer(theta)
-                magnitudes = torch.rand(theta.shape, generator=self.generator, dtype=w.dtype)
-                w.copy_(magnitudes.mul_(group["initial_magnitude"])).mul_(theta)
-                self.state[theta] = {"w": w, "m": buffer(theta)}
-                if group["scaling"]:
-                    write_scaled_signs(theta, w)
+    def initialise(self, group: dict[str, Any]) -> None:
+        super().initialise(group)
+        # all signs before any magnitude: the same signs as an optimizer draws that needs only them
+        for theta in group["params"]:
+            w = self.draw_latent(theta, group["initial_magnitude"])
+            if group["scaling"]:
+                write_scaled_signs(theta, w)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            rows = [
-                (theta, theta.grad, self.state[theta]["w"], self.state[theta]["m"])
-                for theta in group["params"]
-                if theta.grad is not None
-            ]
-            for thetas, gradients, ws, ms in cache_batches(rows):
-                latent_step(
-                    gradients,
-                    ws,
-                    ms,
-                    group["learning_rate"],
-                    group["gamma"],
-                    group["weight_decay"],
-                    group["clipping"],
-                )
-                if not group["scaling"]:
-                    write_signs(thetas, ws)
-                    continue
-                for theta, w in zip(thetas, ws, strict=True):
-                    write_scaled_signs(theta, w)
-        return loss
+    def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return "w", "m"
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
-        load_buffers(self, state_dict)
+    def update(
+        self,
+        group: dict[str, Any],
+        thetas: list[Tensor],
+        gradients: list[Tensor],
+        buffers: list[list[Tensor]],
+    ) -> None:
+        ws, ms = buffers
+        latent_step(
+            gradients,
+            ws,
+            ms,
+            group["learning_rate"],
+            group["gamma"],
+            group["weight_decay"],
+            group["clipping"],
+        )
+        if not group["scaling"]:
+            write_signs(thetas, ws)
+            return
+        for theta, w in zip(thetas, ws, strict=True):
+            write_scaled_signs(theta, w)
+
+
+class MagnitudeIndependentSGD(LatentSGD):
+    """Latent SGD without scaling and clipping: only the signs of latent weights matter (000 section 3)."""
+
+    hyperparameters: ClassVar[tuple[str, ...]] = (
+        "learning_rate",
+        "initial_magnitude",
+        "gamma",
+        "weight_decay",
+    )
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float,
+        initial_magnitude: float,
+        gamma: float,
+        weight_decay: float,
+        *,
+        decay: str = "none",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            learning_rate,
+            initial_magnitude,
+            gamma,
+            weight_decay,
+            scaling=False,
+            clipping=False,
+            decay=decay,
+            generator=generator,
+        )

@@ -1,0 +1,151 @@
+import gzip
+import io
+import tarfile
+import zipfile
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainers.data.archives import Download, digest, holding, unpacked
+from trainers.data.arrays import read_arrays, write_arrays
+from trainers.errors import DataError
+
+
+@pytest.fixture
+def official(tmp_path: Path) -> Path:
+    """A folder that plays the official address: an archive with set/numbers.txt in it."""
+    folder = tmp_path / "official"
+    (folder / "set").mkdir(parents=True)
+    (folder / "set" / "numbers.txt").write_text("1 2 3")
+    with tarfile.open(folder / "set.tar.gz", "w:gz") as archive:
+        archive.add(folder / "set", "set")
+    with zipfile.ZipFile(folder / "set.zip", "w") as archive:
+        archive.write(folder / "set" / "numbers.txt", "set/numbers.txt")
+    return folder
+
+
+def taken(source: Path | None, download: Download, root: Path) -> str:
+    with unpacked(source, [download], root, "fetch it") as folder:
+        text = (holding(folder, "numbers.txt") / "numbers.txt").read_text()
+    assert not list(root.glob(".fetch-*"))
+    return text
+
+
+@pytest.mark.parametrize("name", ["set.tar.gz", "set.zip"])
+def test_downloaded_or_from_an_archive_or_a_folder(name: str, official: Path, tmp_path: Path) -> None:
+    file = official / name
+    download = Download(file.as_uri(), digest(file))
+    for source in (None, file, official, official / "set"):
+        assert taken(source, download, tmp_path / "data") == "1 2 3"
+
+
+def test_another_file_than_the_published_one_is_refused(official: Path, tmp_path: Path) -> None:
+    file = official / "set.zip"
+    download = Download(file.as_uri(), "0" * 32)
+    for source in (None, file):
+        with pytest.raises(
+            DataError, match=rf"set\.zip: is not the published file: md5 {digest(file)}, not 000"
+        ):
+            taken(source, download, tmp_path)
+    renamed = file.rename(official / "mine.zip")  # nobody said what that one should be
+    assert taken(renamed, download, tmp_path) == "1 2 3"
+
+
+def test_no_network_says_what_to_do(tmp_path: Path) -> None:
+    download = Download("http://127.0.0.1:9/set.zip")
+    with pytest.raises(
+        DataError, match=r"127\.0\.0\.1:9/set\.zip: cannot be fetched \(.*run: fetch it --from PATH"
+    ):
+        taken(None, download, tmp_path)
+    with pytest.raises(DataError, match="cannot be fetched"):
+        taken(None, Download((tmp_path / "nowhere.zip").as_uri()), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["set.tar.gz", "set.zip"])
+@pytest.mark.parametrize("damage", ["truncated", "one byte", "empty", "text"])
+def test_damaged_archive_is_named(damage: str, name: str, official: Path, tmp_path: Path) -> None:
+    file = official / name
+    data = bytearray(file.read_bytes())
+    if damage == "truncated":
+        del data[len(data) // 2 :]
+    elif damage == "one byte":
+        place = data.index(b"1 2 3") if name == "set.zip" else len(data) // 2
+        data[place] ^= 0xFF
+    else:
+        data = bytearray(b"" if damage == "empty" else b"<html>not found</html>")
+    file.write_bytes(data)
+    with pytest.raises(
+        DataError, match=rf"{file}: (cannot be unpacked whole|is neither a folder nor a whole)"
+    ):
+        taken(file, Download(file.as_uri()), tmp_path)
+
+
+@pytest.mark.parametrize("flip", [0x01, 0x10, 0x80, 0xFF])
+def test_every_damaged_byte_of_a_compressed_archive_is_found(flip: int, tmp_path: Path) -> None:
+    contents = io.BytesIO()
+    with tarfile.open(fileobj=contents, mode="w") as archive:
+        entry = tarfile.TarInfo("set/numbers.txt")
+        entry.size, entry.mtime = 5, 1_700_000_000
+        archive.addfile(entry, io.BytesIO(b"1 2 3"))
+    data = gzip.compress(contents.getvalue(), mtime=0)
+    file = tmp_path / "set.tar.gz"
+    for place in range(10, len(data)):  # behind the header, whose time and system nothing depends on
+        damaged = data[:place] + bytes([data[place] ^ flip]) + data[place + 1 :]
+        with suppress(OSError, EOFError, zlib.error):
+            if gzip.decompress(damaged) == contents.getvalue():
+                continue  # a bit that means nothing, or another way to say the same zeros
+        file.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"cannot be unpacked whole|is neither a folder nor a whole"):
+            taken(file, Download(file.as_uri()), tmp_path / str(place))
+
+
+def test_source_that_is_not_there_and_folder_without_the_set(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere: cannot be read: No such file"):
+        taken(tmp_path / "nowhere", Download("http://127.0.0.1:9/set.zip"), tmp_path)
+    with pytest.raises(DataError, match=rf"{tmp_path}: holds no a or b"):
+        holding(tmp_path, "a", "b")
+
+
+def test_archive_cannot_write_outside(tmp_path: Path) -> None:
+    (tmp_path / "evil").write_text("x")
+    with tarfile.open(tmp_path / "evil.tar", "w") as archive:
+        archive.add(tmp_path / "evil", "../../../evil-was-here")
+    with pytest.raises(DataError, match=r"evil\.tar: cannot be unpacked whole"):
+        taken(tmp_path / "evil.tar", Download("http://127.0.0.1:9/x"), tmp_path / "data")
+
+
+def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"file: cannot be written"):
+        taken(None, Download("http://127.0.0.1:9/x"), tmp_path / "file")
+    with pytest.raises(DataError, match=r"numbers\.npz: cannot be written"):
+        write_arrays(tmp_path / "file" / "numbers.npz", {"x": np.zeros(3)})
+
+
+@pytest.mark.parametrize("damage", ["truncated", "one bit", "empty", "other arrays", "missing"])
+def test_kept_arrays_that_are_damaged(damage: str, tmp_path: Path) -> None:
+    file = tmp_path / "numbers.npz"
+    write_arrays(file, {"x": np.arange(1000), "y": np.ones(3)})
+    assert [entry.name for entry in tmp_path.iterdir()] == ["numbers.npz"]
+    x, y = read_arrays(file, ("x", "y"), "fetch it")
+    assert x.sum() == 499500
+    assert y.tolist() == [1, 1, 1]
+    data = bytearray(file.read_bytes())
+    if damage == "truncated":
+        del data[1000:]
+    elif damage == "one bit":
+        data[len(data) // 2] ^= 1
+    elif damage == "empty":
+        data.clear()
+    file.write_bytes(data)
+    names = ("x", "z") if damage == "other arrays" else ("x", "y")
+    if damage == "missing":
+        file.unlink()
+    expected = (
+        "missing; run: fetch it" if damage == "missing" else r"damaged \(.*\); delete it and run: fetch it"
+    )
+    with pytest.raises(DataError, match=rf"{file}: {expected}"):
+        read_arrays(file, names, "fetch it")

@@ -1,0 +1,297 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, mse_loss
+
+from trainers.binary import BinaryConv2d, BinaryLinear, partition
+from trainers.models import MODELS, birealnet, reactnet
+from trainers.models.stack import ChannelNorm
+from trainers.optimizers import GradientFilter
+
+MNIST, CIFAR, IMAGENET = (1, 28, 28), (3, 32, 32), (3, 224, 224)
+
+# model, image, classes, options, all parameters, binary ones. Published: ReActNet-A 29.3 M, ResNet-20 0.27 M
+# (He et al. Table 6), ResNet-18 11.69 M (Bi-Real-Net-18 has as many), ResNet-34 21.8 M, BinaryNet 10.35 M
+COUNTS = [
+    ("audio-mlp", (10, 13), 10, {"width": 64}, 17556, 8832),
+    ("fullycon", MNIST, 10, {}, 36_831_252, 784 * 4096 + 2 * 4096**2 + 40960),
+    ("lenet5", MNIST, 10, {}, 1_329_300, 500 + 10_000 + 25_000 + 62_500 + 49 * 50 * 500 + 5000),
+    ("lenet5", CIFAR, 10, {}, 1_705_300, 1500 + 10_000 + 25_000 + 62_500 + 64 * 50 * 500 + 5000),
+    ("convnet", CIFAR, 10, {}, 14_029_716, 14_022_016),
+    ("bvgg", CIFAR, 10, {}, 10_359_700, 10_352_000),
+    ("bvgg", CIFAR, 10, {"normalisation": "layer"}, 10_359_700, 10_352_000),
+    ("autoencoder", CIFAR, 10, {}, 14_054, 13_824),
+    ("autoencoder", CIFAR, 10, {"binary": False}, 14_054, 0),
+    ("birealnet20", CIFAR, 10, {}, 272_474, 267_264),
+    ("birealnet18", IMAGENET, 1000, {}, 11_689_512, 10_985_472),
+    ("binary-resnet20", CIFAR, 10, {}, 272_362, 267_264),
+    ("resnet20", CIFAR, 10, {}, 269_722, 0),
+    ("resnet20", CIFAR, 100, {}, 275_572, 0),
+    ("reactnet-a", IMAGENET, 1000, {}, 29_343_592, 28_253_184),
+    ("resnet34", IMAGENET, 1000, {}, 21_797_672, 0),
+]
+
+# small enough for a step of each: image, options
+SMALL = {
+    "audio-mlp": ((4, 5), {"width": 8}),
+    "fullycon": ((1, 6, 6), {"width": 16}),
+    "lenet5": ((1, 12, 12), {"width": 4}),
+    "convnet": ((3, 8, 8), {"width": 8}),
+    "bvgg": ((3, 14, 14), {"width": 8}),
+    "autoencoder": ((3, 16, 16), {"width": 8}),
+    "birealnet20": ((3, 12, 12), {"width": 4}),
+    "birealnet18": ((3, 48, 48), {"width": 4}),
+    "binary-resnet20": ((3, 12, 12), {"width": 4}),
+    "resnet20": ((3, 12, 12), {"width": 4}),
+    "reactnet-a": ((3, 48, 48), {"width": 4}),
+    "resnet34": ((3, 48, 48), {"width": 4}),
+}
+
+
+def convolutions(model: nn.Module) -> list[tuple[int, ...]]:
+    """Each binary convolution as (inputs, outputs, kernel, stride)."""
+    layers = (layer for layer in model.modules() if isinstance(layer, BinaryConv2d))
+    return [(c.in_channels, c.out_channels, c.kernel_size[0], c.stride[0]) for c in layers]
+
+
+@pytest.mark.parametrize(("name", "shape", "classes", "options", "total", "binary"), COUNTS)
+def test_parameters_are_as_many_as_published(name, shape, classes, options, total, binary) -> None:
+    with torch.device("meta"), torch.random.fork_rng():
+        model = MODELS[name](shape, classes, **options)
+    assert sum(p.numel() for p in model.parameters()) == total
+    layers = [m for m in model.modules() if isinstance(m, BinaryConv2d | BinaryLinear)]
+    assert sum(layer.weight.numel() for layer in layers) == binary
+
+
+def test_every_model_is_counted_and_tried() -> None:
+    assert {row[0] for row in COUNTS} == SMALL.keys() == MODELS.keys()
+
+
+def test_reactnet_a_layer_by_layer() -> None:
+    model = MODELS["reactnet-a"]((3, 64, 64), 10, width=8)
+    first, last = model[0], model[-1]
+    assert (first.in_channels, first.out_channels, first.kernel_size, first.stride) == (3, 8, (3, 3), (2, 2))
+    assert (last.in_features, last.out_features) == (256, 10)
+    blocks = [(1, 2, 1), (2, 4, 2), (4, 4, 1), (4, 8, 2), (8, 8, 1), (8, 16, 2), *[(16, 16, 1)] * 5]
+    blocks += [(16, 32, 2), (32, 32, 1)]
+    expected = []
+    for inputs, outputs, stride in blocks:
+        expected += [(8 * inputs, 8 * inputs, 3, stride), (8 * inputs, 8 * outputs, 1, 1)]
+    assert convolutions(model) == expected
+
+
+def test_reactnet_a_has_the_real_parts_that_are_published() -> None:
+    with torch.device("meta"):
+        model = MODELS["reactnet-a"](IMAGENET, 1000)
+    kinds: dict[str, int] = {}
+    for layer in model.modules():
+        own = sum(p.numel() for p in layer.parameters(recurse=False))
+        if own:
+            kinds[type(layer).__name__] = kinds.get(type(layer).__name__, 0) + own
+    inputs = 32 + 64 + 2 * 128 + 2 * 256 + 6 * 512 + 1024
+    outputs = 64 + 2 * 128 + 2 * 256 + 6 * 512 + 2 * 1024
+    assert kinds == {
+        "Conv2d": 864,
+        "BatchNorm2d": 2 * (32 + inputs + outputs),
+        "BinaryConv2d": 28_253_184,
+        "RSign": 2 * inputs,
+        "RPReLU": 3 * (inputs + outputs),
+        "Linear": 1_025_000,
+    }
+
+
+def test_birealnets_layer_by_layer() -> None:
+    w = 4
+    of_20 = convolutions(MODELS["birealnet20"](CIFAR, 10, width=w))
+    assert of_20 == (
+        [(w, w, 3, 1)] * 6 + [(w, 2 * w, 3, 2)] + [(2 * w, 2 * w, 3, 1)] * 5
+        + [(2 * w, 4 * w, 3, 2)] + [(4 * w, 4 * w, 3, 1)] * 5
+    )  # fmt: skip
+    assert convolutions(MODELS["binary-resnet20"](CIFAR, 10, width=w)) == of_20
+    of_18 = convolutions(MODELS["birealnet18"]((3, 64, 64), 10, width=w))
+    assert len(of_18) == 16
+    assert [c for c in of_18 if c[3] == 2] == [(w, 2 * w, 3, 2), (2 * w, 4 * w, 3, 2), (4 * w, 8 * w, 3, 2)]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "expected"),
+    [
+        ("lenet5", MNIST, "C20 N C20 P N C50 N C50 P N F D500 N D10 N"),  # 001 Table 2
+        (
+            "convnet",
+            CIFAR,
+            "C128 N C128 P N C256 N C256 P N C512 N C512 P N F D1024 N D1024 N D10 N",
+        ),  # Table 3
+        ("bvgg", CIFAR, "C128 N C128 P N C256 N C256 P N C512 N C512 P N F D1024 N D1024 N D10 N"),
+        ("fullycon", MNIST, "F O D4096 N S O D4096 N S O D4096 N D10 N"),  # Table 1
+        ("autoencoder", CIFAR, "C32 N P C16 N P C8 N P C8 N U C16 N U C32 N U C3 N T"),  # Table 6
+    ],
+)
+def test_tables_of_001(name, shape, expected) -> None:
+    letters = {"MaxPool2d": "P", "Flatten": "F", "Dropout": "O", "Sign": "S", "Upsample": "U", "Tanh": "T"}
+    with torch.device("meta"):
+        model = MODELS[name](shape, 10)
+    read = []
+    for layer in model:
+        if isinstance(layer, BinaryConv2d):
+            read.append(f"C{layer.out_channels}")
+        elif isinstance(layer, BinaryLinear):
+            read.append(f"D{layer.out_features}")
+        else:
+            read.append(letters.get(type(layer).__name__, "N"))
+    assert " ".join(read) == expected
+
+
+@pytest.mark.parametrize("name", ["lenet5", "convnet", "bvgg", "fullycon", "autoencoder"])
+def test_the_first_layer_of_001_takes_the_image_itself(name) -> None:
+    shape, options = SMALL[name]
+    model = MODELS[name](shape, 10, **options).eval()
+    image = torch.rand(2, *shape)
+    layers = [m for m in model if isinstance(m, BinaryConv2d | BinaryLinear)]
+    assert torch.equal(layers[0].binarise(image), image)
+    assert set(layers[0].weight.unique().tolist()) == {-1.0, 1.0}
+    # the last layer of the autoencoder and the first of its decoder take real values too
+    direct = [i for i, layer in enumerate(layers) if isinstance(layer.binarise, nn.Identity)]
+    assert direct == {"autoencoder": [0, 3, 6], "fullycon": [0, 1, 2]}.get(name, [0])
+
+
+def test_fullycon_drops_to_zero_and_not_to_a_sign() -> None:
+    model = MODELS["fullycon"]((1, 6, 6), 10, width=16).train()
+    seen: list[torch.Tensor] = []
+    layers = [layer for layer in model if isinstance(layer, BinaryLinear)]
+    for layer in layers[1:3]:
+        layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    model(torch.randn(64, 1, 6, 6))
+    for inputs in seen:
+        assert set(inputs.unique().tolist()) == {-2.0, 0.0, 2.0}
+        assert 0.4 < (inputs == 0).float().mean() < 0.6
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_step_moves_every_trainable_parameter(name) -> None:
+    torch.manual_seed(0)
+    shape, options = SMALL[name]
+    model = MODELS[name](shape, 7, **options)
+    outputs = model(torch.randn(16, *shape))
+    assert outputs.shape == ((16, *shape) if name == "autoencoder" else (16, 7))
+    (outputs * torch.randn_like(outputs)).sum().backward()
+    for key, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, key
+            assert parameter.grad.isfinite().all(), key
+            assert parameter.grad.any(), key
+    binary, _ = partition(model)
+    assert all(set(p.unique().tolist()) == {-1.0, 1.0} for p in binary)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_few_samples_are_learned(name) -> None:
+    torch.manual_seed(0)
+    shape, options = SMALL[name]
+    model = MODELS[name](shape, 7, **options).train()
+    inputs, labels = torch.rand(16, *shape) * 2 - 1, torch.randint(0, 7, (16,))
+    binary, real = partition(model)
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(real, lr=0.02)]
+    if binary:
+        optimizers.append(GradientFilter(binary, alpha=0.05, gamma=0.3))
+    losses = []
+    for _ in range(40):
+        outputs = model(inputs)
+        loss = mse_loss(outputs, inputs) if name == "autoencoder" else cross_entropy(outputs, labels)
+        model.zero_grad()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < 0.85 * sum(losses[:5])
+    assert all(set(p.unique().tolist()) == {-1.0, 1.0} for p in binary)
+
+
+@pytest.mark.parametrize("name", [name for name, (shape, _) in SMALL.items() if len(shape) == 3])
+def test_channels_last_computes_the_same(name) -> None:
+    torch.manual_seed(0)
+    shape, options = SMALL[name]
+    model = MODELS[name](shape, 7, **options).double().eval()
+    x = torch.randn(4, *shape, dtype=torch.float64)
+    twin = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    torch.testing.assert_close(twin(x.to(memory_format=torch.channels_last)), model(x))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_initial_weights_are_the_seeds(name) -> None:
+    shape, options = SMALL[name]
+    models = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        models.append(MODELS[name](shape, 7, **options).state_dict())
+    assert all(torch.equal(one, other) for one, other in zip(*(m.values() for m in models), strict=True))
+
+
+def test_duplicated_1x1_is_the_published_one() -> None:
+    """ReActNet's code has two 1x1 convolutions with a normalisation each and concatenates what comes out."""
+    torch.manual_seed(0)
+    block = reactnet.Block(4, 8, stride=2).double()
+    x = torch.randn(3, 4, 6, 6, dtype=torch.float64)
+    y = block.conv1(x)
+    y = block.activation1(block.bn1(y) + nn.functional.avg_pool2d(x, 2))
+    halves = []
+    for part in (slice(0, 4), slice(4, 8)):
+        out = nn.functional.conv2d(y.sign(), block.conv2.weight[part])
+        mean, variance = out.mean((0, 2, 3), keepdim=True), out.var((0, 2, 3), unbiased=False, keepdim=True)
+        halves.append((out - mean) / (variance + 1e-5).sqrt() + y)
+    torch.testing.assert_close(block(x), block.activation2(torch.cat(halves, dim=1)))
+
+
+def test_bireal_block_is_convolution_of_signs_plus_shortcut() -> None:
+    torch.manual_seed(0)
+    block = birealnet.Block(4, 8, stride=2).double().eval()
+    x = torch.randn(3, 4, 6, 6, dtype=torch.float64)
+    convolved = nn.functional.conv2d(x.sign(), block.conv.weight, stride=2, padding=1)
+    shortcut = nn.functional.conv2d(nn.functional.avg_pool2d(x, 2), block.shortcut[1].weight)
+    factor = (1 + 1e-5) ** -0.5  # both normalisations are new: mean 0, variance 1
+    torch.testing.assert_close(block(x), (convolved + shortcut) * factor)
+
+
+def test_resnet34_has_the_names_of_published_checkpoints() -> None:
+    with torch.device("meta"):
+        state = MODELS["resnet34"](IMAGENET, 1000).state_dict()
+    assert len(state) == 218
+    expected = {
+        "conv1.weight": (64, 3, 7, 7),
+        "bn1.running_mean": (64,),
+        "bn1.num_batches_tracked": (),
+        "layer1.0.conv1.weight": (64, 64, 3, 3),
+        "layer1.2.bn2.bias": (64,),
+        "layer2.0.downsample.0.weight": (128, 64, 1, 1),
+        "layer2.0.downsample.1.running_var": (128,),
+        "layer3.5.conv2.weight": (256, 256, 3, 3),
+        "layer4.0.conv1.weight": (512, 256, 3, 3),
+        "layer4.2.bn2.weight": (512,),
+        "fc.weight": (1000, 512),
+        "fc.bias": (1000,),
+    }
+    assert {key: tuple(state[key].shape) for key in expected} == expected
+    assert "layer1.0.downsample.0.weight" not in state
+    assert not any(key.startswith("layer1.3") for key in state)
+
+
+def test_layer_normalisation_is_over_channels() -> None:
+    x = torch.randn(2, 5, 3, 3)
+    y = ChannelNorm(5)(x)
+    torch.testing.assert_close(y.mean(1), torch.zeros(2, 3, 3), atol=1e-6, rtol=0)
+    torch.testing.assert_close(y.var(1, unbiased=False), torch.ones(2, 3, 3), atol=1e-3, rtol=0)
+    options = {"width": 4, "normalisation": "layer"}
+    model = MODELS["bvgg"]((3, 14, 14), 7, **options).train()
+    image = torch.randn(3, 3, 14, 14)
+    torch.testing.assert_close(model(image)[:1], model(image[:1]))  # other samples have no part in it
+
+
+def test_what_cannot_be_built_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'group'; known are batch, layer"):
+        MODELS["bvgg"](CIFAR, 10, normalisation="group")
+    with pytest.raises(ValueError, match=r"images of \(6, 6\) are too small"):
+        MODELS["bvgg"]((3, 6, 6), 10)
+    with pytest.raises(ValueError, match=r"multiples of 8, got \(28, 28\)"):
+        MODELS["autoencoder"](MNIST, 10)

@@ -1,0 +1,177 @@
+import dataclasses
+import struct
+import wave
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trainers.data import recordings
+from trainers.data.archives import Download
+from trainers.data.arrays import read_tensors
+from trainers.data.log_mel import FLOOR, log_mel, triangles
+from trainers.data.recordings import AUDIOMNIST, FSDD, Recordings, read_wav
+from trainers.errors import DataError
+
+
+def wav(file: Path, samples: np.ndarray, rate: int = 8000, width: int = 2, channels: int = 1) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    kind = {1: "u1", 2: "<i2", 4: "<i4"}[width]
+    with wave.open(str(file), "wb") as sound:
+        sound.setparams((channels, width, rate, 0, "NONE", ""))
+        sound.writeframes(samples.astype(kind).tobytes())
+
+
+@pytest.fixture(params=["fsdd", "audiomnist"])
+def small(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Recordings, Path]:
+    """5 speakers who say every digit twice, in the official layout, and the archive of it."""
+    whole = {"fsdd": FSDD, "audiomnist": AUDIOMNIST}[request.param]
+    rate = {"fsdd": 8000, "audiomnist": 48000}[request.param]
+    folder = tmp_path / "made" / "set-1.0"
+    drawn = np.random.default_rng(0)
+    for speaker in ("01", "02", "anna", "bo", "cy"):
+        for digit in range(10):
+            for number in range(2):
+                name = f"{digit}_{speaker}_{number}.wav"
+                sound = drawn.integers(-9000, 9000, round(rate * drawn.uniform(0.02, 0.3)))
+                wav(folder / ("recordings" if whole is FSDD else f"data/{speaker}") / name, sound, rate)
+    archive = tmp_path / "set.zip"
+    with zipfile.ZipFile(archive, "w") as contents:
+        for file in folder.rglob("*.wav"):
+            contents.write(file, file.relative_to(folder.parent))
+    return dataclasses.replace(
+        whole,
+        speakers=5,
+        repetitions=2,
+        validation_speakers=1,
+        test_speakers=2,
+        download=Download(archive.as_uri()),
+    ), folder
+
+
+def test_no_speaker_is_in_two_splits(small: tuple[Recordings, Path], tmp_path: Path) -> None:
+    data, folder = small
+    data.fetch(tmp_path / "data")
+    splits = data.load(tmp_path / "data", 0)
+    parts = splits.train, splits.validation, splits.test
+    assert splits.input_shape == (20, 40)
+    assert splits.classes == 10
+    assert [part.targets.bincount().tolist() for part in parts] == [[4] * 10, [2] * 10, [4] * 10]
+    speakers = {}
+    features, digits, said_by = read_tensors(data.path(tmp_path / "data"), recordings.ARRAYS, "")
+    plain = features - features.mean(1, keepdim=True)
+    plain = plain / plain.std((1, 2), keepdim=True)
+    for seed in range(6):
+        splits = data.load(tmp_path / "data", seed)
+        flat = splits.train.inputs.flatten(1)
+        torch.testing.assert_close(flat.mean(0), torch.zeros(800), atol=1e-5, rtol=0)
+        torch.testing.assert_close(flat.std(0), torch.ones(800), atol=1e-5, rtol=0)
+        # which speakers are in training: the samples that make up its mean
+        candidates = [
+            pair
+            for pair in torch.combinations(torch.arange(5)).tolist()
+            if torch.equal(digits[torch.isin(said_by, torch.tensor(pair))], splits.train.targets)
+            and torch.allclose(standardised(plain, said_by, pair), splits.train.inputs, atol=1e-5)
+        ]
+        assert len(candidates) == 1
+        speakers[seed] = tuple(candidates[0])
+    assert len(set(speakers.values())) > 1
+    data.fetch(tmp_path / "other", folder)  # and from the folder
+    assert torch.equal(data.load(tmp_path / "other", 5).test.inputs, splits.test.inputs)
+
+
+def standardised(features: torch.Tensor, said_by: torch.Tensor, speakers: list[int]) -> torch.Tensor:
+    chosen = features[torch.isin(said_by, torch.tensor(speakers))]
+    return (chosen - chosen.mean(0)) / chosen.std(0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda file: file.unlink(), "has 1 recordings of 3 by anna, not 2"),
+        (lambda file: file.write_bytes(b""), "3_anna_1.wav: is not a whole wav file: it ends too early"),
+        (lambda file: file.write_bytes(b"<html>" * 10), "3_anna_1.wav: is not a whole wav file"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-11]), "3_anna_1.wav: has .* bytes of sound"),
+        (lambda file: wav(file, np.zeros(0)), "3_anna_1.wav: has 0 bytes of sound, 0 are announced"),
+        (lambda file: file.rename(file.with_name("three_anna.wav")), "three_anna.wav: is not named DIGIT_"),
+        (lambda file: file.rename(file.with_name("3_eve_1.wav")), "has recordings of 6 speakers, not 5"),
+    ],
+)
+def test_what_is_wrong_is_named(change, message, small: tuple[Recordings, Path], tmp_path: Path) -> None:
+    data, folder = small
+    change(next(folder.rglob("3_anna_1.wav")))
+    with pytest.raises(DataError, match=message):
+        data.fetch(tmp_path / "data", folder)
+    assert not data.path(tmp_path / "data").exists()
+
+
+def test_wavs_of_every_width_and_in_stereo(tmp_path: Path) -> None:
+    wave_form = np.array([0, 0.5, -0.5, -1.0])
+    for width, scale in ((1, 128), (2, 2**15), (4, 2**31)):
+        wav(tmp_path / "x.wav", wave_form * scale + (128 if width == 1 else 0), 16000, width)
+        samples, rate = read_wav(tmp_path / "x.wav")
+        np.testing.assert_array_equal(samples, wave_form)
+        assert rate == 16000
+    wav(tmp_path / "x.wav", np.array([0, 2**14, 0, -(2**15)]), channels=2)
+    assert read_wav(tmp_path / "x.wav")[0].tolist() == [0.25, -0.5]
+
+
+def test_24_bits_and_other_formats_are_refused(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "x.wav"), "wb") as sound:
+        sound.setparams((1, 3, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(6))
+    with pytest.raises(DataError, match=r"x\.wav: has 24 bits a sample"):
+        read_wav(tmp_path / "x.wav")
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH4sI", b"RIFF", 40, b"WAVE", b"fmt ", 16, 3, 1, 8000, 32000, 4, 32, b"data", 4
+    )
+    (tmp_path / "y.wav").write_bytes(header + bytes(4))
+    with pytest.raises(DataError, match=r"y\.wav: is not a whole wav file: unknown format"):
+        read_wav(tmp_path / "y.wav")
+
+
+@pytest.mark.parametrize("rate", [8000, 48000])
+def test_log_mel_is_what_its_definition_gives(rate: int) -> None:
+    """By sums written out: the window, the transform, the triangles, one frequency and one band at a time."""
+    samples = np.random.default_rng(0).uniform(-1, 1, round(0.04 * rate))
+    ours = log_mel(samples, rate, 3)
+    window = rate // 40
+    size = 256 if rate == 8000 else 2048
+    assert ours.shape == (1 + (len(samples) - window) // (rate // 100), 3)
+    edges = np.linspace(2595 * np.log10(1 + 60 / 700), 2595 * np.log10(1 + 4000 / 700), 5)
+    edges = [700 * (10 ** (edge / 2595) - 1) for edge in edges]
+    n = np.arange(window)
+    for frame in range(len(ours)):
+        piece = samples[frame * rate // 100 :][:window] * (0.5 - 0.5 * np.cos(2 * np.pi * n / (window - 1)))
+        for band in range(3):
+            low, middle, high = edges[band : band + 3]
+            total = 0.0
+            for k in range(size // 2 + 1):
+                f = k * rate / size
+                if low < f < high:
+                    weight = (f - low) / (middle - low) if f < middle else (high - f) / (high - middle)
+                    energy = abs((piece * np.exp(-2j * np.pi * k * n / size)).sum()) ** 2 / window
+                    total += weight * 2 / (high - low) * energy
+            np.testing.assert_allclose(ours[frame, band], np.log(total + FLOOR), rtol=1e-5)
+
+
+def test_a_tone_is_loudest_in_its_own_band_at_any_rate() -> None:
+    for rate, size in ((8000, 256), (48000, 2048)):  # of a 25 ms window
+        weights = triangles(size, rate, 40)
+        assert (weights.sum(1) > 0).all()
+        centres = weights @ (np.arange(size // 2 + 1) * rate / size) / weights.sum(1)
+        for hertz in (500, 1500, 3000):
+            frames = log_mel(np.sin(2 * np.pi * hertz * np.arange(rate // 5) / rate), rate, 40)
+            assert abs(centres[frames.mean(0).argmax()] - hertz) < 0.1 * hertz
+
+
+def test_silence_and_sounds_shorter_than_a_frame_are_finite() -> None:
+    assert np.allclose(log_mel(np.zeros(400), 8000, 40), np.log(FLOOR))
+    assert log_mel(np.ones(1), 8000, 40).shape == (1, 40)
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> None:
+    read_tensors.cache_clear()

@@ -1,0 +1,236 @@
+"""Mirror descent, ProxQuant and BNEW against the equations of 002, their three phases and their limits."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+
+from trainers.optimizers import OPTIMIZERS, STEAdam
+from trainers.optimizers.proximal import prox_bnew, prox_l1, prox_l2
+from trainers.schedules import Progress, factor
+
+SHAPE, STEPS, STEPS_AN_EPOCH = (6, 5), 160, 8
+RATE = {
+    "mirror-descent": "beta_rate",
+    "proxquant-l1": "lambda_rate",
+    "proxquant-l2": "lambda_rate",
+    "bnew": "lambda_rate",
+}
+every = pytest.mark.parametrize("name", RATE)
+
+
+def gradients(seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    mean = 0.2 * torch.randn(SHAPE, generator=generator, dtype=torch.float64)
+    return mean + torch.randn(STEPS, *SHAPE, generator=generator, dtype=torch.float64)
+
+
+def build(name: str, learning_rate: float, rate: float, **options: Any) -> tuple[Any, torch.Tensor]:
+    theta = torch.zeros(SHAPE, dtype=torch.float64, requires_grad=True)
+    generator = torch.Generator().manual_seed(5)
+    return OPTIMIZERS[name]([theta], learning_rate, rate, generator=generator, **options), theta
+
+
+def used(name: str, w: float, beta: float) -> float:
+    return math.tanh(beta * w) if name == "mirror-descent" else w
+
+
+def pulled(name: str, w: float, strength: float) -> float:
+    """What the method makes of a weight after Adam's step: 002 eqs 4, 9 and 12."""
+    s = 1.0 if w >= 0 else -1.0
+    match name:
+        case "mirror-descent":
+            return min(max(w, -1.0), 1.0)
+        case "proxquant-l1":  # the penalty has a kink at s, the rest is a parabola about w
+            towards = w - math.copysign(strength / 2, w - s)
+            return s if (w - s) * (towards - s) <= 0 else towards
+        case "proxquant-l2":
+            return (w + strength * s) / (1 + strength)
+        case _:
+            return min(max((1 + 2 * strength) * w, -1.0), 1.0)
+
+
+@every
+@pytest.mark.parametrize("decay", ["none", "linear", "cosine"])
+@pytest.mark.parametrize("pretraining", [0.0, 0.25])
+def test_is_the_papers_training_weight_by_weight(name: str, decay: str, pretraining: float) -> None:
+    learning_rate, rate = 0.02, 1.4 if name == "mirror-descent" else 0.3
+    optimizer, theta = build(
+        name, learning_rate, rate, decay=decay, pretraining=pretraining, fine_tuning=0.25
+    )
+    xs = gradients()
+    weights = optimizer.state[theta]["w"].numpy().copy()
+    m, v = np.zeros(SHAPE), np.zeros(SHAPE)
+    begin, freeze = int(pretraining * STEPS), int(0.75 * STEPS)
+    start = np.sign(weights)
+    for t in range(STEPS):
+        optimizer.schedule(Progress(t, STEPS, STEPS_AN_EPOCH))
+        # what the forward pass of step t sees
+        beta = rate ** (max(0, t - begin) / STEPS_AN_EPOCH)
+        for i in np.ndindex(SHAPE):
+            expected = math.copysign(1, weights[i]) if t >= freeze else used(name, weights[i], beta)
+            assert float(theta.detach()[i]) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+        eta = learning_rate * factor(decay, t, STEPS)
+        strength = eta * rate * max(0, t - begin) / STEPS_AN_EPOCH
+        if t < freeze:
+            for i in np.ndindex(SHAPE):
+                g = float(xs[t][i])
+                m[i] = 0.9 * m[i] + 0.1 * g
+                v[i] = 0.999 * v[i] + 0.001 * g * g
+                update = (m[i] / (1 - 0.9 ** (t + 1))) / (math.sqrt(v[i] / (1 - 0.999 ** (t + 1))) + 1e-8)
+                weights[i] = pulled(name, weights[i] - eta * update, strength)
+        theta.grad = xs[t]
+        optimizer.step()
+    np.testing.assert_allclose(optimizer.state[theta]["w"].numpy(), weights, rtol=1e-9, atol=1e-12)
+    assert set(theta.flatten().tolist()) == {-1.0, 1.0}
+    assert (np.sign(weights) != start).any()
+
+
+PENALTIES = {
+    prox_l1: lambda x, s: abs(x - s),
+    prox_l2: lambda x, s: (x - s) ** 2,
+}
+
+
+@pytest.mark.parametrize("prox", PENALTIES)
+@pytest.mark.parametrize("strength", [0.01, 0.3, 1.0, 5.0])
+def test_proximal_operators_minimise_equation_9(prox: Any, strength: float) -> None:
+    points = [-2.2, -1.05, -1.0, -0.9, -0.3, -1e-3, 1e-3, 0.2, 0.97, 1.0, 1.4]
+    w = torch.tensor(points, dtype=torch.float64)
+    prox([w], strength)
+    for point, found in zip(points, w.tolist(), strict=True):
+        s = math.copysign(1, point)  # the nearest quantised value
+        # two convex pieces, one on each side of s: the least of both is the least
+        least = min(
+            minimize_scalar(
+                lambda x: strength * PENALTIES[prox](x, s) + (x - point) ** 2,  # noqa: B023
+                bounds=bounds, method="bounded", options={"xatol": 1e-10},
+            ).fun
+            for bounds in ((s - 4, s), (s, s + 4))
+        )  # fmt: skip
+        value = strength * PENALTIES[prox](found, s) + (found - point) ** 2
+        assert value <= least + 1e-9
+
+
+def test_bnews_step_is_the_minimum_of_equation_11_for_small_lambda() -> None:
+    eta, w0, gradient = 0.1, torch.linspace(-0.95, 0.95, 20, dtype=torch.float64), 0.7
+    for penalty in (1e-2, 1e-3):
+        w = w0 - eta * gradient
+        prox_bnew([w], eta * penalty)
+        grid = torch.linspace(-1, 1, 200001, dtype=torch.float64)
+        for start, found in zip(w0, w, strict=True):
+            cost = (grid - start) ** 2 / (2 * eta) + gradient * (grid - start) - penalty * grid**2
+            assert abs(float(grid[cost.argmin()] - found)) < 2e-5 + (2 * eta * penalty) ** 2 * 2
+
+
+@pytest.mark.parametrize("prox", [prox_l1, prox_l2, prox_bnew])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_at_an_infinite_lambda_only_signs_are_left(prox: Any, dtype: torch.dtype) -> None:
+    w = torch.randn(1000, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    signs = w.sign()
+    prox([w], 1e30)
+    assert torch.equal(w, signs)
+
+
+@pytest.mark.parametrize("name", ["proxquant-l1", "proxquant-l2"])
+def test_proxquant_at_an_infinite_lambda_is_adam_from_sign_to_sign(name: str) -> None:
+    optimizer, theta = build(name, 0.9, 1e30, pretraining=0.0, decay="none")
+    m = v = torch.zeros(SHAPE, dtype=torch.float64)
+    weights, flips = None, 0
+    for t, x in enumerate(gradients()[:100], start=1):
+        optimizer.schedule(Progress(t, 10**6, 1))
+        before = optimizer.state[theta]["w"].clone()
+        theta.grad = x
+        optimizer.step()
+        m, v = 0.9 * m + 0.1 * x, 0.999 * v + 0.001 * x**2
+        update = m / (1 - 0.9**t) / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
+        weights = (before - 0.9 * update).sign()
+        assert torch.equal(theta, weights)
+        flips += int((before.sign() != weights).sum())
+    assert flips > 5
+
+
+@pytest.mark.parametrize(
+    ("name", "clipping"), [("bnew", True), ("proxquant-l1", False), ("proxquant-l2", False)]
+)
+def test_at_lambda_zero_it_is_adam_projected_for_bnew(name: str, clipping: bool) -> None:
+    optimizer, theta = build(name, 0.05, 0.0)
+    latent = torch.nn.Parameter(theta.detach().clone())
+    adam = torch.optim.Adam([latent], 0.05, foreach=False)
+    past_one = 0
+    for t, x in enumerate(gradients()[:120]):
+        optimizer.schedule(Progress(t, STEPS, STEPS_AN_EPOCH))
+        theta.grad, latent.grad = x.clone(), x.clone()
+        optimizer.step()
+        adam.step()
+        past_one += int((latent.abs() > 1).sum())
+        if clipping:
+            latent.data.clamp_(-1, 1)
+        torch.testing.assert_close(theta, latent, rtol=1e-9, atol=1e-12)
+    assert past_one > 20
+
+
+def test_mirror_descent_at_a_large_beta_is_the_straight_through_method() -> None:
+    optimizer, theta = build("mirror-descent", 0.05, 1e300)
+    latent = torch.zeros(SHAPE, dtype=torch.float64, requires_grad=True)
+    ste = STEAdam([latent], 0.05, 0.9, 0.999, 0.0, True, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(theta.sign(), latent)
+    flips = 0
+    for t, x in enumerate(gradients()[:120]):
+        optimizer.schedule(Progress(t, 10**6, 1))  # beta 1 before the first step only
+        before = latent.detach().clone()
+        theta.grad = latent.grad = x
+        optimizer.step()
+        ste.step()
+        assert torch.equal(theta, latent)
+        assert torch.equal(optimizer.state[theta]["w"], ste.state[latent]["w"])
+        flips += int((before != latent).sum())
+    assert optimizer.param_groups[0]["beta"] == pytest.approx(1e30)
+    assert flips > 20
+
+
+@every
+@pytest.mark.parametrize(("total", "frozen"), [(1, 1), (10, 1), (100, 10)])
+def test_signs_are_frozen_for_the_last_share_and_at_least_a_step(name: str, total: int, frozen: int) -> None:
+    optimizer, theta = build(name, 1e-3, float(name == "mirror-descent"), fine_tuning=0.1)  # nothing grows
+    for t in range(total):
+        optimizer.schedule(Progress(t, total, 2))
+        before = theta.detach().clone()
+        assert bool((before.abs() == 1).all()) == (total - t <= frozen)
+        theta.grad = torch.ones(SHAPE, dtype=torch.float64)
+        optimizer.step()
+        assert torch.equal(theta, before) == (total - t <= frozen)
+
+
+@every
+def test_what_is_scored_is_what_the_training_would_end_with(name: str) -> None:
+    optimizer, theta = build(name, 0.05, 1.5)
+    theta.grad = gradients()[0]
+    optimizer.step()
+    held = theta.detach().clone()
+    with optimizer.binarised():
+        scored = theta.detach().clone()
+    assert torch.equal(theta, held)
+    with pytest.raises(ZeroDivisionError), optimizer.binarised():
+        1 / 0  # noqa: B018
+    assert torch.equal(theta, held)
+    assert not torch.equal(scored, held)
+    optimizer.schedule(Progress(99, 100, 10))
+    assert torch.equal(theta, scored)
+    with optimizer.binarised():
+        assert torch.equal(theta, scored)
+
+
+@every
+def test_without_a_schedule_nothing_grows(name: str) -> None:
+    optimizer, theta = build(name, 0.05, 1.5)
+    for x in gradients():
+        theta.grad = x
+        optimizer.step()
+    group = optimizer.param_groups[0]
+    assert group.get("beta", 1.0) == 1.0
+    assert group.get("lambda", 0.0) == 0.0
+    assert not group["frozen"]

@@ -1,0 +1,143 @@
+"""Tasks and what scales them down."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from trainers.data import DATASETS, Samples, Splits
+from trainers.data.splits import channel_statistics, scaled_down
+from trainers.inputs import pixels, prepare
+from trainers.models import MODELS
+from trainers.tasks import TASKS, Proxy, Recipe
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_names_what_there_is(name: str) -> None:
+    task = TASKS[name]
+    assert task.name == name
+    assert task.dataset in DATASETS
+    assert task.model in MODELS
+    assert type(task.model_options["width"]) is int
+
+
+def test_recipes_are_the_papers() -> None:
+    lenet, mnist = TASKS["cifar10-lenet5"].recipe, TASKS["mnist-lenet5"].recipe
+    assert mnist.learning_rate * mnist.decay_end == pytest.approx(3e-7)
+    assert lenet.learning_rate * lenet.decay_end == pytest.approx(3e-7)
+    assert (mnist.epochs, mnist.batch_size, lenet.epochs, lenet.batch_size) == (500, 100, 100, 50)
+    birealnet = TASKS["cifar10-birealnet20"].recipe
+    assert (birealnet.epochs, birealnet.batch_size, birealnet.decay) == (400, 256, "cosine")
+    assert (birealnet.learning_rate, birealnet.momentum, birealnet.weight_decay) == (0.1, 0.9, 1e-4)
+    resnet = TASKS["cifar100-resnet20"].recipe
+    assert (resnet.epochs, resnet.batch_size, resnet.learning_rate, resnet.decay) == (
+        1000,
+        128,
+        0.01,
+        "linear",
+    )
+
+
+def test_a_proxy_changes_what_it_names() -> None:
+    task = TASKS["cifar10-bvgg-layer"]
+    assert Proxy().of(task) == task
+    assert Proxy().changes == {}
+    proxy = Proxy(epochs=3, train_fraction=0.1, width=8, image_size=16)
+    assert proxy.changes == {"epochs": 3, "train_fraction": 0.1, "width": 8, "image_size": 16}
+    small = proxy.of(task)
+    assert (small.recipe.epochs, small.image_size) == (3, 16)
+    assert small.model_options == {"width": 8, "normalisation": "layer"}
+    assert replace(small.recipe, epochs=task.recipe.epochs) == task.recipe
+    assert TASKS["cifar10-bvgg-layer"].model_options["width"] == 128
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "message"),
+    [
+        ("mnist-lenet5", {"epochs": 0}, "epochs must be at least 1, got 0"),
+        ("mnist-lenet5", {"epochs": 1.5}, "epochs must be at least 1, got 1.5"),
+        ("mnist-lenet5", {"width": True}, "width must be at least 1, got True"),
+        ("mnist-lenet5", {"width": 21}, "width must be at most mnist-lenet5's own, 20, got 21"),
+        ("mnist-lenet5", {"image_size": 29}, "image_size must be at most mnist-lenet5's own, 28, got 29"),
+        ("mnist-lenet5", {"train_fraction": 0.0}, r"train_fraction must be in \(0, 1\], got 0.0"),
+        ("mnist-lenet5", {"train_fraction": float("nan")}, r"train_fraction must be in \(0, 1\], got nan"),
+        ("spoken-digits", {"image_size": 8}, "spoken-digits has no images: no image_size 8"),
+    ],
+)
+def test_a_bad_proxy_is_refused(task: str, changes: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Proxy(**changes).of(TASKS[task])
+
+
+def splits() -> Splits:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (120, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    parts = [Samples(part, torch.arange(40) % 4) for part in images.split(40)]
+    mean, std = channel_statistics(parts[0].inputs)
+    return Splits(*parts, classes=4, mean=mean, std=std)
+
+
+def test_a_share_of_every_class_is_left_to_train_on() -> None:
+    whole = splits()
+    small = scaled_down(whole, 0.3, None, 0)
+    assert small.train.targets.bincount().tolist() == [3] * 4
+    own = {image.numpy().tobytes() for image in whole.train.inputs}
+    assert {image.numpy().tobytes() for image in small.train.inputs} < own
+    assert torch.equal(small.validation.inputs, whole.validation.inputs)
+    assert torch.equal(scaled_down(whole, 0.3, None, 0).train.inputs, small.train.inputs)
+    assert not torch.equal(scaled_down(whole, 0.3, None, 1).train.inputs, small.train.inputs)
+    assert small.mean is not None
+    assert torch.allclose(small.mean, small.train.inputs.float().mean((0, 2, 3)))
+    with pytest.raises(ValueError, match=r"train_fraction 0\.01 leaves classes without"):
+        scaled_down(whole, 0.01, None, 0)
+
+
+def test_smaller_images_are_means_of_areas() -> None:
+    whole = splits()
+    small = scaled_down(whole, None, 4, 0)
+    for name in ("train", "validation", "test"):
+        part, own = getattr(small, name), getattr(whole, name)
+        blocks = own.inputs.float().view(40, 3, 4, 2, 4, 2).mean((3, 5))
+        assert part.inputs.dtype == torch.uint8
+        assert torch.equal(part.inputs, blocks.round().to(torch.uint8))
+    assert small.std is not None
+    assert torch.allclose(small.std, small.train.inputs.float().std((0, 2, 3), correction=0), rtol=1e-4)
+    floats = replace(whole, train=Samples(whole.train.inputs.float(), whole.train.targets))
+    with pytest.raises(ValueError, match="no images to be scaled down"):
+        scaled_down(floats, None, 4, 0)
+
+
+def recipe(**values: object) -> Recipe:
+    return replace(Recipe(epochs=1, batch_size=1, learning_rate=1.0, decay="none"), **values)
+
+
+def test_bytes_go_from_minus_one_to_one_or_are_standardised() -> None:
+    data = splits()
+    generator = torch.Generator()
+    ends = Samples(
+        torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 8, 8), torch.zeros(2)
+    )
+    symmetric = recipe()
+    scale = pixels(symmetric, data, torch.device("cpu"))
+    out = prepare(ends, symmetric, scale, generator, training=True).inputs
+    assert torch.allclose(out, torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 8, 8))
+    standardised = recipe(pixels="standardised")
+    scale = pixels(standardised, data, torch.device("cpu"))
+    out = prepare(data.train, standardised, scale, generator, training=True).inputs
+    assert torch.allclose(out.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(out.std((0, 2, 3)), torch.ones(3), atol=1e-3)
+    assert pixels(symmetric, replace(data, mean=None, std=None), torch.device("cpu")) is None
+
+
+def test_noise_is_to_be_taken_out_in_training_and_scoring() -> None:
+    data = splits()
+    noisy = recipe(noise=0.1)
+    scale = pixels(noisy, data, torch.device("cpu"))
+    clean = prepare(data.train, recipe(), scale, torch.Generator(), training=False).inputs
+    for training in (True, False):
+        generator = torch.Generator().manual_seed(3)
+        inputs, targets = prepare(data.train, noisy, scale, generator, training=training)
+        assert torch.equal(targets, clean)
+        inside = targets.abs() < 0.5
+        assert float((inputs - targets)[inside].std()) == pytest.approx(0.1, rel=0.1)
+        assert inputs.abs().max() <= 1

@@ -1,0 +1,165 @@
+"""CIFAR-10 and CIFAR-100: 32 x 32 colour images, in the Python version of their batches."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainers.data.archives import Download, digest, holding, unpacked
+from trainers.data.arrays import read_arrays, read_tensors, write_arrays
+from trainers.data.splits import Samples, Splits, splits_of_images
+from trainers.errors import DataError
+
+VALIDATION_SHARE = 0.1  # of the official training images; the official test images are the test split
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "official")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cifar:
+    """One of the two. `train` and `test` name its files with their MD5; a class has equally many samples."""
+
+    name: str
+    classes: int
+    labels: bytes
+    train: Mapping[str, str]
+    test: Mapping[str, str]
+    train_a_class: int
+    test_a_class: int
+    download: Download
+
+    @property
+    def command(self) -> str:
+        return f"tunebench data fetch {self.name}"
+
+    def path(self, root: Path) -> Path:
+        """Where the data set lies under the data folder `root`."""
+        return root / self.name / "images.npz"
+
+    def fetch(self, root: Path, source: Path | None = None) -> Path:
+        """Put the data set under `root` and return its file; a good one already there is kept.
+
+        It comes from its official address or, with `source`, from the archive or a folder with the batches.
+        Counts and classes are checked. Batches that have not the published checksums are taken with a
+        warning, an archive that has not is refused. Raises DataError.
+        """
+        file = self.path(root)
+        if source is None and file.exists():
+            read_arrays(file, ARRAYS, self.command)
+            return file
+        with unpacked(source, [self.download], root, self.command) as folder:
+            folder = holding(folder, next(iter(self.train)))
+            train = self._read(folder, self.train, self.train_a_class)
+            test = self._read(folder, self.test, self.test_a_class)
+            expected = {**self.train, **self.test}
+            others = [name for name, md5 in expected.items() if digest(folder / name) != md5]
+            if others:
+                warnings.warn(
+                    f"{folder}: not the published images ({', '.join(others)} have another checksum): "
+                    "results will differ from published ones",
+                    stacklevel=2,
+                )
+        write_arrays(file, dict(zip(ARRAYS, (*train, *test, np.array(not others)), strict=True)))
+        read_tensors.cache_clear()
+        return file
+
+    def load(self, root: Path, split_seed: int) -> Splits:
+        """Images of bytes (samples, 3, 32, 32); a tenth of every class of the training images, by `split_seed`, is
+        for validation. Raises DataError where the file is missing or damaged."""
+        images, labels, test_images, test_labels, official = read_tensors(
+            self.path(root), ARRAYS, self.command
+        )
+        train, test = Samples(images, labels), Samples(test_images, test_labels)
+        splits = splits_of_images(train, test, self.classes, VALIDATION_SHARE, split_seed)
+        return replace(splits, official=bool(official))
+
+    def _read(
+        self, folder: Path, names: Mapping[str, str], a_class: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        batches = [_batch(folder / name, self.labels, self.classes) for name in names]
+        images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        counts = np.bincount(labels, minlength=self.classes)
+        if (counts != a_class).any():
+            label = int((counts != a_class).argmax())
+            raise DataError(
+                f"{folder} ({', '.join(names)}): class {label} has {counts[label]} images, not {a_class}"
+            )
+        return images, labels
+
+
+def _batch(file: Path, key: bytes, classes: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """One file's images (samples, 3, 32, 32) and labels (samples,). Raises DataError."""
+    try:
+        with file.open("rb") as stream:
+            batch = _ArraysOnly(stream, encoding="bytes").load()
+        images, labels = batch[b"data"], np.asarray(batch[key], dtype=np.int64)
+        images = images.reshape(-1, 3, 32, 32)
+    except FileNotFoundError as error:
+        raise DataError(f"{file}: missing") from error
+    except Exception as error:  # a damaged pickle raises anything
+        raise DataError(f"{file}: is not a whole CIFAR batch: {error!r}") from error
+    if images.dtype != np.uint8 or labels.shape != (len(images),) or len(images) == 0:
+        raise DataError(f"{file}: has {len(images)} images of {images.dtype} and {labels.size} labels")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise DataError(f"{file}: has label {labels.max()}, labels are 0 to {classes - 1}")
+    return images, labels
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Unpickles NumPy arrays and what is built in; refuses whatever else a pickle could run."""
+
+    ALLOWED = frozenset(
+        {
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "scalar"),
+            ("numpy._core.numeric", "_frombuffer"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            ("_codecs", "encode"),
+        }
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        module = module.replace("numpy.core.", "numpy._core.")  # its name before NumPy 2
+        if (module, name) not in self.ALLOWED:
+            raise pickle.UnpicklingError(f"{module}.{name} does not belong in a batch")
+        return super().find_class(module, name)
+
+
+CIFAR10 = Cifar(
+    name="cifar10",
+    classes=10,
+    labels=b"labels",
+    train={
+        "data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "data_batch_4": "634d18415352ddfa80567beed471001a",
+        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    },
+    test={"test_batch": "40351d587109b95175f43aff81a1287e"},
+    train_a_class=5000,
+    test_a_class=1000,
+    download=Download(
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"
+    ),
+)
+
+CIFAR100 = Cifar(
+    name="cifar100",
+    classes=100,
+    labels=b"fine_labels",
+    train={"train": "16019d7e3df5f24257cddd939b257f8d"},
+    test={"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
+    train_a_class=500,
+    test_a_class=100,
+    download=Download(
+        "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85"
+    ),
+)

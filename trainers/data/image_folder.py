@@ -1,0 +1,229 @@
+"""Images in the layout train/CLASS/FILE and val/CLASS/FILE, any number of classes: ImageNet and what looks like it.
+
+They stay where they are; what is kept is an index of them. Pillow is needed, and only here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainers.data.arrays import read_arrays, write_arrays
+from trainers.data.splits import Samples, Splits, held_out, splits_of_images
+from trainers.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FETCH = "tunebench data fetch imagenet"
+VALIDATION_SHARE = (
+    0.04  # of every class's training images, 50,000 of ImageNet's; its val folder is the test split
+)
+MEMORY_BYTES = 4 << 30
+SUFFIXES = (".jpeg", ".jpg", ".png")  # other files are left out
+Box = tuple[float, float, float, float]  # left, upper, right, lower
+ARRAYS = ("folder", "classes", "train_names", "train_targets", "val_names", "val_targets")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFiles:
+    """Images on disk: `names` (samples,) below `folder`, as UTF-8, and their targets (samples,)."""
+
+    folder: Path
+    names: NDArray[np.bytes_]
+    targets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def path(self, index: int) -> Path:
+        return self.folder / bytes(self.names[index]).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSplits:
+    """As `Splits`, of images that are too many to hold in memory."""
+
+    train: ImageFiles
+    validation: ImageFiles
+    test: ImageFiles
+    classes: int
+
+
+def path(root: Path) -> Path:
+    """Where the index lies under the data folder `root`."""
+    return root / "imagenet" / "index.npz"
+
+
+def fetch(root: Path, source: Path | None = None) -> Path:
+    """Index the images in the folder `source` and return the index's file; a good one already there is kept.
+
+    Every image is opened as far as its size and colours; both folders must have the same classes, and every
+    class images. Raises DataError, which names the file.
+    """
+    file = path(root)
+    if source is None:
+        if file.exists():
+            _index(file)
+            return file
+        raise DataError(
+            "ImageNet can be had only with an account: get ILSVRC2012 at https://image-net.org, unpack it into "
+            f"train/CLASS/*.JPEG and val/CLASS/*.JPEG, and run: {FETCH} --from FOLDER"
+        )
+    classes = _classes(source, "train")
+    if odd := sorted(set(classes) ^ set(_classes(source, "val"))):
+        raise DataError(f"{source}: class {odd[0]} is only in one of train and val")
+    values = (
+        np.array(str(source.resolve()).encode()),
+        np.array([name.encode() for name in classes]),
+        *_scan(source, "train"),
+        *_scan(source, "val"),
+    )
+    write_arrays(file, dict(zip(ARRAYS, values, strict=True)))
+    _decoded.cache_clear()
+    return file
+
+
+def files(root: Path, split_seed: int) -> ImageSplits:
+    """The images, a share of every class of train for validation by `split_seed`. Raises DataError."""
+    import torch  # takes seconds: not for whoever asks where the data are
+
+    folder, classes, names, targets, test_names, test_targets = _index(path(root))
+    train, validation = (
+        part.numpy() for part in held_out(torch.from_numpy(targets), VALIDATION_SHARE, split_seed)
+    )
+    place = Path(bytes(folder[()]).decode())
+    return ImageSplits(
+        train=ImageFiles(place, names[train], targets[train]),
+        validation=ImageFiles(place, names[validation], targets[validation]),
+        test=ImageFiles(place, test_names, test_targets),
+        classes=len(classes),
+    )
+
+
+def load(root: Path, split_seed: int, *, image_size: int = 64) -> Splits:
+    """The middles of the images as bytes (samples, 3, image_size, image_size), all in memory: for few or small ones.
+
+    The same samples in each split as `files`. Raises DataError where an image is damaged, which names it, and
+    where all take more than 4 GiB.
+    """
+    import torch
+
+    images, targets, test_images, test_targets = _decoded(path(root), image_size)
+    train, test = Samples(images, targets), Samples(test_images, test_targets)
+    return splits_of_images(train, test, int(torch.max(targets)) + 1, VALIDATION_SHARE, split_seed)
+
+
+def middle(file: Path, size: int) -> NDArray[np.uint8]:
+    """An image (3, size, size): the middle of it, as `centre_box` cuts it. Raises DataError."""
+    return _cut(file, size, centre_box)
+
+
+def random_part(file: Path, size: int, generator: np.random.Generator) -> NDArray[np.uint8]:
+    """An image (3, size, size): a random part of it, as `random_box` cuts it. Raises DataError."""
+    return _cut(file, size, lambda width, height: random_box(width, height, generator))
+
+
+def centre_box(width: int, height: int) -> Box:
+    """The square in the middle, 7/8 of the shorter side (224 of 256)."""
+    side = min(width, height) * 7 / 8
+    left, upper = (width - side) / 2, (height - side) / 2
+    return left, upper, left + side, upper + side
+
+
+def random_box(width: int, height: int, generator: np.random.Generator) -> Box:
+    """8 to 100 % of the area, 3/4 to 4/3 as wide as high; after ten that do not fit, the largest square."""
+    for _ in range(10):
+        area = width * height * generator.uniform(0.08, 1)
+        ratio = np.exp(generator.uniform(np.log(3 / 4), np.log(4 / 3)))
+        across, down = float(np.sqrt(area * ratio)), float(np.sqrt(area / ratio))
+        if across <= width and down <= height:
+            left, upper = generator.uniform(0, width - across), generator.uniform(0, height - down)
+            return left, upper, left + across, upper + down
+    side = min(width, height)
+    left, upper = (width - side) / 2, (height - side) / 2
+    return left, upper, left + side, upper + side
+
+
+def _cut(file: Path, size: int, box_of: Callable[[int, int], Box]) -> NDArray[np.uint8]:
+    """The part in `box_of(width, height)` of an image, resized to (3, size, size); grey and CMYK become RGB.
+
+    A JPEG is decoded at the smallest of the sizes 1, 1/2, 1/4 and 1/8 at which the part has `size` pixels.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            width, height = image.size
+            left, upper, right, lower = box_of(width, height)
+            wanted = (width * size / (right - left), height * size / (lower - upper))
+            image.draft("RGB", (ceil(wanted[0]), ceil(wanted[1])))
+            across, down = image.width / width, image.height / height
+            # the products may come out a rounding error too large
+            right, lower = min(right * across, image.width), min(lower * down, image.height)
+            box = (left * across, upper * down, right, lower)
+            part = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box=box)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{file}: is not a whole image: {error}") from error
+    return np.asarray(part).transpose(2, 0, 1)
+
+
+def _classes(source: Path, part: str) -> list[str]:
+    if not (source / part).is_dir():
+        raise DataError(f"{source}: holds no folder {part}; it needs train/CLASS/FILE and val/CLASS/FILE")
+    return sorted(entry.name for entry in (source / part).iterdir() if entry.is_dir())
+
+
+def _scan(source: Path, part: str) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
+    """Names below `source` and targets of a part's images, in the order of classes and names."""
+    from PIL import Image
+
+    names: list[bytes] = []
+    targets: list[int] = []
+    for target, label in enumerate(_classes(source, part)):
+        found = sorted(f for f in (source / part / label).iterdir() if f.suffix.lower() in SUFFIXES)
+        if not found:
+            raise DataError(f"{source / part / label}: has no images ({', '.join(SUFFIXES)})")
+        for file in found:
+            try:
+                with Image.open(file) as image:
+                    image.draft("RGB", (1, 1))
+            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+                raise DataError(f"{file}: is not an image: {error}") from error
+            names.append(str(file.relative_to(source)).encode())
+            targets.append(target)
+    if not names:
+        raise DataError(f"{source / part}: has no classes")
+    return np.array(names), np.array(targets)
+
+
+def _index(file: Path) -> tuple[NDArray[Any], ...]:
+    index = read_arrays(file, ARRAYS, f"{FETCH} --from FOLDER")
+    folder = Path(bytes(index[0][()]).decode())
+    if not folder.is_dir():
+        raise DataError(f"{folder}: the images are no longer there; run: {FETCH} --from FOLDER")
+    return index
+
+
+@lru_cache(maxsize=1)
+def _decoded(file: Path, image_size: int) -> tuple[Tensor, ...]:
+    """Kept, as a process trains many times."""
+    import torch
+
+    folder, _, *parts = _index(file)
+    place = Path(bytes(folder[()]).decode())
+    needed = sum(map(len, parts[::2])) * 3 * image_size**2
+    if needed > MEMORY_BYTES:
+        raise DataError(f"{place}: its images take {needed:,} bytes at {image_size} x {image_size}, too many")
+    tensors: list[Tensor] = []
+    for names, targets in zip(parts[::2], parts[1::2], strict=True):
+        images = np.stack([middle(place / bytes(name).decode(), image_size) for name in names])
+        tensors += [torch.from_numpy(images), torch.from_numpy(targets)]
+    return tuple(tensors)

@@ -1,0 +1,117 @@
+"""MNIST: 28 x 28 grey images of handwritten digits, in IDX files."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import warnings
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainers.data.archives import Download, holding, unpacked
+from trainers.data.arrays import read_arrays, read_tensors, write_arrays
+from trainers.data.splits import Samples, Splits, splits_of_images
+from trainers.errors import DataError
+
+FETCH = "tunebench data fetch mnist"
+VALIDATION_SHARE = 0.1  # of the official training images; the official test images are the test split
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "official")
+
+# the copy that PyTorch keeps: the authors' own address often refuses
+ADDRESS = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+MD5 = {
+    "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+}
+CLASS_COUNTS = {
+    "train": (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
+    "t10k": (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
+}
+
+
+def path(root: Path) -> Path:
+    """Where the data set lies under the data folder `root`."""
+    return root / "mnist" / "images.npz"
+
+
+def fetch(root: Path, source: Path | None = None) -> Path:
+    """Put the data set under `root` and return its file; a good one already there is kept.
+
+    It comes from its address or, with `source`, from a folder or an archive with the four IDX files, as they
+    are or in gzip. Images that are not as many of every digit as published are taken with a warning. Raises
+    DataError.
+    """
+    file = path(root)
+    if source is None and file.exists():
+        read_arrays(file, ARRAYS, FETCH)
+        return file
+    downloads = [Download(f"{ADDRESS}{name}.gz", md5) for name, md5 in MD5.items()]
+    with unpacked(source, downloads, root, FETCH) as folder:
+        first = next(iter(MD5))
+        folder = holding(folder, first, f"{first}.gz")
+        arrays: list[NDArray[np.generic]] = []
+        others = []
+        for part, expected in CLASS_COUNTS.items():
+            images, labels = _read(folder, part)
+            arrays += [images, labels]
+            counts = np.bincount(labels, minlength=10)
+            if tuple(counts) != expected:
+                others.append(f"{part} has {len(labels)} images, {sum(expected)} are published")
+        if others:
+            warnings.warn(f"{folder}: not the published images: {'; '.join(others)}", stacklevel=2)
+    write_arrays(file, dict(zip(ARRAYS, (*arrays, np.array(not others)), strict=True)))
+    read_tensors.cache_clear()
+    return file
+
+
+def load(root: Path, split_seed: int) -> Splits:
+    """Images of bytes (samples, 1, 28, 28); a tenth of every digit of the training images, by `split_seed`, is for
+    validation. Raises DataError where the file is missing or damaged."""
+    images, labels, test_images, test_labels, official = read_tensors(path(root), ARRAYS, FETCH)
+    train, test = Samples(images, labels), Samples(test_images, test_labels)
+    splits = splits_of_images(train, test, 10, VALIDATION_SHARE, split_seed)
+    return replace(splits, official=bool(official))
+
+
+def _read(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images (samples, 1, 28, 28) and labels (samples,) of "train" or "t10k"."""
+    images_file, labels_file = (
+        _either(folder, f"{part}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1")
+    )
+    images, labels = read_idx(images_file), read_idx(labels_file)
+    if images.ndim != 3 or images.shape[1:] != (28, 28) or len(images) == 0:
+        raise DataError(f"{images_file}: has shape {images.shape}, not images of 28 x 28")
+    if labels.shape != (len(images),):
+        raise DataError(f"{labels_file}: has labels of shape {labels.shape} for {len(images)} images")
+    if labels.max() > 9:
+        raise DataError(f"{labels_file}: has label {labels.max()}, labels are 0 to 9")
+    if len(np.unique(labels)) != 10:
+        raise DataError(f"{labels_file}: has {len(np.unique(labels))} of the 10 digits")
+    return images[:, None], labels.astype(np.int64)
+
+
+def _either(folder: Path, name: str) -> Path:
+    plain = folder / name
+    return plain if plain.exists() else folder / f"{name}.gz"
+
+
+def read_idx(file: Path) -> NDArray[np.uint8]:
+    """An IDX file of unsigned bytes, in gzip where its name ends in .gz. Raises DataError."""
+    try:
+        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{file}: missing") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{file}: cannot be read whole: {error}") from error
+    if len(data) < 4 or data[:3] != b"\0\0\x08" or len(data) < (start := 4 + 4 * data[3]):
+        raise DataError(f"{file}: is not an IDX file of bytes")
+    shape = tuple(np.frombuffer(data[4:start], dtype=">u4").astype(int).tolist())
+    if len(data) - start != math.prod(shape):
+        raise DataError(f"{file}: has {len(data) - start} bytes for the shape {shape} that it names")
+    return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)

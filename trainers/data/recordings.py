@@ -1,0 +1,159 @@
+"""Spoken digits as their authors publish them, a wav file each: FSDD and AudioMNIST; no speaker is in two splits."""
+
+from __future__ import annotations
+
+import re
+import wave
+from collections import Counter
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainers.data.archives import Download, holding, unpacked
+from trainers.data.arrays import read_arrays, read_tensors, write_arrays
+from trainers.data.log_mel import log_mel
+from trainers.data.splits import Samples, Splits
+from trainers.data.spoken_digits import resample
+from trainers.errors import DataError
+
+if TYPE_CHECKING:
+    pass
+
+FRAMES, BANDS = 20, 40
+ARRAYS = ("features", "digits", "speakers")
+NAME = re.compile(r"(\d)_(\w+?)_(\d+)\.wav")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recordings:
+    """One of the two. Every speaker says every digit `repetitions` times, in `files` of the folder's parent."""
+
+    name: str
+    folder: str
+    files: str
+    speakers: int
+    repetitions: int
+    validation_speakers: int
+    test_speakers: int
+    download: Download
+
+    @property
+    def command(self) -> str:
+        return f"tunebench data fetch {self.name}"
+
+    def path(self, root: Path) -> Path:
+        """Where the data set lies under the data folder `root`."""
+        return root / self.name / "log-mel.npz"
+
+    def fetch(self, root: Path, source: Path | None = None) -> Path:
+        """Put the recordings' features under `root` and return their file; a good one already there is kept.
+
+        The recordings come from their official address, for which no checksum is published, or, with
+        `source`, from an archive or a folder with them. Every speaker must have said every digit equally
+        often. Raises DataError, which names the file.
+        """
+        file = self.path(root)
+        if source is None and file.exists():
+            read_arrays(file, ARRAYS, self.command)
+            return file
+        with unpacked(source, [self.download], root, self.command) as folder:
+            arrays = self._read(holding(folder, self.folder))
+        write_arrays(file, dict(zip(ARRAYS, arrays, strict=True)))
+        read_tensors.cache_clear()
+        return file
+
+    def load(self, root: Path, split_seed: int) -> Splits:
+        """Inputs (samples, 20 frames, 40 bands), split by `split_seed` with whole speakers in each split.
+
+        From each recording the mean of each band is taken away, then it is divided by its standard deviation:
+        what microphone and voice add to all of it. Then each feature is standardised with the training
+        samples' figures. Raises DataError where the file is missing or damaged.
+        """
+        import torch  # takes seconds: not for whoever asks where the data are
+
+        inputs, digits, speakers = read_tensors(self.path(root), ARRAYS, self.command)
+        order = torch.randperm(self.speakers, generator=torch.Generator().manual_seed(split_seed))
+        held = self.validation_speakers, self.test_speakers
+        parts = torch.split(order, [self.speakers - sum(held), *held])
+        train, validation, test = (torch.isin(speakers, part).nonzero().flatten() for part in parts)
+        inputs = inputs - inputs.mean(1, keepdim=True)
+        inputs = inputs / inputs.std((1, 2), keepdim=True)
+        inputs = (inputs - inputs[train].mean(0)) / inputs[train].std(0)
+        return Splits(
+            train=Samples(inputs[train], digits[train]),
+            validation=Samples(inputs[validation], digits[validation]),
+            test=Samples(inputs[test], digits[test]),
+            classes=10,
+        )
+
+    def _read(self, folder: Path) -> tuple[NDArray[np.generic], ...]:
+        """Features, digits and speakers (as numbers, in the order of their names) of all recordings."""
+        files = sorted(folder.glob(self.files))
+        names = [NAME.fullmatch(file.name) for file in files]
+        if None in names:
+            raise DataError(f"{files[names.index(None)]}: is not named DIGIT_SPEAKER_NUMBER.wav")
+        said = [(int(name[1]), name[2]) for name in names if name is not None]
+        speakers = sorted({speaker for _, speaker in said})
+        if len(speakers) != self.speakers:
+            raise DataError(f"{folder}: has recordings of {len(speakers)} speakers, not {self.speakers}")
+        counts = Counter(said)
+        for digit, speaker in product(range(10), speakers):
+            if counts[digit, speaker] != self.repetitions:
+                raise DataError(
+                    f"{folder}: has {counts[digit, speaker]} recordings of {digit} by {speaker}, "
+                    f"not {self.repetitions}"
+                )
+        features = [log_mel(*read_wav(file), BANDS) for file in files]
+        lengths = np.array([len(frames) for frames in features])
+        return (
+            resample(np.concatenate(features), lengths, FRAMES),
+            np.array([digit for digit, _ in said]),
+            np.array([speakers.index(speaker) for _, speaker in said]),
+        )
+
+
+def read_wav(file: Path) -> tuple[NDArray[np.float64], int]:
+    """A sound's samples (n,) in [-1, 1), its channels averaged, and how many there are a second. Raises DataError."""
+    try:
+        with wave.open(str(file)) as sound:
+            channels, width, rate, count, *_ = sound.getparams()
+            data = sound.readframes(count)
+    except (wave.Error, EOFError, OSError) as error:
+        raise DataError(f"{file}: is not a whole wav file: {str(error) or 'it ends too early'}") from error
+    if count == 0 or len(data) != count * channels * width:
+        raise DataError(f"{file}: has {len(data)} bytes of sound, {count * channels * width} are announced")
+    if width not in (1, 2, 4):
+        raise DataError(f"{file}: has {8 * width} bits a sample, not 8, 16 or 32")
+    values = np.frombuffer(data, dtype={1: "u1", 2: "<i2", 4: "<i4"}[width]).astype(np.float64)
+    if width == 1:
+        values -= 128
+    return values.reshape(-1, channels).mean(1) / 2.0 ** (8 * width - 1), rate
+
+
+FSDD = Recordings(
+    name="fsdd",
+    folder="recordings",
+    files="recordings/*.wav",
+    speakers=6,
+    repetitions=50,
+    validation_speakers=1,
+    test_speakers=1,
+    download=Download(
+        "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz"
+    ),
+)
+
+AUDIOMNIST = Recordings(
+    name="audiomnist",
+    folder="data",
+    files="data/*/*.wav",
+    speakers=60,
+    repetitions=50,
+    validation_speakers=12,
+    test_speakers=12,
+    download=Download("https://github.com/soerenab/AudioMNIST/archive/refs/heads/master.zip"),
+)

@@ -1,0 +1,37 @@
+"""What a network is given of a data set's samples, made a batch at a time on their device."""
+
+import torch
+from torch import Tensor
+
+from trainers.augment import add_noise, crop_and_flip, normalise
+from trainers.data import Samples, Splits
+from trainers.tasks import Recipe
+
+Pixels = tuple[Tensor, Tensor]
+
+
+def pixels(recipe: Recipe, splits: Splits, device: torch.device) -> Pixels | None:
+    """What `recipe` takes from bytes and what it divides them by, both (channels,); None where there are no bytes."""
+    if splits.mean is None or splits.std is None:
+        return None
+    if recipe.pixels == "symmetric":
+        half = torch.full_like(splits.mean, 127.5, device=device)
+        return half, half
+    return splits.mean.to(device), splits.std.to(device)
+
+
+def prepare(
+    samples: Samples, recipe: Recipe, pixels: Pixels | None, generator: torch.Generator, *, training: bool
+) -> Samples:
+    """A batch as the network takes it and is to answer it; draws come from `generator`, on the samples' device.
+
+    Images come out as floats, channels last in memory. They are moved by up to an eighth of their side, 4 of 32.
+    """
+    inputs, targets = samples
+    if training and recipe.augmentation == "crop-and-flip":
+        inputs = crop_and_flip(inputs, generator, padding=inputs.shape[-1] // 8)
+    if pixels is not None:
+        inputs = normalise(inputs, *pixels).contiguous(memory_format=torch.channels_last)
+    if recipe.noise:
+        return Samples(add_noise(inputs, generator, factor=recipe.noise), inputs)
+    return Samples(inputs, targets)

@@ -1,0 +1,42 @@
+"""Denoising autoencoder, binary or real-valued: 001 Table 6."""
+
+from torch import nn
+
+from trainers.binary import BinaryConv2d
+from trainers.models.stack import of_real_input
+
+
+def autoencoder(
+    input_shape: tuple[int, ...], classes: int, *, width: int = 32, binary: bool = True
+) -> nn.Sequential:
+    """Noisy images (batch, channels, height, width) -> images of the same shape in (-1, 1).
+
+    `classes` is not used. Sides must be multiples of 8 (ValueError). Three convolutions, each halved by
+    max-pooling, three that are doubled again, and a last one with tanh; `width` is the filters of the first,
+    32. A deconvolution of stride 1 is a convolution with its kernel turned round. The first layers of
+    encoder and decoder and the last take their inputs as they are, the others their signs or, where not
+    `binary`, their positive part.
+    """
+    channels, *size = input_shape
+    if any(side % 8 for side in size):
+        raise ValueError(f"sides of images must be multiples of 8, got {tuple(size)}")
+    widths = (width, width // 2, width // 4)
+    layers: list[nn.Module] = []
+    inputs = channels
+    for i, count in enumerate(widths):
+        layers += [*_convolution(inputs, count, binary, direct=i == 0), nn.MaxPool2d(2)]
+        inputs = count
+    for i, count in enumerate(reversed(widths)):
+        layers += [*_convolution(inputs, count, binary, direct=i == 0), nn.Upsample(scale_factor=2)]
+        inputs = count
+    layers += [*_convolution(inputs, channels, binary, direct=True), nn.Tanh()]
+    return nn.Sequential(*layers)
+
+
+def _convolution(inputs: int, outputs: int, binary: bool, *, direct: bool) -> list[nn.Module]:
+    """A normalised 3x3 convolution; `direct` takes the input as it is."""
+    if binary:
+        layer = BinaryConv2d(inputs, outputs, 3, padding=1)
+        return [of_real_input(layer) if direct else layer, nn.BatchNorm2d(outputs)]
+    real = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    return [*([] if direct else [nn.ReLU()]), real, nn.BatchNorm2d(outputs)]

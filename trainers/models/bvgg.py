@@ -1,0 +1,26 @@
+"""BVGG, the BinaryNet of Courbariaux as Helwegen et al. train it with Bop: 001 sections 3 and 4."""
+
+from torch import nn
+
+from trainers.models.stack import stack
+
+
+def bvgg(
+    input_shape: tuple[int, ...], classes: int, *, width: int = 128, normalisation: str = "batch"
+) -> nn.Sequential:
+    """(batch, channels, height, width) -> (batch, classes); `normalisation` is "batch" or "layer".
+
+    Differs from `convnet` as 001's code does: normalisation without a scale, no padding of the image.
+    `width` is the filters of the first convolutions, 128.
+    """
+    filters = [width * factor for factor in (1, 1, 2, 2, 4, 4)]
+    return stack(
+        input_shape,
+        classes,
+        filters=filters,
+        kernel_size=3,
+        dense=(width * 8, width * 8),
+        normalisation=normalisation,
+        scale=False,
+        first_padding=False,
+    )

@@ -1,0 +1,30 @@
+"""FullyCon, dense layers with binary weights: 001 Table 1."""
+
+import math
+
+from torch import Tensor, nn
+
+from trainers.binary import ESTIMATORS, BinaryLinear
+from trainers.models.stack import of_real_input
+
+
+class Sign(nn.Module):
+    """The sign with the straight-through gradient (001's binary tanh), where something comes after it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ESTIMATORS["straight-through"](x)
+
+
+def fullycon(input_shape: tuple[int, ...], classes: int, *, width: int = 4096) -> nn.Sequential:
+    """(batch, *input_shape) -> (batch, classes); three hidden layers of `width` units.
+
+    Half of what enters a hidden layer is dropped, after the sign, so that what is dropped is 0 and not a
+    sign. (The authors' code drops a fifth of the image, and half of what enters the last layer too.)
+    """
+    units = math.prod(input_shape)
+    layers: list[nn.Module] = [nn.Flatten()]
+    for i in range(3):
+        layers += [] if i == 0 else [Sign()]
+        layers += [nn.Dropout(0.5), of_real_input(BinaryLinear(units, width)), nn.BatchNorm1d(width)]
+        units = width
+    return nn.Sequential(*layers, BinaryLinear(width, classes), nn.BatchNorm1d(classes))

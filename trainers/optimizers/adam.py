@@ -1,0 +1,41 @@
+"""Adam's step, which several methods take on real-valued weights (Kingma & Ba 2015, algorithm 1)."""
+
+import math
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-8  # the paper's
+
+
+def project(ws: list[Tensor]) -> None:
+    """Put back into [-1, 1], in place: the projection of 002 eqs 4 and 12."""
+    torch._foreach_clamp_min_(ws, -1)
+    torch._foreach_clamp_max_(ws, 1)
+
+
+def adam_step(
+    gradients: list[Tensor],
+    ws: list[Tensor],
+    ms: list[Tensor],
+    vs: list[Tensor],
+    step: int,
+    learning_rate: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    weight_decay: float = 0.0,
+) -> None:
+    """One step in place: w <- w - learning_rate m' / (sqrt(v') + epsilon), m' and v' free of their start at 0.
+
+    `step` counts from 1. Weight decay is that of the loss, added to the gradient. All lists are of one length,
+    tensors at one place in them of one shape.
+    """
+    if weight_decay:
+        gradients = list(torch._foreach_add(gradients, ws, alpha=weight_decay))
+    torch._foreach_lerp_(ms, gradients, 1 - beta1)
+    torch._foreach_mul_(vs, beta2)
+    torch._foreach_addcmul_(vs, gradients, gradients, 1 - beta2)
+    sizes = torch._foreach_sqrt(vs)
+    torch._foreach_div_(sizes, math.sqrt(1 - beta2**step))
+    torch._foreach_add_(sizes, EPSILON)
+    torch._foreach_addcdiv_(ws, ms, sizes, -learning_rate / (1 - beta1**step))

@@ -1,0 +1,139 @@
+"""What every optimizer of binary parameters does the same way: all but its rule."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from trainers.binary import draw_signs
+from trainers.hyperparameters import check
+from trainers.optimizers.batches import cache_batches
+from trainers.optimizers.buffers import buffer, load_buffers
+from trainers.schedules import Progress, factor
+
+
+class BinaryOptimizer(torch.optim.Optimizer):
+    """Base of the optimizers of binary parameters.
+
+    A subclass gives `hyperparameters` (its constructor's arguments, all needed), `optional` ones (keywords of its
+    constructor), which of them `decay` shapes (`decayed`), the names of a parameter's `buffers` and what a step
+    does with them, `update`. Hyperparameters are in `param_groups`, where the next step finds them.
+
+    Construction draws signs from `generator` (on the CPU; default: torch's own). Raises ValueError for a value
+    out of range. Whatever moves over a training moves by `schedule`; without it nothing does. After every step
+    the parameters hold what the forward pass uses: -1 and +1 (times a scale) unless the class says otherwise.
+    """
+
+    hyperparameters: ClassVar[tuple[str, ...]]
+    optional: ClassVar[tuple[str, ...]] = ("decay",)
+    may_be_none: ClassVar[tuple[str, ...]] = ()
+    decayed: ClassVar[str]
+    generator: torch.Generator | None = None
+
+    def __init__(
+        self, params: Iterable[Any], values: dict[str, Any], generator: torch.Generator | None
+    ) -> None:
+        self.generator = generator
+        super().__init__(params, values | {"steps": 0})
+
+    def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
+        """Names of what is kept beside each parameter of `group`, in the order that `update` gets them."""
+        raise NotImplementedError
+
+    def update(
+        self,
+        group: dict[str, Any],
+        thetas: list[Tensor],
+        gradients: list[Tensor],
+        buffers: list[list[Tensor]],
+    ) -> None:
+        """One step in place on a batch of `group`'s parameters; the gradients have the buffers' type."""
+        raise NotImplementedError
+
+    def initialise(self, group: dict[str, Any]) -> None:
+        """Give a new group's parameters their first values: random signs."""
+        for theta in group["params"]:
+            theta.copy_(draw_signs(theta, self.generator))
+
+    def draw_latent(self, theta: Tensor, magnitude: float | None = None) -> Tensor:
+        """The new buffer `w` of `theta`: uniform in [-magnitude, magnitude], its signs those in `theta`.
+
+        The default magnitude is Glorot & Bengio's, as for a real-valued layer, but at most 1.
+        """
+        w = buffer(theta)
+        magnitude = _glorot(theta) if magnitude is None else magnitude
+        magnitudes = torch.rand(theta.shape, generator=self.generator, dtype=w.dtype)
+        w.copy_(magnitudes.mul_(magnitude)).mul_(theta)
+        self.state[theta]["w"] = w
+        return w
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        names = (*self.hyperparameters, *self.optional)
+        values = {name: param_group.get(name, self.defaults[name]) for name in names}
+        check({k: v for k, v in values.items() if not (v is None and k in self.may_be_none)})
+        super().add_param_group(param_group)
+        with torch.no_grad():
+            self.initialise(self.param_groups[-1])
+
+    def schedule(self, progress: Progress) -> None:
+        """Set what the coming step uses; called before its forward pass. Reads nothing from the device."""
+        for group in self.param_groups:
+            self.move(group, progress)
+
+    def move(self, group: dict[str, Any], progress: Progress) -> None:
+        """Set the values of one group that change over a training."""
+        self.decay(group, self.decayed, group["decay"], progress)
+
+    @staticmethod
+    def decay(group: dict[str, Any], name: str, decay: str, progress: Progress) -> None:
+        """Take a value from what it was at the first call towards 0 or, exponentially, the end in `progress`."""
+        start = group.setdefault(f"initial_{name}", group[name])
+        group[name] = start * factor(decay, progress.step, progress.total_steps, progress.end)
+
+    @contextmanager
+    def binarised(self) -> Iterator[None]:
+        """Within it the parameters hold the signs that the training would end with now: what is to be scored."""
+        yield
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            rows = self.rows(group)
+            group["steps"] += bool(rows)
+            for thetas, gradients, *buffers in cache_batches(rows):
+                wide = [gradient.to(b.dtype) for gradient, b in zip(gradients, buffers[0], strict=True)]
+                self.update(group, thetas, wide, buffers)
+        return loss
+
+    def rows(self, group: dict[str, Any]) -> list[tuple[Tensor, ...]]:
+        """The group's parameters that have a gradient, each with it and its buffers, made where they are not yet."""
+        names = self.buffers(group)
+        rows = []
+        for theta in group["params"]:
+            if theta.grad is None:
+                continue
+            state = self.state[theta]
+            for name in names:
+                if name not in state:
+                    state[name] = buffer(theta)
+            rows.append((theta, theta.grad, *(state[name] for name in names)))
+        return rows
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        load_buffers(self, state_dict)
+
+
+def _glorot(theta: Tensor) -> float:
+    """sqrt(6 / (fan in + fan out)) of a weight (out, in, ...); a vector counts as one of a single input."""
+    outputs = len(theta) if theta.dim() else 1
+    inputs = theta.shape[1] if theta.dim() > 1 else 1
+    taps = math.prod(theta.shape[2:])
+    return min(1.0, math.sqrt(6 / ((inputs + outputs) * taps)))

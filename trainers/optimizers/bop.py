@@ -1,0 +1,135 @@
+"""Bop: a binary weight flips where its averaged gradient is large enough and points against it (001 section 3)."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainers.optimizers.binary_optimizer import BinaryOptimizer
+from trainers.optimizers.signs import write_signs
+from trainers.schedules import Progress
+
+
+def bop_step(
+    thetas: list[Tensor], gradients: list[Tensor], ms: list[Tensor], gamma: float, tau: float
+) -> None:
+    """One step in place: m <- (1-gamma) m + gamma gradient; theta flips where |m| >= tau and sign(m) = theta.
+
+    That is theta <- -sign(m) where |m| >= tau. 001 eq 2 compares sign(m) with the last m's and 002 eq 7 has the
+    gradient's sign turned; both are slips (Helwegen et al. 2019, algorithm 1). Where m = 0, theta stays.
+    """
+    torch._foreach_lerp_(ms, gradients, gamma)
+    large = [torch.nn.functional.hardshrink(m, _below(tau, m.dtype)) for m in ms]
+    write_signs(thetas, large, direction=-1)
+
+
+def second_order_step(
+    thetas: list[Tensor],
+    gradients: list[Tensor],
+    ms: list[Tensor],
+    vs: list[Tensor],
+    gamma: float,
+    sigma: float,
+    tau: float,
+) -> None:
+    """As `bop_step` with m / sqrt(v) for m against tau, v <- (1-sigma) v + sigma gradient^2 (002 section 3.3)."""
+    torch._foreach_lerp_(ms, gradients, gamma)
+    torch._foreach_mul_(vs, 1 - sigma)
+    torch._foreach_addcmul_(vs, gradients, gradients, sigma)
+    bounds = torch._foreach_sqrt(vs)
+    torch._foreach_mul_(bounds, tau)
+    large = [m * (m.abs() >= bound) for m, bound in zip(ms, bounds, strict=True)]
+    write_signs(thetas, large, direction=-1)
+
+
+def _below(tau: float, dtype: torch.dtype) -> float:
+    """The next number before tau: hardshrink drops what is equal to its bound."""
+    kind = np.float64 if dtype == torch.float64 else np.float32
+    return float(np.nextafter(kind(tau), kind(0)))
+
+
+class Thresholded(BinaryOptimizer):
+    """Base of the two: the recipe's decay shapes gamma, `tau_decay` the threshold tau."""
+
+    optional: ClassVar[tuple[str, ...]] = ("decay", "tau_decay")
+    decayed: ClassVar[str] = "gamma"
+
+    def move(self, group: dict[str, Any], progress: Progress) -> None:
+        super().move(group, progress)
+        self.decay(group, "tau", group["tau_decay"], progress)
+
+
+class Bop(Thresholded):
+    """Optimizer of binary weights by one moving average of the gradient and a threshold; no latent weights.
+
+    `gamma` in (0, 1] is the adaptivity, the new gradient's share in the average, `tau` >= 0 the threshold. The
+    recipe's decay shapes gamma (002 section 5.1); `tau_decay` shapes tau, which the papers keep. With tau = 0 it is
+    the gradient filter of first order.
+    """
+
+    hyperparameters: ClassVar[tuple[str, ...]] = ("gamma", "tau")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        gamma: float,
+        tau: float,
+        *,
+        decay: str = "none",
+        tau_decay: str = "none",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        values = {"gamma": gamma, "tau": tau, "decay": decay, "tau_decay": tau_decay}
+        super().__init__(params, values, generator)
+
+    def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("m",)
+
+    def update(
+        self,
+        group: dict[str, Any],
+        thetas: list[Tensor],
+        gradients: list[Tensor],
+        buffers: list[list[Tensor]],
+    ) -> None:
+        (ms,) = buffers
+        bop_step(thetas, gradients, ms, group["gamma"], group["tau"])
+
+
+class SecondOrderBop(Thresholded):
+    """Bop with a threshold in units of the gradient's size, the root of its square's average.
+
+    `sigma` in (0, 1] is the new square's share in that average. Both averages are used as they are, from 0, the
+    biased form of Suarez-Ramirez et al. 2021.
+    """
+
+    hyperparameters: ClassVar[tuple[str, ...]] = ("gamma", "sigma", "tau")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        gamma: float,
+        sigma: float,
+        tau: float,
+        *,
+        decay: str = "none",
+        tau_decay: str = "none",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        values = {"gamma": gamma, "sigma": sigma, "tau": tau, "decay": decay, "tau_decay": tau_decay}
+        super().__init__(params, values, generator)
+
+    def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return "m", "v"
+
+    def update(
+        self,
+        group: dict[str, Any],
+        thetas: list[Tensor],
+        gradients: list[Tensor],
+        buffers: list[list[Tensor]],
+    ) -> None:
+        ms, vs = buffers
+        second_order_step(thetas, gradients, ms, vs, group["gamma"], group["sigma"], group["tau"])

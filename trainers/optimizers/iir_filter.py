@@ -1,0 +1,149 @@
+"""Any linear filter of the gradient: binary weights are the sign of its output (000 eq 14)."""
+
+import cmath
+import math
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainers.optimizers.binary_optimizer import BinaryOptimizer
+from trainers.optimizers.signs import write_signs
+from trainers.schedules import Progress
+
+
+class Filter(NamedTuple):
+    """b(z) / a(z) as polynomials in (z - 1) / speed, highest power first, a's first coefficient 1.
+
+    The filters of interest are slow: all they do is in z - 1, and coefficients of z would lose it in rounding
+    (in float32, at order 4, from a cut-off of 0.002 downwards: the filter would not be stable).
+    """
+
+    numerator: tuple[float, ...]
+    denominator: tuple[float, ...]
+    speed: float
+
+
+@lru_cache(maxsize=256)
+def butterworth(cutoff: float, order: int) -> Filter:
+    """The low-pass filter of `scipy.signal.butter(order, cutoff)`; at a cut-off of 0 it holds its output."""
+    speed = math.tan(math.pi * cutoff / 2)
+    denominator = [1.0 + 0j]
+    for k in range(order):
+        direction = cmath.exp(1j * math.pi * (2 * k + order + 1) / (2 * order))
+        pole = 2 * direction / (1 - speed * direction)  # (z - 1) / speed of the bilinear transform's pole
+        denominator = [
+            high - pole * low for high, low in zip([*denominator, 0], [0, *denominator], strict=True)
+        ]
+    real = tuple(c.real for c in denominator)
+    # (z + 1)^order, scaled to pass a constant as it is
+    numerator = (real[-1] * math.comb(order, k) * (speed / 2) ** (order - k) for k in range(order + 1))
+    return Filter(tuple(numerator), real, speed)
+
+
+@lru_cache(maxsize=256)
+def difference_equation(b: tuple[float, ...], a: tuple[float, ...]) -> Filter:
+    """The filter of 000 eq 14. Raises ValueError where it has no stable output."""
+    if not all(map(math.isfinite, (*b, *a))) or not a or not b or a[0] == 0:
+        raise ValueError(f"a filter needs finite coefficients and a[0] other than 0, got b {b} and a {a}")
+    radius = max(map(abs, np.roots(a).tolist()), default=0.0)
+    if radius >= 1:
+        raise ValueError(f"the filter with a {a} is not stable: a pole at distance {radius:g}, not below 1")
+    order = max(len(b), len(a), 2) - 1
+    numerator, denominator = (
+        _shift([c / a[0] for c in (*cs, *[0.0] * (order + 1 - len(cs)))]) for cs in (b, a)
+    )
+    return Filter(numerator, denominator, speed=1.0)
+
+
+def _shift(coefficients: Sequence[float]) -> tuple[float, ...]:
+    """A polynomial in z, highest power first, as one in z - 1."""
+    order = len(coefficients) - 1
+    return tuple(
+        math.fsum(c * math.comb(order - i, power) for i, c in enumerate(coefficients) if power <= order - i)
+        for power in range(order, -1, -1)
+    )
+
+
+def iir_step(
+    thetas: list[Tensor], gradients: list[Tensor], states: list[list[Tensor]], filter: Filter
+) -> None:
+    """One step in place: y <- the filter's output for the gradient, theta <- -sign(y); where y = 0, theta stays.
+
+    The transposed direct form with sums for delays: y = n0 x + s1, s_k <- s_k + speed (n_k x - d_k y + s_(k+1)).
+    `states` holds a list for every s_k, all lists of one length, tensors at one place in them of one shape.
+    """
+    (first, *numerator), (_, *denominator), speed = filter
+    ys = torch._foreach_add(states[0], gradients, alpha=first)
+    for k, (s, n, d) in enumerate(zip(states, numerator, denominator, strict=True), start=1):
+        torch._foreach_add_(s, gradients, alpha=speed * n)
+        torch._foreach_add_(s, ys, alpha=-speed * d)
+        if k < len(states):
+            torch._foreach_add_(s, states[k], alpha=speed)
+    write_signs(thetas, list(ys), direction=-1)
+
+
+class IIRFilter(BinaryOptimizer):
+    """Optimizer of binary weights by the sign of the gradient after a linear filter; the first signs are random.
+
+    A Butterworth low-pass of `order` 1 to 4 with its `cutoff` in (0, 1), the share of half the sampling rate where
+    half the power passes: the smaller, the longer the memory. Its states are scaled so that it slows down to a
+    stop as a schedule takes the cut-off down to 0. Or, for cut-off and order None, any stable filter: `coefficients`
+    (b, a) of 000 eq 14.
+    """
+
+    hyperparameters: ClassVar[tuple[str, ...]] = ("cutoff", "order")
+    may_be_none: ClassVar[tuple[str, ...]] = ("cutoff", "order")
+    decayed: ClassVar[str] = "cutoff"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        cutoff: float | None = None,
+        order: int | None = None,
+        *,
+        coefficients: tuple[Sequence[float], Sequence[float]] | None = None,
+        decay: str = "none",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        values = {"cutoff": cutoff, "order": order, "coefficients": coefficients, "decay": decay}
+        super().__init__(params, values, generator)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        cutoff, order, coefficients = (
+            param_group.get(name, self.defaults[name]) for name in ("cutoff", "order", "coefficients")
+        )
+        given = [value is not None for value in (cutoff, order)]
+        if given != [coefficients is None] * 2:
+            raise ValueError(
+                f"a filter is cutoff and order, or else coefficients, got {cutoff}, {order}, {coefficients}"
+            )
+        if coefficients is not None:
+            b, a = (tuple(map(float, cs)) for cs in coefficients)
+            difference_equation(b, a)
+            param_group["coefficients"] = b, a
+        super().add_param_group(param_group)
+
+    def move(self, group: dict[str, Any], progress: Progress) -> None:
+        if group["cutoff"] is not None:
+            super().move(group, progress)
+
+    def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return tuple(f"s{k}" for k in range(1, len(self.filter(group).denominator)))
+
+    def filter(self, group: dict[str, Any]) -> Filter:
+        if group["coefficients"] is not None:
+            return difference_equation(*group["coefficients"])
+        return butterworth(group["cutoff"], group["order"])
+
+    def update(
+        self,
+        group: dict[str, Any],
+        thetas: list[Tensor],
+        gradients: list[Tensor],
+        buffers: list[list[Tensor]],
+    ) -> None:
+        iir_step(thetas, gradients, buffers, self.filter(group))

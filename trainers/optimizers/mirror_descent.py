@@ -1,0 +1,54 @@
+"""Mirror descent: the forward pass uses the tanh of latent weights, ever steeper (002 section 3.2)."""
+
+import math
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from trainers.optimizers.adam import project
+from trainers.optimizers.relaxed import Relaxed
+
+STEEPEST = 1e30  # every tanh is a sign long before, and in float32 it can still be multiplied with
+
+
+class MirrorDescent(Relaxed):
+    """Optimizer of weights tanh(beta w) with beta = beta_rate^t after t epochs, from 1 on (002 eq 6).
+
+    Adam moves w by the gradient with respect to tanh(beta w) as it stands, and w is put back into [-1, 1] (eq 4). At
+    a large beta it is the straight-through method.
+    """
+
+    hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "beta_rate")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float,
+        beta_rate: float,
+        *,
+        decay: str = "none",
+        pretraining: float = 0.0,
+        fine_tuning: float = 0.2,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        values = {
+            "learning_rate": learning_rate,
+            "beta_rate": beta_rate,
+            "beta": 1.0,
+            "decay": decay,
+            "pretraining": pretraining,
+            "fine_tuning": fine_tuning,
+        }
+        super().__init__(params, values, generator)
+
+    def grow(self, group: dict[str, Any], steps: int, steps_an_epoch: int) -> None:
+        epochs = max(0, steps + 1) / steps_an_epoch  # the coming step writes the weights of the one after it
+        group["beta"] = math.exp(min(epochs * math.log(group["beta_rate"]), math.log(STEEPEST)))
+
+    def relax(self, group: dict[str, Any], thetas: list[Tensor], ws: list[Tensor]) -> None:
+        project(ws)
+        steep = torch._foreach_mul(ws, group["beta"])
+        torch._foreach_tanh_(steep)
+        torch._foreach_copy_(thetas, steep)

@@ -1,0 +1,92 @@
+"""ProxQuant and BNEW: weights that a growing penalty draws to -1 and +1 (002 sections 3.4 and 4)."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from trainers.binary import sign
+from trainers.optimizers.adam import project
+from trainers.optimizers.relaxed import Relaxed
+
+
+def prox_l1(ws: list[Tensor], strength: float) -> None:
+    """In place: argmin_x strength |x - sign(w)| + (x - w)^2 (002 eqs 8-9): w by strength / 2 nearer to its sign."""
+    if strength == 0:
+        return  # not even rounded
+    for w in ws:
+        s = sign(w)
+        w.sub_(s)
+        w.copy_(torch.nn.functional.softshrink(w, strength / 2)).add_(s)
+
+
+def prox_l2(ws: list[Tensor], strength: float) -> None:
+    """In place: argmin_x strength (x - sign(w))^2 + (x - w)^2 (002 eqs 8-9), a mean of w and its sign."""
+    torch._foreach_lerp_(ws, [sign(w) for w in ws], strength / (1 + strength))
+
+
+def prox_bnew(ws: list[Tensor], strength: float) -> None:
+    """In place: (1 + 2 strength) w, put back into [-1, 1] (002 eq 12, the form that exists at every strength)."""
+    torch._foreach_mul_(ws, 1 + 2 * strength)
+    project(ws)
+
+
+class Proximal(Relaxed):
+    """Base of the optimizers that take a step of Adam and then one towards the signs, `proximal` (002 eqs 10 and 12).
+
+    Its strength is the learning rate times lambda, which grows by `lambda_rate` an epoch from the end of the
+    pre-training on (section 4.3); before, it is 0.
+    """
+
+    hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "lambda_rate")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float,
+        lambda_rate: float,
+        *,
+        decay: str = "none",
+        pretraining: float = 0.4,
+        fine_tuning: float = 0.2,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        values = {
+            "learning_rate": learning_rate,
+            "lambda_rate": lambda_rate,
+            "lambda": 0.0,
+            "decay": decay,
+            "pretraining": pretraining,
+            "fine_tuning": fine_tuning,
+        }
+        super().__init__(params, values, generator)
+
+    @staticmethod
+    def proximal(ws: list[Tensor], strength: float) -> None:
+        raise NotImplementedError
+
+    def grow(self, group: dict[str, Any], steps: int, steps_an_epoch: int) -> None:
+        group["lambda"] = group["lambda_rate"] * max(0, steps) / steps_an_epoch
+
+    def relax(self, group: dict[str, Any], thetas: list[Tensor], ws: list[Tensor]) -> None:
+        self.proximal(ws, group["learning_rate"] * group["lambda"])
+        torch._foreach_copy_(thetas, ws)
+
+
+class ProxQuantL1(Proximal):
+    """ProxQuant with the distance from the nearer sign for a penalty."""
+
+    proximal = staticmethod(prox_l1)
+
+
+class ProxQuantL2(Proximal):
+    """ProxQuant with the squared distance from the nearer sign for a penalty."""
+
+    proximal = staticmethod(prox_l2)
+
+
+class BNEW(Proximal):
+    """Binary networks the easy way: the concave penalty -w^2 on weights that stay in [-1, 1] (002 section 4)."""
+
+    proximal = staticmethod(prox_bnew)

@@ -1,0 +1,89 @@
+"""Real-valued weights that grow binary over a training: what mirror descent, ProxQuant and BNEW share."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from trainers.binary import sign
+from trainers.optimizers.adam import adam_step
+from trainers.optimizers.binary_optimizer import BinaryOptimizer
+from trainers.schedules import Progress
+
+
+class Relaxed(BinaryOptimizer):
+    """Base of the optimizers whose weights are binary at the end only.
+
+    Adam moves real-valued weights, which start as a real-valued layer's, Glorot uniform; a subclass says in `relax`
+    how they are drawn to -1 and +1 and what of them the forward pass uses, and in `grow` how that gets stronger.
+
+    By `schedule` a training has three phases (002 section 4.3). For the share `pretraining` of its steps the weights
+    are real, then they are drawn to the signs, and for the share `fine_tuning`, at least one step, the parameters
+    hold the signs and stay, while the real-valued parameters adapt. Before that `binarised` gives the signs.
+    """
+
+    optional: ClassVar[tuple[str, ...]] = ("decay", "pretraining", "fine_tuning")
+    decayed: ClassVar[str] = "learning_rate"
+
+    def __init__(
+        self, params: Iterable[Any], values: dict[str, Any], generator: torch.Generator | None
+    ) -> None:
+        super().__init__(params, values | {"frozen": False}, generator)
+
+    def relax(self, group: dict[str, Any], thetas: list[Tensor], ws: list[Tensor]) -> None:
+        """Draw the weights `ws` to -1 and +1, in place, and write into `thetas` what the forward pass uses."""
+        raise NotImplementedError
+
+    def grow(self, group: dict[str, Any], steps: int, steps_an_epoch: int) -> None:
+        """Set how strongly, `steps` after the pre-training (negative: before its end)."""
+        raise NotImplementedError
+
+    def initialise(self, group: dict[str, Any]) -> None:
+        super().initialise(group)
+        for theta in group["params"]:
+            self.relax(group, [theta], [self.draw_latent(theta)])
+
+    def move(self, group: dict[str, Any], progress: Progress) -> None:
+        super().move(group, progress)
+        step, total, steps_an_epoch, _ = progress
+        self.grow(group, step - round(group["pretraining"] * total), steps_an_epoch)
+        if total - step > max(1, round(group["fine_tuning"] * total)) or group["frozen"]:
+            return
+        group["frozen"] = True
+        self._write_signs(group["params"])
+
+    def rows(self, group: dict[str, Any]) -> list[tuple[Tensor, ...]]:
+        return [] if group["frozen"] else super().rows(group)
+
+    def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return "w", "m", "v"
+
+    def update(
+        self,
+        group: dict[str, Any],
+        thetas: list[Tensor],
+        gradients: list[Tensor],
+        buffers: list[list[Tensor]],
+    ) -> None:
+        ws, ms, vs = buffers
+        adam_step(gradients, ws, ms, vs, group["steps"], group["learning_rate"])
+        self.relax(group, thetas, ws)
+
+    @contextmanager
+    def binarised(self) -> Iterator[None]:
+        thetas = [theta for group in self.param_groups if not group["frozen"] for theta in group["params"]]
+        kept = [theta.detach().clone() for theta in thetas]
+        self._write_signs(thetas)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for theta, value in zip(thetas, kept, strict=True):
+                    theta.copy_(value)
+
+    @torch.no_grad()
+    def _write_signs(self, thetas: list[Tensor]) -> None:
+        for theta in thetas:
+            theta.copy_(sign(self.state[theta]["w"]))

@@ -1,0 +1,82 @@
+"""Adam on latent weights, straight through their sign (002 section 3.1, 001)."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from trainers.optimizers.adam import adam_step, project
+from trainers.optimizers.binary_optimizer import BinaryOptimizer
+from trainers.optimizers.signs import write_signs
+
+
+class STEAdam(BinaryOptimizer):
+    """Optimizer of binary weights that are the signs of latent ones, which Adam moves.
+
+    The gradient is that of the loss by the binary weights (002 eqs 4 and 5). With `clipping` the latent weights are
+    put back into [-1, 1] after every step, the projection of eq 4. They start as a real-valued layer's, Glorot
+    uniform. Adam's corrections count the steps of a parameter's group.
+    """
+
+    hyperparameters: ClassVar[tuple[str, ...]] = (
+        "learning_rate",
+        "beta1",
+        "beta2",
+        "weight_decay",
+        "clipping",
+    )
+    decayed: ClassVar[str] = "learning_rate"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float,
+        beta1: float,
+        beta2: float,
+        weight_decay: float,
+        clipping: bool,
+        *,
+        decay: str = "none",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        values = {
+            "learning_rate": learning_rate,
+            "beta1": beta1,
+            "beta2": beta2,
+            "weight_decay": weight_decay,
+            "clipping": clipping,
+            "decay": decay,
+        }
+        super().__init__(params, values, generator)
+
+    def initialise(self, group: dict[str, Any]) -> None:
+        super().initialise(group)
+        for theta in group["params"]:
+            self.draw_latent(theta)
+
+    def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return "w", "m", "v"
+
+    def update(
+        self,
+        group: dict[str, Any],
+        thetas: list[Tensor],
+        gradients: list[Tensor],
+        buffers: list[list[Tensor]],
+    ) -> None:
+        ws, ms, vs = buffers
+        adam_step(
+            gradients,
+            ws,
+            ms,
+            vs,
+            group["steps"],
+            group["learning_rate"],
+            group["beta1"],
+            group["beta2"],
+            group["weight_decay"],
+        )
+        if group["clipping"]:
+            project(ws)
+        write_signs(thetas, ws)
