@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import combinations, product
 from typing import Any
 
@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studies import stats
-from studies.curves import Curves, Floats, curves_of
-from studies.extra_trials import CURVES, extra_trials, resampled_curves
+from studies.curves import Curves, Floats, Ints, curves_of
+from studies.encoding import number
+from studies.extra_trials import CURVES, extra_trials
+from studies.methods import METHODS
 from studies.parity import audit
 from studies.records import StudyRecord, TrialRecord, TrialState
 from studies.space import searched, to_json
@@ -24,6 +26,17 @@ AT_BUDGET = ("best_at_budget", "test_at_budget")
 TARGET_SHARES = (0.9, 0.75, 0.5, 0.25)  # each target: what this share of all runs reaches
 TARGET_SHARE = 0.75
 NONE: dict[str, Any] = dict.fromkeys(("value", "low", "high", "level"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """Trials of one method's runs to one target: the runs' own, and restricted means with those of the resamples."""
+
+    times: Ints
+    reached: NDArray[np.bool_]
+    survival: Floats
+    mean: float
+    means: Floats
 
 
 def compare(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]:
@@ -57,8 +70,9 @@ def compare(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]
     sign = 1.0 if direction == "maximize" else -1.0
     best = {name: sign * c.best[:, :horizon] for name, c in curves.items()}
     rng = np.random.default_rng(derive(spec.seed, "bootstrap"))
-    rows = stats.resample(spec.runs, RESAMPLES, rng)  # the same for every method: run r is paired
+    draws = stats.resample(spec.runs, RESAMPLES, rng)  # the same for every method: run r is paired
     targets = [_target(best, share) for share in TARGET_SHARES] if horizon else []
+    times = {name: [_times(b, goal, draws) for _, goal in targets] for name, b in best.items()}
     ends = {name: _ends(c, trials, horizon) for name, c in curves.items()} if horizon else {}
     finished = sum(int(c.done.sum()) for c in curves.values())
     return {
@@ -80,19 +94,24 @@ def compare(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]
         "methods": {
             m.name: _protocol(spec, m, [t for t in trials if t.method == m.name])
             | {what: _centre(ends[m.name][what]) if ends else None for what in AT_BUDGET}
-            | {"trials_to_target": [_to_target(best, m.name, *target, sign, rows) for target in targets]}
+            | {
+                "trials_to_target": [
+                    _to_target(t, *target, sign, alone=len(curves) == 1)
+                    for t, target in zip(times[m.name], targets, strict=True)
+                ]
+            }
             for m in spec.methods
         },
-        "target": _json(sign * dict(targets)[TARGET_SHARE]) if targets else None,
+        "target": number(sign * dict(targets)[TARGET_SHARE]) if targets else None,
         "target_share": TARGET_SHARE,
-        "pairs": _pairs(best, ends, sign, targets, rows),
+        "pairs": _pairs(best, ends, sign, targets, times, draws),
         "parity": audit(spec, trials, horizon),
     }
 
 
 def label(method: str) -> str:
-    """A method's name in running text."""
-    return " ".join("SGD" if word == "sgd" else word for word in method.split("-"))
+    """A method's name in running text; a study may be older than the table."""
+    return (METHODS[method].label if method in METHODS else "") or method.replace("-", " ")
 
 
 def _protocol(spec: StudySpec, method: MethodSpec, trials: Sequence[TrialRecord]) -> dict[str, Any]:
@@ -113,8 +132,8 @@ def _protocol(spec: StudySpec, method: MethodSpec, trials: Sequence[TrialRecord]
         "retries": sum(max(0, trial.attempts - 1) for trial in trials),
         "trials_done": len(trials),
         **{state.value: states.count(state) for state in TrialState},
-        "suggest_seconds": _json(float(np.median([t.suggest_seconds for t in trials] or [np.nan]))),
-        "train_seconds": _json(float(np.median([t.train_seconds for t in trials] or [np.nan]))),
+        "suggest_seconds": number(float(np.median([t.suggest_seconds for t in trials] or [np.nan]))),
+        "train_seconds": number(float(np.median([t.train_seconds for t in trials] or [np.nan]))),
     }
 
 
@@ -132,7 +151,7 @@ def _centre(values: Floats) -> dict[str, Any]:
         "n": values.size,
         "median": _estimate(stats.median(values)),
         "mean": _estimate(stats.mean(values)),
-        "values": [_json(float(value)) for value in values],
+        "values": [number(float(value)) for value in values],
     }
 
 
@@ -143,27 +162,32 @@ def _target(best: Mapping[str, Floats], share: float) -> tuple[float, float]:
     return share, float(ordered[math.ceil(share * ordered.size) - 1])
 
 
-def _to_target(
-    best: Mapping[str, Floats], method: str, share: float, goal: float, sign: float, rows: NDArray[np.int64]
-) -> dict[str, Any]:
-    runs, horizon = best[method].shape
+def _times(best: Floats, goal: float, draws: stats.Draws) -> _Times | None:
     if np.isnan(goal):
+        return None
+    runs, horizon = best.shape
+    times, reached = trials_to(best, goal, np.full(runs, horizon))
+    survival = kaplan_meier(times, reached, horizon)
+    resampled = kaplan_meier(times, reached, horizon, draws)
+    return _Times(times, reached, survival, float(restricted_mean(survival)), restricted_mean(resampled))
+
+
+def _to_target(times: _Times | None, share: float, goal: float, sign: float, alone: bool) -> dict[str, Any]:
+    if times is None:
         nothing = dict.fromkeys(("target", "reached", "still_short", "times"))
         return {"share": share, "success_rate": NONE, "restricted_mean": NONE} | nothing
-    times, reached = trials_to(best[method], goal, np.full(runs, horizon))
-    success = _estimate(stats.wilson(int(reached.sum()), runs))
-    if len(best) == 1:  # the target is a quantile of these very runs: the share is set, not estimated
+    runs, reached = times.times.size, int(times.reached.sum())
+    success = _estimate(stats.wilson(reached, runs))
+    if alone:  # the target is a quantile of these very runs: the share is set, not estimated
         success = NONE | {"value": success["value"]}
     return {
         "share": share,
-        "target": _json(sign * goal),
-        "reached": int(reached.sum()),
+        "target": number(sign * goal),
+        "reached": reached,
         "success_rate": success,
-        "restricted_mean": _estimate(
-            stats.bootstrap(lambda r: restricted_mean(kaplan_meier(times[r], reached[r], horizon)), rows)
-        ),
-        "still_short": [float(value) for value in kaplan_meier(times, reached, horizon)],
-        "times": [int(t) if there else None for t, there in zip(times, reached, strict=True)],
+        "restricted_mean": _estimate(stats.bootstrap(times.mean, times.means, runs)),
+        "still_short": times.survival.tolist(),
+        "times": [int(t) if there else None for t, there in zip(times.times, times.reached, strict=True)],
     }
 
 
@@ -172,11 +196,16 @@ def _pairs(
     ends: Mapping[str, Mapping[str, Floats]],
     sign: float,
     targets: Sequence[tuple[float, float]],
-    rows: NDArray[np.int64],
+    times: Mapping[str, Sequence[_Times | None]],
+    draws: stats.Draws,
 ) -> list[dict[str, Any]]:
-    if not targets:
+    if not targets or len(best) == 1:
         return []
-    resampled = {name: resampled_curves(curves, rows) for name, curves in best.items()}
+    resampled = {
+        (name, curve): resample(b, draws)
+        for name, b in best.items()
+        for curve, (_, resample) in CURVES.items()
+    }
     pairs: list[dict[str, Any]] = []
     for a, b in combinations(best, 2):
         pairs.append(
@@ -190,10 +219,10 @@ def _pairs(
                 "trials_to_target": [
                     {
                         "share": share,
-                        "target": _json(sign * goal),
-                        "difference": _saving(best[a], best[b], goal, rows),
+                        "target": number(sign * goal),
+                        "difference": _saving(of_a, of_b),
                     }
-                    for share, goal in targets
+                    for (share, goal), of_a, of_b in zip(targets, times[a], times[b], strict=True)
                 ],
                 "extra_trials": [
                     _extra(best, resampled, method, reference, curve)
@@ -206,7 +235,7 @@ def _pairs(
         tests = [pair[what][kind] for pair in pairs]
         adjusted = stats.holm([np.nan if test["p"] is None else test["p"] for test in tests])
         for test, p in zip(tests, adjusted, strict=True):
-            test["p_holm"] = _json(p)
+            test["p_holm"] = number(p)
     return pairs
 
 
@@ -226,7 +255,7 @@ def _difference(a: Floats, b: Floats, sign: float) -> dict[str, Any]:
         "unpaired": {
             "hodges_lehmann": _estimate(stats.hodges_lehmann(sign * a, sign * b)),
             "p_a_better": _estimate(stats.superiority(a, b)),
-            "p": _json(stats.mann_whitney(a, b)),
+            "p": number(stats.mann_whitney(a, b)),
         },
         "paired": {
             "pairs": pa.size,
@@ -234,37 +263,30 @@ def _difference(a: Floats, b: Floats, sign: float) -> dict[str, Any]:
             "equal": int((pa == pb).sum()),
             "b_better": int((pa < pb).sum()),
             "hodges_lehmann": _estimate(stats.paired_hodges_lehmann(sign * pa, sign * pb)),
-            "p": _json(stats.wilcoxon(pa, pb)),
+            "p": number(stats.wilcoxon(pa, pb)),
         },
     }
 
 
-def _saving(a: Floats, b: Floats, goal: float, rows: NDArray[np.int64]) -> dict[str, Any]:
+def _saving(a: _Times | None, b: _Times | None) -> dict[str, Any]:
     """Restricted mean trials to the target of `b` less that of `a`; the target is held fixed."""
-    if np.isnan(goal):
+    if a is None or b is None:
         return NONE
-    runs, horizon = a.shape
-    sides = [trials_to(side, goal, np.full(runs, horizon)) for side in (b, a)]
-
-    def difference(r: NDArray[np.int64]) -> Floats:
-        of_b, of_a = (
-            restricted_mean(kaplan_meier(times[r], reached[r], horizon)) for times, reached in sides
-        )
-        return of_b - of_a
-
-    return _estimate(stats.bootstrap(difference, rows))
+    return _estimate(stats.bootstrap(b.mean - a.mean, b.means - a.means, a.times.size))
 
 
 def _extra(
     best: Mapping[str, Floats],
-    resampled: Mapping[str, Mapping[str, Floats]],
+    resampled: Mapping[tuple[str, str], Floats],
     method: str,
     reference: str,
     curve: str,
 ) -> dict[str, Any]:
     runs, horizon = best[method].shape
-    extra = extra_trials(CURVES[curve](best[method]), CURVES[curve](best[reference]))
-    low, high = stats.percentiles(extra_trials(resampled[method][curve], resampled[reference][curve]), runs)
+    of_all, _ = CURVES[curve]
+    extra = extra_trials(of_all(best[method]), of_all(best[reference]))
+    replicates = extra_trials(resampled[method, curve], resampled[reference, curve])
+    low, high = stats.percentiles(replicates, runs)
     return {
         "method": method,
         "reference": reference,
@@ -284,13 +306,8 @@ def _extra(
 
 
 def _estimate(estimate: stats.Estimate) -> dict[str, Any]:
-    return {name: _json(value) for name, value in asdict(estimate).items()}
+    return {name: number(value) for name, value in asdict(estimate).items()}
 
 
 def _whole(value: float) -> int | None:
     return int(value) if math.isfinite(value) else None
-
-
-def _json(value: float) -> float | str | None:
-    """NaN as null, the infinities as "inf" and "-inf": JSON has none of them."""
-    return None if math.isnan(value) else value if math.isfinite(value) else str(value)

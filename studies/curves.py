@@ -1,16 +1,25 @@
 """Best-so-far: the best objective of a run up to each of its trials."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.records import RunRecord, TrialRecord
+from studies import stats
+from studies.encoding import number
+from studies.records import Outcome, RunRecord, StudyRecord, TrialRecord
+from studies.spec import from_json
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+# what `centre` gives beside n: the middle of the runs, its interval and that interval's level
+CENTRE = tuple(f"{what}{end}" for what in ("median", "mean") for end in ("", "_low", "_high", "_level"))
+
+
+Finished = TypeVar("Finished", bound=Outcome)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,23 +61,15 @@ def best_so_far(
 
 def runs_of(trials: Sequence[TrialRecord]) -> tuple[RunRecord, ...]:
     """The trials sorted into their runs. Raises ValueError where a run's trials are not numbered 1, 2, ..."""
-    runs: dict[tuple[str, int], list[TrialRecord]] = {}
-    for trial in sorted(trials, key=lambda trial: trial.trial):
-        runs.setdefault((trial.method, trial.run), []).append(trial)
-    for (method, run), its in runs.items():
-        numbers = [trial.trial for trial in its]
-        if numbers != list(range(1, len(its) + 1)):
-            raise ValueError(
-                f"{method} run {run}: trials must be numbered 1, 2, ... without a gap, got {numbers}"
-            )
     return tuple(
-        RunRecord(method=method, run=run, trials=tuple(its)) for (method, run), its in sorted(runs.items())
+        RunRecord(method=method, run=run, trials=tuple(its))
+        for (method, run), its in sorted(_by_run(trials).items())
     )
 
 
 def curves_of(
     method: str,
-    trials: Sequence[TrialRecord],
+    trials: Iterable[Outcome],
     shape: tuple[int, int],
     direction: Literal["maximize", "minimize"],
 ) -> Curves:
@@ -78,13 +79,63 @@ def curves_of(
     """
     best, incumbent = np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
     done = np.zeros(shape[0], dtype=np.int64)
-    for record in runs_of([trial for trial in trials if trial.method == method]):
-        length = len(record.trials)
-        if not (1 <= record.run <= shape[0] and length <= shape[1]):
+    for (_, run), its in _by_run([trial for trial in trials if trial.method == method]).items():
+        length = len(its)
+        if not (1 <= run <= shape[0] and length <= shape[1]):
             study = f"a study of {shape[0]} runs x {shape[1]} trials"
-            raise ValueError(f"{method} run {record.run} with {length} trials is outside {study}")
-        objectives = [t.objective for t in record.trials]
-        row = record.run - 1
+            raise ValueError(f"{method} run {run} with {length} trials is outside {study}")
+        objectives = [trial.objective for trial in its]
+        row = run - 1
         best[row, :length], incumbent[row, :length] = best_so_far(objectives, direction)
         done[row] = length
     return Curves(method=method, best=best, incumbent=incumbent, done=done)
+
+
+def centre(curves: Curves) -> dict[str, list[float]]:
+    """After each trial that any run has done: `n` runs with a value, and CENTRE of them, NaN where there is none."""
+    columns = curves.best.T[: curves.done.max()]
+    present = [column[~np.isnan(column)] for column in columns]
+    found: dict[str, list[float]] = {"n": [values.size for values in present]} | {name: [] for name in CENTRE}
+    for values in present:
+        for what, e in (("median", stats.median(values)), ("mean", stats.mean(values))):
+            for end, x in (("", e.value), ("_low", e.low), ("_high", e.high), ("_level", e.level)):
+                found[f"{what}{end}"].append(x)
+    return found
+
+
+def as_json(study: StudyRecord, trials: Sequence[Outcome]) -> dict[str, Any]:
+    """Every method's best-so-far curves and their middle, JSON values: null is no value, "inf" and "-inf" text.
+
+    `runs` has one list a run, as long as the run's trials done, null before the first with an objective. The other
+    lists have one entry a trial that any run has done, the numbers of curves.csv.
+    """
+    spec = from_json(study.spec, source=study.id)
+    task = spec.task_definition()
+    methods = {}
+    for m in spec.methods:
+        curves = curves_of(m.name, trials, (spec.runs, spec.trials), task.direction)
+        rows = zip(curves.best.tolist(), curves.done.tolist(), strict=True)
+        methods[m.name] = {"runs": [[number(value) for value in row[:done]] for row, done in rows]} | {
+            name: [number(value) for value in values] for name, values in centre(curves).items()
+        }
+    return {
+        "study": study.id,
+        "metric": task.metric,
+        "direction": task.direction,
+        "runs": spec.runs,
+        "trials": spec.trials,
+        "methods": methods,
+    }
+
+
+def _by_run(trials: Iterable[Finished]) -> dict[tuple[str, int], list[Finished]]:
+    runs: dict[tuple[str, int], list[Finished]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.trial):
+        runs.setdefault((trial.method, trial.run), []).append(trial)
+    for (method, run), its in runs.items():
+        numbers = [trial.trial for trial in its]
+        if numbers != list(range(1, len(its) + 1)):
+            raise ValueError(
+                f"{method} run {run}: trials must be numbered 1, 2, ... without a gap, got {numbers}"
+            )
+    return runs

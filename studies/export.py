@@ -1,113 +1,96 @@
-"""Writes a study's figure, tables, comparison, provenance and report into a folder."""
+"""Writes a study's figure, tables, comparison, provenance and report: a folder, an archive, one image."""
 
-import csv
 import io
-import json
-import math
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from studies import figures, stats
+from studies import figures
 from studies.comparison import compare
-from studies.curves import best_so_far, curves_of, runs_of
+from studies.curves import runs_of
+from studies.encoding import to_json
 from studies.errors import StudyError
 from studies.records import StudyRecord, TrialRecord
 from studies.report import report
 from studies.spec import PROTOCOL, StudySpec, from_json
+from studies.tables import FORMS, TABLES
 from trainers.seeds import derive
 
-CURVE_COLUMNS = (
-    "method",
-    "trial",
-    "n",
-    "median",
-    "median_low",
-    "median_high",
-    "mean",
-    "mean_low",
-    "mean_high",
-)
-TRIAL_COLUMNS = (
-    "study",
-    "method",
-    "run",
-    "trial",
-    "state",
-    "objective",
-    "test_metric",
-    "best_so_far",
-    "suggest_seconds",
-    "train_seconds",
-    "attempts",
-)
+# the settings and metadata of each kind of image: no date, no random identifiers, fonts embedded as fonts
+IMAGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "png": ({}, {"Software": None}),
+    "svg": ({"svg.hashsalt": "tunebench"}, {"Date": None}),
+    "pdf": ({"pdf.fonttype": 42}, {"CreationDate": None}),
+}
+_drawing = Lock()  # matplotlib's settings are the process's: two threads would undo each other's
 
 
-def export(study: StudyRecord, trials: Sequence[TrialRecord], out: Path) -> list[Path]:
+def export(
+    study: StudyRecord,
+    trials: Sequence[TrialRecord],
+    out: Path,
+    comparison: Mapping[str, Any] | None = None,
+) -> list[Path]:
     """Write everything into `out` and return the files, the figure first and the report last.
 
-    Each file replaces the one before it whole or not at all, and the same records give the same bytes. An
-    empty CSV cell is no value, `inf` is infinity; JSON has null for no value and the text "inf" or "-inf".
-    Raises StudyError naming the path where `out` cannot be written.
+    `comparison` is that of `compare` where the caller has it. Each file replaces the one before it whole or not at
+    all, and the same records give the same bytes. Raises StudyError naming the path where `out` cannot be written.
     """
-    spec = from_json(study.spec, source=study.id)
-    comparison = compare(study, trials)
-    drawn = figures.figure8(study, trials)
-    files = {f"figure8.{kind}": _image(drawn, kind) for kind in ("png", "svg", "pdf")}
-    if comparison["target"] is not None:
-        files["trials-to-target.png"] = _image(figures.trials_to_target(comparison), "png")
-    if comparison["pairs"]:
-        files["extra-trials.png"] = _image(figures.extra_trials(comparison), "png")
-    files |= {
-        "curves.csv": _csv(CURVE_COLUMNS, _curve_rows(spec, trials)),
-        "trials.csv": _csv(*_trial_table(spec, trials)),
-        "comparison.json": _json(comparison),
-        "provenance.json": _json(_provenance(study, spec, trials)),
-        "report.md": report(study, comparison, sorted(files)).encode(),
-    }
+    files = _files(study, trials, comparison)
     for name, content in files.items():
         _write(out / name, content)
     return [out / name for name in files]
 
 
-def _curve_rows(spec: StudySpec, trials: Sequence[TrialRecord]) -> list[tuple[Any, ...]]:
-    """Median and mean of the `n` runs that have a value after a trial.
-
-    From one row to the next they may fall where `n` changes or runs are not all there; the figure and
-    `extra_trials` use only the trials where `n` is the number of runs.
-    """
-    rows = []
-    for method in spec.methods:
-        shape, direction = (spec.runs, spec.trials), spec.task_definition().direction
-        curves = curves_of(method.name, trials, shape, direction)
-        for trial in range(1, int(curves.done.max()) + 1):
-            column = curves.best[:, trial - 1]
-            values = column[~np.isnan(column)]
-            estimates = [(e.value, e.low, e.high) for e in (stats.median(values), stats.mean(values))]
-            rows.append((method.name, trial, values.size, *estimates[0], *estimates[1]))
-    return rows
+def archive(
+    study: StudyRecord, trials: Sequence[TrialRecord], comparison: Mapping[str, Any] | None = None
+) -> bytes:
+    """What `export` writes as a zip file with one folder, named as the study; the same records, the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packed:
+        for name, content in _files(study, trials, comparison).items():
+            entry = zipfile.ZipInfo(f"{study.id}/{name}")  # dated 1980
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            packed.writestr(entry, content)
+    return buffer.getvalue()
 
 
-def _trial_table(
-    spec: StudySpec, trials: Sequence[TrialRecord]
-) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    names = tuple(dict.fromkeys(name for method in spec.methods for name in method.space))
-    order = {method.name: i for i, method in enumerate(spec.methods)}
-    direction = spec.task_definition().direction
-    rows = []
-    for run in sorted(runs_of(trials), key=lambda run: (order[run.method], run.run)):
-        best, _ = best_so_far([t.objective for t in run.trials], direction)
-        for t, so_far in zip(run.trials, best, strict=True):
-            outcome = (t.state.value, t.objective, t.test_metric, float(so_far))
-            effort = (t.suggest_seconds, t.train_seconds, t.attempts)
-            values = (t.hyperparameters.get(name) for name in names)
-            rows.append((t.study, t.method, t.run, t.trial, *outcome, *effort, *values))
-    return (*TRIAL_COLUMNS, *(f"hp.{name}" for name in names)), rows
+def image(study: StudyRecord, trials: Sequence[TrialRecord], kind: str) -> bytes:
+    """Figure 8 as a file of a kind of IMAGES. Raises StudyError for another."""
+    if kind not in IMAGES:
+        raise StudyError(f"unknown kind of image {kind!r}; known are {', '.join(IMAGES)}")
+    with _drawing:
+        return _image(figures.figure8(study, trials), kind)
+
+
+def _files(
+    study: StudyRecord, trials: Sequence[TrialRecord], comparison: Mapping[str, Any] | None
+) -> dict[str, bytes]:
+    spec = from_json(study.spec, source=study.id)
+    if comparison is None:
+        comparison = compare(study, trials)
+    with _drawing:
+        drawn = figures.figure8(study, trials)
+        files = {f"figure8.{kind}": _image(drawn, kind) for kind in IMAGES}
+        if comparison["target"] is not None:
+            files["trials-to-target.png"] = _image(figures.trials_to_target(comparison), "png")
+        if comparison["pairs"]:
+            files["extra-trials.png"] = _image(figures.extra_trials(comparison), "png")
+    for name, build in TABLES.items():
+        table = build(study, trials)
+        files |= {f"{name}.{form}": write(table) for form, write in FORMS.items()}
+    return files | {
+        "comparison.json": to_json(comparison),
+        "provenance.json": to_json(_provenance(study, spec, trials)),
+        "report.md": report(study, comparison, sorted(files)).encode(),
+    }
 
 
 def _provenance(study: StudyRecord, spec: StudySpec, trials: Sequence[TrialRecord]) -> dict[str, Any]:
@@ -130,50 +113,11 @@ def _provenance(study: StudyRecord, spec: StudySpec, trials: Sequence[TrialRecor
 
 
 def _image(figure: Figure, kind: str) -> bytes:
-    """The figure as a file; no date and no random identifiers, fonts embedded as fonts."""
+    settings, metadata = IMAGES[kind]
     buffer = io.BytesIO()
-    undated: dict[str, Any] = {
-        "svg": {"Date": None},
-        "pdf": {"CreationDate": None},
-        "png": {"Software": None},
-    }
-    with rc_context({"svg.hashsalt": "tunebench", "pdf.fonttype": 42}):
-        figure.savefig(buffer, format=kind, metadata=undated[kind])
+    with rc_context(settings):  # type: ignore[arg-type]
+        figure.savefig(buffer, format=kind, metadata=metadata)
     return buffer.getvalue()
-
-
-def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return buffer.getvalue().encode()
-
-
-def _cell(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return repr(float(value)) if isinstance(value, float) else str(value)
-
-
-def _json(content: Any) -> bytes:
-    return (json.dumps(_finite(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
-
-
-def _finite(content: Any) -> Any:
-    match content:
-        case float() if math.isnan(content):
-            return None
-        case float() if math.isinf(content):
-            return str(content)
-        case Mapping():
-            return {str(key): _finite(value) for key, value in content.items()}
-        case list() | tuple():
-            return [_finite(value) for value in content]
-        case _:
-            return content
 
 
 def _write(path: Path, content: bytes) -> None:

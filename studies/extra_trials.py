@@ -1,55 +1,78 @@
 """How many extra trials a method needs to get where another is after n: the paper's "around 10 more"."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from studies.curves import Floats
-
-CELLS = 4_000_000  # numbers of resampled curves held at a time
+from studies.stats import Draws
 
 
 def mean_curve(best: Floats) -> Floats:
-    """`(..., runs, trials)` to `(..., trials)`: mean over the runs, NaN where one has no value.
+    """`(runs, trials)` to `(trials,)`: mean over the runs, NaN where one has no value.
 
     A mean over the runs that have one would fall when a bad run gets its first, or a good one stops early.
     """
-    return np.asarray(best.mean(axis=-2))
+    return np.asarray(best.mean(axis=0))
 
 
 def median_curve(best: Floats) -> Floats:
-    """`(..., runs, trials)` to `(..., trials)`: median over the runs, NaN where one has no value."""
-    return np.asarray(np.median(best, axis=-2))
+    """`(runs, trials)` to `(trials,)`: median over the runs, NaN where one has no value."""
+    return np.asarray(np.median(best, axis=0))
 
 
-CURVES = {"mean": mean_curve, "median": median_curve}
+def resampled_means(best: Floats, draws: Draws) -> Floats:
+    """`mean_curve` of every resample of the runs, `(trials, resamples)`."""
+    finite = np.isfinite(best)
+    # not matmul: BLAS waits milliseconds for its threads where every core is training
+    means = np.einsum("rt,rk->tk", np.where(finite, best, 0.0), draws.astype(np.float64)) / len(best)
+    for run, trial in np.argwhere(~finite):  # 0 times any of these is NaN, so they are no part of the sum
+        means[trial, draws[run] > 0] += best[run, trial]
+    return np.asarray(means)
 
 
-def resampled_curves(best: Floats, rows: NDArray[np.int64]) -> dict[str, Floats]:
-    """The mean and the median curve of every bootstrap sample of runs, each `(resamples, trials)`.
+def resampled_medians(best: Floats, draws: Draws) -> Floats:
+    """`median_curve` of every resample of the runs, `(trials, resamples)`.
 
-    `best` is `(runs, trials)` and `rows`, `(resamples, runs)`, the row numbers of each sample: the same ones
-    for two methods whose runs are paired.
+    The runs are put in order once; each resample then counts up its draws until it is half-way.
     """
-    size = max(1, CELLS // max(1, best.size))
-    parts = []
-    for start in range(0, len(rows), size):
-        samples = best[rows[start : start + size]]
-        parts.append({name: curve(samples) for name, curve in CURVES.items()})
-    return {name: np.concatenate([part[name] for part in parts]) for name in CURVES}
+    runs, trials = best.shape
+    order = best.argsort(axis=0)  # NaN last
+    passed, lower, upper = (np.zeros((trials, draws.shape[1]), draws.dtype) for _ in range(3))
+    for run in order:
+        passed += draws[run]
+        lower += passed <= (runs - 1) // 2
+        upper += passed <= runs // 2
+    ordered = np.take_along_axis(best, order, axis=0)
+    trial = np.arange(trials)[:, None]
+    medians = (ordered[lower, trial] + ordered[upper, trial]) / 2
+    for run, trial in np.argwhere(np.isnan(best)):
+        medians[trial, draws[run] > 0] = np.nan
+    return np.asarray(medians)
+
+
+CURVES = {"mean": (mean_curve, resampled_means), "median": (median_curve, resampled_medians)}
 
 
 def extra_trials(a: Floats, b: Floats) -> Floats:
     """For every n, the trials beyond n that curve `a` needs to get where `b` is after n.
 
     Negative where it needs fewer, on a plateau of `a` even against itself: it was there before n. `a` and `b` are
-    `(..., trials)`, higher is better. Infinite where `a` is not there within the budget N: what is known then is
-    that it needs at least N - n + 1 more. NaN where `b` has no value.
+    `(trials, ...)` and never fall: higher is better. Infinite where `a` is not there within the budget N: what is
+    known then is that it needs at least N - n + 1 more. NaN where `b` has no value.
     """
-    extra = np.full(b.shape, np.nan)
-    for i in range(b.shape[-1]):
-        goal = b[..., i : i + 1]
-        # equal means must count as equal in whatever order their runs were added up
-        there = a >= goal - 1e-12 * np.abs(goal)
-        reach = np.where(there.any(axis=-1), there.argmax(axis=-1) - i, np.inf)
-        extra[..., i] = np.where(np.isnan(goal[..., 0]), np.nan, reach)
+    budget, undefined = len(a), np.isnan(b)
+    # equal means must count as equal in whatever order their runs were added up
+    goals = np.where(undefined, -np.inf, b - 1e-12 * np.abs(b))
+    extra = np.empty(b.shape)
+    first = 0  # what is short of one goal everywhere is short of the next
+    for i, goal in enumerate(goals):
+        before = np.full(goal.shape, first, np.min_scalar_type(budget))
+        short = np.ones(goal.shape, dtype=bool)
+        for level in a[first:]:
+            short &= ~(level >= goal)  # a NaN of `a` is short
+            if not short.any():
+                break
+            before += short
+        first = int(before.min())
+        extra[i] = np.where(before < budget, before.astype(np.float64) - i, np.inf)
+    extra[undefined] = np.nan
     return extra

@@ -20,10 +20,11 @@ from studies.extra_trials import mean_curve
 from studies.records import StudyRecord, TrialRecord
 from studies.space import searched
 from studies.spec import from_json
-from studies.summary import RAW, UNITS, at_target, value
+from studies.summary import CROWD, RAW, UNITS, at_target, value
 
 COLUMN_INCHES = 3.4  # a column of a two-column page
-# Okabe & Ito's colours, told apart with any colour vision and, in this order, in grey
+# Okabe & Ito's colours, told apart with any colour vision and, in this order, in grey; where there are more methods
+# than those, darker ones after Paul Tol, told apart with their markers
 LOOKS = (
     ("#0072B2", "o"),
     ("#D55E00", "^"),
@@ -32,13 +33,22 @@ LOOKS = (
     ("#E69F00", "v"),
     ("#56B4E9", "P"),
     ("#000000", "X"),
+    ("#882255", "<"),
+    ("#999933", ">"),
+    ("#332288", "p"),
+    ("#661100", "*"),
+    ("#44AA99", "h"),
+    ("#777777", "d"),
 )
 DASHES = (0, (4, 2))
+GREY = "0.35"  # of what is the same for every method
+HALF_A_COLUMN = 36  # characters of a method's name that leave room for another beside it
 
 
 def figure8(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
     """Every run's best-so-far after each trial, the mean of each method, its median with the exact interval.
 
+    Of more methods than CROWD, whose runs and intervals would hide each other, means and medians alone.
     One point in ten at most lies below the axis, where a few bad first trials would otherwise take up most of
     it; those points are drawn as arrows on its edge and counted. No mean is cut off once a model chooses. Mean and
     median are drawn where every run has a value: over fewer runs they could fall.
@@ -51,32 +61,38 @@ def figure8(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
         for m in spec.methods
     }
     low, high = _range(list(curves.values()), spec.searcher.initial_trials, task.direction == "maximize")
-    figure, axes = _axes(2.5, legend_rows=(len(curves) + 5) // 2)
+    crowd = len(curves) > CROWD
+    dimensions = {m.name: len(searched(m.space)) for m in spec.methods}
+    names = {m: f"{label(m)} ({d} hyperparameter{'' if d == 1 else 's'})" for m, d in dimensions.items()}
+    columns = 2 if max(map(len, names.values())) <= HALF_A_COLUMN else 1
+    key = [] if crowd else _runs_key(sum(int(((b < low) | (b > high)).sum()) for b in curves.values()))
+    key = _key(crowd) + key
+    figure, axes = _axes(2.5, legend_rows=(len(curves) + len(key) + columns - 1) // columns)
     lines: list[Artist] = []
-    for m, look, dodge in zip(spec.methods, cycle(LOOKS), _dodges(len(curves)), strict=False):
-        d = len(searched(m.space))
-        name = f"{label(m.name)} ({d} hyperparameter{'' if d == 1 else 's'})"
-        lines.append(_method(axes, curves[m.name], name, look, dodge, (low, high)))
-    off = sum(int(((best < low) | (best > high)).sum()) for best in curves.values())
+    for (m, best), look, dodge in zip(curves.items(), cycle(LOOKS), _dodges(len(curves)), strict=False):
+        if not crowd:
+            _runs(axes, best, look, dodge, (low, high))
+        lines.append(_middle(axes, best, names[m], look))
     axes.set_ylim(low, high)
     axes.set_xlim(0.3, spec.trials + 0.7)
     axes.set_xlabel("Trials", fontsize=8)
     best_word = "Best" if task.direction == "maximize" else "Lowest"
     axes.set_ylabel(f"{best_word} validation {task.metric} so far{f' ({sign})' if sign else ''}", fontsize=8)
-    _legend(figure, lines, _key(off), columns=2)
+    _legend(figure, lines, key, columns)
     return figure
 
 
 def trials_to_target(comparison: Mapping[str, Any]) -> Figure:
     """Share of runs that have reached the target, by trial (one minus Kaplan-Meier), with Wilson's interval
-    where methods are compared."""
+    where methods are compared, unless they are more than CROWD."""
+    crowd = len(comparison["methods"]) > CROWD
     figure, axes = _axes(2.0, legend_rows=len(comparison["methods"]))
     lines: list[Artist] = []
     trial = np.arange(comparison["compared_at"] + 1)
     for m, (colour, marker) in zip(comparison["methods"].values(), cycle(LOOKS), strict=False):
         entry = at_target(comparison, m["trials_to_target"])
         share = 1 - np.array(entry["still_short"])
-        if entry["success_rate"]["level"] is not None:
+        if entry["success_rate"]["level"] is not None and not crowd:
             # no run is censored before the last trial compared, so the share is a plain proportion of the runs
             ends = [stats.wilson(round(float(s) * m["runs"]), m["runs"]) for s in share]
             low, high = (100 * np.array([getattr(e, end) for e in ends]) for end in ("low", "high"))
@@ -94,11 +110,12 @@ def trials_to_target(comparison: Mapping[str, Any]) -> Figure:
 
 def extra_trials(comparison: Mapping[str, Any]) -> Figure:
     """How many more trials each method's mean curve needs than the first method's, with the bootstrap
-    interval.
+    interval, unless the methods are more than CROWD.
 
     The grey line is the budget: a curve or an interval that ends there says "at least".
     """
     methods = comparison["methods"]
+    crowd = len(methods) > CROWD
     reference = next(iter(methods))
     found = [
         e for pair in comparison["pairs"] for e in pair["extra_trials"]
@@ -116,7 +133,7 @@ def extra_trials(comparison: Mapping[str, Any]) -> Figure:
             for end in ("low", "extra", "high")
         )
         there = np.array([entry["extra"] is not None for entry in known], dtype=bool)
-        if e["level"] is not None:
+        if e["level"] is not None and not crowd:
             axes.fill_between(trial, low, high, color=colour, alpha=0.18, lw=0)
         lines += axes.plot(
             trial, np.where(there, extra, np.nan), color=colour, lw=1.5, marker=marker, ms=3,
@@ -142,18 +159,18 @@ def extra_trials(comparison: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _method(
-    axes: Axes, best: Floats, name: str, look: tuple[str, str], dodge: float, limits: tuple[float, float]
-) -> Artist:
+def _runs(axes: Axes, best: Floats, look: tuple[str, str], dodge: float, limits: tuple[float, float]) -> None:
+    """Every run's points, those beyond the limits on the edge, and the interval of their median."""
     colour, marker = look
     trial = np.arange(1, best.shape[1] + 1)
-    middle = [stats.median(column if not np.isnan(column).any() else column[:0]) for column in best.T]
+    middle = _medians(best)
     low, high = [e.low for e in middle], [e.high for e in middle]
     axes.fill_between(trial, low, high, step="post", color=colour, alpha=0.18, lw=0, zorder=1)
-    axes.step(trial, [e.value for e in middle], where="post", color=colour, lw=0.8, ls=DASHES, zorder=3)
     places = np.broadcast_to(trial + dodge, best.shape)
     axes.plot(places.ravel(), best.ravel(), ls="", marker=marker, ms=2.2, mfc=colour, mec="none", alpha=0.35)
     off = (best < limits[0]) | (best > limits[1])
+    if not off.any():
+        return
     edge = np.where(best < limits[0], limits[0], limits[1])
     axes.plot(
         places[off],
@@ -167,6 +184,14 @@ def _method(
         clip_on=False,
         alpha=0.8,
     )
+
+
+def _middle(axes: Axes, best: Floats, name: str, look: tuple[str, str]) -> Artist:
+    """The runs' median and, with the method's name, their mean."""
+    colour, marker = look
+    trial = np.arange(1, best.shape[1] + 1)
+    medians = [e.value for e in _medians(best)]
+    axes.step(trial, medians, where="post", color=colour, lw=0.8, ls=DASHES, zorder=3)
     (line,) = axes.step(
         trial,
         mean_curve(best),
@@ -181,6 +206,10 @@ def _method(
         zorder=4,
     )
     return line
+
+
+def _medians(best: Floats) -> list[stats.Estimate]:
+    return [stats.median(column if not np.isnan(column).any() else column[:0]) for column in best.T]
 
 
 def _range(curves: Sequence[Floats], initial: int, maximize: bool) -> tuple[float, float]:
@@ -204,19 +233,20 @@ def _dodges(n: int) -> Iterator[float]:
     return iter((0.4 * ((np.arange(n) + 0.5) / n - 0.5)).tolist())
 
 
-def _key(off: int) -> list[tuple[Any, str]]:
-    """What the marks mean, whatever the method; `off` points lie outside the axis."""
-    grey = "0.35"
-    key: list[tuple[Any, str]] = [
-        (Line2D([], [], color=grey, lw=1.5), "mean of the runs"),
-        (
-            (Patch(color=grey, alpha=0.18, lw=0), Line2D([], [], color=grey, lw=0.8, ls=DASHES)),
-            "median and interval",
-        ),
-        (Line2D([], [], ls="", marker="o", ms=2.2, mfc=grey, mec="none", alpha=0.6), "one run"),
-    ]
+def _key(crowd: bool) -> list[tuple[Any, str]]:
+    """What the lines mean, whatever the method."""
+    dashed = Line2D([], [], color=GREY, lw=0.8, ls=DASHES)
+    mean = (Line2D([], [], color=GREY, lw=1.5), "mean of the runs")
+    if crowd:
+        return [mean, (dashed, "median")]
+    return [mean, ((Patch(color=GREY, alpha=0.18, lw=0), dashed), "median and interval")]
+
+
+def _runs_key(off: int) -> list[tuple[Any, str]]:
+    """What the points mean, of which `off` lie outside the axis."""
+    key = [(Line2D([], [], ls="", marker="o", ms=2.2, mfc=GREY, mec="none", alpha=0.6), "one run")]
     if off:
-        mark = Line2D([], [], ls="", marker="v", ms=3, mfc="none", mec=grey, mew=0.5)
+        mark = Line2D([], [], ls="", marker="v", ms=3, mfc="none", mec=GREY, mew=0.5)
         key.append((mark, f"beyond the axis ({off})"))
     return key
 
@@ -254,5 +284,5 @@ def _legend(
         columnspacing=0.8,
         edgecolor="none",
     )
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out again for each file format, the axes would shrink each time

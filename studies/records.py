@@ -9,15 +9,35 @@ from typing import Any, Protocol
 from trainers.hyperparameters import Value
 from trainers.results import EpochResult as EpochRecord
 
-__all__ = ["EpochRecord", "RunRecord", "Sink", "StudyRecord", "StudyState", "TrialRecord", "TrialState"]
+__all__ = [
+    "EpochRecord",
+    "Outcome",
+    "Request",
+    "RunRecord",
+    "Sink",
+    "StudyRecord",
+    "StudyState",
+    "TrialRecord",
+    "TrialState",
+]
 
 
 class StudyState(StrEnum):
     QUEUED = "queued"
+    STARTING = "starting"  # its job is submitted, its driver not yet up
     RUNNING = "running"
     PAUSED = "paused"
     COMPLETED = "completed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Request(StrEnum):
+    """What a running study is asked to do."""
+
+    PAUSE = "pause"  # after the trials in flight
+    PAUSE_NOW = "pause-now"  # without them
+    CANCEL = "cancel"
 
 
 class TrialState(StrEnum):
@@ -28,10 +48,16 @@ class TrialState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyRecord:
-    """A study as stored. `spec` is the resolved study file and `provenance` what it ran on, both JSON values."""
+    """A study as stored. `spec` is the resolved study file and `provenance` what it ran on, both JSON values.
+
+    `requested` is what its driver has been asked for and has not done yet. `attempts` counts the starts since its last
+    trial; it is not started again before `not_before`. `job` names its last Ray job. `completed`, `diverged` and
+    `failed` count its trials, whose `suggest_seconds` and `train_seconds` are sums. `last_event` numbers its events.
+    """
 
     id: str
     name: str
+    task: str
     state: StudyState
     spec: Mapping[str, Any]
     provenance: Mapping[str, Any]
@@ -39,6 +65,24 @@ class StudyRecord:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     error: str | None = None
+    labels: tuple[str, ...] = ()
+    priority: int = 0
+    submitted_by: str | None = None
+    requested: Request | None = None
+    attempts: int = 0
+    not_before: datetime | None = None
+    job: str | None = None
+    completed: int = 0
+    diverged: int = 0
+    failed: int = 0
+    suggest_seconds: float = 0.0
+    train_seconds: float = 0.0
+    last_event: int = 0
+
+    @property
+    def trials(self) -> int:
+        """How many trials have finished."""
+        return self.completed + self.diverged + self.failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +120,19 @@ class RunRecord:
     method: str
     run: int
     trials: tuple[TrialRecord, ...]
+
+
+class Outcome(Protocol):
+    """What curves and progress need of a finished trial: a TrialRecord, an event, or a row with these columns."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def run(self) -> int: ...
+    @property
+    def trial(self) -> int: ...
+    @property
+    def objective(self) -> float | None: ...
 
 
 class Sink(Protocol):

@@ -8,6 +8,7 @@ import yaml
 from studies.records import StudyRecord
 from studies.stats import BOOTSTRAP_FROM
 from studies.summary import (
+    CROWD,
     difference,
     estimate,
     extra,
@@ -85,6 +86,12 @@ def report(study: StudyRecord, comparison: Mapping[str, Any], images: Sequence[s
 
 
 def _caption(comparison: Mapping[str, Any]) -> str:
+    if len(comparison["methods"]) > CROWD:
+        return (
+            f"*Best validation {comparison['metric']} so far: the mean of the runs of each method (thick lines) and "
+            "their median (dashed), where every run has a value. Runs and intervals of so many methods would hide "
+            "each other: see the tables.*"
+        )
     return (
         f"*Best validation {comparison['metric']} so far of every run (points, moved sideways to tell "
         "the methods apart), the mean of the runs (thick lines) and their median (dashed) with its "
@@ -235,8 +242,8 @@ def _provenance(study: StudyRecord) -> Iterator[str]:
     yield (
         "To run it again, save the study below as `study.yaml` and run `tunebench run study.yaml --out "
         f"results`; `tunebench export {study.id} --out results` writes this folder again from the database. "
-        "The same study on the same kind of machine gives the same trials. Beside this file are `trials.csv` "
-        "(every trial), `curves.csv` (the curves), `comparison.json` (every number here) and "
+        "The same study on the same kind of machine gives the same trials. Beside this file are `trials` (every "
+        "trial) and `curves` (the curves), each as CSV, Parquet and JSON, `comparison.json` (every number here) and "
         "`provenance.json` (the seeds too)."
     )
     yield f"```yaml\n{yaml.safe_dump(_plain(study.spec), sort_keys=False).strip()}\n```"

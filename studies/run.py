@@ -1,120 +1,62 @@
-"""Run a study as one Ray Tune experiment: the only file that knows Ray."""
+"""Run a study as one Ray Tune experiment."""
 
-import faulthandler
 import logging
 import os
 import pickle
-import socket
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-# Read by Ray when it is imported: no tables on the terminal, no trial files, no state snapshots (the database is
-# the only state), no phoning home, and Ctrl-C is an ordinary KeyboardInterrupt.
-os.environ.update(
-    RAY_AIR_NEW_OUTPUT="0",
-    RAY_USAGE_STATS_ENABLED="0",
-    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
-    TUNE_DISABLE_SIGINT_HANDLER="1",
-    TUNE_GLOBAL_CHECKPOINT_S="1000000",
-    TUNE_PRINT_ALL_TRIAL_ERRORS="0",
-    TUNE_WARN_THRESHOLD_S="10",
-)
+from studies.cluster import Place, own, slots  # first, as Ray reads what it sets
 
-if not os.environ.get("RAY_ADDRESS"):
-    # Ray takes the machine's outward address even for a local cluster, except where it expects no cluster at all;
-    # this makes it expect none, and every port of a local cluster is on loopback.
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-
-import ray
+# isort: split
 from ray import tune
 from ray.exceptions import RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
-from ray.tune.stopper import Stopper
 
 from studies.errors import StudyError
+from studies.gauges import Gauges
 from studies.records import EpochRecord, Sink, TrialRecord, TrialState
 from studies.schedule import Schedule
 from studies.searchers import Suggestion
 from studies.spec import StudySpec
-from studies.trial import Assignment, assign, choose, train
+from studies.stop import Stop
+from studies.training import Training
+from studies.trial import Assignment, assign
 from trainers.errors import DataError
 from trainers.tasks import TASKS
 
-WORKER_BYTES = 700 * 2**20  # what a worker with Ray, torch and Ax holds before it trains anything
-REPORT_SECONDS = 10.0  # a long training reports its epochs to Ray this often, a short one once
 
-
-class Training(tune.Trainable):  # type: ignore[misc]
-    """A worker process: carries out one trial after another.
-
-    The worker also computes the suggestion, so there are exactly as many suggestions at a time as there are trial
-    slots, and the driver's loop only hands out work. The suggestion is reported before the training starts: a
-    crash cannot lose it. A trial past `max_seconds` ends its process, even one that hangs inside C code; Tune
-    starts another.
-    """
-
-    def setup(self, config: dict[str, Any]) -> None:
-        import trainers.loop  # noqa: F401  (seconds the first time, and not the trial's)
-
-        self._assignment: Assignment = config["assignment"]
-        self._training: Iterator[EpochRecord] | None = None
-        self._epochs: list[EpochRecord] = []
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.setup(new_config)
-        return True
-
-    def step(self) -> dict[str, Any]:
-        if self._training is None:
-            faulthandler.dump_traceback_later(self._assignment.max_seconds, exit=True)
-            suggestion, seconds = choose(self._assignment)
-            self._training = train(self._assignment, suggestion)
-            return {"suggestion": suggestion, "suggest_seconds": seconds}
-        report_at = time.monotonic() + REPORT_SECONDS
-        for epoch in self._training:
-            self._epochs.append(epoch)
-            if time.monotonic() > report_at:
-                return {"epoch": epoch.epoch, "validation_metric": epoch.validation_metric}
-        faulthandler.cancel_dump_traceback_later()
-        return {"done": True, "epochs": tuple(self._epochs)}
-
-    def cleanup(self) -> None:
-        faulthandler.cancel_dump_traceback_later()
+class _Over(BaseException):
+    """Leaves Tune's loop at once, because of its cause if it has one: Tune's own way out waits for busy workers."""
 
 
 class _Conductor(Searcher):  # type: ignore[misc]
-    """Gives Tune the schedule's trials and the sink what comes back; the first fault in the sink stops the study."""
+    """Gives Tune the schedule's trials, until a stop is wanted."""
 
-    def __init__(self, spec: StudySpec, schedule: Schedule, sink: Sink, data_dir: Path) -> None:
+    def __init__(self, spec: StudySpec, study: str, schedule: Schedule, stop: Stop, data_dir: Path) -> None:
         super().__init__()
-        self.fault: BaseException | None = None
-        self.schedule = schedule
-        self._spec, self._sink, self._data_dir = spec, sink, data_dir
+        self._spec, self._study, self._schedule = spec, study, schedule
+        self._stop, self._data_dir = stop, data_dir
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self.fault is not None or self.schedule.remaining == 0:
+        if self._stop.draining or self._schedule.remaining == 0:
             return str(Searcher.FINISHED)
-        turn = self.schedule.next()
+        turn = self._schedule.next()
         if turn is None:
             return None
         assignment = assign(self._spec, turn.method, turn.run, turn.history, data_dir=self._data_dir)
-        return {"assignment": assignment, "slot": turn.slot}
-
-    def finished(self, record: TrialRecord) -> None:
-        try:
-            self._sink.record(record)
-        except Exception as fault:
-            self.fault = self.fault or fault
-            return
-        self.schedule.finished(record)
+        return {
+            "assignment": assignment,
+            "slot": turn.slot,
+            "worker": f"{self._study}-slot{turn.slot + 1:02d}",
+            "resources": own(self._spec, turn.slot),
+        }
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -128,24 +70,45 @@ class _Conductor(Searcher):  # type: ignore[misc]
         """Nothing: the sink holds the state."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing, for the copy that Tune keeps and nobody reads: a sink need not be picklable."""
+        """Nothing, for the copy that Tune keeps and nobody reads."""
         return {}
 
 
 class _Recorder(Callback):  # type: ignore[misc]
-    """Turns what Tune says of its trials into records."""
+    """Turns what Tune says of its trials into records for the sink, whose first fault ends the study."""
 
-    def __init__(self, spec: StudySpec, study: str, conductor: _Conductor) -> None:
-        self._study, self._conductor = study, conductor
+    def __init__(
+        self, spec: StudySpec, study: str, schedule: Schedule, sink: Sink, gauges: Gauges, stop: Stop
+    ) -> None:
+        self._study, self._schedule, self._sink, self._gauges, self._stop = (
+            study,
+            schedule,
+            sink,
+            gauges,
+            stop,
+        )
         self._worst, self._resources = TASKS[spec.task].worst, spec.resources
         self._failures: Counter[str] = Counter()
-        self._started: dict[str, datetime] = {}
+        self._under_way: dict[str, datetime] = {}  # since when
+        self._awaited: set[str] | None = None  # those that were under way when a stop was first wanted
         self._suggested: dict[str, tuple[Suggestion, float]] = {}
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if self._stop.draining and self._awaited is None:
+            self._awaited = set(self._under_way)
+        if self._stop.aborting or (self._awaited is not None and not self._awaited & self._under_way.keys()):
+            raise _Over
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as above: a sink need not be picklable."""
+        return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         # not told of a trial whose worker dies while it is being made or handed over
-        self._started[trial.trial_id] = datetime.now(UTC)
-        self._conductor.schedule.started(trial.config["slot"])
+        if trial.trial_id not in self._under_way:
+            self._gauges.running(trial.config["assignment"].method, +1)
+        self._under_way[trial.trial_id] = datetime.now(UTC)
+        self._schedule.started(trial.config["slot"])
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -169,13 +132,13 @@ class _Recorder(Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         error = _error_of(trial)
         if isinstance(error, RayTaskError) and isinstance(error.cause, DataError):
-            self._conductor.fault = StudyError(f"a worker cannot read the data: {error.cause}")
-            return
+            raise _Over from StudyError(f"a worker cannot read the data: {error.cause}")
         assignment: Assignment = trial.config["assignment"]
         self._failures[assignment.name] += trial.num_failures
         if self._failures[assignment.name] <= self._resources.max_retries:
             # Tune gives up at once on a trial whose worker dies while it is handed over
-            self._conductor.schedule.put_back(assignment.method, assignment.run)
+            self._ended(trial)
+            self._schedule.put_back(assignment.method, assignment.run)
             return
         self._finish(
             trial,
@@ -190,7 +153,7 @@ class _Recorder(Callback):  # type: ignore[misc]
     def _reason(self, trial: Trial, error: Exception | str) -> str:
         if isinstance(error, RayTaskError):
             return f"{type(error.cause).__name__}: {error.cause}\n\n{error}"
-        started = self._started.get(trial.trial_id)
+        started = self._under_way.get(trial.trial_id)
         if (
             started is not None
             and (datetime.now(UTC) - started).total_seconds() >= self._resources.max_seconds
@@ -210,29 +173,40 @@ class _Recorder(Callback):  # type: ignore[misc]
         epochs: tuple[EpochRecord, ...],
     ) -> None:
         assignment: Assignment = trial.config["assignment"]
-        now = datetime.now(UTC)
         suggestion, suggest_seconds = self._suggested.pop(trial.trial_id, (Suggestion({}, "none"), 0.0))
-        self._conductor.finished(
-            TrialRecord(
-                study=self._study,
-                method=assignment.method,
-                run=assignment.run,
-                trial=assignment.trial,
-                state=state,
-                hyperparameters=suggestion.hyperparameters,
-                source=suggestion.source,
-                seed=assignment.seed,
-                objective=objective,
-                test_metric=test_metric,
-                suggest_seconds=suggest_seconds,
-                train_seconds=sum(epoch.train_seconds for epoch in epochs),
-                attempts=attempts,
-                error=error,
-                started_at=self._started.pop(trial.trial_id, now),
-                finished_at=now,
-                epochs=epochs,
-            )
+        started_at = self._ended(trial)
+        record = TrialRecord(
+            study=self._study,
+            method=assignment.method,
+            run=assignment.run,
+            trial=assignment.trial,
+            state=state,
+            hyperparameters=suggestion.hyperparameters,
+            source=suggestion.source,
+            seed=assignment.seed,
+            objective=objective,
+            test_metric=test_metric,
+            suggest_seconds=suggest_seconds,
+            train_seconds=sum(epoch.train_seconds for epoch in epochs),
+            attempts=attempts,
+            error=error,
+            started_at=started_at,
+            finished_at=datetime.now(UTC),
+            epochs=epochs,
         )
+        try:
+            self._sink.record(record)
+        except Exception as fault:
+            raise _Over from fault
+        self._schedule.finished(record)
+        self._gauges.finished(record)
+
+    def _ended(self, trial: Trial) -> datetime:
+        """The trial is no longer under way. Returns when it started."""
+        started_at = self._under_way.pop(trial.trial_id, None)
+        if started_at is not None:
+            self._gauges.running(trial.config["assignment"].method, -1)
+        return started_at or datetime.now(UTC)
 
 
 def _error_of(trial: Trial) -> Exception | str:
@@ -243,123 +217,55 @@ def _error_of(trial: Trial) -> Exception | str:
     return Path(trial.error_file).read_text()
 
 
-class _StopOnFault(Stopper):  # type: ignore[misc]
-    def __init__(self, conductor: _Conductor) -> None:
-        self._conductor = conductor
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
-    def stop_all(self) -> bool:
-        return self._conductor.fault is not None
-
-
-@contextmanager
-def cluster() -> Iterator[None]:
-    """Connected to the cluster at RAY_ADDRESS or, where that is not set, to a local one on loopback.
-
-    The local one has its dashboard on loopback too, and ends with this process. Raises StudyError where the
-    address does not answer.
-    """
-    address = os.environ.get("RAY_ADDRESS")
-    local: dict[str, Any] = {"dashboard_host": "127.0.0.1", "object_store_memory": 128 * 2**20}
-    try:
-        if address:
-            _knock(address)
-        ray.init(
-            address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else local)
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise StudyError(
-            f"RAY_ADDRESS {address!r} does not answer: {error}" if address else str(error)
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _knock(address: str) -> None:
-    """Raise OSError at once where nobody listens at host:port: Ray itself tries for minutes."""
-    host, _, port = address.rpartition("//")[2].rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-
-
 def run_study(
-    spec: StudySpec, study: str, sink: Sink, history: Sequence[TrialRecord], *, data_dir: Path
-) -> None:
+    spec: StudySpec,
+    study: str,
+    sink: Sink,
+    history: Sequence[TrialRecord],
+    *,
+    data_dir: Path,
+    stop: Stop | None = None,
+) -> bool:
     """Run what is left of a study after `history`, the trials that are already recorded.
 
     Needs `cluster()`. Every trial goes to `sink` when it has finished; the trials are the same, number for number,
-    whether the study runs in one go or is continued. Raises what the sink raises, and StudyError where a trial
-    needs more than the cluster has.
+    whether the study runs in one go or is stopped and continued. Returns whether all have finished: False only where
+    `stop` came first. Raises what the sink raises, and StudyError where a trial needs more than the cluster has.
     """
-    slots = _slots(spec)
-    schedule = Schedule(spec, study, history, slots)
-    if schedule.remaining == 0:
-        return
-    conductor = _Conductor(spec, schedule, sink, data_dir)
+    stop = stop or Stop()
+    room = slots(spec)
+    schedule = Schedule(spec, study, history, room)
+    if schedule.remaining == 0 or stop.draining:
+        return schedule.remaining == 0
 
-    def request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        # Tune gives a worker that has become free to any trial that asks for the same resources, even one whose own
-        # worker is about to be up, and then stops that one: trials shorter than a worker's start would keep a
-        # single worker alive. A byte of memory more or less keeps each slot's trials to themselves.
-        resources = {**_needs(spec), "memory": WORKER_BYTES + config["slot"]}
-        return tune.PlacementGroupFactory([resources])
-
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * slots)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * room)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed trials are recorded, with their reason
-    with tempfile.TemporaryDirectory(prefix="tunebench-") as scratch:
-        tune.Tuner(
-            tune.with_resources(Training, request),
-            tune_config=tune.TuneConfig(
-                search_alg=conductor,
-                num_samples=-1,  # until the conductor says that it has finished
-                reuse_actors=True,
-                trial_name_creator=lambda trial: trial.config["assignment"].name,
-                trial_dirname_creator=lambda trial: trial.config["assignment"].name,
-            ),
-            run_config=tune.RunConfig(
-                name=study,
-                storage_path=scratch,
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=spec.resources.max_retries),
-                stop=_StopOnFault(conductor),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[_Recorder(spec, study, conductor)],
-            ),
-        ).fit()
-    if conductor.fault is not None:
-        raise conductor.fault
-    if schedule.remaining:
+    fault: BaseException | None = None
+    with tempfile.TemporaryDirectory(prefix="tunebench-", ignore_cleanup_errors=True) as scratch:
+        try:
+            tune.Tuner(
+                Training,
+                tune_config=tune.TuneConfig(
+                    search_alg=_Conductor(spec, study, schedule, stop, data_dir),
+                    num_samples=-1,  # until the conductor says that it has finished
+                    reuse_actors=True,
+                    trial_name_creator=lambda trial: trial.config["assignment"].name,
+                    trial_dirname_creator=lambda trial: trial.config["assignment"].name,
+                ),
+                run_config=tune.RunConfig(
+                    name=study,
+                    storage_path=scratch,
+                    verbose=0,
+                    failure_config=tune.FailureConfig(max_failures=spec.resources.max_retries),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    callbacks=[_Recorder(spec, study, schedule, sink, Gauges(spec, study, history), stop)],
+                ),
+            ).fit()
+        except _Over as over:
+            fault = over.__cause__
+            Place.give_back()
+    if fault is not None:
+        raise fault
+    if schedule.remaining and not stop.draining:
         raise StudyError(f"{study}: stopped with {schedule.remaining} trials left to run")
-
-
-def _needs(spec: StudySpec) -> dict[str, float]:
-    """What one trial takes of a machine."""
-    needs = {"CPU": float(spec.resources.cpus), "GPU": spec.resources.gpus, "memory": float(WORKER_BYTES)}
-    return {kind: amount for kind, amount in needs.items() if amount}
-
-
-def _slots(spec: StudySpec) -> int:
-    """How many trials the cluster can carry at a time, and no more than there are runs. Raises StudyError."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    needs = _needs(spec)
-    room = sum(min(_times(amount, node.get(kind, 0.0)) for kind, amount in needs.items()) for node in nodes)
-    if room == 0:
-        there = "; ".join(_told({kind: node.get(kind, 0.0) for kind in needs}) for node in nodes)
-        raise StudyError(f"a trial needs {_told(needs)} on one machine; the cluster's have {there}")
-    return min(room, spec.runs * len(spec.methods))
-
-
-def _told(resources: dict[str, float]) -> str:
-    return ", ".join(
-        f"{amount / 1e9:.1f} GB memory" if kind == "memory" else f"{amount:g} {kind}"
-        for kind, amount in resources.items()
-    )
-
-
-def _times(amount: float, available: float) -> int:
-    """How often `amount` fits; a share of a GPU must come from one device."""
-    return int(available) * int(1 / amount) if amount < 1 else int(available / amount)
+    return schedule.remaining == 0

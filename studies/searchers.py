@@ -91,7 +91,7 @@ def suggest_ax(
         import torch
         from ax.api.client import Client
 
-    with _quiet(), torch.random.fork_rng(devices=[]):
+    with _quiet(), _one_thread(), torch.random.fork_rng(devices=[]):
         client = Client(random_seed=derive(seed, "ax", len(history)) % 2**32)
         client.configure_experiment(parameters=[_ax_parameter(name, d) for name, d in free.items()])
         client.configure_optimization(objective="objective" if maximize else "-objective")
@@ -138,6 +138,19 @@ def _within(dimension: Float | Int | Choice, value: Value) -> Value:
         return value
     number = int(value) if isinstance(dimension, Int) else float(value)
     return min(max(number, dimension.low), dimension.high)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums come out differently on other numbers of threads, and so would suggestions."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

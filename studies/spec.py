@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from studies.errors import StudyError
+from studies.errors import SpecError, StudyError
 from studies.methods import METHODS
 from studies.searchers import SEARCHERS
 from studies.space import Space, parse, to_json
@@ -21,6 +21,14 @@ PROTOCOL = 1  # raised whenever the same spec would give different trials
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+class _SpaceError(ValueError):
+    """Hyperparameters, each with its fault."""
+
+    def __init__(self, faults: list[tuple[str, str]]) -> None:
+        super().__init__(str(faults))
+        self.faults = faults
 
 
 class MethodSpec(_Strict):
@@ -41,18 +49,19 @@ class MethodSpec(_Strict):
             raise ValueError(f"unknown method {name!r}; known are {', '.join(METHODS)}")
         if not isinstance(overrides, Mapping):
             raise ValueError(f"space must be a mapping of hyperparameters, got {overrides!r}")
-        defaults = METHODS[name].space
-        faults, space = [], dict(defaults)
+        method = METHODS[name]
+        known = {**method.space, **method.extra}
+        faults, space = [], dict(method.space)
         for key, value in overrides.items():
-            if key not in defaults:
-                faults.append(f"space.{key}: {name} has no such hyperparameter; it has {', '.join(defaults)}")
+            if key not in known:
+                faults.append((key, f"{name} has no such hyperparameter; it has {', '.join(known)}"))
                 continue
             try:
-                space[key] = parse(key, value, defaults[key])
+                space[key] = parse(key, value, known[key])
             except (ValueError, OverflowError) as error:
-                faults.append(f"space.{key}: {error}")
+                faults.append((key, str(error)))
         if faults:
-            raise ValueError("\n".join(faults))
+            raise _SpaceError(faults)
         return {**entry, "space": space}
 
 
@@ -165,26 +174,30 @@ class StudySpec(_Strict):
 
 
 def from_json(data: object, source: str = "study") -> StudySpec:
-    """Check a study given as JSON values. Raises StudyError with one line a fault: key, fault, value."""
+    """Check a study given as JSON values. Raises SpecError with one line a fault: key, fault, value."""
     if not isinstance(data, Mapping):
-        raise StudyError(f"{source}: a study is a mapping of keys to values, got {_show(data)}")
+        raise SpecError(source, [("", f"a study is a mapping of keys to values, got {_show(data)}")])
     try:
         return StudySpec.model_validate(dict(data))
     except ValidationError as error:
-        raise StudyError("\n".join(f"{source}: {line}" for line in _faults(error))) from error
+        raise SpecError(source, _faults(error)) from error
 
 
 def load(path: Path) -> StudySpec:
     """Read and check a YAML or JSON study file. Raises StudyError naming the file, the key and the value."""
+    return from_json(read(path), source=str(path))
+
+
+def read(path: Path) -> Any:
+    """What a YAML or JSON file holds, unchecked: a service may know more than this version."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: cannot be read: {error}") from error
     try:
-        data = yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2020-13-01 as a date
         raise StudyError(f"{path}: is not YAML: {error}") from error
-    return from_json(data, source=str(path))
 
 
 class _Loader(yaml.SafeLoader):
@@ -213,26 +226,25 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _faults(error: ValidationError) -> list[str]:
-    lines = []
+def _faults(error: ValidationError) -> list[tuple[str, str]]:
+    faults = []
     for fault in error.errors():
         key = ".".join(str(part) for part in fault["loc"])
         message = fault["msg"].removeprefix("Value error, ")
         match fault["type"]:
             case "extra_forbidden":
-                lines.append(f"{key}: unknown key; allowed are {', '.join(_allowed(fault['loc']))}")
+                faults.append((key, f"unknown key; allowed are {', '.join(_allowed(fault['loc']))}"))
             case "missing":
-                lines.append(f"{key}: is required")
-            case "value_error" if message.startswith("space."):
-                lines += [f"{key}.{part}" for part in message.split("\n")]
+                faults.append((key, "is required"))
+            case "value_error" if isinstance(inner := fault["ctx"]["error"], _SpaceError):
+                faults += [(f"{key}.space.{name}", message) for name, message in inner.faults]
             case "string_pattern_mismatch":
-                lines.append(
-                    f"{key}: must be 1 to 63 lower-case letters, digits and inner hyphens, got {_show(fault['input'])}"
-                )
+                allowed = "must be 1 to 63 lower-case letters, digits and inner hyphens"
+                faults.append((key, f"{allowed}, got {_show(fault['input'])}"))
             case _:
                 message = message[0].lower() + message[1:].replace("tuple", "list")
-                lines.append(f"{key}: {message}, got {_show(fault['input'])}")
-    return lines
+                faults.append((key, f"{message}, got {_show(fault['input'])}"))
+    return faults
 
 
 def _allowed(location: tuple[int | str, ...]) -> list[str]:

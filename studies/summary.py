@@ -10,6 +10,7 @@ Estimate = Mapping[str, Any]
 # metric: its sign, the unit of a difference, factor, decimals
 UNITS = {"accuracy": ("%", "percentage points", 100.0, 1)}
 RAW = ("", "", 1.0, 4)
+CROWD = 4  # more methods than these hide each other's runs and intervals in a figure
 
 
 def summary(comparison: Mapping[str, Any]) -> str:

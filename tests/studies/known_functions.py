@@ -53,9 +53,3 @@ def best_found(function, searcher, seed, trials=25):
         suggestion = SEARCHERS[searcher](space, history, seed, maximize=False, initial_trials=5)
         history.append(Observation(suggestion.hyperparameters, f(suggestion.hyperparameters)))
     return min(observation.objective for observation in history)
-
-
-def one_thread():
-    import torch
-
-    torch.set_num_threads(1)

@@ -20,6 +20,7 @@ def study_of(methods: Sequence[Any] = ("gradient-filter", "latent-sgd"), **keys:
     return StudyRecord(
         id=spec.study_id,
         name=spec.name,
+        task=spec.task,
         state=StudyState.COMPLETED,
         spec=spec.to_json(),
         provenance={"protocol": PROTOCOL, "commit": "0" * 40, "python": "3.11", "versions": {"torch": "2.13"},

@@ -1,7 +1,9 @@
 """The comparison against its parts, and what must hold for every study."""
 
 import json
+import math
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +23,39 @@ METHODS = ("gradient-filter", "latent-sgd")
 @pytest.fixture(scope="module")
 def whole():
     return compare(*figure8_like(slow=1.8))
+
+
+def faulty():
+    """Some trials fail, the first three of a run among them, some diverge on a metric without a worst value."""
+    study, trials = figure8_like(runs=9, trials=7, seed=5, slow=1.4)
+    for i, t in enumerate(trials):
+        if i % 11 == 3 or ((t.method, t.run) == (METHODS[1], 4) and t.trial < 4):
+            trials[i] = replace(t, state=TrialState.FAILED, objective=None, test_metric=None)
+        elif i % 13 == 5:
+            trials[i] = replace(t, state=TrialState.DIVERGED, objective=-math.inf, test_metric=None)
+    return study, trials
+
+
+@pytest.mark.parametrize("name", ["finished", "faulty"])
+def test_every_number_is_what_it_was(name, whole):
+    """Kept from the first version, which resampled runs one by one."""
+    known = json.loads((Path(__file__).parent / "known_comparisons.json").read_text())[name]
+
+    def check(got, expected, where):
+        if isinstance(expected, dict):
+            assert list(got) == list(expected), where
+            for key, value in expected.items():
+                check(got[key], value, f"{where}.{key}")
+        elif isinstance(expected, list):
+            for i, pair in enumerate(zip(got, expected, strict=True)):
+                check(*pair, f"{where}[{i}]")
+        else:
+            assert type(got) is type(expected), where
+            assert got == (pytest.approx(expected, abs=1e-12) if isinstance(expected, float) else expected), (
+                where
+            )
+
+    check(whole if name == "finished" else compare(*faulty()), known, name)
 
 
 def test_per_method(whole):

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from studies import stats
-from studies.extra_trials import extra_trials, mean_curve
+from studies.extra_trials import extra_trials, resampled_means
 from studies.survival import kaplan_meier, restricted_mean
 
 RUNS = 20
@@ -120,9 +120,9 @@ def test_restricted_mean_difference(runs):
     def times(common: np.ndarray, p: float) -> np.ndarray:
         return np.minimum(common + rng.geometric(p, common.shape), horizon + 1)
 
-    def difference(a: np.ndarray, b: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def difference(a: np.ndarray, b: np.ndarray, draws: stats.Draws | None = None) -> np.ndarray:
         means = [
-            restricted_mean(kaplan_meier(np.minimum(t, horizon)[rows], (t <= horizon)[rows], horizon))
+            restricted_mean(kaplan_meier(np.minimum(t, horizon), t <= horizon, horizon, draws))
             for t in (a, b)
         ]
         return means[1] - means[0]
@@ -133,7 +133,8 @@ def test_restricted_mean_difference(runs):
     def study() -> stats.Estimate:
         shared = rng.integers(0, 6, runs)
         a, b = times(shared, 0.15), times(shared, 0.07)
-        return stats.bootstrap(lambda rows: difference(a, b, rows), stats.resample(runs, 499, rng))
+        draws = stats.resample(runs, 499, rng)
+        return stats.bootstrap(float(difference(a, b)), difference(a, b, draws), runs)
 
     share, _, error = covered((study() for _ in range(1000)), float(truth))
     assert abs(share - BOOTSTRAPPED[runs]) < SLACK * error
@@ -156,8 +157,9 @@ def test_extra_trials(runs):
     held = []
     for _ in range(1000):
         a, b = study(8.25), study(4)
-        rows = stats.resample(runs, 499, rng)
-        low, high = stats.percentiles(extra_trials(mean_curve(a[rows]), mean_curve(b[rows])), runs)
+        draws = stats.resample(runs, 499, rng)
+        replicates = extra_trials(resampled_means(a, draws), resampled_means(b, draws))
+        low, high = stats.percentiles(replicates, runs)
         held.append((low <= truth) & (truth <= high))
     assert truth[[1, 4, 9]].tolist() == [2, 5, 10]
     share = np.mean(held, axis=0)[np.isfinite(truth)]  # an interval open above holds inf whatever the truth

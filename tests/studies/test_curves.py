@@ -1,6 +1,8 @@
 """Best-so-far curves: worked examples, and what holds for any objectives."""
 
+import json
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import figure8_like, study_of, trial_of, trials_of
 
-from studies.curves import best_so_far, curves_of, runs_of
+from studies import stats
+from studies.curves import as_json, best_so_far, centre, curves_of, runs_of
 from studies.records import TrialState
 from studies.spec import from_json
 
@@ -94,3 +97,52 @@ def test_gaps_doubles_and_strangers_are_refused():
         runs_of([trials[0], trials[0]])
     with pytest.raises(ValueError, match="run 2 with 3 trials is outside a study of 1 runs x 3 trials"):
         curves_of("latent-sgd", trials, (1, 3), "maximize")
+
+
+def test_the_centre_is_of_the_runs_that_have_a_value():
+    _, trials = figure8_like(runs=8, trials=5)
+    some = [t for t in trials if t.trial <= 3 or t.run < 3]
+    curves = curves_of("latent-sgd", some, (8, 5), "maximize")
+    found = centre(curves)
+    assert found["n"] == curves.n.tolist() == [8, 8, 8, 2, 2]
+    for i, column in enumerate(curves.best.T):
+        values = column[~np.isnan(column)]
+        for what, e in (("median", stats.median(values)), ("mean", stats.mean(values))):
+            ends = [found[f"{what}{end}"][i] for end in ("", "_low", "_high", "_level")]
+            assert ends == [e.value, e.low, e.high, e.level]
+
+
+def test_curves_for_the_page():
+    study = study_of(runs=2, trials=4)
+    trials = trials_of(study, {"gradient-filter": [[None, 0.5, 0.25], [-math.inf]]})
+    got = json.loads(json.dumps(as_json(study, trials), allow_nan=False))
+    assert (got["study"], got["metric"], got["direction"]) == (study.id, "accuracy", "maximize")
+    filters, latent = got["methods"].values()
+    assert filters["runs"] == [[None, 0.5, 0.5], ["-inf"]]
+    assert filters["n"] == [1, 1, 1]
+    assert filters["median"] == ["-inf", 0.5, 0.5]
+    assert filters["mean_low"] == [None, None, None]
+    assert latent["runs"] == [[], []]
+    assert latent.keys() == filters.keys()
+    assert not any(values for name, values in latent.items() if name != "runs")
+
+
+def test_curves_before_the_first_trial_and_of_one_method():
+    study, trials = figure8_like(runs=2, trials=3)
+    assert as_json(study, [])["methods"]["latent-sgd"]["runs"] == [[], []]
+    alone, trials = figure8_like(runs=2, trials=3, methods=["latent-sgd"])
+    assert list(as_json(alone, trials)["methods"]) == ["latent-sgd"]
+    assert as_json(alone, trials)["methods"]["latent-sgd"]["n"] == [2, 2, 2]
+
+
+def test_four_columns_of_a_trial_are_enough():
+    @dataclass(frozen=True)
+    class Row:
+        method: str
+        run: int
+        trial: int
+        objective: float | None
+
+    study, trials = figure8_like(runs=3, trials=5)
+    rows = [Row(t.method, t.run, t.trial, t.objective) for t in trials]
+    assert as_json(study, rows) == as_json(study, trials)

@@ -1,29 +1,31 @@
 """What an export leaves in its folder, read back."""
 
+import io
 import json
 import math
 import re
 import resource
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from synthetic import figure8_like, study_of, trial_of, trials_of
+from synthetic import figure8_like, study_of, trials_of
 
 from studies.comparison import compare
-from studies.curves import curves_of
 from studies.errors import StudyError
-from studies.export import export
-from studies.records import TrialState
-from studies.spec import PROTOCOL, from_json
+from studies.export import IMAGES, archive, export, image
+from studies.spec import PROTOCOL
 from studies.summary import difference, summary
+from studies.tables import FORMS, TABLES, table
 
 NAMES = {
-    "figure8.png", "figure8.svg", "figure8.pdf", "curves.csv", "trials.csv", "comparison.json",
-    "provenance.json", "report.md",
+    "figure8.png", "figure8.svg", "figure8.pdf", "curves.csv", "curves.parquet", "curves.json", "trials.csv",
+    "trials.parquet", "trials.json", "comparison.json", "provenance.json", "report.md",
 }  # fmt: skip
 
 
@@ -44,59 +46,22 @@ def test_the_files(exported):
         assert image.width >= 1000
 
 
-def test_curves(exported):
-    _, trials, out, _ = exported
-    table = pd.read_csv(out / "curves.csv")
-    assert ",".join(table.columns) == "method,trial,n,median,median_low,median_high,mean,mean_low,mean_high"
-    best = curves_of("latent-sgd", trials, (4, 6), "maximize").best
-    ours = table[table.method == "latent-sgd"]
-    assert ours.trial.tolist() == [1, 2, 3, 4, 5, 6]
-    assert ours.n.tolist() == [4] * 6
-    np.testing.assert_array_equal(ours["median"], np.median(best, axis=0))
-    np.testing.assert_array_equal(ours["median_low"], best.min(axis=0))
-    np.testing.assert_allclose(ours["mean"], best.mean(axis=0), rtol=1e-15)
-
-
-def test_trials(exported):
+@pytest.mark.parametrize(("name", "form"), [*product(TABLES, FORMS)])
+def test_the_tables(exported, name, form):
     study, trials, out, _ = exported
-    table = pd.read_csv(out / "trials.csv")
-    assert ",".join(table.columns) == (
-        "study,method,run,trial,state,objective,test_metric,best_so_far,suggest_seconds,train_seconds,attempts,"
-        "hp.alpha,hp.gamma,hp.learning_rate,hp.initial_magnitude,hp.weight_decay,hp.scaling,hp.clipping"
-    )
-    assert len(table) == len(trials)
-    for row, t in zip(table.itertuples(), trials, strict=True):
-        assert (row.study, row.method, row.run, row.trial) == (study.id, t.method, t.run, t.trial)
-        assert row.objective == t.objective
-    filters = table[table.method == "gradient-filter"]
-    assert filters["hp.alpha"].tolist() == [trials[0].hyperparameters["alpha"]] * 24
-    assert filters["hp.clipping"].isna().all()
-    assert (filters.groupby("run").objective.cummax() == filters.best_so_far).all()
+    assert (out / f"{name}.{form}").read_bytes() == table(study, trials, name, form)
 
 
-def test_failed_diverged_and_infinite_values_are_read_back(tmp_path):
+def test_infinite_and_unknown_values_are_json(tmp_path):
     study = study_of(["latent-sgd"], runs=2, trials=3)
-    spec = from_json(study.spec)
-    trials = trials_of(study, {"latent-sgd": [[None, 0.5, 0.4], [0.6, 0.7, None]]})
-    trials[2] = trial_of(
-        spec,
-        "latent-sgd",
-        1,
-        3,
-        -math.inf,
-        state=TrialState.DIVERGED,
-        train_seconds=math.inf,
-        test_metric=math.nan,
-    )
+    trials = trials_of(study, {"latent-sgd": [[None, 0.5, -math.inf], [-math.inf, 0.7, None]]})
     export(replace(study, provenance={"limit": math.inf, "unknown": math.nan}), trials, tmp_path)
-    table = pd.read_csv(tmp_path / "trials.csv")
-    np.testing.assert_array_equal(table.objective, [math.nan, 0.5, -math.inf, 0.6, 0.7, math.nan])
-    np.testing.assert_array_equal(table.best_so_far, [math.nan, 0.5, 0.5, 0.6, 0.7, 0.7])
-    assert table.state.tolist() == ["failed", "completed", "diverged", "completed", "completed", "failed"]
-    assert table.train_seconds[2] == math.inf
-    assert pd.read_csv(tmp_path / "curves.csv").n.tolist() == [1, 2, 2]
     provenance = json.loads((tmp_path / "provenance.json").read_text(), parse_constant=pytest.fail)
     assert (provenance["limit"], provenance["unknown"]) == ("inf", None)
+    curves = json.loads((tmp_path / "curves.json").read_text(), parse_constant=pytest.fail)
+    assert [(row["n"], row["median"], row["mean"]) for row in curves] == [
+        (1, "-inf", "-inf"), (2, 0.6, 0.6), (2, 0.6, 0.6)
+    ]  # fmt: skip
 
 
 def test_comparison_and_provenance(exported):
@@ -117,9 +82,9 @@ def test_the_report_stands_by_itself(exported):
     study, trials, out, _ = exported
     text = (out / "report.md").read_text()
     assert text.split("\n\n")[1] == summary(compare(study, trials))
-    for image in ("figure8.png", "trials-to-target.png", "extra-trials.png"):
-        assert f"]({image})" in text
-        assert (out / image).exists()
+    for name in ("figure8.png", "trials-to-target.png", "extra-trials.png"):
+        assert f"]({name})" in text
+        assert (out / name).exists()
     for part in (
         "How good",
         "How many trials",
@@ -176,6 +141,42 @@ def test_the_same_records_give_the_same_bytes(exported, tmp_path):
         assert one.read_bytes() == other.read_bytes(), one.name
 
 
+def test_the_archive_holds_what_is_written(exported):
+    study, trials, _, files = exported
+    packed = archive(study, trials)
+    with zipfile.ZipFile(io.BytesIO(packed)) as unpacked:
+        assert unpacked.testzip() is None
+        assert {entry: unpacked.read(entry) for entry in unpacked.namelist()} == {
+            f"{study.id}/{file.name}": file.read_bytes() for file in files
+        }
+        assert {entry.date_time for entry in unpacked.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    assert archive(study, trials[::-1], compare(study, trials)) == packed
+
+
+def test_a_comparison_at_hand_is_used(exported, tmp_path):
+    study, trials, _, _ = exported
+    marked = compare(study, trials) | {"resamples": 123}
+    export(study, trials, tmp_path, marked)
+    assert json.loads((tmp_path / "comparison.json").read_text())["resamples"] == 123
+    assert "**Bootstrap**: 123 samples" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize("kind", IMAGES)
+def test_an_image_is_the_one_written_by_however_many_threads(exported, kind):
+    study, trials, out, _ = exported
+    with ThreadPoolExecutor(4) as pool:
+        kinds = [kind, *IMAGES] * 2
+        drawn = pool.map(lambda kind: image(study, trials, kind), kinds)
+        for each, content in zip(kinds, drawn, strict=True):
+            assert content == (out / f"figure8.{each}").read_bytes()
+
+
+def test_another_kind_of_image_is_refused(exported):
+    study, trials, _, _ = exported
+    with pytest.raises(StudyError, match="unknown kind of image 'gif'; known are png, svg, pdf"):
+        image(study, trials, "gif")
+
+
 @pytest.mark.parametrize("kept", [0, 1, 20])
 def test_an_unfinished_study(kept, tmp_path):
     study, trials = figure8_like(runs=4, trials=6)
@@ -184,6 +185,20 @@ def test_an_unfinished_study(kept, tmp_path):
     assert names >= NAMES
     assert "The study is unfinished" in (tmp_path / "report.md").read_text()
     assert len(pd.read_csv(tmp_path / "trials.csv")) == kept
+
+
+@pytest.mark.parametrize("missing", ["a method", "runs", "trials of a run"])
+def test_a_study_that_lacks(missing, tmp_path):
+    study, trials = figure8_like(runs=3, trials=4)
+    kept = {
+        "a method": lambda t: t.method == "latent-sgd",
+        "runs": lambda t: t.run > 1,
+        "trials of a run": lambda t: t.trial <= t.run + (t.method == "latent-sgd"),
+    }[missing]
+    some = [t for t in trials if kept(t)]
+    assert {file.name for file in export(study, some, tmp_path)} >= NAMES
+    assert len(pd.read_parquet(tmp_path / "trials.parquet")) == len(some)
+    assert not re.search(r"\b(None|nan|inf)\b", (tmp_path / "report.md").read_text())
 
 
 def test_a_folder_that_cannot_be(tmp_path):

@@ -11,8 +11,10 @@ from matplotlib.text import Text
 from synthetic import figure8_like, study_of, trials_of
 
 from studies import figures
-from studies.comparison import compare
+from studies.comparison import compare, label
 from studies.curves import curves_of
+from studies.methods import METHODS as METHOD_TABLE
+from studies.report import report
 
 METHODS = ("gradient-filter", "latent-sgd")
 
@@ -71,8 +73,51 @@ def test_methods_stand_apart(records):
     assert not set(first.get_xdata()) & set(second.get_xdata())
 
 
+def test_every_method_has_a_look_and_a_name_of_its_own():
+    assert len(figures.LOOKS) >= len(METHOD_TABLE)
+    for column in zip(*figures.LOOKS, strict=True):
+        assert len(set(column)) == len(figures.LOOKS)
+    labels = [label(name) for name in METHOD_TABLE]
+    assert len(set(labels)) == len(labels)
+    assert all(method.label for method in METHOD_TABLE.values())
+    assert label("a-method-of-the-future") == "a method of the future"
+
+
+@pytest.fixture(scope="module")
+def long_names():
+    names = sorted(METHOD_TABLE, key=lambda name: len(METHOD_TABLE[name].label))[-4:]
+    return figure8_like(runs=6, trials=10, methods=names)
+
+
+@pytest.fixture(scope="module")
+def all_methods():
+    return figure8_like(runs=6, trials=10, slow=1.1, methods=list(METHOD_TABLE))
+
+
+def test_a_crowd_is_means_and_medians(all_methods):
+    study, trials = all_methods
+    figure = figures.figure8(study, trials)
+    (axes,) = figure.axes
+    assert not axes.collections
+    drawn = [np.asarray(line.get_ydata()) for line in axes.lines]
+    assert len(drawn) == 2 * len(METHOD_TABLE)
+    for method in METHOD_TABLE:
+        best = 100 * curves_of(method, trials, (6, 10), "maximize").best
+        for middle in (best.mean(axis=0), np.median(best, axis=0)):
+            assert any(y.size == 10 and np.allclose(y, middle) for y in drawn)
+    assert legend(figure)[len(METHOD_TABLE) :] == ["mean of the runs", "median"]
+    comparison = compare(study, trials)
+    for draw in (figures.trials_to_target, figures.extra_trials):
+        assert not draw(comparison).axes[0].collections
+    assert "Runs and intervals of so many methods would hide each other" in report(
+        study, comparison, ["figure8.png"]
+    )
+
+
 @pytest.mark.parametrize("draw", ["figure8", "trials_to_target", "extra_trials"])
-def test_fit_for_print(records, draw):
+@pytest.mark.parametrize("which", ["records", "long_names", "all_methods"])
+def test_fit_for_print(which, draw, request):
+    records = request.getfixturevalue(which)
     figure = figures.figure8(*records) if draw == "figure8" else getattr(figures, draw)(compare(*records))
     assert 3.3 <= figure.get_figwidth() <= 3.5
     figure.canvas.draw()
@@ -102,11 +147,17 @@ def test_settings_of_matplotlib_are_left_alone(records):
     assert dict(matplotlib.rcParams) == before
 
 
-def test_light_imports():
-    heavy = ["torch", "ray", "ax", "sqlalchemy", "matplotlib.pyplot"]
-    code = f"import sys, studies.export; print([m for m in {heavy} if m in sys.modules])"
+@pytest.mark.parametrize(
+    ("module", "needs"),
+    [("studies.comparison", []), ("studies.tables", []), ("studies.export", ["matplotlib"])],
+)
+def test_light_imports(module, needs):
+    """The service answers with them: each of these costs a process its time and memory."""
+    heavy = ["torch", "ray", "ax", "sqlalchemy", "scipy.stats", "scipy.optimize", "pyarrow", "pandas",
+             "matplotlib.pyplot", "matplotlib"]  # fmt: skip
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == str(needs)
 
 
 def test_mean_and_median_stop_where_a_run_is_missing(records):

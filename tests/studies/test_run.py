@@ -8,11 +8,13 @@ from collections import Counter
 import faults
 import pytest
 import ray
+import ray.util.state
 from twins import numbers
 
+from studies.cluster import cluster
 from studies.errors import StudyError
 from studies.records import TrialState
-from studies.run import cluster, run_study
+from studies.run import run_study
 from studies.spec import from_json
 from studies.trial import assign, choose, train
 from trainers.seeds import derive
@@ -97,7 +99,25 @@ def test_a_trial_is_what_its_assignment_says(whole, spoken_digits):
     assert list(train(assignment, suggestion))[-1].validation_metric == stored.objective
 
 
-@pytest.mark.parametrize("kept", [1, 5, 11])
+def test_the_dashboard_tells_studies_and_trials_by_name(whole):
+    here = ray.get_runtime_context().gcs_address
+    filters = [("class_name", "=", "Training")]
+    actors = ray.util.state.list_actors(address=here, filters=filters, detail=True)
+    slots = min(
+        4, int(ray.cluster_resources()["CPU"])
+    )  # a worker may have been replaced by one of the same name
+    assert {actor.repr_name for actor in actors} == {f"s-1-slot{n:02d}" for n in range(1, slots + 1)}
+    logs = []
+    for actor in actors:
+        for text in ray.util.state.get_log(address=here, actor_id=actor.actor_id):
+            logs += text.splitlines()
+    for trial in whole:
+        name = f"s-{trial.method}-r{trial.run:02d}-t{trial.trial:02d}"
+        assert [line for line in logs if line.startswith(f"{name}: {trial.source}, {{")]
+        assert f"{name}: {trial.objective} after epoch 10" in logs
+
+
+@pytest.mark.parametrize("kept", [5, 11])
 def test_a_continued_study_has_the_same_trials(whole, kept, spoken_digits):
     sink = Kept()
     run_study(study(), "s-1", sink, whole[:kept], data_dir=spoken_digits)
@@ -150,7 +170,7 @@ def test_every_kind_of_failure_frees_the_slot_and_is_stored(spoken_digits):
         runs=3,
         trials=2,
         seed=31,  # with this one Sobol's first two points of three runs are all six kinds
-        resources={"max_seconds": 8, "max_retries": 1},
+        resources={"max_seconds": 15, "max_retries": 1},
     )
     sink = Kept()
     try:
@@ -162,7 +182,7 @@ def test_every_kind_of_failure_frees_the_slot_and_is_stored(spoken_digits):
     assert of_kind.keys() == set(kinds)
     for kind, reason in (
         (faults.RAISES, "RuntimeError: a layer broke"),
-        (faults.HANGS, "stopped: still running after max_seconds = 8"),
+        (faults.HANGS, "stopped: still running after max_seconds = 15"),
         (faults.KILLED, "the worker process died"),
         (faults.TOO_LARGE, "can't allocate memory"),
     ):
@@ -179,7 +199,7 @@ def test_every_kind_of_failure_frees_the_slot_and_is_stored(spoken_digits):
 
 LISTENING = """
 import psutil
-from studies.run import cluster
+from studies.cluster import cluster
 with cluster():
     for process in psutil.Process().children(recursive=True):
         for socket in process.net_connections("inet"):

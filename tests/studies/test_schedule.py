@@ -2,7 +2,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from studies.errors import StudyError
@@ -39,7 +39,6 @@ def record(method, run, trial, objective=0.5):
     )
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 2),
     st.integers(1, 4),

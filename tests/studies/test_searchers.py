@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from known_functions import FUNCTIONS, best_found, branin, hartmann6, one_thread
+from known_functions import FUNCTIONS, best_found, branin, hartmann6
 from scipy.stats import kstest, sem, t
 
 from studies.methods import METHODS
@@ -55,7 +55,7 @@ def test_every_suggestion_is_inside_the_space_and_whole(searcher):
             assert value in MIXED[name], (name, value)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(st.floats(1e-8, 1e8), st.floats(1e-8, 1e8), st.booleans(), st.integers(0, 2**63 - 1))
 def test_ax_stays_within_any_bounds(a, b, log, seed):
     if max(a, b) <= min(a, b) * (1 + 1e-6):
@@ -77,6 +77,21 @@ def test_a_suggestion_depends_on_its_arguments_alone(searcher):
     assert ask(searcher, history) == first
     assert torch.equal(torch.get_rng_state(), state)
     assert ask(searcher, history, seed=1) != first
+
+
+def test_the_number_of_threads_changes_no_suggestion():
+    space = METHODS["latent-sgd"].space
+    history = grow("ax", 6, lambda point: point["gamma"], space=space)
+    before = torch.get_num_threads()
+    try:
+        suggestions = []
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            suggestions.append(ask("ax", history, 0, space))
+    finally:
+        torch.set_num_threads(before)
+    assert suggestions == suggestions[:1] * 3
+    assert suggestions[0].source == "model"
 
 
 def test_another_process_suggests_the_same():
@@ -168,13 +183,13 @@ def test_known_functions():
 def test_ax_does_as_well_as_published():
     """Mean best after 25 trials against the figures published for Ax: 0.442 and -2.835.
 
-    Eight seeds leave a standard error of 0.01 and 0.2: what is refuted is being worse, by a one-sided t interval.
+    Four seeds leave a standard error of 0.01 and 0.3: what is refuted is being worse, by a one-sided t interval.
     """
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=one_thread) as pool:
-        futures = {f: [pool.submit(best_found, f, "ax", seed) for seed in range(8)] for f in FUNCTIONS}
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        futures = {f: [pool.submit(best_found, f, "ax", seed) for seed in range(4)] for f in FUNCTIONS}
         best = {f: np.array([future.result() for future in futures[f]]) for f in FUNCTIONS}
     for function, published in (("branin", 0.442), ("hartmann6", -2.835)):
-        bound = best[function].mean() - t(7).ppf(0.95) * sem(best[function])
+        bound = best[function].mean() - t(3).ppf(0.95) * sem(best[function])
         assert bound <= published, (function, best[function])
 
 

@@ -111,9 +111,19 @@ def test_default_spaces_are_valid_and_counted():
     assert {name: len(searched(method.space)) for name, method in METHODS.items()} == {
         "gradient-filter": 2,
         "latent-sgd": 6,
+        "gradient-filter-first-order": 1,
+        "iir-filter": 2,
+        "latent-sgd-magnitude-independent": 4,
+        "ste-adam": 5,
+        "bop": 2,
+        "bop-second-order": 3,
+        "mirror-descent": 2,
+        "proxquant-l1": 2,
+        "proxquant-l2": 2,
+        "bnew": 2,
     }
     for method in METHODS.values():
-        for name, dimension in method.space.items():
+        for name, dimension in {**method.space, **method.extra}.items():
             assert all(dimension.at(u) in VALID[name] for u in (0.0, 0.5, 1.0))
 
 

@@ -9,6 +9,7 @@ from studies.errors import StudyError
 from studies.methods import METHODS
 from studies.space import Fixed, Float, to_json
 from studies.spec import from_json, load
+from trainers.tasks import TASKS
 
 SPECS = sorted((Path(studies.__file__).parent / "specs").glob("*.yaml"))
 MINIMAL = {"name": "s", "task": "spoken-digits", "methods": ["gradient-filter"]}
@@ -101,7 +102,7 @@ def test_writing_a_default_out_does_not_change_the_digest():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"task": "spoken-digit"}, "task: unknown task; known are spoken-digits, got 'spoken-digit'"),
+        ({"task": "spoken-digit"}, f"task: unknown task; known are {', '.join(TASKS)}, got 'spoken-digit'"),
         ({"methods": ["sgd"]}, "methods.0: unknown method 'sgd'; known are gradient-filter, latent-sgd"),
         ({"methods": ["latent-sgd", "latent-sgd"]}, "methods: latent-sgd is listed more than once"),
         ({"methods": []}, "methods: at least one method is needed; known are gradient-filter, latent-sgd"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import optimize
 from scipy import stats as scipy_stats
 
 from studies import stats
@@ -35,6 +36,8 @@ def test_median_between_order_statistics(n, low, high, level):
     got = stats.median(np.random.default_rng(0).permutation(np.arange(1.0, n + 1)))
     assert (got.value, got.low, got.high) == ((n + 1) / 2, low, high)
     assert got.level == pytest.approx(level, abs=1e-12)
+    k = np.searchsorted(np.arange(1, n + 1), low) + 1
+    assert got.level == pytest.approx(1 - 2 * scipy_stats.binom.cdf(k - 1, n, 0.5), abs=1e-12)
 
 
 def test_mean_is_students():
@@ -143,6 +146,20 @@ def test_superiority_published():
     assert (got.value, got.low, got.high) == pytest.approx((0.9166667, 0.5973406, 0.9860176), abs=1e-4)
 
 
+@given(grid, grid)
+def test_superiority_solves_its_equation_to_the_last_bit(a, b):
+    got = stats.superiority(a, b)
+
+    def excess(theta):
+        others = (a.size + b.size) / 2 - 1
+        spread = theta * (1 - theta) * (1 + others * ((1 - theta) / (2 - theta) + theta / (1 + theta)))
+        return (got.value - theta) ** 2 - scipy_stats.norm.ppf(0.975) ** 2 * spread / (a.size * b.size)
+
+    if 0 < got.value < 1:
+        assert got.low == pytest.approx(optimize.brentq(excess, 0, got.value), abs=5e-12)
+        assert got.high == pytest.approx(optimize.brentq(excess, got.value, 1), abs=5e-12)
+
+
 def test_superiority_of_a_clean_sweep_still_has_a_width():
     got = stats.superiority(np.arange(10.0, 30), np.arange(-20.0, 0))
     assert got.value == got.high == 1
@@ -163,6 +180,21 @@ def test_wilson_published(successes, n, low, high):
     assert (got.value, got.low, got.high) == pytest.approx((successes / n, low, high), abs=5e-5)
 
 
+@given(st.integers(1, 60), st.data())
+def test_wilson_is_scipys(n, data):
+    successes = data.draw(st.integers(0, n))
+    expected = scipy_stats.binomtest(successes, n).proportion_ci(method="wilson")
+    got = stats.wilson(successes, n)
+    assert (got.low, got.high) == pytest.approx((expected.low, expected.high), abs=1e-15)
+
+
+@given(st.integers(1, 300), st.integers(0, 99))
+def test_a_resample_draws_as_many_runs_as_there_are(runs, seed):
+    draws = stats.resample(runs, 7, np.random.default_rng(seed))
+    rows = np.random.default_rng(seed).integers(runs, size=(7, runs))
+    np.testing.assert_array_equal(draws.T, [np.bincount(row, minlength=runs) for row in rows])
+
+
 def test_percentiles_move_outwards_and_keep_infinity():
     replicates = np.arange(1.0, 10_001)
     low, high = stats.percentiles(replicates, runs=20)
@@ -174,8 +206,8 @@ def test_percentiles_move_outwards_and_keep_infinity():
 
 
 def test_an_undefined_replicate_is_not_an_infinite_one():
-    replicates = np.tile(np.arange(1000.0)[:, None], (1, 3))
-    replicates[-50:, 1], replicates[-50:, 2] = math.inf, math.nan
+    replicates = np.tile(np.arange(1000.0), (3, 1))
+    replicates[1, -50:], replicates[2, -50:] = math.inf, math.nan
     low, high = stats.percentiles(replicates, runs=20)
     np.testing.assert_array_equal(np.isnan(low), [False, False, True])
     np.testing.assert_array_equal(high[1:], [math.inf, math.nan])
@@ -184,16 +216,16 @@ def test_an_undefined_replicate_is_not_an_infinite_one():
 def test_a_bootstrap_interval_takes_six_runs():
     for runs, there in ((2, False), (5, False), (6, True)):
         sample = np.arange(float(runs))
-        rows = stats.resample(runs, 500, np.random.default_rng(0))
-        got = stats.bootstrap(lambda r, sample=sample: sample[r].mean(axis=1), rows)
+        draws = stats.resample(runs, 500, np.random.default_rng(0))
+        got = stats.bootstrap(sample.mean(), sample @ draws / runs, runs)
         assert got.value == sample.mean()
         assert np.isfinite([got.low, got.high, got.level]).tolist() == [there] * 3
 
 
 def test_bootstrap_of_the_mean_is_close_to_students():
     sample = np.random.default_rng(3).normal(5, 1, 20)
-    rows = stats.resample(20, 20_000, np.random.default_rng(0))
-    got, expected = stats.bootstrap(lambda r: sample[r].mean(axis=1), rows), stats.mean(sample)
+    draws = stats.resample(20, 20_000, np.random.default_rng(0))
+    got, expected = stats.bootstrap(sample.mean(), sample @ draws / 20, 20), stats.mean(sample)
     assert (got.value, got.low, got.high) == pytest.approx(
         (expected.value, expected.low, expected.high), abs=0.05
     )
@@ -201,14 +233,14 @@ def test_bootstrap_of_the_mean_is_close_to_students():
 
 def test_one_run_has_no_interval():
     one = np.array([0.5])
-    rows = stats.resample(1, 10, np.random.default_rng(0))
+    draws = stats.resample(1, 10, np.random.default_rng(0))
     for got in (
         stats.median(one),
         stats.mean(one),
         stats.hodges_lehmann(one, one),
         stats.paired_hodges_lehmann(one, one),
         stats.superiority(one, one),
-        stats.bootstrap(lambda r: one[r].mean(axis=1), rows),
+        stats.bootstrap(0.5, one @ draws, 1),
     ):
         assert got.value in (0.0, 0.5)
         assert math.isnan(got.low)

@@ -1,5 +1,7 @@
 """The paragraph in words: the numbers it must hold, and its caveats."""
 
+from dataclasses import replace
+
 import pytest
 from synthetic import figure8_like, study_of, trials_of
 
@@ -105,7 +107,7 @@ def test_runs_without_a_result_are_counted():
 
 
 def test_several_pairs_are_said_not_to_be_adjusted(monkeypatch):
-    monkeypatch.setitem(METHODS, "third", METHODS["gradient-filter"])
+    monkeypatch.setitem(METHODS, "third", replace(METHODS["gradient-filter"], label="third"))
     text = summary(
         compare(*figure8_like(runs=6, trials=4, methods=("gradient-filter", "latent-sgd", "third")))
     )

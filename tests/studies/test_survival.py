@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
+from studies import stats
 from studies.survival import kaplan_meier, restricted_mean, trials_to
 
 nan = math.nan
@@ -48,8 +49,18 @@ def test_restricted_mean_without_early_censoring_is_a_plain_mean(pairs):
     assert restricted_mean(kaplan_meier(times, reached, 12)) == pytest.approx(times.mean())
 
 
-def test_many_samples_at_once():
-    times, reached = np.array([[1, 2, 3], [3, 3, 3]]), np.array([[True, True, False], [False, False, False]])
-    got = kaplan_meier(times, reached, 3)
-    np.testing.assert_allclose(got, [[1, 2 / 3, 1 / 3, 1 / 3], [1, 1, 1, 1]])
+def test_many_resamples_at_once():
+    times, reached = np.array([1, 2, 3]), np.array([True, True, False])
+    got = kaplan_meier(times, reached, 3, np.array([[1, 0], [1, 0], [1, 3]]))
+    np.testing.assert_allclose(got, np.transpose([[1, 2 / 3, 1 / 3, 1 / 3], [1, 1, 1, 1]]))
     np.testing.assert_allclose(restricted_mean(got), [2, 3])
+
+
+@given(runs, st.integers(0, 99))
+def test_a_resample_is_the_sample_of_the_runs_drawn(pairs, seed):
+    times, reached = (np.array(column) for column in zip(*pairs, strict=True))
+    draws = stats.resample(times.size, 20, np.random.default_rng(seed))
+    got = kaplan_meier(times, reached, 12, draws)
+    for drawn, survival in zip(draws.T, got.T, strict=True):
+        rows = np.repeat(np.arange(times.size), drawn)
+        np.testing.assert_array_equal(survival, kaplan_meier(times[rows], reached[rows], 12))

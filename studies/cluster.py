@@ -1,0 +1,123 @@
+"""The Ray cluster a study runs on: to be imported before Ray is, as it sets what Ray reads then."""
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+from weakref import WeakSet
+
+# No tables on the terminal, no trial files, no state snapshots (the database is the only state), no phoning home, and
+# Ctrl-C is an ordinary KeyboardInterrupt.
+os.environ.update(
+    RAY_AIR_NEW_OUTPUT="0",
+    RAY_USAGE_STATS_ENABLED="0",
+    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+    TUNE_DISABLE_SIGINT_HANDLER="1",
+    TUNE_GLOBAL_CHECKPOINT_S="1000000",
+    TUNE_PRINT_ALL_TRIAL_ERRORS="0",
+    TUNE_WARN_THRESHOLD_S="10",
+)
+
+if not os.environ.get("RAY_ADDRESS"):
+    # Ray takes the machine's outward address even for a local cluster, except where it expects no cluster at all;
+    # this makes it expect none, and every port of a local cluster is on loopback.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+
+import ray
+from ray.tune import PlacementGroupFactory
+from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+from studies.errors import StudyError
+from studies.spec import StudySpec
+
+WORKER_BYTES = 700 * 2**20  # what a worker with Ray, torch and Ax holds before it trains anything
+
+
+@contextmanager
+def cluster() -> Iterator[None]:
+    """Connected to the cluster at RAY_ADDRESS or, where that is not set, to a local one on loopback.
+
+    The local one has its dashboard on loopback too, and ends with this process. Raises StudyError where the
+    address does not answer.
+    """
+    address = os.environ.get("RAY_ADDRESS")
+    local: dict[str, Any] = {"dashboard_host": "127.0.0.1", "object_store_memory": 128 * 2**20}
+    try:
+        if address:
+            _knock(address)
+        ray.init(
+            address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else local)
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise StudyError(
+            f"RAY_ADDRESS {address!r} does not answer: {error}" if address else str(error)
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError at once where nobody listens at host:port: Ray itself tries for minutes."""
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
+def _needs(spec: StudySpec) -> dict[str, float]:
+    """What one trial takes of a machine."""
+    all_kinds = {"CPU": float(spec.resources.cpus), "GPU": spec.resources.gpus, "memory": float(WORKER_BYTES)}
+    return {kind: amount for kind, amount in all_kinds.items() if amount}
+
+
+def own(spec: StudySpec, slot: int) -> dict[str, float]:
+    """What a trial in that slot asks for: the same as the others, all but equal.
+
+    Tune gives a worker that has become free to any trial that asks for the same resources, even one whose own worker is
+    about to be up, and then stops that one: trials shorter than a worker's start would keep a single worker alive. A
+    byte of memory more or less keeps each slot's trials to themselves.
+    """
+    return {**_needs(spec), "memory": float(WORKER_BYTES + slot)}
+
+
+def slots(spec: StudySpec) -> int:
+    """How many trials the cluster can carry at a time, and no more than there are runs. Raises StudyError."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    trial = _needs(spec)
+    room = sum(min(_times(amount, node.get(kind, 0.0)) for kind, amount in trial.items()) for node in nodes)
+    if room == 0:
+        there = "; ".join(_told({kind: node.get(kind, 0.0) for kind in trial}) for node in nodes)
+        raise StudyError(f"a trial needs {_told(trial)} on one machine; the cluster's have {there}")
+    return min(room, spec.runs * len(spec.methods))
+
+
+class Place(PlacementGroupFactory):  # type: ignore[misc]
+    """A trial's request of the cluster. All that is taken is remembered, to give it back where Tune does not."""
+
+    taken: ClassVar[WeakSet[PlacementGroup]] = WeakSet()
+
+    def to_placement_group(self) -> PlacementGroup:
+        group = super().to_placement_group()
+        self.taken.add(group)
+        return group
+
+    @classmethod
+    def give_back(cls) -> None:
+        """Ends the workers of this process, busy or not."""
+        for group in list(cls.taken):
+            remove_placement_group(group)
+
+
+def _told(resources: dict[str, float]) -> str:
+    return ", ".join(
+        f"{amount / 1e9:.1f} GB memory" if kind == "memory" else f"{amount:g} {kind}"
+        for kind, amount in resources.items()
+    )
+
+
+def _times(amount: float, available: float) -> int:
+    """How often `amount` fits; a share of a GPU must come from one device."""
+    return int(available) * int(1 / amount) if amount < 1 else int(available / amount)

@@ -1,0 +1,73 @@
+"""The worker processes of a study: each carries out one trial after another."""
+
+import faulthandler
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ray import tune
+from ray._raylet import setproctitle  # type: ignore[attr-defined]
+
+from studies.cluster import Place
+from studies.records import EpochRecord
+from studies.trial import Assignment, choose, train
+
+REPORT_SECONDS = 10.0  # a long training reports its epochs to Ray this often, a short one once
+
+
+class Training(tune.Trainable):  # type: ignore[misc]
+    """A worker process: carries out one trial after another.
+
+    The worker also computes the suggestion, so there are exactly as many suggestions at a time as there are trial
+    slots, and the driver's loop only hands out work. The suggestion is reported before the training starts: a
+    crash cannot lose it. A trial past `max_seconds` ends its process, even one that hangs inside C code; Tune
+    starts another.
+
+    On Ray's dashboard the actor is named after its study and slot, as the name of an actor is for life; its log and
+    the title of its process name the trial.
+    """
+
+    _worker = "Training"  # the class itself is printed, too
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> Place:
+        return Place([config["resources"]])
+
+    def setup(self, config: dict[str, Any]) -> None:
+        import trainers.loop  # noqa: F401  (seconds the first time, and not the trial's)
+
+        self._worker = config["worker"]
+        self._assignment: Assignment = config["assignment"]
+        self._training: Iterator[EpochRecord] | None = None
+        self._epochs: list[EpochRecord] = []
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+    def __repr__(self) -> str:
+        return self._worker
+
+    def step(self) -> dict[str, Any]:
+        setproctitle(f"ray::{self._assignment.name}")
+        if self._training is None:
+            faulthandler.dump_traceback_later(self._assignment.max_seconds, exit=True)
+            suggestion, seconds = choose(self._assignment)
+            print(
+                f"{self._assignment.name}: {suggestion.source}, {dict(suggestion.hyperparameters)}",
+                flush=True,
+            )
+            self._training = train(self._assignment, suggestion)
+            return {"suggestion": suggestion, "suggest_seconds": seconds}
+        report_at = time.monotonic() + REPORT_SECONDS
+        for epoch in self._training:
+            self._epochs.append(epoch)
+            if time.monotonic() > report_at:
+                return {"epoch": epoch.epoch, "validation_metric": epoch.validation_metric}
+        faulthandler.cancel_dump_traceback_later()
+        last = self._epochs[-1]
+        print(f"{self._assignment.name}: {last.validation_metric} after epoch {last.epoch}", flush=True)
+        return {"done": True, "epochs": tuple(self._epochs)}
+
+    def cleanup(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
