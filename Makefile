@@ -30,7 +30,7 @@ demo: data  ## the same with 5 runs x 12 trials, about a minute
 	$(BIN)/tunebench run studies/specs/figure8-spoken-digits.yaml --runs 5 --trials 12 --out results/demo
 
 test: data  ## the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)  ## ruff and mypy --strict
 	$(BIN)/ruff check .
@@ -42,7 +42,11 @@ check: lint test  ## what CI runs
 bench: data  ## the benchmarks, side by side with what they are measured against
 	$(BIN)/python tests/benchmarks/optimizer_step.py
 	$(BIN)/python tests/benchmarks/training_step.py
+	$(BIN)/python tests/benchmarks/network_step.py
 	$(BIN)/python tests/benchmarks/study_floor.py
+	$(BIN)/python tests/benchmarks/analysis.py
+	$(BIN)/python tests/benchmarks/service_load.py
+	$(BIN)/python tests/benchmarks/service_study.py
 
 clean:  ## remove the environment and caches; databases, data and results stay
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -16,12 +16,16 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from service.errors import DatabaseError
+from service.errors import DatabaseAway, DatabaseError
 from service.tables import metadata
 
 LOCK_SECONDS = 30  # a writer waits this long for another one
 CONNECT_SECONDS = 10
+# One for each thread that answers requests, as writers may wait long and keep theirs. Half of them stay open once made:
+# making one takes longer than most requests.
+CONNECTIONS, KEPT = 40, 20
 MIGRATIONS = Path(__file__).parent / "migrations"
 # not alembic_version: another program's migrations may live in the same PostgreSQL database
 VERSION_TABLE = "tunebench_version"
@@ -44,6 +48,7 @@ FAULTS = {
     "53": "is out of resources; repeat the command later",
     "57": "is shutting down or starting; repeat the command once it is up",
 }
+PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "55P03", "53300", "57")  # faults that end by themselves
 
 
 def connect(url: str) -> Engine:
@@ -54,19 +59,19 @@ def connect(url: str) -> Engine:
     reached, is not one, has a newer schema or another program's tables.
     """
     parsed = _parse(url)
-    dumps = partial(json.dumps, allow_nan=False, ensure_ascii=False)
+    options: dict[str, Any] = {
+        "json_serializer": partial(json.dumps, allow_nan=False, ensure_ascii=False),
+        "pool_size": KEPT,
+        "max_overflow": CONNECTIONS - KEPT,
+    }
     if parsed.drivername == "sqlite":
-        engine = create_engine(parsed, json_serializer=dumps, connect_args={"timeout": LOCK_SECONDS})
+        engine = create_engine(parsed, connect_args={"timeout": LOCK_SECONDS}, **options)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
-        engine = create_engine(
-            parsed,
-            json_serializer=dumps,
-            pool_pre_ping=True,
-            connect_args={"connect_timeout": CONNECT_SECONDS},
-        )
-        event.listen(engine, "connect", _prepare_postgresql)
+        waiting = {"connect_timeout": CONNECT_SECONDS}
+        engine = create_engine(parsed, pool_pre_ping=True, connect_args=waiting, **options)
+        event.listen(engine, "connect", _prepare_postgresql, insert=True)  # before SQLAlchemy asks anything
     if _exists(engine):
         with reading(engine) as connection:
             _revision(connection)
@@ -127,15 +132,15 @@ def require_schema(engine: Engine) -> None:
     """Raise DatabaseError unless the schema is the one that this code was written for."""
     advice = "run: tunebench db upgrade"
     if not _exists(engine):
-        raise DatabaseError(f"there is no database {_shown(engine.url)} yet; {advice}")
+        raise DatabaseError(f"there is no database {_shown(engine.url)} yet; {advice}", "is not there yet")
     with reading(engine) as connection:
         revision = _revision(connection)
     if revision is None:
-        raise DatabaseError(f"database {_shown(engine.url)} has no tunebench tables yet; {advice}")
+        fault = "has no tunebench tables yet"
+        raise DatabaseError(f"database {_shown(engine.url)} {fault}; {advice}", fault)
     if revision != (head := ScriptDirectory(str(MIGRATIONS)).get_current_head()):
-        raise DatabaseError(
-            f"database {_shown(engine.url)} has the older schema {revision}, not {head}; {advice}"
-        )
+        fault = f"has the older schema {revision}, not {head}"
+        raise DatabaseError(f"database {_shown(engine.url)} {fault}; {advice}", fault)
 
 
 def _context(connection: Connection) -> dict[str, Any]:
@@ -204,6 +209,12 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:
+    if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
+        raise DatabaseError(
+            f"database {connection.info.dbname} has the encoding {encoding}, which cannot hold all text; "
+            "create one with: CREATE DATABASE NAME ENCODING 'UTF8' TEMPLATE template0",
+            f"has the encoding {encoding}",
+        )
     connection.execute(f"SET lock_timeout = {round(LOCK_SECONDS * 1000)}")
     connection.commit()
 
@@ -236,11 +247,16 @@ def _translated(url: URL) -> Iterator[None]:
         origin = error.orig if isinstance(error, DBAPIError) else error
         code = getattr(origin, "sqlite_errorname", None) or getattr(origin, "sqlstate", None) or ""
         fault = next((text for prefix, text in FAULTS.items() if code.startswith(prefix)), None)
+        kind = DatabaseAway if code.startswith(PASSING) else DatabaseError
         if fault is None and isinstance(error, DBAPIError) and error.connection_invalidated:
-            fault = "broke the connection; check the server and repeat the command"
+            fault, kind = "broke the connection; check the server and repeat the command", DatabaseAway
         if fault is None and not code and type(origin).__name__ in ("OperationalError", "ConnectionTimeout"):
             fault = "cannot be reached; check that the server runs and that the URL is right"
+            kind = DatabaseAway
         if fault is None:
             raise
         detail = " ".join(str(origin).split())
-        raise DatabaseError(f"database {_shown(url)} {fault} ({detail})") from error
+        raise kind(f"database {_shown(url)} {fault} ({detail})", fault.partition(";")[0]) from error
+    except PoolTimeout as error:
+        fault = "has no connection left for this; repeat the command later"
+        raise DatabaseAway(f"database {_shown(url)} {fault}", fault.partition(";")[0]) from error

@@ -8,12 +8,16 @@ from pathlib import Path
 from types import FrameType
 
 from service.errors import LeaseLost, ServiceError
+from service.lease import Lease
 from service.owner import Owner
 from service.sink import LeasedSink
+from service.states import CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED
 from service.store import Store
 from studies.errors import StudyError
-from studies.records import Sink, StudyRecord, StudyState, TrialRecord
-from studies.spec import from_json
+from studies.records import Request, Sink, StudyRecord, StudyState, TrialRecord
+from studies.spec import StudySpec, from_json
+from studies.stop import Stop
+from trainers.errors import DataError
 
 LEASE_SECONDS = 60.0
 
@@ -29,43 +33,82 @@ class _Watched:
         self._watch(trial)
 
 
-def drive(store: Store, study: StudyRecord, data_dir: Path, watch: Callable[[TrialRecord], None]) -> None:
-    """Run what is left of the study and leave it completed.
+def drive(
+    store: Store,
+    study: StudyRecord,
+    data_dir: Path,
+    watch: Callable[[TrialRecord], None],
+    *,
+    fence: int | None = None,
+) -> StudyState:
+    """Run what is left of the study. Returns the state it is left in: completed or, on request, paused or cancelled.
 
-    `watch` is told of each trial after it is stored. On an interrupt (SIGINT or SIGTERM) the study is left paused
-    and KeyboardInterrupt is raised; where it cannot go on it is left failed with the reason, which is raised. Either
-    way it can be driven again, and its trials are those of an uninterrupted study.
+    `watch` is told of each trial: of those done before, then of each new one after it is stored. On an interrupt
+    (SIGINT or SIGTERM) the study is left paused and KeyboardInterrupt is raised; where it cannot go on it is left
+    failed with the reason, which is raised. Either way it can be driven again, and its trials are those of an
+    uninterrupted study. `fence` is given by the service, to which an interrupt or a fault that may pass means that
+    the study is queued again.
     """
     # Ray and torch take seconds to import: not for `tunebench list`
+    from studies.cluster import cluster
     from studies.provenance import provenance
-    from studies.run import cluster, run_study
+    from studies.run import run_study
 
+    served = fence is not None
+    lease = store.claim(study.id, Owner.current(), LEASE_SECONDS, fence=fence)
+    try:
+        spec = _same_version(study)
+        history = store.trials(study.id)
+        for trial in history:
+            watch(trial)
+        store.ran_on(lease, provenance())
+        if len(history) < spec.planned:  # otherwise the last driver died after its last trial
+            stop = Stop()
+            with LeasedSink(store, lease, stop) as sink, cluster(), _terminated_is_interrupted():
+                watched = _Watched(sink, watch)
+                if not run_study(spec, study.id, watched, history, stop=stop, data_dir=data_dir):
+                    return _stopped(store, lease)
+    except (
+        KeyboardInterrupt,
+        SystemExit,
+    ) as stopped:  # the latter is Ray's answer to SIGTERM while it starts
+        store.finish(lease, QUEUED if served else PAUSED)
+        raise KeyboardInterrupt from stopped
+    except LeaseLost:
+        raise
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        with suppress(ServiceError):  # the database itself may be what failed
+            if served and not isinstance(error, StudyError | DataError):
+                store.give_up(lease, reason)
+            else:
+                store.finish(lease, FAILED, error=reason)
+        raise
+    store.finish(lease, COMPLETED)
+    return COMPLETED
+
+
+def _stopped(store: Store, lease: Lease) -> StudyState:
+    """Leave the study as was asked for. Raises LeaseLost where another process has taken it."""
+    match store.requested(lease):
+        case Request.CANCEL:
+            state = CANCELLED
+        case None:  # asked to pause, and to go on while the last trials finished
+            state = QUEUED
+        case _:
+            state = PAUSED
+    store.finish(lease, state)
+    return state
+
+
+def _same_version(study: StudyRecord) -> StudySpec:
     spec = from_json(study.spec)
     if spec.study_id != study.id:
         raise StudyError(
             f"{study.id} was started by another version of tunebench, whose trials cannot be mixed with this "
             "one's; go on with that version, or run the spec anew"
         )
-    lease = store.claim(study.id, Owner.current(), LEASE_SECONDS)
-    history = store.trials(study.id)
-    if history:
-        store.continued(lease, provenance())
-    if len(history) == spec.planned:  # the last driver died after its last trial
-        store.finish(lease, StudyState.COMPLETED)
-        return
-    try:
-        with LeasedSink(store, lease) as sink, cluster(), _terminated_is_interrupted():
-            run_study(spec, study.id, _Watched(sink, watch), history, data_dir=data_dir)
-    except (KeyboardInterrupt, SystemExit) as stop:  # SystemExit: Ray's own answer to SIGTERM while it starts
-        store.finish(lease, StudyState.PAUSED)
-        raise KeyboardInterrupt from stop
-    except LeaseLost:
-        raise
-    except Exception as error:
-        with suppress(ServiceError):  # the database itself may be what failed
-            store.finish(lease, StudyState.FAILED, error=str(error) or type(error).__name__)
-        raise
-    store.finish(lease, StudyState.COMPLETED)
+    return spec
 
 
 @contextmanager

@@ -24,8 +24,13 @@ class Owner:
     @classmethod
     def current(cls) -> Self:
         """This process."""
-        _, started = _status(os.getpid())
-        return cls(socket.gethostname().replace(":", "-"), os.getpid(), _place(), started)
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        """The process on this machine that has the number now."""
+        _, started = _status(pid)
+        return cls(socket.gethostname().replace(":", "-"), pid, _place(), started)
 
     @classmethod
     def parse(cls, text: str) -> Self:

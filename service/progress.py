@@ -11,46 +11,50 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from studies.records import TrialRecord
-from studies.spec import StudySpec
-from trainers.tasks import TASKS
+from service.terminal import plain, say
+from studies.records import Outcome, StudyRecord
+from studies.spec import from_json
 
 LINE_SECONDS = 15.0  # how often a log file, which shows no bars, gets a line
 
 
 class StudyProgress:
-    """Call it with each finished trial, inside its context."""
+    """Call it with each finished trial, those done before first, inside its context.
 
-    def __init__(self, spec: StudySpec, history: Sequence[TrialRecord], console: Console) -> None:
-        self._spec, self._console = spec, console
-        self._maximize = TASKS[spec.task].direction == "maximize"
-        self._total = spec.runs * spec.trials
-        self._done = {method.name: 0 for method in spec.methods}
+    A study of `trials` trials a method, of which `before` are done; the time left is estimated from the others.
+    """
+
+    def __init__(
+        self, methods: Sequence[str], trials: int, *, maximize: bool, before: int, console: Console
+    ) -> None:
+        self._total, self._maximize, self._before, self._console = trials, maximize, before, console
+        self._done, self._state = dict.fromkeys(methods, 0), ""
         self._best: dict[str, dict[int, float]] = defaultdict(dict)
-        for trial in history:
-            self._count(trial)
-        self._before = sum(self._done.values())
         self._start = self._last_line = time.monotonic()
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[best]}"),
-            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[best]}", markup=False),
+            TextColumn("{task.fields[left]}", markup=False),
             console=console,
             disable=not console.is_terminal,
         )
-        width = max(map(len, self._done))
+        width = max(map(len, methods))
         self._tasks = {
             method: self._bars.add_task(
-                method.ljust(width),
-                total=self._total,
-                completed=done,
-                best=self._best_text(method),
-                left="starting",
+                plain(method).ljust(width), total=trials, best=self._best_text(method), left=""
             )
-            for method, done in self._done.items()
+            for method in methods
         }
+
+    @classmethod
+    def of(cls, study: StudyRecord, console: Console) -> Self:
+        """Of a study in a database here."""
+        spec = from_json(study.spec, source=study.id)
+        methods = [method.name for method in spec.methods]
+        maximize = spec.task_definition().direction == "maximize"
+        return cls(methods, spec.runs * spec.trials, maximize=maximize, before=study.trials, console=console)
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -61,35 +65,46 @@ class StudyProgress:
     ) -> None:
         self._bars.stop()
 
-    def __call__(self, trial: TrialRecord) -> None:
-        self._count(trial)
-        left = self._left()
-        self._bars.update(
-            self._tasks[trial.method],
-            completed=self._done[trial.method],
-            best=self._best_text(trial.method),
-            left="done" if self._done[trial.method] == self._total else left,
-        )
+    def __call__(self, trial: Outcome) -> None:
+        self._done[trial.method] += 1
+        if trial.objective is not None:
+            best = self._best[trial.method]
+            choose = max if self._maximize else min
+            best[trial.run] = choose(best.get(trial.run, trial.objective), trial.objective)
+        done = sum(self._done.values())
+        if done <= self._before:
+            self._start = time.monotonic()
+        self._show(trial.method, self._left(done))
         if not self._console.is_terminal and time.monotonic() - self._last_line > LINE_SECONDS:
             self._last_line = time.monotonic()
-            parts = [f"{m} {done}/{self._total}, {self._best_text(m)}" for m, done in self._done.items()]
-            self._console.print("; ".join([*parts, left]), soft_wrap=True)
+            parts = [f"{m} {n}/{self._total}, {self._best_text(m)}" for m, n in self._done.items()]
+            say("; ".join(filter(None, [*parts, self._left(done)])), self._console)
 
-    def _count(self, trial: TrialRecord) -> None:
-        self._done[trial.method] += 1
-        if trial.objective is None:
-            return
-        choose = max if self._maximize else min
-        best = self._best[trial.method]
-        best[trial.run] = choose(best.get(trial.run, trial.objective), trial.objective)
+    def state(self, text: str) -> None:
+        """Say what the study is doing, beside its bars until the next trial."""
+        for method in self._tasks:
+            self._show(method, text)
+        if not self._console.is_terminal and text != self._state:
+            say(text, self._console)
+        self._state = text
+
+    def _show(self, method: str, left: str) -> None:
+        done = self._done[method]
+        self._bars.update(
+            self._tasks[method],
+            completed=done,
+            best=self._best_text(method),
+            left="done" if done == self._total else plain(left),
+        )
 
     def _best_text(self, method: str) -> str:
         if not self._best[method]:
             return "no result yet"
         return f"best so far {median(self._best[method].values()):.1%} (median run)"
 
-    def _left(self) -> str:
-        done = sum(self._done.values())
-        rate = (done - self._before) / (time.monotonic() - self._start)
-        seconds = round((len(self._done) * self._total - done) / rate)
+    def _left(self, done: int) -> str:
+        since = time.monotonic() - self._start
+        if done <= self._before or not since:
+            return ""
+        seconds = round((len(self._done) * self._total - done) * since / (done - self._before))
         return f"{timedelta(seconds=seconds)} left"

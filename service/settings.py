@@ -6,19 +6,51 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from service.errors import SettingError
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Settings:
     """`RAY_ADDRESS` is Ray's own: set, that cluster is used; not set, a local one is started."""
 
     database_url: str
     data_dir: Path
+    ray_address: str | None = None
+    ray_dashboard: str = "http://127.0.0.1:8265"  # of the cluster at RAY_ADDRESS
+    max_running_studies: int = 1  # at once, of all services that share the database
+    max_trials: int = 20_000  # of one study
+    max_streams: int = 1_000  # open event streams and followed logs
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Raises SettingError naming the variable, its value and what is allowed."""
         return cls(
-            database_url=environ.get("TUNEBENCH_DATABASE_URL") or "sqlite:///tunebench.db",
+            database_url=_secret(environ, "TUNEBENCH_DATABASE_URL") or "sqlite:///tunebench.db",
             data_dir=Path(environ.get("TUNEBENCH_DATA_DIR") or Path.home() / ".cache" / "tunebench")
             .expanduser()
             .absolute(),
+            ray_address=environ.get("RAY_ADDRESS") or None,
+            ray_dashboard=environ.get("TUNEBENCH_RAY_DASHBOARD") or cls.ray_dashboard,
+            max_running_studies=_whole(environ, "TUNEBENCH_MAX_RUNNING_STUDIES", cls.max_running_studies),
+            max_trials=_whole(environ, "TUNEBENCH_MAX_TRIALS", cls.max_trials),
+            max_streams=_whole(environ, "TUNEBENCH_MAX_STREAMS", cls.max_streams),
         )
+
+
+def _secret(environ: Mapping[str, str], name: str) -> str | None:
+    """The variable itself, or what the file named by `<variable>_FILE` holds."""
+    if (value := environ.get(name)) or not (path := environ.get(f"{name}_FILE")):
+        return value
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{name}_FILE {path!r} cannot be read: {error}") from error
+
+
+def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name)
+    if not text:
+        return default
+    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
+        raise SettingError(f"{name} must be a whole number from 1 to 1000000, got {text!r}")
+    return int(text)

@@ -1,29 +1,36 @@
-"""The sink of a study in the database: it keeps the lease while the study runs."""
+"""The sink of a study in the database: it keeps the lease while the study runs, and hears what is asked of it."""
 
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
-from service.errors import LeaseLost
+from service.errors import DatabaseAway, LeaseLost, StoreError
 from service.lease import Lease
 from service.store import Store
-from studies.records import TrialRecord
+from studies.records import Request, TrialRecord
+from studies.stop import Stop
+
+ASK_SECONDS = 1.0  # how often the study's row is looked at for a request
+AWAY_SECONDS = 300.0  # how long a trial waits for a database that is away before the study stops
 
 
 class LeasedSink:
     """Records trials under a lease that a thread renews while the context is open, thrice in its length.
 
         lease = store.claim(study.id, Owner.current(), lease_seconds=60)
-        with LeasedSink(store, lease) as sink:
-            run_study(spec, sink, store.trials(study.id))
-        store.finish(lease, StudyState.COMPLETED)
+        with LeasedSink(store, lease, stop) as sink:
+            run_study(spec, study.id, sink, store.trials(study.id), stop=stop, data_dir=data_dir)
 
-    Leaving the context does not give the lease back. `record` is for one thread, as the Sink protocol says.
+    The same thread tells `stop` when the study is to be paused or cancelled, or is no longer this process's. Leaving
+    the context does not give the lease back. `record` is for one thread, as the Sink protocol says; it waits for a
+    database that restarts.
     """
 
-    def __init__(self, store: Store, lease: Lease) -> None:
+    def __init__(self, store: Store, lease: Lease, stop: Stop) -> None:
         self.store = store
         self.lease = lease
+        self._stop = stop
         self._lost: LeaseLost | None = None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=f"lease of {lease.study}", daemon=True)
@@ -40,17 +47,44 @@ class LeasedSink:
 
     def record(self, trial: TrialRecord) -> None:
         """Store the trial. Raises LeaseLost where another process has taken the study, at the latest here."""
-        if self._lost is not None:
-            raise self._lost
-        self.store.record(self.lease, trial)
+        give_up = time.monotonic() + AWAY_SECONDS
+        pause = 0.1
+        while True:
+            if self._lost is not None:
+                raise self._lost
+            try:
+                return self.store.record(self.lease, trial)
+            except DatabaseAway:
+                if time.monotonic() > give_up:
+                    raise
+            except StoreError:
+                # the connection may have broken after the commit and before its answer
+                if pause == 0.1 or not self._is_stored(trial):
+                    raise
+                return None
+            time.sleep(pause)
+            pause = min(2 * pause, 5.0)
+
+    def _is_stored(self, trial: TrialRecord) -> bool:
+        return self.store.trial(trial.study, trial.method, trial.run, trial.trial) == trial
 
     def _keep(self) -> None:
-        while not self._closed.wait(self.lease.seconds / 3):
+        every = min(ASK_SECONDS, self.lease.seconds / 3)
+        renew_at = time.monotonic() + self.lease.seconds / 3
+        while not self._closed.wait(every):
             try:
-                self.store.renew(self.lease)
+                if time.monotonic() >= renew_at:
+                    self.store.renew(self.lease)
+                    renew_at = time.monotonic() + self.lease.seconds / 3
+                request = self.store.requested(self.lease)
             except LeaseLost as error:
                 self._lost = error
+                self._stop.abort()
                 return
             except Exception:
                 # the database may be back at the next try; if not, `record` meets the same error and raises it
                 continue
+            if request is Request.PAUSE:
+                self._stop.drain()
+            elif request is not None:
+                self._stop.abort()

@@ -1,33 +1,56 @@
 """Studies in the database: created, claimed, written under a lease, read."""
 
-from collections.abc import Mapping
-from dataclasses import fields
-from datetime import datetime
-from itertools import groupby
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, RowMapping, Table, and_, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    and_,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
-from service.database import now, reading, require_schema, writing
-from service.errors import StoreError
-from service.lease import Lease, extend, take
+from service import events as log
+from service.database import now, reading, writing
+from service.errors import LeaseLost, StateError, StoreError
+from service.events import EventKind
+from service.lease import Lease, actor_of, extend, take
 from service.owner import Owner
-from service.tables import best_so_far, epochs, studies, trials
-from studies.records import EpochRecord, StudyRecord, StudyState, TrialRecord, TrialState
+from service.reads import Reads
+from service.rows import (
+    EPOCH_COLUMNS,
+    TRIAL_COLUMNS,
+    one,
+    one_or_none,
+    row_of,
+)
+from service.states import (
+    ACTIVE,
+    CANCELLED,
+    COMPLETED,
+    FINISHED,
+    PAUSED,
+    QUEUED,
+    change,
+    locked,
+    put_back,
+)
+from service.tables import epochs, labels, studies, submissions, trials
+from studies.records import Request, StudyRecord, StudyState, TrialRecord
 from studies.spec import StudySpec
 
-
-def _columns(table: Table, record: type) -> list[Column[Any]]:
-    return [table.c[field.name] for field in fields(record) if field.name in table.c]
-
-
-STUDY_COLUMNS = _columns(studies, StudyRecord)
-TRIAL_COLUMNS = _columns(trials, TrialRecord)
-EPOCH_COLUMNS = _columns(epochs, EpochRecord)
+LONGEST_SECONDS = 1e9  # of a trial: thirty years
+SUBMISSION_DAYS = 7  # how long an Idempotency-Key is remembered
 
 
-class Store:
+class Store(Reads):
     """All reads and writes of studies and trials.
 
     Holds nothing but the engine: any number of threads may share one, processes may not. Every method is one
@@ -41,104 +64,170 @@ class Store:
     the one that this code was written for.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        require_schema(engine)
-        self.engine = engine
-
     def create_study(
-        self, spec: StudySpec, provenance: Mapping[str, Any], created_at: datetime | None = None
+        self,
+        spec: StudySpec,
+        provenance: Mapping[str, Any],
+        *,
+        actor: str = "local",
+        labels: Iterable[str] = (),
+        priority: int = 0,
+        key: str | None = None,
+        created_at: datetime | None = None,
     ) -> StudyRecord:
-        """Store a queued study. One of the same spec that is there already is returned as it is."""
-        try:
-            with writing(self.engine) as connection:
-                connection.execute(
-                    insert(studies).values(
-                        id=spec.study_id,
-                        name=spec.name,
-                        state=StudyState.QUEUED,
-                        direction=spec.task_definition().direction,
-                        spec=spec.to_json(),
-                        provenance=dict(provenance),
-                        created_at=created_at or now(connection),
-                    )
-                )
-        except IntegrityError:
-            pass  # created before, or by another process just now
-        study = self.study(spec.study_id)
-        if study.spec != spec.to_json():
-            raise StoreError(f"study {study.id} is stored with another spec; give this one another name")
+        """Store a queued study, as `submit` does."""
+        study, _ = self.submit(
+            spec, provenance, actor=actor, labels=labels, priority=priority, key=key, created_at=created_at
+        )
         return study
 
-    def studies(self) -> list[StudyRecord]:
-        """All studies, the newest first."""
-        query = select(*STUDY_COLUMNS).order_by(studies.c.created_at.desc(), studies.c.id.desc())
-        with reading(self.engine) as connection:
-            return [_study(row) for row in connection.execute(query).mappings()]
+    def submit(
+        self,
+        spec: StudySpec,
+        provenance: Mapping[str, Any],
+        *,
+        actor: str,
+        labels: Iterable[str] = (),
+        priority: int = 0,
+        key: str | None = None,
+        created_at: datetime | None = None,
+    ) -> tuple[StudyRecord, bool]:
+        """Store a queued study. One of the same spec that is there already is returned as it is, and False.
 
-    def study(self, key: str) -> StudyRecord:
-        """The study whose id or name is `key`, or the only one whose id starts with it. Raises StoreError."""
-        # LIKE would not use the index
-        starts = and_(studies.c.id >= key, studies.c.id < key + "\U0010ffff")
-        query = select(*STUDY_COLUMNS).where(or_(starts, studies.c.name == key)).order_by(studies.c.id)
-        with reading(self.engine) as connection:
-            # neither database can be asked for a NUL or half a character
-            rows = connection.execute(query).mappings().all() if key.isprintable() else []
-            if not rows:
-                raise _unknown(connection, key)
-        found = [_study(row) for row in rows]
-        exact = [study for study in found if study.id == key] or [
-            study for study in found if study.name == key
-        ]
-        matches = exact or found
-        if len(matches) > 1:
-            raise StoreError(f"{key!r} fits {', '.join(study.id for study in matches)}; give more of the id")
-        return matches[0]
-
-    def trial_counts(self) -> dict[str, int]:
-        """How many trials each study has; a study without any is left out."""
-        query = select(trials.c.study, func.count()).group_by(trials.c.study)
-        with reading(self.engine) as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
-
-    def trials(
-        self, study: str, method: str | None = None, *, with_epochs: bool = False
-    ) -> list[TrialRecord]:
-        """The trials of the study with this id by method, run and trial, in at most two queries.
-
-        Without `with_epochs` their `epochs` are empty.
+        `key` is the sender's Idempotency-Key: sent again within a week by the same actor, the same submission
+        returns the same study, also where that was renamed or is being run; another one raises StoreError.
         """
-        chosen = [trials.c.study == study] + ([] if method is None else [trials.c.method == method])
-        query = select(trials.c.id, *TRIAL_COLUMNS).where(*chosen)
-        query = query.order_by(trials.c.method, trials.c.run, trials.c.trial)
-        of_trial: dict[int, tuple[EpochRecord, ...]] = {}
-        with reading(self.engine) as connection:
-            rows = connection.execute(query).all()
-            if with_epochs:
-                joined = select(epochs.c.trial, *EPOCH_COLUMNS).join(trials, trials.c.id == epochs.c.trial)
-                joined = joined.where(*chosen).order_by(epochs.c.trial, epochs.c.epoch)
-                for row, group in groupby(connection.execute(joined), key=lambda epoch: epoch[0]):
-                    of_trial[row] = tuple(EpochRecord(**_named(EPOCH_COLUMNS, epoch[1:])) for epoch in group)
-        return [_trial(_named(TRIAL_COLUMNS, row[1:]), of_trial.get(row[0], ())) for row in rows]
+        sent = json.dumps([spec.to_json(), sorted(set(labels)), priority], sort_keys=True)
+        submission = {"digest": hashlib.sha256(sent.encode()).hexdigest(), "study": spec.study_id}
+        try:
+            with writing(self.engine) as connection:
+                time = now(connection)
+                if key is not None and self._submitted(connection, actor, key, submission, time):
+                    return one(connection, spec.study_id), False
+                there = connection.scalar(select(studies.c.spec).where(studies.c.id == spec.study_id))
+                if there is None:
+                    _insert(connection, spec, provenance, actor, labels, priority, created_at or time)
+                elif there != spec.to_json():
+                    raise StoreError(
+                        f"study {spec.study_id} is stored with another spec; give this one another name"
+                    )
+                if key is not None:
+                    row = {"actor": actor, "key": key, "created_at": time} | submission
+                    connection.execute(insert(submissions).values(row))
+                return one(connection, spec.study_id), there is None
+        except IntegrityError:  # created by another process just now
+            return self.submit(
+                spec,
+                provenance,
+                actor=actor,
+                labels=labels,
+                priority=priority,
+                key=key,
+                created_at=created_at,
+            )
 
-    def best_so_far(self, study: str) -> dict[tuple[str, int], tuple[float | None, ...]]:
-        """By method and run, the best objective after each trial, None before the first; from the view."""
-        view = best_so_far.c
-        query = select(view.method, view.run, view.best_so_far).where(view.study == study)
-        with reading(self.engine) as connection:
-            rows = connection.execute(query.order_by(view.method, view.run, view.trial)).all()
-        runs = groupby(rows, key=lambda row: (row[0], row[1]))
-        return {run: tuple(row[2] for row in group) for run, group in runs}
+    def _submitted(
+        self, connection: Connection, actor: str, key: str, submission: Mapping[str, str], time: datetime
+    ) -> bool:
+        old = submissions.c.created_at < time - timedelta(days=SUBMISSION_DAYS)
+        connection.execute(delete(submissions).where(old))
+        mine = and_(submissions.c.actor == actor, submissions.c.key == key)
+        before = connection.execute(select(submissions).where(mine)).mappings().one_or_none()
+        if before is not None and before["digest"] != submission["digest"]:
+            raise StoreError(f"Idempotency-Key {key!r} was used before for another submission; use a new one")
+        if one_or_none(connection, submission["study"]) is not None:
+            return before is not None
+        connection.execute(delete(submissions).where(mine))
+        return False
 
-    def claim(self, study: str, owner: Owner, lease_seconds: float) -> Lease:
+    def edit(
+        self,
+        study: str,
+        *,
+        actor: str,
+        name: str | None = None,
+        labels: Iterable[str] | None = None,
+        priority: int | None = None,
+    ) -> StudyRecord:
+        """Change what is not part of the spec; None leaves it. Raises StudyUnknown."""
+        with writing(self.engine) as connection:
+            locked(connection, study)
+            given = {"name": name, "priority": priority}
+            values: dict[str, Any] = {column: value for column, value in given.items() if value is not None}
+            if values:
+                connection.execute(update(studies).where(studies.c.id == study).values(**values))
+            if labels is not None:
+                values["labels"] = _label(connection, study, labels)
+            if values:
+                log.append(connection, study, EventKind.EDIT, values, actor=actor, time=now(connection))
+            return one(connection, study)
+
+    def ask(self, study: str, request: Request, *, actor: str) -> StudyRecord:
+        """Pause or cancel a study: at once where nobody runs it, else as soon as its driver can.
+
+        Asking again for the same changes nothing. Raises StudyUnknown, StateError where the state does not allow it.
+        """
+        to = CANCELLED if request is Request.CANCEL else PAUSED
+        with writing(self.engine) as connection:
+            row = locked(connection, study)
+            time = now(connection)
+            if row["state"] in ACTIVE:
+                order = [None, Request.PAUSE, Request.PAUSE_NOW, Request.CANCEL]
+                if order.index(row["requested"]) < order.index(request):
+                    connection.execute(update(studies).where(studies.c.id == study).values(requested=request))
+                    data = {"requested": request}
+                    log.append(connection, study, EventKind.REQUEST, data, actor=actor, time=time)
+            elif row["state"] != to:
+                change(connection, row, to, actor=actor, time=time)
+            return one(connection, study)
+
+    def resume(self, study: str, *, actor: str) -> StudyRecord:
+        """Queue a paused, failed or cancelled study again; a running one forgets that it was asked to stop.
+
+        Raises StudyUnknown, StateError where it is completed.
+        """
+        with writing(self.engine) as connection:
+            row = locked(connection, study)
+            time = now(connection)
+            if row["state"] in ACTIVE:
+                if row["requested"] is not None:
+                    connection.execute(update(studies).where(studies.c.id == study).values(requested=None))
+                    data = {"requested": None}
+                    log.append(connection, study, EventKind.REQUEST, data, actor=actor, time=time)
+            elif row["state"] != QUEUED:
+                change(connection, row, QUEUED, actor=actor, time=time, attempts=0)
+            return one(connection, study)
+
+    def delete(self, study: str) -> None:
+        """Remove a finished study with its trials and events. Raises StudyUnknown, StateError."""
+        with writing(self.engine) as connection:
+            row = locked(connection, study)
+            if row["state"] not in FINISHED:
+                raise StateError(
+                    f"study {study} is {row['state']}; only one that is {', '.join(FINISHED)} can be deleted"
+                )
+            connection.execute(delete(studies).where(studies.c.id == study))
+
+    def requested(self, lease: Lease) -> Request | None:
+        """What the driver of the study is asked to do. Raises LeaseLost."""
+        query = select(studies.c.requested, studies.c.fence).where(studies.c.id == lease.study)
+        with reading(self.engine) as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None or row.fence != lease.fence:
+            raise LeaseLost(f"this process no longer runs study {lease.study}")
+        return None if row.requested is None else Request(row.requested)
+
+    def claim(self, study: str, owner: Owner, lease_seconds: float, *, fence: int | None = None) -> Lease:
         """Take the study with this id to run it: of all who try, one succeeds. It is running afterwards.
 
-        A lease that has expired, or whose owner is a process of this host that has ended, is taken over.
-        Raises LeaseHeld where another process has it, StoreError where the study is unknown or completed.
+        A lease that has expired, or whose owner is a process of this host that has ended, is taken over. `fence` is
+        for a driver that the service started. Raises LeaseHeld where another process has it, LeaseLost where the
+        service no longer wants that start, StoreError where the study is unknown or completed.
         """
         if not lease_seconds > 0:
             raise ValueError(f"lease_seconds must be above 0, got {lease_seconds!r}")
         with writing(self.engine) as connection:
-            return take(connection, study, owner, lease_seconds)
+            return take(connection, study, owner, lease_seconds, fence=fence)
 
     def renew(self, lease: Lease) -> None:
         """Keep the lease for its length from now. Raises LeaseLost."""
@@ -154,10 +243,16 @@ class Store:
             raise ValueError(f"a trial of {trial.study} cannot be written under the lease of {lease.study}")
         which = f"trial {trial.trial} of {trial.method} run {trial.run} of study {trial.study}"
         run = (trials.c.study == trial.study, trials.c.method == trial.method, trials.c.run == trial.run)
-        values = _values(TRIAL_COLUMNS, trial) | {"hyperparameters": dict(trial.hyperparameters)}
+        values = row_of(TRIAL_COLUMNS, trial) | {"hyperparameters": dict(trial.hyperparameters)}
         try:
             with writing(self.engine) as connection:
-                extend(connection, lease)
+                counted = {
+                    trial.state.value: studies.c[trial.state.value] + 1,
+                    "suggest_seconds": studies.c.suggest_seconds + _summed(trial.suggest_seconds),
+                    "train_seconds": studies.c.train_seconds + _summed(trial.train_seconds),
+                    "attempts": 0,
+                }
+                time = extend(connection, lease, **counted)
                 done = connection.scalar(select(func.max(trials.c.trial)).where(*run)) or 0
                 if trial.trial <= done:
                     raise StoreError(f"{which} is recorded already")
@@ -165,62 +260,95 @@ class Store:
                     raise StoreError(f"{which} cannot be recorded before trial {done + 1}")
                 row = connection.scalar(insert(trials).values(values).returning(trials.c.id))
                 if trial.epochs:
-                    rows = [{"trial": row} | _values(EPOCH_COLUMNS, epoch) for epoch in trial.epochs]
+                    rows = [{"trial": row} | row_of(EPOCH_COLUMNS, epoch) for epoch in trial.epochs]
                     connection.execute(insert(epochs), rows)
+                data = {key: getattr(trial, key) for key in ("method", "run", "trial", "state")}
+                data["objective"] = log.as_json(trial.objective)
+                log.append(
+                    connection, trial.study, EventKind.TRIAL, data, actor=actor_of(lease.owner), time=time
+                )
         except IntegrityError as error:
             raise StoreError(f"{which} is refused by the database: {error.orig}") from error
 
-    def continued(self, lease: Lease, provenance: Mapping[str, Any]) -> None:
-        """Note what the study is continued on, under `continued` of its provenance, where that is not known yet."""
+    def ran_on(self, lease: Lease, provenance: Mapping[str, Any]) -> None:
+        """Note what the study runs on: its provenance, or under `continued` of it where it began on something else."""
         this = studies.c.id == lease.study
         with writing(self.engine) as connection:
             extend(connection, lease)
             stored = dict(connection.scalars(select(studies.c.provenance).where(this)).one())
             earlier = stored.pop("continued", [])
-            if dict(provenance) not in [stored, *earlier]:
+            if dict(provenance) in [stored, *earlier]:
+                return
+            if stored:
                 stored["continued"] = [*earlier, dict(provenance)]
-                connection.execute(update(studies).where(this).values(provenance=stored))
+            else:  # submitted to the service, whose machine does not train
+                stored = dict(provenance)
+            connection.execute(update(studies).where(this).values(provenance=stored))
 
     def finish(self, lease: Lease, state: StudyState, error: str | None = None) -> None:
         """Give the lease back and leave the study in `state`, not running, with the reason where it failed.
 
         Raises LeaseLost, and StoreError where a study that lacks trials is to be completed.
         """
-        if state == StudyState.RUNNING:
+        if state in ACTIVE:
             raise ValueError("a study that is given back cannot be left running")
-        this = studies.c.id == lease.study
         with writing(self.engine) as connection:
             time = extend(connection, lease)
-            if state == StudyState.COMPLETED:
-                spec = connection.scalars(select(studies.c.spec).where(this)).one()
-                planned = len(spec["methods"]) * spec["runs"] * spec["trials"]
-                stored = connection.scalar(select(func.count()).where(trials.c.study == lease.study))
+            row = locked(connection, lease.study)
+            if state is COMPLETED:
+                planned = len(row["spec"]["methods"]) * row["spec"]["runs"] * row["spec"]["trials"]
+                mine = trials.c.study == lease.study
+                stored = connection.scalar(select(func.count()).select_from(trials).where(mine))
                 if stored != planned:
                     raise StoreError(f"study {lease.study} has {stored} of {planned} trials: not completed")
-            ended = time if state in (StudyState.COMPLETED, StudyState.FAILED) else None
-            given_back = {"lease_owner": None, "lease_since": None, "lease_expires_at": None}
-            connection.execute(
-                update(studies).where(this).values(state=state, error=error, finished_at=ended, **given_back)
-            )
+            change(connection, row, state, actor=actor_of(lease.owner), time=time, reason=error)
+
+    def give_up(self, lease: Lease, reason: str) -> StudyState:
+        """Give the lease back after something that may pass: the study is queued again, a bounded number of times.
+
+        Returns what has become of it. Raises LeaseLost.
+        """
+        with writing(self.engine) as connection:
+            time = extend(connection, lease)
+            row = locked(connection, lease.study)
+            return put_back(connection, row, actor=actor_of(lease.owner), time=time, reason=reason)
 
 
-def _unknown(connection: Connection, key: str) -> StoreError:
-    ids = list(connection.scalars(select(studies.c.id).order_by(studies.c.created_at.desc()).limit(21)))
-    known = ", ".join(ids[:20] + ["..."] * (len(ids) > 20))
-    return StoreError(f"no study {key!r}; " + (f"there are {known}" if ids else "there are none yet"))
+def _summed(seconds: float) -> float:
+    """What is added to a sum, which one number that cannot be would spoil for good."""
+    return seconds if 0 <= seconds <= LONGEST_SECONDS else 0.0
 
 
-def _study(row: RowMapping) -> StudyRecord:
-    return StudyRecord(**{**row, "state": StudyState(row["state"])})
+def _insert(
+    connection: Connection,
+    spec: StudySpec,
+    provenance: Mapping[str, Any],
+    actor: str,
+    labels: Iterable[str],
+    priority: int,
+    time: datetime,
+) -> None:
+    row = {
+        "id": spec.study_id,
+        "name": spec.name,
+        "task": spec.task,
+        "state": QUEUED,
+        "direction": spec.task_definition().direction,
+        "spec": spec.to_json(),
+        "provenance": dict(provenance),
+        "created_at": time,
+        "priority": priority,
+        "submitted_by": actor,
+    }
+    connection.execute(insert(studies).values(row))
+    _label(connection, spec.study_id, labels)
+    data = {"from": None, "to": QUEUED, "reason": None}
+    log.append(connection, spec.study_id, EventKind.STATE, data, actor=actor, time=time)
 
 
-def _trial(values: dict[str, Any], of_trial: tuple[EpochRecord, ...]) -> TrialRecord:
-    return TrialRecord(**values | {"state": TrialState(values["state"]), "epochs": of_trial})
-
-
-def _values(columns: list[Column[Any]], record: object) -> dict[str, Any]:
-    return {column.name: getattr(record, column.name) for column in columns}
-
-
-def _named(columns: list[Column[Any]], values: Any) -> dict[str, Any]:
-    return {column.name: value for column, value in zip(columns, values, strict=True)}
+def _label(connection: Connection, study: str, given: Iterable[str]) -> list[str]:
+    connection.execute(delete(labels).where(labels.c.study == study))
+    rows = [{"study": study, "label": label} for label in sorted(set(given))]
+    if rows:
+        connection.execute(insert(labels), rows)
+    return [row["label"] for row in rows]

@@ -37,9 +37,70 @@ studies = Table(
     Column("lease_owner", Name),
     Column("lease_since", Time),
     Column("lease_expires_at", Time),
+    Column("task", Name, nullable=False, server_default="unknown"),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("submitted_by", Name),
+    Column("requested", Name),  # of its driver: pause, pause-now or cancel
+    Column("attempts", Integer, nullable=False, server_default="0"),  # starts since the last trial
+    Column("not_before", Time),  # when it may be started again
+    Column("job", Name),  # its last Ray job
+    Column("completed", Integer, nullable=False, server_default="0"),  # trials of each state
+    Column("diverged", Integer, nullable=False, server_default="0"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("suggest_seconds", Real, nullable=False, server_default="0"),  # of all its trials
+    Column("train_seconds", Real, nullable=False, server_default="0"),
+    Column("last_event", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("direction IN ('maximize', 'minimize')", name="ck_studies_direction"),
     Index("ix_studies_name", "name"),
     Index("ix_studies_created_at", "created_at", "id"),
+    Index("ix_studies_state", "state", "created_at", "id"),
+    Index("ix_studies_task", "task", "created_at", "id"),
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    Column("study", Name, ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True),
+    Column("label", Name, primary_key=True),
+    Index("ix_labels_label", "label", "study"),
+    sqlite_with_rowid=False,
+)
+
+# What happened to a study, numbered 1, 2, ... within it: whoever has number n asks for the ones after n.
+events = Table(
+    "events",
+    metadata,
+    Column("study", Name, ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("time", Time, nullable=False),
+    Column("actor", Name, nullable=False),
+    Column("kind", Name, nullable=False),
+    Column("data", JSON, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("digest", Name, nullable=False),  # SHA-256 of the token, which is nowhere else
+    Column("scope", Name, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("revoked_at", Time),
+    UniqueConstraint("digest", name="uq_tokens_digest"),
+    CheckConstraint("scope IN ('read', 'submit', 'admin')", name="ck_tokens_scope"),
+)
+
+# Submissions that carried an Idempotency-Key: sent again they make nothing new.
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("actor", Name, primary_key=True),
+    Column("key", Name, primary_key=True),
+    Column("digest", Name, nullable=False),  # of what was sent
+    Column("study", Name, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Index("ix_submissions_created_at", "created_at"),
 )
 
 trials = Table(

@@ -7,6 +7,8 @@ import pytest
 import typer
 
 from service.cli import app
+from service.places import DEFAULT_URL
+from service.settings import Settings
 from studies.methods import METHODS
 from studies.searchers import SEARCHERS
 from studies.space import searched
@@ -40,11 +42,29 @@ def test_methods():
 def test_every_method_gives_its_optimizer_what_it_takes():
     for method in METHODS.values():
         assert set(method.space) == set(OPTIMIZERS[method.optimizer].hyperparameters)
+        assert set(method.extra) == set(OPTIMIZERS[method.optimizer].optional)
+    assert {method.optimizer for method in METHODS.values()} == OPTIMIZERS.keys()
+
+
+def test_what_a_study_may_add_to_a_methods_space():
+    methods = {}
+    for name, method in METHODS.items():
+        for key in method.extra:
+            methods.setdefault(key, []).append(name)
+    assert methods["decay"] == list(METHODS)
+    assert {row[0]: row[1].split(", ") for row in table("hyperparameter")} == methods | {
+        "decay": ["every method"]
+    }
 
 
 def test_tasks():
     assert {row[0] for row in table("task")} == TASKS.keys()
     assert {task.dataset for task in TASKS.values()} <= DATASETS.keys()
+
+
+def test_data_sets():
+    sentence = README.split("`tunebench data list` has the data sets: ")[1].split(", any folder")[0]
+    assert set(re.findall(r"`([^`]+)`", sentence)) == DATASETS.keys()
 
 
 def test_searchers():
@@ -53,21 +73,35 @@ def test_searchers():
         from_json({"name": "s", "task": "spoken-digits", "methods": ["latent-sgd"], "searcher": name})
 
 
-def test_commands():
+def commands():
+    """Every command by its name, the group's before it."""
     click = typer.main.get_command(app)
-    commands = {
-        name if not hasattr(command, "commands") else f"{name} {inner}"
+    return {
+        f"{name} {inner}".strip(): command if not inner else command.commands[inner]
         for name, command in click.commands.items()
         for inner in getattr(command, "commands", {"": None})
     }
-    assert {
-        row[0].split(" ", 1)[1].split(" [")[0].split(" S")[0].split(" N")[0].strip()
-        for row in table("command")
-    } == commands
+
+
+def test_commands_and_their_options():
+    known = {
+        name: {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+        for name, command in commands().items()
+    }
+    documented = {}
+    for usage, _ in table("command"):
+        name = re.match(r"tunebench ([a-z ]*[a-z])", usage)[1]
+        documented[name] = set(re.findall(r"--[a-z]+", usage))
+    everywhere = {"--db", "--url", "--json"}
+    assert documented == {name: options - everywhere for name, options in known.items()}
+    assert all(option in README for option in everywhere)
 
 
 def test_keys_of_a_study_file():
     assert [row[0] for row in table("key")] == list(StudySpec.model_fields)
+
+
+INTERNAL = {"TUNEBENCH_RAY_FOLDER"}  # from one process of a service to another
 
 
 def test_settings():
@@ -75,7 +109,23 @@ def test_settings():
         path.read_text() for layer in ("service", "studies") for path in (ROOT / layer).rglob("*.py")
     )
     documented = {row[0] for row in table("variable")}
-    assert set(re.findall(r"TUNEBENCH_[A-Z_]+", source)) | {"RAY_ADDRESS"} == documented
+    of_ray = {"RAY_ADDRESS", "RAY_AUTH_TOKEN"}
+    assert set(re.findall(r"TUNEBENCH_[A-Z_]+", source)) - INTERNAL | of_ray == documented
+
+
+def test_the_defaults_of_settings():
+    defaults = {row[0]: row[2] for row in table("variable")}
+    settings = Settings.from_environment({})
+    assert defaults["TUNEBENCH_DATABASE_URL"] == settings.database_url
+    assert Path(defaults["TUNEBENCH_DATA_DIR"]).expanduser() == settings.data_dir
+    assert defaults["TUNEBENCH_MAX_RUNNING_STUDIES"] == str(settings.max_running_studies)
+    assert defaults["TUNEBENCH_MAX_TRIALS"] == str(settings.max_trials)
+    assert defaults["TUNEBENCH_MAX_STREAMS"] == str(settings.max_streams)
+    assert defaults["TUNEBENCH_RAY_DASHBOARD"] == settings.ray_dashboard
+
+
+def test_where_studies_are():
+    assert f"else `TUNEBENCH_URL`, else {DEFAULT_URL}" in README
 
 
 def test_make_targets():

@@ -2,21 +2,27 @@
 
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
+from fastapi import FastAPI
+from killable import PLANNED, Study
+from serving import client_of, serving
 from sqlalchemy import Engine
+from starlette.testclient import TestClient
 from writers import SERVER, spec
 
-from service.database import connect, upgrade
+from service.database import VERSION_TABLE, connect, reading, upgrade, writing
 from service.lease import Lease
 from service.owner import Owner
 from service.store import Store
+from service.tables import metadata
 
 
-@pytest.fixture
-def postgresql() -> Iterator[str]:
+@contextmanager
+def new_schema() -> Iterator[str]:
     """The URL of a new PostgreSQL schema."""
     try:
         server = psycopg.connect(SERVER, autocommit=True, connect_timeout=3)
@@ -32,7 +38,37 @@ def postgresql() -> Iterator[str]:
             server.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture
+def postgresql() -> Iterator[str]:
+    with new_schema() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated() -> Iterator[Engine]:
+    with new_schema() as url:
+        engine = connect(url)
+        upgrade(engine)
+        yield engine
+        engine.dispose()
+
+
+@pytest.fixture
+def emptied(migrated: Engine) -> Iterator[str]:
+    """A schema with the present tables, made once for all tests and emptied after each: making them takes long."""
+    with reading(migrated) as connection:
+        version = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
+    yield migrated.url.render_as_string(hide_password=False)
+    with writing(migrated) as connection:
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '20s'")  # of a process that was just killed
+        connection.exec_driver_sql(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY CASCADE")
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '{version}'")
+
+
+DATABASES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+
+@pytest.fixture(params=DATABASES)
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database without tables: a SQLite file yet to be made, a new PostgreSQL schema."""
     if request.param == "sqlite":
@@ -48,16 +84,24 @@ def empty_engine(empty_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-@pytest.fixture
-def url(empty_url: str, empty_engine: Engine) -> str:
-    """The URL of a database with the present schema."""
-    upgrade(empty_engine)
-    return empty_url
+@pytest.fixture(params=DATABASES)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database with the present tables, all empty."""
+    if request.param != "sqlite":
+        url: str = request.getfixturevalue("emptied")
+        return url
+    file = f"sqlite:///{tmp_path / 'study.db'}"
+    engine = connect(file)
+    upgrade(engine)
+    engine.dispose()
+    return file
 
 
 @pytest.fixture
-def engine(url: str, empty_engine: Engine) -> Engine:
-    return empty_engine
+def engine(url: str) -> Iterator[Engine]:
+    engine = connect(url)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture
@@ -66,6 +110,26 @@ def store(engine: Engine) -> Store:
 
 
 @pytest.fixture
+def app(store: Store, spoken_digits: Path) -> Iterator[FastAPI]:
+    with serving(store, spoken_digits) as app:
+        yield app
+
+
+@pytest.fixture
+def client(app: FastAPI) -> TestClient:
+    return client_of(app)
+
+
+@pytest.fixture
 def lease(store: Store) -> Lease:
     """Of a new study, held by this process."""
     return store.claim(store.create_study(spec(), {}).id, Owner.current(), 60)
+
+
+@pytest.fixture(scope="session")
+def untouched(tmp_path_factory: pytest.TempPathFactory, spoken_digits: Path) -> Study:
+    """A study that ran from its start to its end in a terminal: what becomes of others is held to it."""
+    study = Study(tmp_path_factory.mktemp("twins") / "untouched")
+    assert study.start().wait() == 0, study.log()
+    assert study.count() == PLANNED
+    return study

@@ -1,15 +1,31 @@
 """The `tunebench` command, in process where nothing is trained."""
 
 import json
+import re
 import shutil
+import signal
 import sqlite3
+import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from rude import Rude, answer, problem, study
+from served import Served
+from writers import spec, trial
 
 from service.cli import main
 from service.database import connect, upgrade
+from service.owner import Owner
+from service.store import Store
+from service.terminal import plain
+from studies.methods import METHODS
+from studies.records import Request, StudyState
+from studies.searchers import SEARCHERS
+from trainers.data import DATASETS
+from trainers.tasks import TASKS
 
 GOOD = "name: s\ntask: spoken-digits\nmethods: [gradient-filter]\nruns: 1\ntrials: 1\n"
 
@@ -18,7 +34,8 @@ GOOD = "name: s\ntask: spoken-digits\nmethods: [gradient-filter]\nruns: 1\ntrial
 def tunebench(monkeypatch, capfd, tmp_path):
     """Call the command in an empty folder: (exit code, standard output, standard error)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TUNEBENCH_DATABASE_URL", raising=False)
+    for variable in ("TUNEBENCH_DATABASE_URL", "TUNEBENCH_URL", "TUNEBENCH_TOKEN"):
+        monkeypatch.delenv(variable, raising=False)
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["tunebench", *map(str, arguments)])
@@ -44,7 +61,7 @@ def write(text, name="s.yaml"):
         (GOOD.replace("gradient-filter", "sgd"), "s.yaml: methods.0: unknown method 'sgd'; known are"),
         (
             GOOD.replace("spoken-digits", "digits"),
-            "s.yaml: task: unknown task; known are spoken-digits, got 'digits'",
+            f"s.yaml: task: unknown task; known are {', '.join(TASKS)}, got 'digits'",
         ),
         (
             GOOD + "searcher: grid\n",
@@ -143,14 +160,15 @@ def test_what_lists_prints_a_table_or_json(tunebench, spoken_digits):
     assert "no studies yet" in tunebench("list")[1]
     assert json.loads(tunebench("list", "--json")[1]) == []
     for command, key, names in (
-        ("methods", "method", {"gradient-filter", "latent-sgd"}),
-        ("tasks", "task", {"spoken-digits"}),
-        ("searchers", "searcher", {"ax", "sobol", "random"}),
+        ("methods", "method", set(METHODS)),
+        ("tasks", "task", set(TASKS)),
+        ("searchers", "searcher", set(SEARCHERS)),
     ):
         assert {row[key] for row in json.loads(tunebench(command, "--json")[1])} == names
         assert all(name[:9] in tunebench(command)[1] for name in names)
-    (row,) = json.loads(tunebench("data", "list", "--json")[1])
-    assert (row["data"], row["here"]) == ("spoken-digits", True)
+    rows = {row["data"]: row for row in json.loads(tunebench("data", "list", "--json")[1])}
+    assert rows.keys() == DATASETS.keys()
+    assert rows["spoken-digits"]["here"]
 
 
 def test_methods_json_gives_whole_spaces(tunebench):
@@ -169,3 +187,332 @@ def test_data_come_from_a_folder_too(tunebench, monkeypatch, tmp_path, spoken_di
     assert code == 0
     assert str(tmp_path / "data" / "spoken-digits" / "digits.npz") in out
     assert "checked" in out
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory, spoken_digits):
+    """A service, and its database as another process has it."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('service') / 'study.db'}"
+    upgrade(connect(url))
+    with Served(url, spoken_digits) as served:
+        yield served, Store(connect(url))
+
+
+def finish(store, study, state=StudyState.COMPLETED, error=None, pause=0.0):
+    """Run the study as a driver does."""
+    lease = store.claim(study.id, Owner.current(), 60)
+    for number in (1, 2, 3):
+        for run in (1, 2):
+            for method in ("gradient-filter", "latent-sgd"):
+                store.record(lease, trial(study.id, method, run, number, objective=0.5 + number / 10))
+                time.sleep(pause)
+    store.finish(lease, state, error=error)
+
+
+def test_a_database_and_the_service_over_it_show_the_same(tunebench, service):
+    served, store = service
+    study = store.create_study(spec("shown"), {}, labels=["paper"])
+    finish(store, study)
+    places = ("--db", str(store.engine.url)), ("--url", served.url)
+    listed = [tunebench("list", *place) for place in places]
+    assert listed[0] == listed[1]
+    assert re.search(
+        rf"{study.id} +completed +12/12 +spoken-digits +gradient-filter, latent-sgd +20", listed[0][1]
+    )
+    as_json = [json.loads(tunebench("list", *place, "--json")[1]) for place in places]
+    assert as_json[0] == as_json[1]
+    assert as_json[0][0]["labels"] == ["paper"]
+    shown = [tunebench("show", "shown", *place) for place in places]
+    assert shown[0] == shown[1]
+    assert f"{study.id}  completed, 12 of 12 trials\n" in shown[0][1]
+    assert (
+        "  latent-sgd: best 80.0% (test 40.0%), run 1 trial 3, with alpha = 0.1, gamma = 0.9\n" in shown[0][1]
+    )
+    assert "in 2 independent runs of 3 trials" in shown[0][1]
+    as_json = [json.loads(tunebench("show", study.id, *place, "--json")[1]) for place in places]
+    assert as_json[0] == as_json[1]
+    assert as_json[0]["incumbents"]["latent-sgd"]["objective"] == 0.8
+    exported = [tunebench("export", study.id[:-4], *place, "--out", place[0]) for place in places]
+    assert [code for code, *_ in exported] == [0, 0]
+    assert exported[0][1].replace("--db/", "--url/") == exported[1][1]
+    files = [{path.name: path.read_bytes() for path in Path(place[0]).iterdir()} for place in places]
+    assert files[0] == files[1]
+    assert "figure8.png" in files[0]
+
+
+def test_where_studies_are_is_one_of_the_two(tunebench, service, monkeypatch):
+    served, store = service
+    store.create_study(spec("served"), {})
+    upgrade(connect("sqlite:///other.db"))
+    here, there = "no studies yet", "served-"
+    for environment, arguments, expected in (
+        ({}, ["--url", served.url], there),
+        ({"TUNEBENCH_URL": served.url}, [], there),
+        ({"TUNEBENCH_DATABASE_URL": "sqlite:///other.db"}, [], here),
+        ({"TUNEBENCH_URL": served.url, "TUNEBENCH_DATABASE_URL": "sqlite:///other.db"}, [], there),
+        ({"TUNEBENCH_URL": "http://127.0.0.1:1"}, ["--db", "sqlite:///other.db"], here),
+        ({"TUNEBENCH_DATABASE_URL": "sqlite:///other.db"}, ["--url", served.url], there),
+    ):
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            code, out, _ = tunebench("list", *arguments)
+            assert (code, expected in out) == (0, True), (environment, arguments)
+    code, _, err = tunebench("list", "--url", served.url, "--db", "sqlite:///other.db")
+    assert (code, err) == (2, "error: --url is a service and --db a database here: give one of them\n")
+
+
+def test_a_study_is_submitted_paused_resumed_cancelled_and_deleted(tunebench, service):
+    served, store = service
+    url = ("--url", served.url)
+    file = write(GOOD.replace("name: s", "name: life"))
+    code, out, _ = tunebench(
+        "submit", file, "--label", "a", "--label", "b", "--priority", "5", "--runs", 2, *url
+    )
+    study = store.study("life")
+    assert (code, out) == (0, f"{study.id}: queued at {served.url}\n")
+    assert (study.labels, study.priority, study.spec["runs"]) == (("a", "b"), 5, 2)
+    assert json.loads(tunebench("submit", file, "--runs", 2, "--json", *url)[1])["id"] == study.id
+    assert tunebench("pause", "life", *url)[:2] == (0, f"{study.id}: paused at {served.url}\n")
+    assert tunebench("resume", "life", *url)[:2] == (0, f"{study.id}: queued at {served.url}\n")
+    lease = store.claim(study.id, Owner.current(), 60)
+    asked = f"{study.id}: running, asked to pause-now at {served.url}\n"
+    assert tunebench("pause", study.id, "--now", *url)[:2] == (0, asked)
+    store.finish(lease, StudyState.PAUSED)
+    code, _, err = tunebench("delete", "life", *url)
+    assert code == 2
+    assert f"error: study {study.id} is paused; only one that is completed, failed, cancelled" in err
+    assert tunebench("cancel", study.id[:6], *url)[:2] == (0, f"{study.id}: cancelled at {served.url}\n")
+    assert tunebench("delete", "life", *url)[0] == 0
+    assert tunebench("show", study.id, *url)[0] == 2
+
+
+def test_the_service_tells_what_is_wrong_with_a_file(tunebench, service):
+    bad = write("name: Bad\ntask: spoken-digits\nmethods: [sgd]\n")
+    code, out, err = tunebench("submit", bad, "--url", service[0].url)
+    assert (code, out) == (2, "")
+    assert re.match(r"error: name: .*\nerror: methods\.0: unknown method 'sgd'; known are", err)
+    code, _, err = tunebench("submit", write("- a list"), "--url", service[0].url)
+    assert (code, "a study is a mapping" in err) == (2, True)
+
+
+def test_a_study_is_found_by_what_is_unique_of_its_name(tunebench, service):
+    served, store = service
+    studies = [store.create_study(spec("twins", seed=seed), {}) for seed in (1, 2)]
+    url = ("--url", served.url)
+    assert tunebench("show", studies[1].id[:-1], *url)[0] == 0
+    code, _, err = tunebench("show", "twins", *url)
+    assert code == 2
+    assert f"{studies[1].id}, {studies[0].id}; give more of the id" in err
+    for unknown in ("nothing-like-it", "..", "a/b"):
+        code, _, err = tunebench("show", unknown, *url)
+        assert (code, f"no study {unknown!r} at {served.url}; there are {studies[1].id}" in err) == (2, True)
+
+
+def test_without_a_service_its_url_is_told_soon(tunebench, monkeypatch):
+    with Rude() as server:
+        url = server.url
+    began = time.monotonic()
+    for command in (["list", "--url", url], ["submit", write(GOOD), "--url", url]):
+        code, out, err = tunebench(*command)
+        assert (code, out) == (2, "")
+        assert f"error: {url} cannot be reached" in err
+        assert "Traceback" not in err
+    assert time.monotonic() - began < 15
+
+
+def test_the_token_is_in_the_environment(tunebench, monkeypatch):
+    monkeypatch.setenv("TUNEBENCH_TOKEN", "tb_x")
+    with Rude(answer(200, {"items": [], "next": None}), problem(401, "this token is unknown")) as server:
+        assert tunebench("list", "--url", server.url)[0] == 0
+        assert tunebench("list", "--url", server.url) == (2, "", "error: this token is unknown\n")
+    assert server.asked[0].headers["authorization"] == "Bearer tb_x"
+
+
+def test_what_others_wrote_is_text(tunebench, service):
+    served, store = service
+    study = store.create_study(spec("marked"), {})
+    error = "[bold]no[/bold] [/] \x1b[2J\x1b]0;title\x07:smile: \x9b31m\nline two"
+    finish(store, study, StudyState.FAILED, error)
+    for place in (("--db", str(store.engine.url)), ("--url", served.url)):
+        code, out, _ = tunebench("show", "marked", *place)
+        assert code == 0
+        assert "stopped: [bold]no[/bold] [/] :smile: 31m\nline two\n" in out
+        _, out, _ = tunebench("show", "marked", "--json", *place)
+        assert json.loads(out)["error"] == error
+        assert not re.search(r"[\x1b\x9b\x07]", out)
+    code, _, err = tunebench("watch", "marked", "--url", served.url)
+    assert code == 1
+    assert f"{study.id}: failed: [bold]no[/bold] [/] :smile: 31m\nline two\n" in err
+    with Rude(problem(409, error)) as server:
+        code, _, err = tunebench("list", "--url", server.url)
+    assert (code, err) == (2, "error: [bold]no[/bold] [/] :smile: 31m\nerror: line two\n")
+
+
+def test_a_log_is_printed_as_text(tunebench):
+    log = "[red]one[/red] \x1b[31mtwo\x1b[0m\nthree \x1b]0;title\x07"
+    with Rude(answer(200, study()), answer(200, log.encode())) as server:
+        code, out, _ = tunebench("logs", "s-00000000", "--tail", "2", "--url", server.url)
+    assert (code, out) == (0, "[red]one[/red] two\nthree \n")
+    assert server.asked[1].line == "GET /v1/studies/s-00000000/logs?tail=2&follow=false HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\x1b[1;31mb\x1b[0mc", "abc"),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x07", "link"),
+        ("\x1b(B\x1b7x\x1b", "x"),
+        ("tab\tline\nreturn\rbell\x07", "tab\tline\nreturnbell"),
+        ("é 🙂 \u2028", "é 🙂 \u2028"),
+    ],
+)
+def test_control_characters_do_not_reach_the_terminal(text, expected):
+    assert plain(text) == expected
+
+
+def test_a_watched_study_ends_with_its_comparison(tunebench, service):
+    served, store = service
+    study = store.create_study(spec("watched"), {})
+    driver = threading.Thread(target=finish, args=(store, study), kwargs={"pause": 0.05})
+    driver.start()
+    code, out, err = tunebench("watch", "watched", "--url", served.url)
+    driver.join()
+    assert code == 0
+    assert "in 2 independent runs of 3 trials" in out
+    assert err.endswith(f"completed\n{study.id}: completed\n")
+
+
+def test_a_study_that_does_not_complete_is_exit_code_1(tunebench, service):
+    served, store = service
+    write(GOOD.replace("name: s", "name: doomed"))
+
+    def cancel():
+        while not [study for study in store.studies() if study.name == "doomed"]:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        store.ask(store.study("doomed").id, Request.CANCEL, actor="test")
+
+    other = threading.Thread(target=cancel)
+    other.start()
+    code, out, err = tunebench("submit", "s.yaml", "--watch", "--url", served.url)
+    other.join()
+    study = store.study("doomed").id
+    assert (code, out) == (1, f"{study}: queued at {served.url}\n")
+    assert err.endswith(f"{study}: cancelled\n")
+
+
+def command(*arguments, **options):
+    heeding = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    started = [sys.executable, "-m", "service.cli", *arguments]
+    return subprocess.Popen(
+        started,
+        preexec_fn=heeding,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def test_an_interrupted_watch_leaves_the_study_alone(service):
+    served, store = service
+    study = store.create_study(spec("left-alone"), {})
+    watch = command("watch", study.id, "--url", served.url)
+    assert watch.stderr.readline() == "queued\n"
+    watch.send_signal(signal.SIGINT)
+    out, err = watch.communicate(timeout=30)
+    assert (watch.returncode, out) == (130, "")
+    again = f"To watch it again: tunebench watch {study.id} --url {served.url}\n"
+    assert err.endswith(f"No longer watched, {study.id} goes on at {served.url}. {again}")
+    assert store.study(study.id).state == "queued"
+
+
+def test_a_watch_outlives_the_service(tmp_path, spoken_digits):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    upgrade(connect(url))
+    store = Store(connect(url))
+    study = store.create_study(spec("outlived"), {})
+    with Served(url, spoken_digits) as served:
+        watch = command("watch", "outlived", "--url", served.url)
+        assert watch.stderr.readline() == "queued\n"
+        served.kill()
+        finish(store, study)
+        time.sleep(1)
+        served.start()
+        out, err = watch.communicate(timeout=60)
+    assert watch.returncode == 0, err
+    assert "in 2 independent runs of 3 trials" in out
+
+
+def test_tokens_are_made_listed_and_revoked(tunebench):
+    tunebench("db", "upgrade")
+    assert "no tokens yet" in tunebench("token", "list")[1]
+    code, token, said = tunebench("token", "create", "anna", "--scope", "admin")
+    assert (code, token[:3], len(token.splitlines())) == (0, "tb_", 1)
+    assert "may admin" in said
+    assert tunebench("token", "create", "anna")[0] == 2
+    assert tunebench("token", "create", "no name")[0] == 2
+    assert tunebench("token", "create", "bob", "--scope", "root")[0] == 2
+    (row,) = json.loads(tunebench("token", "list", "--json")[1])
+    assert (row["token"], row["scope"], row["revoked"]) == ("anna", "admin", None)
+    assert tunebench("token", "revoke", "anna")[0] == 0
+    (row,) = json.loads(tunebench("token", "list", "--json")[1])
+    assert row["revoked"] is not None
+    assert token.strip() not in tunebench("token", "list")[1] + Path("tunebench.db").read_bytes().decode(
+        "latin-1"
+    )
+    assert tunebench("token", "revoke", "bob")[0] == 2
+
+
+def test_a_service_that_others_reach_needs_a_token(tunebench):
+    code, _, err = tunebench("serve", "--host", "0.0.0.0", "--port", "0")
+    assert (code, "needs an API token" in err) == (2, True)
+
+
+HEAVY = {"torch", "ray", "ax", "botorch", "matplotlib", "scipy", "fastapi", "uvicorn", "pandas"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [
+        (["--help"], HEAVY | {"numpy", "sqlalchemy", "alembic", "httpx", "pydantic", "yaml"}),
+        (["list", "--db", "sqlite:///study.db"], HEAVY | {"httpx"}),
+        (["list", "--url"], HEAVY | {"alembic"}),
+    ],
+)
+def test_a_command_imports_only_what_it_needs(service, tmp_path, arguments, unwanted):
+    upgrade(connect(f"sqlite:///{tmp_path / 'study.db'}"))
+    arguments = [*arguments, service[0].url] if arguments[-1] == "--url" else arguments
+    code = (
+        "import sys; from service.cli import app; app(sys.argv[1:], standalone_mode=False); "
+        "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    environment = {"PYTHONPATH": str(Path.cwd()), "PATH": "", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(done.stderr.split()) & unwanted == set()
+
+
+def test_data_that_are_not_the_published_are_taken_and_said(tunebench, monkeypatch, tmp_path):
+    for part, count in (("train", 20), ("t10k", 10)):
+        labels = bytes(i % 10 for i in range(count))
+        folder = tmp_path / "raw"
+        folder.mkdir(exist_ok=True)
+        shape = (count.to_bytes(4, "big"), (28).to_bytes(4, "big") * 2)
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(
+            b"\0\0\x08\x03" + b"".join(shape) + bytes(784 * count)
+        )
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01" + shape[0] + labels)
+    monkeypatch.setenv("TUNEBENCH_DATA_DIR", str(tmp_path / "data"))
+    code, out, err = tunebench("data", "fetch", "mnist", "--from", folder)
+    assert code == 0
+    assert "mnist is here, checked" in out
+    assert "not the published images: train has 20 images, 60000 are published" in err
+    assert "UserWarning" not in err

@@ -4,12 +4,14 @@ import os
 import sqlite3
 import tempfile
 import threading
+import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, event, func, select, text, update
+from sqlalchemy import Engine, event, func, make_url, select, text, update
 from writers import SERVER, processes, spec, trial
 
 import service.database
@@ -230,8 +232,34 @@ def test_a_full_disk_is_reported_and_recovered_from(tmp_path: Path) -> None:
     engine.dispose()
 
 
+@pytest.fixture
+def ascii_only() -> Iterator[str]:
+    """The URL of a PostgreSQL database that was created with another encoding."""
+    name = f"test_{uuid.uuid4().hex}"
+    try:
+        server = psycopg.connect(SERVER, autocommit=True, connect_timeout=3)
+    except psycopg.OperationalError as error:
+        pytest.skip(f"no PostgreSQL answers at TUNEBENCH_TEST_POSTGRES: {error}")
+    with server:
+        server.execute(
+            f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+        try:
+            yield make_url(SERVER).set(database=name).render_as_string(hide_password=False)
+        finally:
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.mark.postgres
-@pytest.mark.parametrize("empty_url", ["postgres"], indirect=True)
+def test_a_postgresql_database_of_another_encoding_is_refused(ascii_only: str) -> None:
+    with pytest.raises(
+        DatabaseError, match=r"has the encoding SQL_ASCII, .* create one with: CREATE DATABASE"
+    ):
+        upgrade(connect(ascii_only))
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
 def test_a_lost_connection_is_reported_and_recovered_from(url: str, store: Store, engine: Engine) -> None:
     lease = store.claim(store.create_study(spec(), {}).id, Owner.current(), 60)
 

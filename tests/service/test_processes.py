@@ -82,7 +82,7 @@ def test_a_process_killed_at_any_moment_leaves_whole_trials(url: str, store: Sto
     for fence in (1, 2, 3):
         process = processes.Process(target=writers.write_on, args=(url, study, 50, whole))
         process.start()
-        while store.trial_counts().get(study, 0) < whole + 3:
+        while store.study(study).trials < whole + 3:
             assert process.is_alive()
             time.sleep(0.01)
         time.sleep(random.uniform(0, 0.05))

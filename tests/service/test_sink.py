@@ -8,18 +8,19 @@ from sqlalchemy import Engine, update
 from writers import elsewhere, spec, trial
 
 from service.database import writing
-from service.errors import DatabaseError, LeaseHeld, LeaseLost
+from service.errors import DatabaseAway, DatabaseError, LeaseHeld, LeaseLost, StoreError
 from service.lease import Lease
 from service.owner import Owner
 from service.sink import LeasedSink
 from service.store import Store
 from service.tables import studies
-from studies.records import Sink
+from studies.records import Request, Sink, TrialRecord
+from studies.stop import Stop
 
 
 def test_the_lease_is_kept_while_the_sink_is_open_and_no_longer(store: Store) -> None:
     study = store.create_study(spec(), {}).id
-    with LeasedSink(store, store.claim(study, elsewhere(), 0.8)):
+    with LeasedSink(store, store.claim(study, elsewhere(), 0.8), Stop()):
         time.sleep(1.2)
         with pytest.raises(LeaseHeld):
             store.claim(study, Owner.current(), 60)
@@ -30,7 +31,7 @@ def test_the_lease_is_kept_while_the_sink_is_open_and_no_longer(store: Store) ->
 
 def test_trials_are_recorded(store: Store) -> None:
     lease = store.claim(store.create_study(spec(), {}).id, Owner.current(), 60)
-    with LeasedSink(store, lease) as opened:
+    with LeasedSink(store, lease, Stop()) as opened:
         sink: Sink = opened
         sink.record(trial(lease.study))
     assert store.trials(lease.study, with_epochs=True) == [trial(lease.study)]
@@ -38,7 +39,8 @@ def test_trials_are_recorded(store: Store) -> None:
 
 def test_a_lost_lease_is_remembered_and_raised(store: Store, engine: Engine) -> None:
     study = store.create_study(spec(), {}).id
-    with LeasedSink(store, store.claim(study, elsewhere(), 0.15)) as sink:
+    stop = Stop()
+    with LeasedSink(store, store.claim(study, elsewhere(), 0.15), stop) as sink:
         with writing(engine) as connection:
             connection.execute(update(studies).values(fence=7))
         deadline = time.monotonic() + 10
@@ -47,7 +49,41 @@ def test_a_lost_lease_is_remembered_and_raised(store: Store, engine: Engine) -> 
         sink.store = None  # type: ignore[assignment]  # not asked again
         with pytest.raises(LeaseLost):
             sink.record(trial(study))
+    assert stop.aborting
     assert store.trials(study) == []
+
+
+@pytest.mark.parametrize("request_", list(Request))
+def test_a_request_reaches_the_run(store: Store, lease: Lease, request_: Request) -> None:
+    stop = Stop()
+    with LeasedSink(store, lease, stop):
+        time.sleep(1.2)
+        assert not stop.draining
+        store.ask(lease.study, request_, actor="alice")
+        deadline = time.monotonic() + 10
+        while not stop.draining and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert (stop.draining, stop.aborting) == (True, request_ is not Request.PAUSE)
+
+
+def test_a_trial_waits_for_a_database_that_is_away_and_is_stored_once(store: Store, lease: Lease) -> None:
+    """As when PostgreSQL restarts: the connection breaks before a commit, or after it and before its answer."""
+    record, faults = store.record, iter(["before", "after", "not"])
+
+    def unsteady(lease: Lease, done: TrialRecord) -> None:
+        fault = next(faults)
+        if fault != "before":
+            record(lease, done)
+        if fault != "not":
+            raise DatabaseAway("database broke the connection")
+
+    store.record = unsteady  # type: ignore[method-assign]
+    with LeasedSink(store, lease, Stop()) as sink:
+        sink.record(trial(lease.study))
+        store.record = record  # type: ignore[method-assign]
+        with pytest.raises(StoreError, match="is recorded already"):
+            sink.record(trial(lease.study))
+    assert store.trials(lease.study, with_epochs=True) == [trial(lease.study)]
 
 
 def test_a_failing_database_is_tried_again() -> None:
@@ -59,8 +95,11 @@ def test_a_failing_database_is_tried_again() -> None:
             if self.tries < 3:
                 raise DatabaseError("database cannot be reached")
 
+        def requested(self, lease: Lease) -> None:
+            return None
+
     failing = Failing()
-    with LeasedSink(failing, Lease("a-study", Owner.current(), 1, 0.03)) as sink:  # type: ignore[arg-type]
+    with LeasedSink(failing, Lease("a-study", Owner.current(), 1, 0.03), Stop()) as sink:  # type: ignore[arg-type]
         deadline = time.monotonic() + 10
         while failing.tries < 5 and time.monotonic() < deadline:
             time.sleep(0.01)

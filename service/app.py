@@ -1,0 +1,86 @@
+"""The app: every route behind one door, every error a problem, every answer documented."""
+
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import Depends, FastAPI
+from pydantic.json_schema import models_json_schema
+
+from service import problems
+from service.auth import authenticated
+from service.edge import Edge
+from service.metrics import Metrics
+from service.problems import documented
+from service.routes import analysis, catalog, events, health, pages, studies, trials
+from service.schemas import Edit, Event, Problem
+from service.services import Services
+from studies.json_schema import study_schema
+
+GUARDED = (studies, trials, analysis, events, catalog)
+SUMMARY = "Tuning studies of binary neural networks: what a hyperparameter costs."
+
+
+def create_app(services: Services) -> FastAPI:
+    """The app over these services, which live longer than it."""
+    app = _App(
+        title="tunebench",
+        summary=SUMMARY,
+        version=version("tunebench"),
+        docs_url=None,  # its page fetches scripts from another host
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.services = services
+    app.state.metrics = Metrics(services.store.engine, services.streams)
+    app.add_middleware(Edge, metrics=app.state.metrics)
+    problems.install(app)
+    for guarded in GUARDED:
+        app.include_router(guarded.router, dependencies=[Depends(authenticated)])
+    app.include_router(health.router)
+    pages.install(app)
+    return app
+
+
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """FastAPI's document, with what is true of all routes: the problems, the bodies that are read as they come."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            _, models = models_json_schema(
+                [(Problem, "serialization"), (Event, "serialization"), (Edit, "validation")],
+                ref_template="#/components/schemas/{model}",
+            )
+            schemas = document["components"]["schemas"]
+            schemas |= models["$defs"] | {"StudyFile": study_schema()}
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
+            for path, operation in _operations(document):
+                answers = operation["responses"]
+                if answers.get("422", {}).get("content", {}).keys() == {"application/json"}:
+                    del answers["422"]  # FastAPI's own, which no route sends
+                answers |= {
+                    str(status): text for status, text in documented(*_statuses(path, operation)).items()
+                }
+            self.openapi_schema = document
+        return self.openapi_schema
+
+
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            yield path, operation
+
+
+def _statuses(path: str, operation: dict[str, Any]) -> Iterator[int]:
+    """Of the problems that the operation may answer with, those that follow from where it is and what it takes."""
+    yield 500
+    if "security" in operation:
+        yield from (401, 403, 503)
+    if "{study}" in path:
+        yield 404
+    if "requestBody" in operation:
+        yield from (413, 415)
+    if "requestBody" in operation or any(found["in"] != "path" for found in operation.get("parameters", ())):
+        yield 422

@@ -1,0 +1,1 @@
+"""The commands, a group a file."""

@@ -1,0 +1,51 @@
+"""What studies are made of."""
+
+from service.commands.options import AsJson
+from service.terminal import print_rows
+
+
+def methods(as_json: AsJson = False) -> None:
+    """List the training methods and their search spaces."""
+    from studies.methods import METHODS
+    from studies.space import searched, to_json
+
+    rows = [
+        {
+            "method": name,
+            "dimensions": len(searched(method.space)),
+            "space": {key: to_json(dimension) for key, dimension in method.space.items()},
+            "summary": method.summary,
+            "source": method.source,
+        }
+        for name, method in METHODS.items()
+    ]
+    print_rows(rows, as_json)
+
+
+def tasks(as_json: AsJson = False) -> None:
+    """List the tasks."""
+    from trainers.tasks import TASKS
+
+    rows = [
+        {
+            "task": task.name,
+            "data": task.dataset,
+            "model": task.model,
+            "metric": f"{task.metric} ({task.direction})",
+            "epochs": task.recipe.epochs,
+            "summary": task.summary,
+        }
+        for task in TASKS.values()
+    ]
+    print_rows(rows, as_json)
+
+
+def searchers(as_json: AsJson = False) -> None:
+    """List the searchers."""
+    from studies.searchers import SEARCHERS
+
+    rows = [
+        {"searcher": name, "summary": (suggest.__doc__ or "").splitlines()[0]}
+        for name, suggest in SEARCHERS.items()
+    ]
+    print_rows(rows, as_json)

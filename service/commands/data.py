@@ -1,0 +1,51 @@
+"""Data sets."""
+
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.commands.options import AsJson
+from service.settings import Settings
+from service.terminal import notes, print_rows, say
+from studies.errors import StudyError
+
+
+def list_data(as_json: AsJson = False) -> None:
+    """List the data sets and whether they are here."""
+    from trainers.data import DATASETS
+
+    folder = Settings.from_environment().data_dir
+    rows = [
+        {
+            "data": name,
+            "here": data.path(folder).exists(),
+            "path": str(data.path(folder)),
+            "summary": data.summary,
+        }
+        for name, data in DATASETS.items()
+    ]
+    print_rows(rows, as_json)
+
+
+def fetch(
+    name: Annotated[str, typer.Argument(help="A data set of `tunebench data list`.")],
+    source: Annotated[
+        Path | None, typer.Option("--from", help="A file or folder already here, instead of the network.")
+    ] = None,
+) -> None:
+    """Fetch a data set and check it whole."""
+    from trainers.data import DATASETS
+
+    if name not in DATASETS:
+        raise StudyError(f"unknown data set {name!r}; known are {', '.join(DATASETS)}")
+    folder = Settings.from_environment().data_dir
+    if source is not None or not DATASETS[name].path(folder).exists():
+        say(f"Fetching {name}", notes)
+    with warnings.catch_warnings(record=True) as doubts:
+        warnings.simplefilter("always", UserWarning)
+        file = DATASETS[name].fetch(folder, source)
+    for doubt in doubts:
+        say(doubt.message, notes)
+    say(f"{name} is here, checked: {file}")

@@ -1,0 +1,127 @@
+"""Studies at a service: queued, watched, stopped."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.commands.options import AsJson, Service, Study
+from service.commands.studies import done
+from service.places import Served, served
+from service.terminal import notes, paragraph, print_json, say
+from studies.records import StudyState
+
+if TYPE_CHECKING:
+    from service.schemas import Study as StudyFound
+
+WATCH_SECONDS = 600.0  # how long a watch waits for a service to come back
+
+
+def submit(
+    spec: Annotated[Path, typer.Argument(help="Study file, YAML or JSON.")],
+    url: Service = None,
+    label: Annotated[list[str] | None, typer.Option(help="A label; may be given again.")] = None,
+    priority: Annotated[int, typer.Option(help="Higher first, -100 to 100.")] = 0,
+    runs: Annotated[int | None, typer.Option(help="Runs a method, instead of the file's.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials a run, instead of the file's.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show its progress until it is finished.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Queue a study at a service; one of the same spec that is there already is left as it is."""
+    from studies.spec import read
+
+    study = read(spec)
+    overrides = {key: value for key, value in (("runs", runs), ("trials", trials)) if value is not None}
+    if isinstance(study, Mapping):
+        study = {**study, **overrides}
+    where = served(url)
+    with where.client() as client:
+        queued = client.submit(study, labels=label or (), priority=priority)
+    if as_json:
+        print_json(queued.model_dump(mode="json"))
+    else:
+        say(f"{queued.id}: {queued.state} at {where.url}")
+    if watch:
+        _watch(where, queued)
+
+
+def watch(study: Study, url: Service = None) -> None:
+    """Show a study's progress until it is finished; it goes on whether it is watched or not."""
+    where = served(url)
+    _watch(where, where.find(study))
+
+
+def pause(
+    study: Study,
+    url: Service = None,
+    now: Annotated[bool, typer.Option("--now", help="Give up the trials in flight.")] = False,
+) -> None:
+    """Stop a study after the trials in flight and free the cluster; resumed, it has the very same trials."""
+    where = served(url)
+    with where.client() as client:
+        _tell(where, client.pause(where.find(study).id, now=now))
+
+
+def cancel(study: Study, url: Service = None) -> None:
+    """Stop a study for good; what it has is kept, and it can be resumed."""
+    where = served(url)
+    with where.client() as client:
+        _tell(where, client.cancel(where.find(study).id))
+
+
+def delete(study: Study, url: Service = None) -> None:
+    """Remove a finished study with all its trials, for good."""
+    where = served(url)
+    found = where.find(study)
+    with where.client() as client:
+        client.delete(found.id)
+    say(f"{found.id} is removed from {where.url}, with {done(found)} trials")
+
+
+def logs(
+    study: Study,
+    url: Service = None,
+    tail: Annotated[int, typer.Option(help="Lines, the last ones.")] = 200,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with those to come.")] = False,
+) -> None:
+    """Print the log of a study's job."""
+    where = served(url)
+    with where.client() as client:
+        for line in client.logs(where.find(study).id, tail=tail, follow=follow):
+            say(line)
+
+
+def _tell(where: Served, study: "StudyFound") -> None:
+    asked = f", asked to {study.requested}" if study.requested else ""
+    say(f"{study.id}: {study.state}{asked} at {where.url}")
+
+
+def _watch(where: Served, study: "StudyFound") -> None:
+    from service.progress import StudyProgress
+    from service.schemas import Trial
+
+    progress = StudyProgress(
+        study.methods,
+        study.runs * study.budget,
+        maximize=study.direction == "maximize",
+        before=done(study),
+        console=notes,
+    )
+    try:
+        with where.client(WATCH_SECONDS) as client, progress:
+            for seen in client.watch(study.id):
+                if isinstance(seen, Trial):
+                    progress(seen)
+                else:
+                    study = seen
+                    progress.state(f"asked to {seen.requested}" if seen.requested else seen.state)
+    except KeyboardInterrupt:
+        again = f"tunebench watch {study.id} --url {where.url}"
+        say(f"No longer watched, {study.id} goes on at {where.url}. To watch it again: {again}", notes)
+        raise typer.Exit(130) from None
+    if study.state is not StudyState.COMPLETED:
+        say(f"{study.id}: {study.state}" + (f": {study.error}" if study.error else ""), notes)
+        raise typer.Exit(1)
+    say(f"{study.id}: {study.state}", notes)
+    paragraph(where.comparison(study.id)[0])

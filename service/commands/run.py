@@ -1,0 +1,110 @@
+"""Running studies here."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.commands.options import Database, Place, Study
+from service.commands.studies import tell_export
+from service.errors import StudyUnknown
+from service.places import Local, local, place
+from service.terminal import notes, say
+from studies.errors import StudyError
+from studies.records import StudyRecord, StudyState
+
+if TYPE_CHECKING:
+    from studies.spec import StudySpec
+
+OutDir = Annotated[Path | None, typer.Option("--out", help="Export here; else results/STUDY.")]
+
+
+def run(
+    spec: Annotated[Path, typer.Argument(help="Study file, YAML or JSON.")],
+    db: Database = None,
+    out_dir: OutDir = None,
+    runs: Annotated[int | None, typer.Option(help="Runs a method, instead of the file's.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials a run, instead of the file's.")] = None,
+) -> None:
+    """Run a study here and export it; an unfinished study of the same spec goes on where it stopped."""
+    from studies.spec import from_json, load
+
+    overrides = {key: value for key, value in (("runs", runs), ("trials", trials)) if value is not None}
+    study_spec = from_json(load(spec).to_json() | overrides, source=str(spec))
+    here = local(db)
+    out_dir = out_dir or Path("results") / study_spec.study_id
+    _check_ready(study_spec, here, out_dir)
+    from service.database import connect, upgrade
+    from studies.provenance import provenance
+
+    upgrade(connect(here.settings.database_url))
+    _drive(here, here.store.create_study(study_spec, provenance()), out_dir)
+
+
+def resume(
+    study: Study,
+    url: Place = None,
+    db: Database = None,
+    out_dir: OutDir = None,
+) -> None:
+    """Go on with an unfinished study: at the service that is given, or else here, and export it."""
+    where = place(url, db)
+    if not isinstance(where, Local):
+        if out_dir is not None:
+            raise StudyError("--out is for a study that is run here; of one at a service: tunebench export")
+        with where.client() as client:
+            found = client.resume(where.find(study).id)
+        say(f"{found.id}: {found.state} at {where.url}")
+        return
+    from studies.spec import from_json
+
+    try:
+        record = where.store.study(study)
+    except StudyUnknown as error:
+        raise StudyUnknown(
+            f"{error}; to resume one at a service, name it with --url or TUNEBENCH_URL"
+        ) from None
+    out_dir = out_dir or Path("results") / record.id
+    _check_ready(from_json(record.spec), where, out_dir)
+    _drive(where, record, out_dir)
+
+
+def _drive(here: Local, study: StudyRecord, out_dir: Path) -> None:
+    """Run what is left with progress, export, and say what came out."""
+    from service.driver import drive
+    from service.progress import StudyProgress
+    from studies.spec import from_json
+
+    spec = from_json(study.spec)
+    if study.state is StudyState.COMPLETED:
+        say(f"{study.id} is complete: {spec.planned} trials are in the database", notes)
+        tell_export(here.export(study.id, out_dir), out_dir)
+        return
+    kept = f", {study.trials} of them done before" if study.trials else ""
+    say(f"{study.id}: {spec.planned} trials{kept}. Starting Ray", notes)
+    progress = StudyProgress.of(study, notes)
+    again = f"tunebench resume {study.id} --out {out_dir}"
+    try:
+        with progress:
+            state = drive(here.store, study, here.settings.data_dir, progress)
+    except KeyboardInterrupt:
+        done = here.store.study_by_id(study.id).trials
+        say(
+            f"Interrupted: {done} of {spec.planned} trials are kept; the same command goes on from there, "
+            f"as does: {again}",
+            notes,
+        )
+        raise typer.Exit(130) from None
+    if state is not StudyState.COMPLETED:
+        say(f"{study.id} is {state}, as was asked for; it goes on with: {again}", notes)
+        raise typer.Exit(1)
+    tell_export(here.export(study.id, out_dir), out_dir)
+
+
+def _check_ready(spec: "StudySpec", here: Local, folder: Path) -> None:
+    """Raise before anything is written where the data are missing or damaged, or the export cannot be written."""
+    from trainers.data import DATASETS
+
+    DATASETS[spec.task_definition().dataset].load(here.settings.data_dir, 0)
+    if folder.exists() and not folder.is_dir():
+        raise StudyError(f"--out: {folder} is a file; name a folder")

@@ -1,0 +1,71 @@
+"""The service and what it needs: its database, its tokens."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from service.commands.options import AsJson, Database
+from service.places import local
+from service.terminal import notes, print_rows, say
+
+TokenName = Annotated[str, typer.Argument(help="Whose it is; shown as the actor of what is done with it.")]
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; another than loopback needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: a free one.")] = 8000,
+    db: Database = None,
+) -> None:
+    """Serve studies over HTTP: bring the database up to date, start or join Ray, run what is queued."""
+    from service.serve import serve
+
+    serve(local(db).settings, host, port)
+
+
+def upgrade(db: Database = None) -> None:
+    """Create the database's tables or bring them up to date."""
+    from service import database
+
+    database.upgrade(database.connect(local(db).settings.database_url))
+    say("The database is up to date.")
+
+
+def create_token(
+    name: TokenName,
+    scope: Annotated[
+        Literal["read", "submit", "admin"],
+        typer.Option(help="read; submit, pause, resume and cancel too; admin: delete too."),
+    ] = "submit",
+    db: Database = None,
+) -> None:
+    """Make a token and print it; it is nowhere else. From the first one on, nobody is let in without."""
+    from service.tokens import Scope, create
+
+    say(create(local(db).store.engine, name, Scope(scope)))
+    say(f"Whoever has this may {scope}. Use it as TUNEBENCH_TOKEN, or paste it into the page.", notes)
+
+
+def list_tokens(db: Database = None, as_json: AsJson = False) -> None:
+    """List the tokens by name, not the tokens themselves."""
+    from service.tokens import created
+
+    rows = [
+        {
+            "token": token.name,
+            "scope": token.scope,
+            "created": token.created_at.isoformat(timespec="seconds"),
+            "revoked": token.revoked_at and token.revoked_at.isoformat(timespec="seconds"),
+        }
+        for token in created(local(db).store.engine)
+    ]
+    print_rows(rows, as_json, empty="no tokens yet; whoever is on this machine may do everything")
+
+
+def revoke_token(name: TokenName, db: Database = None) -> None:
+    """Let a token allow nothing from now on."""
+    from service.tokens import revoke
+
+    revoke(local(db).store.engine, name)
+    say(f"{name} is revoked.")

@@ -1,0 +1,79 @@
+"""Looking at studies, in a database here or at a service."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.commands.options import AsJson, Database, Place, Study
+from service.places import place
+from service.terminal import number, paragraph, print_json, print_rows, say
+
+if TYPE_CHECKING:
+    from service.schemas import StudySummary, Trial
+
+
+def list_studies(url: Place = None, db: Database = None, as_json: AsJson = False) -> None:
+    """List the studies, the newest first."""
+    studies = list(place(url, db).studies())
+    if as_json:
+        print_json([study.model_dump(mode="json") for study in studies])
+        return
+    rows = [
+        {
+            "study": study.id,
+            "state": study.state,
+            "trials": f"{done(study)}/{study.trials.planned}",
+            "task": study.task,
+            "methods": study.methods,
+            "created": f"{study.created_at:%Y-%m-%d %H:%M} UTC",
+        }
+        for study in studies
+    ]
+    print_rows(rows, as_json=False, empty="no studies yet; run one: tunebench run SPEC")
+
+
+def show(study: Study, url: Place = None, db: Database = None, as_json: AsJson = False) -> None:
+    """Show a study: its state, each method's best, the comparison in words."""
+    where = place(url, db)
+    found = where.find(study)
+    words, comparison = where.comparison(found.id)
+    if as_json:
+        print_json(found.model_dump(mode="json") | {"summary": words, "comparison": comparison})
+        return
+    say(f"{found.id}  {found.state}, {done(found)} of {found.trials.planned} trials")
+    if found.error:
+        say(f"stopped: {found.error}")
+    for method in found.methods:
+        say(f"  {method}: {_best(found.incumbents.get(method))}")
+    paragraph(words)
+
+
+def export(
+    study: Study,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to; made where it is missing.")],
+    url: Place = None,
+    db: Database = None,
+) -> None:
+    """Write a study's figure, curves, trials, comparison, provenance and report, also while it runs."""
+    where = place(url, db)
+    tell_export(where.export(where.find(study).id, out_dir), out_dir)
+
+
+def tell_export(words: str, folder: Path) -> None:
+    """Say what an export has written, and the comparison."""
+    say(f"Figure: {folder / 'figure8.png'}\nReport: {folder / 'report.md'}")
+    paragraph(words)
+
+
+def done(study: "StudySummary") -> int:
+    """How many of its trials are over."""
+    return study.trials.completed + study.trials.diverged + study.trials.failed
+
+
+def _best(trial: "Trial | None") -> str:
+    if trial is None:
+        return "no result yet"
+    values = ", ".join(f"{name} = {number(value)}" for name, value in trial.hyperparameters.items())
+    test = "–" if trial.test_metric is None else f"{trial.test_metric:.1%}"
+    return f"best {trial.objective:.1%} (test {test}), run {trial.run} trial {trial.trial}, with {values}"

@@ -1,0 +1,96 @@
+"""What every request passes first and every answer last: its id, limits, security headers, metrics, the last resort."""
+
+import logging
+import secrets
+import time
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.metrics import Metrics
+from service.problems import refusal
+
+MAX_BODY_BYTES = 2**20
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+log = logging.getLogger("tunebench.http")
+
+
+class Edge:
+    """Middleware around the whole app. A route's own headers go before those of `HEADERS`."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, started = time.perf_counter(), False
+        request_id = secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                headers["X-Request-ID"] = request_id
+                seconds = time.perf_counter() - began
+                self._metrics.answered(_route(scope), _method(scope), message["status"], seconds)
+            await send(message)
+
+        try:
+            await self._app(scope, _limited(scope, receive), answer)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            log.exception("%s: unexpected, in %s %s", request_id, _method(scope), _route(scope))
+            if started:
+                raise  # the server breaks the connection off, so that the client does not take it for whole
+            await refusal(error).response(request_id)(scope, receive, answer)
+
+
+def _limited(scope: Scope, receive: Receive) -> Receive:
+    """The body as it comes in; raises HTTPException, which FastAPI lets through, where it is too large."""
+    announced = Headers(scope=scope).get("content-length", "")
+    too_large = announced.isdecimal() and int(announced) > MAX_BODY_BYTES
+    size = 0
+
+    async def limited() -> Message:
+        nonlocal size
+        if too_large:  # before any of it is read
+            raise HTTPException(413)
+        message = await receive()
+        if message["type"] == "http.request":
+            size += len(message.get("body", b""))
+        if size > MAX_BODY_BYTES:
+            raise HTTPException(413)
+        return message
+
+    return limited
+
+
+def _route(scope: Scope) -> str:
+    """The template of the route that was found, such as /v1/studies/{study}."""
+    return getattr(scope.get("route"), "path_format", "other")
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in METHODS else "other"

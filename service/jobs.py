@@ -1,0 +1,147 @@
+"""Studies as Ray jobs, over the HTTP side of Ray's Jobs API: the service itself does not load Ray."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+
+from service.errors import RayUnavailable
+
+ENDED = frozenset({"STOPPED", "SUCCEEDED", "FAILED"})
+SECONDS = 5.0  # how long an answer may take
+CHECK_SECONDS = 1.0
+SUBMIT_SECONDS = 15.0  # the first job waits until Ray's agent is up
+LOOK_SECONDS = 1.0  # how often the state of a followed job whose log is silent is looked at
+
+
+class Jobs:
+    """The jobs of one cluster, for any number of threads. Every method raises RayUnavailable rather than wait.
+
+    `dashboard` is the URL of Ray's dashboard, or tells it where that may change. A submission id names one job for
+    good. Ray forgets all jobs when its head starts anew; what it does not know has no state and an empty log.
+    """
+
+    def __init__(self, dashboard: str | Callable[[], str], token: str | None) -> None:
+        self._dashboard = dashboard
+        self._http: dict[str, Any] = {
+            "headers": {"Authorization": f"Bearer {token}"} if token else {},
+            "timeout": SECONDS,
+            "trust_env": False,  # a proxy on the way to the outside has no business here
+        }
+        self._client = httpx.Client(**self._http)
+
+    @property
+    def dashboard_url(self) -> str:
+        return self._dashboard if isinstance(self._dashboard, str) else self._dashboard()
+
+    def close(self) -> None:
+        self._client.close()
+
+    def check(self) -> None:
+        """Nothing, where the cluster answers, and soon."""
+        self._ask("GET", "/api/version", timeout=CHECK_SECONDS)
+
+    def submit(self, submission_id: str, entrypoint: str, metadata: Mapping[str, str]) -> None:
+        """Run a shell command on the head's machine. It reserves nothing; its environment is that of the head."""
+        job = {"submission_id": submission_id, "entrypoint": entrypoint, "metadata": dict(metadata)}
+        self._ask("POST", "/api/jobs/", json=job, timeout=SUBMIT_SECONDS)
+
+    def states(self) -> dict[str, str]:
+        """The state of every job: PENDING, RUNNING or one of `ENDED`."""
+        jobs = self._ask("GET", "/api/jobs/").json()
+        return {job["submission_id"]: job["status"] for job in jobs if job["submission_id"] is not None}
+
+    def stop(self, submission_id: str) -> None:
+        """Have the job terminated: SIGTERM, some seconds later SIGKILL. Returns before it has ended."""
+        self._ask("POST", f"/api/jobs/{submission_id}/stop")
+
+    def logs(self, submission_id: str, lines: int) -> str:
+        """The last lines of the job's log."""
+        log = _log(self._job(submission_id), lines)
+        return "" if log is None else self._ask("GET", "/api/v0/logs/file", params=log).text
+
+    async def follow(self, submission_id: str, lines: int) -> AsyncIterator[str]:
+        """The last lines of the job's log and, as it comes, what is added to it until the job has ended."""
+        job = await asyncio.to_thread(self._job, submission_id)
+        while (log := _log(job, lines)) is None and not _has_ended(job):
+            await asyncio.sleep(LOOK_SECONDS)
+            job = await asyncio.to_thread(self._job, submission_id)
+        if log is None:
+            return
+        url, params = f"{self.dashboard_url}/api/v0/logs/stream", log | {"interval": "0.5"}
+        try:
+            async with (
+                httpx.AsyncClient(**self._http) as client,
+                client.stream("GET", url, params=params, timeout=None) as response,
+                aclosing(_with_silences(response.aiter_text())) as chunks,
+            ):
+                if response.is_error:
+                    await response.aread()
+                    self._check(response)
+                async for chunk in chunks:
+                    if chunk is not None:
+                        yield chunk
+                    elif _has_ended(job):
+                        return
+                    else:
+                        job = await asyncio.to_thread(self._job, submission_id)
+        except httpx.HTTPError as error:
+            raise self._unavailable(error) from error
+
+    def _job(self, submission_id: str) -> dict[str, Any]:
+        """What Ray knows of the job: nothing, where it does not know it."""
+        response = self._ask("GET", f"/api/jobs/{submission_id}")
+        return response.json() if response.status_code == httpx.codes.OK else {}
+
+    def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """The answer; 404 is one."""
+        try:
+            response = self._client.request(method, f"{self.dashboard_url}{path}", **request)
+        except httpx.HTTPError as error:
+            raise self._unavailable(error) from error
+        self._check(response)
+        return response
+
+    def _check(self, response: httpx.Response) -> None:
+        if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            raise RayUnavailable(
+                f"Ray at {self.dashboard_url} refuses the token; it is RAY_AUTH_TOKEN, or in the file "
+                "RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token, and must be that of the cluster"
+            )
+        if response.is_error and response.status_code != httpx.codes.NOT_FOUND:
+            told = [line for line in response.text.splitlines() if line.strip(". ")]  # a traceback, mostly
+            reason = told[-1] if told else "nothing more"
+            raise RayUnavailable(f"Ray at {self.dashboard_url} answers {response.status_code}: {reason}")
+
+    def _unavailable(self, error: httpx.HTTPError) -> RayUnavailable:
+        return RayUnavailable(f"Ray at {self.dashboard_url} does not answer: {error or type(error).__name__}")
+
+
+def _has_ended(job: Mapping[str, Any]) -> bool:
+    return not job or job["status"] in ENDED
+
+
+def _log(job: Mapping[str, Any], lines: int) -> dict[str, str] | None:
+    """Where the job's log is; None where it has none yet."""
+    if not job or job["driver_node_id"] is None:
+        return None
+    return {"node_id": job["driver_node_id"], "submission_id": job["submission_id"], "lines": str(lines)}
+
+
+async def _with_silences(chunks: AsyncIterator[str]) -> AsyncGenerator[str | None, None]:
+    """The chunks as they come, and None for every LOOK_SECONDS in which none does."""
+    arriving = asyncio.ensure_future(anext(chunks, None))
+    try:
+        while True:
+            done, _ = await asyncio.wait({arriving}, timeout=LOOK_SECONDS)
+            if not done:
+                yield None
+                continue
+            if (chunk := arriving.result()) is None:
+                return
+            yield chunk
+            arriving = asyncio.ensure_future(anext(chunks, None))
+    finally:
+        arriving.cancel()

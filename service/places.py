@@ -1,0 +1,148 @@
+"""Where studies are: in a database here, or at a service."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from service.errors import ServiceError, StoreError, StudyUnknown
+from service.settings import Settings
+from studies.records import StudyRecord, TrialRecord
+
+if TYPE_CHECKING:  # each of the two needs seconds of imports that the other does not
+    from service.client import Client
+    from service.schemas import Study, StudySummary
+    from service.store import Store
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+PATIENCE_SECONDS = 5.0  # with a service that does not answer: somebody sits and waits
+ANALYSIS_SECONDS = 150.0  # what takes a service a while
+Comparison = Mapping[str, Any]
+
+
+class Place(Protocol):
+    """What can be asked of either. All raise ServiceError."""
+
+    def studies(self) -> Iterable["StudySummary"]:
+        """The newest first."""
+
+    def find(self, key: str) -> "Study":
+        """The study whose id or name is `key`, or the only one whose id starts with it."""
+
+    def comparison(self, study: str) -> tuple[str, Comparison]:
+        """Of the study with this id, in words and in numbers."""
+
+    def export(self, study: str, folder: Path) -> str:
+        """Write the study with this id into the folder, and return its comparison in words."""
+
+
+class Local:
+    """A database that this process opens."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def store(self) -> "Store":
+        from service.database import connect
+        from service.store import Store
+
+        return Store(connect(self.settings.database_url))
+
+    def studies(self) -> Iterable["StudySummary"]:
+        from service.schemas import StudySummary
+
+        return map(StudySummary.of, self.store.studies())
+
+    def find(self, key: str) -> "Study":
+        from service.schemas import Study
+        from studies.spec import from_json
+
+        record = self.store.study(key)
+        task = from_json(record.spec, source=record.id).task_definition()
+        best = self.store.incumbents(record.id, maximize=task.direction == "maximize")
+        return Study.of(record, best, dashboard=None)
+
+    def comparison(self, study: str) -> tuple[str, Comparison]:
+        record = self.store.study_by_id(study)
+        return self._compared(record, self.store.compared_trials(record))
+
+    def export(self, study: str, folder: Path) -> str:
+        from studies.export import export
+
+        record, trials = self.store.study_by_id(study), self.store.trials(study, with_epochs=True)
+        words, comparison = self._compared(record, trials)
+        export(record, trials, folder, comparison)
+        return words
+
+    def _compared(self, record: StudyRecord, trials: Sequence[TrialRecord]) -> tuple[str, Comparison]:
+        from studies.comparison import compare
+        from studies.summary import summary
+
+        comparison = compare(record, trials)
+        return summary(comparison), comparison
+
+
+class Served:
+    """A service, reached over HTTP."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        self.url, self._token = url, token
+
+    def client(self, patience: float = PATIENCE_SECONDS) -> "Client":
+        from service.client import Client
+
+        return Client(self.url, self._token, timeout=patience)
+
+    def studies(self) -> Iterable["StudySummary"]:
+        with self.client() as client:
+            yield from client.studies()
+
+    def find(self, key: str) -> "Study":
+        from service.refusals import NotFound
+
+        with self.client() as client:
+            with suppress(NotFound):
+                return client.study(key)
+            there = [(study.id, study.name) for study in client.studies()]
+            matches = [id for id, name in there if name == key] or [
+                id for id, _ in there if id.startswith(key)
+            ]
+            if len(matches) == 1:
+                return client.study(matches[0])
+        if matches:
+            raise StoreError(f"{key!r} fits {', '.join(matches[:20])}; give more of the id")
+        known = ", ".join(id for id, _ in there[:20]) + ", ..." * (len(there) > 20)
+        raise StudyUnknown(
+            f"no study {key!r} at {self.url}; there " + (f"are {known}" if there else "are none yet")
+        )
+
+    def comparison(self, study: str) -> tuple[str, Comparison]:
+        with self.client(ANALYSIS_SECONDS) as client:
+            answer = client.comparison(study)
+        return answer.summary, answer.comparison
+
+    def export(self, study: str, folder: Path) -> str:
+        with self.client(ANALYSIS_SECONDS) as client:
+            client.export(study, folder)
+        return self.comparison(study)[0]
+
+
+def place(url: str | None, db: str | None, environ: Mapping[str, str] = os.environ) -> Local | Served:
+    """`--url` or `--db`, else TUNEBENCH_URL, else TUNEBENCH_DATABASE_URL, else ./tunebench.db."""
+    if url and db:
+        raise ServiceError("--url is a service and --db a database here: give one of them")
+    return local(db) if db or not (url or environ.get("TUNEBENCH_URL")) else served(url, environ)
+
+
+def served(url: str | None, environ: Mapping[str, str] = os.environ) -> Served:
+    """`--url`, else TUNEBENCH_URL, else a service on this machine."""
+    return Served(url or environ.get("TUNEBENCH_URL") or DEFAULT_URL, environ.get("TUNEBENCH_TOKEN") or None)
+
+
+def local(db: str | None) -> Local:
+    settings = Settings.from_environment()
+    return Local(replace(settings, database_url=db) if db else settings)

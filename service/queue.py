@@ -1,0 +1,187 @@
+"""The queue: starts queued studies as Ray jobs, and puts back those whose driver is gone."""
+
+import logging
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, RowMapping, func, or_, select
+
+from service.database import now, reading, writing
+from service.errors import DatabaseError, RayUnavailable
+from service.jobs import ENDED, Jobs
+from service.lease import Lease, grant, is_free
+from service.owner import Owner
+from service.states import ACTIVE, QUEUED, STARTING, change, locked, put_back
+from service.store import Store
+from service.tables import studies
+
+STARTING_SECONDS = 120.0  # a driver that has not claimed its study by then is given up
+TICK_SECONDS = 1.0
+ASK_RAY_SECONDS = 3.0  # how often Ray is asked what has become of the running studies' jobs
+QUEUE_LOCK = 0x74756E66  # a PostgreSQL advisory lock: one service at a time looks for the next study
+
+log = logging.getLogger("tunebench.queue")
+
+
+class Queue:
+    """Works in a thread of its own while its context is open. Any number of services may share one database.
+
+    All it knows is in the database: it may die at any moment, and another one goes on. `wake` makes it look at once.
+    """
+
+    def __init__(self, store: Store, jobs: Jobs, max_running: int) -> None:
+        self._store, self._jobs, self._max_running = store, jobs, max_running
+        self._owner = Owner.current()
+        self._woken, self._closed = threading.Event(), threading.Event()
+        self._asked_ray = -ASK_RAY_SECONDS
+        self._thread = threading.Thread(target=self._work, name="queue", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        self._woken.set()
+        self._thread.join()
+
+    def wake(self) -> None:
+        """Something has been queued or asked for."""
+        self._woken.set()
+
+    def step(self) -> None:
+        """Put back what is lost, then start as many studies as may run. Raises DatabaseError."""
+        self._reconcile()
+        while (started := self._start_next()) is not None:
+            self._submit(started)
+
+    def _work(self) -> None:
+        trouble = ""
+        while not self._closed.is_set():
+            try:
+                self.step()
+                trouble = ""
+            except (DatabaseError, RayUnavailable) as error:
+                if str(error) != trouble:  # said once, not every second
+                    log.warning("%s", error)
+                trouble = str(error)
+            except Exception:
+                log.exception("the queue goes on after an unexpected error")
+            self._woken.wait(TICK_SECONDS)
+            self._woken.clear()
+
+    def _reconcile(self) -> None:
+        query = select(studies).where(studies.c.state.in_(ACTIVE))
+        with reading(self._store.engine) as connection:
+            rows = connection.execute(query).mappings().all()
+            moment = now(connection)
+        lost = {row["id"]: "its driver is gone" for row in rows if is_free(row, moment)}
+        ended = self._ended_jobs(rows)
+        for study, fence in [(row["id"], row["fence"]) for row in rows]:
+            if reason := lost.get(study) or ended.get(study):
+                self._put_back(study, fence, reason)
+
+    def _ended_jobs(self, rows: Sequence[RowMapping]) -> dict[str, str]:
+        """Of these studies, those whose Ray job is over, with what Ray says.
+
+        A job that Ray does not know may be of another cluster, where the lease tells; but not one that this service has
+        submitted and that has not begun: Ray has started anew.
+        """
+        jobs = {row["job"]: row for row in rows if row["job"] is not None}
+        if not jobs or time.monotonic() < self._asked_ray + ASK_RAY_SECONDS:
+            return {}
+        self._asked_ray = time.monotonic()
+        try:
+            states = self._jobs.states()
+        except RayUnavailable:
+            return {}
+        ended = {}
+        for job, row in jobs.items():
+            mine = row["state"] == STARTING and row["lease_owner"] == str(self._owner)
+            if states.get(job) in ENDED:
+                ended[row["id"]] = f"its Ray job has {states[job].lower()}"
+            elif mine and job not in states:
+                ended[row["id"]] = "Ray has started anew and lost its job"
+        return ended
+
+    def _put_back(self, study: str, fence: int, reason: str) -> None:
+        with writing(self._store.engine) as connection:
+            row = locked(connection, study)
+            if row["fence"] != fence or row["state"] not in ACTIVE:
+                return  # something has happened since it was looked at
+            state = put_back(connection, row, actor="service", time=now(connection), reason=reason)
+        log.warning("%s: %s; now %s", study, reason, state)
+
+    def _start_next(self) -> Lease | None:
+        """Claim the study that is to run next, if one more may run."""
+        with reading(self._store.engine) as connection:
+            if self._next(connection) is None:
+                return None
+        self._jobs.states()  # where Ray is away, nothing is started only to be put back
+        with writing(self._store.engine) as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(select(func.pg_advisory_xact_lock(QUEUE_LOCK)))
+            study = self._next(connection)
+            if study is None:
+                return None
+            row = locked(connection, study)
+            if row["state"] != QUEUED:
+                return None
+            job = f"{study}-{row['fence'] + 1}"
+            return grant(
+                connection,
+                row,
+                STARTING,
+                self._owner,
+                STARTING_SECONDS,
+                now(connection),
+                actor="service",
+                job=job,
+                attempts=row["attempts"] + 1,
+            )
+
+    def _next(self, connection: Connection) -> str | None:
+        """The id of the study that is to run next: by priority, then first come."""
+        running = select(func.count()).select_from(studies).where(studies.c.state.in_(ACTIVE))
+        if connection.scalars(running).one() >= self._max_running:
+            return None
+        moment = now(connection)
+        due = or_(studies.c.not_before.is_(None), studies.c.not_before <= moment)
+        waiting = select(studies.c.id).where(studies.c.state == QUEUED, due)
+        order = (studies.c.priority.desc(), studies.c.created_at, studies.c.id)
+        return connection.scalar(waiting.order_by(*order).limit(1))
+
+    def _submit(self, lease: Lease) -> None:
+        study = self._store.study_by_id(lease.study)
+        command = [sys.executable, "-m", "service.worker", study.id, "--fence", str(lease.fence)]
+        metadata = {
+            "study": study.id,
+            "name": study.name,
+            "task": study.task,
+            "methods": ", ".join(method["name"] for method in study.spec["methods"]),
+            "trials": f"{study.trials} of {planned(study.spec)} when it started",
+        }
+        assert study.job is not None
+        try:
+            self._jobs.submit(study.job, shlex.join(command), metadata)
+        except RayUnavailable as error:
+            with writing(self._store.engine) as connection:
+                row = locked(connection, study.id)
+                if (row["state"], row["fence"]) == (STARTING, lease.fence):
+                    values = {"attempts": row["attempts"] - 1, "job": None}
+                    time = now(connection)
+                    change(connection, row, QUEUED, actor="service", time=time, reason=str(error), **values)
+            raise
+        log.info("%s: started as Ray job %s", study.id, study.job)
+
+
+def planned(spec: Mapping[str, Any]) -> int:
+    """How many trials a stored spec asks for."""
+    return len(spec["methods"]) * int(spec["runs"]) * int(spec["trials"])

@@ -1,0 +1,263 @@
+"""What the database says of studies and trials."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    and_,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
+
+from service import events as log
+from service.database import reading, require_schema
+from service.errors import StoreError, StudyUnknown
+from service.events import EventRecord
+from service.rows import (
+    EPOCH_COLUMNS,
+    STUDY_COLUMNS,
+    TRIAL_COLUMNS,
+    named,
+    one_or_none,
+    study_records,
+    trial_record,
+)
+from service.states import ACTIVE
+from service.tables import best_so_far, epochs, labels, studies, trials
+from studies.records import EpochRecord, StudyRecord, StudyState, TrialRecord, TrialState
+
+
+class Outcome(NamedTuple):
+    """What a curve needs of a finished trial."""
+
+    method: str
+    run: int
+    trial: int
+    objective: float | None
+
+
+class Reads:
+    """All reads. Each is one transaction; records are copies. Raises DatabaseError where the database fails."""
+
+    def __init__(self, engine: Engine) -> None:
+        require_schema(engine)
+        self.engine = engine
+
+    def studies(
+        self,
+        *,
+        states: Sequence[StudyState] = (),
+        task: str | None = None,
+        label: str | None = None,
+        before: tuple[datetime, str] | None = None,
+        limit: int | None = None,
+    ) -> list[StudyRecord]:
+        """The studies, the newest first; `before` is the creation time and id of the last one seen."""
+        # PostgreSQL and SQLite both follow an index of (x, created_at, id) backwards
+        query = select(*STUDY_COLUMNS).order_by(studies.c.created_at.desc(), studies.c.id.desc()).limit(limit)
+        if states:
+            query = query.where(studies.c.state.in_(states))
+        if task is not None:
+            query = query.where(studies.c.task == task)
+        if label is not None:
+            labelled = select(labels.c.study).where(labels.c.label == label)
+            query = query.where(studies.c.id.in_(labelled))
+        if before is not None:
+            query = query.where(tuple_(studies.c.created_at, studies.c.id) < tuple_(*_bound(before)))
+        with reading(self.engine) as connection:
+            return study_records(connection, connection.execute(query).mappings().all())
+
+    def study(self, key: str) -> StudyRecord:
+        """The study whose id or name is `key`, or the only one whose id starts with it. Raises StoreError."""
+        # LIKE would not use the index
+        starts = and_(studies.c.id >= key, studies.c.id < key + "\U0010ffff")
+        query = select(*STUDY_COLUMNS).where(or_(starts, studies.c.name == key)).order_by(studies.c.id)
+        with reading(self.engine) as connection:
+            # neither database can be asked for a NUL or half a character
+            rows = connection.execute(query).mappings().all() if key.isprintable() else []
+            if not rows:
+                raise _unknown(connection, key)
+            found = study_records(connection, rows)
+        exact = [study for study in found if study.id == key] or [
+            study for study in found if study.name == key
+        ]
+        matches = exact or found
+        if len(matches) > 1:
+            raise StoreError(f"{key!r} fits {', '.join(study.id for study in matches)}; give more of the id")
+        return matches[0]
+
+    def study_by_id(self, study: str) -> StudyRecord:
+        """The study with exactly this id. Raises StudyUnknown."""
+        with reading(self.engine) as connection:
+            record = one_or_none(connection, study) if study.isprintable() else None
+        if record is None:
+            raise StudyUnknown(f"no study {study!r}")
+        return record
+
+    def events(self, study: str, after: int = 0, limit: int = 1000) -> list[EventRecord]:
+        """What happened to the study after event `after`, in order."""
+        with reading(self.engine) as connection:
+            return log.after(connection, study, after, limit)
+
+    def last_events(self, ids: Sequence[str]) -> dict[str, int]:
+        """The number of the last event of each of these studies that are there."""
+        query = select(studies.c.id, studies.c.last_event).where(studies.c.id.in_(ids))
+        with reading(self.engine) as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def seconds_per_trial(self, task: str) -> tuple[int, float, float] | None:
+        """Of the task's recorded trials: how many, and the mean seconds to suggest and to train; None without any."""
+        done = func.sum(studies.c.completed + studies.c.diverged)
+        sums = select(done, func.sum(studies.c.suggest_seconds), func.sum(studies.c.train_seconds))
+        with reading(self.engine) as connection:
+            row = connection.execute(sums.where(studies.c.task == task)).one()
+        return (int(row[0]), row[1] / row[0], row[2] / row[0]) if row[0] else None
+
+    def incumbents(self, study: str, *, maximize: bool) -> dict[str, TrialRecord]:
+        """The best trial of each method that has one; of equals the first to finish."""
+        # grouped rather than ranked by a window function, which takes several times as long
+        mine, best = trials.c.study == study, func.max if maximize else func.min
+        tops = select(trials.c.method, best(trials.c.objective).label("top")).where(mine)
+        top = tops.group_by(trials.c.method).subquery()
+        holds = and_(top.c.method == trials.c.method, top.c.top == trials.c.objective)
+        first = select(func.min(trials.c.id)).join(top, holds).where(mine).group_by(trials.c.method)
+        with reading(self.engine) as connection:
+            rows = connection.execute(select(*TRIAL_COLUMNS).where(trials.c.id.in_(first))).all()
+        return {row.method: trial_record(named(TRIAL_COLUMNS, row), ()) for row in rows}
+
+    def runs(
+        self, study: str, *, maximize: bool
+    ) -> dict[tuple[str, int], tuple[int, float | None, int | None]]:
+        """Of each run with a trial, by method and run: the number of its trials, its best objective, whose that is."""
+        mine, best = trials.c.study == study, func.max if maximize else func.min
+        number, top = func.count().label("number"), best(trials.c.objective).label("top")
+        of_run = (trials.c.method, trials.c.run)
+        run = select(*of_run, number, top).where(mine).group_by(*of_run).subquery()
+        holds = and_(
+            mine, run.c.method == trials.c.method, run.c.run == trials.c.run, run.c.top == trials.c.objective
+        )
+        query = select(*run.c, func.min(trials.c.trial)).outerjoin(trials, holds).group_by(*run.c)
+        with reading(self.engine) as connection:
+            rows = connection.execute(query).all()
+        return {(row[0], row[1]): (row[2], row[3], row[4]) for row in rows}
+
+    def trial(self, study: str, method: str, run: int, number: int) -> TrialRecord | None:
+        """One trial with its epochs."""
+        this = (
+            trials.c.study == study,
+            trials.c.method == method,
+            trials.c.run == run,
+            trials.c.trial == number,
+        )
+        with reading(self.engine) as connection:
+            row = connection.execute(select(trials.c.id, *TRIAL_COLUMNS).where(*this)).one_or_none()
+            if row is None:
+                return None
+            of_trial = select(*EPOCH_COLUMNS).where(epochs.c.trial == row[0]).order_by(epochs.c.epoch)
+            rows = connection.execute(of_trial).all()
+        return trial_record(
+            named(TRIAL_COLUMNS, row[1:]), tuple(EpochRecord(**named(EPOCH_COLUMNS, e)) for e in rows)
+        )
+
+    def trials_page(
+        self,
+        study: str,
+        *,
+        method: str | None = None,
+        run: int | None = None,
+        states: Sequence[TrialState] = (),
+        sort: str | None = None,
+        descending: bool = False,
+        after: Sequence[Any] | None = None,
+        limit: int = 100,
+    ) -> list[tuple[TrialRecord, list[Any]]]:
+        """A page of a study's trials without epochs, each with its place, to be given as `after` for the next page.
+
+        In order of method, run and trial, or of the column `sort`, where trials without a number come last either way.
+        """
+        chosen = [trials.c.study == study]
+        chosen += [] if method is None else [trials.c.method == method]
+        chosen += [] if run is None else [trials.c.run == run]
+        chosen += [trials.c.state.in_(states)] if states else []
+        keys: list[Any] = [trials.c.method, trials.c.run, trials.c.trial]
+        if sort is not None:
+            column = trials.c[sort]
+            keys = [column, trials.c.id]
+            if sort != "finished_at":
+                number = and_(column.is_not(None), column != literal(math.nan, column.type))
+                nothing = literal(0.0, column.type)
+                keys[0] = case((number, column), else_=nothing)
+                keys.insert(0, case((number, int(descending)), else_=int(not descending)))
+        place = tuple_(*keys)
+        if after is not None:
+            bound = tuple_(*(literal(a, key.type) for a, key in zip(after, keys, strict=True)))
+            chosen.append(place < bound if descending else place > bound)
+        order = [key.desc() if descending else key for key in keys]
+        query = select(*TRIAL_COLUMNS, *keys).where(*chosen).order_by(*order).limit(limit)
+        with reading(self.engine) as connection:
+            rows = connection.execute(query).all()
+        n = len(TRIAL_COLUMNS)
+        return [(trial_record(named(TRIAL_COLUMNS, row[:n]), ()), list(row[n:])) for row in rows]
+
+    def trials(
+        self, study: str, method: str | None = None, *, with_epochs: bool = False
+    ) -> list[TrialRecord]:
+        """The trials of the study with this id by method, run and trial, in at most two queries.
+
+        Without `with_epochs` their `epochs` are empty.
+        """
+        chosen = [trials.c.study == study] + ([] if method is None else [trials.c.method == method])
+        query = select(trials.c.id, *TRIAL_COLUMNS).where(*chosen)
+        query = query.order_by(trials.c.method, trials.c.run, trials.c.trial)
+        of_trial: dict[int, tuple[EpochRecord, ...]] = {}
+        with reading(self.engine) as connection:
+            rows = connection.execute(query).all()
+            if with_epochs:
+                joined = select(epochs.c.trial, *EPOCH_COLUMNS).join(trials, trials.c.id == epochs.c.trial)
+                joined = joined.where(*chosen).order_by(epochs.c.trial, epochs.c.epoch)
+                for row, group in groupby(connection.execute(joined), key=lambda epoch: epoch[0]):
+                    of_trial[row] = tuple(EpochRecord(**named(EPOCH_COLUMNS, epoch[1:])) for epoch in group)
+        return [trial_record(named(TRIAL_COLUMNS, row[1:]), of_trial.get(row[0], ())) for row in rows]
+
+    def compared_trials(self, study: StudyRecord) -> list[TrialRecord]:
+        """The trials for a comparison: with their epochs, whose number is audited, unless the study runs.
+
+        Reading them takes longer than all the rest.
+        """
+        return self.trials(study.id, with_epochs=study.state not in ACTIVE)
+
+    def outcomes(self, study: str) -> list[Outcome]:
+        """The objectives of the study's trials by method, run and trial: what its curves are made of."""
+        columns = (trials.c.method, trials.c.run, trials.c.trial, trials.c.objective)
+        query = select(*columns).where(trials.c.study == study)
+        with reading(self.engine) as connection:
+            rows = connection.execute(query.order_by(trials.c.method, trials.c.run, trials.c.trial)).all()
+        return [Outcome(*row) for row in rows]
+
+    def best_so_far(self, study: str) -> dict[tuple[str, int], tuple[float | None, ...]]:
+        """By method and run, the best objective after each trial, None before the first; from the view."""
+        view = best_so_far.c
+        query = select(view.method, view.run, view.best_so_far).where(view.study == study)
+        with reading(self.engine) as connection:
+            rows = connection.execute(query.order_by(view.method, view.run, view.trial)).all()
+        runs = groupby(rows, key=lambda row: (row[0], row[1]))
+        return {run: tuple(row[2] for row in group) for run, group in runs}
+
+
+def _unknown(connection: Connection, key: str) -> StudyUnknown:
+    ids = list(connection.scalars(select(studies.c.id).order_by(studies.c.created_at.desc()).limit(21)))
+    known = ", ".join(ids[:20] + ["..."] * (len(ids) > 20))
+    return StudyUnknown(f"no study {key!r}; " + (f"there are {known}" if ids else "there are none yet"))
+
+
+def _bound(place: tuple[datetime, str]) -> list[Any]:
+    return [literal(place[0], studies.c.created_at.type), literal(place[1], studies.c.id.type)]

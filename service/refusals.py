@@ -1,0 +1,100 @@
+"""What a service answers instead of what was asked for, as exceptions."""
+
+import httpx
+from pydantic import ValidationError
+
+from service.errors import ServiceError
+from service.schemas import Fault, Problem
+
+
+class ApiError(ServiceError):
+    """A request was refused; `problem` is the service's own account of it."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__("\n".join(_line(fault) for fault in problem.faults) or problem.detail)
+        self.problem = problem
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        return self.problem.faults
+
+
+class Unauthorized(ApiError):  # noqa: N818
+    """The service wants a token, or does not know the one it was given."""
+
+
+class Forbidden(ApiError):  # noqa: N818
+    """The token does not allow this."""
+
+
+class NotFound(ApiError):  # noqa: N818
+    """There is no such study or trial."""
+
+
+class Conflict(ApiError):  # noqa: N818
+    """The study's state does not allow this."""
+
+
+class Invalid(ApiError):  # noqa: N818
+    """What was sent is wrong; `faults` lists all of it."""
+
+
+class Unavailable(ApiError):  # noqa: N818
+    """The service cannot be reached, or cannot answer just now. The same may succeed later.
+
+    `retry_after` are the seconds after which it asks to be tried again.
+    """
+
+    retry_after: float | None = None
+
+
+KINDS: dict[int, type[ApiError]] = {
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    422: Invalid,
+    502: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
+}
+
+
+def refused(response: httpx.Response) -> ApiError:
+    """What a response that is no success says; its body has been read."""
+    try:
+        problem = Problem.model_validate_json(response.content, extra="ignore")
+    except ValidationError:  # not from the service but from something before it, or in its place
+        what = f"{response.status_code} {response.reason_phrase}".strip()
+        problem = _problem(response.status_code, f"{_origin(response.url)} answered {what}")
+    error = KINDS.get(response.status_code, ApiError)(problem)
+    if isinstance(error, Unavailable) and (asked := response.headers.get("Retry-After", "")).isdecimal():
+        error.retry_after = float(asked)
+    return error
+
+
+def unreachable(url: httpx.URL, reason: object) -> Unavailable:
+    said = " ".join(str(reason).split()) or type(reason).__name__
+    return Unavailable(_problem(503, f"{_origin(url)} cannot be reached ({said}); does a service run there?"))
+
+
+def foreign(url: httpx.URL) -> ApiError:
+    """Of a success whose content is not what this version of the client knows."""
+    return ApiError(_problem(200, f"{url} did not answer as a tunebench service of this version does"))
+
+
+def unknown(what: str) -> NotFound:
+    return NotFound(_problem(404, what))
+
+
+def _problem(status: int, detail: str) -> Problem:
+    title = httpx.codes.get_reason_phrase(status)
+    return Problem(type="about:blank", title=title, status=status, detail=detail)
+
+
+def _line(fault: Fault) -> str:
+    return f"{fault.field}: {fault.message}" if fault.field else fault.message
+
+
+def _origin(url: httpx.URL) -> str:
+    return str(url.copy_with(raw_path=b"/")).rstrip("/")

@@ -1,0 +1,41 @@
+"""Whether the service lives and can serve, and its metrics."""
+
+import asyncio
+
+from fastapi import APIRouter, Depends, Request
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import PlainTextResponse, Response
+
+from service.auth import authenticated
+from service.database import require_schema
+from service.errors import RayUnavailable
+from service.metrics import Metrics
+from service.problems import documented
+from service.routes import Shared, json
+from service.schemas import Readiness
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", response_class=PlainTextResponse)
+async def healthz() -> str:
+    """Whether the process lives."""
+    return "ok"
+
+
+@router.get("/readyz", response_model=Readiness, responses=documented(503))
+async def readyz(shared: Shared) -> Response:
+    """Whether the service can serve: its database answers and has the tables. Says whether Ray answers, too."""
+    await asyncio.to_thread(require_schema, shared.store.engine)
+    try:
+        await asyncio.to_thread(shared.jobs.check)
+    except RayUnavailable:
+        return json(Readiness(database="ok", ray="does not answer"))
+    return json(Readiness(database="ok", ray="ok"))
+
+
+@router.get("/metrics", dependencies=[Depends(authenticated)], response_class=PlainTextResponse)
+def metrics(request: Request) -> Response:
+    """Metrics for Prometheus."""
+    found: Metrics = request.app.state.metrics
+    return Response(found.text(), media_type=CONTENT_TYPE_LATEST)

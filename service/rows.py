@@ -1,0 +1,55 @@
+"""Rows of the database as records, and records as rows."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Column, Connection, RowMapping, Table, select
+
+from service.tables import epochs, labels, studies, trials
+from studies.records import EpochRecord, Request, StudyRecord, StudyState, TrialRecord, TrialState
+
+
+def _columns(table: Table, record: type) -> list[Column[Any]]:
+    return [table.c[field.name] for field in fields(record) if field.name in table.c]
+
+
+STUDY_COLUMNS = _columns(studies, StudyRecord)
+TRIAL_COLUMNS = _columns(trials, TrialRecord)
+EPOCH_COLUMNS = _columns(epochs, EpochRecord)
+
+
+def one_or_none(connection: Connection, study: str) -> StudyRecord | None:
+    rows = connection.execute(select(*STUDY_COLUMNS).where(studies.c.id == study)).mappings().all()
+    return study_records(connection, rows)[0] if rows else None
+
+
+def one(connection: Connection, study: str) -> StudyRecord:
+    record = one_or_none(connection, study)
+    assert record is not None
+    return record
+
+
+def study_records(connection: Connection, rows: Sequence[RowMapping]) -> list[StudyRecord]:
+    query = select(labels.c.study, labels.c.label).where(labels.c.study.in_([row["id"] for row in rows]))
+    of_study: dict[str, tuple[str, ...]] = {}
+    for study, label in connection.execute(query.order_by(labels.c.study, labels.c.label)) if rows else ():
+        of_study[study] = (*of_study.get(study, ()), label)
+    return [study_record(row, of_study.get(row["id"], ())) for row in rows]
+
+
+def study_record(row: RowMapping, labels: tuple[str, ...]) -> StudyRecord:
+    requested = row["requested"] and Request(row["requested"])
+    return StudyRecord(**{**row, "state": StudyState(row["state"]), "requested": requested, "labels": labels})
+
+
+def trial_record(values: dict[str, Any], of_trial: tuple[EpochRecord, ...]) -> TrialRecord:
+    return TrialRecord(**values | {"state": TrialState(values["state"]), "epochs": of_trial})
+
+
+def row_of(columns: list[Column[Any]], record: object) -> dict[str, Any]:
+    return {column.name: getattr(record, column.name) for column in columns}
+
+
+def named(columns: list[Column[Any]], values: Any) -> dict[str, Any]:
+    return {column.name: value for column, value in zip(columns, values, strict=True)}

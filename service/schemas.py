@@ -1,0 +1,338 @@
+"""What goes in and out over HTTP, the same words as in study files, the database and the page.
+
+Numbers that are not finite are the texts "inf", "-inf" and "nan", a value that is not there is null. Times are UTC. Ids
+are readable: a study's is `<name>-<8 hexadecimal digits>`, a trial's within its study `<method>-r<run>-t<trial>`.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from service.events import EventKind, EventRecord, as_json
+from studies.records import EpochRecord, Request, StudyRecord, StudyState, TrialRecord, TrialState
+from trainers.hyperparameters import Value
+from trainers.tasks import TASKS
+
+Item = TypeVar("Item")
+Number = Annotated[
+    float,
+    PlainSerializer(as_json, when_used="json"),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": ["inf", "-inf", "nan"]}]}),
+]
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,62}$", examples=["paper", "team:edge"])]
+Labels = Annotated[tuple[Label, ...], Field(max_length=20)]
+Priority = Annotated[
+    int, Field(ge=-100, le=100, description="Higher first; equals first come, first served.")
+]
+StudyName = Annotated[
+    str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", examples=["figure8-spoken-digits"])
+]
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Edit(_Schema):
+    """What may change of a study; a key that is left out, or null, stays."""
+
+    model_config = ConfigDict(
+        strict=True, json_schema_extra={"examples": [{"labels": ["paper"], "priority": 5}]}
+    )
+
+    name: StudyName | None = None
+    labels: Annotated[Labels | None, Field(strict=False)] = None
+    priority: Priority | None = None
+
+
+class TrialCounts(_Schema):
+    """Finished trials by state, of `planned`."""
+
+    completed: int
+    diverged: int
+    failed: int
+    planned: int
+
+
+class StudySummary(_Schema):
+    """A study as the list shows it."""
+
+    id: str = Field(examples=["figure8-spoken-digits-0a1b2c3d"])
+    name: str = Field(examples=["figure8-spoken-digits"])
+    state: StudyState
+    requested: Request | None = Field(description="What its driver has been asked for and has not done yet.")
+    task: str = Field(examples=["spoken-digits"])
+    methods: tuple[str, ...] = Field(examples=[["gradient-filter", "latent-sgd"]])
+    searcher: str = Field(examples=["ax"])
+    runs: int = Field(examples=[20])
+    budget: int = Field(description="Trials a run.", examples=[25])
+    trials: TrialCounts
+    labels: tuple[str, ...]
+    priority: int
+    submitted_by: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    not_before: datetime | None = Field(description="When it is started again after a driver was lost.")
+    attempts: int = Field(description="Starts since its last finished trial.")
+    error: str | None
+    job: str | None = Field(description="Its last Ray job, as on the Ray dashboard.")
+    last_event: int
+
+    @classmethod
+    def of(cls, study: StudyRecord) -> Self:
+        return cls(**_summary(study))
+
+
+class Trial(_Schema):
+    """One finished trial."""
+
+    id: str = Field(examples=["gradient-filter-r01-t03"])
+    method: str
+    run: int
+    trial: int
+    state: TrialState
+    hyperparameters: Mapping[str, Value] = Field(examples=[{"alpha": 1e-3, "gamma": 0.1}])
+    source: str = Field(description="Who chose the hyperparameters: sobol, model, random.")
+    seed: int
+    objective: Number | None
+    test_metric: Number | None
+    suggest_seconds: float
+    train_seconds: float
+    attempts: int
+    error: str | None
+    started_at: datetime
+    finished_at: datetime
+
+    @classmethod
+    def of(cls, trial: TrialRecord) -> Self:
+        values = {name: getattr(trial, name) for name in cls.model_fields if name != "id"}
+        return cls(id=trial_id(trial.method, trial.run, trial.trial), **values)
+
+
+class Study(StudySummary):
+    """A study with its resolved spec, what it ran on, and the best trial of each method."""
+
+    direction: Literal["maximize", "minimize"]
+    metric: str
+    spec: Mapping[str, Any]
+    provenance: Mapping[str, Any] = Field(description="What it ran on; empty before it has started.")
+    incumbents: Mapping[str, Trial] = Field(description="The best trial of each method that has one.")
+    dashboard: str | None = Field(description="This study's job on the Ray dashboard.")
+
+    @classmethod
+    def of(
+        cls,
+        study: StudyRecord,
+        incumbents: Mapping[str, TrialRecord] | None = None,
+        dashboard: str | None = None,
+    ) -> Self:
+        task = TASKS[study.task]
+        return cls(
+            **_summary(study),
+            direction=task.direction,
+            metric=task.metric,
+            spec=study.spec,
+            provenance=study.provenance,
+            incumbents={name: Trial.of(trial) for name, trial in (incumbents or {}).items()},
+            dashboard=dashboard,
+        )
+
+
+class Epoch(_Schema):
+    """One epoch of a trial's training."""
+
+    epoch: int
+    train_loss: Number
+    validation_metric: Number
+    test_metric: Number
+    flip_ratio: Number
+    train_seconds: float
+    evaluate_seconds: float
+    diverged: bool
+
+    @classmethod
+    def of(cls, epoch: EpochRecord) -> Self:
+        return cls(**{name: getattr(epoch, name) for name in cls.model_fields})
+
+
+class Run(_Schema):
+    """One independent tuning run of a method."""
+
+    method: str
+    run: int
+    trials: int = Field(description="Finished ones.")
+    best_so_far: Number | None
+    incumbent: str | None = Field(description="The trial that holds it.")
+
+
+class RunCurve(_Schema):
+    """The best objective after each finished trial of a run, null before the first with an objective."""
+
+    run: int
+    best_so_far: tuple[Number | None, ...]
+
+
+class MethodCurves(_Schema):
+    """The runs of a method and their middle after each trial that any of them has done; `n` runs have a value there."""
+
+    label: str = Field(examples=["gradient filter"])
+    runs: tuple[RunCurve, ...]
+    n: tuple[int, ...]
+    median: tuple[Number | None, ...]
+    median_low: tuple[Number | None, ...]
+    median_high: tuple[Number | None, ...]
+    median_level: tuple[Number | None, ...] = Field(description="Of the interval.")
+    mean: tuple[Number | None, ...]
+    mean_low: tuple[Number | None, ...]
+    mean_high: tuple[Number | None, ...]
+    mean_level: tuple[Number | None, ...]
+
+
+class Curves(_Schema):
+    """Every run's best-so-far."""
+
+    study: str
+    task: str
+    metric: str = Field(examples=["accuracy"])
+    direction: Literal["maximize", "minimize"]
+    runs: int
+    trials: int
+    last_event: int = Field(description="The study's event up to which this holds everything.")
+    methods: Mapping[str, MethodCurves]
+
+
+class Comparison(_Schema):
+    """The comparison of a study's methods."""
+
+    last_event: int = Field(description="The study's event up to which this holds everything.")
+    summary: str = Field(description="In words.")
+    comparison: Mapping[str, Any] = Field(description="In numbers: what comparison.json of the export holds.")
+
+
+class Method(_Schema):
+    """A training method and its search space."""
+
+    name: str
+    summary: str
+    source: str
+    dimensions: int = Field(description="Hyperparameters that are searched unless a study fixes them.")
+    defaults: Mapping[str, Any] = Field(description="The space of a study that says nothing else.")
+    space: Mapping[str, Any] = Field(description="JSON Schema of what a study may say under `space`.")
+
+
+class Task(_Schema):
+    """Data, model, recipe and metric."""
+
+    name: str
+    summary: str
+    data: str
+    model: str
+    metric: str
+    direction: Literal["maximize", "minimize"]
+    epochs: int
+
+
+class Searcher(_Schema):
+    """A way to choose the next hyperparameters."""
+
+    name: str
+    summary: str
+    space: Mapping[str, Any] = Field(description="JSON Schema of what a study may say under `searcher`.")
+
+
+class Items(_Schema, Generic[Item]):
+    """A whole list."""
+
+    items: tuple[Item, ...]
+
+
+class Page(_Schema, Generic[Item]):
+    """Part of a list; `next` is given as `cursor` for the part after it and null in the last one."""
+
+    items: tuple[Item, ...]
+    next: str | None
+
+
+class Event(_Schema):
+    """Something that happened to a study. Its number is the id of the server-sent event."""
+
+    number: int
+    time: datetime
+    actor: str
+    kind: EventKind
+    data: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, event: EventRecord) -> Self:
+        return cls(**{name: getattr(event, name) for name in cls.model_fields})
+
+
+class Estimate(_Schema):
+    """What a study would cost, from the recorded trials of the same task."""
+
+    seconds: float = Field(description="Of one worker: suggestions and trainings, one after another.")
+    recorded_trials: int
+
+
+class Validation(_Schema):
+    """A study that could run."""
+
+    id: str
+    exists: StudyState | None = Field(description="The state of the same study where it is stored already.")
+    planned: int
+    estimate: Estimate | None = Field(description="Null where no trial of this task is recorded yet.")
+    spec: Mapping[str, Any]
+
+
+class Readiness(_Schema):
+    """A service that can serve. Ray's absence delays studies; it does not make the service unready."""
+
+    database: Literal["ok"]
+    ray: Literal["ok", "does not answer"]
+
+
+class Fault(_Schema):
+    field: str = Field(
+        description="Where, as a path of keys; empty for the whole.", examples=["methods.0.space.alpha"]
+    )
+    message: str
+
+
+class Problem(_Schema):
+    """An RFC 9457 problem detail, sent as application/problem+json."""
+
+    type: str = Field(examples=["/problems/unknown-study"])
+    title: str = Field(examples=["There is no such study"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["no study 'figure8-spoken-digits-0a1b2c3d'"])
+    faults: tuple[Fault, ...] = Field(
+        default=(), description="What is wrong with each field of what was sent."
+    )
+    request_id: str | None = Field(default=None, description="As in the service's log and in X-Request-ID.")
+
+
+def trial_id(method: str, run: int, trial: int) -> str:
+    """The trial's name within its study, as on the Ray dashboard."""
+    return f"{method}-r{run:02d}-t{trial:02d}"
+
+
+def _summary(study: StudyRecord) -> dict[str, Any]:
+    spec = study.spec
+    methods = tuple(method["name"] for method in spec["methods"])
+    values = {name: getattr(study, name) for name in StudySummary.model_fields if hasattr(study, name)}
+    counts = TrialCounts(
+        completed=study.completed,
+        diverged=study.diverged,
+        failed=study.failed,
+        planned=len(methods) * spec["runs"] * spec["trials"],
+    )
+    own = {
+        "methods": methods,
+        "searcher": spec["searcher"]["name"],
+        "runs": spec["runs"],
+        "budget": spec["trials"],
+    }
+    return values | own | {"trials": counts}

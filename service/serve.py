@@ -1,0 +1,137 @@
+"""`tunebench serve`: the database brought up to date, Ray started or joined, the queue at work, HTTP answered."""
+
+import ipaddress
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from sqlalchemy import make_url
+
+from service import tokens
+from service.analysis import Analysis
+from service.app import create_app
+from service.database import connect, upgrade
+from service.errors import SettingError
+from service.head import ray_jobs
+from service.queue import Queue
+from service.services import Services
+from service.settings import Settings
+from service.store import Store
+from service.stream import Streams
+
+CLOSE_SECONDS = 5  # how long requests that are being answered may take to end
+
+log = logging.getLogger("tunebench")
+
+
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Serve until SIGINT or SIGTERM. Studies that run go on where Ray is another's; on our own they are put back.
+
+    Raises SettingError where `host` is not this machine alone and no API token was made, or the port is taken.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    for chatty in ("alembic", "httpx"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    engine = connect(settings.database_url)
+    upgrade(engine)
+    if not _is_loopback(host) and not tokens.any_created(engine):
+        raise SettingError(
+            f"--host {host} is reached from outside this machine, which needs an API token; make one: "
+            "tunebench token create NAME --scope admin"
+        )
+    store = Store(engine)
+    with (
+        _until_told_to_stop(),
+        _listening(host, port) as listening,
+        ray_jobs(settings, _for_jobs(settings)) as jobs,
+        Queue(store, jobs, settings.max_running_studies) as queue,
+        closing(Analysis(store)) as analysis,
+    ):
+        streams = Streams(store, settings.max_streams)
+        services = Services(settings, store, jobs, analysis, streams, queue.wake)
+        config = uvicorn.Config(
+            create_app(services),
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=CLOSE_SECONDS,
+        )
+        log.info("serving http://%s:%d", *listening.getsockname()[:2])
+        _Server(config, streams).run(sockets=[listening])
+    engine.dispose()
+
+
+class _Told(BaseException):
+    """A signal to stop."""
+
+
+class _Server(uvicorn.Server):
+    """Ends open event streams when it is told to stop: uvicorn would wait for them."""
+
+    def __init__(self, config: uvicorn.Config, streams: Streams) -> None:
+        super().__init__(config)
+        self._streams = streams
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._streams.close()
+        super().handle_exit(sig, frame)
+
+
+@contextmanager
+def _until_told_to_stop() -> Iterator[None]:
+    """Let SIGTERM and SIGINT unwind the stack, which stops our Ray: uvicorn raises them again when it has ended."""
+
+    def unwind(signum: int, frame: FrameType | None) -> None:
+        raise _Told
+
+    before = {kind: signal.signal(kind, unwind) for kind in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    except _Told:
+        log.info("stopped")
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+def _for_jobs(settings: Settings) -> dict[str, str]:
+    """The environment of studies' drivers: where the database and the data are, wherever they are started."""
+    url = make_url(settings.database_url)
+    if url.drivername == "sqlite" and url.database:
+        url = url.set(database=str(Path(url.database).absolute()))
+    return {
+        "TUNEBENCH_DATABASE_URL": url.render_as_string(hide_password=False),
+        "TUNEBENCH_DATA_DIR": str(settings.data_dir),
+        # a package that is not installed is found from where the service was started
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
+        ),
+    }
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Listens before Ray is started: a port that is taken is told at once, and who comes early waits."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # without the protocol's number asyncio leaves Nagle's algorithm on, and an answer takes 40 ms more
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen()
+    except OSError as error:
+        raise SettingError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+    with listening:
+        yield listening

@@ -1,0 +1,98 @@
+"""API tokens: whoever has one may do what its scope allows. The database holds their digests only."""
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Engine, exists, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from service.database import now, reading, writing
+from service.errors import StoreError
+from service.tables import tokens
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+RESERVED = ("local", "service")  # actors that are no token
+COLUMNS = (tokens.c.name, tokens.c.scope, tokens.c.created_at, tokens.c.revoked_at)
+
+
+class Scope(StrEnum):
+    """Each may do what the ones before it may."""
+
+    READ = "read"
+    SUBMIT = "submit"  # and pause, resume, cancel, edit
+    ADMIN = "admin"  # and delete
+
+    def allows(self, needed: "Scope") -> bool:
+        return list(Scope).index(self) >= list(Scope).index(needed)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What is known of a token; not the token itself."""
+
+    name: str
+    scope: Scope
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+def create(engine: Engine, name: str, scope: Scope) -> str:
+    """A new token, told only here. Raises StoreError where the name is taken, by a revoked one too, or is no name."""
+    if not NAME.fullmatch(name) or name in RESERVED:
+        raise StoreError(
+            f"{name!r} cannot name a token; use 1 to 63 letters, digits, dots, hyphens and underscores, "
+            f"not {' or '.join(RESERVED)}"
+        )
+    token = "tb_" + secrets.token_urlsafe(32)
+    row = {"name": name, "digest": _digest(token), "scope": scope}
+    try:
+        with writing(engine) as connection:
+            connection.execute(insert(tokens).values(row | {"created_at": now(connection)}))
+    except IntegrityError as error:
+        raise StoreError(f"there is a token {name!r} already; use another name") from error
+    return token
+
+
+def created(engine: Engine) -> list[Token]:
+    """All tokens, the revoked ones too, by name."""
+    with reading(engine) as connection:
+        rows = connection.execute(select(*COLUMNS).order_by(tokens.c.name)).all()
+    return [_token(*row) for row in rows]
+
+
+def revoke(engine: Engine, name: str) -> None:
+    """Let the token allow nothing from now on; again changes nothing. Raises StoreError where there is none."""
+    if not NAME.fullmatch(name):
+        raise StoreError(f"no token {name!r}")
+    this = tokens.c.name == name
+    with writing(engine) as connection:
+        if connection.scalar(select(tokens.c.name).where(this)) is None:
+            raise StoreError(f"no token {name!r}")
+        first = update(tokens).where(this, tokens.c.revoked_at.is_(None))
+        connection.execute(first.values(revoked_at=now(connection)))
+
+
+def find(engine: Engine, token: str) -> Token | None:
+    """What is known of this token, unless it is unknown or revoked."""
+    valid = (tokens.c.digest == _digest(token), tokens.c.revoked_at.is_(None))
+    with reading(engine) as connection:
+        row = connection.execute(select(*COLUMNS).where(*valid)).one_or_none()
+    return None if row is None else _token(*row)
+
+
+def any_created(engine: Engine) -> bool:
+    """Whether there has ever been a token, also where all are revoked by now."""
+    with reading(engine) as connection:
+        return bool(connection.scalar(select(exists(select(tokens.c.name)))))
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
+
+
+def _token(name: str, scope: str, created_at: datetime, revoked_at: datetime | None) -> Token:
+    return Token(name, Scope(scope), created_at, revoked_at)

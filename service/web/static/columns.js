@@ -1,0 +1,37 @@
+// The columns of the table of trials.
+
+import { h } from "./element.js";
+import { exact, objective, seconds, toNumber, value } from "./format.js";
+import { badge } from "./state.js";
+
+/** Of each column: `of` gives what is sorted by, `cell` what is shown. One method's hyperparameters have their own. */
+export function columns(study, method) {
+  const { metric } = study;
+  const number = (key, text, of, show) => ({ key, text, of, cell: (trial) => show(of(trial)), number: true });
+  const score = (key, text) => number(key, text, (trial) => toNumber(trial[key]), (x) => objective(x, metric));
+  const time = (key, text) => number(key, text, (trial) => trial[key], seconds);
+  const chosen = (key) => number(key, key, (trial) => trial.hyperparameters[key], value);
+  return [
+    { key: "number", text: "Trial" },
+    { key: "state", text: "State", of: (trial) => trial.state, cell: (trial) => badge(trial.state) },
+    score("objective", `Validation ${metric}`),
+    score("test_metric", "Test"),
+    ...(method ? space(study, method).map(chosen) : [ALL]),
+    { key: "source", text: "Chosen by", of: (trial) => trial.source, cell: (trial) => trial.source },
+    time("train_seconds", "Trained"),
+    time("suggest_seconds", "Suggested"),
+    number("finished_at", "Finished (UTC)", (trial) => trial.finished_at, short),
+  ];
+}
+
+const ALL = {
+  key: "hyperparameters",
+  text: "Hyperparameters",
+  cell: (trial) => Object.entries(trial.hyperparameters).map(pair),
+};
+const pair = ([key, x]) => h("span", { class: "pair" }, `${key} `, h("b", {}, value(x)));
+const short = (at) => h("time", { datetime: at, title: exact(at) }, exact(at).slice(5, 19));
+
+function space(study, method) {
+  return Object.keys(study.spec.methods.find(({ name }) => name === method).space);
+}

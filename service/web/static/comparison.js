@@ -1,0 +1,89 @@
+// The comparison in words and numbers: what report.md says, live.
+
+import { byId, h, setText, table } from "./element.js";
+import { showForest } from "./forest.js";
+import { count, decimal, extra, level, objective, percent, points, pValue, unitOf } from "./format.js";
+
+const SPLITS = [["validation", "best_at_budget"], ["test", "test_at_budget"]];
+
+export function showComparison({ summary, comparison }) {
+  setText(byId("summary"), summary);
+  const done = comparison.compared_at;
+  setText(byId("comparison-note"), done ? `after ${count(done, "trial")} of ${comparison.trials}` : "");
+  showForest(comparison, SPLITS);
+  const parts = done ? [good(comparison), apart(comparison), targets(comparison), extras(comparison)] : [];
+  const section = ([title, ...rest]) => [h("h3", {}, title), table(title, ...rest)];
+  byId("endpoints").replaceChildren(...parts.filter(Boolean).flatMap(section));
+}
+
+/** A value with its interval and the interval's own level. */
+function estimate({ value, low, high, level: of }, show) {
+  if (value === null) return "–";
+  if (low === null || high === null) return h("b", {}, show(value));
+  const interval = h("span", { class: "interval" }, `${show(low)} to ${show(high)} `, h("small", {}, level(of)));
+  return [h("b", {}, show(value)), interval];
+}
+
+const names = ({ methods }, pair) => [methods[pair.a].label, methods[pair.b].label];
+
+// each of the following gives a title, heads and rows, or null
+
+function good({ metric, methods, compared_at: done }) {
+  const show = (x) => objective(x, metric);
+  const ends = (m, what) => [estimate(m[what].median, show), estimate(m[what].mean, show)];
+  const rows = Object.values(methods).map((m) => [
+    `${m.label} (${m.dimensions})`,
+    `${m.best_at_budget.n} of ${m.runs}`,
+    ...SPLITS.flatMap(([, what]) => ends(m, what)),
+  ]);
+  const heads = ["Method (hyperparameters)", "Runs with a result"];
+  const centres = ["Validation, median", "Validation, mean", "Test, median", "Test, mean"];
+  return [`Best ${metric} after ${count(done, "trial")}, over the runs`, [...heads, ...centres], rows];
+}
+
+function apart(comparison) {
+  const { metric, pairs } = comparison;
+  if (!pairs.length) return null;
+  const counts = (test) => `${test.a_better} better, ${test.equal} equal, ${test.b_better} worse`;
+  const row = (pair, split, what, kind) => {
+    const test = pair[what][kind];
+    const better = kind === "paired" ? counts(test) : ["P(better) ", estimate(test.p_a_better, percent)].flat();
+    const shift = estimate(test.hodges_lehmann, (x) => points(x, metric));
+    return [names(comparison, pair).join(" − "), split, kind, shift, better, pValue(test.p), pValue(test.p_holm)];
+  };
+  const rows = pairs.flatMap((pair) =>
+    SPLITS.flatMap(([split, what]) => ["paired", "unpaired"].map((kind) => row(pair, split, what, kind))),
+  );
+  const shift = `Hodges-Lehmann,${unitOf(metric)}`;
+  const heads = ["Difference", "Split", "Runs", shift, "First better", "p", "Holm-adjusted p"];
+  return ["Between the methods; paired is the analysis", heads, rows];
+}
+
+function targets(comparison) {
+  if (comparison.target === null) return null;
+  const { metric, pairs, compared_at: horizon } = comparison;
+  const methods = Object.values(comparison.methods);
+  const needed = ({ restricted_mean: mean, success_rate: rate }) => [estimate(mean, decimal), estimate(rate, percent)];
+  const rows = methods[0].trials_to_target.map(({ target, share }, i) => [
+    objective(target, metric),
+    [`${percent(share)} of all runs`, share === comparison.target_share ? h("b", {}, ", the endpoint") : ""],
+    ...methods.flatMap((m) => needed(m.trials_to_target[i])),
+    ...pairs.map((pair) => estimate(pair.trials_to_target[i].difference, decimal)),
+  ]);
+  const heads = methods.flatMap((m) => [m.label, "got there"]);
+  const differences = pairs.map((pair) => names(comparison, pair).reverse().join(" − "));
+  const title = `Mean trials to a target, counting at most ${horizon}, and the share of runs that got there`;
+  return [title, ["Target", "Reached by at least", ...heads, ...differences], rows];
+}
+
+function extras({ methods, pairs, compared_at: horizon }) {
+  const [reference] = Object.keys(methods);
+  const found = pairs.flatMap((pair) => pair.extra_trials.filter((e) => e.reference === reference));
+  const halfway = Math.floor((horizon + 1) / 2);
+  const known = (found[0]?.by_trial ?? []).filter((entry) => entry.at_least !== null).map((entry) => entry.trial);
+  const wanted = known.filter((n) => n === 1 || n === halfway || n === horizon || n % 5 === 0);
+  if (!wanted.length) return null;
+  const rows = wanted.map((n) => [String(n), ...found.map((e) => extra(e.by_trial[n - 1], e.level))]);
+  const heads = found.map((e) => `${methods[e.method].label}, ${e.curve} curve`);
+  return [`Extra trials to get where ${methods[reference].label} is after n`, ["n", ...heads], rows];
+}

@@ -1,0 +1,104 @@
+// Best-so-far of every run, as the service computed it and as trials have come in since.
+
+import { toNumber } from "./format.js";
+
+const LISTS = ["n", ...["median", "mean"].flatMap((what) => [what, `${what}_low`, `${what}_high`, `${what}_level`])];
+
+export class Curves {
+  /** `answer` is that of /curves, `spec` the study's. */
+  constructor(answer, spec) {
+    this.trials = spec.trials;
+    this.runs = spec.runs;
+    this.initial = spec.searcher.initial_trials;
+    this.maximize = answer.direction === "maximize";
+    this.metric = answer.metric;
+    this.lastEvent = -1;
+    this.methods = new Map(
+      spec.methods.map(({ name }) => [name, { name, label: answer.methods[name].label, best: new Map() }]),
+    );
+    this.update(answer);
+  }
+
+  /** Take over a newer answer; runs that are further than it stay as they are. */
+  update(answer) {
+    if (answer.last_event < this.lastEvent) return;
+    this.lastEvent = answer.last_event;
+    for (const [name, given] of Object.entries(answer.methods)) {
+      const method = this.methods.get(name);
+      for (const { run, best_so_far: best } of given.runs) {
+        if (best.length >= (method.best.get(run)?.length ?? 0)) method.best.set(run, best.map(toNumber));
+      }
+      for (const list of LISTS) method[list] = given[list];
+    }
+  }
+
+  /** Add the trial of an event. Returns whether it was new. */
+  add({ method: name, run, trial, objective }) {
+    const { best } = this.methods.get(name);
+    if (!best.has(run)) best.set(run, []);
+    const curve = best.get(run);
+    if (trial !== curve.length + 1) return false;
+    const value = toNumber(objective);
+    const before = curve.length ? curve[curve.length - 1] : NaN;
+    curve.push(Number.isNaN(value) || (!Number.isNaN(before) && !this.better(value, before)) ? before : value);
+    return true;
+  }
+
+  better(a, b) {
+    return this.maximize ? a > b : a < b;
+  }
+
+  /** How many trials of a method are over. */
+  done(name) {
+    let sum = 0;
+    for (const curve of this.methods.get(name).best.values()) sum += curve.length;
+    return sum;
+  }
+
+  /** The number of the trial that holds a run's best after `trial` trials, 0 where there is none. */
+  holder(name, run, trial) {
+    const curve = this.methods.get(name).best.get(run);
+    return curve.indexOf(curve[trial - 1]) + 1; // the best so far changes only where a trial takes over
+  }
+
+  /** The best of a method: its value with the run and the trial that hold it, null where there is none. */
+  best(name) {
+    let found = null;
+    for (const [run, curve] of this.methods.get(name).best) {
+      const value = curve.length ? curve[curve.length - 1] : NaN;
+      if (!Number.isNaN(value) && (found === null || this.better(value, found.value))) {
+        found = { value, run, trial: this.holder(name, run, curve.length) };
+      }
+    }
+    return found;
+  }
+
+  /** The last trial after which every run of a method has a value, 0 where there is none. */
+  common(name) {
+    const { n } = this.methods.get(name);
+    return n.lastIndexOf(this.runs) + 1;
+  }
+
+  /**
+   * The limits of the vertical axis in the metric's own unit, as in studies/figures.py: one point in ten at most lies
+   * beyond them, and no mean once a model chooses.
+   */
+  limits() {
+    const sign = this.maximize ? 1 : -1;
+    const points = [];
+    for (const { best } of this.methods.values()) {
+      for (const curve of best.values()) for (const x of curve) if (Number.isFinite(x)) points.push(sign * x);
+    }
+    if (!points.length) return [0, 1];
+    points.sort((a, b) => a - b);
+    const means = [...this.methods.values()]
+      .flatMap(({ mean }) => mean.slice(this.initial - 1))
+      .map((x) => sign * toNumber(x))
+      .filter(Number.isFinite);
+    const tenth = points[Math.floor(0.1 * (points.length - 1))];
+    const low = Math.min(tenth, ...means);
+    const high = points[points.length - 1];
+    const margin = 0.06 * (high - low) || 0.01 * Math.abs(high) || 1;
+    return this.maximize ? [low - margin, high + margin] : [-high - margin, -low + margin];
+  }
+}

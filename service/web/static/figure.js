@@ -1,0 +1,228 @@
+// The best-so-far figure: every run, the median with its interval, the mean.
+
+import { colour, CONFIG, faded, layout, methodColour, onTheme, plotly, TOUCH } from "./chart.js";
+import { byId, h, setText } from "./element.js";
+import { level, objective, scaled, signOf, value } from "./format.js";
+import { glyph, symbol } from "./glyph.js";
+import { settled, trouble } from "./notices.js";
+import { atMost } from "./pace.js";
+import { hideTip, showTip } from "./tip.js";
+
+const LAYERS = { runs: "runs", median: "median, interval", mean: "mean" };
+const MANY = 4000; // points; with more, runs are lines alone, and none is brought out under the pointer
+
+export class Figure {
+  #hidden = new Set(); // methods and layers
+  #whole = false;
+  #hovered = null;
+
+  /** `trialOf(method, run, trial)` gives a trial where it is known, `open(method, run, trial)` shows it. */
+  constructor(curves, trialOf, open) {
+    Object.assign(this, { curves, trialOf, open, names: [...curves.methods.keys()] });
+    this.chart = byId("chart");
+    this.draw = atMost(100, () => this.#draw());
+    onTheme(() => this.draw());
+    this.#legend();
+    this.draw();
+  }
+
+  #legend() {
+    const label = (name) => this.curves.methods.get(name).label;
+    const methods = this.names.map((name, i) => this.#toggle(name, glyph(i), label(name)));
+    const layers = Object.entries(LAYERS).map(([layer, words]) => this.#toggle(layer, layerGlyph(layer), words));
+    const gap = () => h("span", { class: "gap" });
+    const whole = press("whole range", false, (on) => {
+      this.#whole = on;
+      this.draw();
+    });
+    byId("legend").replaceChildren(...methods, gap(), ...layers, gap(), whole);
+  }
+
+  #toggle(key, mark, words) {
+    return press([mark, words], true, (on) => {
+      if (on) this.#hidden.delete(key);
+      else this.#hidden.add(key);
+      this.draw();
+    });
+  }
+
+  async #draw() {
+    this.#caption();
+    try {
+      const Plotly = await plotly();
+      settled("charts");
+      const first = !this.chart.classList.contains("js-plotly-plot");
+      if (first) this.chart.replaceChildren();
+      await Plotly.react(this.chart, this.#traces(), this.#layout(), CONFIG);
+      if (first) this.#listen();
+    } catch (error) {
+      trouble("charts", error);
+      setTimeout(this.draw, 3000);
+    }
+  }
+
+  #traces() {
+    const under = this.names.flatMap((name, i) => [...this.#interval(name, i), this.#runs(name, i)]);
+    const over = this.names.flatMap((name, i) => this.#centre(name, i));
+    return [...under, ...over, this.#highlight()];
+  }
+
+  #shown(name, layer) {
+    return !this.#hidden.has(name) && !this.#hidden.has(layer);
+  }
+
+  #many() {
+    return this.names.reduce((sum, name) => sum + this.curves.done(name), 0) > MANY;
+  }
+
+  /** One list of /curves as a trace, where every run has a value. */
+  #list(name, list) {
+    const method = this.curves.methods.get(name);
+    const y = method[list].map((x, t) => (method.n[t] === this.curves.runs ? scaled(x, this.curves.metric) : null));
+    return { x: y.map((_, t) => t + 1), y, type: "scatter", mode: "lines", hoverinfo: "skip" };
+  }
+
+  #interval(name, i) {
+    const ends = { visible: this.#shown(name, "median"), line: { shape: "hv", width: 0 } };
+    const fill = { fill: "tonexty", fillcolor: faded(methodColour(i), 0.15) };
+    return [{ ...this.#list(name, "median_low"), ...ends }, { ...this.#list(name, "median_high"), ...ends, ...fill }];
+  }
+
+  #centre(name, i) {
+    const color = methodColour(i);
+    const median = this.#list(name, "median");
+    const mean = this.#list(name, "mean");
+    const at = (what) => ({ hoverinfo: "none", customdata: median.x.map((t) => ({ name, t, what })) });
+    return [
+      {
+        ...median, ...at("median"), visible: this.#shown(name, "median"),
+        line: { shape: "hv", color, width: 1.4, dash: "6px,3px" },
+      },
+      {
+        ...mean, ...at("mean"), visible: this.#shown(name, "mean"), mode: "lines+markers",
+        line: { shape: "hv", color, width: 2.2 },
+        marker: { symbol: symbol(i), color, size: 7, line: { width: 1, color: colour("surface") } },
+      },
+    ];
+  }
+
+  // One trace for all runs of a method: twenty traces or two thousand would be slow.
+  #runs(name, i) {
+    const [x, y, customdata] = [[], [], []];
+    const add = (...point) => [x, y, customdata].forEach((list, k) => list.push(point[k]));
+    for (const [run, curve] of this.curves.methods.get(name).best) {
+      curve.forEach((best, t) => add(t + 1, scaled(best, this.curves.metric), { name, run, t: t + 1, what: "run" }));
+      add(null, null, null);
+    }
+    const strength = Math.min(0.8, 1.6 / Math.sqrt(this.curves.runs)); // the fewer runs, the plainer each
+    return {
+      x, y, customdata, type: "scatter", hoverinfo: "none", connectgaps: false, visible: this.#shown(name, "runs"),
+      mode: this.#many() ? "lines" : "lines+markers",
+      line: { shape: "hv", width: 0.8, color: faded(methodColour(i), strength) },
+      marker: { symbol: symbol(i), size: x.length > 80 ? 3.2 : 5, color: faded(methodColour(i), strength + 0.1) },
+    };
+  }
+
+  #highlight() {
+    const blank = { x: [], y: [], type: "scatter", mode: "lines", hoverinfo: "skip" };
+    if (!this.#hovered) return blank;
+    const { name, run } = this.#hovered;
+    const y = this.curves.methods.get(name).best.get(run).map((best) => scaled(best, this.curves.metric));
+    const line = { shape: "hv", color: methodColour(this.names.indexOf(name)), width: 2 };
+    return { ...blank, x: y.map((_, t) => t + 1), y, line };
+  }
+
+  #layout() {
+    const { metric, trials, maximize } = this.curves;
+    const sign = signOf(metric);
+    const title = `${maximize ? "Best" : "Lowest"} validation ${metric} so far${sign && ` (${sign})`}`;
+    const limits = this.curves.limits().map((x) => scaled(x, metric));
+    const ticks = trials <= 30 ? { tickmode: "linear", tick0: 0, dtick: trials <= 12 ? 1 : 5 } : {};
+    const styled = layout({
+      x: { title: { text: "Trials" }, range: [0.4, trials + 0.8], ...ticks },
+      y: { title: { text: title }, ...(this.#whole ? { autorange: true } : { range: limits }) },
+    });
+    const waiting = {
+      text: "No trial has finished yet", showarrow: false, x: 0.5, y: 0.5, xref: "paper", yref: "paper",
+      font: { size: 14, color: colour("soft") },
+    };
+    const any = this.names.some((name) => this.curves.done(name));
+    return { ...styled, uirevision: String(this.#whole), annotations: any ? [] : [waiting] };
+  }
+
+  #listen() {
+    this.chart.on("plotly_hover", ({ points: [point], event }) => this.#hover(point.customdata, event));
+    this.chart.on("plotly_unhover", () => this.#hover(null));
+    this.chart.on("plotly_click", ({ points: [{ customdata: at }] }) => {
+      if (at?.what !== "run") return;
+      const holder = this.curves.holder(at.name, at.run, at.t);
+      if (holder) this.open(at.name, at.run, holder);
+    });
+  }
+
+  #hover(at, event) {
+    const run = at?.what === "run" && !this.#many() ? at : null;
+    if (run?.name !== this.#hovered?.name || run?.run !== this.#hovered?.run) {
+      this.#hovered = run;
+      this.draw();
+    }
+    if (!at) return hideTip();
+    const [title, rows] = at.what === "run" ? this.#ofRun(at) : this.#ofMethod(at);
+    showTip(event.clientX, event.clientY, title, rows);
+  }
+
+  #ofRun({ name, run, t }) {
+    const { methods, metric } = this.curves;
+    const { label, best } = methods.get(name);
+    const holder = this.curves.holder(name, run, t);
+    const rows = [["after", `${t} trials`], ["best", objective(best.get(run)[t - 1], metric)]];
+    if (holder) rows.push(["held by", `trial ${holder}`]);
+    const trial = this.trialOf(name, run, holder);
+    if (trial) rows.push(...Object.entries(trial.hyperparameters).map(([key, x]) => [key, value(x)]));
+    return [`${label}, run ${run}`, rows];
+  }
+
+  #ofMethod({ name, t, what }) {
+    const method = this.curves.methods.get(name);
+    const [middle, low, high] = ["", "_low", "_high"].map((end) =>
+      objective(method[`${what}${end}`][t - 1], this.curves.metric),
+    );
+    const rows = [["after", `${t} trials`], [what, middle]];
+    if (low !== "–") rows.push([`${level(method[`${what}_level`][t - 1])} interval`, `${low} to ${high}`]);
+    return [method.label, rows];
+  }
+
+  #caption() {
+    const { metric, methods, trials, runs } = this.curves;
+    const medians = this.names.flatMap((name) => {
+      const t = this.curves.common(name);
+      const { label, median } = methods.get(name);
+      return t ? [`${label} ${objective(median[t - 1], metric)} after ${t} of ${trials} trials`] : [];
+    });
+    const now = medians.length ? `The median run now: ${medians.join("; ")}. ` : "";
+    const each = runs === 1 ? "The run thin" : `Each of ${runs} runs thin`;
+    const zoom = TOUCH ? "" : " Drag to zoom, double-click to go back.";
+    setText(
+      byId("caption"),
+      `${now}${each}, the mean of the runs thick, their median dashed in the band of its exact interval, at each ` +
+        `trial by itself; mean and median are drawn where every run has a value.${zoom}`,
+    );
+  }
+}
+
+/** A button that stays pressed; `changed` is told whether it is. */
+export function press(content, pressed, changed) {
+  const button = h("button", { type: "button", class: "toggle", "aria-pressed": String(pressed) }, content);
+  button.addEventListener("click", () => {
+    pressed = !pressed;
+    button.setAttribute("aria-pressed", pressed);
+    changed(pressed);
+  });
+  return button;
+}
+
+function layerGlyph(layer) {
+  const line = h("line", { x1: 1, x2: 21, y1: 6, y2: 6, class: `layer ${layer}` });
+  const band = layer === "median" ? h("rect", { x: 1, y: 2, width: 20, height: 8, class: "band" }) : null;
+  return h("svg", { viewBox: "0 0 22 12", width: 22, height: 12, "aria-hidden": "true" }, band, line);
+}

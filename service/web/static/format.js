@@ -1,0 +1,111 @@
+// Numbers and times as text.
+
+// metric: its sign, the unit of a difference, factor, decimals; as studies/summary.py has them
+const UNITS = { accuracy: ["%", "percentage points", 100, 1] };
+const RAW = ["", "", 1, 4];
+const unit = (metric) => UNITS[metric] ?? RAW;
+
+/** A number as the service sends it: "inf" and "-inf" are texts, null is none. */
+export function toNumber(value) {
+  if (value === null || value === undefined) return NaN;
+  return value === "inf" ? Infinity : value === "-inf" ? -Infinity : Number(value);
+}
+
+/** The values of a chart's axis in the metric's unit, null where there is nothing to draw. */
+export const scaled = (value, metric) => {
+  const x = toNumber(value);
+  return Number.isFinite(x) ? x * unit(metric)[2] : null;
+};
+
+export const signOf = (metric) => unit(metric)[0];
+
+/** A true minus sign, and none before a zero. */
+function minus(text) {
+  if (!text.startsWith("-")) return text;
+  return /[1-9∞]/.test(text) ? `−${text.slice(1)}` : text.slice(1);
+}
+
+function fixed(value, factor, decimals) {
+  const x = toNumber(value);
+  if (Number.isNaN(x)) return "–";
+  return minus(Number.isFinite(x) ? (x * factor).toFixed(decimals) : x > 0 ? "∞" : "-∞");
+}
+
+/** An objective in the metric's unit; a dash where there is none. */
+export function objective(value, metric) {
+  const [sign, , factor, decimals] = unit(metric);
+  const text = fixed(value, factor, decimals);
+  return text === "–" ? text : text + sign;
+}
+
+/** A difference of two objectives, in the metric's unit. */
+export function points(value, metric) {
+  const [, , factor, decimals] = unit(metric);
+  return fixed(value, factor, decimals + 1);
+}
+
+/** The unit of a difference of two objectives, with a space before it. */
+export const unitOf = (metric) => (unit(metric)[1] ? ` ${unit(metric)[1]}` : "");
+
+export const decimal = (value) => fixed(value, 1, 1);
+
+export const percent = (share) => (share === null ? "–" : `${Math.round(100 * share)}%`);
+
+export const level = (share) => `${(100 * share).toFixed(1).replace(/\.0$/, "")}%`;
+
+export function pValue(p) {
+  if (p === null) return "–";
+  return p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(p < 0.1 ? 3 : 2)}`;
+}
+
+/** Extra trials after one n: `9 (4 to 12)`, `≥ 13 (≥ 4)` where the curve or its upper end does not get there. */
+export function extra(entry, of) {
+  if (entry.at_least === null) return "–";
+  const count = entry.extra === null ? `≥ ${entry.at_least}` : minus(String(entry.extra));
+  if (of === null) return count;
+  const low = minus(String(entry.low ?? entry.at_least));
+  return `${count} (${entry.high === null ? `≥ ${low}` : `${low} to ${minus(String(entry.high))}`})`;
+}
+
+/** A hyperparameter's value, short: four digits, the exponent as study files write it. */
+export function value(x) {
+  if (typeof x !== "number") return x === true ? "on" : x === false ? "off" : String(x);
+  if (Number.isInteger(x) && Math.abs(x) < 1e5) return String(x);
+  const size = Math.abs(x);
+  if (size >= 1e-2 && size < 1e4) return minus(String(Number(x.toPrecision(3))));
+  const [digits, exponent] = x.toExponential(2).split("e");
+  return minus(`${Number(digits)}e${Number(exponent)}`);
+}
+
+/** What a search space gives one hyperparameter. */
+export function range(entry) {
+  if (Array.isArray(entry)) return entry.map(value).join(" or ");
+  if (entry !== null && typeof entry === "object") {
+    return `${value(entry.low)} to ${value(entry.high)}${entry.log ? ", logarithmic" : ""}`;
+  }
+  return `${value(entry)} (fixed)`;
+}
+
+export function seconds(s) {
+  if (s === null || s === undefined) return "–";
+  if (s < 10) return `${s.toFixed(s < 0.1 ? 3 : 2)} s`;
+  if (s < 100) return `${s.toFixed(0)} s`;
+  const minutes = Math.round(s / 60);
+  if (minutes < 100) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h ${String(minutes % 60).padStart(2, "0")} min` : `${Math.round(hours / 24)} d`;
+}
+
+export const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
+
+export const exact = (time) => `${new Date(time).toISOString().slice(0, 19).replace("T", " ")} UTC`;
+
+/** How long ago, in the largest unit that says it; a day for what is long past. */
+export function ago(time) {
+  const s = Math.max(0, (Date.now() - new Date(time)) / 1000);
+  if (s < 5) return "just now";
+  if (s < 60) return `${Math.floor(s)} s ago`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ago`;
+  if (s < 86_400) return `${Math.floor(s / 3600)} h ago`;
+  return s < 30 * 86_400 ? `${Math.floor(s / 86_400)} d ago` : exact(time).slice(0, 10);
+}

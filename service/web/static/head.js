@@ -1,0 +1,135 @@
+// The head of a study's page: what it is, how far, what can be done with it.
+
+import { get, send } from "./api.js";
+import { ask } from "./dialog.js";
+import { edit } from "./edit.js";
+import { byId, h, Kept, pairs, setChildren, setText } from "./element.js";
+import { ago, count, exact, seconds } from "./format.js";
+import { settled, trouble } from "./notices.js";
+import { ACTIVE, progress, progressWords, stateOf } from "./state.js";
+
+const QUESTIONS = {
+  "pause-now": [
+    "Stop the trials in flight?",
+    "They are thrown away and done again, with the same hyperparameters, when the study goes on.",
+    "Pause now",
+  ],
+  cancel: [
+    "Cancel this study?",
+    "Its trials in flight are thrown away. What has finished is kept, and it can be resumed.",
+    "Cancel the study",
+  ],
+  delete: ["Delete this study?", "It goes with all its trials, and this cannot be undone.", "Delete"],
+};
+const PAUSE = ["pause", "Pause"];
+const PAUSE_NOW = ["pause-now", "Pause now"];
+const CANCEL = ["cancel", "Cancel"];
+const RESUME = ["resume", "Resume"];
+const GO_ON = ["resume", "Go on after all"];
+const DELETE = ["delete", "Delete"];
+const EDIT = ["edit", "Edit"];
+const BY_STATE = {
+  queued: [PAUSE, CANCEL],
+  paused: [RESUME, CANCEL],
+  completed: [DELETE],
+  failed: [RESUME, CANCEL, DELETE],
+  cancelled: [RESUME, DELETE],
+};
+const BY_REQUEST = {
+  null: [PAUSE, PAUSE_NOW, CANCEL],
+  pause: [GO_ON, PAUSE_NOW, CANCEL],
+  "pause-now": [GO_ON, CANCEL],
+  cancel: [GO_ON],
+};
+
+/** What may be done with a study by whoever looks, as [action, words]. */
+function actions(study) {
+  const { scope } = document.body.dataset;
+  const possible = ACTIVE.includes(study.state) ? BY_REQUEST[study.requested] : BY_STATE[study.state];
+  return [...possible, EDIT].filter(([action]) => scope === "admin" || (scope === "submit" && action !== "delete"));
+}
+
+export class Head {
+  #kept = new Kept();
+
+  /** `changed` is told of the study as an action has left it. */
+  constructor(path, changed) {
+    Object.assign(this, { path, changed, left: null });
+  }
+
+  show(study) {
+    this.study = study;
+    const { name, state, requested, error, trials } = study;
+    const done = trials.completed + trials.diverged + trials.failed;
+    setText(byId("name"), name);
+    document.title = `${done === trials.planned ? "" : `${done}/${trials.planned} `}${name} · tunebench`;
+    setChildren(byId("state"), [this.#kept.get("state", [state, requested], () => stateOf(study))]);
+    setChildren(byId("actions"), actions(study).map((action) => this.#button(...action)));
+    const failure = () => h("div", { class: "problem" }, h("strong", {}, "Why it failed"), h("pre", {}, error));
+    setChildren(byId("failure"), error === null ? [] : [this.#kept.get("failure", error, failure)]);
+    const facts = this.#facts().filter(([, shown]) => shown !== null && shown !== undefined);
+    const fact = ([key, shown, content]) => this.#kept.get(key, shown, () => pairs([[key, content?.() ?? shown]])[0]);
+    setChildren(byId("facts"), facts.map(fact));
+  }
+
+  #button(action, words) {
+    return this.#kept.get(`${action} ${words}`, null, () => {
+      const danger = action === "delete" || action === "cancel";
+      const button = h("button", { type: "button", class: danger ? "danger" : null }, words);
+      button.addEventListener("click", () =>
+        action === "edit" ? edit(this.path, this.study, this.changed) : this.#do(action, button),
+      );
+      return button;
+    });
+  }
+
+  async #do(action, button) {
+    if (action in QUESTIONS && !(await ask(...QUESTIONS[action]))) return;
+    button.disabled = true;
+    try {
+      if (action === "delete") {
+        await send("DELETE", this.path);
+        location.assign("/");
+        return;
+      }
+      const way = action === "pause-now" ? "pause?now=true" : action;
+      this.changed(await send("POST", `${this.path}/${way}`));
+      settled("action");
+    } catch (error) {
+      trouble("action", error);
+      get(this.path).then(this.changed, () => {}); // it is not in the state that was shown
+    } finally {
+      button.disabled = false;
+      if (!button.isConnected) byId("actions").querySelector("button")?.focus();
+    }
+  }
+
+  /** Names with what they depend on and, where that is no text to show, how it is shown. */
+  #facts() {
+    const { study } = this;
+    const time = (at) => at && [ago(at), () => h("time", { datetime: at, title: exact(at) }, ago(at))];
+    const budget = [count(study.methods.length, "method"), count(study.runs, "run"), count(study.budget, "trial")];
+    const [submitted, submittedTime] = time(study.created_at);
+    const took = study.finished_at && study.started_at && new Date(study.finished_at) - new Date(study.started_at);
+    const waits = study.state === "queued" && study.not_before;
+    return [
+      ["Study", study.id, () => h("code", {}, study.id)],
+      ["Task", study.task],
+      ["Budget", budget.join(" × ")],
+      ["Searcher", study.searcher],
+      ["Trials", study.trials, () => [progress(study.trials), progressWords(study.trials)]],
+      ["Priority", String(study.priority)],
+      ["Labels", study.labels.length ? study.labels : null, () => study.labels.map(label)],
+      ["Submitted", [submitted, study.submitted_by], () => [by(study.submitted_by), submittedTime()]],
+      ["Started", ...(time(study.started_at) ?? [null])],
+      ["Took", took ? seconds(took / 1000) : null],
+      ["Left", this.left],
+      ["Starts again", waits ? `${exact(waits)}, for the ${study.attempts + 1}. time` : null],
+      ["Ray job", study.job, () => job(study)],
+    ];
+  }
+}
+
+const by = (name) => (name === null ? "" : `by ${name}, `);
+const label = (name) => h("a", { class: "label", href: `/?label=${encodeURIComponent(name)}` }, name);
+const job = (study) => (study.dashboard ? h("a", { href: study.dashboard }, study.job) : h("code", {}, study.job));

@@ -1,0 +1,51 @@
+// When things are done: not too often, not while nobody looks.
+
+/** A function that runs `work` soon, at most once every `milliseconds`, never twice at a time. */
+export function atMost(milliseconds, work) {
+  let timer = null;
+  let busy = false;
+  let again = false;
+  let last = -Infinity;
+  async function run() {
+    timer = null;
+    busy = true;
+    last = performance.now();
+    try {
+      await work();
+    } finally {
+      busy = false;
+      if (again) soon();
+    }
+  }
+  function soon() {
+    again = busy;
+    if (busy || timer !== null) return;
+    timer = setTimeout(run, Math.max(0, last + milliseconds - performance.now()));
+  }
+  return soon;
+}
+
+/**
+ * Run `work` now and every `milliseconds` after it has ended, while the page is visible. The function returned runs it
+ * at once, or again where it is running.
+ */
+export function whileVisible(milliseconds, work) {
+  let timer = null;
+  let busy = false;
+  let again = false;
+  async function run() {
+    again = busy;
+    if (busy || document.hidden) return;
+    busy = true;
+    clearTimeout(timer);
+    try {
+      await work();
+    } finally {
+      busy = false;
+      timer = setTimeout(run, again ? 0 : milliseconds);
+    }
+  }
+  document.addEventListener("visibilitychange", run);
+  run();
+  return run;
+}

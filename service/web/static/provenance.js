@@ -1,0 +1,28 @@
+// Where a study comes from: code, versions, hardware, and the study itself with every default filled in.
+
+import { byId, h, setText, table } from "./element.js";
+import { exact } from "./format.js";
+
+let before = null;
+
+export function showProvenance({ provenance, spec, created_at, started_at, finished_at }) {
+  const shown = JSON.stringify([provenance, started_at, finished_at]);
+  if (shown === before) return; // somebody may be reading it
+  before = shown;
+  const { continued = [], ...first } = provenance;
+  const times = Object.entries({ created: created_at, started: started_at, finished: finished_at });
+  const known = times.filter(([, at]) => at !== null).map(([what, at]) => [what, exact(at)]);
+  const later = continued.map((values, i) => part(`Continued on, ${i + 1}`, flat(values)));
+  byId("origin").replaceChildren(...[part("Ran on", [...known, ...flat(first)]), ...later].flat());
+  setText(byId("spec"), JSON.stringify(spec, null, 2));
+}
+
+const part = (title, rows) => [h("h3", {}, title), table(title, ["", ""], rows, "plain facts-of")];
+
+function flat(values, prefix = "") {
+  return Object.entries(values).flatMap(([key, found]) =>
+    found !== null && typeof found === "object" && !Array.isArray(found)
+      ? flat(found, `${prefix}${key} `)
+      : [[`${prefix}${key}`, h("code", {}, found === null ? "unknown" : String(found))]],
+  );
+}

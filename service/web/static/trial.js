@@ -1,0 +1,97 @@
+// One trial in full, in a dialog.
+
+import { get } from "./api.js";
+import { show } from "./dialog.js";
+import { h, pairs, table } from "./element.js";
+import { drawEpochs } from "./epochs.js";
+import { exact, objective, seconds, toNumber, value } from "./format.js";
+import { badge } from "./state.js";
+import { trialId } from "./trialset.js";
+
+const IN_ADDRESS = /^#trial=(.+)$/;
+
+export class TrialView {
+  #id = null;
+
+  /** `step(id, by)` gives the id so many places on in the table, undefined at its ends. */
+  constructor(study, path, trials, step) {
+    Object.assign(this, { study, path: `${path}/trials`, trials, step });
+    const linked = IN_ADDRESS.exec(location.hash);
+    if (linked) this.show(decodeURIComponent(linked[1]));
+  }
+
+  open = (method, run, number) => this.show(trialId(method, run, number));
+
+  /** Show the trial with this id; it is in the page's address while it is open. */
+  async show(id) {
+    const body = h("div", { class: "trial" }, h("p", { class: "waiting" }, "Loading …"));
+    show(id, body, { wide: true, closed: () => this.#opened(null) });
+    this.#opened(id);
+    try {
+      const address = `${this.path}/${encodeURIComponent(id)}`;
+      const [trial, { items: epochs }] = await Promise.all([
+        this.trials.all.get(id) ?? get(address),
+        get(`${address}/epochs`),
+      ]);
+      if (this.#id === id) this.#fill(body, trial, epochs);
+    } catch (error) {
+      const words = [h("strong", {}, error.title ?? "Something went wrong"), " ", error.message];
+      body.replaceChildren(h("div", { class: "problem", role: "alert" }, words));
+    }
+  }
+
+  #opened(id) {
+    this.#id = id;
+    const hash = id === null ? "" : `#trial=${encodeURIComponent(id)}`;
+    history.replaceState(null, "", `${location.pathname}${location.search}${hash}`);
+  }
+
+  #fill(body, trial, epochs) {
+    const { metric } = this.study;
+    const given = Object.entries(trial.hyperparameters);
+    const facts = [
+      ["State", badge(trial.state)],
+      [`Validation ${metric}`, h("b", {}, objective(trial.objective, metric))],
+      [`Test ${metric}`, objective(trial.test_metric, metric)],
+      ["Chosen by", trial.source],
+      ["Trained", `${seconds(trial.train_seconds)}${trial.attempts > 1 ? `, attempt ${trial.attempts}` : ""}`],
+      ["Suggested in", seconds(trial.suggest_seconds)],
+      ["Finished", exact(trial.finished_at)],
+      ["Seed", h("code", {}, trial.seed)],
+    ];
+    const move = (words, by) => {
+      const next = this.step(trial.id, by);
+      return h("button", { type: "button", disabled: !next, onclick: () => this.show(next) }, words);
+    };
+    const error = [h("h3", {}, "Error"), h("pre", { class: "error", tabindex: 0 }, trial.error)];
+    const chart = h("div", { class: "chart small", role: "img", "aria-label": "The epochs of the table below" });
+    body.replaceChildren(
+      h("dl", { class: "facts" }, pairs(facts)),
+      h("h3", {}, "Hyperparameters"),
+      h("dl", { class: "facts" }, pairs(given.map(([key, x]) => [key, h("code", { title: String(x) }, value(x))]))),
+      ...(trial.error === null ? [] : error),
+      h("h3", {}, "Epochs"),
+      ...(epochs.length ? [chart, this.#table(epochs)] : [h("p", { class: "note" }, "None was finished.")]),
+      h("div", { class: "buttons" }, move("Previous in the table", -1), move("Next in the table", 1)),
+    );
+    if (epochs.length) drawEpochs(chart, epochs, metric, this.study.methods.indexOf(trial.method));
+  }
+
+  #table(epochs) {
+    const { metric } = this.study;
+    const plain = (x) => (Number.isFinite(toNumber(x)) ? value(toNumber(x)) : String(x));
+    const heads = [
+      "Epoch", "Train loss", `Validation ${metric}`, `Test ${metric}`, "Flip ratio", "Training", "Evaluation",
+    ];
+    const rows = epochs.map((epoch) => [
+      String(epoch.epoch),
+      plain(epoch.train_loss),
+      objective(epoch.validation_metric, metric),
+      objective(epoch.test_metric, metric),
+      plain(epoch.flip_ratio),
+      seconds(epoch.train_seconds),
+      seconds(epoch.evaluate_seconds),
+    ]);
+    return table("Epochs", heads.map((text) => ({ text, number: true })), rows);
+  }
+}

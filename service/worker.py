@@ -1,0 +1,48 @@
+"""The entry point of a study's Ray job: `python -m service.worker STUDY --fence N`."""
+
+import argparse
+import sys
+
+from rich.console import Console
+
+from service.database import connect
+from service.driver import drive
+from service.errors import LeaseLost, ServiceError
+from service.progress import StudyProgress
+from service.settings import Settings
+from service.store import Store
+from studies.errors import StudyError
+from trainers.errors import DataError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run a study that the service has started.")
+    parser.add_argument("study", help="the study's id")
+    parser.add_argument("--fence", type=int, required=True, help="the number of the service's claim")
+    arguments = parser.parse_args()
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    settings = Settings.from_environment()
+    try:
+        store = Store(connect(settings.database_url))
+        study = store.study_by_id(arguments.study)
+        methods = ", ".join(method["name"] for method in study.spec["methods"])
+        console.print(
+            f"{study.id}: {methods} on {study.task}, {study.trials} trials done before", markup=False
+        )
+        with StudyProgress.of(study, console) as watch:
+            state = drive(store, study, settings.data_dir, watch, fence=arguments.fence)
+    except LeaseLost as error:
+        console.print(str(error), markup=False)
+        return 0
+    except (ServiceError, StudyError, DataError) as error:
+        console.print(f"error: {error}", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("Stopped from outside: the study is queued again")
+        return 1
+    console.print(f"{study.id}: {state}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,435 @@
+"""The service's reads while a study runs: 50 clients, each asking once a second, over a database of 100,000 trials.
+
+    python tests/benchmarks/service_load.py [--database sqlite|POSTGRESQL_URL] [--scale 1] [--seconds 60]
+
+Fills a new database with 200 studies (times --scale, as all its trials, epochs and events), 50 of them of 1,000 trials.
+Serves it with uvicorn as `tunebench serve` does, without Ray. Another process records two trials a second into a
+running study of 1,000. Each request goes to a route chosen at random, and to one of the 1,000-trial studies, one in
+five to the running one. A latency is that of the whole answer as the client sees it; what has to be computed, since
+nobody has asked it of that study before, is given apart. This twice: at first nothing is computed yet. Then the same
+clients ask without a pause: the throughput. At the end the plans of all these queries: which read a whole table.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import re
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import numpy as np
+import psutil
+import psycopg
+import uvicorn
+from sqlalchemy import Column, Engine, event, insert
+
+from service.analysis import Analysis
+from service.analyst import IDLE_SECONDS
+from service.app import create_app
+from service.database import connect, reading, upgrade, writing
+from service.events import EventKind
+from service.jobs import Jobs
+from service.owner import Owner
+from service.services import Services
+from service.settings import Settings
+from service.store import EPOCH_COLUMNS, TRIAL_COLUMNS, Store
+from service.stream import Streams
+from service.tables import epochs, events, labels, metadata, studies, trials
+from studies.records import EpochRecord, TrialRecord, TrialState
+from studies.spec import StudySpec, from_json
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "studies"))
+from synthetic import START, figure8_like
+
+STUDIES, LARGE = 200, 50
+METHODS = ["gradient-filter", "latent-sgd"]
+SHAPES = {True: (20, 25), False: (7, 24)}  # runs and trials of a large study and of another one
+RATE = 2.0  # trials a second of the running study
+# what is asked for, and the milliseconds that 99 of 100 answers may take; None: of itself
+ROUTES: dict[str, tuple[str, float | None]] = {
+    "studies": ("/v1/studies?limit=50", 50),
+    "studies, filtered": ("/v1/studies?state=completed&task=spoken-digits&label=team:{team}&limit=50", 50),
+    "study": ("/v1/studies/{study}", 50),
+    "trials, a page": ("/v1/studies/{study}/trials?sort=objective&order=desc&limit=100", 50),
+    "curves": ("/v1/studies/{study}/curves", 150),
+    "comparison": ("/v1/studies/{study}/comparison", 150),
+    "figure8.svg": ("/v1/studies/{study}/figure8.svg", 1000),
+}
+COMPUTED = ("curves", "comparison", "figure8.svg")
+
+
+def spec_of(number: int, large: bool) -> StudySpec:
+    runs, budget = SHAPES[large]
+    study = {"name": f"load-{number}", "task": "spoken-digits", "methods": METHODS, "seed": number}
+    return from_json(study | {"runs": runs, "trials": budget})
+
+
+@cache
+def template(large: bool, kind: int) -> tuple[tuple[str, int, int, float], ...]:
+    """Method, run, trial and objective of every trial of a study; there are ten kinds."""
+    runs, budget = SHAPES[large]
+    _, made = figure8_like(runs, budget, seed=kind)
+    return tuple((t.method, t.run, t.trial, t.objective or 0.0) for t in made)
+
+
+def record_of(study: str, method: str, run: int, number: int, objective: float) -> TrialRecord:
+    begun = START + timedelta(seconds=number)
+    values = (
+        {"alpha": 0.01 * run, "gamma": 0.1}
+        if method == METHODS[0]
+        else {"learning_rate": 0.1, "scaling": True}
+    )
+    return TrialRecord(
+        study=study,
+        method=method,
+        run=run,
+        trial=number,
+        state=TrialState.COMPLETED,
+        hyperparameters=values,
+        source="sobol" if number <= 5 else "model",
+        seed=1000 * run + number,
+        objective=objective,
+        test_metric=objective - 0.01,
+        suggest_seconds=0.2,
+        train_seconds=0.5,
+        attempts=1,
+        error=None,
+        started_at=begun,
+        finished_at=begun + timedelta(seconds=1),
+        epochs=tuple(
+            EpochRecord(
+                epoch=epoch,
+                train_loss=1 / epoch,
+                validation_metric=objective,
+                test_metric=objective,
+                flip_ratio=0.01,
+                train_seconds=0.15,
+                evaluate_seconds=0.01,
+            )
+            for epoch in (1, 2, 3)
+        ),
+    )
+
+
+def values_of(record: object, columns: list[Column[Any]]) -> dict[str, Any]:
+    return {column.name: getattr(record, column.name) for column in columns}
+
+
+def fill(engine: Engine, scale: int) -> tuple[list[str], int]:
+    """Store the studies. Returns the ids of the large ones and the number of trials in all."""
+    large_ids, row, total = [], 0, 0
+    for number in range(STUDIES * scale):
+        large = number % (STUDIES // LARGE) == 0
+        spec, done = spec_of(number, large), template(large, number % 10)
+        if large:
+            large_ids.append(spec.study_id)
+        rows: dict[Any, list[dict[str, Any]]] = {studies: [], labels: [], trials: [], epochs: [], events: []}
+        created = START + timedelta(minutes=number)
+        finished = created + timedelta(minutes=9)
+        provenance = {
+            "commit": "0" * 40,
+            "python": "3.11",
+            "versions": {"torch": "2.13"},
+            "hardware": {"cores": 2},
+        }
+        rows[studies].append(
+            {
+                "id": spec.study_id,
+                "name": spec.name,
+                "state": "completed",
+                "direction": "maximize",
+                "task": spec.task,
+            }
+            | {"spec": spec.to_json(), "provenance": provenance, "submitted_by": "load"}
+            | {"created_at": created, "started_at": created, "finished_at": finished}
+            | {"completed": len(done), "last_event": len(done) + 2}
+            | {"suggest_seconds": 0.2 * len(done), "train_seconds": 0.5 * len(done)}
+        )
+        rows[labels].append({"study": spec.study_id, "label": f"team:{number % 10}"})
+        about = {"study": spec.study_id, "time": created, "actor": "load"}
+        changes = [
+            {"from": None, "to": "queued", "reason": None},
+            {"from": "queued", "to": "running", "reason": None},
+        ]
+        for place, data in enumerate(changes, start=1):
+            rows[events].append(about | {"number": place, "kind": EventKind.STATE, "data": data})
+        for place, (method, run, trial, objective) in enumerate(done, start=3):
+            row += 1
+            record = record_of(spec.study_id, method, run, trial, objective)
+            rows[trials].append({"id": row} | values_of(record, TRIAL_COLUMNS))
+            rows[epochs] += [{"trial": row} | values_of(epoch, EPOCH_COLUMNS) for epoch in record.epochs]
+            data = {
+                "method": method,
+                "run": run,
+                "trial": trial,
+                "state": "completed",
+                "objective": objective,
+            }
+            rows[events].append(about | {"number": place, "kind": EventKind.TRIAL, "data": data})
+        with writing(engine) as connection:
+            for table, content in rows.items():
+                connection.execute(insert(table), content)
+        total += len(done)
+    if engine.dialect.name == "postgresql":
+        with writing(engine) as connection:  # the ids were given; the planner is told as autovacuum would
+            connection.exec_driver_sql(
+                "SELECT setval(pg_get_serial_sequence('trials', 'id'), max(id)) FROM trials"
+            )
+            connection.exec_driver_sql("ANALYZE")
+    return large_ids, total
+
+
+def serve(url: str, listening: socket.socket) -> None:
+    """The service as `tunebench serve` makes it, without a queue and Ray."""
+    store = Store(connect(url))
+    jobs, streams = Jobs("http://127.0.0.1:1", None), Streams(store, 1000)
+    services = Services(
+        Settings(url, Path(tempfile.gettempdir())), store, jobs, Analysis(store), streams, lambda: None
+    )
+    uvicorn.Server(uvicorn.Config(create_app(services), log_level="warning")).run(sockets=[listening])
+
+
+def run_study(url: str, study: str) -> None:
+    """Record trials of the running study at their pace, for ever."""
+    store = Store(connect(url))
+    lease = store.claim(study, Owner.current(), 60)
+    done = {(t.method, t.run): t.trial for t in store.trials(study)}
+    for method, run, trial, objective in sorted(template(True, 0), key=lambda one: one[2]):
+        if trial > done.get((method, run), 0):
+            store.record(lease, record_of(study, method, run, trial, objective))
+            time.sleep(1 / RATE)
+
+
+def ask(
+    base: str,
+    large: list[str],
+    running: str,
+    seconds: float,
+    clients: int,
+    pause: float,
+    asked: set[tuple[str, str]],
+    results: Any,
+) -> None:
+    """Let the clients ask: (route, first time, status, seconds) of each request, and what was asked of which study."""
+
+    async def client(http: httpx.AsyncClient, number: int, until: float) -> None:
+        choose = random.Random(f"{len(asked)} {number}")
+        await asyncio.sleep(choose.random() * pause)
+        while (began := time.perf_counter()) < until:
+            route = choose.choice(list(ROUTES))
+            study = running if choose.random() < 0.2 else choose.choice(large)
+            path = ROUTES[route][0].format(study=study, team=choose.randrange(10))
+            first = (route, study) not in asked
+            asked.add((route, study))
+            response = await http.get(path)
+            took = time.perf_counter() - began
+            found.append((route, first and route in COMPUTED, response.status_code, took))
+            await asyncio.sleep(max(0.0, pause - took))
+
+    async def main() -> None:
+        limits = httpx.Limits(max_connections=clients, keepalive_expiry=2)  # before the server closes them
+        async with httpx.AsyncClient(base_url=base, limits=limits, timeout=60) as http:
+            until = time.perf_counter() + seconds
+            await asyncio.gather(*(client(http, number, until) for number in range(clients)))
+
+    found: list[tuple[str, bool, int, float]] = []
+    asyncio.run(main())
+    results.put((found, asked))
+
+
+def shown(found: list[tuple[str, bool, int, float]]) -> None:
+    """A table of latencies by route."""
+    by_route: dict[str, dict[bool, list[float]]] = defaultdict(lambda: {False: [], True: []})
+    for route, first, _, seconds in found:
+        by_route[route][first].append(1000 * seconds)
+    heads = ("requests", "median", "p99", "longest", "p99 wanted")
+    print(f"{'milliseconds':34}" + "".join(f"{head:>12}" for head in heads))
+    for route, (_, wanted) in ROUTES.items():
+        again, first = by_route[route][False], by_route[route][True]
+        rows = {route: first + again}
+        if route in COMPUTED:
+            rows |= {"  asked for the first time": first, "  again": again}
+        for name, taken in rows.items():
+            if taken:
+                median, p99 = np.quantile(taken, [0.5, 0.99])
+                cells = (f"{len(taken)}", f"{median:.1f}", f"{p99:.1f}", f"{max(taken):.1f}")
+                goal = f"{wanted:.0f}" if name == route and wanted else ""
+                print(f"{name:34}" + "".join(f"{cell:>12}" for cell in (*cells, goal)))
+
+
+def plans(url: str, study: str) -> Iterator[str]:
+    """The queries of all routes that read a whole table, with the table."""
+    engine = connect(url)
+    queries: dict[str, Any] = {}
+
+    def note(*args: Any) -> None:
+        if args[2].startswith("SELECT") and "FROM" in args[2]:
+            queries.setdefault(args[2], args[3])
+
+    event.listen(engine, "before_cursor_execute", note)
+    store = Store(engine)
+    queries.clear()
+
+    async def main() -> None:
+        analysis = Analysis(store)
+        jobs, streams = Jobs("http://127.0.0.1:1", None), Streams(store, 10)
+        services = Services(
+            Settings(url, Path(tempfile.gettempdir())), store, jobs, analysis, streams, lambda: None
+        )
+        transport = httpx.ASGITransport(create_app(services), client=("127.0.0.1", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            for path, _ in ROUTES.values():
+                (await http.get(path.format(study=study, team=3))).raise_for_status()
+        analysis.close()
+
+    asyncio.run(main())
+    store.trials(study, with_epochs=True)  # what the other process reads
+    store.outcomes(study)
+    store.events(study, 7)
+    store.last_events([study])
+    sqlite = engine.dialect.name == "sqlite"
+    with reading(engine) as connection:
+        for query, values in list(queries.items()):
+            explain = "EXPLAIN QUERY PLAN " if sqlite else "EXPLAIN "
+            for *_, line in connection.exec_driver_sql(explain + query, values):
+                if found := re.search(r"Seq Scan on (\w+)|^SCAN (\w+)(?!.* INDEX )", line):
+                    name = found[1] or found[2]
+                    if name in metadata.tables or len(name) == 1:  # a letter: an alias within the view
+                        yield f"{line.strip()}: {' '.join(query.split())[:100]} ..."
+    print(f"\n{len(queries)} different queries")
+    engine.dispose()
+
+
+def cpu_seconds(root: psutil.Process) -> tuple[float, float]:
+    """Of the service, and of the processes that compute for it."""
+    own, *children = (sum(p.cpu_times()[:2]) for p in (root, *root.children(recursive=True)))
+    return own, sum(children)
+
+
+def memory(root: psutil.Process) -> str:
+    """What the service and the processes below it hold."""
+    processes = [root, *root.children(recursive=True)]
+    parts = [f"{process.memory_info().rss / 1e6:.0f}" for process in processes]
+    return f"{' + '.join(parts)} MB in {len(parts)} processes"
+
+
+@contextmanager
+def database(where: str) -> Iterator[str]:
+    """The URL of a new database, removed at the end."""
+    if where == "sqlite":
+        folder = tempfile.mkdtemp()
+        try:
+            yield f"sqlite:///{folder}/load.db"
+        finally:
+            shutil.rmtree(folder)
+        return
+    schema = f"load_{uuid4().hex}"
+    with psycopg.connect(where, autocommit=True) as server:
+        server.execute(f"CREATE SCHEMA {schema}")
+        try:
+            yield where + ("&" if "?" in where else "?") + f"options=-csearch_path%3D{schema}"
+        finally:
+            server.execute("SET client_min_messages = warning")
+            server.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--database", default="sqlite", help="sqlite or a PostgreSQL URL")
+    parser.add_argument("--scale", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--idle", action="store_true", help="wait until the service idles, and measure that")
+    arguments = parser.parse_args()
+    load = f"load before {os.getloadavg()[0]:.1f}"
+    print(f"python {' '.join(sys.argv)}, {os.cpu_count()} cores, {load}", flush=True)
+    with database(arguments.database) as url:
+        measure(url, arguments)
+
+
+def measure(url: str, arguments: argparse.Namespace) -> None:
+    engine = connect(url)
+    upgrade(engine)
+    began = time.perf_counter()
+    large, total = fill(engine, arguments.scale)
+    running = Store(engine).create_study(spec_of(10**6, True), {}).id
+    took = time.perf_counter() - began
+    print(
+        f"{STUDIES * arguments.scale} studies, {total} trials on {engine.dialect.name}, filled in {took:.0f} s"
+    )
+    engine.dispose()
+    context = get_context("spawn")
+    results = context.Queue()
+    listening = socket.socket(
+        socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
+    )  # as `tunebench serve` has it
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    service = context.Process(target=serve, args=(url, listening))
+    study = context.Process(target=run_study, args=(url, running))
+    processes = [service, study]
+    try:
+        for process in processes:
+            process.start()
+        with httpx.Client(base_url=base) as http:
+            http.get("/healthz", timeout=60).raise_for_status()
+            for route in ("curves", "figure8.svg"):
+                began = time.perf_counter()
+                http.get(ROUTES[route][0].format(study=running), timeout=60).raise_for_status()
+                took = time.perf_counter() - began
+                print(f"the first {route}, which starts a process to compute it: {took:.2f} s")
+        root = psutil.Process(service.pid)
+        asked: set[tuple[str, str]] = set()
+        for title, pause, seconds in (
+            ("each asking once a second, at first nothing is computed", 1.0, arguments.seconds),
+            ("each asking once a second, a little later", 1.0, arguments.seconds),
+            ("asking without a pause", 0.0, arguments.seconds / 4),
+        ):
+            given = (base, large, running, seconds, arguments.clients, pause, asked, results)
+            load = context.Process(target=ask, args=given)
+            before = cpu_seconds(root)
+            load.start()
+            found, asked = results.get(timeout=seconds + 120)
+            load.join()
+            refused = sum(status != 200 for _, _, status, _ in found)
+            answers = f"{len(found) / seconds:.0f} answers a second, {refused} of them refusals"
+            print(f"\n{arguments.clients} clients {title}: {answers}; load {os.getloadavg()[0]:.1f}")
+            own, computing = ((b - a) / seconds for a, b in zip(before, cpu_seconds(root), strict=True))
+            print(f"the service took {own:.0%} of a core, what computes for it {computing:.0%}")
+            shown(found)
+        print(f"\nthe service: {memory(root)}")
+        study.kill()
+        if arguments.idle:
+            time.sleep(IDLE_SECONDS + 5)
+            began, _ = cpu_seconds(root)
+            time.sleep(20)
+            ended, _ = cpu_seconds(root)
+            print(f"idle: {memory(root)}, {(ended - began) / 20:.2%} of a core")
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+        listening.close()
+    whole = list(plans(url, large[0]))
+    print("\n".join(["queries that read a whole table:", *whole]) if whole else "none reads a whole table")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Chromium, and pages that write down whatever goes wrong in them."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+CHROMIUM = os.environ.get("TUNEBENCH_TEST_CHROMIUM", "/usr/bin/chromium")
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_MILLISECONDS = 60_000  # plotly.js alone takes seconds where other tests take the processors
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+FOREIGN = """
+addEventListener("securitypolicyviolation", (event) =>
+  console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));
+"""
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"there is no Chromium at {CHROMIUM} (TUNEBENCH_TEST_CHROMIUM)")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """A page, and what went wrong in it: `faults` of scripts and of the page's policy, `elsewhere` asked for."""
+
+    def __init__(self, browser: Any, base_url: str, **context: Any) -> None:
+        self.context = browser.new_context(base_url=base_url, **context)
+        self.context.set_default_timeout(PATIENCE_MILLISECONDS)
+        self.context.add_init_script(FOREIGN)
+        self.page = self.context.new_page()
+        self.faults: list[str] = []
+        self.elsewhere: list[str] = []
+        self.page.on("console", self._said)
+        self.page.on("pageerror", lambda error: self.faults.append(f"{error}\n{error.stack}"))
+        host = urlsplit(base_url).netloc
+        self.page.on("request", lambda request: self._asked(request.url, host))
+
+    def _said(self, message: Any) -> None:
+        if message.type == "error":
+            self.faults.append(f"{message.text} {message.location.get('url')}")
+
+    def _asked(self, url: str, host: str) -> None:
+        if urlsplit(url).scheme not in ("data", "blob") and urlsplit(url).netloc != host:
+            self.elsewhere.append(url)
+
+    def marks(self) -> int:
+        """How many marks are drawn in the figure: of runs and of means."""
+        return int(self.page.evaluate(f"({MARKS})()"))
+
+    def wait_until(self, condition: str) -> None:
+        """Until a JavaScript expression is true. Playwright's own way compiles it in the page, against its policy."""
+        end = time.monotonic() + PATIENCE_MILLISECONDS / 1000
+        while not self.page.evaluate(condition):
+            assert time.monotonic() < end, condition
+            time.sleep(0.02)
+
+    def wait_for_marks(self, more_than: int) -> None:
+        self.wait_until(f"({MARKS})() > {more_than}")
+
+    def wait_for_trials(self, n: int) -> None:
+        """Until the figure's runs hold exactly `n` trials."""
+        self.wait_until(f"({TRIALS})() === {n}")
+
+    def overflow(self) -> int:
+        """By how many pixels the page is wider than the window."""
+        root = "document.documentElement"
+        return int(self.page.evaluate(f"{root}.scrollWidth - {root}.clientWidth"))
+
+
+MARKS = '() => document.querySelectorAll("#chart .scatterlayer .point").length'
+TRIALS = """() => (document.getElementById("chart").data ?? [])
+  .flatMap((trace) => trace.customdata ?? []).filter((at) => at?.what === "run").length"""

@@ -1,0 +1,169 @@
+"""The command and the service as processes of their own, to be interrupted and killed."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from functools import cached_property
+from pathlib import Path
+
+import httpx
+import psutil
+from heads import elsewhere
+from twins import numbers
+
+from service.database import connect
+from service.store import Store
+
+SPEC = {
+    "name": "twin",
+    "task": "spoken-digits",
+    "methods": ["gradient-filter", "latent-sgd"],
+    "searcher": {"name": "ax", "initial_trials": 3},
+    "runs": 2,
+    "trials": 5,
+}
+PLANNED = 20
+
+
+def environment(**more):
+    """Of a new process: no Ray of this one, and this checkout."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    return kept | {"PYTHONPATH": str(Path.cwd())} | more
+
+
+class Study:
+    """The command in its own folder, as a user starts it."""
+
+    def __init__(self, folder, url=None):
+        self.folder, self.url = folder, url or f"sqlite:///{folder}/tunebench.db"
+        folder.mkdir()
+        (folder / "spec.json").write_text(json.dumps(SPEC))
+
+    def start(self, *arguments):
+        command = [
+            sys.executable,
+            "-m",
+            "service.cli",
+            *(arguments or ("run", "spec.json")),
+            "--db",
+            self.url,
+        ]
+        with (self.folder / "log").open("a") as log:
+            # as in a terminal, whatever the tests run under: a background job's children ignore an interrupt
+            heeding = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+            return subprocess.Popen(
+                command, cwd=self.folder, env=environment(), stdout=log, stderr=log, preexec_fn=heeding
+            )
+
+    def log(self):
+        return (self.folder / "log").read_text()
+
+    def trials(self):
+        """All that must not depend on when and how often the study was started."""
+        return numbers(self.store.trials(self.id(), with_epochs=True))
+
+    @cached_property
+    def store(self):
+        return Store(connect(self.url))
+
+    def id(self):
+        (study,) = self.store.studies()
+        return study.id
+
+    def state(self):
+        return self.store.studies()[0].state
+
+    def count(self):
+        try:
+            return sum(study.trials for study in self.store.studies())
+        except Exception:
+            return 0  # the database is just being made
+
+
+def wait(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+def workers_of(driver):
+    children = psutil.Process(driver.pid).children(recursive=True)
+    return [child for child in children if child.name().startswith("ray::twin")]
+
+
+class Service:
+    """`tunebench serve` with a Ray head and a data folder of its own; studies run with its database."""
+
+    def __init__(self, folder, url, data):
+        self.folder, self.database_url, self.data = folder, url, data
+        folder.mkdir(exist_ok=True)
+        if not (data / "ray-head.json").exists():
+            elsewhere(data)
+        with socket.create_server(("127.0.0.1", 0)) as found:
+            self.port = found.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = None
+
+    def start(self):
+        command = [
+            sys.executable,
+            "-m",
+            "service.cli",
+            "serve",
+            "--db",
+            self.database_url,
+            "--port",
+            str(self.port),
+        ]
+        with (self.folder / f"serve-{self.port}.log").open("a") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=environment(TUNEBENCH_DATA_DIR=str(self.data)),
+                stdout=log,
+                stderr=log,
+            )
+        wait(self.answers)
+
+    def answers(self):
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url}/healthz").status_code == 200
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        assert self.process.wait() == -signal.SIGKILL
+
+    def stop(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            assert self.process.wait(60) == 0, self.log()
+
+    def log(self):
+        return "".join(path.read_text() for path in self.folder.glob("serve-*.log"))
+
+    @cached_property
+    def store(self):
+        return Store(connect(self.database_url))
+
+    def submit(self, **changes):
+        answer = httpx.post(f"{self.url}/v1/studies", json=SPEC | changes, timeout=60)
+        assert answer.status_code == 202, answer.text
+        return answer.json()["id"]
+
+    def ray_processes(self, name):
+        """Those of this service's Ray head whose command or name holds `name`."""
+        running = json.loads((self.data / "ray-head.json").read_text())
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("TUNEBENCH_RAY_FOLDER") == running["folder"] and name in " ".join(
+                    [process.name(), *process.cmdline()[:4]]
+                ):
+                    found.append(process)
+        return found

@@ -1,0 +1,66 @@
+"""The app over a store, with all its parts: what `tunebench serve` hands to it, and a client that asks it."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from service import tokens
+from service.analysis import Analysis
+from service.app import create_app
+from service.jobs import Jobs
+from service.services import Services
+from service.settings import Settings
+from service.store import Store
+from service.stream import Streams
+from service.tokens import Scope
+
+ADDRESS = "http://127.0.0.1:8000"
+
+
+@contextmanager
+def serving(store: Store, data_dir: Path, **settings: Any) -> Iterator[FastAPI]:
+    """The app; no Ray cluster answers it, and what is queued stays so. `app.state.woken` counts calls of `wake`."""
+    configured: dict[str, Any] = {"database_url": str(store.engine.url), "data_dir": data_dir} | settings
+    woken: list[None] = []
+    jobs = Jobs(f"http://127.0.0.1:{_closed_port()}", token=None)
+    analysis = Analysis(store)
+    chosen = Settings(**configured)
+    streams = Streams(store, chosen.max_streams)
+    app = create_app(Services(chosen, store, jobs, analysis, streams, lambda: woken.append(None)))
+    app.state.woken = woken
+    try:
+        yield app
+    finally:
+        jobs.close()
+        analysis.close()
+
+
+def client_of(app: FastAPI, token: str | None = None, **headers: str) -> TestClient:
+    """Somebody on this machine, with or without a token. What the app raises is an answer, as over the network."""
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    return TestClient(
+        app,
+        base_url=ADDRESS,
+        headers=headers,
+        client=("127.0.0.1", 50000),
+        raise_server_exceptions=False,
+        follow_redirects=False,
+    )
+
+
+def token_of(app: FastAPI, scope: Scope, name: str | None = None) -> str:
+    """A new token."""
+    return tokens.create(app.state.services.store.engine, name or str(scope), scope)
+
+
+def _closed_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port

@@ -1,0 +1,132 @@
+"""Studies made up for the page: records with the shape and the course of real ones, written as a driver writes them."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from service.lease import Lease
+from service.owner import Owner
+from service.store import Store
+from studies.provenance import provenance
+from studies.records import EpochRecord, StudyState, TrialRecord, TrialState
+from studies.space import Space
+from studies.spec import StudySpec
+from trainers.hyperparameters import Value
+from trainers.seeds import derive
+
+# where the accuracy is best, in powers of ten, and how much of it a power of ten away costs
+BEST = {"alpha": (-2.6, 0.045), "gamma": (-0.8, 0.02), "learning_rate": (-0.8, 0.04),
+        "initial_magnitude": (-1.5, 0.012), "weight_decay": (-4.0, 0.004)}  # fmt: skip
+TOP = 0.972
+EPOCHS = 10
+TRAIN_SECONDS = 0.4
+
+
+@dataclass
+class Course:
+    """A study on its way: `trials` yields its trials in the order that drivers store them, run beside run."""
+
+    store: Store
+    spec: StudySpec
+    seed: int = 0
+
+    def trials(self) -> Iterator[TrialRecord]:
+        rng = np.random.default_rng(self.seed)
+        best: dict[tuple[str, int], tuple[float, Mapping[str, Value]]] = {}
+        clock = datetime.now(UTC) - timedelta(seconds=TRAIN_SECONDS * self.spec.planned / 2)
+        for number in range(1, self.spec.trials + 1):
+            for method in self.spec.methods:
+                for run in range(1, self.spec.runs + 1):
+                    initial = number <= self.spec.searcher.initial_trials
+                    held = best.get((method.name, run))
+                    chosen = _chosen(rng, method.space, None if initial or held is None else held[1])
+                    state, objective, error = _outcome(rng, chosen)
+                    if objective is not None and (held is None or objective > held[0]):
+                        best[method.name, run] = objective, chosen
+                    clock += timedelta(seconds=TRAIN_SECONDS / 2)
+                    yield TrialRecord(
+                        study=self.spec.study_id, method=method.name, run=run, trial=number, state=state,
+                        hyperparameters=chosen, source="sobol" if initial else "model",
+                        seed=derive(self.spec.seed, "run", run, "trial", number),
+                        objective=objective, test_metric=None if objective is None else max(0.0, objective - 0.011),
+                        suggest_seconds=0.004 if initial else float(rng.uniform(0.2, 0.5)),
+                        train_seconds=float(rng.uniform(0.9, 1.3) * TRAIN_SECONDS),
+                        attempts=3 if state is TrialState.FAILED else 1, error=error,
+                        started_at=clock - timedelta(seconds=TRAIN_SECONDS), finished_at=clock,
+                        epochs=_epochs(rng, state, objective),
+                    )  # fmt: skip
+
+    def claim(self) -> Lease:
+        """Make the study, if it is not there, and run it."""
+        self.store.create_study(self.spec, provenance())
+        return self.store.claim(self.spec.study_id, Owner.current(), 3600)
+
+
+def finished(store: Store, spec: StudySpec, seed: int = 0) -> str:
+    """Store a completed study. Returns its id."""
+    course = Course(store, spec, seed)
+    lease = course.claim()
+    for trial in course.trials():
+        store.record(lease, trial)
+    store.finish(lease, StudyState.COMPLETED)
+    return spec.study_id
+
+
+def underway(
+    store: Store, spec: StudySpec, trials: int, seed: int = 0
+) -> tuple[Lease, Iterator[TrialRecord]]:
+    """Store a running study with so many trials done. Returns its lease, and its other trials, one after the other."""
+    course = Course(store, spec, seed)
+    lease, rest = course.claim(), course.trials()
+    for _ in range(trials):
+        store.record(lease, next(rest))
+    return lease, rest
+
+
+def _chosen(rng: np.random.Generator, space: Space, near: Mapping[str, Value] | None) -> dict[str, Any]:
+    """A point of the space: anywhere, or not far from another one."""
+    found = {name: dimension.at(float(rng.uniform())) for name, dimension in space.items()}
+    if near is None:
+        return found
+    for name, value in near.items():
+        if isinstance(value, float):
+            low, high = space[name].at(0.0), space[name].at(1.0)
+            found[name] = float(np.clip(value * 10 ** rng.normal(0, 0.35), low, high))
+        elif rng.uniform() < 0.85:
+            found[name] = value
+    return found
+
+
+def _outcome(
+    rng: np.random.Generator, chosen: Mapping[str, Value]
+) -> tuple[TrialState, float | None, str | None]:
+    if rng.uniform() < 0.012:
+        return TrialState.FAILED, None, "RuntimeError: CUDA error: out of memory\n  in step 31 of epoch 2"
+    if chosen.get("learning_rate", 0.0) > 4 and rng.uniform() < 0.6:
+        return TrialState.DIVERGED, 0.0, None
+    loss = sum(
+        cost * (math.log10(chosen[name]) - at) ** 2 for name, (at, cost) in BEST.items() if name in chosen
+    )
+    loss += 0.01 * bool(chosen.get("clipping")) + abs(rng.normal(0, 0.008))
+    return TrialState.COMPLETED, round(500 * max(0.1, TOP - loss)) / 500, None
+
+
+def _epochs(rng: np.random.Generator, state: TrialState, objective: float | None) -> tuple[EpochRecord, ...]:
+    if objective is None:
+        return ()
+    if state is TrialState.DIVERGED:
+        return (_epoch(1, math.nan, 0.1, diverged=True),)
+    rise = [objective - (objective - 0.1) * math.exp(-epoch / 1.8) for epoch in range(1, EPOCHS)]
+    values = [value - float(rng.uniform(0, 0.01)) for value in rise] + [objective]
+    return tuple(_epoch(i, 2.2 * math.exp(-i / 3), value) for i, value in enumerate(values, start=1))
+
+
+def _epoch(epoch: int, loss: float, value: float, *, diverged: bool = False) -> EpochRecord:
+    return EpochRecord(
+        epoch=epoch, train_loss=loss, validation_metric=value, test_metric=max(0.0, value - 0.011),
+        flip_ratio=0.2 / epoch**2, train_seconds=TRAIN_SECONDS / EPOCHS, evaluate_seconds=0.004, diverged=diverged,
+    )  # fmt: skip

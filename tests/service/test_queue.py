@@ -1,0 +1,235 @@
+"""The queue: who is next, how many at once, and what becomes of a study whose driver is gone."""
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, update
+from writers import elsewhere, spec, trial
+
+from service.database import writing
+from service.errors import LeaseLost, RayUnavailable
+from service.owner import Owner
+from service.queue import ASK_RAY_SECONDS, Queue
+from service.store import Store
+from service.tables import studies
+from studies.records import Request, StudyState
+
+QUEUED, STARTING, RUNNING, PAUSED, COMPLETED, FAILED, CANCELLED = StudyState
+
+
+class Ray:
+    """What the queue sees of Ray, failing when told to; with the real one: tests/service/test_served.py."""
+
+    def __init__(self) -> None:
+        self.submitted: dict[str, tuple[str, Mapping[str, str]]] = {}
+        self.states_: dict[str, str] = {}
+        self.away = self.refuses = False
+
+    def submit(self, submission_id: str, entrypoint: str, metadata: Mapping[str, str]) -> None:
+        if self.refuses:
+            raise RayUnavailable("Ray does not answer")
+        assert submission_id not in self.submitted
+        self.submitted[submission_id] = entrypoint, metadata
+        self.states_[submission_id] = "PENDING"
+
+    def states(self) -> dict[str, str]:
+        if self.away:
+            raise RayUnavailable("Ray does not answer")
+        return self.states_
+
+
+@pytest.fixture
+def ray() -> Ray:
+    return Ray()
+
+
+def queue(store: Store, ray: Ray, at_once: int = 1) -> Queue:
+    return Queue(store, ray, at_once)  # type: ignore[arg-type]
+
+
+def states(store: Store) -> dict[str, StudyState]:
+    return {study.name: study.state for study in store.studies()}
+
+
+def change(engine: Engine, study: str, **values: object) -> None:
+    with writing(engine) as connection:
+        connection.execute(update(studies).where(studies.c.id == study).values(**values))
+
+
+def test_priority_goes_first_then_first_come_and_no_more_than_may_run(store: Store, ray: Ray) -> None:
+    for i, (name, priority) in enumerate([("first", 0), ("second", 0), ("urgent", 5), ("idle", -1)]):
+        at = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=i)
+        store.create_study(spec(name), {}, priority=priority, created_at=at)
+    order = []
+    for _ in range(4):
+        queue(store, ray).step()
+        queue(store, ray).step()  # there is no room
+        (name,) = [name for name, state in states(store).items() if state is STARTING]
+        order.append(name)
+        study = store.study(name)
+        lease = store.claim(study.id, Owner.current(), 60, fence=1)
+        queue(store, ray).step()
+        assert len(ray.submitted) == len(order)
+        store.finish(lease, PAUSED)
+    assert order == ["urgent", "first", "second", "idle"]
+
+
+def test_a_started_study_is_a_ray_job_that_says_what_it_is(store: Store, ray: Ray) -> None:
+    study = store.create_study(spec(), {}).id
+    queue(store, ray).step()
+    ((job, (command, metadata)),) = ray.submitted.items()
+    assert job == f"{study}-1" == store.study(study).job
+    assert shlex.split(command) == [sys.executable, "-m", "service.worker", study, "--fence", "1"]
+    assert metadata == {
+        "study": study,
+        "name": "a-study",
+        "task": "spoken-digits",
+        "methods": "gradient-filter, latent-sgd",
+        "trials": "0 of 12 when it started",
+    }
+
+
+def test_several_may_run_at_once(store: Store, ray: Ray) -> None:
+    for i in range(5):
+        store.create_study(spec(f"s{i}"), {})
+    queue(store, ray, at_once=3).step()
+    assert len(ray.submitted) == 3
+
+
+def test_two_services_start_each_study_once(store: Store, ray: Ray) -> None:
+    for i in range(30):
+        store.create_study(spec(f"s{i}"), {})
+    with ThreadPoolExecutor(4) as pool:  # `submitted` refuses a job that is there
+        list(pool.map(lambda _: queue(store, ray, at_once=30).step(), range(4)))
+    assert len(ray.submitted) == 30
+    assert set(states(store).values()) == {STARTING}
+    assert {study.attempts for study in store.studies()} == {1}
+
+
+def test_nothing_starts_while_ray_is_away(store: Store, ray: Ray) -> None:
+    study = store.create_study(spec(), {}).id
+    ray.away = True
+    with pytest.raises(RayUnavailable):
+        queue(store, ray).step()
+    assert store.study(study).last_event == 1
+    ray.away, ray.refuses = False, True
+    for _ in range(7):  # more often than a study is started in vain
+        with pytest.raises(RayUnavailable):
+            queue(store, ray).step()
+    record = store.study(study)
+    assert (record.state, record.attempts, record.job) == (QUEUED, 0, None)
+    ray.refuses = False
+    queue(store, ray).step()
+    assert store.study(study).state is STARTING
+
+
+def test_a_dead_driver_is_replaced_at_once_and_one_elsewhere_when_its_lease_ends(
+    store: Store, ray: Ray, engine: Engine
+) -> None:
+    study = store.create_study(spec(), {}).id
+    queue(store, ray).step()
+    dead = Owner(Owner.current().host, 2**22 + 1, Owner.current().place, "1")
+    lease = store.claim(study, dead, 60, fence=1)
+    store.record(lease, trial(study))
+    queue(store, ray).step()
+    record = store.study(study)
+    assert (record.state, record.job) == (STARTING, f"{study}-3")
+    far = store.claim(study, elsewhere(), 60, fence=3)
+    queue(store, ray).step()
+    assert store.study(study).state is RUNNING
+    change(engine, study, lease_expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    queue(store, ray).step()
+    record = store.study(study)
+    assert (record.state, record.attempts) == (QUEUED, 1)  # it had not finished a trial
+    with pytest.raises(LeaseLost):
+        store.record(far, trial(study, number=2))
+    queue(store, ray).step()
+    assert store.study(study).state is QUEUED  # not yet
+    change(engine, study, not_before=datetime.now(UTC) - timedelta(seconds=1))
+    queue(store, ray).step()
+    assert store.study(study).state is STARTING
+    reasons = [event.data.get("reason") for event in store.events(study)]
+    assert reasons.count("its driver is gone") == 2
+
+
+def test_a_job_that_ray_has_lost_is_submitted_again(store: Store, ray: Ray, engine: Engine) -> None:
+    study = store.create_study(spec("one"), {}).id
+    queue(store, ray).step()
+    ray.states_.clear()  # its head was killed
+    queue(store, ray).step()
+    found = store.study(study)
+    assert (found.state, found.job) == (QUEUED, f"{study}-1")
+    assert store.events(study)[-1].data["reason"] == "Ray has started anew and lost its job"
+    change(engine, study, not_before=None)
+    queue(store, ray).step()
+    assert store.study(study).job == f"{study}-2"
+    lease = store.claim(study, Owner.current(), 60, fence=2)
+    ray.states_.clear()  # a driver that runs may be of another cluster
+    queue(store, ray).step()
+    store.renew(lease)
+
+
+@pytest.mark.parametrize("ended", ["FAILED", "STOPPED", "SUCCEEDED"])
+def test_a_job_that_has_ended_without_its_study_is_noticed(store: Store, ray: Ray, ended: str) -> None:
+    study = store.create_study(spec(), {}).id
+    watching = queue(store, ray)
+    watching.step()
+    watching._asked_ray -= ASK_RAY_SECONDS
+    ray.states_ = {f"{study}-1": "RUNNING", "another": "FAILED"}
+    watching.step()
+    assert store.study(study).state is STARTING
+    ray.states_ = {f"{study}-1": ended}
+    watching._asked_ray -= ASK_RAY_SECONDS
+    watching.step()
+    assert store.study(study).state is QUEUED
+    assert store.events(study)[-1].data["reason"] == f"its Ray job has {ended.lower()}"
+
+
+@pytest.mark.parametrize(("asked", "to"), [(Request.PAUSE, PAUSED), (Request.CANCEL, CANCELLED)])
+def test_what_a_dead_driver_was_asked_for_is_done(
+    store: Store, ray: Ray, asked: Request, to: StudyState
+) -> None:
+    study = store.create_study(spec(), {}).id
+    queue(store, ray).step()
+    dead = Owner(Owner.current().host, 2**22 + 1, Owner.current().place, "1")
+    store.claim(study, dead, 60, fence=1)
+    store.ask(study, asked, actor="alice")
+    queue(store, ray).step()
+    assert store.study(study).state is to
+
+
+def test_a_study_run_in_a_terminal_counts_and_is_left_alone(store: Store, ray: Ray) -> None:
+    lease = store.claim(store.create_study(spec("local"), {}).id, Owner.current(), 60)
+    store.create_study(spec("queued"), {})
+    queue(store, ray).step()
+    assert states(store) == {"local": RUNNING, "queued": QUEUED}
+    store.finish(lease, PAUSED)
+    queue(store, ray).step()
+    assert states(store) == {"local": PAUSED, "queued": STARTING}
+
+
+def test_its_thread_survives_faults_and_ends_with_its_context(
+    store: Store, ray: Ray, caplog: pytest.LogCaptureFixture
+) -> None:
+    ray.away = True
+    study = store.create_study(spec(), {}).id
+    with queue(store, ray) as working:
+        for _ in range(3):
+            working.wake()
+        deadline = datetime.now(UTC) + timedelta(seconds=10)
+        while not caplog.records and datetime.now(UTC) < deadline:
+            os.sched_yield()
+        ray.away = False
+        working.wake()
+        while store.study(study).state is not STARTING and datetime.now(UTC) < deadline:
+            os.sched_yield()
+    assert store.study(study).state is STARTING
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "Ray does not answer"
+    ]
+    assert not working._thread.is_alive()

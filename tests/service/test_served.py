@@ -1,0 +1,262 @@
+"""Studies under the real service, on real Ray, with everything killed that can be."""
+
+import contextlib
+import os
+import random
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from killable import PLANNED, Service, wait
+from sqlalchemy import update
+from twins import numbers
+
+from service.client import Client
+from service.database import writing
+from service.errors import ServiceError
+from service.tables import studies
+from studies.records import StudyState
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture
+def data(tmp_path, spoken_digits):
+    """A data folder, and so a Ray head, of this test's own."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
+    return folder
+
+
+@pytest.fixture
+def service(tmp_path, data):
+    one = Service(tmp_path / "service", f"sqlite:///{tmp_path}/tunebench.db", data)
+    one.start()
+    yield one
+    one.stop()
+
+
+def trials(service, study):
+    return service.store.study(study).trials
+
+
+def ends(service, study, state=StudyState.COMPLETED, seconds=300):
+    wait(lambda: service.store.study(study).state is state, seconds)
+
+
+def grows(service, study, by=1):
+    """Wait until the study has some trials more, or is complete."""
+    target = min(trials(service, study) + by, PLANNED)
+    wait(lambda: trials(service, study) >= target, 180)
+
+
+class Listener:
+    """Hears a study's events over HTTP, comes back after every break, and keeps what it hears."""
+
+    def __init__(self, service, study):
+        self.heard, self._client, self._study = [], Client(service.url), study
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self):
+        with contextlib.suppress(ServiceError):  # the service has stopped for good: the test is over
+            for event in self._client.events(self._study, after=0):
+                self.heard.append(event)
+
+    def heard_all(self, service):
+        last = service.store.study(self._study).last_event
+        wait(lambda: len(self.heard) >= last, 60)
+        time.sleep(1)  # for what would be one too many
+        assert [event.number for event in self.heard] == list(range(1, last + 1))
+        return Counter(event.kind for event in self.heard)
+
+
+def kill_service(service, study):
+    service.kill()
+    service.start()
+
+
+def kill_driver(service, study):
+    (driver,) = [
+        p
+        for p in service.ray_processes("service.worker")
+        if "--fence" in p.cmdline() and study in p.cmdline()
+    ]
+    driver.kill()
+    wait(lambda: not driver.is_running())
+
+
+def kill_worker(service, study):
+    workers = []
+    wait(lambda: workers.extend(service.ray_processes("ray::twin")) or workers)
+    workers[0].kill()
+    wait(lambda: not workers[0].is_running())
+
+
+def kill_head(service, study):
+    (gcs,) = service.ray_processes("gcs_server")
+    gcs.kill()
+    wait(lambda: not gcs.is_running())
+
+
+def test_whatever_is_killed_the_study_is_the_same(service, untouched):
+    study = service.submit()
+    listener = Listener(service, study)
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    draw = random.Random(seed)
+    kills = [kill_service, kill_driver, kill_worker, kill_head]
+    draw.shuffle(kills)
+    for kill in kills:
+        grows(service, study, draw.randint(1, 3))
+        time.sleep(draw.uniform(0, 0.5))
+        assert trials(service, study) < PLANNED
+        kill(service, study)
+    ends(service, study)
+    assert numbers(service.store.trials(study, with_epochs=True)) == untouched.trials()
+    assert listener.heard_all(service)["trial"] == PLANNED
+    states = [event.data["to"] for event in listener.heard if event.kind == "state"]
+    assert states.count("running") >= 3  # at first, and after the driver's and the head's end
+
+
+def test_a_paused_study_frees_the_cluster_and_goes_on_the_same(service, untouched):
+    study = service.submit()
+    client = Client(service.url)
+    grows(service, study, 3)
+    client.pause(study)
+    ends(service, study, StudyState.PAUSED)
+    before = trials(service, study)
+    assert 0 < before < PLANNED
+    wait(lambda: not service.ray_processes("ray::twin"), 60)
+    client.resume(study)
+    grows(service, study, 2)
+    client.pause(study, now=True)
+    ends(service, study, StudyState.PAUSED, 30)
+    client.resume(study)
+    grows(service, study, 1)
+    assert client.cancel(study).requested == "cancel"
+    ends(service, study, StudyState.CANCELLED, 30)
+    assert before < trials(service, study) < PLANNED
+    client.resume(study)
+    ends(service, study)
+    assert numbers(service.store.trials(study, with_epochs=True)) == untouched.trials()
+
+
+def test_a_driver_that_wakes_after_its_study_was_taken_writes_nothing(service, untouched):
+    study = service.submit()
+    grows(service, study, 2)
+    (sleeper,) = [p for p in service.ray_processes("service.worker") if "--fence" in p.cmdline()]
+    sleeper.suspend()
+    with writing(service.store.engine) as connection:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        connection.execute(update(studies).values(lease_expires_at=past))
+    fence = next(int(text) for text in sleeper.cmdline()[::-1] if text.isdecimal())
+    wait(lambda: service.store.study(study).job != f"{study}-{fence}", 60)
+    wait(lambda: service.store.study(study).state is StudyState.RUNNING, 120)
+    before = service.store.study(study).last_event
+    sleeper.resume()
+    wait(lambda: not sleeper.is_running(), 60)
+    ends(service, study)
+    assert numbers(service.store.trials(study, with_epochs=True)) == untouched.trials()
+    writers = {event.actor for event in service.store.events(study, before) if event.kind == "trial"}
+    assert len(writers) == 1
+
+
+@pytest.mark.postgres
+def test_two_services_run_each_study_once(tmp_path, postgresql, data):
+    both = [Service(tmp_path / "service", postgresql, data) for _ in range(2)]
+    small = {"searcher": "sobol", "runs": 1, "trials": 2}
+    try:
+        for one in both:
+            one.start()
+        names = [one.submit(name=f"s{i}", **small) for i, one in enumerate(both)]
+        for study in names:
+            ends(both[0], study)
+        for study in names:
+            states = [e.data["to"] for e in both[0].store.events(study) if e.kind == "state"]
+            assert states == ["queued", "starting", "running", "completed"]
+    finally:
+        for one in both:
+            one.stop()
+
+
+def test_a_first_trial_runs_soon_and_the_service_stops_what_it_started(service):
+    wait(lambda: httpx.get(f"{service.url}/readyz").json()["ray"] == "ok", 60)
+    study = service.submit(name="soon", searcher="sobol", trials=12)
+    grows(service, study)
+    started = service.store.trials(study)[0].started_at
+    print(
+        f"submitted to first trial running: {(started - service.store.study(study).created_at).total_seconds():.1f} s"
+    )
+    processes = service.ray_processes("")
+    assert len(processes) > 5
+    service.stop()
+    wait(lambda: not any(process.is_running() for process in processes), 30)
+    record = service.store.study(study)
+    assert record.state in (StudyState.RUNNING, StudyState.QUEUED)
+    service.start()
+    ends(service, study)
+    assert service.store.study(study).trials == 48
+
+
+class Server:
+    """A PostgreSQL server of this test's own, to be restarted."""
+
+    def __init__(self, folder, port):
+        self._folder, self._port = folder, port
+        self.url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        self._run("initdb", "-A", "trust", "-U", "postgres", "--no-sync")
+        self.control("start")
+
+    def control(self, what):
+        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -k {self._folder}"
+        self._run("pg_ctl", "-w", "-m", "immediate", "-l", f"{self._folder}/log", "-o", options, what)
+
+    def _run(self, program, *arguments):
+        (found,) = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"))[-1:]
+        command = ["runuser", "-u", "postgres", "--", str(found), "-D", f"{self._folder}/data", *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self._folder)
+
+
+@pytest.fixture
+def server():
+    if os.getuid() or not any(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
+        pytest.skip("a PostgreSQL server of one's own needs root and Debian's postgresql")
+    folder = tempfile.mkdtemp(prefix="tunebench-test-", dir="/tmp")
+    shutil.chown(folder, "postgres")
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    one = Server(folder, port)
+    yield one
+    one.control("stop")
+    shutil.rmtree(folder)
+
+
+@pytest.mark.postgres
+def test_a_restart_of_postgresql_loses_nothing(server, tmp_path, data, untouched):
+    service = Service(tmp_path / "service", server.url, data)
+    service.start()
+    try:
+        study = service.submit()
+        listener = Listener(service, study)
+        for _ in range(2):
+            grows(service, study, 2)
+            server.control("stop")  # as kill -9: it recovers from its log
+            time.sleep(2)
+            answer = httpx.get(f"{service.url}/v1/studies", timeout=60)
+            assert (answer.status_code, answer.json()["type"]) == (503, "/problems/database-unavailable")
+            assert httpx.get(f"{service.url}/readyz").status_code == 503
+            server.control("start")
+        ends(service, study)
+        assert numbers(service.store.trials(study, with_epochs=True)) == untouched.trials()
+        assert listener.heard_all(service)["trial"] == PLANNED
+    finally:
+        service.stop()
