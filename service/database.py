@@ -14,6 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from pydantic_core import from_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -61,6 +62,7 @@ def connect(url: str) -> Engine:
     parsed = _parse(url)
     options: dict[str, Any] = {
         "json_serializer": partial(json.dumps, allow_nan=False, ensure_ascii=False),
+        "json_deserializer": from_json,  # several times as fast as json.loads
         "pool_size": KEPT,
         "max_overflow": CONNECTIONS - KEPT,
     }

@@ -74,7 +74,7 @@ class Reads:
         if before is not None:
             query = query.where(tuple_(studies.c.created_at, studies.c.id) < tuple_(*_bound(before)))
         with reading(self.engine) as connection:
-            return study_records(connection, connection.execute(query).mappings().all())
+            return study_records(connection, connection.execute(query).all())
 
     def study(self, key: str) -> StudyRecord:
         """The study whose id or name is `key`, or the only one whose id starts with it. Raises StoreError."""
@@ -83,7 +83,7 @@ class Reads:
         query = select(*STUDY_COLUMNS).where(or_(starts, studies.c.name == key)).order_by(studies.c.id)
         with reading(self.engine) as connection:
             # neither database can be asked for a NUL or half a character
-            rows = connection.execute(query).mappings().all() if key.isprintable() else []
+            rows = connection.execute(query).all() if key.isprintable() else []
             if not rows:
                 raise _unknown(connection, key)
             found = study_records(connection, rows)

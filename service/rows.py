@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Column, Connection, RowMapping, Table, select
+from sqlalchemy import Column, Connection, Row, Table, select
 
 from service.tables import epochs, labels, studies, trials
 from studies.records import EpochRecord, Request, StudyRecord, StudyState, TrialRecord, TrialState
@@ -20,7 +20,7 @@ EPOCH_COLUMNS = _columns(epochs, EpochRecord)
 
 
 def one_or_none(connection: Connection, study: str) -> StudyRecord | None:
-    rows = connection.execute(select(*STUDY_COLUMNS).where(studies.c.id == study)).mappings().all()
+    rows = connection.execute(select(*STUDY_COLUMNS).where(studies.c.id == study)).all()
     return study_records(connection, rows)[0] if rows else None
 
 
@@ -30,21 +30,24 @@ def one(connection: Connection, study: str) -> StudyRecord:
     return record
 
 
-def study_records(connection: Connection, rows: Sequence[RowMapping]) -> list[StudyRecord]:
-    query = select(labels.c.study, labels.c.label).where(labels.c.study.in_([row["id"] for row in rows]))
+def study_records(connection: Connection, rows: Sequence[Row[Any]]) -> list[StudyRecord]:
+    """The records of rows of `STUDY_COLUMNS`, with their labels."""
+    query = select(labels.c.study, labels.c.label).where(labels.c.study.in_([row.id for row in rows]))
     of_study: dict[str, tuple[str, ...]] = {}
     for study, label in connection.execute(query.order_by(labels.c.study, labels.c.label)) if rows else ():
         of_study[study] = (*of_study.get(study, ()), label)
-    return [study_record(row, of_study.get(row["id"], ())) for row in rows]
+    return [_study_record(named(STUDY_COLUMNS, row), of_study.get(row.id, ())) for row in rows]
 
 
-def study_record(row: RowMapping, labels: tuple[str, ...]) -> StudyRecord:
-    requested = row["requested"] and Request(row["requested"])
-    return StudyRecord(**{**row, "state": StudyState(row["state"]), "requested": requested, "labels": labels})
+def _study_record(values: dict[str, Any], labels: tuple[str, ...]) -> StudyRecord:
+    values["state"] = StudyState(values["state"])
+    values["requested"] = values["requested"] and Request(values["requested"])
+    return StudyRecord(**values, labels=labels)
 
 
 def trial_record(values: dict[str, Any], of_trial: tuple[EpochRecord, ...]) -> TrialRecord:
-    return TrialRecord(**values | {"state": TrialState(values["state"]), "epochs": of_trial})
+    values["state"] = TrialState(values["state"])
+    return TrialRecord(**values, epochs=of_trial)
 
 
 def row_of(columns: list[Column[Any]], record: object) -> dict[str, Any]:

@@ -44,6 +44,7 @@ from service.database import connect, reading, upgrade, writing
 from service.events import EventKind
 from service.jobs import Jobs
 from service.owner import Owner
+from service.serve import Server
 from service.services import Services
 from service.settings import Settings
 from service.store import EPOCH_COLUMNS, TRIAL_COLUMNS, Store
@@ -200,7 +201,7 @@ def serve(url: str, listening: socket.socket) -> None:
     services = Services(
         Settings(url, Path(tempfile.gettempdir())), store, jobs, Analysis(store), streams, lambda: None
     )
-    uvicorn.Server(uvicorn.Config(create_app(services), log_level="warning")).run(sockets=[listening])
+    Server(uvicorn.Config(create_app(services), log_level="warning"), streams).run(sockets=[listening])
 
 
 def run_study(url: str, study: str) -> None:

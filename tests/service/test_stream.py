@@ -26,7 +26,7 @@ from service.database import connect, upgrade, writing
 from service.errors import StreamsFull
 from service.jobs import Jobs
 from service.lease import Lease
-from service.serve import _Server
+from service.serve import Server
 from service.services import Services
 from service.settings import Settings
 from service.store import Store
@@ -383,7 +383,7 @@ def served(store: Store, streams: Streams) -> Iterator[tuple[str, uvicorn.Server
     settings = Settings(str(store.engine.url), Path("/"))
     services = Services(settings, store, jobs, Analysis(store), streams, lambda: None)
     config = uvicorn.Config(create_app(services), log_level="warning", timeout_graceful_shutdown=30)
-    server = _Server(config, streams)
+    server = Server(config, streams)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
