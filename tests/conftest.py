@@ -4,6 +4,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# tests run side by side on all cores: threads of PyTorch's own would wait for each other, ten times as long
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # how long an example takes is the machine's affair: what else it does decides
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

@@ -67,26 +67,28 @@ def part(head, name):
     return found
 
 
-@pytest.mark.parametrize(
-    ("victim", "kill"),
-    [
-        ("gcs_server", signal.SIGKILL),
-        ("raylet", signal.SIGTERM),  # which `ray start` takes for a good end
-        ("ray start", signal.SIGKILL),
-    ],
-)
-def test_a_head_that_dies_is_cleared_away_and_started_again(victim, kill, tmp_path):
+def test_a_head_that_dies_is_cleared_away_and_started_again(tmp_path):
     with running(tmp_path) as (head, jobs):
-        jobs.submit("sleeps", "sleep 1000", {})
-        assert within(30, lambda: [p for p in of(head) if p.name() == "sleep"])
-        first, before = of(head), head.running
-        process = leader(head) if victim == "ray start" else part(head, victim)
-        process.send_signal(kill)
-        assert within(10, lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
-        assert within(60, lambda: head.running.process != before.process and answers(jobs))
-        assert not [process for process in first if process in of(head)], "all that was left is gone"
-        assert (head.running.address, head.running.dashboard_url) == (before.address, before.dashboard_url)
-        assert jobs.states() == {}
+        for victim, kill in (
+            ("gcs_server", signal.SIGKILL),
+            ("raylet", signal.SIGTERM),  # which `ray start` takes for a good end
+            ("ray start", signal.SIGKILL),
+        ):
+            jobs.submit("sleeps", "sleep 1000", {})
+            assert within(30, lambda: [p for p in of(head) if p.name() == "sleep"])
+            first, before = of(head), head.running
+            process = leader(head) if victim == "ray start" else part(head, victim)
+            process.send_signal(kill)
+            assert within(10, lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)  # noqa: B023
+            assert within(60, lambda: head.running.process != before.process and answers(jobs))  # noqa: B023
+            assert not [process for process in first if process in of(head)], (
+                f"{victim}: all that was left is gone"
+            )
+            assert (head.running.address, head.running.dashboard_url) == (
+                before.address,
+                before.dashboard_url,
+            )
+            assert jobs.states() == {}
         jobs.submit("sleeps", "true", {})
         assert within(30, lambda: jobs.states()["sleeps"] == "SUCCEEDED")
 
