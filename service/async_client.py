@@ -327,7 +327,7 @@ def _content(study: StudyFile) -> bytes:
     elif isinstance(study, StudySpec):
         content = study.to_json()
     try:
-        return json.dumps(content, allow_nan=False).encode()
+        return json.dumps(content).encode()  # NaN, too: the service says where it is
     except (TypeError, ValueError, RecursionError) as error:
         raise ServiceError(f"{source}a study holds only what JSON can: {error}") from error
 

@@ -1,5 +1,7 @@
-"""Both databases, each test in one of its own."""
+"""Both databases, each test in one of its own; what a study comes to; a small disk."""
 
+import shutil
+import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -133,3 +135,15 @@ def untouched(tmp_path_factory: pytest.TempPathFactory, spoken_digits: Path) -> 
     assert study.start().wait() == 0, study.log()
     assert study.count() == PLANNED
     return study
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of its own with room for the tables and a few trials; it can be given more."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=500k", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # this process may still have it open

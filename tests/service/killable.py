@@ -92,6 +92,11 @@ def wait(condition, seconds=120):
         time.sleep(0.05)
 
 
+def enlarge(disk):
+    """Give the small disk room for all there will be."""
+    subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
+
+
 def workers_of(driver):
     children = psutil.Process(driver.pid).children(recursive=True)
     return [child for child in children if child.name().startswith("ray::twin")]

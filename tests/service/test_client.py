@@ -239,10 +239,9 @@ def test_a_proxy_is_not_asked_for_this_machine(monkeypatch):
         client.study("s-00000000")
 
 
-@pytest.mark.parametrize("spec", [{"runs": float("nan")}, {"runs": object()}])
-def test_what_is_not_json_is_not_sent(spec):
+def test_what_is_not_json_is_not_sent():
     with Client(nobody()) as client, pytest.raises(ServiceError, match="only what JSON can"):
-        client.submit(spec)
+        client.submit({"runs": object()})
 
 
 def test_a_file_that_is_not_json_is_named(tmp_path):

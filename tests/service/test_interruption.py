@@ -4,11 +4,10 @@ import random
 import shutil
 import signal
 import sqlite3
-import subprocess
 import time
 
 import pytest
-from killable import PLANNED, Study, wait, workers_of
+from killable import PLANNED, Study, enlarge, wait, workers_of
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -122,24 +121,12 @@ def test_data_that_vanish_stop_the_study(tmp_path, spoken_digits, monkeypatch):
     assert (study.state(), study.count()) == ("failed", 0)
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A folder on a disk of its own with room for the tables and a few trials; it can be given more."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=500k", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # this process may still have it open
-
-
 def test_a_full_disk_stops_the_study_and_loses_nothing(untouched, small_disk, tmp_path):
     study = Study(tmp_path / "full", f"sqlite:///{small_disk}/tunebench.db")
     assert study.start().wait() == 2, study.log()
     assert "is full" in study.log()
     assert "Traceback" not in study.log()
     assert 0 < study.count() < PLANNED
-    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    enlarge(small_disk)
     assert study.start().wait() == 0, study.log()
     assert study.trials() == untouched.trials()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from killable import PLANNED, Service, wait
+from killable import PLANNED, Service, enlarge, wait
 from sqlalchemy import update
 from twins import numbers
 
@@ -205,6 +205,25 @@ def test_a_first_trial_runs_soon_and_the_service_stops_what_it_started(service):
     service.start()
     ends(service, study)
     assert service.store.study(study).trials == 48
+
+
+def test_a_full_disk_is_told_and_the_study_goes_on(small_disk, tmp_path, data, untouched):
+    service = Service(tmp_path / "service", f"sqlite:///{small_disk}/tunebench.db", data)
+    service.start()
+    try:
+        study = service.submit()
+        told = f"database sqlite:///{small_disk}/tunebench.db is full"
+        wait(lambda: told in service.log() or told in (service.store.study(study).error or ""))
+        before = service.store.study(study)
+        assert before.trials < PLANNED
+        assert httpx.get(f"{service.url}/v1/studies/{study}").status_code == 200
+        enlarge(small_disk)
+        if before.state is StudyState.FAILED:
+            Client(service.url).resume(study)
+        ends(service, study)
+        assert numbers(service.store.trials(study, with_epochs=True)) == untouched.trials()
+    finally:
+        service.stop()
 
 
 class Server:
