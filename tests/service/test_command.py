@@ -295,7 +295,10 @@ def test_the_service_tells_what_is_wrong_with_a_file(tunebench, service):
     code, _, err = tunebench("submit", write("- a list"), "--url", service[0].url)
     assert (code, "a study is a mapping" in err) == (2, True)
     code, _, err = tunebench("submit", write("name: s\nruns: .nan\ntrials: .inf\n"), "--url", service[0].url)
-    assert (code, err) == (2, "error: runs: must be a finite number\nerror: trials: must be a finite number\n")
+    assert (code, err) == (
+        2,
+        "error: runs: must be a finite number\nerror: trials: must be a finite number\n",
+    )
 
 
 def test_a_study_is_found_by_what_is_unique_of_its_name(tunebench, service):
