@@ -1,5 +1,9 @@
-"""The error of this package that is nobody's programming mistake."""
+"""The errors of this package that are nobody's programming mistake."""
 
 
 class DataError(Exception):
     """A data set is missing, damaged or cannot be fetched; the message says which file and what to do."""
+
+
+class CheckpointError(Exception):
+    """A checkpoint is damaged or of another training; the message says which file and what to do."""

@@ -1,6 +1,7 @@
 """The share of binary weights that change sign in a step: the FF ratio (000 eq 18)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,8 +16,12 @@ class FlipCounter:
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self.parameters = [p.detach() for p in parameters]
         self.weights = sum(p.numel() for p in parameters)
-        self.signs = [p.signbit() for p in self.parameters]
+        self.look()
         self.reset()
+
+    def look(self) -> None:
+        """From here on count changes from the signs that there are now."""
+        self.signs = [p.signbit() for p in self.parameters]
 
     def reset(self) -> None:
         self.steps = 0
@@ -33,3 +38,13 @@ class FlipCounter:
     def ratio(self) -> float:
         """Mean share of weights that flipped in a step since `reset`, in [0, 1]; waits for the device."""
         return int(self.flips) / (self.weights * self.steps)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What there is beside the parameters."""
+        return {"steps": self.steps, "flips": self.flips}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on counting; the parameters must be those of then already."""
+        self.look()
+        self.steps = state["steps"]
+        self.flips.copy_(state["flips"])

@@ -4,6 +4,8 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from trainers.binary import partition
+from trainers.checkpoints import Checkpoint
 from trainers.data import DATASETS, Samples
 from trainers.data.splits import scaled_down
 from trainers.flips import FlipCounter
@@ -24,6 +27,7 @@ from trainers.react import RPReLU, RSign
 from trainers.results import EpochResult
 from trainers.schedules import Progress, factor
 from trainers.seeds import derive
+from trainers.state import State
 from trainers.tasks import Proxy, Recipe, Task
 
 EVALUATION_BATCH = 1000
@@ -41,6 +45,7 @@ def train(
     data_dir: Path,
     device: str = "cpu",
     proxy: Proxy = WHOLE,
+    checkpoint: Checkpoint | None = None,
 ) -> Iterator[EpochResult]:
     """Train `task`'s network once, its binary weights by `optimizer`, and yield every epoch's result.
 
@@ -48,8 +53,11 @@ def train(
     same for every optimizer; the split and noise in scoring depend on `split_seed`. torch's global random state is
     left as it was. `proxy` scales the task down. An epoch takes the training samples in a new random order in whole
     batches: those that do not fill the last batch are left out of that epoch. After a loss that is not
-    finite no epoch follows. Raises, at the first `next`, ValueError for arguments out of range and DataError
-    for the data set.
+    finite no epoch follows.
+
+    With a `checkpoint` a training that was stopped anywhere goes on from there, on the same kind of machine with
+    the very numbers that it would have had; the epochs that it had finished are yielded again. Raises, at the first
+    `next`, ValueError for arguments out of range, DataError for the data set and CheckpointError for a checkpoint.
     """
     task = proxy.of(task)
     recipe = task.recipe
@@ -70,8 +78,6 @@ def train(
         raise ValueError(
             f"{len(training.targets)} training samples do not fill a batch of {recipe.batch_size}"
         )
-    order = torch.Generator().manual_seed(derive(seed, "data-order"))
-    augmentation = torch.Generator(place).manual_seed(derive(seed, "augmentation"))
     scale = pixels(recipe, splits, place)
     loss_of = LOSSES[recipe.loss]
 
@@ -79,61 +85,95 @@ def train(
         model = MODELS[task.model](splits.input_shape, splits.classes, **task.model_options)
     model.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stub
     binary, real = partition(model)
-    binary_optimizer = OPTIMIZERS[optimizer](
-        binary,
-        **({"decay": recipe.decay} | dict(hyperparameters)),  # type: ignore[arg-type]  # checked above
-        generator=torch.Generator().manual_seed(derive(seed, "binary-initialisation")),
+    state = State(
+        model,
+        OPTIMIZERS[optimizer](
+            binary,
+            **({"decay": recipe.decay} | dict(hyperparameters)),  # type: ignore[arg-type]  # checked above
+            generator=torch.Generator().manual_seed(derive(seed, "binary-initialisation")),
+        ),
+        _real_optimizer(recipe, _groups(model, real, recipe.weight_decay)),
+        FlipCounter(binary),
+        torch.Generator(place).manual_seed(derive(seed, "augmentation")),
     )
-    real_optimizer = _real_optimizer(recipe, _groups(model, real, recipe.weight_decay))
-    rates = [(group, group["lr"]) for group in real_optimizer.param_groups]
-    flips = FlipCounter(binary)
-    loss_sum = torch.zeros((), device=place)
+    kept = checkpoint and checkpoint.open(
+        {
+            "task": task.name,
+            "recipe": asdict(recipe),
+            "model": dict(task.model_options),
+            "method": optimizer,
+            "hyperparameters": dict(hyperparameters),
+            "seed": seed,
+            "split_seed": split_seed,
+            "proxy": proxy.changes,
+            "training samples": len(training.targets),
+            "device": place.type,
+        }
+    )
+    if kept:
+        state.load_state_dict(kept)
+        yield from tuple(state.results)
+        if state.results and state.results[-1].diverged:
+            return
+    total_steps = recipe.epochs * steps_an_epoch
+    orders = _orders(len(training.targets), derive(seed, "data-order"))
 
-    step = 0
-    for epoch in range(1, recipe.epochs + 1):
+    for epoch, order in islice(enumerate(orders, 1), len(state.results), recipe.epochs):
+        begun = state.step - (epoch - 1) * steps_an_epoch  # steps of it, where the training goes on
+        if begun == 0:
+            state.begin_epoch()
         started = time.perf_counter()
         model.train()
-        loss_sum.zero_()
-        flips.reset()
-        shuffled = torch.randperm(len(training.targets), generator=order).to(place)
         with _seeded(derive(seed, "dropout", epoch), place):
-            for batch in torch.split(shuffled, recipe.batch_size)[:steps_an_epoch]:
-                progress = Progress(step, recipe.epochs * steps_an_epoch, steps_an_epoch, recipe.decay_end)
-                for group, start in rates:
-                    group["lr"] = start * factor(recipe.decay, step, progress.total_steps, recipe.decay_end)
-                binary_optimizer.schedule(progress)
+            state.go_on_drawing()
+            for batch in torch.split(order.to(place), recipe.batch_size)[begun:steps_an_epoch]:
+                progress = Progress(state.step, total_steps, steps_an_epoch, recipe.decay_end)
+                for group in state.real_optimizer.param_groups:
+                    group["lr"] = recipe.learning_rate * factor(
+                        recipe.decay, state.step, total_steps, recipe.decay_end
+                    )
+                state.binary_optimizer.schedule(progress)
                 samples = Samples(training.inputs[batch], training.targets[batch])
-                inputs, targets = prepare(samples, recipe, scale, augmentation, training=True)
+                inputs, targets = prepare(samples, recipe, scale, state.augmentation, training=True)
                 loss = loss_of(model(inputs), targets)
                 for parameter in (*binary, *real):
                     parameter.grad = None
                 loss.backward()  # type: ignore[no-untyped-call]
-                real_optimizer.step()
-                binary_optimizer.step()
-                flips.update()
-                loss_sum += loss.detach()
-                step += 1
-        train_loss = float(loss_sum) / steps_an_epoch  # the epoch's one wait for the device
+                state.real_optimizer.step()
+                state.binary_optimizer.step()
+                state.flips.update()
+                state.loss_sum += loss.detach()
+                state.step += 1
+                if checkpoint and checkpoint.due():
+                    _wait(place)
+                    state.train_seconds += time.perf_counter() - started
+                    checkpoint.write(state.state_dict())
+                    started = time.perf_counter()
+        train_loss = float(state.loss_sum) / steps_an_epoch  # the epoch's one wait for the device
         trained = time.perf_counter()
 
         diverged = not math.isfinite(train_loss)
-        with binary_optimizer.binarised():
+        with state.binary_optimizer.binarised():
             scores = [
                 task.worst
                 if diverged
                 else evaluate(model, part, task, scale, derive(split_seed, "evaluation", i))
                 for i, part in enumerate((validation, test))
             ]
-        yield EpochResult(
+        result = EpochResult(
             epoch=epoch,
             train_loss=train_loss,
             validation_metric=scores[0],
             test_metric=scores[1],
-            flip_ratio=flips.ratio(),
-            train_seconds=trained - started,
+            flip_ratio=state.flips.ratio(),
+            train_seconds=state.train_seconds + trained - started,
             evaluate_seconds=time.perf_counter() - trained,
             diverged=diverged,
         )
+        state.results.append(result)
+        if checkpoint and checkpoint.due(end=diverged or epoch == recipe.epochs):
+            checkpoint.write(state.state_dict())
+        yield result
         if diverged:
             return
 
@@ -150,6 +190,19 @@ def evaluate(model: nn.Module, samples: Samples, task: Task, scale: Pixels | Non
         inputs, targets = prepare(Samples(*part), task.recipe, scale, generator, training=False)
         total += metric.of_samples(model(inputs), targets).sum(dtype=torch.float64)
     return metric.of_mean(float(total) / len(samples.targets))
+
+
+def _orders(samples: int, seed: int) -> Iterator[Tensor]:
+    """Each epoch's order of the training samples, one after another."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield torch.randperm(samples, generator=generator)
+
+
+def _wait(place: torch.device) -> None:
+    """Until the device has done all that it was given."""
+    if place.type == "cuda":
+        torch.cuda.synchronize(place)
 
 
 @contextmanager

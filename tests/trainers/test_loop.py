@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from made_up import bright_and_dark
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainers import loop
 from trainers.binary import partition
-from trainers.data import DATASETS, Samples, Splits
-from trainers.data.splits import channel_statistics
+from trainers.data import Samples
 from trainers.errors import DataError
 from trainers.models import MODELS
 from trainers.optimizers import OPTIMIZERS, GradientFilter
@@ -296,16 +296,7 @@ def images(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[EpochResult]]:
 
     def run(name: str, width: int, **changes: Any) -> list[EpochResult]:
         task: Task = TASKS[name]
-        shape = (1, 28, 28) if task.dataset == "mnist" else (3, 32, 32)
-        generator = torch.Generator().manual_seed(0)
-        targets = torch.arange(64) % 2
-        inputs = torch.randint(0, 128, (64, *shape), generator=generator) + 128 * targets[:, None, None, None]
-        samples = Samples(inputs.to(torch.uint8), targets)
-        mean, std = channel_statistics(samples.inputs)
-        splits = Splits(samples, samples, samples, classes=2, mean=mean, std=std)
-        monkeypatch.setitem(
-            DATASETS, task.dataset, replace(DATASETS[task.dataset], load=lambda root, seed: splits)
-        )
+        bright_and_dark(task, monkeypatch)
         recipe = replace(task.recipe, batch_size=changes.pop("batch_size", 16), **changes.pop("recipe", {}))
         options = {
             "seed": 0,

@@ -1,0 +1,128 @@
+"""A training kept in a file, so that it can go on where it was stopped."""
+
+import os
+import time
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainers.errors import CheckpointError
+
+FORMAT = 1
+EVERY_SECONDS = 60.0  # what a stop may cost; writing a gigabyte costs a second or two
+
+
+class Checkpoint:
+    """The file that a training is kept in, replaced every so many seconds and at the training's end.
+
+    The file is whole at any moment: a new one is written beside it and takes its place. It belongs to one training
+    and one process. Where it cannot be written, a warning says so and the training goes on.
+
+    A `spare` one was asked for by nobody: it is not written of a training shorter than `every_seconds`, and one that
+    cannot be used counts as missing.
+    """
+
+    def __init__(self, path: Path, *, every_seconds: float = EVERY_SECONDS, spare: bool = False) -> None:
+        self.path = path
+        self.every_seconds = every_seconds
+        self.spare = spare
+        self._training: Mapping[str, Any] = {}
+        self._due = 0.0
+
+    def open(self, training: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The state that the file holds of `training`, what decides it by name; None where there is no file.
+
+        Raises CheckpointError for a file that is damaged, or another training's.
+        """
+        self._training = {**training, "torch": str(torch.__version__)}
+        self._due = time.monotonic() + self.every_seconds
+        try:
+            return self._read()
+        except CheckpointError:
+            if self.spare:
+                return None
+            raise
+
+    def _read(self) -> dict[str, Any] | None:
+        if not self.path.exists():
+            if not self.path.parent.is_dir() and not self.spare:
+                raise CheckpointError(f"{self.path}: there is no folder {self.path.parent}")
+            return None
+        contents = read(self.path)
+        others = ", ".join(_differences(contents["training"], self._training))
+        if others:
+            raise CheckpointError(
+                f"{self.path}: of another training, {others}; give another path, or delete it"
+            )
+        state: dict[str, Any] = contents["state"]
+        return state
+
+    def due(self, *, end: bool = False) -> bool:
+        """Whether it is time to write; at the training's `end` it is, but for a spare one of a short training."""
+        return time.monotonic() >= self._due or (end and (not self.spare or self.path.exists()))
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Keep `state`: tensors, numbers and words in dictionaries and lists. Lasts on disk when it returns."""
+        new = self.path.with_name(f"{self.path.name}.new")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with new.open("wb") as stream:
+                torch.save({"format": FORMAT, "training": self._training, "state": state}, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            new.replace(self.path)
+            _sync_folder(self.path.parent)
+        except (OSError, RuntimeError) as error:
+            new.unlink(missing_ok=True)
+            warnings.warn(f"{self.path}: cannot be written: {error}; the training goes on", stacklevel=2)
+        self._due = time.monotonic() + self.every_seconds
+
+    def remove(self) -> None:
+        """Delete the file, if there is one."""
+        self.path.unlink(missing_ok=True)
+
+
+def read(path: Path, *, mapped: bool = False) -> dict[str, Any]:
+    """A checkpoint as written: `training`, what decides the training by name, and its `state`.
+
+    Tensors come to the CPU; `mapped` leaves them on disk, unchecked, for whoever wants to know the rest. Nothing in
+    the file is executed. Raises CheckpointError for a file that is missing, damaged or none of ours.
+    """
+    try:
+        if not mapped:
+            with zipfile.ZipFile(path) as archive:  # torch itself does not compare checksums
+                if (damaged := archive.testzip()) is not None:
+                    raise CheckpointError(f"{path}: damaged ({damaged}); delete it")
+        contents = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: there is no such checkpoint") from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # whatever unpickling meets
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"{path}: damaged or no checkpoint ({reason}); delete it") from error
+    if not isinstance(contents, dict) or contents.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: no checkpoint in format {FORMAT}, which is read here; delete it")
+    return contents
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
+    for name in {**there, **here}:
+        theirs, ours = there.get(name), here.get(name)
+        if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+            yield from _differences(theirs, ours)
+        elif theirs != ours:
+            yield f"{name} {theirs} and not {ours}"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a renaming in it last."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
