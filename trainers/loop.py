@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from trainers.binary import partition
-from trainers.checkpoints import Checkpoint
+from trainers.checkpoints import Checkpoint, digest
 from trainers.data import DATASETS, Samples
 from trainers.data.splits import scaled_down
 from trainers.flips import FlipCounter
@@ -22,11 +23,13 @@ from trainers.inputs import Pixels, pixels, prepare
 from trainers.losses import LOSSES
 from trainers.metrics import METRICS
 from trainers.models import MODELS
-from trainers.optimizers import OPTIMIZERS, validate
+from trainers.optimizers import OPTIMIZERS, BinaryOptimizer, validate
+from trainers.optimizers.real_weights import RealWeights
 from trainers.react import RPReLU, RSign
 from trainers.results import EpochResult
 from trainers.schedules import Progress, factor
 from trainers.seeds import derive
+from trainers.start import start_from, take_over
 from trainers.state import State
 from trainers.tasks import Proxy, Recipe, Task
 
@@ -46,6 +49,7 @@ def train(
     device: str = "cpu",
     proxy: Proxy = WHOLE,
     checkpoint: Checkpoint | None = None,
+    start: Path | None = None,
 ) -> Iterator[EpochResult]:
     """Train `task`'s network once, its binary weights by `optimizer`, and yield every epoch's result.
 
@@ -56,8 +60,9 @@ def train(
     finite no epoch follows.
 
     With a `checkpoint` a training that was stopped anywhere goes on from there, on the same kind of machine with
-    the very numbers that it would have had; the epochs that it had finished are yielded again. Raises, at the first
-    `next`, ValueError for arguments out of range, DataError for the data set and CheckpointError for a checkpoint.
+    the very numbers that it would have had; the epochs that it had finished are yielded again. `start` is another
+    training's checkpoint, whose weights this one starts from, with new optimizers. Raises, at the first `next`,
+    ValueError for arguments out of range, DataError for the data set and CheckpointError for a checkpoint.
     """
     task = proxy.of(task)
     recipe = task.recipe
@@ -85,17 +90,8 @@ def train(
         model = MODELS[task.model](splits.input_shape, splits.classes, **task.model_options)
     model.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stub
     binary, real = partition(model)
-    state = State(
-        model,
-        OPTIMIZERS[optimizer](
-            binary,
-            **({"decay": recipe.decay} | dict(hyperparameters)),  # type: ignore[arg-type]  # checked above
-            generator=torch.Generator().manual_seed(derive(seed, "binary-initialisation")),
-        ),
-        _real_optimizer(recipe, _groups(model, real, recipe.weight_decay)),
-        FlipCounter(binary),
-        torch.Generator(place).manual_seed(derive(seed, "augmentation")),
-    )
+    stages = _stages(recipe, optimizer, hyperparameters)
+    state = State(model, torch.Generator(place).manual_seed(derive(seed, "augmentation")))
     kept = checkpoint and checkpoint.open(
         {
             "task": task.name,
@@ -106,19 +102,30 @@ def train(
             "seed": seed,
             "split_seed": split_seed,
             "proxy": proxy.changes,
+            "start": start and digest(start),
             "training samples": len(training.targets),
             "device": place.type,
         }
     )
     if kept:
+        _begin(state, kept["stage"], stages, recipe, seed)
         state.load_state_dict(kept)
         yield from tuple(state.results)
         if state.results and state.results[-1].diverged:
             return
-    total_steps = recipe.epochs * steps_an_epoch
+    else:
+        _begin(state, 0, stages, recipe, seed)
+        if start:
+            start_from(start, model, state.binary_optimizer)
+            state.flips.look()
     orders = _orders(len(training.targets), derive(seed, "data-order"))
 
-    for epoch, order in islice(enumerate(orders, 1), len(state.results), recipe.epochs):
+    for epoch, order in islice(enumerate(orders, 1), len(state.results), recipe.all_epochs):
+        if epoch > stages[state.stage].last_epoch:
+            _begin(state, state.stage + 1, stages, recipe, seed)
+        stage = stages[state.stage]
+        stage_begin = (stage.last_epoch - stage.epochs) * steps_an_epoch
+        stage_steps = stage.epochs * steps_an_epoch
         begun = state.step - (epoch - 1) * steps_an_epoch  # steps of it, where the training goes on
         if begun == 0:
             state.begin_epoch()
@@ -127,11 +134,11 @@ def train(
         with _seeded(derive(seed, "dropout", epoch), place):
             state.go_on_drawing()
             for batch in torch.split(order.to(place), recipe.batch_size)[begun:steps_an_epoch]:
-                progress = Progress(state.step, total_steps, steps_an_epoch, recipe.decay_end)
+                step = state.step - stage_begin
+                rate = recipe.learning_rate * factor(recipe.decay, step, stage_steps, recipe.decay_end)
                 for group in state.real_optimizer.param_groups:
-                    group["lr"] = recipe.learning_rate * factor(
-                        recipe.decay, state.step, total_steps, recipe.decay_end
-                    )
+                    group["lr"] = rate
+                progress = Progress(step, stage_steps, steps_an_epoch, recipe.decay_end)
                 state.binary_optimizer.schedule(progress)
                 samples = Samples(training.inputs[batch], training.targets[batch])
                 inputs, targets = prepare(samples, recipe, scale, state.augmentation, training=True)
@@ -171,7 +178,7 @@ def train(
             diverged=diverged,
         )
         state.results.append(result)
-        if checkpoint and checkpoint.due(end=diverged or epoch == recipe.epochs):
+        if checkpoint and checkpoint.due(end=diverged or epoch == recipe.all_epochs):
             checkpoint.write(state.state_dict())
         yield result
         if diverged:
@@ -190,6 +197,45 @@ def evaluate(model: nn.Module, samples: Samples, task: Task, scale: Pixels | Non
         inputs, targets = prepare(Samples(*part), task.recipe, scale, generator, training=False)
         total += metric.of_samples(model(inputs), targets).sum(dtype=torch.float64)
     return metric.of_mean(float(total) / len(samples.targets))
+
+
+class Stage(NamedTuple):
+    """Epochs with one optimizer of the binary layers' weights, up to and with the training's `last_epoch`."""
+
+    optimizer: type[BinaryOptimizer]
+    values: dict[str, Value]
+    epochs: int
+    last_epoch: int
+
+
+def _stages(recipe: Recipe, optimizer: str, hyperparameters: Mapping[str, Value]) -> list[Stage]:
+    defaults: dict[str, Value] = {"decay": recipe.decay}
+    first = recipe.first_step
+    if first is None:
+        return [Stage(OPTIMIZERS[optimizer], defaults | dict(hyperparameters), recipe.epochs, recipe.epochs)]
+    weights = {"learning_rate": first.learning_rate, "weight_decay": first.weight_decay}
+    if "pretraining" in OPTIMIZERS[optimizer].optional:
+        defaults["pretraining"] = 0.0  # the first step is that
+    return [
+        Stage(RealWeights, {"decay": recipe.decay, **weights}, first.epochs, first.epochs),
+        Stage(OPTIMIZERS[optimizer], defaults | dict(hyperparameters), recipe.epochs, recipe.all_epochs),
+    ]
+
+
+def _begin(state: State, number: int, stages: list[Stage], recipe: Recipe, seed: int) -> None:
+    """Begin a stage: with new optimizers, the second from the first one's weights."""
+    binary, real = partition(state.model)
+    weights = {name: weight.clone() for name, weight in state.model.state_dict().items()}
+    state.stage = number
+    state.binary_optimizer = stages[number].optimizer(
+        binary,
+        **stages[number].values,  # type: ignore[arg-type]  # checked by whoever gave them
+        generator=torch.Generator().manual_seed(derive(seed, "binary-initialisation")),
+    )
+    state.real_optimizer = _real_optimizer(recipe, _groups(state.model, real, recipe.weight_decay))
+    if number > 0:
+        take_over(weights, state.model, state.binary_optimizer, real=True)
+    state.flips = FlipCounter(binary)
 
 
 def _orders(samples: int, seed: int) -> Iterator[Tensor]:

@@ -15,26 +15,21 @@ class State:
     """All of a training that moves; a training that is given its `state_dict` goes on from there, bit for bit.
 
     `step` counts the training's steps taken, `results` are those of its finished epochs. `loss_sum` and `flips` are
-    the present epoch's, and so are `train_seconds`, up to when they were last added to. What is drawn without a
+    the present epoch's, and so are `train_seconds`, up to when they were last added to. `stage` is the number of the
+    training's step in the sense of two-step training, the optimizers are that stage's. What is drawn without a
     generator, such as dropout, comes from torch's own random state; it is in `state_dict` as it then is.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        binary_optimizer: BinaryOptimizer,
-        real_optimizer: torch.optim.Optimizer,
-        flips: FlipCounter,
-        augmentation: torch.Generator,
-    ) -> None:
+    binary_optimizer: BinaryOptimizer
+    real_optimizer: torch.optim.Optimizer
+    flips: FlipCounter
+
+    def __init__(self, model: nn.Module, augmentation: torch.Generator) -> None:
         self.model = model
-        self.binary_optimizer = binary_optimizer
-        self.real_optimizer = real_optimizer
-        self.flips = flips
         self.augmentation = augmentation
         self.place = augmentation.device
         self.loss_sum = torch.zeros((), device=self.place)
-        self.step = 0
+        self.stage = self.step = 0
         self.train_seconds = 0.0
         self.results: list[EpochResult] = []
         self._draws: list[Tensor] = []
@@ -65,6 +60,8 @@ class State:
             "augmentation": self.augmentation.get_state(),
             "draws": draws,
             "loss_sum": self.loss_sum,
+            "real_weights": self.binary_optimizer.real,
+            "stage": self.stage,
             "step": self.step,
             "train_seconds": self.train_seconds,
             "results": [asdict(result) for result in self.results],

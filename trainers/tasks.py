@@ -8,6 +8,20 @@ from trainers.schedules import EXPONENTIAL_END
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FirstStep:
+    """The first of two steps of a training: the same network with real-valued weights in its binary layers.
+
+    Their activations are binary already. For so many epochs more than the recipe's Adam with this learning rate and
+    weight decay trains these weights, in [-1, 1] (002 section 4.3), while the recipe trains all else; decays run over
+    the step and start anew with the second, which every method starts from these weights with.
+    """
+
+    epochs: int
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """Everything of a training but the binary parameters' optimizer: the same for every method.
 
@@ -18,7 +32,8 @@ class Recipe:
 
     Images of bytes become floats by `pixels`: from -1 to 1, or with every channel's mean and deviation taken
     out; `augmentation` moves training images before. With `noise` the network gets normal noise of that
-    deviation on its inputs, in training and scoring, and is to give back what was there (001 eq 4).
+    deviation on its inputs, in training and scoring, and is to give back what was there (001 eq 4). A `first_step`
+    comes before the recipe's own epochs.
     """
 
     epochs: int
@@ -34,6 +49,12 @@ class Recipe:
     pixels: Literal["symmetric", "standardised"] = "symmetric"
     augmentation: Literal["none", "crop-and-flip"] = "none"
     noise: float = 0.0
+    first_step: FirstStep | None = None
+
+    @property
+    def all_epochs(self) -> int:
+        """Those of the first step among them."""
+        return self.epochs + (self.first_step.epochs if self.first_step else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,19 +82,23 @@ class Proxy:
     """How a task is scaled down, for want of time: what comes out is a proxy's result, never the task's.
 
     Other `epochs` than the recipe's; a share of every class of the training samples, in (0, 1]; fewer channels or
-    units, in the model's own `width`; images of a smaller side. None leaves the task as it is. Raises ValueError.
+    units, in the model's own `width`; images of a smaller side; a `first_step` of so many epochs, of none for
+    training in one. None leaves the task as it is. Raises ValueError.
     """
 
     epochs: int | None = None
     train_fraction: float | None = None
     width: int | None = None
     image_size: int | None = None
+    first_step: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "width", "image_size"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise ValueError(f"{name} must be at least 1, got {value!r}")
+        if self.first_step is not None and (type(self.first_step) is not int or self.first_step < 0):
+            raise ValueError(f"first_step must be at least 0, got {self.first_step!r}")
         if self.train_fraction is not None and not 0 < self.train_fraction <= 1:
             raise ValueError(f"train_fraction must be in (0, 1], got {self.train_fraction!r}")
 
@@ -87,6 +112,9 @@ class Proxy:
         recipe, options = task.recipe, task.model_options
         if self.epochs is not None:
             recipe = replace(recipe, epochs=self.epochs)
+        if self.first_step is not None:
+            step = replace(recipe.first_step or FirstStep(epochs=1), epochs=self.first_step)
+            recipe = replace(recipe, first_step=step if step.epochs else None)
         if self.width is not None:
             _at_most("width", self.width, options["width"], task)
             options = {**options, "width": self.width}

@@ -1,14 +1,14 @@
 """What every optimizer of binary parameters does the same way: all but its rule."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from trainers.binary import draw_signs
+from trainers.binary import draw_signs, sign
 from trainers.hyperparameters import check
 from trainers.optimizers.batches import cache_batches
 from trainers.optimizers.buffers import buffer, load_buffers
@@ -69,6 +69,36 @@ class BinaryOptimizer(torch.optim.Optimizer):
         w.copy_(magnitudes.mul_(magnitude)).mul_(theta)
         self.state[theta]["w"] = w
         return w
+
+    @property
+    def real(self) -> bool:
+        """Whether the parameters are real-valued for now, so that more than their signs is worth taking over."""
+        return False
+
+    @torch.no_grad()
+    def take_over(self, weights: Mapping[Tensor, Tensor], *, real: bool) -> None:
+        """Start from another network's weights, given by parameter; before the first step.
+
+        Of binary weights, scaled or not, their signs are taken, and of `real` ones the values too where a method has
+        use for them:
+
+        - latent weights take both, whatever their `initial_magnitude`, or the signs with the magnitudes that they drew:
+          latent-sgd, latent-sgd-magnitude-independent, ste-adam, mirror-descent, proxquant-l1 and -l2, bnew;
+        - the filters, which have no weights but their output's sign, take both as their past (`Filtering`):
+          gradient-filter, gradient-filter-first-order, iir-filter;
+        - bop and bop-second-order take the signs, which stay until a gradient's average reaches the threshold.
+        """
+        for group in self.param_groups:
+            for theta in group["params"]:
+                if theta in weights:
+                    self.start(group, theta, weights[theta].to(theta), real)
+
+    def start(self, group: dict[str, Any], theta: Tensor, weight: Tensor, real: bool) -> None:
+        """Take over one parameter's weights."""
+        theta.copy_(sign(weight))
+        w = self.state[theta].get("w")
+        if w is not None:
+            w.copy_(weight if real else w.abs() * theta)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         names = (*self.hyperparameters, *self.optional)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from trainers.optimizers.binary_optimizer import BinaryOptimizer
+from trainers.optimizers.filtering import Filtering
 from trainers.optimizers.signs import write_signs
 
 
@@ -30,7 +30,7 @@ def filter_step(
     write_signs(thetas, gs, direction=-1)
 
 
-class GradientFilter(BinaryOptimizer):
+class GradientFilter(Filtering):
     """Optimizer of binary weights by two moving averages of the gradient in a row; no learning rate.
 
     `alpha` and `gamma` in (0, 1] are the shares of the new value in the second and the first average: the
@@ -55,6 +55,9 @@ class GradientFilter(BinaryOptimizer):
 
     def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("g",) if group["gamma"] is None else ("g", "m")
+
+    def steady(self, group: dict[str, Any]) -> tuple[float, ...]:
+        return (1.0,) * len(self.buffers(group))
 
     def update(
         self,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainers.optimizers.binary_optimizer import BinaryOptimizer
+from trainers.optimizers.filtering import Filtering
 from trainers.optimizers.signs import write_signs
 from trainers.schedules import Progress
 
@@ -86,7 +86,7 @@ def iir_step(
     write_signs(thetas, list(ys), direction=-1)
 
 
-class IIRFilter(BinaryOptimizer):
+class IIRFilter(Filtering):
     """Optimizer of binary weights by the sign of the gradient after a linear filter; the first signs are random.
 
     A Butterworth low-pass of `order` 1 to 4 with its `cutoff` in (0, 1), the share of half the sampling rate where
@@ -133,6 +133,14 @@ class IIRFilter(BinaryOptimizer):
 
     def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
         return tuple(f"s{k}" for k in range(1, len(self.filter(group).denominator)))
+
+    def steady(self, group: dict[str, Any]) -> tuple[float, ...]:
+        (first, *numerator), (_, *denominator), _ = self.filter(group)
+        if numerator[-1] == 0:
+            return (0.0,) * len(numerator)  # such a filter forgets what is constant
+        gradient = denominator[-1] / numerator[-1]  # that has long been there
+        rest = (d - n * gradient for n, d in zip(numerator[:-1], denominator[:-1], strict=True))
+        return 1 - first * gradient, *rest
 
     def filter(self, group: dict[str, Any]) -> Filter:
         if group["coefficients"] is not None:

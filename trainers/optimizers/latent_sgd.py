@@ -90,6 +90,11 @@ class LatentSGD(BinaryOptimizer):
             if group["scaling"]:
                 write_scaled_signs(theta, w)
 
+    def start(self, group: dict[str, Any], theta: Tensor, weight: Tensor, real: bool) -> None:
+        super().start(group, theta, weight, real)
+        if group["scaling"]:
+            write_scaled_signs(theta, self.state[theta]["w"])
+
     def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
         return "w", "m"
 

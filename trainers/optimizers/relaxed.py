@@ -45,6 +45,14 @@ class Relaxed(BinaryOptimizer):
         for theta in group["params"]:
             self.relax(group, [theta], [self.draw_latent(theta)])
 
+    @property
+    def real(self) -> bool:
+        return not all(group["frozen"] for group in self.param_groups)
+
+    def start(self, group: dict[str, Any], theta: Tensor, weight: Tensor, real: bool) -> None:
+        super().start(group, theta, weight, real)
+        self.relax(group, [theta], [self.state[theta]["w"]])
+
     def move(self, group: dict[str, Any], progress: Progress) -> None:
         super().move(group, progress)
         step, total, steps_an_epoch, _ = progress

@@ -1,0 +1,37 @@
+"""Weights that are the sign of a filtered gradient: what the gradient filters share with any IIR filter."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainers.optimizers.binary_optimizer import BinaryOptimizer
+
+
+class Filtering(BinaryOptimizer):
+    """Base of the optimizers whose weights are minus the sign of a filter's output; a subclass gives `steady`.
+
+    The buffers are all that such a weight remembers, and start at 0: the first gradient would decide. So from weights
+    that are taken over they start as if every gradient before had been minus the weight, times a factor a
+    parameter that gives it the first gradient's mean size. The weights stay until gradients of the size of the first
+    have contradicted them for as long as the filter remembers, small ones less long than large ones.
+    """
+
+    def steady(self, group: dict[str, Any]) -> tuple[float, ...]:
+        """What the buffers hold once the filter's output has long been 1."""
+        raise NotImplementedError
+
+    def start(self, group: dict[str, Any], theta: Tensor, weight: Tensor, real: bool) -> None:
+        super().start(group, theta, weight, real)
+        self.state[theta]["past"] = weight / weight.abs().mean() if real else theta.detach().clone()
+
+    def rows(self, group: dict[str, Any]) -> list[tuple[Tensor, ...]]:
+        rows = super().rows(group)
+        for theta, gradient, *buffers in rows:
+            past = self.state[theta].pop("past", None)
+            if past is None:
+                continue
+            output = past.to(buffers[0]) * -gradient.to(buffers[0]).abs().mean()
+            for kept, value in zip(buffers, self.steady(group), strict=True):
+                torch.mul(output, value, out=kept)
+        return rows

@@ -1,0 +1,60 @@
+"""Real-valued weights where binary ones will be: the first of two steps."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from trainers.optimizers.adam import adam_step, project
+from trainers.optimizers.binary_optimizer import BinaryOptimizer
+from trainers.optimizers.relaxed import Relaxed
+from trainers.schedules import Progress
+
+
+class RealWeights(Relaxed):
+    """Adam on real-valued weights that are put back into [-1, 1] after every step (002 section 4.3, pre-training).
+
+    No method of its own: they never grow binary. `binarised` gives their signs.
+    """
+
+    hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
+    optional: ClassVar[tuple[str, ...]] = ("decay",)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float,
+        weight_decay: float,
+        *,
+        decay: str = "none",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        values = {"learning_rate": learning_rate, "weight_decay": weight_decay, "decay": decay}
+        super().__init__(params, values, generator)
+
+    def move(self, group: dict[str, Any], progress: Progress) -> None:
+        BinaryOptimizer.move(self, group, progress)
+
+    def relax(self, group: dict[str, Any], thetas: list[Tensor], ws: list[Tensor]) -> None:
+        project(ws)
+        torch._foreach_copy_(thetas, ws)
+
+    def update(
+        self,
+        group: dict[str, Any],
+        thetas: list[Tensor],
+        gradients: list[Tensor],
+        buffers: list[list[Tensor]],
+    ) -> None:
+        ws, ms, vs = buffers
+        adam_step(
+            gradients,
+            ws,
+            ms,
+            vs,
+            group["steps"],
+            group["learning_rate"],
+            weight_decay=group["weight_decay"],
+        )
+        self.relax(group, thetas, ws)
