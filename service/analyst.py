@@ -149,7 +149,9 @@ def _curves(store: Store, study: StudyRecord) -> bytes:
         method["runs"] = [
             {"run": run, "best_so_far": best} for run, best in enumerate(method["runs"], start=1)
         ]
-    return _json({"task": study.task, "last_event": study.last_event} | curves)
+    return _json(
+        {"task": study.task, "task_label": study.task_label, "last_event": study.last_event} | curves
+    )
 
 
 def _comparison(store: Store, study: StudyRecord) -> bytes:

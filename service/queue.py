@@ -164,7 +164,7 @@ class Queue:
         metadata = {
             "study": study.id,
             "name": study.name,
-            "task": study.task,
+            "task": study.task_label,
             "methods": ", ".join(method["name"] for method in study.spec["methods"]),
             "trials": f"{study.trials} of {planned(study.spec)} when it started",
         }

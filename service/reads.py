@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -34,6 +35,7 @@ from service.rows import (
 from service.states import ACTIVE
 from service.tables import best_so_far, epochs, labels, studies, trials
 from studies.records import EpochRecord, StudyRecord, StudyState, TrialRecord, TrialState
+from trainers.tasks import WHOLE, Proxy
 
 
 class Outcome(NamedTuple):
@@ -114,12 +116,17 @@ class Reads:
         with reading(self.engine) as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
 
-    def seconds_per_trial(self, task: str) -> tuple[int, float, float] | None:
-        """Of the task's recorded trials: how many, and the mean seconds to suggest and to train; None without any."""
+    def seconds_per_trial(self, task: str, proxy: Proxy = WHOLE) -> tuple[int, float, float] | None:
+        """Of recorded trials of the task, or of this proxy of it: how many, and the mean seconds to suggest and to
+        train; None without any."""
         done = func.sum(studies.c.completed + studies.c.diverged)
         sums = select(done, func.sum(studies.c.suggest_seconds), func.sum(studies.c.train_seconds))
+        same = [studies.c.task == task]
+        for field in fields(Proxy):
+            stored, value = studies.c.spec["proxy", field.name].as_float(), getattr(proxy, field.name)
+            same.append(stored.is_(None) if value is None else stored == value)
         with reading(self.engine) as connection:
-            row = connection.execute(sums.where(studies.c.task == task)).one()
+            row = connection.execute(sums.where(*same)).one()
         return (int(row[0]), row[1] / row[0], row[2] / row[0]) if row[0] else None
 
     def incumbents(self, study: str, *, maximize: bool) -> dict[str, TrialRecord]:

@@ -64,6 +64,13 @@ class StudySummary(_Schema):
     state: StudyState
     requested: Request | None = Field(description="What its driver has been asked for and has not done yet.")
     task: str = Field(examples=["spoken-digits"])
+    proxy: Mapping[str, int | float] = Field(
+        description="How the task is scaled down; empty where it is not.", examples=[{"epochs": 5}]
+    )
+    task_label: str = Field(
+        description="The task in words, as a proxy where it is one.",
+        examples=["proxy of spoken-digits: 5 epochs"],
+    )
     methods: tuple[str, ...] = Field(examples=[["gradient-filter", "latent-sgd"]])
     searcher: str = Field(examples=["ax"])
     runs: int = Field(examples=[20])
@@ -196,6 +203,7 @@ class Curves(_Schema):
 
     study: str
     task: str
+    task_label: str = Field(description="The task in words, as a proxy where it is one.")
     metric: str = Field(examples=["accuracy"])
     direction: Literal["maximize", "minimize"]
     runs: int
@@ -233,6 +241,8 @@ class Task(_Schema):
     metric: str
     direction: Literal["maximize", "minimize"]
     epochs: int
+    width: int = Field(description="Of the network, in the model's own units; a proxy may have less.")
+    image_size: int | None = Field(description="The side of its images; null where it has none.")
 
 
 class Searcher(_Schema):
@@ -271,7 +281,7 @@ class Event(_Schema):
 
 
 class Estimate(_Schema):
-    """What a study would cost, from the recorded trials of the same task."""
+    """What a study would cost, from the recorded trials of the same task, scaled down in the same way."""
 
     seconds: float = Field(description="Of one worker: suggestions and trainings, one after another.")
     recorded_trials: int
@@ -283,7 +293,9 @@ class Validation(_Schema):
     id: str
     exists: StudyState | None = Field(description="The state of the same study where it is stored already.")
     planned: int
-    estimate: Estimate | None = Field(description="Null where no trial of this task is recorded yet.")
+    estimate: Estimate | None = Field(
+        description="Null where no trial of this task, or this proxy of it, is recorded yet."
+    )
     spec: Mapping[str, Any]
 
 
@@ -330,6 +342,7 @@ def _summary(study: StudyRecord) -> dict[str, Any]:
         planned=len(methods) * spec["runs"] * spec["trials"],
     )
     own = {
+        "proxy": study.proxy.changes,
         "methods": methods,
         "searcher": spec["searcher"]["name"],
         "runs": spec["runs"],

@@ -27,7 +27,7 @@ def main() -> int:
         study = store.study_by_id(arguments.study)
         methods = ", ".join(method["name"] for method in study.spec["methods"])
         console.print(
-            f"{study.id}: {methods} on {study.task}, {study.trials} trials done before", markup=False
+            f"{study.id}: {methods} on {study.task_label}, {study.trials} trials done before", markup=False
         )
         with StudyProgress.of(study, console) as watch:
             state = drive(store, study, settings.data_dir, watch, fence=arguments.fence)

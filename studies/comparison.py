@@ -79,6 +79,8 @@ def compare(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]
         "study": study.id,
         "name": study.name,
         "task": spec.task,
+        "proxy": spec.proxy.changes,
+        "task_label": spec.task_label,
         "metric": spec.task_definition().metric,
         "direction": direction,
         "searcher": spec.searcher.name,

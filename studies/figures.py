@@ -1,5 +1,6 @@
 """The figures of a study, from its records alone."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
 from typing import Any
@@ -42,6 +43,7 @@ LOOKS = (
 )
 DASHES = (0, (4, 2))
 GREY = "0.35"  # of what is the same for every method
+LINE = 58  # characters of a title across the figure
 HALF_A_COLUMN = 36  # characters of a method's name that leave room for another beside it
 
 
@@ -67,7 +69,8 @@ def figure8(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
     columns = 2 if max(map(len, names.values())) <= HALF_A_COLUMN else 1
     key = [] if crowd else _runs_key(sum(int(((b < low) | (b > high)).sum()) for b in curves.values()))
     key = _key(crowd) + key
-    figure, axes = _axes(2.5, legend_rows=(len(curves) + len(key) + columns - 1) // columns)
+    rows = (len(curves) + len(key) + columns - 1) // columns
+    figure, axes = _axes(2.5, spec.task_label if spec.proxy.changes else "", legend_rows=rows)
     lines: list[Artist] = []
     for (m, best), look, dodge in zip(curves.items(), cycle(LOOKS), _dodges(len(curves)), strict=False):
         if not crowd:
@@ -86,7 +89,7 @@ def trials_to_target(comparison: Mapping[str, Any]) -> Figure:
     """Share of runs that have reached the target, by trial (one minus Kaplan-Meier), with Wilson's interval
     where methods are compared, unless they are more than CROWD."""
     crowd = len(comparison["methods"]) > CROWD
-    figure, axes = _axes(2.0, legend_rows=len(comparison["methods"]))
+    figure, axes = _axes(2.0, _title(comparison), legend_rows=len(comparison["methods"]))
     lines: list[Artist] = []
     trial = np.arange(comparison["compared_at"] + 1)
     for m, (colour, marker) in zip(comparison["methods"].values(), cycle(LOOKS), strict=False):
@@ -121,7 +124,7 @@ def extra_trials(comparison: Mapping[str, Any]) -> Figure:
         e for pair in comparison["pairs"] for e in pair["extra_trials"]
         if e["reference"] == reference and e["curve"] == "mean"
     ]  # fmt: skip
-    figure, axes = _axes(2.0, legend_rows=len(found) + 2)
+    figure, axes = _axes(2.0, _title(comparison), legend_rows=len(found) + 2)
     lines: list[Artist] = []
     for e, (colour, marker) in zip(
         found, [LOOKS[(i + 1) % len(LOOKS)] for i in range(len(found))], strict=True
@@ -251,13 +254,20 @@ def _runs_key(off: int) -> list[tuple[Any, str]]:
     return key
 
 
-def _axes(height_inches: float, legend_rows: int) -> tuple[Figure, Axes]:
-    """Axes `height_inches` high with their labels, above a legend of so many rows."""
-    figure = Figure(
-        figsize=(COLUMN_INCHES, height_inches + 0.15 * (legend_rows + 1)), dpi=300, layout="constrained"
-    )
+def _title(comparison: Mapping[str, Any]) -> str:
+    """What a figure must say by itself: that it is of a proxy."""
+    return str(comparison["task_label"]) if comparison["proxy"] else ""
+
+
+def _axes(height_inches: float, title: str, legend_rows: int) -> tuple[Figure, Axes]:
+    """Axes `height_inches` high with their labels, below a title and above a legend of so many rows."""
+    lines = textwrap.wrap(title, LINE)
+    height_inches += 0.15 * (legend_rows + 1 + len(lines))
+    figure = Figure(figsize=(COLUMN_INCHES, height_inches), dpi=300, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    if lines:
+        figure.suptitle("\n".join(lines), fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["bottom", "left"]].set_linewidth(0.6)
     axes.tick_params(labelsize=7, width=0.6, length=3)

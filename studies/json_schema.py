@@ -13,6 +13,14 @@ from studies.spec import Resources, SearcherSpec, StudySpec
 from trainers.hyperparameters import VALID, Interval, Options
 from trainers.tasks import TASKS
 
+WHOLE_NUMBER = {"type": "integer", "minimum": 1}
+PROXY = {
+    "epochs": WHOLE_NUMBER,
+    "train_fraction": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+    "width": WHOLE_NUMBER,
+    "image_size": WHOLE_NUMBER,
+}
+
 
 def space_schema(method: str) -> dict[str, Any]:
     """What a study file may say under `space` of this method.
@@ -43,6 +51,7 @@ def study_schema() -> dict[str, Any]:
     searchers = _mapping(SearcherSpec.model_json_schema()["properties"] | {"name": {"enum": list(SEARCHERS)}})
     own: dict[str, Any] = {
         "task": {"enum": list(TASKS)},
+        "proxy": _mapping(PROXY),
         "methods": {"type": "array", "items": {"anyOf": [{"enum": list(METHODS)}, *methods]}, "minItems": 1},
         "searcher": {"anyOf": [{"enum": list(SEARCHERS)}, searchers], "default": SearcherSpec().name},
         "resources": _mapping(Resources.model_json_schema()["properties"]),

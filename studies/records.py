@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from trainers.hyperparameters import Value
 from trainers.results import EpochResult as EpochRecord
+from trainers.tasks import Proxy
 
 __all__ = [
     "EpochRecord",
@@ -78,6 +79,16 @@ class StudyRecord:
     suggest_seconds: float = 0.0
     train_seconds: float = 0.0
     last_event: int = 0
+
+    @property
+    def proxy(self) -> Proxy:
+        """How `task` is scaled down."""
+        return Proxy(**self.spec.get("proxy", {}))
+
+    @property
+    def task_label(self) -> str:
+        """The task's name, or that of its proxy."""
+        return self.proxy.label(self.task)
 
     @property
     def trials(self) -> int:

@@ -4,17 +4,26 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from studies.errors import SpecError, StudyError
 from studies.methods import METHODS
 from studies.searchers import SEARCHERS
 from studies.space import Space, parse, to_json
-from trainers.tasks import TASKS, Task
+from trainers.tasks import TASKS, WHOLE, Proxy, Task
 
 PROTOCOL = 1  # raised whenever the same spec would give different trials
 
@@ -23,8 +32,8 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
 
-class _SpaceError(ValueError):
-    """Hyperparameters, each with its fault."""
+class _InnerError(ValueError):
+    """Keys below the one that is looked at, each with its fault."""
 
     def __init__(self, faults: list[tuple[str, str]]) -> None:
         super().__init__(str(faults))
@@ -61,7 +70,7 @@ class MethodSpec(_Strict):
             except (ValueError, OverflowError) as error:
                 faults.append((key, str(error)))
         if faults:
-            raise _SpaceError(faults)
+            raise _InnerError([(f"space.{key}", fault) for key, fault in faults])
         return {**entry, "space": space}
 
 
@@ -113,6 +122,7 @@ class StudySpec(_Strict):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
     task: str
+    proxy: Proxy = WHOLE
     methods: Annotated[tuple[MethodSpec, ...], Field(strict=False)]
     searcher: SearcherSpec = SearcherSpec()
     runs: Annotated[int, Field(ge=1, le=1000)] = 20
@@ -126,6 +136,28 @@ class StudySpec(_Strict):
         if value not in TASKS:
             raise ValueError(f"unknown task; known are {', '.join(TASKS)}")
         return value
+
+    @field_validator("proxy", mode="before")
+    @classmethod
+    def _of_the_task(cls, entry: object, info: ValidationInfo) -> Proxy:
+        """Only what is not as the task has it anyway: a proxy that changes nothing is the task."""
+        known, faults = [field.name for field in fields(Proxy)], []
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"must be a mapping of {', '.join(known)}")
+        task = TASKS.get(info.data.get("task", ""))
+        for key, value in entry.items():
+            if key not in known:
+                faults.append((key, f"unknown key; allowed are {', '.join(known)}"))
+                continue
+            try:
+                proxy = Proxy(**{key: value})
+                if task is not None:
+                    proxy.of(task)
+            except ValueError as error:
+                faults.append((key, str(error)))
+        if faults:
+            raise _InnerError(faults)
+        return Proxy(**entry) if task is None else Proxy(**entry).without_own(task)
 
     @field_validator("methods")
     @classmethod
@@ -142,6 +174,7 @@ class StudySpec(_Strict):
         return {
             "name": self.name,
             "task": self.task,
+            **({"proxy": self.proxy.changes} if self.proxy.changes else {}),
             "methods": [
                 {"name": m.name, "space": {key: to_json(d) for key, d in m.space.items()}}
                 for m in self.methods
@@ -169,8 +202,14 @@ class StudySpec(_Strict):
         """Trials in all."""
         return len(self.methods) * self.runs * self.trials
 
+    @property
+    def task_label(self) -> str:
+        """The task's name, or that of its proxy."""
+        return self.proxy.label(self.task)
+
     def task_definition(self) -> Task:
-        return TASKS[self.task]
+        """The task as the study has it: scaled down where it is a proxy's."""
+        return self.proxy.of(TASKS[self.task])
 
 
 def from_json(data: object, source: str = "study") -> StudySpec:
@@ -236,8 +275,8 @@ def _faults(error: ValidationError) -> list[tuple[str, str]]:
                 faults.append((key, f"unknown key; allowed are {', '.join(_allowed(fault['loc']))}"))
             case "missing":
                 faults.append((key, "is required"))
-            case "value_error" if isinstance(inner := fault["ctx"]["error"], _SpaceError):
-                faults += [(f"{key}.space.{name}", message) for name, message in inner.faults]
+            case "value_error" if isinstance(inner := fault["ctx"]["error"], _InnerError):
+                faults += [(f"{key}.{name}", message) for name, message in inner.faults]
             case "string_pattern_mismatch":
                 allowed = "must be 1 to 63 lower-case letters, digits and inner hyphens"
                 faults.append((key, f"{allowed}, got {_show(fault['input'])}"))

@@ -102,7 +102,7 @@ def _compared(comparison: Mapping[str, Any]) -> str:
     each = "each " if len(names) > 1 else ""
     text = (
         f"{_capital(_listed(names))} {'were' if len(names) > 1 else 'was'} {each}tuned on "
-        f"{comparison['task']} in {_count(comparison['runs'], 'independent run')} of "
+        f"{comparison['task_label']} in {_count(comparison['runs'], 'independent run')} of "
         f"{_count(comparison['trials'], 'trial')} by the {comparison['searcher']} searcher{model}."
     )
     if not comparison["complete"]:

@@ -11,7 +11,7 @@ from studies.space import Space
 from studies.spec import StudySpec
 from trainers.results import EpochResult
 from trainers.seeds import derive
-from trainers.tasks import TASKS
+from trainers.tasks import TASKS, Proxy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,7 @@ class Assignment:
 
     name: str
     task: str
+    proxy: Proxy
     method: str
     run: int
     trial: int
@@ -48,6 +49,7 @@ def assign(
     return Assignment(
         name=f"{spec.name}-{method}-r{run:02d}-t{trial:02d}",
         task=spec.task,
+        proxy=spec.proxy,
         method=method,
         run=run,
         trial=trial,
@@ -99,4 +101,5 @@ def train(assignment: Assignment, suggestion: Suggestion) -> Iterator[EpochResul
         split_seed=assignment.split_seed,
         data_dir=assignment.data_dir,
         device=assignment.device,
+        proxy=assignment.proxy,
     )

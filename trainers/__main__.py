@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             train_fraction=options.train_fraction,
             width=options.width,
             image_size=options.image_size,
-        )
+        ).without_own(task)
         epochs = proxy.of(task).recipe.epochs
         results = train(
             task,
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             train_seconds += result.train_seconds
             evaluate_seconds += result.evaluate_seconds
             print(
-                f"\r{task.name} {options.method}: epoch {result.epoch}/{epochs}, "
+                f"\r{proxy.label(task.name)}, {options.method}: epoch {result.epoch}/{epochs}, "
                 f"loss {result.train_loss:.4f}, validation {task.metric} {result.validation_metric:.4f}",
                 end="",
                 file=sys.stderr,
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     proxy = parser.add_argument_group(
         "a proxy of the task", "what it scales down; the result is not the task's"
     )
-    proxy.add_argument("--epochs", type=int, help="instead of the task's own number")
+    proxy.add_argument("--epochs", type=int, help="at most the task's own number")
     proxy.add_argument(
         "--train-fraction", type=float, metavar="SHARE", help="of the training samples, in (0, 1]"
     )

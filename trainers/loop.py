@@ -31,10 +31,9 @@ from trainers.schedules import Progress, factor
 from trainers.seeds import derive
 from trainers.start import start_from, take_over
 from trainers.state import State
-from trainers.tasks import Proxy, Recipe, Task
+from trainers.tasks import WHOLE, Proxy, Recipe, Task
 
 EVALUATION_BATCH = 1000
-WHOLE = Proxy()  # the task itself
 SPARED = (_NormBase, nn.LayerNorm, RSign, RPReLU)  # from weight decay
 
 

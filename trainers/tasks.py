@@ -1,6 +1,6 @@
 """Tasks: what is trained on what, by which recipe, and how it is scored. All data, nothing to run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
@@ -76,14 +76,19 @@ class Task:
     worst: float = 0.0  # the objective of a training that diverged
     image_size: int | None = None
 
+    @property
+    def width(self) -> int:
+        """Of the network, in the model's own units."""
+        return int(self.model_options["width"])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
     """How a task is scaled down, for want of time: what comes out is a proxy's result, never the task's.
 
-    Other `epochs` than the recipe's; a share of every class of the training samples, in (0, 1]; fewer channels or
+    Fewer `epochs` than the recipe's; a share of every class of the training samples, in (0, 1]; fewer channels or
     units, in the model's own `width`; images of a smaller side; a `first_step` of so many epochs, of none for
-    training in one. None leaves the task as it is. Raises ValueError.
+    training in one. None leaves the task as it is. Raises ValueError. `str` says it in words: "10 epochs, width 16".
     """
 
     epochs: int | None = None
@@ -99,24 +104,44 @@ class Proxy:
                 raise ValueError(f"{name} must be at least 1, got {value!r}")
         if self.first_step is not None and (type(self.first_step) is not int or self.first_step < 0):
             raise ValueError(f"first_step must be at least 0, got {self.first_step!r}")
-        if self.train_fraction is not None and not 0 < self.train_fraction <= 1:
-            raise ValueError(f"train_fraction must be in (0, 1], got {self.train_fraction!r}")
+        share = self.train_fraction
+        if share is not None and (type(share) not in (int, float) or not 0 < share <= 1):
+            raise ValueError(f"train_fraction must be in (0, 1], got {share!r}")
+
+    def __str__(self) -> str:
+        return ", ".join(WORDS[name](value) for name, value in self.changes.items())
 
     @property
     def changes(self) -> dict[str, int | float]:
         """What is not as the task has it, by name; empty where the proxy is the task itself."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
+    def label(self, task: str) -> str:
+        """How the proxy of `task` is named wherever a task is: as a proxy, or as the task where nothing is changed."""
+        return f"proxy of {task}: {self}" if self.changes else task
+
+    def without_own(self, task: Task) -> "Proxy":
+        """The same without what is as `task` has it by itself."""
+        own = {
+            "epochs": task.recipe.epochs,
+            "train_fraction": 1,
+            "width": task.width,
+            "image_size": task.image_size,
+            "first_step": task.recipe.first_step.epochs if task.recipe.first_step else 0,
+        }
+        return replace(self, **{name: None for name, value in own.items() if getattr(self, name) == value})
+
     def of(self, task: Task) -> Task:
         """`task` with the proxy's epochs, width and image size. Raises ValueError where its own are less."""
         recipe, options = task.recipe, task.model_options
         if self.epochs is not None:
+            _at_most("epochs", self.epochs, recipe.epochs, task)
             recipe = replace(recipe, epochs=self.epochs)
         if self.first_step is not None:
             step = replace(recipe.first_step or FirstStep(epochs=1), epochs=self.first_step)
             recipe = replace(recipe, first_step=step if step.epochs else None)
         if self.width is not None:
-            _at_most("width", self.width, options["width"], task)
+            _at_most("width", self.width, task.width, task)
             options = {**options, "width": self.width}
         if self.image_size is not None:
             if task.image_size is None:
@@ -127,8 +152,19 @@ class Proxy:
         )
 
 
-def _at_most(name: str, value: int, own: int | str, task: Task) -> None:
-    if value > int(own):
+# of what a proxy changes, by name
+WORDS: dict[str, Callable[[float], str]] = {
+    "epochs": lambda n: f"{n} epoch{'' if n == 1 else 's'}",
+    "train_fraction": lambda share: f"{100 * share:g}% of the training samples",
+    "width": lambda n: f"width {n}",
+    "image_size": lambda side: f"images of {side} x {side}",
+    "first_step": lambda n: f"{n} epoch{'' if n == 1 else 's'} with real weights before" if n else "in one step",
+}
+WHOLE = Proxy()  # the task itself
+
+
+def _at_most(name: str, value: int, own: int, task: Task) -> None:
+    if value > own:
         raise ValueError(f"{name} must be at most {task.name}'s own, {own}, got {value}")
 
 

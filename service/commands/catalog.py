@@ -33,6 +33,8 @@ def tasks(as_json: AsJson = False) -> None:
             "model": task.model,
             "metric": f"{task.metric} ({task.direction})",
             "epochs": task.recipe.epochs,
+            "width": task.width,
+            "image size": task.image_size,
             "summary": task.summary,
         }
         for task in TASKS.values()

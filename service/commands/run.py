@@ -81,7 +81,7 @@ def _drive(here: Local, study: StudyRecord, out_dir: Path) -> None:
         tell_export(here.export(study.id, out_dir), out_dir)
         return
     kept = f", {study.trials} of them done before" if study.trials else ""
-    say(f"{study.id}: {spec.planned} trials{kept}. Starting Ray", notes)
+    say(f"{study.id}: {spec.planned} trials on {spec.task_label}{kept}. Starting Ray", notes)
     progress = StudyProgress.of(study, notes)
     again = f"tunebench resume {study.id} --out {out_dir}"
     try:

@@ -24,7 +24,7 @@ def list_studies(url: Place = None, db: Database = None, as_json: AsJson = False
             "study": study.id,
             "state": study.state,
             "trials": f"{done(study)}/{study.trials.planned}",
-            "task": study.task,
+            "task": study.task_label,
             "methods": study.methods,
             "created": f"{study.created_at:%Y-%m-%d %H:%M} UTC",
         }
@@ -41,7 +41,7 @@ def show(study: Study, url: Place = None, db: Database = None, as_json: AsJson =
     if as_json:
         print_json(found.model_dump(mode="json") | {"summary": words, "comparison": comparison})
         return
-    say(f"{found.id}  {found.state}, {done(found)} of {found.trials.planned} trials")
+    say(f"{found.id}  {found.state}, {done(found)} of {found.trials.planned} trials on {found.task_label}")
     if found.error:
         say(f"stopped: {found.error}")
     for method in found.methods:

@@ -43,6 +43,8 @@ async def list_tasks() -> Response:
             metric=task.metric,
             direction=task.direction,
             epochs=task.recipe.epochs,
+            width=task.width,
+            image_size=task.image_size,
         )
         for task in TASKS.values()
     )

@@ -64,6 +64,17 @@ STUDY_FILE: dict[str, Any] = {
                             "trials": 10,
                         },
                     },
+                    "proxy": {
+                        "summary": "A task scaled down, shown as a proxy of it",
+                        "value": {
+                            "name": "short-digits",
+                            "task": "spoken-digits",
+                            "proxy": {"epochs": 5, "train_fraction": 0.5},
+                            "methods": ["gradient-filter", "latent-sgd"],
+                            "runs": 5,
+                            "trials": 10,
+                        },
+                    },
                 },
             }
         },
@@ -89,7 +100,7 @@ class Submission(_Query):
 
 class Filter(_Query):
     state: list[StudyState] = Field(default=[], description="May be given several times; any of them.")
-    task: StudyName | None = None
+    task: StudyName | None = Field(default=None, description="Studies of its proxies too.")
     label: Label | None = None
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(default=None, max_length=500, description="`next` of the part before.")
@@ -161,7 +172,7 @@ def validate_study(shared: Shared, content: Body) -> Response:
         exists = shared.store.study_by_id(spec.study_id).state
     except StudyUnknown:
         exists = None
-    known = shared.store.seconds_per_trial(spec.task)
+    known = shared.store.seconds_per_trial(spec.task, spec.proxy)
     estimate = None
     if known is not None:
         recorded, suggest_seconds, train_seconds = known

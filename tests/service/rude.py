@@ -129,6 +129,8 @@ def study(state: str = "queued", **changes: Any) -> dict[str, Any]:
         "state": state,
         "requested": None,
         "task": "spoken-digits",
+        "proxy": {},
+        "task_label": "spoken-digits",
         "methods": ["gradient-filter"],
         "searcher": "ax",
         "runs": 1,

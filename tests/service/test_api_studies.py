@@ -140,6 +140,35 @@ def test_a_study_is_validated_without_being_stored(client: TestClient, store: St
     assert client.post("/v1/studies:validate", json=FILE).json()["exists"] == "queued"
 
 
+def test_a_proxy_is_estimated_by_its_own_kind(client: TestClient, store: Store) -> None:
+    def estimate(**changes: Any) -> float | None:
+        answer = client.post("/v1/studies:validate", json=FILE | changes)
+        found = Validation.model_validate_json(answer.content).estimate
+        return found and found.seconds / 12
+
+    short: dict[str, Any] = {"epochs": 5, "train_fraction": 0.1}
+    for seconds, proxy in ((1.0, short), (20.0, {}), (3.0, {"epochs": 5})):
+        lease = store.claim(
+            store.create_study(spec(f"p{seconds:g}", proxy=proxy), {}).id, Owner.current(), 60
+        )
+        store.record(lease, trial(lease.study, suggest_seconds=0.0, train_seconds=seconds))
+    assert estimate(proxy=short) == pytest.approx(1.0)
+    assert estimate() == pytest.approx(20.0)
+    assert estimate(proxy={"epochs": 5}) == pytest.approx(3.0)
+    assert estimate(proxy={"epochs": 4}) is None
+
+
+def test_a_proxy_is_found_under_its_task_and_named_as_a_proxy(client: TestClient) -> None:
+    study = client.post("/v1/studies", json=FILE | {"proxy": {"epochs": 5}}).json()
+    assert (study["task"], study["proxy"]) == ("spoken-digits", {"epochs": 5})
+    assert study["task_label"] == "proxy of spoken-digits: 5 epochs"
+    whole = client.post("/v1/studies", json=FILE).json()
+    assert (whole["proxy"], whole["task_label"]) == ({}, "spoken-digits")
+    assert whole["id"] != study["id"]
+    found = client.get("/v1/studies", params={"task": "spoken-digits"}).json()["items"]
+    assert {item["task_label"] for item in found} == {study["task_label"], "spoken-digits"}
+
+
 # reading
 
 

@@ -224,7 +224,7 @@ def test_a_database_and_the_service_over_it_show_the_same(tunebench, service):
     assert as_json[0][0]["labels"] == ["paper"]
     shown = [tunebench("show", "shown", *place) for place in places]
     assert shown[0] == shown[1]
-    assert f"{study.id}  completed, 12 of 12 trials\n" in shown[0][1]
+    assert f"{study.id}  completed, 12 of 12 trials on spoken-digits\n" in shown[0][1]
     assert (
         "  latent-sgd: best 80.0% (test 40.0%), run 1 trial 3, with alpha = 0.1, gamma = 0.9\n" in shown[0][1]
     )
@@ -238,6 +238,16 @@ def test_a_database_and_the_service_over_it_show_the_same(tunebench, service):
     files = [{path.name: path.read_bytes() for path in Path(place[0]).iterdir()} for place in places]
     assert files[0] == files[1]
     assert "figure8.png" in files[0]
+
+
+def test_a_proxy_is_listed_and_shown_as_one(tunebench, service):
+    served, store = service
+    study = store.create_study(spec("short", proxy={"epochs": 5}), {})
+    for place in (("--db", str(store.engine.url)), ("--url", served.url)):
+        assert "0 of 12 trials on proxy of spoken-digits: 5 epochs\n" in tunebench("show", "short", *place)[1]
+        assert "proxy of" in tunebench("list", *place)[1]
+        listed = json.loads(tunebench("list", *place, "--json")[1])
+        assert next(row for row in listed if row["id"] == study.id)["proxy"] == {"epochs": 5}
 
 
 def test_where_studies_are_is_one_of_the_two(tunebench, service, monkeypatch):

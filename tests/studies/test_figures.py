@@ -42,6 +42,25 @@ def test_figure8_says_what_it_shows(records):
     ]
 
 
+def test_a_proxys_figures_say_so(records):
+    _, trials = records
+    study = study_of(METHODS, runs=6, trials=10, proxy={"epochs": 5, "train_fraction": 0.25, "width": 32})
+    compared = compare(study, trials)
+    words = "proxy of spoken-digits: 5 epochs, 25% of the training samples, width 32"
+    for figure in (
+        figures.figure8(study, trials),
+        figures.trials_to_target(compared),
+        figures.extra_trials(compared),
+    ):
+        title = next(text for text in figure.findobj(Text) if "proxy" in text.get_text())
+        assert title.get_text().replace("\n", " ") == words
+        box, axes = title.get_window_extent(), figure.axes[0].get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y0 >= axes.y1
+    assert f"tuned on {words} in 6 independent runs" in report(study, compared, [])
+
+
 def test_every_run_mean_and_median_is_drawn(records):
     study, trials = records
     lines = figures.figure8(study, trials).axes[0].lines

@@ -35,6 +35,10 @@ study = st.fixed_dictionaries(
         "searcher": st.sampled_from([*SEARCHERS])
         | st.fixed_dictionaries({}, optional={"name": st.sampled_from([*SEARCHERS]), "initial_trials": odd})
         | odd,
+        "proxy": st.dictionaries(
+            st.sampled_from(["epochs", "train_fraction", "width", "image_size", "x"]), odd, max_size=2
+        )
+        | odd,
         "runs": odd,
         "trials": odd,
         "seed": odd,
@@ -85,6 +89,14 @@ def test_what_a_real_hyperparameter_cannot_be_does_not_fit(entry: Any) -> None:
     data = MINIMAL | {"methods": [{"name": "latent-sgd", "space": {"gamma": entry}}]}
     assert not STUDY.is_valid(data)
     assert not accepted(data)
+
+
+def test_a_proxy_fits() -> None:
+    data = MINIMAL | {"proxy": {"epochs": 3, "train_fraction": 0.1, "width": 8}}
+    assert STUDY.is_valid(data)
+    assert accepted(data)
+    for entry in ({"epochs": 0}, {"train_fraction": 0}, {"width": "8"}, {"depth": 2}):
+        assert not STUDY.is_valid(MINIMAL | {"proxy": entry})
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -99,6 +99,14 @@ def test_a_trial_is_what_its_assignment_says(whole, spoken_digits):
     assert list(train(assignment, suggestion))[-1].validation_metric == stored.objective
 
 
+def test_a_trial_of_a_proxy_trains_the_proxy(spoken_digits):
+    spec = study(proxy={"epochs": 2, "train_fraction": 0.2, "width": 8})
+    assignment = assign(spec, "gradient-filter", 1, (), data_dir=spoken_digits)
+    assert assignment.proxy == spec.proxy
+    suggestion, _ = choose(assignment)
+    assert len(list(train(assignment, suggestion))) == 2
+
+
 def test_the_dashboard_tells_studies_and_trials_by_name(whole):
     here = ray.get_runtime_context().gcs_address
     filters = [("class_name", "=", "Training")]

@@ -9,9 +9,10 @@ from studies.errors import StudyError
 from studies.methods import METHODS
 from studies.space import Fixed, Float, to_json
 from studies.spec import from_json, load
-from trainers.tasks import TASKS
+from trainers.tasks import TASKS, Proxy
 
 SPECS = sorted((Path(studies.__file__).parent / "specs").glob("*.yaml"))
+SPECS_BY_NAME = {path.stem: path for path in SPECS}
 MINIMAL = {"name": "s", "task": "spoken-digits", "methods": ["gradient-filter"]}
 
 
@@ -21,7 +22,7 @@ def test_shipped_specs_load_and_are_named_after_their_file(path):
 
 
 def test_figure8_is_the_papers_protocol():
-    spec = load(next(path for path in SPECS if path.stem == "figure8-spoken-digits"))
+    spec = load(SPECS_BY_NAME["figure8-spoken-digits"])
     assert (spec.runs, spec.trials, spec.searcher.name) == (20, 25, "ax")
     assert [(m.name, len(m.space)) for m in spec.methods] == [("gradient-filter", 2), ("latent-sgd", 6)]
 
@@ -88,9 +89,35 @@ def test_what_changes_the_trials_changes_the_digest():
             {"trials": 3},
             {"searcher": "sobol"},
             {"methods": [{"name": "gradient-filter", "space": {"alpha": 0.1}}]},
+            {"proxy": {"epochs": 5}},
+            {"proxy": {"epochs": 5, "width": 32}},
         )
     ]
     assert len(set(digests)) == len(digests)
+
+
+def test_a_proxy_is_named_as_one():
+    spec = from_json(MINIMAL | {"proxy": {"width": 32, "epochs": 5, "train_fraction": 0.5}})
+    assert spec.task == "spoken-digits"
+    assert spec.task_label == "proxy of spoken-digits: 5 epochs, 50% of the training samples, width 32"
+    assert spec.task_definition() == spec.proxy.of(TASKS["spoken-digits"])
+    assert spec.to_json()["proxy"] == {"epochs": 5, "train_fraction": 0.5, "width": 32}
+    assert from_json(spec.to_json()) == spec
+    assert str(Proxy(epochs=1, image_size=16)) == "1 epoch, images of 16 x 16"
+
+
+@pytest.mark.parametrize(
+    "proxy", [{}, {"epochs": 10, "width": 64}, {"train_fraction": 1}, {"train_fraction": 1.0}]
+)
+def test_a_proxy_that_changes_nothing_is_the_task(proxy):
+    spec = from_json(MINIMAL | {"proxy": proxy})
+    assert spec == from_json(MINIMAL)
+    assert spec.task_label == "spoken-digits"
+    assert "proxy" not in spec.to_json()
+
+
+def test_a_study_without_a_proxy_keeps_its_id():
+    assert load(SPECS_BY_NAME["figure8-spoken-digits"]).study_id == "figure8-spoken-digits-9ef7e6a6"
 
 
 def test_writing_a_default_out_does_not_change_the_digest():
@@ -143,7 +170,18 @@ def test_writing_a_default_out_does_not_change_the_digest():
             "methods.0.space.gamma: .*too large",
         ),
         ({"name": "../x"}, "name: must be 1 to 63 lower-case letters, digits and inner hyphens, got '../x'"),
-        ({"learning_rate": 1}, "learning_rate: unknown key; allowed are name, task, methods"),
+        ({"learning_rate": 1}, "learning_rate: unknown key; allowed are name, task, proxy, methods"),
+        ({"proxy": {"epochs": 0}}, "proxy.epochs: epochs must be at least 1, got 0"),
+        ({"proxy": {"epochs": "5"}}, "proxy.epochs: epochs must be at least 1, got '5'"),
+        ({"proxy": {"epochs": 11}}, "proxy.epochs: epochs must be at most spoken-digits's own, 10, got 11"),
+        ({"proxy": {"train_fraction": True}}, r"proxy.train_fraction: .* must be in \(0, 1\], got True"),
+        ({"proxy": {"train_fraction": 10**400}}, r"proxy.train_fraction: .* must be in \(0, 1\], got 1000"),
+        ({"proxy": {"image_size": 8}}, "proxy.image_size: spoken-digits has no images: no image_size 8"),
+        (
+            {"proxy": {"depth": 3}},
+            "proxy.depth: unknown key; allowed are epochs, train_fraction, width, image_size",
+        ),
+        ({"proxy": 10}, "proxy: must be a mapping of epochs, train_fraction, width, image_size, got 10"),
     ],
 )
 def test_a_fault_names_the_key_the_value_and_what_is_allowed(change, message):
@@ -160,9 +198,10 @@ def test_every_fault_is_told_at_once():
                 "name": "s",
                 "methods": ["sgd", {"name": "latent-sgd", "space": {"x": 1, "gamma": 0}}],
                 "runs": 0,
+                "proxy": {"width": 0, "x": 1},
             }
         )
-    assert len(str(caught.value).splitlines()) == 5
+    assert len(str(caught.value).splitlines()) == 7
 
 
 @pytest.mark.parametrize(

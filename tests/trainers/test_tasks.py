@@ -49,6 +49,17 @@ def test_a_proxy_changes_what_it_names() -> None:
     assert small.model_options == {"width": 8, "normalisation": "layer"}
     assert replace(small.recipe, epochs=task.recipe.epochs) == task.recipe
     assert TASKS["cifar10-bvgg-layer"].model_options["width"] == 128
+    assert proxy.label(task.name) == (
+        "proxy of cifar10-bvgg-layer: 3 epochs, 10% of the training samples, width 8, images of 16 x 16"
+    )
+
+
+def test_what_is_the_tasks_own_makes_no_proxy() -> None:
+    task = TASKS["mnist-lenet5"]
+    own = Proxy(epochs=500, train_fraction=1.0, width=20, image_size=28)
+    assert own.without_own(task) == Proxy()
+    assert Proxy().label(task.name) == "mnist-lenet5"
+    assert Proxy(width=20, epochs=2).without_own(task) == Proxy(epochs=2)
 
 
 @pytest.mark.parametrize(
@@ -56,9 +67,11 @@ def test_a_proxy_changes_what_it_names() -> None:
     [
         ("mnist-lenet5", {"epochs": 0}, "epochs must be at least 1, got 0"),
         ("mnist-lenet5", {"epochs": 1.5}, "epochs must be at least 1, got 1.5"),
+        ("mnist-lenet5", {"epochs": 501}, "epochs must be at most mnist-lenet5's own, 500, got 501"),
         ("mnist-lenet5", {"width": True}, "width must be at least 1, got True"),
         ("mnist-lenet5", {"width": 21}, "width must be at most mnist-lenet5's own, 20, got 21"),
         ("mnist-lenet5", {"image_size": 29}, "image_size must be at most mnist-lenet5's own, 28, got 29"),
+        ("mnist-lenet5", {"train_fraction": "all"}, r"train_fraction must be in \(0, 1\], got 'all'"),
         ("mnist-lenet5", {"train_fraction": 0.0}, r"train_fraction must be in \(0, 1\], got 0.0"),
         ("mnist-lenet5", {"train_fraction": float("nan")}, r"train_fraction must be in \(0, 1\], got nan"),
         ("spoken-digits", {"image_size": 8}, "spoken-digits has no images: no image_size 8"),

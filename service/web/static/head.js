@@ -114,7 +114,7 @@ export class Head {
     const waits = study.state === "queued" && study.not_before;
     return [
       ["Study", study.id, () => h("code", {}, study.id)],
-      ["Task", study.task],
+      ["Task", study.task_label],
       ["Budget", budget.join(" × ")],
       ["Searcher", study.searcher],
       ["Trials", study.trials, () => [progress(study.trials), progressWords(study.trials)]],

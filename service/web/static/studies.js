@@ -78,7 +78,7 @@ function cells(study) {
     ["study", [study.name, study.labels], () => [link(study), digest(study), ...labels(study)]],
     ["state-of", [study.state, study.requested, study.error, waits], () => stateWith(study, study.error ?? waits)],
     ["done", trials, () => [progress(trials), h("span", { class: "counts" }, progressWords(trials))]],
-    ["task", study.task, () => study.task],
+    ["task", study.task_label, () => study.task_label],
     ["methods", study.methods, () => study.methods.map((method) => h("span", {}, method))],
     ["number priority", study.priority, () => String(study.priority)],
     ["by", study.submitted_by, () => study.submitted_by ?? "–"],
