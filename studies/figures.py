@@ -25,7 +25,7 @@ from studies.summary import CROWD, RAW, UNITS, at_target, value
 
 COLUMN_INCHES = 3.4  # a column of a two-column page
 # Okabe & Ito's colours, told apart with any colour vision and, in this order, in grey; where there are more methods
-# than those, darker ones after Paul Tol, told apart with their markers
+# than those, others as far from them and from each other as 13 can be with any colour vision. The page has the same
 LOOKS = (
     ("#0072B2", "o"),
     ("#D55E00", "^"),
@@ -34,12 +34,12 @@ LOOKS = (
     ("#E69F00", "v"),
     ("#56B4E9", "P"),
     ("#000000", "X"),
-    ("#882255", "<"),
-    ("#999933", ">"),
-    ("#332288", "p"),
-    ("#661100", "*"),
-    ("#44AA99", "h"),
-    ("#777777", "d"),
+    ("#8A2152", "<"),
+    ("#4A3A86", ">"),
+    ("#405918", "p"),
+    ("#A1554C", "*"),
+    ("#736B7A", "h"),
+    ("#033630", "d"),
 )
 DASHES = (0, (4, 2))
 GREY = "0.35"  # of what is the same for every method

@@ -27,10 +27,10 @@ def space_schema(method: str) -> dict[str, Any]:
 
     What it leaves out is searched as by default, or not at all where there is no default.
     """
-    space, extra = METHODS[method].space, METHODS[method].extra
+    space, known = METHODS[method].space, METHODS[method].known
     return _mapping(
-        {name: _dimension(name, d) | {"default": to_json(d)} for name, d in space.items()}
-        | {name: _dimension(name, d) for name, d in extra.items()}
+        {name: _dimension(name, d) for name, d in known.items()}
+        | {name: _dimension(name, d) | {"default": to_json(d)} for name, d in space.items()}
     )
 
 

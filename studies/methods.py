@@ -10,7 +10,8 @@ class Method:
     """An optimizer for the binary parameters (a name in `trainers.optimizers.OPTIMIZERS`) and its search space.
 
     The space holds the hyperparameters that the source tunes, over bounds around the values that it uses or tries. A
-    study file may add the dimensions in `extra`; where it does not, the optimizer's or the recipe's default holds.
+    study file may add the dimensions in `extra` and REAL; where it does not, the optimizer's or the recipe's default
+    holds.
     """
 
     optimizer: str
@@ -20,6 +21,20 @@ class Method:
     label: str = ""  # its name in running text
     extra: Space = field(default_factory=dict)
 
+    @property
+    def known(self) -> Space:
+        """Whatever a study file may say of the method, the dimensions of its own space first."""
+        return {**self.space, **self.extra, **REAL}
+
+
+# of the real-valued parameters' optimizer, bounds around the recipes' values; a task has those of its own optimizer
+REAL: Space = {
+    "real_learning_rate": Float(1e-4, 1.0, log=True),  # 1e-3 to 1e-1
+    "real_momentum": Float(0.0, 0.99),  # 0.9
+    "real_beta1": Float(0.5, 0.995),  # 0.9 and 0.99
+    "real_beta2": Float(0.9, 0.9999),  # 0.999
+    "real_weight_decay": Float(1e-6, 1e-2, log=True),  # none and 1e-4
+}
 
 SWITCH = Choice((False, True))
 DECAY = Choice(("none", "linear", "cosine"))

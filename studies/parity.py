@@ -3,16 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from studies.methods import REAL
 from studies.records import TrialRecord, TrialState
-from studies.space import searched, to_json
+from studies.space import Fixed, searched, to_json
 from studies.spec import StudySpec
+from trainers.tasks import TASKS
 
 
 def audit(spec: StudySpec, trials: Sequence[TrialRecord], horizon: int) -> list[dict[str, Any]]:
     """One entry a check: `what`, `equal`, and each method's value in `values`, JSON values.
 
     `horizon` is the trial at which the methods are compared. What a study file gives all methods at once
-    (task, recipe, searcher, limits) is equal by construction and not listed.
+    (task, recipe where no method searches it, searcher, limits) is equal by construction and not listed.
     """
     of = {m.name: [t for t in trials if t.method == m.name] for m in spec.methods}
     compared = {name: [t for t in its if t.trial <= horizon] for name, its in of.items()}
@@ -42,7 +44,7 @@ def audit(spec: StudySpec, trials: Sequence[TrialRecord], horizon: int) -> list[
     entries = [_entry(what, values) for what, values in checks]
     if len(spec.methods) > 1:
         entries.insert(2, _seeds(of))
-    return entries + _bounds(spec)
+    return entries + _real(spec) + _bounds(spec)
 
 
 def _entry(what: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,9 +77,24 @@ def _seeds(of: Mapping[str, Sequence[TrialRecord]]) -> dict[str, Any]:
     }
 
 
+def _real(spec: StudySpec) -> list[dict[str, Any]]:
+    """What one method is given of the real-valued parameters' optimizer, each is: the others have the recipe's."""
+    recipe = TASKS[spec.task].recipe.real
+    names = [name for name in recipe if any(name in m.space for m in spec.methods)]
+    return [
+        _entry(
+            f"values of {name}",
+            {m.name: to_json(m.space.get(name, Fixed(recipe[name]))) for m in spec.methods},
+        )
+        for name in names
+    ]
+
+
 def _bounds(spec: StudySpec) -> list[dict[str, Any]]:
     """A hyperparameter that two methods share is searched over the same values."""
-    spaces = {m.name: searched(m.space) for m in spec.methods}
+    spaces = {
+        m.name: {name: d for name, d in searched(m.space).items() if name not in REAL} for m in spec.methods
+    }
     names = dict.fromkeys(name for space in spaces.values() for name in space)
     entries = []
     for name in names:

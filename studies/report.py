@@ -194,9 +194,9 @@ def _extra(comparison: Mapping[str, Any], images: Sequence[str]) -> Iterator[str
 
 def _parity(comparison: Mapping[str, Any]) -> Iterator[str]:
     yield (
-        "Task, data, network, recipe of the real-valued parameters, epochs, searcher, number of runs and "
-        "trials, time limit and retries come from one study file and are the same for every method. Checked "
-        "on the records:"
+        "Task, data, network, recipe of the real-valued parameters but for what the study searches of it, epochs, "
+        "searcher, number of runs and trials, time limit and retries come from one study file and are the same for "
+        "every method. Checked on the records:"
     )
     methods = comparison["methods"]
     names = [m["label"] for m in methods.values()]

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from studies.errors import SpecError, StudyError
-from studies.methods import METHODS
+from studies.methods import METHODS, REAL
 from studies.searchers import SEARCHERS
 from studies.space import Space, parse, to_json
 from trainers.tasks import TASKS, WHOLE, Proxy, Task
@@ -58,9 +58,8 @@ class MethodSpec(_Strict):
             raise ValueError(f"unknown method {name!r}; known are {', '.join(METHODS)}")
         if not isinstance(overrides, Mapping):
             raise ValueError(f"space must be a mapping of hyperparameters, got {overrides!r}")
-        method = METHODS[name]
-        known = {**method.space, **method.extra}
-        faults, space = [], dict(method.space)
+        known = METHODS[name].known
+        faults, space = [], dict(METHODS[name].space)
         for key, value in overrides.items():
             if key not in known:
                 faults.append((key, f"{name} has no such hyperparameter; it has {', '.join(known)}"))
@@ -167,6 +166,24 @@ class StudySpec(_Strict):
         names = [method.name for method in value]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"{', '.join(twice)} is listed more than once; a method may appear once")
+        return value
+
+    @field_validator("methods")
+    @classmethod
+    def _fit_the_task(cls, value: tuple[MethodSpec, ...], info: ValidationInfo) -> tuple[MethodSpec, ...]:
+        """Of the real-valued parameters' optimizer, only what the task's recipe has."""
+        task = TASKS.get(info.data.get("task", ""))
+        if task is None:
+            return value
+        has = f"{task.name} trains real-valued parameters with {', '.join(task.recipe.real)}"
+        faults = [
+            (f"{i}.space.{key}", has)
+            for i, method in enumerate(value)
+            for key in method.space
+            if key in REAL and key not in task.recipe.real
+        ]
+        if faults:
+            raise _InnerError(faults)
         return value
 
     def to_json(self) -> dict[str, Any]:

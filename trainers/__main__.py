@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a hyperparameter of the method; what is left out and needed is named",
+        help="a hyperparameter of the method, or real_learning_rate and the like of the real-valued parameters",
     )
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and sample order (default 0)")
     parser.add_argument(

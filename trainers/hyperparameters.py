@@ -80,6 +80,12 @@ VALID: dict[str, Interval | Options] = {
     "pretraining": Interval(0, 0.5),
     # 002 section 4.3: share of the training's steps, the last ones, with the signs frozen
     "fine_tuning": Interval(0, 0.5, open_low=True),
+    # of the recipe's optimizer of the real-valued parameters, whatever the method
+    "real_learning_rate": Interval(0, math.inf, open_low=True, open_high=True),
+    "real_momentum": Interval(0, 1, open_high=True),
+    "real_beta1": Interval(0, 1, open_high=True),
+    "real_beta2": Interval(0, 1, open_high=True),
+    "real_weight_decay": Interval(0, math.inf, open_high=True),
 }
 
 

@@ -54,9 +54,10 @@ def train(
 
     Real-valued initial weights, the order of samples and their augmentation depend on `seed` alone and are the
     same for every optimizer; the split and noise in scoring depend on `split_seed`. torch's global random state is
-    left as it was. `proxy` scales the task down. An epoch takes the training samples in a new random order in whole
-    batches: those that do not fill the last batch are left out of that epoch. After a loss that is not
-    finite no epoch follows.
+    left as it was. `hyperparameters` are the optimizer's and, where they differ from the recipe's, those of the
+    real-valued parameters' optimizer (`Recipe.real`). `proxy` scales the task down. An epoch takes the training
+    samples in a new random order in whole batches: those that do not fill the last batch are left out of that
+    epoch. After a loss that is not finite no epoch follows.
 
     With a `checkpoint` a training that was stopped anywhere goes on from there, on the same kind of machine with
     the very numbers that it would have had; the epochs that it had finished are yielded again. `start` is another
@@ -64,8 +65,9 @@ def train(
     ValueError for arguments out of range, DataError for the data set and CheckpointError for a checkpoint.
     """
     task = proxy.of(task)
-    recipe = task.recipe
-    validate(optimizer, hyperparameters)
+    validate(optimizer, hyperparameters, task.recipe.real)
+    recipe = task.recipe.tuned(hyperparameters)
+    own = {name: value for name, value in hyperparameters.items() if name not in recipe.real}
     place = _device(device)
 
     splits = DATASETS[task.dataset].load(data_dir, split_seed)
@@ -89,7 +91,7 @@ def train(
         model = MODELS[task.model](splits.input_shape, splits.classes, **task.model_options)
     model.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stub
     binary, real = partition(model)
-    stages = _stages(recipe, optimizer, hyperparameters)
+    stages = _stages(recipe, optimizer, own)
     state = State(model, torch.Generator(place).manual_seed(derive(seed, "augmentation")))
     kept = checkpoint and checkpoint.open(
         {

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
+from trainers.hyperparameters import Value
 from trainers.schedules import EXPONENTIAL_END
 
 
@@ -55,6 +56,25 @@ class Recipe:
     def all_epochs(self) -> int:
         """Those of the first step among them."""
         return self.epochs + (self.first_step.epochs if self.first_step else 0)
+
+    @property
+    def real(self) -> dict[str, float]:
+        """The hyperparameters of `optimizer`, as a training may be given others."""
+        own = {"real_learning_rate": self.learning_rate, "real_weight_decay": self.weight_decay}
+        if self.optimizer == "adam":
+            return own | {"real_beta1": self.betas[0], "real_beta2": self.betas[1]}
+        return own | {"real_momentum": self.momentum}
+
+    def tuned(self, hyperparameters: Mapping[str, Value]) -> "Recipe":
+        """The recipe with what `hyperparameters` have of `real`; the others are the method's."""
+        real = {key: float(hyperparameters.get(key, value)) for key, value in self.real.items()}
+        return replace(
+            self,
+            learning_rate=real["real_learning_rate"],
+            momentum=real.get("real_momentum", self.momentum),
+            betas=(real.get("real_beta1", self.betas[0]), real.get("real_beta2", self.betas[1])),
+            weight_decay=real["real_weight_decay"],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

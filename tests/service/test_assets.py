@@ -9,6 +9,7 @@ from serving import client_of, serving
 from service.routes.pages import LOCAL_ADDRESS
 from service.store import Store
 from service.web.assets import PLOTLY, STATIC, Assets
+from studies.figures import LOOKS
 
 
 @pytest.mark.parametrize(
@@ -46,3 +47,22 @@ def test_files_are_kept_by_browsers_until_they_change(store: Store, tmp_path: Pa
         assert not re.search(
             r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", path.read_text()
         ), path
+
+
+def test_a_method_looks_on_the_page_as_in_the_figures() -> None:
+    sheet, glyphs = ((STATIC / name).read_text() for name in ("style.css", "glyph.js"))
+    light, dark = (
+        re.findall(r"--m(\d+): (#[0-9a-f]{6});", part) for part in sheet.split("prefers-color-scheme: dark")
+    )
+    assert [colour for _, colour in light] == [colour.lower() for colour, _ in LOOKS]
+    assert (
+        [number for number, _ in light]
+        == [number for number, _ in dark]
+        == [str(i) for i in range(len(LOOKS))]
+    )
+    assert len({colour for _, colour in dark}) == len(LOOKS)
+    assert re.findall(r"\.m(\d+) \{ --method: var\(--m\1\); \}", sheet) == [number for number, _ in light]
+    plotlys = {"o": "circle", "^": "triangle-up", "s": "square", "D": "diamond", "v": "triangle-down", "P": "cross",
+               "X": "x", "<": "triangle-left", ">": "triangle-right", "p": "pentagon", "*": "star", "h": "hexagon",
+               "d": "diamond-tall"}  # fmt: skip
+    assert re.findall(r'\["([a-z-]+)", "M', glyphs) == [plotlys[marker] for _, marker in LOOKS]

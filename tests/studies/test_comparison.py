@@ -358,6 +358,29 @@ def test_parity_audit_flags(what, change):
     assert unequal == [what]
 
 
+def test_parity_audit_flags_the_real_valued_parameters_optimizer():
+    searched = {"low": 0.01, "high": 1.0, "log": True}
+
+    def real(*spaces):
+        methods = [{"name": name, "space": space} for name, space in zip(METHODS, spaces, strict=True)]
+        study = study_of(methods, runs=1, trials=1)
+        parity = compare(study, trials_of(study, {method: [[0.5]] for method in METHODS}))["parity"]
+        return [check for check in parity if "real" in check["what"]]
+
+    assert real({}, {}) == []
+    assert real({"real_learning_rate": searched}, {}) == [
+        {
+            "what": "values of real_learning_rate",
+            "equal": False,
+            "values": {"gradient-filter": searched, "latent-sgd": 0.1},
+        }
+    ]
+    assert not real({}, {"real_momentum": 0.5})[0]["equal"]
+    assert real({"real_momentum": 0.9}, {})[0]["equal"]
+    both = real({"real_learning_rate": searched}, {"real_learning_rate": searched})
+    assert [check["equal"] for check in both] == [True]
+
+
 def test_parity_audit_flags_epochs_and_bounds():
     epoch = EpochRecord(
         epoch=1, train_loss=1.0, validation_metric=0.5, test_metric=0.5, flip_ratio=0.1, train_seconds=1.0,

@@ -102,6 +102,29 @@ def test_every_method_has_a_look_and_a_name_of_its_own():
     assert label("a-method-of-the-future") == "a method of the future"
 
 
+# Machado et al. 2009: linear RGB as seen by all, and without red, green and blue receptors
+SEEN = {
+    "all": np.eye(3),
+    "protanopia": np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]),
+    "deuteranopia": np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]),
+    "tritanopia": np.array([[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]]),
+}
+XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+@pytest.mark.parametrize("vision", SEEN)
+def test_no_two_methods_colours_look_the_same(vision):
+    srgb = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour, _ in figures.LOOKS]) / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    xyz = np.clip(linear @ SEEN[vision].T, 0, 1) @ XYZ.T / XYZ.sum(axis=1)
+    cube = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    lab = np.stack(
+        [116 * cube[:, 1] - 16, 500 * (cube[:, 0] - cube[:, 1]), 200 * (cube[:, 1] - cube[:, 2])], axis=1
+    )
+    apart = np.linalg.norm(lab[:, None] - lab, axis=2)[np.triu_indices(len(lab), 1)]
+    assert apart.min() > 10  # CIELAB: five times what is just seen
+
+
 @pytest.fixture(scope="module")
 def long_names():
     names = sorted(METHOD_TABLE, key=lambda name: len(METHOD_TABLE[name].label))[-4:]

@@ -123,7 +123,7 @@ def test_default_spaces_are_valid_and_counted():
         "bnew": 2,
     }
     for method in METHODS.values():
-        for name, dimension in {**method.space, **method.extra}.items():
+        for name, dimension in method.known.items():
             assert all(dimension.at(u) in VALID[name] for u in (0.0, 0.5, 1.0))
 
 

@@ -150,6 +150,23 @@ def test_writing_a_default_out_does_not_change_the_digest():
             {"methods": [{"name": "latent-sgd", "space": {"gamma": {"low": 0.1, "high": 3.0}}}]},
             r"methods.0.space.gamma: 3.0 is out of range; gamma must be in \(0, 1\]",
         ),
+        (
+            {"methods": ["latent-sgd", {"name": "bop", "space": {"real_beta1": 0.5}}]},
+            "methods.1.space.real_beta1: spoken-digits trains real-valued parameters with real_learning_rate, "
+            "real_weight_decay, real_momentum",
+        ),
+        (
+            {
+                "methods": [
+                    {"name": "bop", "space": {"real_learning_rate": {"low": 0, "high": 1, "log": False}}}
+                ]
+            },
+            r"methods.0.space.real_learning_rate: 0.0 is out of range; .* must be in \(0, inf\)",
+        ),
+        (
+            {"methods": [{"name": "bop", "space": {"real_lr": 1}}]},
+            "methods.0.space.real_lr: bop has no such hyperparameter; it has .*, tau_decay, real_learning_rate",
+        ),
         ({"searcher": "grid"}, "searcher.name: unknown searcher; known are ax, sobol, random, got 'grid'"),
         ({"searcher": {"name": "ax", "initial_trials": 0}}, "searcher.initial_trials: .* 1, got 0"),
         ({"runs": 0}, "runs: .*1, got 0"),

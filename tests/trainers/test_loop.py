@@ -66,6 +66,16 @@ def test_learns_real_speech(
     assert all(r.train_seconds > 0 and r.evaluate_seconds > 0 for r in results)
 
 
+def test_the_real_valued_parameters_optimizer_is_tuned(run: Callable[..., list[EpochResult]]) -> None:
+    first = figures(run())
+    assert figures(run(values=FILTER | TASK.recipe.real)) == first
+    for name, value in TASK.recipe.real.items():
+        assert figures(run(values=FILTER | {name: value / 2})) != first, name
+    adam = replace(TASK, recipe=replace(TASK.recipe, optimizer="adam", learning_rate=1e-3))
+    first = figures(run(task=adam))
+    assert figures(run(task=adam, values=FILTER | {"real_beta1": 0.5})) != first
+
+
 def test_same_seeds_same_numbers_and_each_seed_matters(run: Callable[..., list[EpochResult]]) -> None:
     state = torch.get_rng_state()
     first = figures(run())
@@ -460,6 +470,15 @@ def test_weight_decay_spares_layer_normalisation_rsign_and_rprelu() -> None:
         ({"optimizer": "adam"}, "unknown optimizer 'adam'"),
         ({"values": {"alpha": 2.0, "gamma": 0.1}}, r"alpha must be in \(0, 1\], got 2.0"),
         ({"values": {"alpha": 0.1}}, "gradient-filter needs gamma"),
+        (
+            {"values": FILTER | {"real_learning_rate": 0}},
+            r"real_learning_rate must be in \(0, inf\), got 0",
+        ),
+        (
+            {"values": FILTER | {"real_beta1": 0.9}},
+            "gradient-filter has no hyperparameter 'real_beta1'; it has .*, decay, real_learning_rate, "
+            "real_weight_decay, real_momentum",
+        ),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"device": "abacus"}, "device 'abacus' cannot be used"),
         ({"device": "cuda:99"}, "device 'cuda:99' cannot be used"),

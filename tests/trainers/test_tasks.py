@@ -54,6 +54,20 @@ def test_a_proxy_changes_what_it_names() -> None:
     )
 
 
+def test_a_recipe_takes_its_own_optimizers_hyperparameters() -> None:
+    sgd, adam = TASKS["cifar10-birealnet20"].recipe, TASKS["cifar10-bvgg"].recipe
+    assert sgd.real == {"real_learning_rate": 0.1, "real_weight_decay": 1e-4, "real_momentum": 0.9}
+    assert adam.real.keys() == {"real_learning_rate", "real_weight_decay", "real_beta1", "real_beta2"}
+    for recipe in (sgd, adam):
+        assert recipe.tuned({"alpha": 0.1}) == recipe == recipe.tuned(recipe.real)
+    assert sgd.tuned({"real_learning_rate": 1, "real_momentum": 0.5}) == replace(
+        sgd, learning_rate=1.0, momentum=0.5
+    )
+    assert adam.tuned({"real_beta2": 0.9, "real_weight_decay": 0.0, "gamma": 0.1}) == replace(
+        adam, betas=(0.99, 0.9), weight_decay=0.0
+    )
+
+
 def test_what_is_the_tasks_own_makes_no_proxy() -> None:
     task = TASKS["mnist-lenet5"]
     own = Proxy(epochs=500, train_fraction=1.0, width=20, image_size=28)

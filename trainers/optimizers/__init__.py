@@ -1,6 +1,6 @@
 """Optimizers of binary parameters, one file a family. A new one is a class in a file and a line here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from trainers.hyperparameters import Value, check
 from trainers.optimizers.binary_optimizer import BinaryOptimizer
@@ -46,11 +46,14 @@ OPTIMIZERS: dict[str, type[BinaryOptimizer]] = {
 }
 
 
-def validate(name: str, hyperparameters: Mapping[str, Value]) -> None:
-    """Raise ValueError for an unknown optimizer, or hyperparameters unknown, missing or out of range."""
+def validate(name: str, hyperparameters: Mapping[str, Value], others: Iterable[str] = ()) -> None:
+    """Raise ValueError for an unknown optimizer, or hyperparameters unknown, missing or out of range.
+
+    `others` are names that may be there too, of what is not the optimizer's.
+    """
     if name not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {name!r}; known are {', '.join(OPTIMIZERS)}")
-    needed, optional = OPTIMIZERS[name].hyperparameters, OPTIMIZERS[name].optional
+    needed, optional = OPTIMIZERS[name].hyperparameters, (*OPTIMIZERS[name].optional, *others)
     for key in hyperparameters:
         if key not in (*needed, *optional):
             has = f"{', '.join(needed)} and, where it is not to be the default, {', '.join(optional)}"

@@ -1,5 +1,7 @@
 // plotly.js, which the page fetches when there is something to draw, and how a chart looks.
 
+import { look } from "./glyph.js";
+
 const plotlyUrl = document.querySelector("[data-plotly]")?.dataset.plotly;
 // plotly.js writes the style sheet of its maps into the page, which the page's policy forbids, unless an element with
 // this id, the digest of that sheet, is there; there are no maps here.
@@ -28,10 +30,10 @@ export function plotly() {
   return loading;
 }
 
-/** A colour of the style sheet; those of the methods are m0 to m6. */
+/** A colour of the style sheet; those of the methods are m0, m1 and so on. */
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-export const methodColour = (i) => colour(`m${i % 7}`);
+export const methodColour = (i) => colour(look(i));
 
 export function faded(hex, alpha) {
   const [r, g, b] = [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16));

@@ -3,12 +3,12 @@
 import { steps } from "./axis.js";
 import { byId, h } from "./element.js";
 import { level, objective, points, toNumber, unitOf } from "./format.js";
-import { glyph } from "./glyph.js";
+import { glyph, look } from "./glyph.js";
 
 /** `splits` are pairs of words and a comparison's key. */
 export function showForest(comparison, splits) {
   const { metric, methods, pairs } = comparison;
-  const medians = Object.values(methods).map((method, i) => ({ method, mark: glyph(i), colour: `m${i % 7}` }));
+  const medians = Object.values(methods).map((method, i) => ({ method, mark: glyph(i), colour: look(i) }));
   const good = splits.flatMap(([split, what]) =>
     medians.map(({ method, mark, colour }) => ({
       words: `${method.label}, ${split}`, estimate: method[what]?.median, mark: mark.cloneNode(true), colour,

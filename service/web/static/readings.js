@@ -2,7 +2,7 @@
 
 import { byId, h, Kept, pairs, setChildren } from "./element.js";
 import { objective, range } from "./format.js";
-import { glyph } from "./glyph.js";
+import { glyph, look } from "./glyph.js";
 import { progress, progressWords } from "./state.js";
 
 export class Readings {
@@ -16,7 +16,7 @@ export class Readings {
       const { label } = curves.methods.get(name);
       const head = h("h3", {}, glyph(i), label);
       const spaceOf = h("p", { class: "space" }, searched);
-      return [name, list, h("section", { class: `reading m${i % 7}` }, head, list, spaceOf)];
+      return [name, list, h("section", { class: `reading ${look(i)}` }, head, list, spaceOf)];
     });
     this.lists = new Map(sections);
     byId("readings").replaceChildren(...sections.map(([, , section]) => section));
