@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from fastapi import FastAPI
+from filelock import FileLock
 from killable import PLANNED, Study
 from serving import client_of, serving
 from sqlalchemy import Engine
@@ -129,11 +130,18 @@ def lease(store: Store) -> Lease:
 
 
 @pytest.fixture(scope="session")
-def untouched(tmp_path_factory: pytest.TempPathFactory, spoken_digits: Path) -> Study:
-    """A study that ran from its start to its end in a terminal: what becomes of others is held to it."""
-    study = Study(tmp_path_factory.mktemp("twins") / "untouched")
-    assert study.start().wait() == 0, study.log()
-    assert study.count() == PLANNED
+def untouched(tmp_path_factory: pytest.TempPathFactory, worker_id: str, spoken_digits: Path) -> Study:
+    """A study that ran from its start to its end in a terminal: what becomes of others is held to it.
+
+    The processes that tests are run by share one.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "untouched"
+    with FileLock(f"{folder}.lock"):
+        study = Study(folder)
+        if not (folder / "log").exists():
+            assert study.start().wait() == 0, study.log()
+        assert study.count() == PLANNED
     return study
 
 

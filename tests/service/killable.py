@@ -41,7 +41,7 @@ class Study:
 
     def __init__(self, folder, url=None):
         self.folder, self.url = folder, url or f"sqlite:///{folder}/tunebench.db"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / "spec.json").write_text(json.dumps(SPEC))
 
     def start(self, *arguments):

@@ -37,12 +37,24 @@ def data(tmp_path, spoken_digits):
     return folder
 
 
-@pytest.fixture
-def service(tmp_path, data):
-    one = Service(tmp_path / "service", f"sqlite:///{tmp_path}/tunebench.db", data)
+@pytest.fixture(scope="module")
+def one_service(tmp_path_factory, spoken_digits):
+    folder = tmp_path_factory.mktemp("service")
+    data = folder / "data"
+    data.mkdir()
+    (data / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
+    one = Service(folder, f"sqlite:///{folder}/tunebench.db", data)
     one.start()
     yield one
     one.stop()
+
+
+@pytest.fixture
+def service(one_service):
+    """Without studies: those of a test before are deleted, the same ones may be submitted again."""
+    yield one_service
+    for study in one_service.store.studies():
+        one_service.store.delete(study.id)
 
 
 def trials(service, study):
@@ -212,7 +224,7 @@ def test_a_full_disk_is_told_and_the_study_goes_on(small_disk, tmp_path, data, u
     service.start()
     try:
         study = service.submit()
-        told = f"database sqlite:///{small_disk}/tunebench.db is full"
+        told = f"database sqlite:///{small_disk}/tunebench.db has no disk space left"
         wait(lambda: told in service.log() or told in (service.store.study(study).error or ""))
         before = service.store.study(study)
         assert before.trials < PLANNED
