@@ -240,6 +240,7 @@ class Task(_Schema):
     model: str
     metric: str
     direction: Literal["maximize", "minimize"]
+    first_step: int = Field(description="Epochs before those below, with real-valued weights.")
     epochs: int
     width: int = Field(description="Of the network, in the model's own units; a proxy may have less.")
     image_size: int | None = Field(description="The side of its images; null where it has none.")

@@ -10,14 +10,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from trainers.errors import DataError
+from trainers.errors import CheckpointError, DataError
 from trainers.hyperparameters import Value
 from trainers.tasks import TASKS, Proxy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Progress on stderr; on stdout a JSON line an epoch, then the outcome's. Returns 0; 2 for bad input."""
+    """Progress on stderr; on stdout a JSON line an epoch, then the outcome's.
+
+    Returns 0; 2 for bad input; 130 where Ctrl-C stopped it.
+    """
     options = _parser().parse_args(arguments)
+    from trainers.checkpoints import Checkpoint
     from trainers.loop import train  # after the arguments: --help need not wait for torch
 
     try:
@@ -30,8 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             train_fraction=options.train_fraction,
             width=options.width,
             image_size=options.image_size,
+            first_step=options.first_step,
         ).without_own(task)
-        epochs = proxy.of(task).recipe.epochs
+        epochs = proxy.of(task).recipe.all_epochs
         results = train(
             task,
             options.method,
@@ -41,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             data_dir=options.data,
             device=options.device,
             proxy=proxy,
+            checkpoint=options.checkpoint and Checkpoint(options.checkpoint),
+            start=options.start,
         )
         train_seconds = evaluate_seconds = 0.0
         for result in results:
@@ -55,9 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 flush=True,
             )
         print(file=sys.stderr)
-    except (DataError, ValueError) as error:
+    except (CheckpointError, DataError, ValueError) as error:
         print(f"trainers: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"\ntrainers: stopped; {_how_to_go_on(options.checkpoint)}", file=sys.stderr)
+        return 130
     _print_json(
         {
             "task": task.name,
@@ -66,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "hyperparameters": hyperparameters,
             "seed": options.seed,
             "split_seed": options.split_seed,
+            "start": options.start and str(options.start),
             "objective": result.validation_metric,
             "test_metric": result.test_metric,
             "diverged": result.diverged,
@@ -102,6 +113,18 @@ def _parser() -> argparse.ArgumentParser:
         help="data folder (default: TUNEBENCH_DATA_DIR or ~/.cache/tunebench)",
     )
     parser.add_argument("--device", default="cpu", help="as torch names it: cpu, cuda, cuda:1 (default cpu)")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="PATH",
+        help="keep the training in this file every minute, and go on from it where it is there",
+    )
+    parser.add_argument(
+        "--start",
+        type=Path,
+        metavar="PATH",
+        help="start from the network of another training's checkpoint, with new optimizers",
+    )
     proxy = parser.add_argument_group(
         "a proxy of the task", "what it scales down; the result is not the task's"
     )
@@ -111,7 +134,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     proxy.add_argument("--width", type=int, help="of the network, at most the task's own")
     proxy.add_argument("--image-size", type=int, metavar="SIDE", help="of the images, at most their own")
+    proxy.add_argument(
+        "--first-step",
+        type=int,
+        metavar="EPOCHS",
+        help="with real-valued weights before the binary ones: two-step training; 0 for training in one step",
+    )
     return parser
+
+
+def _how_to_go_on(checkpoint: Path | None) -> str:
+    if checkpoint is None:
+        return "nothing is kept of it: --checkpoint PATH would"
+    if not checkpoint.exists():
+        return f"it had not run long enough for {checkpoint}"
+    return f"the same command goes on from {checkpoint}"
 
 
 def _setting(text: str) -> tuple[str, Value]:

@@ -23,13 +23,12 @@ class Checkpoint:
     The file is whole at any moment: a new one is written beside it and takes its place. It belongs to one training
     and one process. Where it cannot be written, a warning says so and the training goes on.
 
-    A `spare` one was asked for by nobody: it is not written of a training shorter than `every_seconds`, and one that
-    cannot be used counts as missing.
+    A `spare` one was asked for by nobody: it is not written of a training that is over before the first is due, and
+    one that cannot be used counts as missing.
     """
 
-    def __init__(self, path: Path, *, every_seconds: float = EVERY_SECONDS, spare: bool = False) -> None:
+    def __init__(self, path: Path, *, spare: bool = False) -> None:
         self.path = path
-        self.every_seconds = every_seconds
         self.spare = spare
         self._training: Mapping[str, Any] = {}
         self._due = 0.0
@@ -40,7 +39,7 @@ class Checkpoint:
         Raises CheckpointError for a file that is damaged, or another training's.
         """
         self._training = {**training, "torch": str(torch.__version__)}
-        self._due = time.monotonic() + self.every_seconds
+        self._due = time.monotonic() + EVERY_SECONDS
         try:
             return self._read()
         except CheckpointError:
@@ -62,6 +61,18 @@ class Checkpoint:
         state: dict[str, Any] = contents["state"]
         return state
 
+    def seconds(self) -> float:
+        """How long the training has taken that the file holds; 0 where there is none to go on with."""
+        try:
+            contents = read(self.path, mapped=True)
+        except CheckpointError:
+            return 0.0
+        if contents["training"]["torch"] != torch.__version__:
+            return 0.0
+        state = contents["state"]
+        results = (result["train_seconds"] + result["evaluate_seconds"] for result in state["results"])
+        return float(state["train_seconds"] + sum(results))
+
     def due(self, *, end: bool = False) -> bool:
         """Whether it is time to write; at the training's `end` it is, but for a spare one of a short training."""
         return time.monotonic() >= self._due or (end and (not self.spare or self.path.exists()))
@@ -80,7 +91,7 @@ class Checkpoint:
         except (OSError, RuntimeError) as error:
             new.unlink(missing_ok=True)
             warnings.warn(f"{self.path}: cannot be written: {error}; the training goes on", stacklevel=2)
-        self._due = time.monotonic() + self.every_seconds
+        self._due = time.monotonic() + EVERY_SECONDS
 
     def remove(self) -> None:
         """Delete the file, if there is one."""

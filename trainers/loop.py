@@ -93,21 +93,20 @@ def train(
     binary, real = partition(model)
     stages = _stages(recipe, optimizer, own)
     state = State(model, torch.Generator(place).manual_seed(derive(seed, "augmentation")))
-    kept = checkpoint and checkpoint.open(
-        {
-            "task": task.name,
-            "recipe": asdict(recipe),
-            "model": dict(task.model_options),
-            "method": optimizer,
-            "hyperparameters": dict(hyperparameters),
-            "seed": seed,
-            "split_seed": split_seed,
-            "proxy": proxy.changes,
-            "start": start and digest(start),
-            "training samples": len(training.targets),
-            "device": place.type,
-        }
-    )
+    identity = {
+        "task": task.name,
+        "recipe": asdict(recipe),
+        "model": dict(task.model_options),
+        "method": optimizer,
+        "hyperparameters": dict(hyperparameters),
+        "seed": seed,
+        "split_seed": split_seed,
+        "proxy": proxy.changes,
+        "training samples": len(training.targets),
+        "device": place.type,
+        "start": digest(start) if checkpoint and start else None,
+    }
+    kept = checkpoint and checkpoint.open(identity)
     if kept:
         _begin(state, kept["stage"], stages, recipe, seed)
         state.load_state_dict(kept)
@@ -179,6 +178,7 @@ def train(
             diverged=diverged,
         )
         state.results.append(result)
+        state.train_seconds = 0.0
         if checkpoint and checkpoint.due(end=diverged or epoch == recipe.all_epochs):
             checkpoint.write(state.state_dict())
         yield result

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from trainers.binary import binary_parameters
 from trainers.checkpoints import read
 from trainers.errors import CheckpointError
 from trainers.optimizers import BinaryOptimizer
@@ -14,14 +15,15 @@ from trainers.optimizers import BinaryOptimizer
 def start_from(path: Path, model: nn.Module, optimizer: BinaryOptimizer) -> None:
     """Take over from a checkpoint what has the same name and shape in `model`.
 
-    A warning names what the checkpoint has not. Raises CheckpointError where it has nothing.
+    A warning names what the checkpoint has not. Raises CheckpointError where that is every binary layer.
     """
     state = read(path)["state"]
     weights: Mapping[str, Tensor] = state["model"]
     own = model.state_dict()
     shared = {name for name in own if name in weights and weights[name].shape == own[name].shape}
-    if not shared & {name for name, _ in model.named_parameters()}:
-        raise CheckpointError(f"{path}: of another network: no weights of the same name and shape")
+    binary = set(binary_parameters(model))
+    if not any(theta in binary for name, theta in model.named_parameters() if name in shared):
+        raise CheckpointError(f"{path}: of another network: no binary layer has the same name and shape")
     if others := own.keys() - shared:
         missing = ", ".join(name for name in own if name in others)
         warnings.warn(f"{path}: has nothing for {missing}, which start as they are", stacklevel=2)

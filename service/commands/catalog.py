@@ -32,6 +32,7 @@ def tasks(as_json: AsJson = False) -> None:
             "data": task.dataset,
             "model": task.model,
             "metric": f"{task.metric} ({task.direction})",
+            "first_step": task.recipe.first_step.epochs if task.recipe.first_step else 0,
             "epochs": task.recipe.epochs,
             "width": task.width,
             "image size": task.image_size,

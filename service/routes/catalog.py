@@ -42,6 +42,7 @@ async def list_tasks() -> Response:
             model=task.model,
             metric=task.metric,
             direction=task.direction,
+            first_step=task.recipe.first_step.epochs if task.recipe.first_step else 0,
             epochs=task.recipe.epochs,
             width=task.width,
             image_size=task.image_size,

@@ -37,6 +37,22 @@ def test_what_is_written_is_read(path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_how_long_the_kept_training_has_taken(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = Checkpoint(path)
+    checkpoint.open(TRAINING)
+    results = [
+        {"train_seconds": 2.0, "evaluate_seconds": 0.5},
+        {"train_seconds": 3.0, "evaluate_seconds": 0.25},
+    ]
+    checkpoint.write({"results": results, "train_seconds": 1.0})
+    assert checkpoint.seconds() == 6.75
+    assert Checkpoint(path.with_name("none")).seconds() == 0
+    monkeypatch.setattr(torch, "__version__", "9.0")
+    assert checkpoint.seconds() == 0  # it starts anew
+    path.write_bytes(path.read_bytes()[:500])
+    assert checkpoint.seconds() == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import bright_and_dark
+from made_up import VALUES, bright_and_dark
 
 from trainers import loop
 from trainers.checkpoints import Checkpoint, read
@@ -16,24 +16,9 @@ from trainers.optimizers import OPTIMIZERS
 from trainers.results import EpochResult
 from trainers.tasks import TASKS, Proxy
 
-RELAXED = {"learning_rate": 0.05, "lambda_rate": 2.0}
-LATENT = {"learning_rate": 1.0, "initial_magnitude": 0.01, "gamma": 0.1, "weight_decay": 1e-3}
-VALUES: dict[str, dict[str, Any]] = {
-    "gradient-filter": {"alpha": 1e-2, "gamma": 0.1},
-    "latent-sgd": LATENT | {"scaling": True, "clipping": True},
-    "gradient-filter-first-order": {"alpha": 1e-2},
-    "iir-filter": {"cutoff": 1e-2, "order": 3},
-    "latent-sgd-magnitude-independent": LATENT,
-    "ste-adam": {"learning_rate": 0.05, "beta1": 0.9, "beta2": 0.99, "weight_decay": 1e-3, "clipping": True},
-    "bop": {"gamma": 1e-2, "tau": 1e-6, "tau_decay": "linear"},
-    "bop-second-order": {"gamma": 1e-2, "sigma": 1e-2, "tau": 1e-2},
-    "mirror-descent": {"learning_rate": 0.05, "beta_rate": 2.0},
-    "proxquant-l1": RELAXED,
-    "proxquant-l2": RELAXED,
-    "bnew": RELAXED,
-}
 SPEECH = TASKS["spoken-digits"]
 STEPS = 60  # of the trainings below: three epochs of 20
+ONE_STEP, TWO_STEP = Proxy(epochs=3, width=32), Proxy(epochs=2, width=32, first_step=1)
 
 
 class Stop(BaseException):
@@ -71,7 +56,9 @@ def bits(part: Any) -> Any:
 
 @pytest.fixture
 def speech(spoken_digits: Path) -> Callable[..., Iterator[EpochResult]]:
-    def train(method: str, checkpoint: Checkpoint | None = None) -> Iterator[EpochResult]:
+    def train(
+        method: str, checkpoint: Checkpoint | None = None, proxy: Proxy = ONE_STEP
+    ) -> Iterator[EpochResult]:
         return loop.train(
             SPEECH,
             method,
@@ -79,7 +66,7 @@ def speech(spoken_digits: Path) -> Callable[..., Iterator[EpochResult]]:
             seed=0,
             split_seed=0,
             data_dir=spoken_digits,
-            proxy=Proxy(epochs=3, width=32),
+            proxy=proxy,
             checkpoint=checkpoint,
         )
 
@@ -90,13 +77,14 @@ def speech(spoken_digits: Path) -> Callable[..., Iterator[EpochResult]]:
 def test_every_method_goes_on_from_any_step(
     method: str, speech: Callable[..., Iterator[EpochResult]], tmp_path: Path
 ) -> None:
+    """In either step of two-step training, the first of which has 20."""
     untouched, interrupted = Checkpoint(tmp_path / "untouched"), tmp_path / "interrupted"
-    whole = figures(speech(method, untouched))
+    whole = figures(speech(method, untouched, TWO_STEP))
     steps = sorted(random.Random(method).sample(range(1, STEPS + 3), 3))
     for stop in (stop - before for stop, before in zip(steps, [0, *steps], strict=False)):
         with pytest.raises(Stop):
-            list(speech(method, Stopping(interrupted, stop)))
-    assert figures(speech(method, Checkpoint(interrupted))) == whole
+            list(speech(method, Stopping(interrupted, stop), TWO_STEP))
+    assert figures(speech(method, Checkpoint(interrupted), TWO_STEP)) == whole
     expected, state = (read(tmp_path / name)["state"] for name in ("untouched", "interrupted"))
     for part in ("model", "binary_optimizer", "real_optimizer", "flips", "augmentation", "loss_sum", "step"):
         assert bits(state[part]) == bits(expected[part]), part

@@ -2,10 +2,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from signal import SIGINT, SIGKILL, Signals
+from subprocess import PIPE
+from typing import Any
 
 import pytest
+import torch
 
+from trainers import checkpoints
 from trainers.__main__ import main
 
 FILTER = ["spoken-digits", "gradient-filter", "--set", "alpha=1e-3", "--set", "gamma=1"]
@@ -26,6 +32,65 @@ def test_trains_and_prints_json_lines(spoken_digits: Path) -> None:
     assert last["proxy"] == {"epochs": 2}
     assert (last["task"], last["method"], last["seed"]) == ("spoken-digits", "gradient-filter", 3)
     assert "epoch 2/2" in done.stderr
+
+
+KEEPING = """
+import sys, trainers.checkpoints
+trainers.checkpoints.EVERY_SECONDS = 0.05
+from trainers.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def lines(stdout: str) -> list[dict[str, Any]]:
+    """What was printed, without times."""
+    dropped = "train_seconds", "evaluate_seconds"
+    return [{k: v for k, v in json.loads(line).items() if k not in dropped} for line in stdout.splitlines()]
+
+
+@pytest.mark.parametrize("signal", [SIGKILL, SIGINT])
+def test_a_stopped_training_goes_on(
+    signal: Signals, spoken_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "kept"
+    command = [*FILTER, "--first-step", "2", "--data", str(spoken_digits)]
+    assert main(command) == 0
+    whole = lines(capsys.readouterr().out)
+    command += ["--checkpoint", str(kept)]
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    with subprocess.Popen(
+        [sys.executable, "-c", KEEPING, *command],
+        env=os.environ | threads,
+        stdout=PIPE,
+        stderr=PIPE,
+        text=True,
+    ) as process:
+        while not kept.exists() and process.poll() is None:
+            time.sleep(0.001)
+        process.send_signal(signal)
+        out, err = process.communicate()
+    assert process.returncode == (-SIGKILL if signal == SIGKILL else 130)
+    assert len(lines(out)) < 13
+    if signal == SIGINT:
+        assert err.endswith(f"trainers: stopped; the same command goes on from {kept}\n")
+    assert 0 < checkpoints.read(kept)["state"]["step"] < 240
+    assert main(command) == 0
+    assert lines(capsys.readouterr().out) == whole
+    assert checkpoints.read(kept)["state"]["step"] == 240
+
+
+def test_another_seeds_checkpoint_is_refused(
+    spoken_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [*FILTER, "--epochs", "1", "--data", str(spoken_digits), "--checkpoint", str(tmp_path / "kept")]
+    assert main(command) == 0
+    assert main([*command, "--seed", "1"]) == 2
+    assert "kept: of another training, seed 0 and not 1; give another path" in capsys.readouterr().err
+    assert (
+        main([*FILTER, "--epochs", "1", "--data", str(spoken_digits), "--start", str(tmp_path / "kept")]) == 0
+    )
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert last["start"] == str(tmp_path / "kept")
 
 
 def test_divergence_is_a_result(spoken_digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,6 +120,9 @@ def test_divergence_is_a_result(spoken_digits: Path, capsys: pytest.CaptureFixtu
         ([*FILTER, "--image-size", "8"], "spoken-digits has no images: no image_size 8"),
         ([*FILTER, "--train-fraction", "1.5"], "train_fraction must be in (0, 1], got 1.5"),
         ([*FILTER, "--train-fraction", "0.01"], "20 training samples do not fill a batch of 100"),
+        ([*FILTER, "--first-step", "-1"], "first_step must be at least 0, got -1"),
+        ([*FILTER, "--start", "/nonexistent"], "/nonexistent: there is no such checkpoint"),
+        ([*FILTER, "--checkpoint", "/nonexistent/x"], "/nonexistent/x: there is no folder /nonexistent"),
         ([*FILTER, "--device", "abacus"], "device 'abacus' cannot be used"),
         ([*FILTER, "--data", "/nonexistent"], "missing; run: tunebench data fetch spoken-digits"),
     ],
