@@ -19,6 +19,7 @@ PROXY = {
     "train_fraction": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
     "width": WHOLE_NUMBER,
     "image_size": WHOLE_NUMBER,
+    "first_step": {"type": "integer", "minimum": 0},
 }
 
 

@@ -6,7 +6,7 @@ import pickle
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,8 @@ class _Recorder(Callback):  # type: ignore[misc]
     ) -> None:
         if "suggestion" in result:
             self._suggested[trial.trial_id] = result["suggestion"], result["suggest_seconds"]
+            if trial.trial_id in self._under_way:  # as if this worker had trained all that it goes on from
+                self._under_way[trial.trial_id] -= timedelta(seconds=result["seconds_before"])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         epochs: tuple[EpochRecord, ...] = trial.last_result["epochs"]

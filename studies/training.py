@@ -3,14 +3,17 @@
 import faulthandler
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray import tune
 from ray._raylet import setproctitle  # type: ignore[attr-defined]
 
 from studies.cluster import Place
 from studies.records import EpochRecord
-from studies.trial import Assignment, choose, train
+from studies.trial import Assignment, choose, kept, sweep, train
+
+if TYPE_CHECKING:
+    from trainers.checkpoints import Checkpoint
 
 REPORT_SECONDS = 10.0  # a long training reports its epochs to Ray this often, a short one once
 
@@ -23,11 +26,15 @@ class Training(tune.Trainable):  # type: ignore[misc]
     crash cannot lose it. A trial past `max_seconds` ends its process, even one that hangs inside C code; Tune
     starts another.
 
+    A training that takes long is kept on disk: tried again on the same machine, after whatever crash, it goes on where
+    it was, and what it has taken of `max_seconds` stays taken. What is kept goes once the driver has the result.
+
     On Ray's dashboard the actor is named after its study and slot, as the name of an actor is for life; its log and
     the title of its process name the trial.
     """
 
     _worker = "Training"  # the class itself is printed, too
+    _finished: "Checkpoint | None" = None
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> Place:
@@ -36,8 +43,10 @@ class Training(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any]) -> None:
         import trainers.loop  # noqa: F401  (seconds the first time, and not the trial's)
 
+        self._forget()
         self._worker = config["worker"]
         self._assignment: Assignment = config["assignment"]
+        sweep(self._assignment.data_dir)
         self._training: Iterator[EpochRecord] | None = None
         self._epochs: list[EpochRecord] = []
 
@@ -57,17 +66,29 @@ class Training(tune.Trainable):  # type: ignore[misc]
                 f"{self._assignment.name}: {suggestion.source}, {dict(suggestion.hyperparameters)}",
                 flush=True,
             )
-            self._training = train(self._assignment, suggestion)
-            return {"suggestion": suggestion, "suggest_seconds": seconds}
+            self._checkpoint = kept(self._assignment, suggestion)
+            before = self._checkpoint.seconds()
+            left = self._assignment.max_seconds - seconds - before
+            faulthandler.dump_traceback_later(max(1.0, left), exit=True)
+            self._training = train(self._assignment, suggestion, self._checkpoint)
+            return {"suggestion": suggestion, "suggest_seconds": seconds, "seconds_before": before}
         report_at = time.monotonic() + REPORT_SECONDS
         for epoch in self._training:
             self._epochs.append(epoch)
             if time.monotonic() > report_at:
                 return {"epoch": epoch.epoch, "validation_metric": epoch.validation_metric}
         faulthandler.cancel_dump_traceback_later()
+        self._finished = self._checkpoint
         last = self._epochs[-1]
         print(f"{self._assignment.name}: {last.validation_metric} after epoch {last.epoch}", flush=True)
         return {"done": True, "epochs": tuple(self._epochs)}
 
     def cleanup(self) -> None:
         faulthandler.cancel_dump_traceback_later()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Tune ends a worker or hands it another trial after the driver has recorded the last one."""
+        if self._finished is not None:
+            self._finished.remove()
+            self._finished = None

@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from studies.methods import METHODS
 from studies.searchers import SEARCHERS, Observation, Suggestion
@@ -12,6 +14,11 @@ from studies.spec import StudySpec
 from trainers.results import EpochResult
 from trainers.seeds import derive
 from trainers.tasks import TASKS, Proxy
+
+if TYPE_CHECKING:
+    from trainers.checkpoints import Checkpoint
+
+LEFT_SECONDS = 30 * 86400  # no trial lasts longer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +95,42 @@ def _take_threads(assignment: Assignment) -> None:
     torch.set_num_threads(assignment.threads)
 
 
-def train(assignment: Assignment, suggestion: Suggestion) -> Iterator[EpochResult]:
+def kept(assignment: Assignment, suggestion: Suggestion) -> "Checkpoint":
+    """Where the trial's training is kept, for another worker of this machine to go on with if this one is lost.
+
+    The file is named after all that decides the training, so it does not matter which study comes to it.
+    """
+    from trainers.checkpoints import Checkpoint
+
+    number = derive(
+        assignment.task,
+        repr(assignment.proxy),
+        assignment.method,
+        repr(sorted(suggestion.hyperparameters.items())),
+        assignment.seed,
+        assignment.split_seed,
+        assignment.device,
+        assignment.threads,
+    )
+    return Checkpoint(folder(assignment.data_dir) / f"{assignment.name}-{number:016x}", spare=True)
+
+
+def folder(data_dir: Path) -> Path:
+    """Of the trainings under way. Whatever is in it may be deleted at the cost of time."""
+    return data_dir / "checkpoints"
+
+
+def sweep(data_dir: Path) -> None:
+    """Delete what trials have left there that were given up long ago."""
+    for file in folder(data_dir).glob("*"):
+        with suppress(FileNotFoundError):
+            if file.stat().st_mtime < time.time() - LEFT_SECONDS:
+                file.unlink()
+
+
+def train(
+    assignment: Assignment, suggestion: Suggestion, checkpoint: "Checkpoint | None" = None
+) -> Iterator[EpochResult]:
     """The trial's training, an epoch at a time."""
     from trainers.loop import train
 
@@ -102,4 +144,5 @@ def train(assignment: Assignment, suggestion: Suggestion) -> Iterator[EpochResul
         data_dir=assignment.data_dir,
         device=assignment.device,
         proxy=assignment.proxy,
+        checkpoint=checkpoint,
     )

@@ -6,14 +6,19 @@ import time
 import torch
 
 RAISES, HANGS, KILLED, DIVERGES, TOO_LARGE = 0.1, 0.2, 0.3, 0.4, 0.5
-SOUND = 0.6
+SOUND, SHORT_OF_BREATH = 0.6, 0.7
+BREATH = 150  # steps that one process takes of the last, of 200
 
 
 def install():
     """Run at the start of every worker: the filter misbehaves where alpha is one of the values above."""
-    from trainers import optimizers
+    from trainers import checkpoints, optimizers
+
+    checkpoints.EVERY_SECONDS = 0.0
 
     class Faulty(optimizers.GradientFilter):
+        taken = 0
+
         def step(self, closure=None):
             match self.defaults["alpha"]:
                 case 0.1:
@@ -27,7 +32,10 @@ def install():
                         parameter.detach().fill_(torch.nan)
                 case 0.5:
                     torch.empty(2**50)
+                case 0.7 if self.taken == BREATH:
+                    os.kill(os.getpid(), 9)
                 case _:
+                    self.taken += 1
                     super().step(closure)
 
     optimizers.OPTIMIZERS["gradient-filter"] = Faulty
