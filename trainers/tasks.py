@@ -178,7 +178,9 @@ WORDS: dict[str, Callable[[float], str]] = {
     "train_fraction": lambda share: f"{100 * share:g}% of the training samples",
     "width": lambda n: f"width {n}",
     "image_size": lambda side: f"images of {side} x {side}",
-    "first_step": lambda n: f"{n} epoch{'' if n == 1 else 's'} with real weights before" if n else "in one step",
+    "first_step": lambda n: (
+        f"{n} epoch{'' if n == 1 else 's'} with real weights before" if n else "in one step"
+    ),
 }
 WHOLE = Proxy()  # the task itself
 
