@@ -18,6 +18,7 @@ from service.database import connect, upgrade
 from service.lease import Lease
 from service.store import Store
 from service.tokens import Scope
+from studies.methods import METHODS
 from studies.records import Request, StudyState, TrialState
 
 pytestmark = pytest.mark.browser
@@ -542,3 +543,25 @@ def test_logging_out(browser: Any, tmp_path: Path) -> None:
         assert "/login" in page.url
         watched.context.close()
     engine.dispose()
+
+
+def test_many_methods_of_a_proxy_fit(browser: Any, served: Served, store: Store) -> None:
+    proxy = {"epochs": 5, "train_fraction": 0.1, "width": 16}
+    study = finished(store, spec(next(names), methods=list(METHODS), runs=1, trials=1, proxy=proxy))
+    found = Watched(browser, served.url, viewport={"width": 1100, "height": 800})
+    page = found.page
+    page.goto("/?task=spoken-digits")
+    page.locator(f"[data-study={study}]").get_by_text("proxy of spoken-digits: 5 epochs").wait_for()
+    assert found.overflow() <= 0
+    page.goto(f"/studies/{study}")
+    page.locator("#facts").get_by_text("proxy of spoken-digits: 5 epochs, 10% of the training").wait_for()
+    found.wait_for_marks(0)
+    looks = page.evaluate(
+        "document.getElementById('chart').data.filter((t) => t.mode === 'lines+markers' && t.visible)"
+        ".map((t) => [t.marker.color, t.marker.symbol])"
+    )
+    assert len(looks) == len(METHODS)
+    for kinds in zip(*looks, strict=True):
+        assert len(set(kinds)) == len(METHODS)
+    found.context.close()
+    assert not found.faults

@@ -9,6 +9,7 @@ import { atMost } from "./pace.js";
 import { hideTip, showTip } from "./tip.js";
 
 const LAYERS = { runs: "runs", median: "median, interval", mean: "mean" };
+const CROWD = 4; // more methods than these, and runs and intervals hide each other: as in studies/summary.py
 const MANY = 4000; // points; with more, runs are lines alone, and none is brought out under the pointer
 
 export class Figure {
@@ -20,6 +21,7 @@ export class Figure {
   constructor(curves, trialOf, open) {
     Object.assign(this, { curves, trialOf, open, names: [...curves.methods.keys()] });
     this.chart = byId("chart");
+    if (this.names.length > CROWD) this.#hidden = new Set(["runs", "median"]);
     this.draw = atMost(100, () => this.#draw());
     onTheme(() => this.draw());
     this.#legend();
@@ -39,7 +41,7 @@ export class Figure {
   }
 
   #toggle(key, mark, words) {
-    return press([mark, words], true, (on) => {
+    return press([mark, words], !this.#hidden.has(key), (on) => {
       if (on) this.#hidden.delete(key);
       else this.#hidden.add(key);
       this.draw();
@@ -200,12 +202,13 @@ export class Figure {
       return t ? [`${label} ${objective(median[t - 1], metric)} after ${t} of ${trials} trials`] : [];
     });
     const now = medians.length ? `The median run now: ${medians.join("; ")}. ` : "";
+    const crowd = methods.size > CROWD ? " Runs and medians of so many methods are hidden at first." : "";
     const each = runs === 1 ? "The run thin" : `Each of ${runs} runs thin`;
     const zoom = TOUCH ? "" : " Drag to zoom, double-click to go back.";
     setText(
       byId("caption"),
       `${now}${each}, the mean of the runs thick, their median dashed in the band of its exact interval, at each ` +
-        `trial by itself; mean and median are drawn where every run has a value.${zoom}`,
+        `trial by itself; mean and median are drawn where every run has a value.${crowd}${zoom}`,
     );
   }
 }
