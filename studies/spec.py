@@ -148,6 +148,9 @@ class StudySpec(_Strict):
             if key not in known:
                 faults.append((key, f"unknown key; allowed are {', '.join(known)}"))
                 continue
+            if value is None:
+                faults.append((key, "needs a value; what is left out is as the task has it"))
+                continue
             try:
                 proxy = Proxy(**{key: value})
                 if task is not None:

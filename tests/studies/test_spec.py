@@ -198,7 +198,11 @@ def test_writing_a_default_out_does_not_change_the_digest():
             {"proxy": {"depth": 3}},
             "proxy.depth: unknown key; allowed are epochs, train_fraction, width, image_size",
         ),
-        ({"proxy": 10}, "proxy: must be a mapping of epochs, train_fraction, width, image_size, got 10"),
+        (
+            {"proxy": 10},
+            "proxy: must be a mapping of epochs, train_fraction, width, image_size, first_step, got 10",
+        ),
+        ({"proxy": {"epochs": None}}, "proxy.epochs: needs a value; what is left out is as the task has it"),
     ],
 )
 def test_a_fault_names_the_key_the_value_and_what_is_allowed(change, message):
