@@ -11,7 +11,7 @@ from studies.searchers import SEARCHERS
 from studies.space import Choice, Dimension, Fixed, Float, Int, to_json
 from studies.spec import Resources, SearcherSpec, StudySpec
 from trainers.hyperparameters import VALID, Interval, Options
-from trainers.tasks import TASKS
+from trainers.tasks import MOST_FIRST_EPOCHS, TASKS
 
 WHOLE_NUMBER = {"type": "integer", "minimum": 1}
 PROXY = {
@@ -19,7 +19,7 @@ PROXY = {
     "train_fraction": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
     "width": WHOLE_NUMBER,
     "image_size": WHOLE_NUMBER,
-    "first_step": {"type": "integer", "minimum": 0},
+    "first_step": {"type": "integer", "minimum": 0, "maximum": MOST_FIRST_EPOCHS},
 }
 
 

@@ -7,6 +7,8 @@ from typing import Literal
 from trainers.hyperparameters import Value
 from trainers.schedules import EXPONENTIAL_END
 
+MOST_FIRST_EPOCHS = 10_000  # that a proxy may ask for
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstStep:
@@ -122,8 +124,9 @@ class Proxy:
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise ValueError(f"{name} must be at least 1, got {value!r}")
-        if self.first_step is not None and (type(self.first_step) is not int or self.first_step < 0):
-            raise ValueError(f"first_step must be at least 0, got {self.first_step!r}")
+        first = self.first_step
+        if first is not None and (type(first) is not int or not 0 <= first <= MOST_FIRST_EPOCHS):
+            raise ValueError(f"first_step must be in [0, {MOST_FIRST_EPOCHS}], got {first!r}")
         share = self.train_fraction
         if share is not None and (type(share) not in (int, float) or not 0 < share <= 1):
             raise ValueError(f"train_fraction must be in (0, 1], got {share!r}")

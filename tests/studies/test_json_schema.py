@@ -1,5 +1,6 @@
 """The JSON Schema of study files says what `from_json` says."""
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -8,11 +9,12 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from studies.errors import SpecError
-from studies.json_schema import searcher_schema, space_schema, study_schema
+from studies.json_schema import PROXY, searcher_schema, space_schema, study_schema
 from studies.methods import METHODS
 from studies.searchers import SEARCHERS
 from studies.space import to_json
 from studies.spec import SearcherSpec, from_json
+from trainers.tasks import Proxy
 
 STUDY = Draft202012Validator(study_schema())
 MINIMAL: dict[str, Any] = {"name": "s", "task": "spoken-digits", "methods": ["gradient-filter"]}
@@ -35,10 +37,7 @@ study = st.fixed_dictionaries(
         "searcher": st.sampled_from([*SEARCHERS])
         | st.fixed_dictionaries({}, optional={"name": st.sampled_from([*SEARCHERS]), "initial_trials": odd})
         | odd,
-        "proxy": st.dictionaries(
-            st.sampled_from(["epochs", "train_fraction", "width", "image_size", "x"]), odd, max_size=2
-        )
-        | odd,
+        "proxy": st.dictionaries(st.sampled_from([*PROXY, "x"]), odd, max_size=2) | odd,
         "runs": odd,
         "trials": odd,
         "seed": odd,
@@ -92,10 +91,11 @@ def test_what_a_real_hyperparameter_cannot_be_does_not_fit(entry: Any) -> None:
 
 
 def test_a_proxy_fits() -> None:
-    data = MINIMAL | {"proxy": {"epochs": 3, "train_fraction": 0.1, "width": 8}}
+    data = MINIMAL | {"proxy": {"epochs": 3, "train_fraction": 0.1, "width": 8, "first_step": 0}}
     assert STUDY.is_valid(data)
     assert accepted(data)
-    for entry in ({"epochs": 0}, {"train_fraction": 0}, {"width": "8"}, {"depth": 2}):
+    assert PROXY.keys() == {field.name for field in fields(Proxy)}
+    for entry in ({"epochs": 0}, {"first_step": -1}, {"train_fraction": 0}, {"width": "8"}, {"depth": 2}):
         assert not STUDY.is_valid(MINIMAL | {"proxy": entry})
 
 

@@ -104,10 +104,14 @@ def test_a_proxy_is_named_as_one():
     assert spec.to_json()["proxy"] == {"epochs": 5, "train_fraction": 0.5, "width": 32}
     assert from_json(spec.to_json()) == spec
     assert str(Proxy(epochs=1, image_size=16)) == "1 epoch, images of 16 x 16"
+    spec = from_json(MINIMAL | {"proxy": {"first_step": 5}})
+    assert spec.task_label == "proxy of spoken-digits: 5 epochs with real weights before"
+    assert spec.task_definition().recipe.all_epochs == 15
 
 
 @pytest.mark.parametrize(
-    "proxy", [{}, {"epochs": 10, "width": 64}, {"train_fraction": 1}, {"train_fraction": 1.0}]
+    "proxy",
+    [{}, {"first_step": 0}, {"epochs": 10, "width": 64}, {"train_fraction": 1}, {"train_fraction": 1.0}],
 )
 def test_a_proxy_that_changes_nothing_is_the_task(proxy):
     spec = from_json(MINIMAL | {"proxy": proxy})
@@ -188,6 +192,7 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ),
         ({"name": "../x"}, "name: must be 1 to 63 lower-case letters, digits and inner hyphens, got '../x'"),
         ({"learning_rate": 1}, "learning_rate: unknown key; allowed are name, task, proxy, methods"),
+        ({"proxy": {"first_step": -1}}, "proxy.first_step: first_step must be in [0, 10000], got -1"),
         ({"proxy": {"epochs": 0}}, "proxy.epochs: epochs must be at least 1, got 0"),
         ({"proxy": {"epochs": "5"}}, "proxy.epochs: epochs must be at least 1, got '5'"),
         ({"proxy": {"epochs": 11}}, "proxy.epochs: epochs must be at most spoken-digits's own, 10, got 11"),

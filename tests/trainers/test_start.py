@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from made_up import VALUES
+from scipy import signal
 from torch import Tensor, nn
 
 from trainers import loop
@@ -17,7 +18,7 @@ from trainers.binary import partition, sign
 from trainers.checkpoints import Checkpoint
 from trainers.errors import CheckpointError
 from trainers.models import MODELS
-from trainers.optimizers import OPTIMIZERS, GradientFilter, IIRFilter
+from trainers.optimizers import OPTIMIZERS, FirstOrderFilter, GradientFilter, IIRFilter
 from trainers.optimizers.filtering import Filtering
 from trainers.optimizers.relaxed import Relaxed
 from trainers.results import EpochResult
@@ -89,6 +90,28 @@ def test_without_a_gradient_the_signs_stay(name: str) -> None:
         assert torch.equal(sign(p.detach()), sign(x))
 
 
+CASCADE = ([0.2 * 0.3], [1.0, -0.8 - 0.7, 0.8 * 0.7])  # alpha and gamma 0.2 and 0.3
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "coefficients"),
+    [
+        (lambda p: GradientFilter(p, 0.2, 0.3), CASCADE),
+        (lambda p: GradientFilter(p, 0.2, 1.0), ([0.2], [1.0, -0.8])),
+        (lambda p: FirstOrderFilter(p, 0.001), ([0.001], [1.0, -0.999])),
+        (lambda p: IIRFilter(p, coefficients=CASCADE), CASCADE),
+        (lambda p: IIRFilter(p, coefficients=([3.0, 1.0], [1.0, -0.5])), ([3.0, 1.0], [1.0, -0.5])),
+        (lambda p: IIRFilter(p, 0.3, 1), signal.butter(1, 0.3)),
+        (lambda p: IIRFilter(p, 0.01, 2), signal.butter(2, 0.01)),
+        (lambda p: IIRFilter(p, 0.001, 4), signal.butter(4, 0.001)),
+    ],
+)
+def test_noise_through_a_filter(optimizer: Callable[[Any], Filtering], coefficients: Any) -> None:
+    its = optimizer([torch.zeros(1, requires_grad=True)])
+    response = signal.lfilter(*coefficients, [1.0] + [0.0] * 20_000)
+    assert its.noise_gain(its.param_groups[0]) == pytest.approx(math.sqrt((response**2).sum()), rel=1e-6)
+
+
 @pytest.mark.parametrize("name", FILTERS)
 @pytest.mark.parametrize("real", [True, False])
 def test_filters_start_as_if_all_gradients_had_been_minus_the_weights(name: str, real: bool) -> None:
@@ -100,7 +123,8 @@ def test_filters_start_as_if_all_gradients_had_been_minus_the_weights(name: str,
     optimizer.take_over(dict(zip(parameters, xs, strict=True)), real=real)
     generator = torch.Generator().manual_seed(1)
     gradients = [[torch.randn(x.shape, generator=generator, dtype=x.dtype) for x in xs] for _ in range(20)]
-    past = [-x / x.abs().mean() * g.abs().mean() for x, g in zip(xs, gradients[0], strict=True)]
+    size = optimizer.noise_gain(optimizer.param_groups[0])
+    past = [-x / x.abs().mean() * g.abs().mean() * size for x, g in zip(xs, gradients[0], strict=True)]
     for _ in range(150):
         step(twin, twins, past)
     flips = 0
@@ -166,10 +190,23 @@ def train(spoken_digits: Path) -> Callable[..., list[EpochResult]]:
     return train
 
 
-@pytest.fixture
-def source(train: Callable[..., list[EpochResult]], tmp_path: Path) -> Path:
-    train("gradient-filter", checkpoint=Checkpoint(tmp_path / "source"))
-    return tmp_path / "source"
+@pytest.fixture(scope="module")
+def source(spoken_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a training of three epochs."""
+    file = tmp_path_factory.mktemp("trained") / "source"
+    list(
+        loop.train(
+            TASKS["spoken-digits"],
+            "gradient-filter",
+            VALUES["gradient-filter"],
+            seed=0,
+            split_seed=0,
+            data_dir=spoken_digits,
+            proxy=Proxy(epochs=3),
+            checkpoint=Checkpoint(file),
+        )
+    )
+    return file
 
 
 @pytest.mark.parametrize("method", OPTIMIZERS)
@@ -288,5 +325,5 @@ def test_what_a_first_step_may_be() -> None:
     two = Proxy(first_step=3).of(task)
     assert Proxy(first_step=0).of(two) == task
     assert Proxy(epochs=1).of(two).recipe.all_epochs == 4
-    with pytest.raises(ValueError, match="first_step must be at least 0, got -1"):
+    with pytest.raises(ValueError, match=r"first_step must be in \[0, 10000\], got -1"):
         Proxy(first_step=-1)

@@ -120,7 +120,7 @@ def test_divergence_is_a_result(spoken_digits: Path, capsys: pytest.CaptureFixtu
         ([*FILTER, "--image-size", "8"], "spoken-digits has no images: no image_size 8"),
         ([*FILTER, "--train-fraction", "1.5"], "train_fraction must be in (0, 1], got 1.5"),
         ([*FILTER, "--train-fraction", "0.01"], "20 training samples do not fill a batch of 100"),
-        ([*FILTER, "--first-step", "-1"], "first_step must be at least 0, got -1"),
+        ([*FILTER, "--first-step", "-1"], "first_step must be in [0, 10000], got -1"),
         ([*FILTER, "--start", "/nonexistent"], "/nonexistent: there is no such checkpoint"),
         ([*FILTER, "--checkpoint", "/nonexistent/x"], "/nonexistent/x: there is no folder /nonexistent"),
         ([*FILTER, "--device", "abacus"], "device 'abacus' cannot be used"),

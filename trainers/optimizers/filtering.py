@@ -9,16 +9,20 @@ from trainers.optimizers.binary_optimizer import BinaryOptimizer
 
 
 class Filtering(BinaryOptimizer):
-    """Base of the optimizers whose weights are minus the sign of a filter's output; a subclass gives `steady`.
+    """Base of the optimizers whose weights are minus the sign of a filter's output.
 
     The buffers are all that such a weight remembers, and start at 0: the first gradient would decide. So from weights
-    that are taken over they start as if every gradient before had been minus the weight, times a factor a
-    parameter that gives it the first gradient's mean size. The weights stay until gradients of the size of the first
-    have contradicted them for as long as the filter remembers, small ones less long than large ones.
+    that are taken over they start as if every gradient before had been minus the weight, times a factor for each
+    parameter: in the mean the output has the size that it has of gradients that are noise, as large as the first one.
+    So weights stay as they do in the midst of a training, large ones longer than small ones.
     """
 
     def steady(self, group: dict[str, Any]) -> tuple[float, ...]:
         """What the buffers hold once the filter's output has long been 1."""
+        raise NotImplementedError
+
+    def noise_gain(self, group: dict[str, Any]) -> float:
+        """The output's deviation where gradients are independent, of deviation 1."""
         raise NotImplementedError
 
     def start(self, group: dict[str, Any], theta: Tensor, weight: Tensor, real: bool) -> None:
@@ -31,7 +35,8 @@ class Filtering(BinaryOptimizer):
             past = self.state[theta].pop("past", None)
             if past is None:
                 continue
-            output = past.to(buffers[0]) * -gradient.to(buffers[0]).abs().mean()
+            size = gradient.to(buffers[0]).abs().mean() * -self.noise_gain(group)
+            output = past.to(buffers[0]) * size
             for kept, value in zip(buffers, self.steady(group), strict=True):
                 torch.mul(output, value, out=kept)
         return rows

@@ -1,5 +1,6 @@
 """The gradient filter: binary weights are the sign of a twice smoothed gradient (000 eqs 11-13)."""
 
+import math
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -58,6 +59,11 @@ class GradientFilter(Filtering):
 
     def steady(self, group: dict[str, Any]) -> tuple[float, ...]:
         return (1.0,) * len(self.buffers(group))
+
+    def noise_gain(self, group: dict[str, Any]) -> float:
+        alpha, gamma = group["alpha"], group["gamma"] or 1.0
+        kept = (1 - alpha) * (1 - gamma)
+        return math.sqrt(alpha * gamma * (1 + kept) / ((1 - kept) * (2 - alpha) * (2 - gamma)))
 
     def update(
         self,

@@ -86,6 +86,24 @@ def iir_step(
     write_signs(thetas, list(ys), direction=-1)
 
 
+@lru_cache(maxsize=256)
+def noise_gain(filter: Filter) -> float:
+    """The output's deviation for independent inputs of deviation 1.
+
+    The states s of `iir_step` move by speed (M s + B x). Their covariance P is the solution of
+    M P + P M' + speed M P M' + speed B B' = 0, which is well posed however slow the filter.
+    """
+    (first, *numerator), (_, *denominator), speed = filter
+    order = len(denominator)
+    m = np.eye(order, k=1)
+    m[:, 0] -= denominator
+    b = np.array(numerator) - np.array(denominator) * first
+    one = np.eye(order)
+    equations = np.kron(m, one) + np.kron(one, m) + speed * np.kron(m, m)
+    covariance = np.linalg.solve(equations, -speed * np.outer(b, b).ravel())
+    return math.sqrt(first**2 + covariance[0])
+
+
 class IIRFilter(Filtering):
     """Optimizer of binary weights by the sign of the gradient after a linear filter; the first signs are random.
 
@@ -141,6 +159,9 @@ class IIRFilter(Filtering):
         gradient = denominator[-1] / numerator[-1]  # that has long been there
         rest = (d - n * gradient for n, d in zip(numerator[:-1], denominator[:-1], strict=True))
         return 1 - first * gradient, *rest
+
+    def noise_gain(self, group: dict[str, Any]) -> float:
+        return noise_gain(self.filter(group))
 
     def filter(self, group: dict[str, Any]) -> Filter:
         if group["coefficients"] is not None:
