@@ -6,10 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install data figure8 demo test lint check bench clean
+.PHONY: help install data figure8 demo methods-table test lint check bench clean
 
 help:  ## this list
-	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## +/\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## +/\t/' | expand -t 16
 
 install: $(INSTALLED)  ## the environment in .venv, every dependency pinned
 
@@ -28,6 +28,12 @@ figure8: data  ## Figure 8: 2 methods x 20 runs x 25 trials on spoken digits; co
 
 demo: data  ## the same with 5 runs x 12 trials, about a minute
 	$(BIN)/tunebench run studies/specs/figure8-spoken-digits.yaml --runs 5 --trials 12 --out results/demo
+
+methods-table: data  ## every method on spoken digits and on a CIFAR proxy, hours; continues where it was interrupted
+	$(BIN)/tunebench data fetch cifar10
+	for task in spoken-digits cifar10-lenet5; do \
+		$(BIN)/tunebench run studies/specs/methods-$$task.yaml --out results/methods-$$task || exit; \
+	done
 
 test: data  ## the tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder

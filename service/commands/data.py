@@ -15,6 +15,7 @@ from studies.errors import StudyError
 def list_data(as_json: AsJson = False) -> None:
     """List the data sets and whether they are here."""
     from trainers.data import DATASETS
+    from trainers.tasks import TASKS
 
     folder = Settings.from_environment().data_dir
     rows = [
@@ -23,6 +24,7 @@ def list_data(as_json: AsJson = False) -> None:
             "here": data.path(folder).exists(),
             "path": str(data.path(folder)),
             "summary": data.summary,
+            "tasks": [task.name for task in TASKS.values() if task.dataset == name],
         }
         for name, data in DATASETS.items()
     ]

@@ -169,6 +169,9 @@ def test_what_lists_prints_a_table_or_json(tunebench, spoken_digits):
     rows = {row["data"]: row for row in json.loads(tunebench("data", "list", "--json")[1])}
     assert rows.keys() == DATASETS.keys()
     assert rows["spoken-digits"]["here"]
+    assert {task: name for name, row in rows.items() for task in row["tasks"]} == {
+        name: task.dataset for name, task in TASKS.items()
+    }
 
 
 def test_methods_json_gives_whole_spaces(tunebench):

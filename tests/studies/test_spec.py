@@ -21,6 +21,11 @@ def test_shipped_specs_load_and_are_named_after_their_file(path):
     assert load(path).name == path.stem
 
 
+@pytest.mark.parametrize("task", ["spoken-digits", "cifar10-lenet5"])
+def test_the_studies_of_every_method_leave_none_out(task):
+    assert [method.name for method in load(SPECS_BY_NAME[f"methods-{task}"]).methods] == list(METHODS)
+
+
 def test_figure8_is_the_papers_protocol():
     spec = load(SPECS_BY_NAME["figure8-spoken-digits"])
     assert (spec.runs, spec.trials, spec.searcher.name) == (20, 25, "ax")
