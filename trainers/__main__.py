@@ -12,7 +12,7 @@ from typing import Any
 
 from trainers.errors import CheckpointError, DataError
 from trainers.hyperparameters import Value
-from trainers.tasks import TASKS, Proxy
+from trainers.tasks import TASKS, TEACHERS, Proxy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,13 +21,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns 0; 2 for bad input; 130 where Ctrl-C stopped it.
     """
     options = _parser().parse_args(arguments)
+    from trainers import teachers  # after the arguments: --help need not wait for torch
     from trainers.checkpoints import Checkpoint
-    from trainers.loop import train  # after the arguments: --help need not wait for torch
+    from trainers.loop import train
 
     try:
-        if options.task not in TASKS:
-            raise ValueError(f"unknown task {options.task!r}; known are {', '.join(TASKS)}")
-        task = TASKS[options.task]
+        tasks = {**TASKS, **TEACHERS}
+        if options.task not in tasks:
+            raise ValueError(f"unknown task {options.task!r}; known are {', '.join(tasks)}")
+        task = tasks[options.task]
         hyperparameters = dict(_setting(text) for text in options.set)
         proxy = Proxy(
             epochs=options.epochs,
@@ -36,6 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             image_size=options.image_size,
             first_step=options.first_step,
         ).without_own(task)
+        save = options.save
+        if save is None and options.task in TEACHERS:
+            if proxy.changes:
+                raise ValueError("a proxy of a teacher needs --save PATH: tasks expect the teacher itself")
+            save = teachers.path(options.data, options.task)
+            if save.exists():
+                raise ValueError(
+                    f"{save}: is there already; delete it, or put this one elsewhere with --save"
+                )
         epochs = proxy.of(task).recipe.all_epochs
         results = train(
             task,
@@ -48,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             proxy=proxy,
             checkpoint=options.checkpoint and Checkpoint(options.checkpoint),
             start=options.start,
+            teacher=options.teacher,
+            save=save,
+            workers=options.workers,
         )
         train_seconds = evaluate_seconds = 0.0
         for result in results:
@@ -79,6 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "start": options.start and str(options.start),
             "objective": result.validation_metric,
             "test_metric": result.test_metric,
+            "validation_top5": result.validation_top5,
+            "test_top5": result.test_top5,
             "diverged": result.diverged,
             "train_seconds": train_seconds,
             "evaluate_seconds": evaluate_seconds,
@@ -93,7 +109,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("task", metavar="TASK", help="one of " + ", ".join(TASKS))
     parser.add_argument(
-        "method", metavar="METHOD", help="the binary weights' optimizer, e.g. gradient-filter"
+        "method",
+        metavar="METHOD",
+        nargs="?",
+        help="the binary weights' optimizer, e.g. gradient-filter; none for a TASK that is a teacher, a network "
+        "without binary weights: " + ", ".join(TEACHERS),
     )
     parser.add_argument(
         "--set",
@@ -124,6 +144,23 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="PATH",
         help="start from the network of another training's checkpoint, with new optimizers",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="processes that decode images (default on a GPU: one a CPU thread, else none)",
+    )
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        metavar="PATH",
+        help="weights that the TASK learns from (default: teachers/NAME.pt in the data folder)",
+    )
+    parser.add_argument(
+        "--save",
+        type=Path,
+        metavar="PATH",
+        help="put the trained weights there (default of a teacher: where tasks look for it)",
     )
     proxy = parser.add_argument_group(
         "a proxy of the task", "what it scales down; the result is not the task's"

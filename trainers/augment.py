@@ -3,6 +3,8 @@
 Every draw comes from `generator`, which must be on that device; nothing is copied to the host.
 """
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -51,7 +53,13 @@ def add_noise(images: Tensor, generator: torch.Generator, *, factor: float = 0.1
 
 def shift_colours(images: Tensor, generator: torch.Generator, *, deviation: float = 0.1) -> Tensor:
     """Each colour image (batch, 3, height, width), floats from 0 to 255, moved along ImageNet's principal colours."""
-    axes, deviations = images.new_tensor(COLOUR_AXES), images.new_tensor(COLOUR_DEVIATIONS)
     draws = torch.empty_like(images[:, :, 0, 0]).normal_(std=deviation, generator=generator)
-    shifts: Tensor = (draws * deviations) @ axes.T
+    shifts = draws @ _colour_axes(images.device, images.dtype)
     return images + shifts[:, :, None, None]
+
+
+@lru_cache
+def _colour_axes(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A row an axis, as long as its deviation; kept, as copying it to a device would wait for that."""
+    axes = torch.tensor(COLOUR_AXES, dtype=torch.float64) * torch.tensor(COLOUR_DEVIATIONS)
+    return axes.T.to(device, dtype)

@@ -10,7 +10,7 @@ from torch import Tensor
 class FlipCounter:
     """Counts sign changes of `parameters` from step to step, whatever moves them, on their own device.
 
-    Nothing is copied to the host before `ratio`. A zero counts with its sign bit.
+    Nothing is copied to the host before `ratio`, 0 without parameters. A zero counts with its sign bit.
     """
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
@@ -25,7 +25,8 @@ class FlipCounter:
 
     def reset(self) -> None:
         self.steps = 0
-        self.flips = torch.zeros((), dtype=torch.int64, device=self.parameters[0].device)
+        place = self.parameters[0].device if self.parameters else None
+        self.flips = torch.zeros((), dtype=torch.int64, device=place)
 
     def update(self) -> None:
         """Count what changed since the last call."""
@@ -37,7 +38,7 @@ class FlipCounter:
 
     def ratio(self) -> float:
         """Mean share of weights that flipped in a step since `reset`, in [0, 1]; waits for the device."""
-        return int(self.flips) / (self.weights * self.steps)
+        return int(self.flips) / max(self.weights * self.steps, 1)
 
     def state_dict(self) -> dict[str, Any]:
         """What there is beside the parameters."""

@@ -3,21 +3,22 @@
 import torch
 from torch import Tensor
 
-from trainers.augment import add_noise, crop_and_flip, normalise
-from trainers.data import Samples, Splits
+from trainers.augment import add_noise, crop_and_flip, flip, normalise, shift_colours
+from trainers.data import Samples
 from trainers.tasks import Recipe
 
 Pixels = tuple[Tensor, Tensor]
 
 
-def pixels(recipe: Recipe, splits: Splits, device: torch.device) -> Pixels | None:
-    """What `recipe` takes from bytes and what it divides them by, both (channels,); None where there are no bytes."""
-    if splits.mean is None or splits.std is None:
+def pixels(recipe: Recipe, mean: Tensor | None, std: Tensor | None, device: torch.device) -> Pixels | None:
+    """What `recipe` takes from bytes and what it divides them by, both (channels,), with the data set's `mean` and
+    `std`; None where there are no bytes."""
+    if mean is None or std is None:
         return None
     if recipe.pixels == "symmetric":
-        half = torch.full_like(splits.mean, 127.5, device=device)
+        half = torch.full_like(mean, 127.5, device=device)
         return half, half
-    return splits.mean.to(device), splits.std.to(device)
+    return mean.to(device), std.to(device)
 
 
 def prepare(
@@ -30,6 +31,8 @@ def prepare(
     inputs, targets = samples
     if training and recipe.augmentation == "crop-and-flip":
         inputs = crop_and_flip(inputs, generator, padding=inputs.shape[-1] // 8)
+    if training and recipe.augmentation == "flip-and-colours":
+        inputs = shift_colours(flip(inputs, generator).float(), generator)
     if pixels is not None:
         inputs = normalise(inputs, *pixels).contiguous(memory_format=torch.channels_last)
     if recipe.noise:

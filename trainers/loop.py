@@ -2,10 +2,9 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,17 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from trainers import teachers
 from trainers.binary import partition
 from trainers.checkpoints import Checkpoint, digest
-from trainers.data import DATASETS, Samples
-from trainers.data.splits import scaled_down
+from trainers.data import Samples
+from trainers.feed import Part, feed
 from trainers.flips import FlipCounter
 from trainers.hyperparameters import Value
 from trainers.inputs import Pixels, pixels, prepare
 from trainers.losses import LOSSES
-from trainers.metrics import METRICS
+from trainers.metrics import METRICS, is_among_five
 from trainers.models import MODELS
-from trainers.optimizers import OPTIMIZERS, BinaryOptimizer, validate
+from trainers.optimizers import OPTIMIZERS, BinaryOptimizer, NoBinaryWeights, validate
 from trainers.optimizers.real_weights import RealWeights
 from trainers.react import RPReLU, RSign
 from trainers.results import EpochResult
@@ -33,13 +33,13 @@ from trainers.start import start_from, take_over
 from trainers.state import State
 from trainers.tasks import WHOLE, Proxy, Recipe, Task
 
-EVALUATION_BATCH = 1000
+PARTS: tuple[Part, Part] = ("validation", "test")
 SPARED = (_NormBase, nn.LayerNorm, RSign, RPReLU)  # from weight decay
 
 
 def train(
     task: Task,
-    optimizer: str,
+    optimizer: str | None,
     hyperparameters: Mapping[str, Value],
     *,
     seed: int,
@@ -47,22 +47,28 @@ def train(
     data_dir: Path,
     device: str = "cpu",
     proxy: Proxy = WHOLE,
+    teacher: Path | None = None,
+    save: Path | None = None,
+    workers: int | None = None,
     checkpoint: Checkpoint | None = None,
     start: Path | None = None,
 ) -> Iterator[EpochResult]:
     """Train `task`'s network once, its binary weights by `optimizer`, and yield every epoch's result.
 
+    A network without binary weights, a teacher, has no `optimizer`. A task with a teacher takes the weights in
+    `teacher`, or those in the data folder. After the last epoch the network's weights are put into `save`.
+
     Real-valued initial weights, the order of samples and their augmentation depend on `seed` alone and are the
     same for every optimizer; the split and noise in scoring depend on `split_seed`. torch's global random state is
     left as it was. `hyperparameters` are the optimizer's and, where they differ from the recipe's, those of the
-    real-valued parameters' optimizer (`Recipe.real`). `proxy` scales the task down. An epoch takes the training
-    samples in a new random order in whole batches: those that do not fill the last batch are left out of that
-    epoch. After a loss that is not finite no epoch follows.
+    real-valued parameters' optimizer (`Recipe.real`). `proxy` scales the task down. What an epoch is, and `workers`,
+    are `trainers.feed`'s. After a loss that is not finite no epoch follows.
 
     With a `checkpoint` a training that was stopped anywhere goes on from there, on the same kind of machine with
     the very numbers that it would have had; the epochs that it had finished are yielded again. `start` is another
     training's checkpoint, whose weights this one starts from, with new optimizers. Raises, at the first `next`,
-    ValueError for arguments out of range, DataError for the data set and CheckpointError for a checkpoint.
+    ValueError for arguments out of range, DataError for the data set and the teacher, and CheckpointError for a
+    checkpoint.
     """
     task = proxy.of(task)
     validate(optimizer, hyperparameters, task.recipe.real)
@@ -70,27 +76,24 @@ def train(
     own = {name: value for name, value in hyperparameters.items() if name not in recipe.real}
     place = _device(device)
 
-    splits = DATASETS[task.dataset].load(data_dir, split_seed)
-    if proxy.train_fraction or proxy.image_size:
-        splits = scaled_down(
-            splits, proxy.train_fraction, proxy.image_size, derive(split_seed, "train-fraction")
-        )
-    training, validation, test = (
-        Samples(part.inputs.to(place), part.targets.to(place))
-        for part in (splits.train, splits.validation, splits.test)
+    source = feed(
+        task, proxy, seed=seed, split_seed=split_seed, data_dir=data_dir, place=place, workers=workers
     )
-    steps_an_epoch = len(training.targets) // recipe.batch_size
-    if steps_an_epoch == 0:
-        raise ValueError(
-            f"{len(training.targets)} training samples do not fill a batch of {recipe.batch_size}"
-        )
-    scale = pixels(recipe, splits, place)
+    scale = pixels(recipe, source.mean, source.std, place)
     loss_of = LOSSES[recipe.loss]
 
     with _seeded(derive(seed, "real-initialisation"), torch.device("cpu")):
-        model = MODELS[task.model](splits.input_shape, splits.classes, **task.model_options)
+        model = MODELS[task.model](source.input_shape, source.classes, **task.model_options)
     model.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stub
     binary, real = partition(model)
+    if bool(binary) != (optimizer is not None):
+        needs = "needs a method for its" if binary else "has no"
+        raise ValueError(f"{task.name} {needs} binary weights, got {optimizer!r}")
+    teacher = teachers.file_of(task, data_dir, teacher)
+    master = None
+    if recipe.teacher and teacher:
+        master = teachers.load(recipe.teacher, teacher, source.input_shape, source.classes).to(place)
+        master.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stub
     stages = _stages(recipe, optimizer, own)
     state = State(model, torch.Generator(place).manual_seed(derive(seed, "augmentation")))
     identity = {
@@ -102,8 +105,9 @@ def train(
         "seed": seed,
         "split_seed": split_seed,
         "proxy": proxy.changes,
-        "training samples": len(training.targets),
+        "training samples": source.samples,
         "device": place.type,
+        "teacher": teacher and teachers.checksum(teacher),
         "start": digest(start) if checkpoint and start else None,
     }
     kept = checkpoint and checkpoint.open(identity)
@@ -118,9 +122,9 @@ def train(
         if start:
             start_from(start, model, state.binary_optimizer)
             state.flips.look()
-    orders = _orders(len(training.targets), derive(seed, "data-order"))
+    steps_an_epoch = source.steps_an_epoch
 
-    for epoch, order in islice(enumerate(orders, 1), len(state.results), recipe.all_epochs):
+    for epoch in range(len(state.results) + 1, recipe.all_epochs + 1):
         if epoch > stages[state.stage].last_epoch:
             _begin(state, state.stage + 1, stages, recipe, seed)
         stage = stages[state.stage]
@@ -131,17 +135,22 @@ def train(
             state.begin_epoch()
         started = time.perf_counter()
         model.train()
-        with _seeded(derive(seed, "dropout", epoch), place):
+        with (
+            _seeded(derive(seed, "dropout", epoch), place),
+            closing(source.training(epoch, begun)) as batches,
+        ):
             state.go_on_drawing()
-            for batch in torch.split(order.to(place), recipe.batch_size)[begun:steps_an_epoch]:
+            for samples in batches:
                 step = state.step - stage_begin
                 rate = recipe.learning_rate * factor(recipe.decay, step, stage_steps, recipe.decay_end)
                 for group in state.real_optimizer.param_groups:
                     group["lr"] = rate
                 progress = Progress(step, stage_steps, steps_an_epoch, recipe.decay_end)
                 state.binary_optimizer.schedule(progress)
-                samples = Samples(training.inputs[batch], training.targets[batch])
                 inputs, targets = prepare(samples, recipe, scale, state.augmentation, training=True)
+                if master is not None:
+                    with torch.no_grad():
+                        targets = master(inputs)
                 loss = loss_of(model(inputs), targets)
                 for parameter in (*binary, *real):
                     parameter.grad = None
@@ -160,22 +169,24 @@ def train(
         trained = time.perf_counter()
 
         diverged = not math.isfinite(train_loss)
-        with state.binary_optimizer.binarised():
-            scores = [
-                task.worst
-                if diverged
-                else evaluate(model, part, task, scale, derive(split_seed, "evaluation", i))
-                for i, part in enumerate((validation, test))
-            ]
+        scores = [(task.worst, 0.0 if task.top5 else None)] * len(PARTS)
+        if not diverged:
+            with state.binary_optimizer.binarised():
+                for i, part in enumerate(PARTS):
+                    noise = torch.Generator(place).manual_seed(derive(split_seed, "evaluation", i))
+                    with closing(source.scored(part)) as batches:
+                        scores[i] = evaluate(model, batches, task, scale, noise)
         result = EpochResult(
             epoch=epoch,
             train_loss=train_loss,
-            validation_metric=scores[0],
-            test_metric=scores[1],
+            validation_metric=scores[0][0],
+            test_metric=scores[1][0],
             flip_ratio=state.flips.ratio(),
             train_seconds=state.train_seconds + trained - started,
             evaluate_seconds=time.perf_counter() - trained,
             diverged=diverged,
+            validation_top5=scores[0][1],
+            test_top5=scores[1][1],
         )
         state.results.append(result)
         state.train_seconds = 0.0
@@ -184,20 +195,34 @@ def train(
         yield result
         if diverged:
             return
+    if save is not None:
+        teachers.save(model, save)
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, samples: Samples, task: Task, scale: Pixels | None, seed: int) -> float:
-    """The task's metric of `model` on `samples`, with the same noise for the same `seed`. Leaves it evaluating."""
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[Samples],
+    task: Task,
+    scale: Pixels | None,
+    generator: torch.Generator,
+) -> tuple[float, float | None]:
+    """The task's metric of `model` on `batches`, and top-5 where it counts that; noise comes from `generator`.
+
+    Leaves the model evaluating.
+    """
     model.eval()
     metric = METRICS[task.metric]
-    place = samples.targets.device
-    generator = torch.Generator(place).manual_seed(seed)
-    total = torch.zeros((), dtype=torch.float64, device=place)
-    for part in zip(*(torch.split(tensor, EVALUATION_BATCH) for tensor in samples), strict=True):
-        inputs, targets = prepare(Samples(*part), task.recipe, scale, generator, training=False)
-        total += metric.of_samples(model(inputs), targets).sum(dtype=torch.float64)
-    return metric.of_mean(float(total) / len(samples.targets))
+    measures = [metric.of_samples, is_among_five] if task.top5 else [metric.of_samples]
+    sums = torch.zeros(len(measures), dtype=torch.float64, device=generator.device)
+    samples = 0
+    for batch in batches:
+        samples += len(batch.targets)
+        inputs, targets = prepare(batch, task.recipe, scale, generator, training=False)
+        outputs = model(inputs)
+        sums += torch.stack([measure(outputs, targets).sum(dtype=torch.float64) for measure in measures])
+    value, *top5 = [float(total) / samples for total in sums]
+    return metric.of_mean(value), top5[0] if top5 else None
 
 
 class Stage(NamedTuple):
@@ -209,7 +234,9 @@ class Stage(NamedTuple):
     last_epoch: int
 
 
-def _stages(recipe: Recipe, optimizer: str, hyperparameters: Mapping[str, Value]) -> list[Stage]:
+def _stages(recipe: Recipe, optimizer: str | None, hyperparameters: Mapping[str, Value]) -> list[Stage]:
+    if optimizer is None:
+        return [Stage(NoBinaryWeights, {}, recipe.all_epochs, recipe.all_epochs)]
     defaults: dict[str, Value] = {"decay": recipe.decay}
     first = recipe.first_step
     if first is None:
@@ -239,13 +266,6 @@ def _begin(state: State, number: int, stages: list[Stage], recipe: Recipe, seed:
     state.flips = FlipCounter(binary)
 
 
-def _orders(samples: int, seed: int) -> Iterator[Tensor]:
-    """Each epoch's order of the training samples, one after another."""
-    generator = torch.Generator().manual_seed(seed)
-    while True:
-        yield torch.randperm(samples, generator=generator)
-
-
 def _wait(place: torch.device) -> None:
     """Until the device has done all that it was given."""
     if place.type == "cuda":
@@ -262,6 +282,21 @@ def _seeded(seed: int, place: torch.device) -> Iterator[None]:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+def _binary_optimizer(
+    task: Task, name: str | None, hyperparameters: Mapping[str, Value], binary: list[nn.Parameter], seed: int
+) -> BinaryOptimizer:
+    if bool(binary) != (name is not None):
+        needs = "needs a method for its" if binary else "has no"
+        raise ValueError(f"{task.name} {needs} binary weights, got {name!r}")
+    if name is None:
+        return NoBinaryWeights()
+    return OPTIMIZERS[name](
+        binary,
+        **({"decay": task.recipe.decay} | dict(hyperparameters)),  # type: ignore[arg-type]  # checked before
+        generator=torch.Generator().manual_seed(seed),
+    )
 
 
 def _real_optimizer(recipe: Recipe, groups: list[dict[str, object]]) -> torch.optim.Optimizer:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, mse_loss
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, mse_loss
 
 
 def squared_hinge(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -16,8 +16,18 @@ def squared_hinge(outputs: Tensor, targets: Tensor) -> Tensor:
     return (1 - signs * outputs).clamp_min(0).square().mean()
 
 
+def distribution(outputs: Tensor, teacher: Tensor) -> Tensor:
+    """Mean over the batch of the Kullback-Leibler divergence of the classes' distribution from the teacher's.
+
+    Both are logits (batch, classes), softened by no temperature, and no label is seen: ReActNet's
+    distributional loss (Liu et al. 2020).
+    """
+    return kl_div(log_softmax(outputs, 1), log_softmax(teacher, 1), reduction="batchmean", log_target=True)
+
+
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cross-entropy": cross_entropy,
     "squared-hinge": squared_hinge,
     "mean-squared-error": mse_loss,
+    "distribution": distribution,
 }

@@ -21,6 +21,12 @@ def is_correct(outputs: Tensor, targets: Tensor) -> Tensor:
     return outputs.argmax(1) == targets
 
 
+def is_among_five(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Whether a sample's class is among the five largest of its logits (batch, classes): top-5, of the mean."""
+    best = outputs.topk(min(5, outputs.shape[1])).indices
+    return (best == targets[:, None]).any(1)
+
+
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """A sample's mean squared error: (batch, ...) -> (batch,)."""
     return (outputs - targets).square().flatten(1).mean(1)

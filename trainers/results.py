@@ -11,6 +11,7 @@ class EpochResult:
     metric after it; `flip_ratio` is the mean over the epoch's steps of the share of binary weights whose sign
     changed (000 eq 18), in [0, 1]. Seconds are wall time after a device sync, training and evaluation apart.
     A training whose loss is not finite has `diverged`: its metrics are the worst there are, no epoch follows.
+    Where the task counts top-5 too, its shares are beside the metrics.
     """
 
     epoch: int
@@ -21,3 +22,5 @@ class EpochResult:
     train_seconds: float
     evaluate_seconds: float
     diverged: bool = False
+    validation_top5: float | None = None
+    test_top5: float | None = None

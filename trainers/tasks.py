@@ -34,9 +34,12 @@ class Recipe:
     0, exponentially to `decay_end` of it.
 
     Images of bytes become floats by `pixels`: from -1 to 1, or with every channel's mean and deviation taken
-    out; `augmentation` moves training images before. With `noise` the network gets normal noise of that
+    out; `augmentation` changes training images before. With `noise` the network gets normal noise of that
     deviation on its inputs, in training and scoring, and is to give back what was there (001 eq 4). A `first_step`
     comes before the recipe's own epochs.
+
+    With a `teacher`, the name of a task in TEACHERS whose network has been trained, `loss` compares the outputs
+    with the teacher's on the same inputs, not with the classes.
     """
 
     epochs: int
@@ -48,10 +51,11 @@ class Recipe:
     weight_decay: float = 0.0
     decay: Literal["none", "linear", "cosine", "exponential"]
     decay_end: float = EXPONENTIAL_END
-    loss: Literal["cross-entropy", "squared-hinge", "mean-squared-error"] = "cross-entropy"
+    loss: Literal["cross-entropy", "squared-hinge", "mean-squared-error", "distribution"] = "cross-entropy"
     pixels: Literal["symmetric", "standardised"] = "symmetric"
-    augmentation: Literal["none", "crop-and-flip"] = "none"
+    augmentation: Literal["none", "crop-and-flip", "flip-and-colours"] = "none"
     noise: float = 0.0
+    teacher: str | None = None
     first_step: FirstStep | None = None
 
     @property
@@ -83,8 +87,9 @@ class Recipe:
 class Task:
     """Data, model, recipe and metric. `dataset` and `model` are names in DATASETS and MODELS.
 
-    `image_size` is the side of the data set's images, None where it has none. The worst accuracy is 0, and so is
-    the worst PSNR of outputs from -1 to 1.
+    `image_size` is the side of the data set's images, None where it has none. With `top5` it is also counted how
+    often the class is among the five likeliest. The worst accuracy is 0, and so is the worst PSNR of outputs from -1
+    to 1.
     """
 
     name: str
@@ -97,6 +102,7 @@ class Task:
     direction: Literal["maximize", "minimize"] = "maximize"
     worst: float = 0.0  # the objective of a training that diverged
     image_size: int | None = None
+    top5: bool = False
 
     @property
     def width(self) -> int:
@@ -207,6 +213,9 @@ def _of_recordings(name: str, summary: str) -> Task:
     )
 
 
+SIDES = {"mnist": 28, "cifar10": 32, "cifar100": 32, "imagenet": 224}
+
+
 def _of_images(
     name: str,
     summary: str,
@@ -217,7 +226,7 @@ def _of_images(
     metric: Literal["accuracy", "PSNR"] = "accuracy",
     **options: str,
 ) -> Task:
-    """A task on the data set that its name begins with."""
+    """A task on the data set that its name begins with; top-5 is counted of ImageNet's many classes."""
     dataset = name.split("-")[0]
     return Task(
         name=name,
@@ -227,7 +236,8 @@ def _of_images(
         model_options={"width": width, **options},
         recipe=recipe,
         metric=metric,
-        image_size=28 if dataset == "mnist" else 32,
+        image_size=SIDES[dataset],
+        top5=dataset == "imagenet",
     )
 
 
@@ -274,6 +284,23 @@ RESNET = Recipe(
     decay="linear",
     pixels="standardised",
     augmentation="crop-and-flip",
+)
+
+# what 002's ResNet-20 and 000's ReActNet-A learn from: He et al. 2016, with a cosine for their steps
+RESNET_TEACHER = replace(BIREALNET, epochs=180, batch_size=128)
+IMAGENET_TEACHER = replace(BIREALNET, epochs=90, augmentation="flip-and-colours")
+
+# 000 section 4.1: 600,000 steps on the images that are not held out for validation
+REACTNET = Recipe(
+    epochs=249,
+    batch_size=510,
+    optimizer="adam",
+    learning_rate=2.5e-3,
+    decay="linear",
+    loss="distribution",
+    pixels="standardised",
+    augmentation="flip-and-colours",
+    teacher="imagenet-resnet34",
 )
 
 _TASKS = (
@@ -338,5 +365,59 @@ _TASKS = (
     _of_images(
         "cifar100-resnet20", "images of 100 classes, binary ResNet-20", "binary-resnet20", RESNET, width=16
     ),
+    _of_images(
+        "cifar10-resnet20-distilled",
+        "images of 10 classes, binary ResNet-20 that learns from a real-valued one",
+        "binary-resnet20",
+        replace(RESNET, loss="distribution", teacher="cifar10-real-resnet20"),
+        width=16,
+    ),
+    _of_images(
+        "cifar100-resnet20-distilled",
+        "images of 100 classes, binary ResNet-20 that learns from a real-valued one",
+        "binary-resnet20",
+        replace(RESNET, loss="distribution", teacher="cifar100-real-resnet20"),
+        width=16,
+    ),
+    _of_images(
+        "imagenet-reactnet-a",
+        "large images of any number of classes, ReActNet-A that learns from ResNet-34",
+        "reactnet-a",
+        REACTNET,
+        width=32,
+    ),
+    _of_images(
+        "imagenet-birealnet18",
+        "large images of any number of classes, Bi-Real-Net-18 that learns from ResNet-34",
+        "birealnet18",
+        REACTNET,
+        width=64,
+    ),
 )
 TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
+
+# Networks without binary weights, for tasks to learn from: trained by themselves, not by a method.
+_TEACHERS = (
+    _of_images(
+        "cifar10-real-resnet20",
+        "images of 10 classes, real-valued ResNet-20",
+        "resnet20",
+        RESNET_TEACHER,
+        width=16,
+    ),
+    _of_images(
+        "cifar100-real-resnet20",
+        "images of 100 classes, real-valued ResNet-20",
+        "resnet20",
+        RESNET_TEACHER,
+        width=16,
+    ),
+    _of_images(
+        "imagenet-resnet34",
+        "large images of any number of classes, real-valued ResNet-34",
+        "resnet34",
+        IMAGENET_TEACHER,
+        width=64,
+    ),
+)
+TEACHERS: dict[str, Task] = {task.name: task for task in _TEACHERS}

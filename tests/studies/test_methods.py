@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from pictures import data_folder
 
 from studies.methods import METHODS
 from studies.searchers import suggest_sobol
-from trainers import loop
+from trainers import loop, teachers
 from trainers.data import DATASETS, DataSet, Samples, Splits
 from trainers.data.splits import channel_statistics
 from trainers.errors import DataError
-from trainers.tasks import TASKS, Task
+from trainers.models import MODELS
+from trainers.tasks import TASKS, TEACHERS, Task
 
 BATCH = 16
 
@@ -48,29 +50,48 @@ def made_up(data: DataSet, classes: int, *shape: int) -> DataSet:
 
 
 IMAGES = {"mnist": (10, 1, 28, 28), "cifar10": (10, 3, 32, 32), "cifar100": (100, 3, 32, 32)}
+PICTURES = (2, 3, 32, 32)
 NARROWEST = {"fullycon": 16, "autoencoder": 4}  # of others 2
 
 
 def small(task: Task) -> Task:
     options = {**task.model_options}
-    if task.dataset in IMAGES:
+    side = task.image_size
+    if side is not None:
         options["width"] = NARROWEST.get(task.model, 2)
-    return replace(task, model_options=options, recipe=replace(task.recipe, batch_size=BATCH, epochs=1))
+        side = min(side, 32)
+    recipe = replace(task.recipe, batch_size=BATCH, epochs=1)
+    return replace(task, model_options=options, recipe=recipe, image_size=side)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with two batches of pictures to train on, and untrained teachers."""
+    folder = data_folder(tmp_path_factory.mktemp("methods"), train=BATCH + 1)
+    for name, task in TEACHERS.items():
+        classes, *shape = IMAGES.get(task.dataset, PICTURES)
+        teachers.save(
+            MODELS[task.model](tuple(shape), classes, width=2),
+            teachers.path(folder, name),
+        )
+    return folder
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("task", TASKS)
 def test_two_steps_of_every_method_on_every_task(
-    task: str, method: str, spoken_digits: Path, monkeypatch: pytest.MonkeyPatch
+    task: str, method: str, spoken_digits: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     definition = small(TASKS[task])
     data = DATASETS[definition.dataset]
     image = IMAGES.get(definition.dataset)
-    monkeypatch.setitem(DATASETS, definition.dataset, made_up(data, *image) if image else cut(data))
+    if data.files is None:
+        monkeypatch.setitem(DATASETS, definition.dataset, made_up(data, *image) if image else cut(data))
+    data_dir = spoken_digits if definition.image_size is None else folder
     values = {name: dimension.at(0.5) for name, dimension in METHODS[method].space.items()}
     try:
         (result,) = loop.train(
-            definition, METHODS[method].optimizer, values, seed=0, split_seed=0, data_dir=spoken_digits
+            definition, METHODS[method].optimizer, values, seed=0, split_seed=0, data_dir=data_dir
         )
     except DataError as error:
         pytest.skip(str(error))

@@ -441,11 +441,13 @@ def test_the_count_of_waits_counts() -> None:
     assert scalars.calls["_local_scalar_dense"] + scalars.calls["is_nonzero"] >= 2
 
 
-def test_accuracy_counts_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "EVALUATION_BATCH", 2)
+def test_accuracy_counts_every_batch() -> None:
     logits = torch.tensor([[3.0, 1.0], [0.0, 1.0], [5.0, 2.0], [0.0, 9.0], [1.0, 0.0]])
-    samples = Samples(logits, torch.tensor([0, 0, 0, 1, 1]))
-    assert loop.evaluate(nn.Identity(), samples, TASK, None, 0) == 3 / 5
+    targets = torch.tensor([0, 0, 0, 1, 1])
+    batches = [Samples(*part) for part in zip(logits.split(2), targets.split(2), strict=True)]
+    assert loop.evaluate(nn.Identity(), batches, TASK, None, torch.Generator()) == (3 / 5, None)
+    both = replace(TASK, top5=True)
+    assert loop.evaluate(nn.Identity(), batches, both, None, torch.Generator()) == (3 / 5, 1)
 
 
 def test_weight_decay_spares_normalisation_and_biases() -> None:

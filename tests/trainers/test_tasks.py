@@ -36,6 +36,13 @@ def test_recipes_are_the_papers() -> None:
         0.01,
         "linear",
     )
+    for name in ("imagenet-reactnet-a", "imagenet-birealnet18"):
+        task, recipe = TASKS[name], TASKS[name].recipe
+        assert (recipe.optimizer, recipe.learning_rate, recipe.decay) == ("adam", 2.5e-3, "linear")
+        assert (recipe.batch_size, recipe.weight_decay, recipe.loss) == (510, 0.0, "distribution")
+        trained_on = 1_281_167 - 1000 * 52  # 4 % of a class with 1,300 images, as nearly all have
+        assert recipe.epochs * (trained_on // recipe.batch_size) == pytest.approx(600_000, rel=1e-3)
+        assert (task.image_size, task.top5) == (224, True)
 
 
 def test_a_proxy_changes_what_it_names() -> None:
@@ -145,21 +152,35 @@ def test_bytes_go_from_minus_one_to_one_or_are_standardised() -> None:
         torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 8, 8), torch.zeros(2)
     )
     symmetric = recipe()
-    scale = pixels(symmetric, data, torch.device("cpu"))
+    scale = pixels(symmetric, data.mean, data.std, torch.device("cpu"))
     out = prepare(ends, symmetric, scale, generator, training=True).inputs
     assert torch.allclose(out, torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 8, 8))
     standardised = recipe(pixels="standardised")
-    scale = pixels(standardised, data, torch.device("cpu"))
+    scale = pixels(standardised, data.mean, data.std, torch.device("cpu"))
     out = prepare(data.train, standardised, scale, generator, training=True).inputs
     assert torch.allclose(out.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
     assert torch.allclose(out.std((0, 2, 3)), torch.ones(3), atol=1e-3)
-    assert pixels(symmetric, replace(data, mean=None, std=None), torch.device("cpu")) is None
+    assert pixels(symmetric, None, None, torch.device("cpu")) is None
+
+
+def test_images_are_flipped_and_coloured_in_training_alone() -> None:
+    data = splits()
+    changed = recipe(augmentation="flip-and-colours")
+    scale = torch.zeros(3), torch.ones(3)
+    generator = torch.Generator().manual_seed(0)
+    plain = prepare(data.train, changed, scale, generator, training=False).inputs
+    assert torch.equal(plain, data.train.inputs.float())
+    shifts = prepare(data.train, changed, scale, generator, training=True).inputs
+    same, mirrored = shifts - plain, shifts - plain.flip(3)
+    for image in range(40):  # a mirrored image or the image, and one shift a channel
+        assert min(float(x[image].std((1, 2)).max()) for x in (same, mirrored)) < 1e-4
+    assert shifts.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_noise_is_to_be_taken_out_in_training_and_scoring() -> None:
     data = splits()
     noisy = recipe(noise=0.1)
-    scale = pixels(noisy, data, torch.device("cpu"))
+    scale = pixels(noisy, data.mean, data.std, torch.device("cpu"))
     clean = prepare(data.train, recipe(), scale, torch.Generator(), training=False).inputs
     for training in (True, False):
         generator = torch.Generator().manual_seed(3)

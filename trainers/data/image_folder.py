@@ -28,6 +28,9 @@ VALIDATION_SHARE = (
 )
 MEMORY_BYTES = 4 << 30
 SUFFIXES = (".jpeg", ".jpg", ".png")  # other files are left out
+# of ImageNet's colours, as published networks expect them of their images
+MEAN = (123.675, 116.28, 103.53)
+STD = (58.395, 57.12, 57.375)
 Box = tuple[float, float, float, float]  # left, upper, right, lower
 ARRAYS = ("folder", "classes", "train_names", "train_targets", "val_names", "val_targets")
 
@@ -49,12 +52,14 @@ class ImageFiles:
 
 @dataclass(frozen=True, slots=True)
 class ImageSplits:
-    """As `Splits`, of images that are too many to hold in memory."""
+    """As `Splits`, of images that are too many to hold in memory; `mean` and `std` are ImageNet's."""
 
     train: ImageFiles
     validation: ImageFiles
     test: ImageFiles
     classes: int
+    mean: Tensor
+    std: Tensor
 
 
 def path(root: Path) -> Path:
@@ -100,11 +105,15 @@ def files(root: Path, split_seed: int) -> ImageSplits:
         part.numpy() for part in held_out(torch.from_numpy(targets), VALIDATION_SHARE, split_seed)
     )
     place = Path(bytes(folder[()]).decode())
+    if len(validation) == 0:
+        raise DataError(f"{place}: too few images to hold out any for validation; 13 of a class are enough")
     return ImageSplits(
         train=ImageFiles(place, names[train], targets[train]),
         validation=ImageFiles(place, names[validation], targets[validation]),
         test=ImageFiles(place, test_names, test_targets),
         classes=len(classes),
+        mean=torch.tensor(MEAN),
+        std=torch.tensor(STD),
     )
 
 

@@ -1,6 +1,6 @@
 """Batches of images that are read from disk while the device computes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from trainers.errors import DataError
 from trainers.seeds import derive
 
 Batch = tuple[Tensor, Tensor]
+Batches = Generator[Batch, None, None]
 
 
 def training_batches(
@@ -25,14 +26,15 @@ def training_batches(
     start: int = 0,
     workers: int = 0,
     pinned: bool = False,
-) -> Iterator[Batch]:
+) -> Batches:
     """An epoch's batches from number `start` on: random parts of images, bytes (batch_size, 3, size, size), targets.
 
     The samples come in a new random order in whole batches; those that do not fill the last one are left out of
     that epoch. Order and parts depend on `seed`, `epoch` and the sample alone: any number of `workers`
     (processes; 0 reads in this one) and any `start` give the same. A worker reads two batches ahead, into shared
     memory; `pinned` memory is copied to a GPU without waiting. Mirroring and colours are the device's work
-    (`trainers.augment`). Raises DataError, which names the file. torch's global random state is left as it is.
+    (`trainers.augment`). Raises DataError, which names the file. torch's global random state is left as it is. The
+    workers end with the batches, or when the generator is closed.
     """
     order = torch.randperm(
         len(files), generator=torch.Generator().manual_seed(derive(seed, "data-order", epoch))
@@ -44,7 +46,7 @@ def training_batches(
 
 def evaluation_batches(
     files: ImageFiles, *, batch_size: int, image_size: int, workers: int = 0, pinned: bool = False
-) -> Iterator[Batch]:
+) -> Batches:
     """The middles of all images, in order; the last batch may be smaller. Otherwise as `training_batches`."""
     batches = torch.split(torch.arange(len(files)), batch_size)
     return _read(_Reader(files, image_size, None), batches, workers, pinned)
@@ -72,7 +74,7 @@ class _Reader(Dataset[Batch | DataError]):
         return random_part(file, self.image_size, np.random.default_rng([*self.drawn_from, index]))
 
 
-def _read(reader: _Reader, batches: Sequence[Tensor], workers: int, pinned: bool) -> Iterator[Batch]:
+def _read(reader: _Reader, batches: Sequence[Tensor], workers: int, pinned: bool) -> Batches:
     loader = DataLoader(
         reader,
         batch_sampler=[batch.tolist() for batch in batches],
@@ -81,10 +83,14 @@ def _read(reader: _Reader, batches: Sequence[Tensor], workers: int, pinned: bool
         pin_memory=pinned,
         generator=torch.Generator(),  # else the loader would draw from torch's global one
     )
-    for batch in loader:
-        if isinstance(batch, DataError):
-            raise batch
-        yield batch
+    read = iter(loader)
+    try:
+        for batch in read:
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+    finally:
+        del read  # with its last reference its workers end
 
 
 def _as_it_is(batch: Any) -> Any:

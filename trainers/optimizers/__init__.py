@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from trainers.hyperparameters import Value, check
-from trainers.optimizers.binary_optimizer import BinaryOptimizer
+from trainers.optimizers.binary_optimizer import BinaryOptimizer, NoBinaryWeights
 from trainers.optimizers.bop import Bop, SecondOrderBop
 from trainers.optimizers.gradient_filter import FirstOrderFilter, GradientFilter
 from trainers.optimizers.iir_filter import IIRFilter
@@ -23,6 +23,7 @@ __all__ = [
     "LatentSGD",
     "MagnitudeIndependentSGD",
     "MirrorDescent",
+    "NoBinaryWeights",
     "ProxQuantL1",
     "ProxQuantL2",
     "STEAdam",
@@ -46,18 +47,19 @@ OPTIMIZERS: dict[str, type[BinaryOptimizer]] = {
 }
 
 
-def validate(name: str, hyperparameters: Mapping[str, Value], others: Iterable[str] = ()) -> None:
+def validate(name: str | None, hyperparameters: Mapping[str, Value], others: Iterable[str] = ()) -> None:
     """Raise ValueError for an unknown optimizer, or hyperparameters unknown, missing or out of range.
 
-    `others` are names that may be there too, of what is not the optimizer's.
+    `others` are names that may be there too, of what is not the optimizer's. A network without binary weights has None.
     """
-    if name not in OPTIMIZERS:
+    if name is not None and name not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {name!r}; known are {', '.join(OPTIMIZERS)}")
-    needed, optional = OPTIMIZERS[name].hyperparameters, (*OPTIMIZERS[name].optional, *others)
+    kind = NoBinaryWeights if name is None else OPTIMIZERS[name]
+    needed, optional = kind.hyperparameters, (*kind.optional, *others)
     for key in hyperparameters:
         if key not in (*needed, *optional):
             has = f"{', '.join(needed)} and, where it is not to be the default, {', '.join(optional)}"
-            raise ValueError(f"{name} has no hyperparameter {key!r}; it has {has}")
+            raise ValueError(f"{name or 'a teacher'} has no hyperparameter {key!r}; it has {has}")
     missing = [key for key in needed if key not in hyperparameters]
     if missing:
         raise ValueError(f"{name} needs {', '.join(missing)}")

@@ -161,6 +161,22 @@ class BinaryOptimizer(torch.optim.Optimizer):
         load_buffers(self, state_dict)
 
 
+class NoBinaryWeights(BinaryOptimizer):
+    """Of a network that has none: there is nothing to do."""
+
+    hyperparameters: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, params: Iterable[Any] = (), *, generator: torch.Generator | None = None) -> None:
+        super().__init__([{"params": list(params)}], {}, generator)
+
+    def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ()
+
+    def move(self, group: dict[str, Any], progress: Progress) -> None:
+        pass
+
+
 def _glorot(theta: Tensor) -> float:
     """sqrt(6 / (fan in + fan out)) of a weight (out, in, ...); a vector counts as one of a single input."""
     outputs = len(theta) if theta.dim() else 1

@@ -1,0 +1,181 @@
+"""A task's samples, batch by batch on the device that trains: held there, or read from disk while it computes."""
+
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from trainers.data import DATASETS, ImageFiles, ImageSplits, Samples, Splits
+from trainers.data.loader import evaluation_batches, training_batches
+from trainers.data.splits import held_out, scaled_down
+from trainers.seeds import derive
+from trainers.tasks import Proxy, Task
+
+EVALUATION_BATCH = 1000
+Batches = Generator[Samples, None, None]
+Part = Literal["validation", "test"]
+
+
+class Feed(Protocol):
+    """Where a training's batches come from; images are bytes, `mean` and `std` (channels,) say how they are scaled.
+
+    An epoch takes the training samples in a new random order in whole batches: those that do not fill the last one
+    are left out of that epoch. What a batch holds depends on the seeds, its epoch and its number alone, so that a
+    training goes on in the middle of an epoch with `start`. To close a generator of batches stops what reads for it.
+    """
+
+    input_shape: tuple[int, ...]
+    classes: int
+    mean: Tensor | None
+    std: Tensor | None
+    samples: int  # to train on
+    steps_an_epoch: int
+
+    def training(self, epoch: int, start: int = 0) -> Batches:
+        """The batches of an epoch, counted from 1, from number `start` on; epochs are asked for in their order."""
+
+    def scored(self, part: Part) -> Batches:
+        """All samples of `part` in their order, in batches of which the last one may be smaller."""
+
+
+def feed(
+    task: Task,
+    proxy: Proxy,
+    *,
+    seed: int,
+    split_seed: int,
+    data_dir: Path,
+    place: torch.device,
+    workers: int | None = None,
+) -> Feed:
+    """The feed of a task that `proxy` has scaled down. Raises DataError, and ValueError where no batch is filled.
+
+    Images too many for memory are decoded by `workers` processes: unless given as many as torch has threads, but on
+    the CPU, whose threads train, none. Any number gives the same batches.
+    """
+    data = DATASETS[task.dataset]
+    drawn_by = derive(split_seed, "train-fraction")
+    if data.files is not None:
+        files = data.files(data_dir, split_seed)
+        if proxy.train_fraction:
+            files = _share(files, proxy.train_fraction, drawn_by)
+        if workers is None:
+            workers = 0 if place.type == "cpu" else torch.get_num_threads()
+        assert task.image_size is not None
+        return Streamed(files, task.recipe.batch_size, task.image_size, seed, place, workers)
+    splits = data.load(data_dir, split_seed)
+    if proxy.train_fraction or proxy.image_size:
+        splits = scaled_down(splits, proxy.train_fraction, proxy.image_size, drawn_by)
+    return Held(splits, task.recipe.batch_size, seed, place)
+
+
+class Held:
+    """Samples that are all on the device, where batches are put together."""
+
+    def __init__(self, splits: Splits, batch_size: int, seed: int, place: torch.device) -> None:
+        self._train, validation, test = (
+            Samples(part.inputs.to(place), part.targets.to(place))
+            for part in (splits.train, splits.validation, splits.test)
+        )
+        self._scored: dict[Part, Samples] = {"validation": validation, "test": test}
+        self._batch_size, self._place = batch_size, place
+        self._order = torch.Generator().manual_seed(derive(seed, "data-order"))
+        self._epoch, self._shuffled = 0, torch.empty(0, dtype=torch.int64)
+        self.input_shape, self.classes = splits.input_shape, splits.classes
+        self.mean, self.std = splits.mean, splits.std
+        self.samples = len(self._train.targets)
+        self.steps_an_epoch = _steps(self.samples, batch_size)
+
+    def training(self, epoch: int, start: int = 0) -> Batches:
+        while self._epoch < epoch:
+            self._shuffled = torch.randperm(self.samples, generator=self._order)
+            self._epoch += 1
+        batches = torch.split(self._shuffled.to(self._place), self._batch_size)
+        for batch in batches[start : self.steps_an_epoch]:
+            yield Samples(self._train.inputs[batch], self._train.targets[batch])
+
+    def scored(self, part: Part) -> Batches:
+        for batch in zip(
+            *(torch.split(tensor, EVALUATION_BATCH) for tensor in self._scored[part]), strict=True
+        ):
+            yield Samples(*batch)
+
+
+class Streamed:
+    """Images on disk: random parts of them to train on, their middles to be scored, decoded by `workers` processes.
+
+    On a GPU they are copied from pinned memory without a wait.
+    """
+
+    def __init__(
+        self,
+        files: ImageSplits,
+        batch_size: int,
+        image_size: int,
+        seed: int,
+        place: torch.device,
+        workers: int,
+    ) -> None:
+        self._files, self._seed, self._place = files, seed, place
+        self._batch_size, self._image_size, self._workers = batch_size, image_size, workers
+        self._pinned = place.type == "cuda"
+        self.input_shape: tuple[int, ...] = (3, image_size, image_size)
+        self.classes = files.classes
+        self.mean: Tensor | None = files.mean
+        self.std: Tensor | None = files.std
+        self.samples = len(files.train)
+        self.steps_an_epoch = _steps(self.samples, batch_size)
+
+    def training(self, epoch: int, start: int = 0) -> Batches:
+        return self._placed(
+            training_batches(
+                self._files.train,
+                batch_size=self._batch_size,
+                image_size=self._image_size,
+                seed=self._seed,
+                epoch=epoch,
+                start=start,
+                workers=self._workers,
+                pinned=self._pinned,
+            )
+        )
+
+    def scored(self, part: Part) -> Batches:
+        files = self._files.validation if part == "validation" else self._files.test
+        return self._placed(
+            evaluation_batches(
+                files,
+                batch_size=self._batch_size,
+                image_size=self._image_size,
+                workers=self._workers,
+                pinned=self._pinned,
+            )
+        )
+
+    def _placed(self, batches: Generator[tuple[Tensor, Tensor], None, None]) -> Batches:
+        try:
+            for images, targets in batches:
+                yield Samples(
+                    images.to(self._place, non_blocking=True), targets.to(self._place, non_blocking=True)
+                )
+        finally:
+            batches.close()
+
+
+def _steps(samples: int, batch_size: int) -> int:
+    if samples < batch_size:
+        raise ValueError(f"{samples} training samples do not fill a batch of {batch_size}")
+    return samples // batch_size
+
+
+def _share(files: ImageSplits, fraction: float, seed: int) -> ImageSplits:
+    """A share of every class of the training images, drawn by `seed`. Raises ValueError where a class has none left."""
+    train = files.train
+    kept = held_out(torch.from_numpy(train.targets), fraction, seed)[1].numpy()
+    part = ImageFiles(train.folder, train.names[kept], train.targets[kept])
+    if len(set(part.targets.tolist())) < files.classes:
+        raise ValueError(f"train_fraction {fraction} leaves classes without a training sample")
+    return replace(files, train=part)

@@ -1,0 +1,86 @@
+"""Trained real-valued networks that tasks learn from: their weights on disk."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from trainers.errors import DataError
+from trainers.models import MODELS
+from trainers.tasks import TEACHERS, Task
+
+
+def path(data_dir: Path, name: str) -> Path:
+    """Where the weights of the teacher `name` of TEACHERS lie under a data folder."""
+    return data_dir / "teachers" / f"{name}.pt"
+
+
+def save(model: nn.Module, file: Path) -> None:
+    """Write the weights as a state dict, all or nothing. Raises DataError."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=file.parent, prefix=".weights-")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                torch.save(model.state_dict(), stream)
+            Path(part).chmod(0o644)
+            Path(part).replace(file)
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise DataError(f"{file}: cannot be written: {error}") from error
+
+
+def file_of(task: Task, data_dir: Path, given: Path | None = None) -> Path | None:
+    """The weights that `task` learns from, those `given` or the data folder's; None where it learns from the classes.
+
+    Raises ValueError where some are given to such a task.
+    """
+    name = task.recipe.teacher
+    if name is not None:
+        return given or path(data_dir, name)
+    if given is not None:
+        raise ValueError(f"{task.name} learns from no teacher, got {given}")
+    return None
+
+
+def load(name: str, file: Path, input_shape: tuple[int, ...], classes: int) -> nn.Module:
+    """The teacher `name` with the weights in `file`, on the CPU, evaluating, without gradients.
+
+    The file holds a state dict, such as `save` writes and torchvision publishes for ResNet-34; how wide the network
+    is, is read from it. Raises DataError where it is missing, or of another network or other classes.
+    """
+    task = TEACHERS[name]
+    try:
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+        width = len(next(iter(weights.values())))
+        with torch.random.fork_rng(devices=[]):
+            model = MODELS[task.model](input_shape, classes, width=width)
+        model.load_state_dict(weights)
+    except FileNotFoundError as error:
+        raise DataError(f"{file}: missing; {advice(task)}") from error
+    except Exception as error:  # a damaged or foreign file raises anything
+        reason = " ".join(str(error).split())[:300]
+        raise DataError(
+            f"{file}: not the weights of {task.model} for {classes} classes: {reason}; {advice(task)}"
+        ) from error
+    return model.eval().requires_grad_(False)
+
+
+def advice(task: Task) -> str:
+    """How to come by the weights of a teacher."""
+    published = ", such as torchvision publishes for ImageNet" if task.dataset == "imagenet" else ""
+    return f"put a state dict of {task.model} there{published}, or train one: python -m trainers {task.name}"
+
+
+def checksum(file: Path) -> str | None:
+    """SHA-256 of the weights' file, None where it is missing."""
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
