@@ -17,6 +17,7 @@ from studies.errors import StudyError
 from studies.records import Request, Sink, StudyRecord, StudyState, TrialRecord
 from studies.spec import StudySpec, from_json
 from studies.stop import Stop
+from trainers import teachers
 from trainers.errors import DataError
 
 LEASE_SECONDS = 60.0
@@ -61,7 +62,13 @@ def drive(
         history = store.trials(study.id)
         for trial in history:
             watch(trial)
-        store.ran_on(lease, provenance())
+        ran_on = provenance(teachers.file_of(spec.task_definition(), data_dir))
+        if history and study.provenance.get("teacher") != ran_on["teacher"]:
+            raise StudyError(
+                f"{study.id}: its trials learned from another teacher than the one that is here now; put that one back "
+                f"({study.provenance.get('teacher')}), or run the study under another name"
+            )
+        store.ran_on(lease, ran_on)
         if len(history) < spec.planned:  # otherwise the last driver died after its last trial
             stop = Stop()
             with LeasedSink(store, lease, stop) as sink, cluster(), _terminated_is_interrupted():

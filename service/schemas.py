@@ -159,6 +159,8 @@ class Epoch(_Schema):
     train_seconds: float
     evaluate_seconds: float
     diverged: bool
+    validation_top5: Number | None = Field(description="Null where the task does not count it.")
+    test_top5: Number | None
 
     @classmethod
     def of(cls, epoch: EpochRecord) -> Self:

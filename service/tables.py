@@ -144,6 +144,8 @@ epochs = Table(
     Column("train_seconds", Real, nullable=False),
     Column("evaluate_seconds", Real, nullable=False),
     Column("diverged", Boolean, nullable=False),
+    Column("validation_top5", Real),
+    Column("test_top5", Real),
     sqlite_with_rowid=False,
 )
 

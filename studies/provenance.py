@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from studies.spec import PROTOCOL
+from trainers.teachers import checksum
 
 PACKAGES = ("tunebench", "torch", "ray", "ax-platform", "botorch", "gpytorch", "numpy", "scipy", "sqlalchemy")
 
 
-def provenance() -> dict[str, Any]:
-    """JSON values for the stored study; unknown ones are None, never left out."""
+def provenance(teacher: Path | None = None) -> dict[str, Any]:
+    """JSON values for the stored study; unknown ones are None, never left out.
+
+    `teacher` holds the weights that its task learns from.
+    """
     return {
         "protocol": PROTOCOL,
         "commit": _commit(),
@@ -26,6 +30,7 @@ def provenance() -> dict[str, Any]:
             "cores": os.cpu_count(),
             "memory_bytes": _memory_bytes(),
         },
+        "teacher": teacher and {"file": teacher.name, "sha256": checksum(teacher)},
     }
 
 

@@ -1,16 +1,18 @@
 """Trained real-valued networks that tasks learn from: their weights on disk."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import tempfile
 from pathlib import Path
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING
 
 from trainers.errors import DataError
-from trainers.models import MODELS
 from trainers.tasks import TEACHERS, Task
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def path(data_dir: Path, name: str) -> Path:
@@ -20,6 +22,8 @@ def path(data_dir: Path, name: str) -> Path:
 
 def save(model: nn.Module, file: Path) -> None:
     """Write the weights as a state dict, all or nothing. Raises DataError."""
+    import torch  # takes seconds: not for whoever asks where a teacher is
+
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(dir=file.parent, prefix=".weights-")
@@ -54,6 +58,10 @@ def load(name: str, file: Path, input_shape: tuple[int, ...], classes: int) -> n
     The file holds a state dict, such as `save` writes and torchvision publishes for ResNet-34; how wide the network
     is, is read from it. Raises DataError where it is missing, or of another network or other classes.
     """
+    import torch
+
+    from trainers.models import MODELS
+
     task = TEACHERS[name]
     try:
         weights = torch.load(file, map_location="cpu", weights_only=True)
@@ -62,19 +70,20 @@ def load(name: str, file: Path, input_shape: tuple[int, ...], classes: int) -> n
             model = MODELS[task.model](input_shape, classes, width=width)
         model.load_state_dict(weights)
     except FileNotFoundError as error:
-        raise DataError(f"{file}: missing; {advice(task)}") from error
+        raise _missing(file, task) from error
     except Exception as error:  # a damaged or foreign file raises anything
         reason = " ".join(str(error).split())[:300]
         raise DataError(
-            f"{file}: not the weights of {task.model} for {classes} classes: {reason}; {advice(task)}"
+            f"{file}: not the weights of {task.model} for {classes} classes: {reason}; {_advice(task)}"
         ) from error
     return model.eval().requires_grad_(False)
 
 
-def advice(task: Task) -> str:
-    """How to come by the weights of a teacher."""
-    published = ", such as torchvision publishes for ImageNet" if task.dataset == "imagenet" else ""
-    return f"put a state dict of {task.model} there{published}, or train one: python -m trainers {task.name}"
+def check(task: Task, data_dir: Path) -> None:
+    """Raise DataError where the teacher that `task` learns from is missing."""
+    file = file_of(task, data_dir)
+    if task.recipe.teacher and file and not file.exists():
+        raise _missing(file, TEACHERS[task.recipe.teacher])
 
 
 def checksum(file: Path) -> str | None:
@@ -84,3 +93,12 @@ def checksum(file: Path) -> str | None:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except FileNotFoundError:
         return None
+
+
+def _missing(file: Path, task: Task) -> DataError:
+    return DataError(f"{file}: missing; {_advice(task)}")
+
+
+def _advice(task: Task) -> str:
+    published = ", such as torchvision publishes for ImageNet" if task.dataset == "imagenet" else ""
+    return f"put a state dict of {task.model} there{published}, or train one: python -m trainers {task.name}"

@@ -36,9 +36,11 @@ def run(
     _check_ready(study_spec, here, out_dir)
     from service.database import connect, upgrade
     from studies.provenance import provenance
+    from trainers import teachers
 
     upgrade(connect(here.settings.database_url))
-    _drive(here, here.store.create_study(study_spec, provenance()), out_dir)
+    teacher = teachers.file_of(study_spec.task_definition(), here.settings.data_dir)
+    _drive(here, here.store.create_study(study_spec, provenance(teacher)), out_dir)
 
 
 def resume(
@@ -102,9 +104,12 @@ def _drive(here: Local, study: StudyRecord, out_dir: Path) -> None:
 
 
 def _check_ready(spec: "StudySpec", here: Local, folder: Path) -> None:
-    """Raise before anything is written where the data are missing or damaged, or the export cannot be written."""
+    """Raise before anything is written where the data or a teacher are missing, or the export cannot be written."""
+    from trainers import teachers
     from trainers.data import DATASETS
 
-    DATASETS[spec.task_definition().dataset].load(here.settings.data_dir, 0)
+    task = spec.task_definition()
+    DATASETS[task.dataset].check(here.settings.data_dir)
+    teachers.check(task, here.settings.data_dir)
     if folder.exists() and not folder.is_dir():
         raise StudyError(f"--out: {folder} is a file; name a folder")

@@ -29,6 +29,7 @@ from service.services import Services
 from studies.errors import SpecError
 from studies.records import Request, StudyRecord, StudyState
 from studies.spec import StudySpec, from_json
+from trainers import teachers
 from trainers.data import DATASETS
 from trainers.tasks import TASKS
 
@@ -251,12 +252,16 @@ def _runnable(shared: Services, content: bytes) -> StudySpec:
     limit, faults = shared.settings.max_trials, []
     if spec.planned > limit:
         faults.append(("trials", f"{spec.planned} in all runs of all methods; at most {limit} are allowed"))
-    dataset = spec.task_definition().dataset
+    task = spec.task_definition()
+    dataset = task.dataset
     if shared.settings.ray_address is None:  # the trials run on this machine
         if not DATASETS[dataset].path(shared.settings.data_dir).exists():
             faults.append(
                 ("task", f"its data are not on this server; there, run: tunebench data fetch {dataset}")
             )
+        teacher = teachers.file_of(task, shared.settings.data_dir)
+        if teacher and not teacher.exists():
+            faults.append(("task", f"its teacher is not on this server: {teacher} is missing"))
         if spec.resources.cpus > (cpus := os.cpu_count() or 1):
             faults.append(("resources.cpus", f"this server has {cpus}, got {spec.resources.cpus}"))
     if faults:

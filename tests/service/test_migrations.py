@@ -56,7 +56,7 @@ def test_a_newer_schema_is_refused(url: str, engine: Engine) -> None:
     with writing(engine) as connection:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
     said = (
-        r"has schema 9999, made by a newer tunebench .this one knows schemas up to 0002.; upgrade tunebench"
+        r"has schema 9999, made by a newer tunebench .this one knows schemas up to 0003.; upgrade tunebench"
     )
     for use in (lambda: connect(url), lambda: upgrade(engine), lambda: Store(engine)):
         with pytest.raises(DatabaseError, match=said):
@@ -69,15 +69,15 @@ def test_an_older_schema_is_refused_until_upgraded(
     Store(engine).create_study(spec(), {})
     newer = tmp_path / "with a space and 100%"
     shutil.copytree(service.database.MIGRATIONS, newer)
-    (newer / "versions" / "v0003.py").write_text(
+    (newer / "versions" / "v0004.py").write_text(
         "import sqlalchemy as sa\n"
         "from alembic import op\n"
-        "revision, down_revision = '0003', '0002'\n"
+        "revision, down_revision = '0004', '0003'\n"
         "def upgrade():\n"
         "    op.add_column('studies', sa.Column('colour', sa.Text))\n"
     )
     monkeypatch.setattr(service.database, "MIGRATIONS", newer)
-    with pytest.raises(DatabaseError, match="has the older schema 0002, not 0003; run: tunebench db upgrade"):
+    with pytest.raises(DatabaseError, match="has the older schema 0003, not 0004; run: tunebench db upgrade"):
         Store(engine)
     upgrade(engine)
     assert "colour" in {column["name"] for column in inspect(engine).get_columns("studies")}

@@ -49,6 +49,7 @@ def trial(
             flip_ratio=0.01,
             train_seconds=0.3,
             evaluate_seconds=0.1,
+            validation_top5=0.9,
         )
         for epoch in (1, 2, 3)
     )

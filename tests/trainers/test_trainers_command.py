@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from signal import SIGINT, SIGKILL, Signals
 from subprocess import PIPE
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from pictures import data_folder
 
 from trainers import checkpoints
 from trainers.__main__ import main
+from trainers.tasks import TEACHERS
 
 FILTER = ["spoken-digits", "gradient-filter", "--set", "alpha=1e-3", "--set", "gamma=1"]
 
@@ -105,10 +108,33 @@ def test_divergence_is_a_result(spoken_digits: Path, capsys: pytest.CaptureFixtu
     assert last["hyperparameters"]["scaling"] is True
 
 
+def test_a_teacher_is_kept_where_tasks_look_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = data_folder(tmp_path, train=13)
+    task = TEACHERS["imagenet-resnet34"]
+    recipe = replace(task.recipe, batch_size=8, epochs=1)
+    small = replace(task, image_size=32, model_options={"width": 2}, recipe=recipe)
+    monkeypatch.setitem(TEACHERS, "imagenet-resnet34", small)
+    arguments = ["imagenet-resnet34", "--data", str(folder)]
+    assert main(arguments) == 0
+    *_, last = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (last["method"], last["proxy"]) == (None, {})
+    assert 0 <= last["objective"] <= last["validation_top5"] <= 1
+    assert (folder / "teachers" / "imagenet-resnet34.pt").exists()
+    assert main(arguments) == 2
+    assert "imagenet-resnet34.pt: is there already; delete it, or" in capsys.readouterr().err
+    assert main([*arguments, "--train-fraction", "0.9"]) == 2
+    assert "a proxy of a teacher needs --save PATH" in capsys.readouterr().err
+    assert main([*arguments, "--train-fraction", "0.9", "--save", str(tmp_path / "small.pt")]) == 0
+    assert (tmp_path / "small.pt").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["chess", "gradient-filter"], "unknown task 'chess'; known are spoken-digits"),
+        ([*FILTER, "--teacher", "t.pt"], "spoken-digits learns from no teacher, got t.pt"),
         (["spoken-digits", "adam"], "unknown optimizer 'adam'; known are gradient-filter, latent-sgd"),
         ([*FILTER, "--set", "beta=1"], "gradient-filter has no hyperparameter 'beta'; it has alpha, gamma"),
         ([*FILTER, "--set", "alpha=7"], "alpha must be in (0, 1], got 7"),

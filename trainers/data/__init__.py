@@ -25,6 +25,10 @@ class DataSet:
     load: Callable[[Path, int], Splits]
     files: Callable[[Path, int], ImageSplits] | None = None
 
+    def check(self, root: Path) -> None:
+        """Raise DataError where the data are missing or damaged; of images in files only their index is read."""
+        (self.files or self.load)(root, 0)
+
 
 DATASETS: dict[str, DataSet] = {
     "spoken-digits": DataSet(

@@ -83,6 +83,8 @@ export class TrialView {
     const heads = [
       "Epoch", "Train loss", `Validation ${metric}`, `Test ${metric}`, "Flip ratio", "Training", "Evaluation",
     ];
+    const top5 = epochs[0].validation_top5 !== null;
+    if (top5) heads.push("Validation top-5", "Test top-5");
     const rows = epochs.map((epoch) => [
       String(epoch.epoch),
       plain(epoch.train_loss),
@@ -91,6 +93,7 @@ export class TrialView {
       plain(epoch.flip_ratio),
       seconds(epoch.train_seconds),
       seconds(epoch.evaluate_seconds),
+      ...(top5 ? [objective(epoch.validation_top5, metric), objective(epoch.test_top5, metric)] : []),
     ]);
     return table("Epochs", heads.map((text) => ({ text, number: true })), rows);
   }

@@ -1,0 +1,33 @@
+"""What a driver refuses to go on with."""
+
+from pathlib import Path
+
+import pytest
+from writers import spec, trial
+
+from service.driver import drive
+from service.owner import Owner
+from service.states import PAUSED
+from service.store import Store
+from studies.errors import StudyError
+from studies.provenance import provenance
+from studies.records import StudyState
+from trainers import teachers
+
+
+def test_trials_of_two_teachers_are_not_mixed(store: Store, tmp_path: Path) -> None:
+    weights = teachers.path(tmp_path, "cifar10-real-resnet20")
+    weights.parent.mkdir()
+    weights.write_bytes(b"one")
+    study = store.create_study(spec(task="cifar10-resnet20-distilled"), provenance(weights))
+    assert study.provenance["teacher"] == {
+        "file": "cifar10-real-resnet20.pt",
+        "sha256": "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed",
+    }
+    lease = store.claim(study.id, Owner.current(), 60)
+    store.record(lease, trial(study.id))
+    store.finish(lease, PAUSED)
+    weights.write_bytes(b"another")
+    with pytest.raises(StudyError, match=r"learned from another teacher .* put that one back \(.*7692c3ad"):
+        drive(store, store.study(study.id), tmp_path, lambda trial: None)
+    assert store.study(study.id).state is StudyState.FAILED
