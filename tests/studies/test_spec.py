@@ -197,7 +197,7 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ),
         ({"name": "../x"}, "name: must be 1 to 63 lower-case letters, digits and inner hyphens, got '../x'"),
         ({"learning_rate": 1}, "learning_rate: unknown key; allowed are name, task, proxy, methods"),
-        ({"proxy": {"first_step": -1}}, "proxy.first_step: first_step must be in [0, 10000], got -1"),
+        ({"proxy": {"first_step": -1}}, r"proxy.first_step: first_step must be in \[0, 10000\], got -1"),
         ({"proxy": {"epochs": 0}}, "proxy.epochs: epochs must be at least 1, got 0"),
         ({"proxy": {"epochs": "5"}}, "proxy.epochs: epochs must be at least 1, got '5'"),
         ({"proxy": {"epochs": 11}}, "proxy.epochs: epochs must be at most spoken-digits's own, 10, got 11"),
