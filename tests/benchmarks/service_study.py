@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "service"))
 import killable
 from killable import Service, Study, wait
