@@ -14,7 +14,8 @@ import torch
 from trainers.errors import CheckpointError
 
 FORMAT = 1
-EVERY_SECONDS = 60.0  # what a stop may cost; writing a gigabyte costs a second or two
+EVERY_SECONDS = 60.0  # what a stop may cost
+SHARE = 0.05  # of the time that writing may take: on a slow disk it is written less often
 
 
 class Checkpoint:
@@ -79,6 +80,7 @@ class Checkpoint:
 
     def write(self, state: Mapping[str, Any]) -> None:
         """Keep `state`: tensors, numbers and words in dictionaries and lists. Lasts on disk when it returns."""
+        started = time.monotonic()
         new = self.path.with_name(f"{self.path.name}.new")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +93,8 @@ class Checkpoint:
         except (OSError, RuntimeError) as error:
             new.unlink(missing_ok=True)
             warnings.warn(f"{self.path}: cannot be written: {error}; the training goes on", stacklevel=2)
-        self._due = time.monotonic() + EVERY_SECONDS
+        now = time.monotonic()
+        self._due = now + max(EVERY_SECONDS, (now - started) / SHARE)
 
     def remove(self) -> None:
         """Delete the file, if there is one."""

@@ -155,6 +155,17 @@ def test_when_it_is_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     now[0] = 121.0
     assert spare.due()
 
+    def slow_disk(_: int) -> None:
+        now[0] += 2.5
+
+    monkeypatch.setattr(checkpoints.os, "fsync", slow_disk)
+    spare.write(STATE)  # two of them: the file and its folder
+    assert now[0] == 126.0
+    now[0] = 225.0
+    assert not spare.due()
+    now[0] = 226.0
+    assert spare.due()
+
 
 def test_a_full_disk_costs_no_training(path: Path) -> None:
     """Nor the file that there was."""
