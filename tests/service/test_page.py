@@ -564,14 +564,4 @@ def test_many_methods_of_a_proxy_fit(browser: Any, served: Served, store: Store)
     for kinds in zip(*looks, strict=True):
         assert len(set(kinds)) == len(METHODS)
     found.context.close()
-    phone = Watched(browser, served.url, **PHONE)
-    phone.page.goto(f"/studies/{study}")
-    phone.page.locator("#forest .forest").first.wait_for()
-    phone.wait_for_marks(0)
-    assert phone.overflow() <= 0, phone.page.evaluate(
-        "[...document.querySelectorAll('main *')].filter((e) => e.getBoundingClientRect().right > innerWidth + 1)"
-        ".map((e) => `${e.tagName}.${e.className}`)"
-    )
-    phone.context.close()
     assert not found.faults
-    assert not phone.faults
