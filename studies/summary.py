@@ -100,9 +100,10 @@ def _compared(comparison: Mapping[str, Any]) -> str:
     initial = first["initial_trials"]
     model = f", the first {initial} of each run without its model" if first["model_based_trials"] else ""
     each = "each " if len(names) > 1 else ""
+    task = f"a {comparison['task_label']}," if comparison["proxy"] else comparison["task_label"]
     text = (
         f"{_capital(_listed(names))} {'were' if len(names) > 1 else 'was'} {each}tuned on "
-        f"{comparison['task_label']} in {_count(comparison['runs'], 'independent run')} of "
+        f"{task} in {_count(comparison['runs'], 'independent run')} of "
         f"{_count(comparison['trials'], 'trial')} by the {comparison['searcher']} searcher{model}."
     )
     if not comparison["complete"]:

@@ -58,7 +58,7 @@ def test_a_proxys_figures_say_so(records):
         assert box.x0 >= 0
         assert box.x1 <= figure.bbox.x1
         assert box.y0 >= axes.y1
-    assert f"tuned on {words} in 6 independent runs" in report(study, compared, [])
+    assert f"tuned on a {words}, in 6 independent runs" in report(study, compared, [])
 
 
 def test_every_run_mean_and_median_is_drawn(records):
