@@ -1,5 +1,6 @@
 """Real-valued networks: trained, kept, read back, learned from."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ import torch
 from pictures import data_folder
 
 from trainers import loop, teachers
+from trainers.checkpoints import Checkpoint
 from trainers.data import DATASETS, Samples, Splits
 from trainers.data.splits import channel_statistics
-from trainers.errors import DataError
+from trainers.errors import CheckpointError, DataError
 from trainers.models import MODELS
 from trainers.results import EpochResult
 from trainers.tasks import TASKS, TEACHERS, Proxy, Task
@@ -98,9 +100,39 @@ def test_the_data_folders_teacher_is_taken_where_none_is_given(
     assert teachers.checksum(tmp_path / "none.pt") is None
 
 
+class Stopping(Checkpoint):
+    """Written once, after so many steps, where the training ends; the end of an epoch counts as a step."""
+
+    steps = 14  # 9 in the first epoch, 4 in the second
+
+    def due(self, *, end: bool = False) -> bool:
+        self.steps -= 1
+        return self.steps == 0
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        super().write(state)
+        raise KeyboardInterrupt
+
+
+def test_learning_goes_on_in_the_middle_of_an_epoch(pictures: Path, tmp_path: Path) -> None:
+    def learn(**changes: Any) -> list[EpochResult]:
+        results = train("imagenet-birealnet18", pictures, epochs=2, teacher=weights, **changes)
+        return [replace(r, train_seconds=0.0, evaluate_seconds=0.0) for r in results]
+
+    weights = tmp_path / "teacher.pt"
+    teachers.save(MODELS["resnet34"]((3, 32, 32), 6, width=2), weights)
+    whole, kept = learn(), tmp_path / "checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        learn(checkpoint=Stopping(kept))
+    assert learn(checkpoint=Checkpoint(kept)) == whole
+    teachers.save(MODELS["resnet34"]((3, 32, 32), 6, width=2), weights)
+    with pytest.raises(CheckpointError, match="of another training, teacher"):
+        learn(checkpoint=Checkpoint(kept))
+
+
 def test_published_weights_of_resnet34_are_taken(tmp_path: Path) -> None:
     """They are a plain dictionary, in older files without the batches that normalisation has seen."""
-    network = MODELS["resnet34"](IMAGENET, 1000)
+    network = MODELS["resnet34"](IMAGENET, 1000, width=16)
     weights = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     torch.save(weights, tmp_path / "resnet34-333f7ec4.pth")
     before = torch.get_rng_state()
