@@ -284,21 +284,6 @@ def _seeded(seed: int, place: torch.device) -> Iterator[None]:
         yield
 
 
-def _binary_optimizer(
-    task: Task, name: str | None, hyperparameters: Mapping[str, Value], binary: list[nn.Parameter], seed: int
-) -> BinaryOptimizer:
-    if bool(binary) != (name is not None):
-        needs = "needs a method for its" if binary else "has no"
-        raise ValueError(f"{task.name} {needs} binary weights, got {name!r}")
-    if name is None:
-        return NoBinaryWeights()
-    return OPTIMIZERS[name](
-        binary,
-        **({"decay": task.recipe.decay} | dict(hyperparameters)),  # type: ignore[arg-type]  # checked before
-        generator=torch.Generator().manual_seed(seed),
-    )
-
-
 def _real_optimizer(recipe: Recipe, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
     if recipe.optimizer == "adam":
         return torch.optim.Adam(groups, lr=recipe.learning_rate, betas=recipe.betas, fused=True)
