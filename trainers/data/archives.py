@@ -103,7 +103,7 @@ def _unpack(archive: Path, folder: Path) -> bool:
                 contents.extractall(folder)
         elif tarfile.is_tarfile(archive):
             with tarfile.open(archive) as contents:
-                contents.extractall(folder, filter="data")
+                _extract(contents, folder)
                 while contents.fileobj and contents.fileobj.read(1 << 20):
                     pass  # a compressed archive's checksum lies behind its end
         else:
@@ -119,3 +119,14 @@ def _unpack(archive: Path, folder: Path) -> bool:
     ) as error:
         raise DataError(f"{archive}: cannot be unpacked whole: {error}") from error
     return True
+
+
+def _extract(contents: tarfile.TarFile, folder: Path) -> None:
+    if hasattr(tarfile, "data_filter"):
+        contents.extractall(folder, filter="data")
+        return
+    for entry in contents.getmembers():  # Python before 3.11.4
+        inside = (folder / entry.name).resolve().is_relative_to(folder.resolve())
+        if not inside or not (entry.isfile() or entry.isdir()):
+            raise tarfile.TarError(f"{entry.name!r} is no file or folder below where it is unpacked")
+    contents.extractall(folder)
