@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainers.errors import DataError
+from trainers.files import replacing
 from trainers.tasks import TEACHERS, Task
 
 if TYPE_CHECKING:
@@ -24,19 +23,8 @@ def save(model: nn.Module, file: Path) -> None:
     """Write the weights as a state dict, all or nothing. Raises DataError."""
     import torch  # takes seconds: not for whoever asks where a teacher is
 
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=file.parent, prefix=".weights-")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                torch.save(model.state_dict(), stream)
-            Path(part).chmod(0o644)
-            Path(part).replace(file)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise DataError(f"{file}: cannot be written: {error}") from error
+    with replacing(file) as stream:
+        torch.save(model.state_dict(), stream)
 
 
 def file_of(task: Task, data_dir: Path, given: Path | None = None) -> Path | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
@@ -14,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.errors import DataError
+from trainers.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,19 +20,8 @@ if TYPE_CHECKING:
 
 def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """All or nothing: other processes see the old file or the new one. Raises DataError."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=".arrays-")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                np.savez(stream, **arrays)  # type: ignore[arg-type]
-            Path(name).chmod(0o644)
-            Path(name).replace(file)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise DataError(f"{file}: cannot be written: {error}") from error
+    with replacing(file) as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
 
 
 def read_arrays(file: Path, names: tuple[str, ...], command: str) -> tuple[NDArray[Any], ...]:

