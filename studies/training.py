@@ -43,16 +43,19 @@ class Training(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any]) -> None:
         import trainers.loop  # noqa: F401  (seconds the first time, and not the trial's)
 
-        self._forget()
-        self._worker = config["worker"]
-        self._assignment: Assignment = config["assignment"]
+        self._take(config)
         sweep(self._assignment.data_dir)
-        self._training: Iterator[EpochRecord] | None = None
-        self._epochs: list[EpochRecord] = []
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.setup(new_config)
+        self._forget()
+        self._take(new_config)
         return True
+
+    def _take(self, config: dict[str, Any]) -> None:
+        self._worker = config["worker"]
+        self._assignment: Assignment = config["assignment"]
+        self._training: Iterator[EpochRecord] | None = None
+        self._epochs: list[EpochRecord] = []
 
     def __repr__(self) -> str:
         return self._worker

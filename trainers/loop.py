@@ -96,21 +96,22 @@ def train(
         master.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stub
     stages = _stages(recipe, optimizer, own)
     state = State(model, torch.Generator(place).manual_seed(derive(seed, "augmentation")))
-    identity = {
-        "task": task.name,
-        "recipe": asdict(recipe),
-        "model": dict(task.model_options),
-        "method": optimizer,
-        "hyperparameters": dict(hyperparameters),
-        "seed": seed,
-        "split_seed": split_seed,
-        "proxy": proxy.changes,
-        "training samples": source.samples,
-        "device": place.type,
-        "teacher": teacher and teachers.checksum(teacher),
-        "start": digest(start) if checkpoint and start else None,
-    }
-    kept = checkpoint and checkpoint.open(identity)
+    kept = checkpoint and checkpoint.open(
+        {
+            "task": task.name,
+            "recipe": asdict(recipe),
+            "model": dict(task.model_options),
+            "method": optimizer,
+            "hyperparameters": dict(hyperparameters),
+            "seed": seed,
+            "split_seed": split_seed,
+            "proxy": proxy.changes,
+            "training samples": source.samples,
+            "device": place.type,
+            "teacher": teacher and teachers.checksum(teacher),
+            "start": start and digest(start),
+        }
+    )
     if kept:
         _begin(state, kept["stage"], stages, recipe, seed)
         state.load_state_dict(kept)
