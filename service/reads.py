@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
 
 
 class Reads:
-    """All reads. Each is one transaction; records are copies. Raises DatabaseError where the database fails."""
+    """All reads. Records are copies. Raises DatabaseError where the database fails."""
 
     def __init__(self, engine: Engine) -> None:
         require_schema(engine)
