@@ -16,7 +16,7 @@ from trainers.tasks import Proxy, Task
 
 EVALUATION_BATCH = 1000
 Batches = Generator[Samples, None, None]
-Part = Literal["validation", "test"]
+Part = Literal["training", "validation", "test"]
 
 
 class Feed(Protocol):
@@ -80,7 +80,7 @@ class Held:
             Samples(part.inputs.to(place), part.targets.to(place))
             for part in (splits.train, splits.validation, splits.test)
         )
-        self._scored: dict[Part, Samples] = {"validation": validation, "test": test}
+        self._parts: dict[Part, Samples] = {"training": self._train, "validation": validation, "test": test}
         self._batch_size, self._place = batch_size, place
         self._order = torch.Generator().manual_seed(derive(seed, "data-order"))
         self._epoch, self._shuffled = 0, torch.empty(0, dtype=torch.int64)
@@ -99,7 +99,7 @@ class Held:
 
     def scored(self, part: Part) -> Batches:
         for batch in zip(
-            *(torch.split(tensor, EVALUATION_BATCH) for tensor in self._scored[part]), strict=True
+            *(torch.split(tensor, EVALUATION_BATCH) for tensor in self._parts[part]), strict=True
         ):
             yield Samples(*batch)
 
@@ -144,10 +144,10 @@ class Streamed:
         )
 
     def scored(self, part: Part) -> Batches:
-        files = self._files.validation if part == "validation" else self._files.test
+        parts = {"training": self._files.train, "validation": self._files.validation, "test": self._files.test}
         return self._placed(
             evaluation_batches(
-                files,
+                parts[part],
                 batch_size=self._batch_size,
                 image_size=self._image_size,
                 workers=self._workers,

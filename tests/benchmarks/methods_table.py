@@ -1,0 +1,178 @@
+"""Training methods against a linear classifier on every task: `python tests/benchmarks/methods_table.py [TASK ...]`.
+
+Runs the studies `studies/specs/methods-*.yaml` one after the other in a database of its own, so whatever it is
+interrupted by, the same command goes on; exports each and writes `methods-table.md`. A task whose data set is not in
+the data folder is left out and named. Hours on two cores: it says how long each study took.
+
+Of each run of a method the trial with the best validation metric counts, and the median of the runs. The linear
+classifier gets what the network gets of the same splits, not augmented: multinomial logistic regression by
+scikit-learn, on standardised inputs, its penalty the one of PENALTIES that is best on validation. Of images with
+noise the linear map with the least squared error is taken, with a penalty in the same way.
+
+A task that learns from a teacher learns here from one that is scaled down as the study is and trained for
+TEACHER_EPOCHS, unless the data folder has its own. It is put beside the studies, not into the data folder.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.preprocessing import StandardScaler
+
+import studies
+from studies.spec import StudySpec, load
+from trainers import teachers
+from trainers.data import DATASETS
+from trainers.errors import DataError
+from trainers.feed import Part, feed
+from trainers.inputs import pixels, prepare
+from trainers.metrics import METRICS
+from trainers.seeds import derive
+from trainers.tasks import TASKS, Proxy, Task
+
+SPECS = Path(studies.__file__).parent / "specs"
+PENALTIES = [10.0**exponent for exponent in range(-1, 6)]
+TEACHER_EPOCHS = 20
+ROOT = os.environ.get("TUNEBENCH_DATA_DIR") or Path.home() / ".cache" / "tunebench"
+
+
+def inputs_and_targets(
+    task: Task, proxy: Proxy, split_seed: int, data_dir: Path
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """What the network gets and should give of the training, validation and test samples, without augmentation."""
+    place = torch.device("cpu")
+    source = feed(proxy.of(task), proxy, seed=0, split_seed=split_seed, data_dir=data_dir, place=place)
+    scale = pixels(task.recipe, source.mean, source.std, place)
+    parts: tuple[Part, ...] = ("training", "validation", "test")
+    for number, part in enumerate(parts):
+        noise = torch.Generator().manual_seed(derive(split_seed, "linear", number))
+        batches = [prepare(batch, task.recipe, scale, noise, training=False) for batch in source.scored(part)]
+        yield (
+            torch.cat([inputs.flatten(1) for inputs, _ in batches]),
+            torch.cat([targets.flatten(1) if targets.dim() > 1 else targets for _, targets in batches]),
+        )
+
+
+def linear(task: Task, proxy: Proxy, split_seed: int, data_dir: Path) -> dict[str, float]:
+    """Validation and test metric of the linear map with the best penalty of PENALTIES, and that penalty."""
+    train, validation, test = inputs_and_targets(task, proxy, split_seed, data_dir)
+    scaler = StandardScaler().fit(train[0].numpy())
+    metric = METRICS[task.metric]
+    best: dict[str, float] = {}
+    for penalty in PENALTIES:
+        if task.metric == "PSNR":
+            fitted = Ridge(alpha=penalty).fit(scaler.transform(train[0].numpy()), train[1].numpy())
+            answer = fitted.predict
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                fitted = LogisticRegression(C=1 / penalty, max_iter=300)
+                fitted.fit(scaler.transform(train[0].numpy()), train[1].numpy())
+            answer = fitted.predict_proba
+        scores = []
+        for inputs, targets in (validation, test):
+            outputs = torch.from_numpy(answer(scaler.transform(inputs.numpy())))
+            scores.append(metric.of_mean(float(metric.of_samples(outputs, targets).double().mean())))
+        if not best or scores[0] > best["validation"]:
+            best = {"validation": scores[0], "test": scores[1], "penalty": penalty}
+    return best
+
+
+def linear_of(spec: StudySpec, out: Path, data_dir: Path) -> dict[str, float]:
+    """The median over the study's runs, whose splits differ. Kept, for the studies that share data and splits."""
+    task = TASKS[spec.task]
+    proxy = Proxy(train_fraction=spec.proxy.train_fraction, image_size=spec.proxy.image_size)
+    found = []
+    for run in range(1, spec.runs + 1):
+        split_seed = derive(spec.seed, "run", run, "split")
+        of = [task.dataset, task.recipe.pixels, task.recipe.noise, proxy.changes, split_seed, PENALTIES]
+        kept = out / "linear" / f"{derive(json.dumps(of)):016x}.json"
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(json.dumps(linear(task, proxy, split_seed, data_dir)))
+        found.append(json.loads(kept.read_text()))
+    return {what: float(np.median([one[what] for one in found])) for what in ("validation", "test")}
+
+
+def data_with_teachers(data_dir: Path, out: Path, spec: StudySpec) -> Path:
+    """A data folder with all that is in `data_dir` and the teacher that the study's task needs, trained if need be."""
+    task = spec.task_definition()
+    name = task.recipe.teacher
+    if name is None or teachers.path(data_dir, name).exists():
+        return data_dir
+    folder = out / "data" / spec.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for entry in data_dir.iterdir():
+        link = folder / entry.name
+        if entry.name not in ("teachers", "checkpoints") and not link.exists():
+            link.symlink_to(entry.resolve())
+    file = teachers.path(folder, name)
+    if not file.exists():
+        scaled = spec.proxy.changes | {"epochs": TEACHER_EPOCHS}
+        options = [f"--{key.replace('_', '-')}={value}" for key, value in scaled.items() if key != "width"]
+        kept = ["--save", str(file), "--checkpoint", f"{file}.checkpoint", "--data", str(folder)]
+        with (out / f"{name}.log").open("w") as log:
+            subprocess.run([sys.executable, "-m", "trainers", name, *options, *kept], check=True, stdout=log)
+    return folder
+
+
+def rows(spec: StudySpec, out: Path, data_dir: Path) -> Iterator[tuple[str, ...]]:
+    """Run the study and fit the linear classifier: a row a method, the linear one first."""
+    folder = data_with_teachers(data_dir, out, spec)
+    subprocess.run(
+        ["tunebench", "run", str(SPECS / f"{spec.name}.yaml"), "--out", str(out / spec.name)],
+        env=os.environ
+        | {
+            "TUNEBENCH_DATABASE_URL": f"sqlite:///{out.resolve()}/methods-table.db",
+            "TUNEBENCH_DATA_DIR": str(folder),
+        },
+        check=True,
+    )
+    comparison = json.loads((out / spec.name / "comparison.json").read_text())
+    bar = linear_of(spec, out, folder)
+    unit = 1.0 if comparison["metric"] == "PSNR" else 100.0
+    yield spec.task_label, "linear", f"{unit * bar['validation']:.1f}", f"{unit * bar['test']:.1f}", ""
+    for name, method in comparison["methods"].items():
+        validation, test = (method[what]["median"]["value"] for what in ("best_at_budget", "test_at_budget"))
+        ahead = unit * (test - bar["test"])
+        yield "", name, f"{unit * validation:.1f}", f"{unit * test:.1f}", f"{ahead:+.1f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("task", nargs="*", help="only these, e.g. spoken-digits")
+    parser.add_argument("--data", type=Path, default=Path(ROOT), help="the data folder")
+    parser.add_argument("--out", type=Path, default=Path("results/methods-table"))
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    lines = ["| task | method | validation | test | ahead of linear |", "|---|---|---|---|---|"]
+    for file in sorted(SPECS.glob("methods-*.yaml")):
+        spec = load(file)
+        if arguments.task and spec.task not in arguments.task:
+            continue
+        try:
+            DATASETS[TASKS[spec.task].dataset].check(arguments.data)
+        except DataError as error:
+            print(f"{spec.task} is left out: {error}", file=sys.stderr)
+            continue
+        began = time.perf_counter()
+        lines += [f"| {' | '.join(row)} |" for row in rows(spec, arguments.out, arguments.data.resolve())]
+        print(f"{spec.name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
+        (arguments.out / "methods-table.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
