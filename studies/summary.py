@@ -1,5 +1,6 @@
 """A comparison in one paragraph of plain words, each number with its interval."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,22 +11,33 @@ Estimate = Mapping[str, Any]
 # metric: its sign, the unit of a difference, factor, decimals
 UNITS = {"accuracy": ("%", "percentage points", 100.0, 1)}
 RAW = ("", "", 1.0, 4)
-CROWD = 4  # more methods than these hide each other's runs and intervals in a figure
+CROWD = 4  # more methods than these hide each other's runs and intervals in a figure, and each other's words
 
 
 def summary(comparison: Mapping[str, Any]) -> str:
-    """What was compared, how good each method got, how many trials each needed, and what stays open."""
+    """What was compared, how good each method got, how many trials each needed, and what stays open.
+
+    Of more than CROWD methods it says in their order how good they got, and of the pairs with the first one those
+    that are told apart.
+    """
     sentences = [_compared(comparison)]
     if not comparison["compared_at"]:
         return f"{sentences[0]} Not every run has done its first trial, so there is nothing to compare yet."
     sentences.append(_reached(comparison))
     pairs = [pair for pair in comparison["pairs"] if pair["a"] == next(iter(comparison["methods"]))]
-    sentences += [_better(comparison, pair) for pair in pairs]
+    told = [pair for pair in pairs if not _crowd(comparison) or _settled(comparison, pair["best_at_budget"])]
+    sentences += [_better(comparison, pair) for pair in told]
+    if others := len(pairs) - len(told):
+        first = next(iter(comparison["methods"].values()))["label"]
+        which = "other differences" if told else "differences"
+        sentences.append(f"Run by run the {others} {which} from {first} are not settled.")
     sentences.append(_tested(comparison, pairs))
     sentences.append(_needed(comparison))
-    for pair in pairs:
+    for pair in [] if _crowd(comparison) else pairs:
         sentences += [_saved(comparison, pair), _extra(comparison, pair)]
-    if len(comparison["pairs"]) > 1:
+    if _crowd(comparison):
+        sentences.append("The report's tables have the intervals, and every pair.")
+    elif len(comparison["pairs"]) > 1:
         sentences.append("The intervals are not adjusted for the number of pairs.")
     if comparison["runs"] == 1:
         sentences.append("One run per method says nothing of how much runs differ: there are no intervals.")
@@ -62,6 +74,14 @@ def trials(e: Estimate) -> str:
     return _with_interval(e, lambda x: _shown(x, 1.0, 1))
 
 
+def _value_alone(e: Estimate, metric: str) -> str:
+    return value(e["value"], metric)
+
+
+def _trials_alone(e: Estimate) -> str:
+    return _shown(e["value"], 1.0, 1)
+
+
 def share(e: Estimate) -> str:
     """A proportion in whole percent: `85% (95% interval 64% to 95%)`."""
     return _with_interval(e, lambda x: "–" if x is None else f"{x:.0%}")
@@ -96,13 +116,15 @@ def halfway(comparison: Mapping[str, Any]) -> int:
 def _compared(comparison: Mapping[str, Any]) -> str:
     methods = comparison["methods"].values()
     names = [f"{m['label']} ({_count(m['dimensions'], 'hyperparameter')})" for m in methods]
+    if _crowd(comparison):
+        names = [f"{len(names)} methods"]
     first = next(iter(methods))
     initial = first["initial_trials"]
     model = f", the first {initial} of each run without its model" if first["model_based_trials"] else ""
-    each = "each " if len(names) > 1 else ""
+    each = "each " if len(methods) > 1 else ""
     task = f"a {comparison['task_label']}," if comparison["proxy"] else comparison["task_label"]
     text = (
-        f"{_capital(_listed(names))} {'were' if len(names) > 1 else 'was'} {each}tuned on "
+        f"{_capital(_listed(names))} {'were' if len(methods) > 1 else 'was'} {each}tuned on "
         f"{task} in {_count(comparison['runs'], 'independent run')} of "
         f"{_count(comparison['trials'], 'trial')} by the {comparison['searcher']} searcher{model}."
     )
@@ -119,14 +141,32 @@ def _reached(comparison: Mapping[str, Any]) -> str:
     if not comparison["complete"]:
         after += ", as many as every run has done,"
     best = f"the median run's best validation {comparison['metric']}"
-    return f"After {after} {best} is {_medians(comparison, 'best_at_budget')}."
+    order = ", from the best on," if _crowd(comparison) else ""
+    return f"After {after} {best} is{order} {_medians(comparison, 'best_at_budget')}."
+
+
+def _crowd(comparison: Mapping[str, Any]) -> bool:
+    return len(comparison["methods"]) > CROWD
+
+
+def _settled(comparison: Mapping[str, Any], endpoint: Mapping[str, Any]) -> bool:
+    """Whether the paired test tells the two methods of a pair apart."""
+    p = endpoint["paired"]["p_holm"]
+    return p is not None and p < 1 - comparison["level"]
 
 
 def _medians(comparison: Mapping[str, Any], what: str) -> str:
+    """Of each method; of a crowd from the best on and without intervals."""
+    methods = list(comparison["methods"].values())
+    show = estimate
+    if _crowd(comparison):
+        sign = -1 if comparison["direction"] == "maximize" else 1
+        methods.sort(key=lambda m: sign * m[what]["median"]["value"] if m[what]["n"] else math.inf)
+        show = _value_alone
     parts = []
-    for m in comparison["methods"].values():
+    for m in methods:
         end = m[what]
-        middle = estimate(end["median"], comparison["metric"]) if end["n"] else "none"
+        middle = show(end["median"], comparison["metric"]) if end["n"] else "none"
         some = f" ({end['n']} of {m['runs']} runs have a result)" if end["n"] < m["runs"] else ""
         parts.append(f"{middle} with {m['label']}{some}")
     return _listed(parts)
@@ -145,6 +185,8 @@ def _tested(comparison: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -
         "Being chosen flatters the validation value: on the test split, which no searcher saw, the same networks' "
         f"median {comparison['metric']} is {_medians(comparison, 'test_at_budget')}"
     )
+    if _crowd(comparison):
+        pairs = [pair for pair in pairs if _settled(comparison, pair["test_at_budget"])]
     for pair in pairs:
         a, b = (comparison["methods"][pair[side]]["label"] for side in "ab")
         who = f", {a} minus {b}," if len(pairs) > 1 else ""
@@ -173,9 +215,14 @@ def _needed(comparison: Mapping[str, Any]) -> str:
     if comparison["target"] is None:
         return "Too few runs have a result to set a target."
     parts = []
-    for m in comparison["methods"].values():
+    methods = list(comparison["methods"].values())
+    show = trials
+    if _crowd(comparison):
+        methods.sort(key=lambda m: at_target(comparison, m["trials_to_target"])["restricted_mean"]["value"])
+        show = _trials_alone
+    for m in methods:
         entry = at_target(comparison, m["trials_to_target"])
-        mean = trials(entry["restricted_mean"])
+        mean = show(entry["restricted_mean"])
         parts.append(f"{mean} with {m['label']}, where {entry['reached']} of {m['runs']} runs got there")
     metric = comparison["metric"]
     return (

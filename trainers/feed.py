@@ -144,7 +144,11 @@ class Streamed:
         )
 
     def scored(self, part: Part) -> Batches:
-        parts = {"training": self._files.train, "validation": self._files.validation, "test": self._files.test}
+        parts = {
+            "training": self._files.train,
+            "validation": self._files.validation,
+            "test": self._files.test,
+        }
         return self._placed(
             evaluation_batches(
                 parts[part],

@@ -106,6 +106,22 @@ def test_runs_without_a_result_are_counted():
     assert "is not defined, as too few runs have a result" in text
 
 
+def test_of_many_methods_the_order_is_told_and_what_is_settled():
+    study = study_of(runs=12, trials=1, methods=list(METHODS)[:6])
+    of = {m: [[0.90 + 0.001 * ((r + k) % 4)] for r in range(12)] for k, m in enumerate(list(METHODS)[:5])}
+    of[list(METHODS)[5]] = [[0.95 + 0.001 * r] for r in range(12)]
+    text = summary(compare(study, trials_of(study, of)))
+    assert text.startswith("6 methods were each tuned on ")
+    assert "accuracy is, from the best on, 95.5% with straight-through Adam, " in text
+    assert text.count("Run by run the difference, gradient filter minus") == 1
+    assert "gradient filter minus straight-through Adam, is −5." in text
+    assert "Run by run the 4 other differences from gradient filter are not settled." in text
+    assert "1.0 with straight-through Adam, where 12 of 12 runs got there" in text
+    assert "thus takes" not in text
+    of[list(METHODS)[5]] = of["latent-sgd"]
+    assert "Run by run the 5 differences from" in summary(compare(study, trials_of(study, of)))
+
+
 def test_several_pairs_are_said_not_to_be_adjusted(monkeypatch):
     monkeypatch.setitem(METHODS, "third", replace(METHODS["gradient-filter"], label="third"))
     text = summary(
