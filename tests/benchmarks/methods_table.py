@@ -38,7 +38,7 @@ from trainers.feed import Part, feed
 from trainers.inputs import pixels, prepare
 from trainers.metrics import METRICS
 from trainers.seeds import derive
-from trainers.tasks import TASKS, Proxy, Task
+from trainers.tasks import TASKS, TEACHERS, Proxy, Task
 
 SPECS = Path(studies.__file__).parent / "specs"
 PENALTIES = [10.0**exponent for exponent in range(-1, 6)]
@@ -106,24 +106,26 @@ def linear_of(spec: StudySpec, out: Path, data_dir: Path) -> dict[str, float]:
 
 def data_with_teachers(data_dir: Path, out: Path, spec: StudySpec) -> Path:
     """A data folder with all that is in `data_dir` and the teacher that the study's task needs, trained if need be."""
-    task = spec.task_definition()
+    task = TASKS[spec.task]
     name = task.recipe.teacher
     if name is None or teachers.path(data_dir, name).exists():
         return data_dir
-    folder = out / "data" / spec.name
+    scaled = spec.proxy.changes | {"epochs": TEACHER_EPOCHS}
+    if spec.proxy.width:
+        scaled["width"] = TEACHERS[name].width * spec.proxy.width // task.width
+    folder = out / "data" / "-".join([name, *(f"{key}-{value}" for key, value in scaled.items())])
     folder.mkdir(parents=True, exist_ok=True)
     for entry in data_dir.iterdir():
         link = folder / entry.name
         if entry.name not in ("teachers", "checkpoints") and not link.exists():
-            link.symlink_to(entry.resolve())
+            link.symlink_to(entry)
     file = teachers.path(folder, name)
     if not file.exists():
-        scaled = spec.proxy.changes | {"epochs": TEACHER_EPOCHS}
-        options = [f"--{key.replace('_', '-')}={value}" for key, value in scaled.items() if key != "width"]
-        kept = ["--save", str(file), "--checkpoint", f"{file}.checkpoint", "--data", str(folder)]
-        with (out / f"{name}.log").open("w") as log:
-            subprocess.run([sys.executable, "-m", "trainers", name, *options, *kept], check=True, stdout=log)
-    return folder
+        options = [f"--{key.replace('_', '-')}={value}" for key, value in scaled.items()]
+        kept = ["--save", str(file), "--checkpoint", f"{folder}/{name}.checkpoint", "--data", str(folder)]
+        command = [sys.executable, "-m", "trainers", name, *options, *kept]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return folder.resolve()
 
 
 def rows(spec: StudySpec, out: Path, data_dir: Path) -> Iterator[tuple[str, ...]]:
