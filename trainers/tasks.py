@@ -309,7 +309,7 @@ _TASKS = (
         summary="ten spoken digits from MFCC frames, four fully connected layers, three of them binary",
         dataset="spoken-digits",
         model="audio-mlp",
-        model_options={"width": 64},
+        model_options={"width": 256},
         recipe=Recipe(
             epochs=10, batch_size=100, learning_rate=0.1, momentum=0.9, weight_decay=1e-4, decay="cosine"
         ),

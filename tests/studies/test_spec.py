@@ -116,7 +116,7 @@ def test_a_proxy_is_named_as_one():
 
 @pytest.mark.parametrize(
     "proxy",
-    [{}, {"first_step": 0}, {"epochs": 10, "width": 64}, {"train_fraction": 1}, {"train_fraction": 1.0}],
+    [{}, {"first_step": 0}, {"epochs": 10, "width": 256}, {"train_fraction": 1}, {"train_fraction": 1.0}],
 )
 def test_a_proxy_that_changes_nothing_is_the_task(proxy):
     spec = from_json(MINIMAL | {"proxy": proxy})

@@ -236,7 +236,7 @@ def test_layers_that_fit_are_taken_and_the_others_named(
 
     def other(*arguments: Any, **options: Any) -> nn.Module:
         model = MODELS["audio-mlp"](*arguments, **options)
-        model[7] = type(model[7])(64, 20)
+        model[7] = type(model[7])(model[7].in_features, 20)
         model[8] = nn.BatchNorm1d(20)
         model.register_forward_pre_hook(
             lambda m, _: seen.append(copy.deepcopy(m.state_dict())) if m.training and not seen else None

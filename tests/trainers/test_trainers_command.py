@@ -142,7 +142,7 @@ def test_a_teacher_is_kept_where_tasks_look_for_it(
         ([*FILTER, "--set", "alpha"], "--set takes NAME=VALUE, got 'alpha'"),
         (FILTER[:4], "gradient-filter needs gamma"),
         ([*FILTER, "--epochs", "0"], "epochs must be at least 1, got 0"),
-        ([*FILTER, "--width", "65"], "width must be at most spoken-digits's own, 64, got 65"),
+        ([*FILTER, "--width", "257"], "width must be at most spoken-digits's own, 256, got 257"),
         ([*FILTER, "--image-size", "8"], "spoken-digits has no images: no image_size 8"),
         ([*FILTER, "--train-fraction", "1.5"], "train_fraction must be in (0, 1], got 1.5"),
         ([*FILTER, "--train-fraction", "0.01"], "20 training samples do not fill a batch of 100"),
