@@ -1,13 +1,17 @@
-"""Data sets made up for a test, and a setting of every method."""
+"""Data sets made up for a test, networks that are watched, and a setting of every method."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
+from trainers.binary import partition
 from trainers.data import DATASETS, Samples, Splits
 from trainers.data.splits import channel_statistics
+from trainers.models import MODELS
 from trainers.tasks import Task
 
 RELAXED = {"learning_rate": 0.05, "lambda_rate": 2.0}
@@ -40,3 +44,33 @@ def bright_and_dark(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         DATASETS, task.dataset, replace(DATASETS[task.dataset], load=lambda root, seed: splits)
     )
+
+
+def watched(task: Task, monkeypatch: pytest.MonkeyPatch, look: Callable[[nn.Module, Tensor], None]) -> Task:
+    """`task` with `look` at its network and a batch of inputs before every forward pass."""
+    build = MODELS[task.model]
+
+    def model(*arguments: Any, **options: Any) -> nn.Module:
+        network = build(*arguments, **options)
+        network.register_forward_pre_hook(lambda module, inputs: look(module, inputs[0]))
+        return network
+
+    monkeypatch.setitem(MODELS, "watched", model)
+    return replace(task, model="watched")
+
+
+def watched_weights(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Task, list[list[Tensor]], list[bool]]:
+    """`task`, its binary layers' weights before every step, and whether all were -1 or +1 before every scored batch."""
+    trained: list[list[Tensor]] = []
+    scored: list[bool] = []
+
+    def look(model: nn.Module, _: Tensor) -> None:
+        binary = [p.detach().clone() for p in partition(model)[0]]
+        if model.training:
+            trained.append(binary)
+        else:
+            scored.append(all((p.abs() == 1).all() for p in binary))
+
+    return watched(task, monkeypatch, look), trained, scored

@@ -7,18 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import bright_and_dark
+from made_up import bright_and_dark, watched, watched_weights
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainers import loop
 from trainers.binary import partition
-from trainers.data import Samples
 from trainers.errors import DataError
 from trainers.models import MODELS
 from trainers.optimizers import OPTIMIZERS, GradientFilter
-from trainers.react import RPReLU, RSign
 from trainers.results import EpochResult
 from trainers.tasks import TASKS, Proxy, Task
 
@@ -92,16 +90,15 @@ def test_streams_are_the_same_for_every_method(
     """Paired runs: real-valued initial weights and the batches are the same whatever trains the binary weights."""
     seen: list[list[torch.Tensor]] = []
 
-    def watched(*args: Any, **options: Any) -> nn.Module:
-        model = MODELS["audio-mlp"](*args, **options)
-        seen.append([p.detach().clone() for p in partition(model)[1]])
-        model.register_forward_pre_hook(lambda _, inputs: seen[-1].append(inputs[0]))
-        return model
+    def look(model: nn.Module, inputs: torch.Tensor) -> None:
+        if not seen[-1]:
+            seen[-1] += [p.detach().clone() for p in partition(model)[1]]
+        seen[-1].append(inputs)
 
-    task = replace(TASK, model="watched")
-    monkeypatch.setitem(MODELS, "watched", watched)
-    run("gradient-filter", FILTER, task=task)
-    run("latent-sgd", LATENT, task=task)
+    task = watched(TASK, monkeypatch, look)
+    for method, values in (("gradient-filter", FILTER), ("latent-sgd", LATENT)):
+        seen.append([])
+        run(method, values, task=task)
     assert len(seen[0]) == len(seen[1]) > 40
     assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
 
@@ -111,19 +108,15 @@ def test_an_epoch_is_every_sample_in_whole_batches(
 ) -> None:
     batches: list[torch.Tensor] = []
 
-    def watched(*args: Any, **options: Any) -> nn.Module:
-        model = MODELS["audio-mlp"](*args, **options)
-        model.register_forward_pre_hook(lambda m, inputs: batches.append(inputs[0]) if m.training else None)
-        return model
-
-    monkeypatch.setitem(MODELS, "watched", watched)
-    run(task=replace(TASK, model="watched"), epochs=1)
+    task = watched(
+        TASK, monkeypatch, lambda model, inputs: batches.append(inputs) if model.training else None
+    )
+    run(task=task, epochs=1)
     assert [len(b) for b in batches] == [100] * 20
     assert len({row.numpy().tobytes() for b in batches for row in b}) == 2000
 
     batches.clear()
-    recipe = replace(TASK.recipe, batch_size=300)
-    run(task=replace(TASK, model="watched", recipe=recipe), epochs=2)
+    run(task=replace(task, recipe=replace(task.recipe, batch_size=300)), epochs=2)
     assert [len(b) for b in batches] == [300] * 12  # 2000 = 6 * 300 + 200 left out
     first, second = (
         {row.numpy().tobytes() for b in part for row in b} for part in (batches[:6], batches[6:])
@@ -184,25 +177,9 @@ def test_only_binary_networks_are_scored(
     name: str, run: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the weights are in training, and they are what they were again after it."""
-    trained: list[list[torch.Tensor]] = []
-    scored: list[bool] = []
-
-    def watched(*args: Any, **options: Any) -> nn.Module:
-        model = MODELS["audio-mlp"](*args, **options)
-
-        def look(module: nn.Module, inputs: Any) -> None:
-            binary = [p.detach().clone() for p in partition(model)[0]]
-            if module.training:
-                trained.append(binary)
-            else:
-                scored.append(all((p.abs() == 1).all() for p in binary))
-
-        model.register_forward_pre_hook(look)
-        return model
-
-    monkeypatch.setitem(MODELS, "watched", watched)
+    task, trained, scored = watched_weights(TASK, monkeypatch)
     rate = "beta_rate" if name == "mirror-descent" else "lambda_rate"
-    run(name, {"learning_rate": 0.01, rate: 1.5}, task=replace(TASK, model="watched"), epochs=2)
+    run(name, {"learning_rate": 0.01, rate: 1.5}, task=task, epochs=2)
     assert len(scored) == 4
     assert all(scored)
     soft = [not all((p.abs() == 1).all() for p in its) for its in trained]
@@ -439,31 +416,6 @@ def test_the_count_of_waits_counts() -> None:
             value.item()
     assert waits.calls == {"__bool__": 1, "item": 1}
     assert scalars.calls["_local_scalar_dense"] + scalars.calls["is_nonzero"] >= 2
-
-
-def test_accuracy_counts_every_batch() -> None:
-    logits = torch.tensor([[3.0, 1.0], [0.0, 1.0], [5.0, 2.0], [0.0, 9.0], [1.0, 0.0]])
-    targets = torch.tensor([0, 0, 0, 1, 1])
-    batches = [Samples(*part) for part in zip(logits.split(2), targets.split(2), strict=True)]
-    assert loop.evaluate(nn.Identity(), batches, TASK, None, torch.Generator()) == (3 / 5, None)
-    both = replace(TASK, top5=True)
-    assert loop.evaluate(nn.Identity(), batches, both, None, torch.Generator()) == (3 / 5, 1)
-
-
-def test_weight_decay_spares_normalisation_and_biases() -> None:
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2, bias=False))
-    decayed, spared = loop._groups(model, list(model.parameters()), 0.25)
-    assert decayed["weight_decay"] == 0.25
-    assert spared["weight_decay"] == 0.0
-    assert decayed["params"] == [model[0].weight, model[2].weight]
-    assert spared["params"] == [model[0].bias, model[1].weight, model[1].bias]
-
-
-def test_weight_decay_spares_layer_normalisation_rsign_and_rprelu() -> None:
-    model = nn.Sequential(nn.LayerNorm(2), RSign(2), RPReLU(2), nn.Linear(2, 2, bias=False))
-    decayed, spared = loop._groups(model, list(model.parameters()), 0.25)
-    assert decayed["params"] == [model[3].weight]
-    assert len(spared["params"]) == 6
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import VALUES
+from made_up import VALUES, watched_weights
 from scipy import signal
 from torch import Tensor, nn
 
 from trainers import loop
-from trainers.binary import partition, sign
+from trainers.binary import sign
 from trainers.checkpoints import Checkpoint
 from trainers.errors import CheckpointError
 from trainers.models import MODELS
@@ -268,31 +268,15 @@ def test_what_one_cannot_start_from(
 
 def test_two_steps(train: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch) -> None:
     """The first with real weights, the same for every method; scored, as all networks are, with their signs."""
-    trained: list[list[Tensor]] = []
-    scored: list[bool] = []
+    task, trained, scored = watched_weights(TASKS["spoken-digits"], monkeypatch)
     rates: list[float] = []
-
-    def watched(*arguments: Any, **options: Any) -> nn.Module:
-        model = MODELS["audio-mlp"](*arguments, **options)
-
-        def look(module: nn.Module, _: Any) -> None:
-            binary = [p.detach().clone() for p in partition(model)[0]]
-            if module.training:
-                trained.append(binary)
-            else:
-                scored.append(all((p.abs() == 1).all() for p in binary))
-
-        model.register_forward_pre_hook(look)
-        return model
 
     class WatchedSGD(torch.optim.SGD):
         def step(self, closure: Any = None) -> Any:
             rates.append(self.param_groups[0]["lr"])
             return super().step(closure)
 
-    monkeypatch.setitem(MODELS, "watched", watched)
     monkeypatch.setattr(torch.optim, "SGD", WatchedSGD)
-    task = replace(TASKS["spoken-digits"], model="watched")
     proxy = Proxy(epochs=1, first_step=2)
     results = train("bop", task=task, proxy=proxy)
     assert [r.epoch for r in results] == [1, 2, 3]
