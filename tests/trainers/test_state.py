@@ -10,7 +10,7 @@ import pytest
 import torch
 from made_up import VALUES, bright_and_dark
 
-from trainers import loop
+from trainers import loop, training
 from trainers.checkpoints import Checkpoint, read
 from trainers.optimizers import OPTIMIZERS
 from trainers.results import EpochResult
@@ -169,7 +169,7 @@ def test_seconds_go_on_without_those_of_writing(
     speech: Callable[..., Iterator[EpochResult]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(10**6))
-    monkeypatch.setattr(loop.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(training.time, "perf_counter", lambda: float(next(clock)))
     with pytest.raises(Stop):
         list(speech("bop", Stopping(tmp_path / "kept", 7)))
     (first, *_) = speech("bop", Checkpoint(tmp_path / "kept"))

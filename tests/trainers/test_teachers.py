@@ -14,6 +14,7 @@ from trainers.checkpoints import Checkpoint
 from trainers.data import DATASETS, Samples, Splits
 from trainers.data.splits import channel_statistics
 from trainers.errors import CheckpointError, DataError
+from trainers.losses import LOSSES
 from trainers.models import MODELS
 from trainers.results import EpochResult
 from trainers.tasks import TASKS, TEACHERS, Proxy, Task
@@ -54,8 +55,8 @@ def test_a_teacher_is_trained_and_learned_from(
         seen.append((outputs, targets))
         return distribution(outputs, targets)
 
-    distribution = loop.LOSSES["distribution"]
-    monkeypatch.setitem(loop.LOSSES, "distribution", watched)
+    distribution = LOSSES["distribution"]
+    monkeypatch.setitem(LOSSES, "distribution", watched)
     (result,) = train("imagenet-reactnet-a", pictures, teacher=file)
     assert result.train_loss > 0
     assert all(targets.shape == (8, 6) and not targets.requires_grad for _, targets in seen)

@@ -1,0 +1,47 @@
+"""How good a network is on a split."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from trainers.data import Samples
+from trainers.inputs import Pixels, prepare
+from trainers.metrics import METRICS, is_among_five
+from trainers.tasks import Task
+
+
+class Score(NamedTuple):
+    """The task's metric, and top-5 where it counts that."""
+
+    metric: float
+    top5: float | None = None
+
+    @classmethod
+    def worst(cls, task: Task) -> "Score":
+        """Of a training that diverged."""
+        return cls(task.worst, 0.0 if task.top5 else None)
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[Samples],
+    task: Task,
+    scale: Pixels | None,
+    generator: torch.Generator,
+) -> Score:
+    """The score of `model` on `batches`; noise comes from `generator`, on their device. Leaves the model evaluating."""
+    model.eval()
+    metric = METRICS[task.metric]
+    measures = [metric.of_samples, is_among_five] if task.top5 else [metric.of_samples]
+    sums = torch.zeros(len(measures), dtype=torch.float64, device=generator.device)
+    samples = 0
+    for batch in batches:
+        samples += len(batch.targets)
+        inputs, targets = prepare(batch, task.recipe, scale, generator, training=False)
+        outputs = model(inputs)
+        sums += torch.stack([measure(outputs, targets).sum(dtype=torch.float64) for measure in measures])
+    value, *top5 = [float(total) / samples for total in sums]
+    return Score(metric.of_mean(value), *top5)

@@ -1,0 +1,43 @@
+"""The one or two steps of a training, each with an optimizer of its own for the binary layers' weights."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from trainers.hyperparameters import Value
+from trainers.optimizers import OPTIMIZERS, BinaryOptimizer, NoBinaryWeights
+from trainers.optimizers.real_weights import RealWeights
+from trainers.schedules import Progress
+from trainers.tasks import Recipe
+
+
+class Stage(NamedTuple):
+    """Epochs with one optimizer of the binary layers' weights, up to and with the training's `last_epoch`."""
+
+    optimizer: type[BinaryOptimizer]
+    values: dict[str, Value]
+    epochs: int
+    last_epoch: int
+
+    def progress(self, step: int, steps_an_epoch: int, end: float) -> Progress:
+        """How far the stage is before the training's `step`; what decays in it starts anew."""
+        before = (self.last_epoch - self.epochs) * steps_an_epoch
+        return Progress(step - before, self.epochs * steps_an_epoch, steps_an_epoch, end)
+
+
+def stages(recipe: Recipe, optimizer: str | None, hyperparameters: Mapping[str, Value]) -> list[Stage]:
+    """Those of a training by `recipe`: the method's, after the recipe's first step if it has one.
+
+    `hyperparameters` are the method's, whatever there is of `recipe.real` among them.
+    """
+    if optimizer is None:
+        return [Stage(NoBinaryWeights, {}, recipe.all_epochs, recipe.all_epochs)]
+    method, first = OPTIMIZERS[optimizer], recipe.first_step
+    values: dict[str, Value] = {"decay": recipe.decay}
+    if first and "pretraining" in method.optional:
+        values["pretraining"] = 0.0  # the first step is that
+    values |= {name: value for name, value in hyperparameters.items() if name not in recipe.real}
+    second = Stage(method, values, recipe.epochs, recipe.all_epochs)
+    if first is None:
+        return [second]
+    weights = {"learning_rate": first.learning_rate, "weight_decay": first.weight_decay}
+    return [Stage(RealWeights, {"decay": recipe.decay, **weights}, first.epochs, first.epochs), second]

@@ -1,0 +1,237 @@
+"""A training under way."""
+
+import math
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainers import teachers
+from trainers.binary import partition
+from trainers.checkpoints import Checkpoint, digest
+from trainers.data import Samples
+from trainers.devices import seeded, wait
+from trainers.feed import Feed, Part
+from trainers.flips import FlipCounter
+from trainers.hyperparameters import Value
+from trainers.inputs import pixels, prepare
+from trainers.losses import LOSSES
+from trainers.models import MODELS
+from trainers.real_optimizer import real_optimizer
+from trainers.results import EpochResult
+from trainers.schedules import factor
+from trainers.scoring import Score, evaluate
+from trainers.seeds import derive
+from trainers.stages import Stage, stages
+from trainers.start import start_from, take_over
+from trainers.state import State
+from trainers.tasks import Proxy, Task
+
+PARTS: tuple[Part, Part] = ("validation", "test")
+
+
+class Training:
+    """The network of one training and what it is trained with, an epoch at a time. All that moves is in `state`.
+
+    `task` is scaled down by `proxy` already, `source` has its samples on `place`, `teacher` the weights of the network
+    that it learns from; all else is `train`'s. Raises ValueError where `optimizer` and the network do not go together,
+    and DataError for the teacher.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        optimizer: str | None,
+        hyperparameters: Mapping[str, Value],
+        source: Feed,
+        *,
+        proxy: Proxy,
+        place: torch.device,
+        seed: int,
+        split_seed: int,
+        teacher: Path | None,
+    ) -> None:
+        self._task, self._optimizer, self._hyperparameters = task, optimizer, hyperparameters
+        self._source, self._proxy, self._place, self._teacher = source, proxy, place, teacher
+        self._seed, self._split_seed = seed, split_seed
+        self._recipe = task.recipe.tuned(hyperparameters)
+        self._loss = LOSSES[self._recipe.loss]
+        self._scale = pixels(self._recipe, source.mean, source.std, place)
+        self._stages = stages(self._recipe, optimizer, hyperparameters)
+        self._checkpoint: Checkpoint | None = None
+
+        with seeded(derive(seed, "real-initialisation"), torch.device("cpu")):
+            model = MODELS[task.model](source.input_shape, source.classes, **task.model_options)
+        self.model = _placed(model, place)
+        self._binary, self._real = partition(model)
+        if bool(self._binary) != (optimizer is not None):
+            needs = "needs a method for its" if self._binary else "has no"
+            raise ValueError(f"{task.name} {needs} binary weights, got {optimizer!r}")
+        self._master: nn.Module | None = None
+        if self._recipe.teacher and teacher:
+            master = teachers.load(self._recipe.teacher, teacher, source.input_shape, source.classes)
+            self._master = _placed(master, place)
+        self.state = State(model, torch.Generator(place).manual_seed(derive(seed, "augmentation")))
+
+    def begin(self, checkpoint: Checkpoint | None = None, start: Path | None = None) -> None:
+        """Go on from `checkpoint` if it holds this training, or else begin, from the weights in `start` if it is given.
+
+        From here on the training is kept in `checkpoint`. Raises CheckpointError.
+        """
+        self._checkpoint = checkpoint
+        kept = checkpoint and checkpoint.open(self._decided_by(start))
+        self._begin_stage(kept["stage"] if kept else 0)
+        if kept:
+            self.state.load_state_dict(kept)
+        elif start:
+            start_from(start, self.model, self.state.binary_optimizer)
+            self.state.flips.look()
+
+    @property
+    def results(self) -> tuple[EpochResult, ...]:
+        """Of the epochs that are finished."""
+        return tuple(self.state.results)
+
+    @property
+    def diverged(self) -> bool:
+        return bool(self.state.results) and self.state.results[-1].diverged
+
+    @property
+    def over(self) -> bool:
+        """Whether no epoch follows."""
+        return self.diverged or len(self.state.results) == self._recipe.all_epochs
+
+    def epoch(self) -> EpochResult:
+        """Train the next epoch, or what is left of it where the training goes on, and score the network after it."""
+        state, epoch = self.state, len(self.state.results) + 1
+        if epoch > self._stage.last_epoch:
+            self._begin_stage(state.stage + 1)
+        train_loss = self._train(epoch)
+        diverged = not math.isfinite(train_loss)
+        started = time.perf_counter()
+        validation, test = [Score.worst(self._task)] * len(PARTS) if diverged else self._scores()
+        result = EpochResult(
+            epoch=epoch,
+            train_loss=train_loss,
+            validation_metric=validation.metric,
+            test_metric=test.metric,
+            flip_ratio=state.flips.ratio(),
+            train_seconds=state.train_seconds,
+            evaluate_seconds=time.perf_counter() - started,
+            diverged=diverged,
+            validation_top5=validation.top5,
+            test_top5=test.top5,
+        )
+        state.results.append(result)
+        state.train_seconds = 0.0
+        if self._checkpoint and self._checkpoint.due(end=self.over):
+            self._checkpoint.write(state.state_dict())
+        return result
+
+    @property
+    def _stage(self) -> Stage:
+        return self._stages[self.state.stage]
+
+    def _begin_stage(self, number: int) -> None:
+        """With new optimizers; the second stage from the first one's weights."""
+        state = self.state
+        weights = {name: weight.clone() for name, weight in self.model.state_dict().items()}
+        state.stage = number
+        state.binary_optimizer = self._stage.optimizer(
+            self._binary,
+            **self._stage.values,  # type: ignore[arg-type]  # checked by whoever gave them
+            generator=torch.Generator().manual_seed(derive(self._seed, "binary-initialisation")),
+        )
+        state.real_optimizer = real_optimizer(self.model, self._real, self._recipe)
+        if number > 0:
+            take_over(weights, self.model, state.binary_optimizer, real=True)
+        state.flips = FlipCounter(self._binary)
+
+    def _train(self, epoch: int) -> float:
+        """Take the steps of `epoch` that have not been taken. Returns its mean loss, its one wait for the device."""
+        state, steps = self.state, self._source.steps_an_epoch
+        taken = state.step - (epoch - 1) * steps
+        if taken == 0:
+            state.begin_epoch()
+        started = time.perf_counter()
+        self.model.train()
+        with (
+            seeded(derive(self._seed, "dropout", epoch), self._place),
+            closing(self._source.training(epoch, taken)) as batches,
+        ):
+            state.go_on_drawing()
+            for samples in batches:
+                self._step(samples)
+                if self._checkpoint and self._checkpoint.due():
+                    wait(self._place)
+                    state.train_seconds += time.perf_counter() - started
+                    self._checkpoint.write(state.state_dict())
+                    started = time.perf_counter()
+        mean_loss = float(state.loss_sum) / steps
+        state.train_seconds += time.perf_counter() - started
+        return mean_loss
+
+    def _step(self, samples: Samples) -> None:
+        """One step of both optimizers on a batch. Nothing in it waits for the device."""
+        state = self.state
+        self._schedule()
+        inputs, targets = prepare(samples, self._recipe, self._scale, state.augmentation, training=True)
+        if self._master is not None:
+            with torch.no_grad():
+                targets = self._master(inputs)
+        loss = self._loss(self.model(inputs), targets)
+        for parameter in (*self._binary, *self._real):
+            parameter.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.real_optimizer.step()
+        state.binary_optimizer.step()
+        state.flips.update()
+        state.loss_sum += loss.detach()
+        state.step += 1
+
+    def _schedule(self) -> None:
+        """Set what the coming step uses of all that moves over a training."""
+        recipe, state = self._recipe, self.state
+        progress = self._stage.progress(state.step, self._source.steps_an_epoch, recipe.decay_end)
+        rate = recipe.learning_rate * factor(recipe.decay, progress.step, progress.total_steps, progress.end)
+        for group in state.real_optimizer.param_groups:
+            group["lr"] = rate
+        state.binary_optimizer.schedule(progress)
+
+    def _scores(self) -> list[Score]:
+        """Of the network with binary weights, on each of `PARTS`."""
+        scores = []
+        with self.state.binary_optimizer.binarised():
+            for i, part in enumerate(PARTS):
+                noise = torch.Generator(self._place).manual_seed(derive(self._split_seed, "evaluation", i))
+                with closing(self._source.scored(part)) as batches:
+                    scores.append(evaluate(self.model, batches, self._task, self._scale, noise))
+        return scores
+
+    def _decided_by(self, start: Path | None) -> dict[str, Any]:
+        """All that the training's numbers depend on, by name, for its checkpoint."""
+        return {
+            "task": self._task.name,
+            "recipe": asdict(self._recipe),
+            "model": dict(self._task.model_options),
+            "method": self._optimizer,
+            "hyperparameters": dict(self._hyperparameters),
+            "seed": self._seed,
+            "split_seed": self._split_seed,
+            "proxy": self._proxy.changes,
+            "training samples": self._source.samples,
+            "device": self._place.type,
+            "teacher": self._teacher and teachers.checksum(self._teacher),
+            "start": start and digest(start),
+        }
+
+
+def _placed(model: nn.Module, place: torch.device) -> nn.Module:
+    """`model` on `place`, images channels last in memory."""
+    model.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stub
+    return model
