@@ -1,5 +1,7 @@
 """Real-valued networks: trained, kept, read back, learned from."""
 
+import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -183,3 +185,21 @@ def test_every_teacher_is_some_tasks(name: str) -> None:
         assert pupil.recipe.loss == "distribution"
         assert pupil.recipe.pixels == teacher.recipe.pixels  # they see the same inputs
     assert not set(TASKS) & set(TEACHERS)
+
+
+def test_a_file_is_summed_once_while_it_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "teacher.pt"
+    assert teachers.checksum(file) is None
+    file.write_bytes(b"one")
+    first = teachers.checksum(file)
+    assert first == hashlib.sha256(b"one").hexdigest()
+    with monkeypatch.context() as patched:
+        patched.setattr(teachers.hashlib, "file_digest", None)
+        assert teachers.checksum(file) == first
+    file.write_bytes(b"two")
+    os.utime(file, ns=(0, 1))
+    assert teachers.checksum(file) == hashlib.sha256(b"two").hexdigest()
+    file.unlink()
+    assert teachers.checksum(file) is None
