@@ -13,6 +13,7 @@ from service.owner import Owner
 from service.sink import LeasedSink
 from service.states import CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED
 from service.store import Store
+from studies import proxies
 from studies.errors import StudyError
 from studies.records import Request, Sink, StudyRecord, StudyState, TrialRecord
 from studies.spec import StudySpec, from_json
@@ -70,6 +71,7 @@ def drive(
             )
         store.ran_on(lease, ran_on)
         if len(history) < spec.planned:  # otherwise the last driver died after its last trial
+            proxies.check(spec, data_dir)  # the service cannot, without torch
             stop = Stop()
             with LeasedSink(store, lease, stop) as sink, cluster(), _terminated_is_interrupted():
                 watched = _Watched(sink, watch)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from trainers.hyperparameters import Value
 from trainers.schedules import EXPONENTIAL_END
@@ -161,8 +161,11 @@ class Proxy:
         return replace(self, **{name: None for name, value in own.items() if getattr(self, name) == value})
 
     def of(self, task: Task) -> Task:
-        """`task` with the proxy's epochs, width and image size. Raises ValueError where its own are less."""
-        recipe, options = task.recipe, task.model_options
+        """`task` with the proxy's epochs, width and image size.
+
+        Raises ValueError where the task's own are less, or its network needs more.
+        """
+        recipe, options, least = task.recipe, task.model_options, LEAST.get(task.model, Least())
         if self.epochs is not None:
             _at_most("epochs", self.epochs, recipe.epochs, task)
             recipe = replace(recipe, epochs=self.epochs)
@@ -171,14 +174,36 @@ class Proxy:
             recipe = replace(recipe, first_step=step if step.epochs else None)
         if self.width is not None:
             _at_most("width", self.width, task.width, task)
+            _at_least("width", self.width, least.width, task)
             options = {**options, "width": self.width}
         if self.image_size is not None:
             if task.image_size is None:
                 raise ValueError(f"{task.name} has no images: no image_size {self.image_size}")
             _at_most("image_size", self.image_size, task.image_size, task)
+            _at_least("image_size", self.image_size, least.image_size, task)
+            if self.image_size % least.multiple:
+                needed = f"a multiple of {least.multiple} for {task.name}'s network"
+                raise ValueError(f"image_size must be {needed}, got {self.image_size}")
         return replace(
             task, recipe=recipe, model_options=options, image_size=self.image_size or task.image_size
         )
+
+
+class Least(NamedTuple):
+    """What a network needs: so many units of width, images of such a side, which is a multiple of `multiple`."""
+
+    width: int = 1
+    image_size: int = 1
+    multiple: int = 1
+
+
+# of the models that need more than 1, so that something is left of an image and of every layer
+LEAST: dict[str, Least] = {
+    "lenet5": Least(image_size=4),
+    "convnet": Least(image_size=8),
+    "bvgg": Least(image_size=10),
+    "autoencoder": Least(width=4, image_size=8, multiple=8),
+}
 
 
 # of what a proxy changes, by name
@@ -197,6 +222,11 @@ WHOLE = Proxy()  # the task itself
 def _at_most(name: str, value: int, own: int, task: Task) -> None:
     if value > own:
         raise ValueError(f"{name} must be at most {task.name}'s own, {own}, got {value}")
+
+
+def _at_least(name: str, value: int, least: int, task: Task) -> None:
+    if value < least:
+        raise ValueError(f"{name} must be at least {least} for {task.name}'s network, got {value}")
 
 
 def _of_recordings(name: str, summary: str) -> Task:

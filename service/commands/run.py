@@ -104,12 +104,17 @@ def _drive(here: Local, study: StudyRecord, out_dir: Path) -> None:
 
 
 def _check_ready(spec: "StudySpec", here: Local, folder: Path) -> None:
-    """Raise before anything is written where the data or a teacher are missing, or the export cannot be written."""
+    """Raise before anything is written where the study cannot run.
+
+    Data or a teacher are missing, a proxy leaves too few of the data, or the export cannot be written.
+    """
+    from studies import proxies
     from trainers import teachers
     from trainers.data import DATASETS
 
     task = spec.task_definition()
     DATASETS[task.dataset].check(here.settings.data_dir)
     teachers.check(task, here.settings.data_dir)
+    proxies.check(spec, here.settings.data_dir)
     if folder.exists() and not folder.is_dir():
         raise StudyError(f"--out: {folder} is a file; name a folder")

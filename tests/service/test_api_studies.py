@@ -106,6 +106,23 @@ def test_too_many_trials_are_refused(store: Store, spoken_digits: Path) -> None:
         assert client_of(app).post("/v1/studies", json=FILE | {"trials": 2}).status_code == 202
 
 
+def test_a_proxy_that_its_network_cannot_take_is_refused(client: TestClient) -> None:
+    file = FILE | {"task": "cifar10-denoise", "proxy": {"width": 2, "image_size": 12}}
+    for path in ("/v1/studies", "/v1/studies:validate"):
+        answer = client.post(path, json=file)
+        assert answer.status_code == 422
+        assert answer.json()["faults"] == [
+            {
+                "field": "proxy.width",
+                "message": "width must be at least 4 for cifar10-denoise's network, got 2",
+            },
+            {
+                "field": "proxy.image_size",
+                "message": "image_size must be a multiple of 8 for cifar10-denoise's network, got 12",
+            },
+        ]
+
+
 def test_what_this_machine_cannot_run_is_refused_unless_another_runs_it(store: Store, tmp_path: Path) -> None:
     file = FILE | {"resources": {"cpus": 1024}, "trials": 1000, "runs": 1000}
     with serving(store, tmp_path) as app:

@@ -132,6 +132,13 @@ def test_missing_data_are_told_with_the_command_that_fetches_them(tunebench, mon
     assert list(Path().iterdir()) == [Path("s.yaml")]
 
 
+def test_too_small_a_share_of_the_data_is_told(tunebench, spoken_digits):
+    code, _, err = tunebench("run", write(GOOD + "\nproxy: {train_fraction: 0.01}\n"))
+    assert code == 2
+    assert "proxy.train_fraction: train_fraction must be at least 0.0475, for a sample of every class" in err
+    assert list(Path().iterdir()) == [Path("s.yaml")]
+
+
 def test_damaged_data_are_told(tunebench, monkeypatch, tmp_path, spoken_digits):
     file = tmp_path / "data" / "spoken-digits" / "digits.npz"
     file.parent.mkdir(parents=True)

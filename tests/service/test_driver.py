@@ -9,7 +9,7 @@ from service.driver import drive
 from service.owner import Owner
 from service.states import PAUSED
 from service.store import Store
-from studies.errors import StudyError
+from studies.errors import SpecError, StudyError
 from studies.provenance import provenance
 from studies.records import StudyState
 from trainers import teachers
@@ -31,3 +31,15 @@ def test_trials_of_two_teachers_are_not_mixed(store: Store, tmp_path: Path) -> N
     with pytest.raises(StudyError, match=r"learned from another teacher .* put that one back \(.*7692c3ad"):
         drive(store, store.study(study.id), tmp_path, lambda trial: None)
     assert store.study(study.id).state is StudyState.FAILED
+
+
+def test_a_share_that_is_too_small_fails_the_study_before_its_first_trial(
+    store: Store, spoken_digits: Path
+) -> None:
+    study = store.create_study(spec(proxy={"train_fraction": 0.01}), {})
+    message = "a-study: proxy.train_fraction: train_fraction must be at least 0.0475, .* got 0.01"
+    with pytest.raises(SpecError, match=message):
+        drive(store, study, spoken_digits, lambda trial: None)
+    failed = store.study(study.id)
+    assert (failed.state, failed.trials) == (StudyState.FAILED, 0)
+    assert "train_fraction must be at least 0.0475" in (failed.error or "")

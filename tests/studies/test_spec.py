@@ -205,6 +205,10 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ({"proxy": {"train_fraction": 10**400}}, r"proxy.train_fraction: .* must be in \(0, 1\], got 1000"),
         ({"proxy": {"image_size": 8}}, "proxy.image_size: spoken-digits has no images: no image_size 8"),
         (
+            {"task": "cifar10-convnet", "proxy": {"image_size": 7}},
+            "proxy.image_size: image_size must be at least 8 for cifar10-convnet's network, got 7",
+        ),
+        (
             {"proxy": {"depth": 3}},
             "proxy.depth: unknown key; allowed are epochs, train_fraction, width, image_size",
         ),

@@ -9,7 +9,7 @@ from trainers.data import DATASETS, Samples, Splits
 from trainers.data.splits import channel_statistics, scaled_down
 from trainers.inputs import pixels, prepare
 from trainers.models import MODELS
-from trainers.tasks import TASKS, Proxy, Recipe
+from trainers.tasks import LEAST, TASKS, Least, Proxy, Recipe, Task
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -96,11 +96,52 @@ def test_what_is_the_tasks_own_makes_no_proxy() -> None:
         ("mnist-lenet5", {"train_fraction": 0.0}, r"train_fraction must be in \(0, 1\], got 0.0"),
         ("mnist-lenet5", {"train_fraction": float("nan")}, r"train_fraction must be in \(0, 1\], got nan"),
         ("spoken-digits", {"image_size": 8}, "spoken-digits has no images: no image_size 8"),
+        (
+            "mnist-lenet5",
+            {"image_size": 3},
+            "image_size must be at least 4 for mnist-lenet5's network, got 3",
+        ),
+        (
+            "cifar10-bvgg",
+            {"image_size": 9},
+            "image_size must be at least 10 for cifar10-bvgg's network, got 9",
+        ),
+        ("cifar10-denoise", {"width": 3}, "width must be at least 4 for cifar10-denoise's network, got 3"),
+        (
+            "cifar10-denoise",
+            {"image_size": 12},
+            "image_size must be a multiple of 8 for cifar10-denoise's network, got 12",
+        ),
     ],
 )
 def test_a_bad_proxy_is_refused(task: str, changes: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Proxy(**changes).of(TASKS[task])
+
+
+def works(task: Task, width: int, image_size: int | None) -> bool:
+    """Whether the task's network can be made and run like this; on the meta device, which computes nothing."""
+    shape = (1 if task.dataset == "mnist" else 3, image_size, image_size) if image_size else (20, 13)
+    try:
+        with torch.device("meta"):
+            model = MODELS[task.model](shape, 10, **{**task.model_options, "width": width})
+            model(torch.empty(2, *shape))
+    except (ValueError, IndexError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_least_width_and_images_are_those_that_the_network_needs(name: str) -> None:
+    task = TASKS[name]
+    least = LEAST.get(task.model, Least())
+    side = task.image_size and least.image_size
+    assert works(task, least.width, side)
+    assert least.width == 1 or not works(task, least.width - 1, side)
+    if side:
+        assert side == 1 or not works(task, least.width, side - 1)
+        for image_size in range(side, 2 * side + 4):
+            assert works(task, least.width, image_size) == (image_size % least.multiple == 0)
 
 
 def splits() -> Splits:

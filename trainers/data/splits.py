@@ -63,8 +63,13 @@ def held_out(targets: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
     held = torch.zeros(len(targets), dtype=torch.bool)
     for label in range(int(targets.max()) + 1):
         members = order[targets[order] == label]
-        held[members[: round(share * len(members))]] = True
+        held[members[: share_of(len(members), share)]] = True
     return order[~held[order]], order[held[order]]
+
+
+def share_of(samples: int, share: float) -> int:
+    """How many samples `share` of a class's are."""
+    return round(share * samples)
 
 
 def splits_of_images(train: Samples, test: Samples, classes: int, share: float, seed: int) -> Splits:

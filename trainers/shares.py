@@ -1,0 +1,43 @@
+"""Whether a share of a task's training samples is enough to train on."""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainers.data import DATASETS
+from trainers.data.splits import share_of
+from trainers.tasks import Task
+
+PARTS = 10_000  # that a share is counted in
+
+
+def check(task: Task, train_fraction: float, data_dir: Path) -> None:
+    """Raise ValueError where this share leaves a class without a training sample, or too few for a batch.
+
+    Reads the data set, but no images that are in files of their own; raises DataError.
+    """
+    classes, batch_size = _samples(task, data_dir), task.recipe.batch_size
+    if not enough(classes, train_fraction, batch_size):
+        raise ValueError(
+            f"train_fraction must be at least {least(classes, batch_size):g}, for a sample of every class and a batch "
+            f"of {batch_size} of {task.dataset}'s {sum(classes)} training samples, got {train_fraction:g}"
+        )
+
+
+def enough(classes: Sequence[int], share: float, batch_size: int) -> bool:
+    """Whether `share` of so many samples of each class leaves one of every class, and in all as many as a batch has."""
+    kept = [share_of(samples, share) for samples in classes]
+    return min(kept) > 0 and sum(kept) >= batch_size
+
+
+def least(classes: Sequence[int], batch_size: int) -> float:
+    """The smallest share that is enough, in ten-thousandths; 1 where none is."""
+    return bisect_left(range(PARTS), True, key=lambda n: enough(classes, n / PARTS, batch_size)) / PARTS
+
+
+def _samples(task: Task, data_dir: Path) -> list[int]:
+    """Of each class in the training split; they are as many in every split of a data set."""
+    data = DATASETS[task.dataset]
+    train = (data.files or data.load)(data_dir, 0).train
+    return list(Counter(train.targets.tolist()).values())
