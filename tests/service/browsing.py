@@ -25,6 +25,19 @@ ARGUMENTS = [
 ]
 PATIENCE_MILLISECONDS = 60_000  # plotly.js alone takes seconds where other tests take the processors
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+WIDEST = """
+window.widest = 0;
+const measure = () => {
+  const root = document.documentElement;
+  if (root) window.widest = Math.max(window.widest, root.scrollWidth - root.clientWidth);
+};
+const everyFrame = () => {
+  measure();
+  setTimeout(measure);  // the frame as it was shown
+  requestAnimationFrame(everyFrame);
+};
+everyFrame();
+"""
 FOREIGN = """
 addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));
@@ -48,6 +61,7 @@ class Watched:
         self.context = browser.new_context(base_url=base_url, **context)
         self.context.set_default_timeout(PATIENCE_MILLISECONDS)
         self.context.add_init_script(FOREIGN)
+        self.context.add_init_script(WIDEST)
         self.page = self.context.new_page()
         self.faults: list[str] = []
         self.elsewhere: list[str] = []
@@ -81,6 +95,18 @@ class Watched:
     def wait_for_trials(self, n: int) -> None:
         """Until the figure's runs hold exactly `n` trials."""
         self.wait_until(f"({TRIALS})() === {n}")
+
+    def slow(self, *, processor: int, bytes_a_second: int) -> None:
+        """Give the page so many times less of the processor, and a network like a telephone's."""
+        browser = self.context.new_cdp_session(self.page)
+        network = {"downloadThroughput": bytes_a_second, "uploadThroughput": bytes_a_second, "latency": 60}
+        browser.send("Network.enable")
+        browser.send("Network.emulateNetworkConditions", {"offline": False, **network})
+        browser.send("Emulation.setCPUThrottlingRate", {"rate": processor})
+
+    def widest_overflow(self) -> int:
+        """By how many pixels the page has been wider than the window at most, in any frame so far."""
+        return int(self.page.evaluate("window.widest"))
 
     def overflow(self) -> int:
         """By how many pixels the page is wider than the window."""

@@ -59,6 +59,14 @@ def done(store: Store) -> str:
     return finished(store, spec("done", **SMALL), seed=23)
 
 
+@pytest.fixture(scope="module")
+def crowd(store: Store) -> str:
+    """A completed study of all methods, a proxy; the forest has a tick at the very end of its axis."""
+    proxy = {"epochs": 5, "train_fraction": 0.1, "width": 16}
+    methods = list(METHODS)
+    return finished(store, spec("crowd", methods=methods, runs=1, trials=1, proxy=proxy), seed=0)
+
+
 @pytest.fixture
 def watched(browser: Any, served: Served) -> Iterator[Watched]:
     found = Watched(browser, served.url)
@@ -416,6 +424,37 @@ def test_a_phone_scrolls_one_way(browser: Any, served: Served, done: str, addres
         watched.page.keyboard.press("Escape")
     watched.page.wait_for_timeout(300)
     assert watched.overflow() <= 0
+    watched.context.close()
+
+
+def test_a_phone_never_scrolls_sideways_while_the_list_comes(
+    browser: Any, served: Served, crowd: str
+) -> None:
+    watched = Watched(browser, served.url, **PHONE)
+    watched.slow(processor=4, bytes_a_second=400_000)
+    watched.page.goto("/")
+    watched.page.locator(f"[data-study={crowd}]").wait_for()
+    watched.page.wait_for_timeout(300)
+    assert watched.widest_overflow() == 0
+    watched.context.close()
+
+
+def test_a_phone_never_scrolls_sideways_while_a_study_comes(browser: Any, served: Served, crowd: str) -> None:
+    """The phone is turned as soon as the figure is there, which makes the window narrower."""
+    watched = Watched(browser, served.url, **PHONE)
+    upright = watched.page.viewport_size
+    watched.slow(processor=4, bytes_a_second=400_000)
+    watched.page.set_viewport_size({"width": upright["height"], "height": upright["width"]})
+    watched.page.goto(f"/studies/{crowd}")
+    watched.wait_for_marks(0)
+    watched.page.set_viewport_size(upright)
+    watched.wait_until(
+        "document.querySelector('#chart .main-svg').clientWidth === document.getElementById('chart').clientWidth"
+    )
+    watched.page.locator("#endpoints table").first.wait_for()
+    watched.page.locator(".forest .ticks span").first.wait_for(state="attached")
+    watched.page.wait_for_timeout(300)
+    assert watched.widest_overflow() == 0
     watched.context.close()
 
 
