@@ -96,13 +96,12 @@ class Watched:
         """Until the figure's runs hold exactly `n` trials."""
         self.wait_until(f"({TRIALS})() === {n}")
 
-    def slow(self, *, processor: int, bytes_a_second: int) -> None:
-        """Give the page so many times less of the processor, and a network like a telephone's."""
+    def slow(self, bytes_a_second: int) -> None:
+        """Give the page a network like a telephone's."""
         browser = self.context.new_cdp_session(self.page)
         network = {"downloadThroughput": bytes_a_second, "uploadThroughput": bytes_a_second, "latency": 60}
         browser.send("Network.enable")
         browser.send("Network.emulateNetworkConditions", {"offline": False, **network})
-        browser.send("Emulation.setCPUThrottlingRate", {"rate": processor})
 
     def widest_overflow(self) -> int:
         """By how many pixels the page has been wider than the window at most, in any frame so far."""

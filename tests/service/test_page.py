@@ -431,9 +431,10 @@ def test_a_phone_never_scrolls_sideways_while_the_list_comes(
     browser: Any, served: Served, crowd: str
 ) -> None:
     watched = Watched(browser, served.url, **PHONE)
-    watched.slow(processor=4, bytes_a_second=400_000)
+    watched.slow(bytes_a_second=400_000)
     watched.page.goto("/")
-    watched.page.locator(f"[data-study={crowd}]").wait_for()
+    row = watched.page.locator(f"[data-study={crowd}]")
+    row.get_by_text("proxy of spoken-digits: 5 epochs, 10% of the training samples, width 16").wait_for()
     watched.page.wait_for_timeout(300)
     assert watched.widest_overflow() == 0
     watched.context.close()
@@ -443,7 +444,7 @@ def test_a_phone_never_scrolls_sideways_while_a_study_comes(browser: Any, served
     """The phone is turned as soon as the figure is there, which makes the window narrower."""
     watched = Watched(browser, served.url, **PHONE)
     upright = watched.page.viewport_size
-    watched.slow(processor=4, bytes_a_second=400_000)
+    watched.slow(bytes_a_second=400_000)
     watched.page.set_viewport_size({"width": upright["height"], "height": upright["width"]})
     watched.page.goto(f"/studies/{crowd}")
     watched.wait_for_marks(0)
