@@ -17,6 +17,7 @@ from studies.space import Space
 from studies.spec import StudySpec
 from trainers.hyperparameters import Value
 from trainers.seeds import derive
+from trainers.tasks import TASKS
 
 # where the accuracy is best, in powers of ten, and how much of it a power of ten away costs
 BEST = {"alpha": (-2.6, 0.045), "gamma": (-0.8, 0.02), "learning_rate": (-0.8, 0.04),
@@ -28,7 +29,10 @@ TRAIN_SECONDS = 0.4
 
 @dataclass
 class Course:
-    """A study on its way: `trials` yields its trials in the order that drivers store them, run beside run."""
+    """A study on its way: `trials` yields its trials in the order that drivers store them, run beside run.
+
+    Epochs have top-5 beside the metrics where the study's task counts it.
+    """
 
     store: Store
     spec: StudySpec
@@ -57,7 +61,7 @@ class Course:
                         train_seconds=float(rng.uniform(0.9, 1.3) * TRAIN_SECONDS),
                         attempts=3 if state is TrialState.FAILED else 1, error=error,
                         started_at=clock - timedelta(seconds=TRAIN_SECONDS), finished_at=clock,
-                        epochs=_epochs(rng, state, objective),
+                        epochs=_epochs(rng, state, objective, top5=TASKS[self.spec.task].top5),
                     )  # fmt: skip
 
     def claim(self) -> Lease:
@@ -115,18 +119,24 @@ def _outcome(
     return TrialState.COMPLETED, round(500 * max(0.1, TOP - loss)) / 500, None
 
 
-def _epochs(rng: np.random.Generator, state: TrialState, objective: float | None) -> tuple[EpochRecord, ...]:
+def _epochs(
+    rng: np.random.Generator, state: TrialState, objective: float | None, *, top5: bool
+) -> tuple[EpochRecord, ...]:
     if objective is None:
         return ()
     if state is TrialState.DIVERGED:
-        return (_epoch(1, math.nan, 0.1, diverged=True),)
+        return (_epoch(1, math.nan, 0.1, top5=top5, diverged=True),)
     rise = [objective - (objective - 0.1) * math.exp(-epoch / 1.8) for epoch in range(1, EPOCHS)]
     values = [value - float(rng.uniform(0, 0.01)) for value in rise] + [objective]
-    return tuple(_epoch(i, 2.2 * math.exp(-i / 3), value) for i, value in enumerate(values, start=1))
+    losses = [2.2 * math.exp(-i / 3) for i in range(1, EPOCHS + 1)]
+    lines = enumerate(zip(losses, values, strict=True), start=1)
+    return tuple(_epoch(i, loss, value, top5=top5) for i, (loss, value) in lines)
 
 
-def _epoch(epoch: int, loss: float, value: float, *, diverged: bool = False) -> EpochRecord:
+def _epoch(epoch: int, loss: float, value: float, *, top5: bool, diverged: bool = False) -> EpochRecord:
+    test = max(0.0, value - 0.011)
     return EpochRecord(
-        epoch=epoch, train_loss=loss, validation_metric=value, test_metric=max(0.0, value - 0.011),
+        epoch=epoch, train_loss=loss, validation_metric=value, test_metric=test,
         flip_ratio=0.2 / epoch**2, train_seconds=TRAIN_SECONDS / EPOCHS, evaluate_seconds=0.004, diverged=diverged,
+        validation_top5=math.sqrt(value) if top5 else None, test_top5=math.sqrt(test) if top5 else None,
     )  # fmt: skip

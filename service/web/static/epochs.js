@@ -19,12 +19,14 @@ export async function drawEpochs(place, epochs, metric, i) {
     line("loss", of("train_loss", ""), { color: soft, width: 1.5 }, "2"),
   ];
   const nticks = Math.min(epochs.length + 1, 6);
+  const apart = Math.max(0.14, 76 / place.clientWidth); // room for what stands left of the second axis
+  const [end, start] = [(1 - apart) / 2, (1 + apart) / 2];
   const epoch = (domain) => ({ title: { text: "Epoch" }, domain, tickformat: "d", nticks });
   const sign = signOf(metric) && ` (${signOf(metric)})`;
-  const left = layout({ x: epoch([0, 0.44]), y: { title: { text: `${metric}${sign}` } } });
-  const right = layout({ x: epoch([0.58, 1]), y: { title: { text: "train loss" }, anchor: "x2" } });
+  const left = layout({ x: epoch([0, end]), y: { title: { text: `${metric}${sign}` } } });
+  const right = layout({ x: epoch([start, 1]), y: { title: { text: "train loss" }, anchor: "x2" } });
   const note = (text, color, y) => ({
-    text, x: 0.435, y, xref: "paper", yref: "paper", xanchor: "right", yanchor: "bottom", showarrow: false,
+    text, x: end - 0.005, y, xref: "paper", yref: "paper", xanchor: "right", yanchor: "bottom", showarrow: false,
     font: { color, size: 11.5 },
   });
   const annotations = [note("validation ——", ink, 0.1), note("test - - -", soft, 0.01)];

@@ -9,6 +9,10 @@ import { badge } from "./state.js";
 import { trialId } from "./trialset.js";
 
 const IN_ADDRESS = /^#trial=(.+)$/;
+const TOP5 = [["validation_top5", "Validation top-5"], ["test_top5", "Test top-5"]];
+
+/** Whether the task counts top-5. */
+const counted = (epochs) => epochs.length > 0 && epochs[0].validation_top5 !== null;
 
 export class TrialView {
   #id = null;
@@ -49,10 +53,12 @@ export class TrialView {
   #fill(body, trial, epochs) {
     const { metric } = this.study;
     const given = Object.entries(trial.hyperparameters);
+    const last = trial.objective !== null && counted(epochs) ? epochs.at(-1) : null;
     const facts = [
       ["State", badge(trial.state)],
       [`Validation ${metric}`, h("b", {}, objective(trial.objective, metric))],
       [`Test ${metric}`, objective(trial.test_metric, metric)],
+      ...(last ? TOP5.map(([key, text]) => [text, objective(last[key], metric)]) : []),
       ["Chosen by", trial.source],
       ["Trained", `${seconds(trial.train_seconds)}${trial.attempts > 1 ? `, attempt ${trial.attempts}` : ""}`],
       ["Suggested in", seconds(trial.suggest_seconds)],
@@ -80,20 +86,20 @@ export class TrialView {
   #table(epochs) {
     const { metric } = this.study;
     const plain = (x) => (Number.isFinite(toNumber(x)) ? value(toNumber(x)) : String(x));
+    const top5 = counted(epochs) ? TOP5 : [];
     const heads = [
-      "Epoch", "Train loss", `Validation ${metric}`, `Test ${metric}`, "Flip ratio", "Training", "Evaluation",
+      "Epoch", "Train loss", `Validation ${metric}`, `Test ${metric}`, ...top5.map(([, text]) => text), "Flip ratio",
+      "Training", "Evaluation",
     ];
-    const top5 = epochs[0].validation_top5 !== null;
-    if (top5) heads.push("Validation top-5", "Test top-5");
     const rows = epochs.map((epoch) => [
       String(epoch.epoch),
       plain(epoch.train_loss),
       objective(epoch.validation_metric, metric),
       objective(epoch.test_metric, metric),
+      ...top5.map(([key]) => objective(epoch[key], metric)),
       plain(epoch.flip_ratio),
       seconds(epoch.train_seconds),
       seconds(epoch.evaluate_seconds),
-      ...(top5 ? [objective(epoch.validation_top5, metric), objective(epoch.test_top5, metric)] : []),
     ]);
     return table("Epochs", heads.map((text) => ({ text, number: true })), rows);
   }
