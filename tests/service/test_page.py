@@ -330,6 +330,27 @@ def test_a_trial_shows_its_epochs_or_its_error(forgiving: Watched, store: Store)
     dialog.get_by_text("has no finished trial").wait_for()
 
 
+@pytest.mark.parametrize(
+    ("task", "wanted"), [("imagenet-reactnet-a", ["Validation top-5", "Test top-5"]), ("spoken-digits", [])]
+)
+def test_a_trial_shows_top5_where_its_task_counts_it(
+    page: Any, store: Store, task: str, wanted: list[str]
+) -> None:
+    study = finished(store, spec(next(names), task=task, runs=1, trials=1), seed=1)
+    [trial, *_] = [t for t in store.trials(study) if t.state is TrialState.COMPLETED]
+    page.goto(f"/studies/{study}#trial={trial.method}-r{trial.run:02d}-t{trial.trial:02d}")
+    dialog = page.get_by_role("dialog")
+    dialog.locator(".js-plotly-plot").wait_for()
+    heads = dialog.locator("thead th").all_inner_texts()
+    assert heads[2:-3] == ["Validation accuracy", "Test accuracy", *wanted]
+    facts = dialog.locator("dl").first.inner_text()
+    cells = dict(zip(heads, dialog.locator("tbody tr").last.locator("th, td").all_inner_texts(), strict=True))
+    assert ("top-5" in facts) == bool(wanted)
+    for name in wanted:
+        assert cells[name].endswith("%")
+        assert f"{name}\n{cells[name]}" in facts
+
+
 def test_the_keyboard_reaches_everything(page: Any, done: str) -> None:
     page.goto(f"/studies/{done}")
     page.get_by_text("36 trials").wait_for()
@@ -603,5 +624,10 @@ def test_many_methods_of_a_proxy_fit(browser: Any, served: Served, store: Store)
     assert len(looks) == len(METHODS)
     for kinds in zip(*looks, strict=True):
         assert len(set(kinds)) == len(METHODS)
+    page.locator("#endpoints table").first.wait_for()
+    for name in ("The comparison in words", "The comparison as a figure"):
+        region = page.get_by_role("region", name=name)
+        assert region.bounding_box()["height"] <= 560, "what is said of every pair scrolls by itself"
+        found.wait_until(f"document.querySelector('[aria-label=\"{name}\"]').tabIndex === 0")
     found.context.close()
     assert not found.faults

@@ -48,7 +48,10 @@ export class Kept {
 
 // what scrolls can be reached with the keyboard, what does not is no stop on the way
 const scrolling = new ResizeObserver((entries) => {
-  for (const { target } of entries) target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
+  for (const { target } of entries) {
+    const { scrollWidth, clientWidth, scrollHeight, clientHeight } = target;
+    target.tabIndex = scrollWidth > clientWidth || scrollHeight > clientHeight ? 0 : -1;
+  }
 });
 
 document.querySelectorAll(".scroll").forEach((element) => scrolling.observe(element));
