@@ -51,14 +51,14 @@ def drive(
     uninterrupted study. `fence` is given by the service, to which an interrupt or a fault that may pass means that
     the study is queued again.
     """
-    # Ray and torch take seconds to import: not for `tunebench list`
-    from studies.cluster import cluster
-    from studies.provenance import provenance
-    from studies.run import run_study
-
     served = fence is not None
     lease = store.claim(study.id, Owner.current(), LEASE_SECONDS, fence=fence)
     try:
+        # Ray takes seconds to import: not for `tunebench list`, nor for who may not run the study
+        from studies.cluster import cluster
+        from studies.provenance import provenance
+        from studies.run import run_study
+
         spec = _same_version(study)
         history = store.trials(study.id)
         for trial in history:
