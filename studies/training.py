@@ -41,7 +41,10 @@ class Training(tune.Trainable):  # type: ignore[misc]
         return Place([config["resources"]])
 
     def setup(self, config: dict[str, Any]) -> None:
-        import trainers.loop  # noqa: F401  (seconds the first time, and not the trial's)
+        # seconds the first time, and not the trial's
+        import scipy.stats  # noqa: F401
+
+        import trainers.loop  # noqa: F401
 
         self._take(config)
         sweep(self._assignment.data_dir)
