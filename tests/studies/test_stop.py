@@ -124,24 +124,19 @@ def whole(folder, two_slots, spoken_digits):
     return sink.trials
 
 
-def test_a_drained_study_goes_on_with_the_same_trials(whole, go, spoken_digits):
+def test_a_drained_and_an_aborted_study_go_on_with_the_same_trials(whole, go, spoken_digits):
     stop = Stop()
-    sink = Kept(lambda sink: len(sink.trials) == 5 and stop.drain())
-    assert run_study(study(), "s-1", sink, [], stop=stop, data_dir=spoken_digits) is False
-    assert 5 <= len(sink.trials) < len(whole)
-    rest = Kept()
-    assert run_study(study(), "s-1", rest, sink.trials, data_dir=spoken_digits) is True
-    assert numbers(sink.trials + rest.trials) == numbers(whole)
-
-
-def test_an_aborted_study_goes_on_with_the_same_trials(whole, go, spoken_digits):
+    drained = Kept(lambda sink: len(sink.trials) == 3 and stop.drain())
+    assert run_study(study(), "s-1", drained, [], stop=stop, data_dir=spoken_digits) is False
+    assert 3 <= len(drained.trials) < len(whole) - 4
     stop = Stop()
-    sink = Kept(lambda sink: len(sink.trials) == 4 and stop.abort())
-    assert run_study(study(), "s-1", sink, [], stop=stop, data_dir=spoken_digits) is False
-    assert len(sink.trials) == 4
+    aborted = Kept(lambda sink: len(sink.trials) == 4 and stop.abort())
+    assert run_study(study(), "s-1", aborted, drained.trials, stop=stop, data_dir=spoken_digits) is False
+    assert len(aborted.trials) == 4
     rest = Kept()
-    assert run_study(study(), "s-1", rest, sink.trials, data_dir=spoken_digits) is True
-    assert numbers(sink.trials + rest.trials) == numbers(whole)
+    before = drained.trials + aborted.trials
+    assert run_study(study(), "s-1", rest, before, data_dir=spoken_digits) is True
+    assert numbers(before + rest.trials) == numbers(whole)
 
 
 def test_busy_workers_are_given_up_at_once(workers, spoken_digits):
