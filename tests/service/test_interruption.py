@@ -12,64 +12,65 @@ from killable import PLANNED, Study, enlarge, wait, workers_of
 pytestmark = pytest.mark.timeout(600)
 
 
-def test_a_driver_killed_at_random_moments_loses_and_doubles_nothing(untouched, tmp_path):
-    study = Study(tmp_path / "killed")
+RUN, RESUME = ("run", "spec.json"), ("resume", "twin")
+
+
+def test_however_its_drivers_end_a_study_loses_and_doubles_nothing(untouched, tmp_path):
+    """One study for all ends: whatever has happened to it before, each next one loses nothing either."""
+    study = Study(tmp_path / "ended")
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     draw = random.Random(seed)
-    kills = 0
-    while kills < 2:
+    ends = [_kill, _kill, _interrupt, _terminate]
+    draw.shuffle(ends)
+    for end, command in zip(ends, (RUN, RESUME, RUN, RESUME), strict=True):
         before = study.count()
-        driver = study.start()
-        target = before + draw.randint(1, 4)
+        driver = study.start(*command)
+        target = before + draw.randint(1, 2)
         wait(lambda: study.count() >= target or driver.poll() is not None)  # noqa: B023
         time.sleep(draw.uniform(0, 0.3))
-        workers = workers_of(driver)
-        driver.send_signal(signal.SIGKILL)
-        assert driver.wait() == -signal.SIGKILL, study.log()
-        kills += 1
-        wait(lambda: not any(worker.is_running() for worker in workers))  # noqa: B023
-        assert study.state() == "running"
+        end(study, driver)
         assert before < study.count() < PLANNED
-    assert study.start().wait() == 0, study.log()
-    assert study.state() == "completed"
-    assert study.trials() == untouched.trials()
-
-
-def test_an_interrupted_study_is_paused_and_resumed(untouched, tmp_path):
-    study = Study(tmp_path / "interrupted")
+    before = study.count()
     driver = study.start()
-    for number, command in ((signal.SIGINT, ("resume", "twin")), (signal.SIGTERM, ("run", "spec.json"))):
-        before = study.count()
-        wait(lambda: study.count() >= before + 3)  # noqa: B023
-        driver.send_signal(number)
-        assert driver.wait(60) == 130, study.log()
-        assert study.state() == "paused"
-        kept = (
-            f"Interrupted: {study.count()} of {PLANNED} trials are kept; the same command goes on from there"
-        )
-        assert kept in study.log()
-        assert "Traceback" not in study.log()
-        driver = study.start(*command)
-    assert driver.wait() == 0, study.log()
-    assert study.trials() == untouched.trials()
-
-
-def test_a_second_driver_is_refused_and_a_killed_worker_replaced(untouched, tmp_path):
-    study = Study(tmp_path / "two")
-    driver = study.start()
-    wait(lambda: study.count() >= 1)
+    wait(lambda: study.count() > before)
+    _kill_worker(driver)  # and while another one starts
     second = study.start()
     assert second.wait(60) == 2
     assert f"is run by process {driver.pid} on" in study.log()
     assert study.count() < PLANNED
-    workers = []
-    wait(lambda: workers.extend(workers_of(driver)) or workers)  # between two calls a worker has another name
-    workers[0].kill()
     assert driver.wait() == 0, study.log()
+    assert study.state() == "completed"
     assert study.trials() == untouched.trials()
     attempts = [trial.attempts for trial in study.store.trials(study.id())]
     assert sorted(attempts) == [1] * (PLANNED - 1) + [2]
+
+
+def _kill(study, driver):
+    workers = workers_of(driver)
+    driver.send_signal(signal.SIGKILL)
+    assert driver.wait() == -signal.SIGKILL, study.log()
+    wait(lambda: not any(worker.is_running() for worker in workers))
+    assert study.state() == "running"
+
+
+def _interrupt(study, driver, number=signal.SIGINT):
+    driver.send_signal(number)
+    assert driver.wait(60) == 130, study.log()
+    assert study.state() == "paused"
+    kept = f"Interrupted: {study.count()} of {PLANNED} trials are kept; the same command goes on from there"
+    assert kept in study.log()
+    assert "Traceback" not in study.log()
+
+
+def _terminate(study, driver):
+    _interrupt(study, driver, signal.SIGTERM)
+
+
+def _kill_worker(driver):
+    workers = []
+    wait(lambda: workers.extend(workers_of(driver)) or workers)  # between two calls a worker has another name
+    workers[0].kill()
 
 
 def test_a_finished_study_is_exported_again_and_not_run(untouched):
