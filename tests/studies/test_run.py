@@ -172,8 +172,7 @@ def test_an_address_where_nothing_answers_is_told(monkeypatch):
 def test_every_kind_of_failure_frees_the_slot_and_is_stored(spoken_digits, tmp_path):
     ray.shutdown()
     ray.cloudpickle.register_pickle_by_value(sys.modules["faults"])
-    hook = {"worker_process_setup_hook": faults.install}
-    ray.init("local", num_cpus=3, log_to_driver=False, runtime_env=hook)  # two go on while one hangs
+    ray.init("local", log_to_driver=False, runtime_env={"worker_process_setup_hook": faults.install})
     kinds = [faults.RAISES, faults.HANGS, faults.KILLED, faults.DIVERGES, faults.TOO_LARGE, faults.SOUND]
     kinds.append(faults.SHORT_OF_BREATH)
     (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
