@@ -40,7 +40,7 @@ def cluster() -> Iterator[None]:
     """Connected to the cluster at RAY_ADDRESS or, where that is not set, to a local one on loopback.
 
     The local one has its dashboard on loopback too, and ends with this process. Raises StudyError where the
-    address does not answer.
+    address does not answer, or Ray does not start.
     """
     address = os.environ.get("RAY_ADDRESS")
     local: dict[str, Any] = {"dashboard_host": "127.0.0.1", "object_store_memory": 128 * 2**20}
@@ -50,10 +50,9 @@ def cluster() -> Iterator[None]:
         ray.init(
             address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else local)
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise StudyError(
-            f"RAY_ADDRESS {address!r} does not answer: {error}" if address else str(error)
-        ) from error
+    except Exception as error:  # nothing narrower: Ray raises that where a node is not up in time
+        fault = f"RAY_ADDRESS {address!r} does not answer" if address else "Ray does not start here"
+        raise StudyError(f"{fault}: {' '.join(str(error).split())}") from error
     try:
         yield
     finally:

@@ -169,6 +169,17 @@ def test_an_address_where_nothing_answers_is_told(monkeypatch):
         pass
 
 
+def test_a_local_ray_that_does_not_come_up_is_told(monkeypatch):
+    def timed_out(*args, **options):
+        raise Exception("The current node timed out during startup.\nThis could happen")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "init", timed_out)
+    told = r"^Ray does not start here: The current node timed out during startup\. This could"
+    with pytest.raises(StudyError, match=told), cluster():
+        pass
+
+
 def test_every_kind_of_failure_frees_the_slot_and_is_stored(spoken_digits, tmp_path):
     ray.shutdown()
     ray.cloudpickle.register_pickle_by_value(sys.modules["faults"])
