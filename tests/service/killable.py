@@ -23,6 +23,7 @@ REAL = {"scaling": False, "clipping": False}  # the model is searched once, not 
 SPEC = {
     "name": "twin",
     "task": "spoken-digits",
+    "proxy": {"width": 64},  # half the time
     "methods": ["gradient-filter", {"name": "latent-sgd", "space": REAL}],
     "searcher": {"name": "ax", "initial_trials": 4},  # in the end each run imports Ax and asks its model
     "runs": 2,
@@ -86,7 +87,7 @@ class Study:
             return 0  # the database is just being made
 
 
-def wait(condition, seconds=120):
+def wait(condition, seconds=240):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"

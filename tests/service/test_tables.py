@@ -94,7 +94,7 @@ def test_reads_search_indexes(store: Store, engine: Engine, lease: Lease) -> Non
     queries = [(query, values) for query, values in run if query.startswith("SELECT") and "FROM" in query]
     assert len(queries) > 20
     sqlite = engine.dialect.name == "sqlite"
-    with reading(engine) as connection:
+    with writing(engine) as connection:  # a transaction, for SET LOCAL
         if not sqlite:  # where a table is small PostgreSQL reads it whole, index or not
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         for query, values in queries:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import faults
 import pytest
 import ray
 import ray.util.state
+from ray.util.state.exception import RayStateApiException
 from twins import numbers
 
 from studies.cluster import cluster
@@ -119,12 +121,24 @@ def test_the_dashboard_tells_studies_and_trials_by_name(whole):
     assert {actor.repr_name for actor in actors} == {f"s-1-slot{n:02d}" for n in range(1, slots + 1)}
     logs = []
     for actor in actors:
-        for text in ray.util.state.get_log(address=here, actor_id=actor.actor_id):
+        for text in log_of(actor, here):
             logs += text.splitlines()
     for trial in whole:
         name = f"s-{trial.method}-r{trial.run:02d}-t{trial.trial:02d}"
         assert [line for line in logs if line.startswith(f"{name}: {trial.source}, {{")]
         assert f"{name}: {trial.objective} after epoch 10" in logs
+
+
+def log_of(actor, here):
+    """On a busy machine the process that is asked for it may not have come up yet."""
+    give_up = time.monotonic() + 60
+    while True:
+        try:
+            return list(ray.util.state.get_log(address=here, actor_id=actor.actor_id))
+        except RayStateApiException:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(1)
 
 
 @pytest.mark.parametrize("kept", [5, 11])
@@ -180,6 +194,7 @@ def test_a_local_ray_that_does_not_come_up_is_told(monkeypatch):
         pass
 
 
+@pytest.mark.timeout(600)
 def test_every_kind_of_failure_frees_the_slot_and_is_stored(spoken_digits, tmp_path):
     ray.shutdown()
     ray.cloudpickle.register_pickle_by_value(sys.modules["faults"])
@@ -193,7 +208,7 @@ def test_every_kind_of_failure_frees_the_slot_and_is_stored(spoken_digits, tmp_p
         runs=4,
         trials=2,
         seed=37,  # with this one Sobol's first two points of four runs are all seven kinds
-        resources={"max_seconds": 20, "max_retries": 1},
+        resources={"max_seconds": 40, "max_retries": 1},
     )
     sink = Kept()
     try:
@@ -205,7 +220,7 @@ def test_every_kind_of_failure_frees_the_slot_and_is_stored(spoken_digits, tmp_p
     assert of_kind.keys() == set(kinds)
     for kind, reason in (
         (faults.RAISES, "RuntimeError: a layer broke"),
-        (faults.HANGS, "stopped: still running after max_seconds = 20"),
+        (faults.HANGS, "stopped: still running after max_seconds = 40"),
         (faults.KILLED, "the worker process died"),
         (faults.TOO_LARGE, "can't allocate memory"),
     ):

@@ -38,7 +38,8 @@ def test_trains_and_prints_json_lines(spoken_digits: Path) -> None:
 
 
 KEEPING = """
-import sys, trainers.checkpoints
+import signal, sys, trainers.checkpoints
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job's children ignore
 trainers.checkpoints.EVERY_SECONDS = 0.05
 from trainers.__main__ import main
 sys.exit(main(sys.argv[1:]))
