@@ -25,7 +25,11 @@ def summary(comparison: Mapping[str, Any]) -> str:
         return f"{sentences[0]} Not every run has done its first trial, so there is nothing to compare yet."
     sentences.append(_reached(comparison))
     pairs = [pair for pair in comparison["pairs"] if pair["a"] == next(iter(comparison["methods"]))]
-    told = [pair for pair in pairs if not _crowd(comparison) or _settled(comparison, pair["best_at_budget"])]
+    told = [
+        pair
+        for pair in pairs
+        if not _crowd(comparison) or _settled(comparison, pair["best_at_budget"]["paired"])
+    ]
     sentences += [_better(comparison, pair) for pair in told]
     if others := len(pairs) - len(told):
         first = next(iter(comparison["methods"].values()))["label"]
@@ -149,10 +153,9 @@ def _crowd(comparison: Mapping[str, Any]) -> bool:
     return len(comparison["methods"]) > CROWD
 
 
-def _settled(comparison: Mapping[str, Any], endpoint: Mapping[str, Any]) -> bool:
-    """Whether the paired test tells the two methods of a pair apart."""
-    p = endpoint["paired"]["p_holm"]
-    return p is not None and p < 1 - comparison["level"]
+def _settled(comparison: Mapping[str, Any], test: Mapping[str, Any]) -> bool:
+    """Whether a paired test tells the two methods of a pair apart."""
+    return test["p_holm"] is not None and test["p_holm"] < 1 - comparison["level"]
 
 
 def _medians(comparison: Mapping[str, Any], what: str) -> str:
@@ -186,7 +189,7 @@ def _tested(comparison: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -
         f"median {comparison['metric']} is {_medians(comparison, 'test_at_budget')}"
     )
     if _crowd(comparison):
-        pairs = [pair for pair in pairs if _settled(comparison, pair["test_at_budget"])]
+        pairs = [pair for pair in pairs if _settled(comparison, pair["test_at_budget"]["paired"])]
     for pair in pairs:
         a, b = (comparison["methods"][pair[side]]["label"] for side in "ab")
         who = f", {a} minus {b}," if len(pairs) > 1 else ""
@@ -204,7 +207,7 @@ def _apart(comparison: Mapping[str, Any], test: Mapping[str, Any], unsettled: st
     if shift["low"] is None or p is None:
         return text
     text += f", signed-rank {'Holm-adjusted ' if len(comparison['pairs']) > 1 else ''}{p_value(p)}"
-    if p >= 1 - comparison["level"]:
+    if not _settled(comparison, test):
         return f"{text}, so {unsettled}"
     if not excludes_zero(shift):  # with ties the closed interval is wider than the test
         text += "; the test tells the two apart, but the interval reaches zero: it may be next to nothing"

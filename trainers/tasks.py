@@ -230,7 +230,7 @@ def _at_least(name: str, value: int, least: int, task: Task) -> None:
 
 
 def _of_recordings(name: str, summary: str) -> Task:
-    """The network of spoken-digits, wider and longer, on speakers it has not heard."""
+    """The network of spoken-digits, trained longer, on speakers it has not heard."""
     return Task(
         name=name,
         summary=f"{summary}, no speaker in two splits; four fully connected layers, three of them binary",

@@ -30,7 +30,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 import studies
+from service.settings import Settings
 from studies.spec import StudySpec, load
+from studies.trial import assign
 from trainers import teachers
 from trainers.data import DATASETS
 from trainers.errors import DataError
@@ -43,7 +45,6 @@ from trainers.tasks import TASKS, TEACHERS, Proxy, Task
 SPECS = Path(studies.__file__).parent / "specs"
 PENALTIES = [10.0**exponent for exponent in range(-1, 6)]
 TEACHER_EPOCHS = 20
-ROOT = os.environ.get("TUNEBENCH_DATA_DIR") or Path.home() / ".cache" / "tunebench"
 
 
 def inputs_and_targets(
@@ -67,21 +68,20 @@ def linear(task: Task, proxy: Proxy, split_seed: int, data_dir: Path) -> dict[st
     """Validation and test metric of the linear map with the best penalty of PENALTIES, and that penalty."""
     train, validation, test = inputs_and_targets(task, proxy, split_seed, data_dir)
     scaler = StandardScaler().fit(train[0].numpy())
+    known, answers = scaler.transform(train[0].numpy()), train[1].numpy()
+    scored = [(scaler.transform(inputs.numpy()), targets) for inputs, targets in (validation, test)]
     metric = METRICS[task.metric]
     best: dict[str, float] = {}
     for penalty in PENALTIES:
         if task.metric == "PSNR":
-            fitted = Ridge(alpha=penalty).fit(scaler.transform(train[0].numpy()), train[1].numpy())
-            answer = fitted.predict
+            answer = Ridge(alpha=penalty).fit(known, answers).predict
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                fitted = LogisticRegression(C=1 / penalty, max_iter=300)
-                fitted.fit(scaler.transform(train[0].numpy()), train[1].numpy())
-            answer = fitted.predict_proba
+                answer = LogisticRegression(C=1 / penalty, max_iter=300).fit(known, answers).predict_proba
         scores = []
-        for inputs, targets in (validation, test):
-            outputs = torch.from_numpy(answer(scaler.transform(inputs.numpy())))
+        for inputs, targets in scored:
+            outputs = torch.from_numpy(answer(inputs))
             scores.append(metric.of_mean(float(metric.of_samples(outputs, targets).double().mean())))
         if not best or scores[0] > best["validation"]:
             best = {"validation": scores[0], "test": scores[1], "penalty": penalty}
@@ -94,7 +94,7 @@ def linear_of(spec: StudySpec, out: Path, data_dir: Path) -> dict[str, float]:
     proxy = Proxy(train_fraction=spec.proxy.train_fraction, image_size=spec.proxy.image_size)
     found = []
     for run in range(1, spec.runs + 1):
-        split_seed = derive(spec.seed, "run", run, "split")
+        split_seed = assign(spec, spec.methods[0].name, run, (), data_dir=data_dir).split_seed
         of = [task.dataset, task.recipe.pixels, task.recipe.noise, proxy.changes, split_seed, PENALTIES]
         kept = out / "linear" / f"{derive(json.dumps(of)):016x}.json"
         if not kept.exists():
@@ -155,7 +155,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("task", nargs="*", help="only these, e.g. spoken-digits")
-    parser.add_argument("--data", type=Path, default=Path(ROOT), help="the data folder")
+    parser.add_argument(
+        "--data", type=Path, default=Settings.from_environment().data_dir, help="the data folder"
+    )
     parser.add_argument("--out", type=Path, default=Path("results/methods-table"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
