@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from trainers.data import DATASETS
@@ -17,7 +18,7 @@ def check(task: Task, train_fraction: float, data_dir: Path) -> None:
 
     Reads the data set, but no images that are in files of their own; raises DataError.
     """
-    classes, batch_size = _samples(task, data_dir), task.recipe.batch_size
+    classes, batch_size = _samples(task.dataset, data_dir), task.recipe.batch_size
     if not enough(classes, train_fraction, batch_size):
         raise ValueError(
             f"train_fraction must be at least {least(classes, batch_size):g}, for a sample of every class and a batch "
@@ -36,8 +37,9 @@ def least(classes: Sequence[int], batch_size: int) -> float:
     return bisect_left(range(PARTS), True, key=lambda n: enough(classes, n / PARTS, batch_size)) / PARTS
 
 
-def _samples(task: Task, data_dir: Path) -> list[int]:
+@cache  # as a study is checked when it is created and when it is driven
+def _samples(dataset: str, data_dir: Path) -> tuple[int, ...]:
     """Of each class in the training split; they are as many in every split of a data set."""
-    data = DATASETS[task.dataset]
+    data = DATASETS[dataset]
     train = (data.files or data.load)(data_dir, 0).train
-    return list(Counter(train.targets.tolist()).values())
+    return tuple(Counter(train.targets.tolist()).values())

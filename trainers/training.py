@@ -140,7 +140,7 @@ class Training:
     def _begin_stage(self, number: int) -> None:
         """With new optimizers; the second stage from the first one's weights."""
         state = self.state
-        weights = {name: weight.clone() for name, weight in self.model.state_dict().items()}
+        before = {name: weight.clone() for name, weight in self.model.state_dict().items()} if number else {}
         state.stage = number
         state.binary_optimizer = self._stage.optimizer(
             self._binary,
@@ -148,8 +148,8 @@ class Training:
             generator=torch.Generator().manual_seed(derive(self._seed, "binary-initialisation")),
         )
         state.real_optimizer = real_optimizer(self.model, self._real, self._recipe)
-        if number > 0:
-            take_over(weights, self.model, state.binary_optimizer, real=True)
+        if before:
+            take_over(before, self.model, state.binary_optimizer, real=True)
         state.flips = FlipCounter(self._binary)
 
     def _train(self, epoch: int) -> float:

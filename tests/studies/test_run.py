@@ -1,6 +1,7 @@
 """Studies on a real local Ray cluster, with real training of the real data."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -197,8 +198,7 @@ def test_a_local_ray_that_does_not_come_up_is_told(monkeypatch):
 @pytest.mark.timeout(600)
 def test_every_kind_of_failure_frees_the_slot_and_is_stored(spoken_digits, tmp_path):
     ray.shutdown()
-    ray.cloudpickle.register_pickle_by_value(sys.modules["faults"])
-    ray.init("local", log_to_driver=False, runtime_env={"worker_process_setup_hook": faults.install})
+    start_ray()
     kinds = [faults.RAISES, faults.HANGS, faults.KILLED, faults.DIVERGES, faults.TOO_LARGE, faults.SOUND]
     kinds.append(faults.SHORT_OF_BREATH)
     (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
@@ -241,6 +241,49 @@ def test_every_kind_of_failure_frees_the_slot_and_is_stored(spoken_digits, tmp_p
     untouched = train(assignment, Suggestion(breathless.hyperparameters, "sobol"))
     assert figures(breathless.epochs) == figures(untouched)
     assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+BEREFT = """
+import os
+from pathlib import Path
+import test_run
+test_run.start_ray({test_run.faults.DRIVER: str(os.getpid())})
+test_run.run_study(test_run.bereft(), "s-3", test_run.Kept(), [], data_dir=Path.cwd())
+"""
+
+
+def test_a_training_whose_driver_was_killed_goes_on_under_the_next(spoken_digits, tmp_path):
+    ray.shutdown()
+    (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    killed = subprocess.run([sys.executable, "-c", BEREFT], cwd=tmp_path, env=environment)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+    sink = Kept()
+    start_ray()
+    try:
+        run_study(bereft(), "s-3", sink, [], data_dir=tmp_path)
+    finally:
+        ray.shutdown()
+    (trial,) = sink.trials
+    # a training from its beginning fails
+    assert (trial.state, trial.attempts) == (TrialState.COMPLETED, 1)
+    assignment = assign(bereft(), "gradient-filter", 1, (), data_dir=spoken_digits)
+    assert figures(trial.epochs) == figures(train(assignment, Suggestion(trial.hyperparameters, "sobol")))
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def bereft():
+    space = {"alpha": faults.BEREAVES, "gamma": {"low": 0.05, "high": 0.2}}
+    return study(methods=[{"name": "gradient-filter", "space": space}], searcher="sobol", runs=1, trials=1)
+
+
+def start_ray(environment=None):
+    """Of which every worker may meet a fault."""
+    ray.cloudpickle.register_pickle_by_value(sys.modules["faults"])
+    hook = {"worker_process_setup_hook": faults.install, "env_vars": environment or {}}
+    ray.init("local", log_to_driver=False, runtime_env=hook)
 
 
 def figures(epochs):
