@@ -21,7 +21,8 @@ from studies.extra_trials import mean_curve
 from studies.records import StudyRecord, TrialRecord
 from studies.space import searched
 from studies.spec import from_json
-from studies.summary import CROWD, RAW, UNITS, at_target, value
+from studies.summary import CROWD, at_target
+from studies.words import RAW, UNITS, value
 
 COLUMN_INCHES = 3.4  # a column of a two-column page
 # Okabe & Ito's colours, told apart with any colour vision and, in this order, in grey; where there are more methods

@@ -7,18 +7,8 @@ import yaml
 
 from studies.records import StudyRecord
 from studies.stats import BOOTSTRAP_FROM
-from studies.summary import (
-    CROWD,
-    difference,
-    estimate,
-    extra,
-    halfway,
-    p_value,
-    share,
-    summary,
-    trials,
-    value,
-)
+from studies.summary import CROWD, halfway, summary
+from studies.words import difference, estimate, extra, p_value, share, trials, value
 
 COMPUTED = """
 - **The unit is the run**: one independent tuning run of one method. Trials are never pooled.

@@ -20,8 +20,9 @@ from studies.comparison import compare
 from studies.errors import StudyError
 from studies.export import IMAGES, archive, export, image
 from studies.spec import PROTOCOL
-from studies.summary import difference, summary
+from studies.summary import summary
 from studies.tables import FORMS, TABLES, table
+from studies.words import difference
 
 NAMES = {
     "figure8.png", "figure8.svg", "figure8.pdf", "curves.csv", "curves.parquet", "curves.json", "trials.csv",

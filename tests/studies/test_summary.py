@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from synthetic import figure8_like, study_of, trials_of
 
-from studies import summary as words
+from studies import words
 from studies.comparison import compare
 from studies.methods import METHODS
-from studies.summary import summary
+from studies.summary import excludes_zero, summary
 
 
 def test_a_clear_result():
@@ -61,7 +61,7 @@ def test_the_test_decides_not_an_interval_below_the_level():
     values = {"gradient-filter": [0.91, 0.92, 0.93, 0.94, 0.95], "latent-sgd": [0.90, 0.90, 0.90, 0.90, 0.90]}
     comparison = compare(study, trials_of(study, {m: [[v] for v in its] for m, its in values.items()}))
     paired = comparison["pairs"][0]["best_at_budget"]["paired"]
-    assert words.excludes_zero(paired["hodges_lehmann"])
+    assert excludes_zero(paired["hodges_lehmann"])
     assert paired["p_holm"] == 0.0625
     text = summary(comparison)
     assert "signed-rank p = 0.062, so which of the two ends better is not settled." in text
@@ -83,7 +83,7 @@ def test_other_targets_that_do_not_bear_it_out_are_named():
     comparison = compare(*figure8_like(slow=1.8))
     (pair,) = comparison["pairs"]
     entries = pair["trials_to_target"]
-    assert all(words.excludes_zero(e["difference"]) for e in entries[:2])
+    assert all(excludes_zero(e["difference"]) for e in entries[:2])
     for e, low in zip(entries, (1, 1, -1, -1), strict=True):
         e["difference"] = {"value": 4.0, "low": low, "high": 9.0, "level": 0.95}
     entries[2]["target"], entries[3]["target"] = 0.951, 0.962

@@ -1,0 +1,92 @@
+"""The numbers of a comparison as they are written, each with its interval."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Estimate = Mapping[str, Any]
+
+# metric: its sign, the unit of a difference, factor, decimals
+UNITS = {"accuracy": ("%", "percentage points", 100.0, 1)}
+RAW = ("", "", 1.0, 4)
+
+
+def value(x: float | str | None, metric: str) -> str:
+    """An objective in the metric's unit; a dash where there is none."""
+    sign, _, factor, decimals = UNITS.get(metric, RAW)
+    return _shown(x, factor, decimals) + ("" if x is None else sign)
+
+
+def estimate(e: Estimate, metric: str) -> str:
+    """`93.4% (95.9% interval 92.8% to 93.8%)`; the value alone where it has no interval."""
+    return _with_interval(e, lambda x: value(x, metric))
+
+
+def difference(e: Estimate, metric: str) -> str:
+    """Between two objectives: `0.40 percentage points (95.2% interval −0.10 to 0.90)`."""
+    _, unit, factor, decimals = UNITS.get(metric, RAW)
+    return _with_interval(
+        e, lambda x: _shown(x, factor, decimals + 1), unit if e["value"] is not None else ""
+    )
+
+
+def trials(e: Estimate) -> str:
+    """A mean number of trials: `8.3 (95% interval 6.1 to 10.2)`."""
+    return _with_interval(e, lambda x: _shown(x, 1.0, 1))
+
+
+def share(e: Estimate) -> str:
+    """A proportion in whole percent: `85% (95% interval 64% to 95%)`."""
+    return _with_interval(e, lambda x: "–" if x is None else f"{x:.0%}")
+
+
+def p_value(p: float | None) -> str:
+    """`p = 0.012`."""
+    if p is None:
+        return "–"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def extra(entry: Mapping[str, Any], level: float | None) -> str:
+    """Extra trials after one n with their interval: `9 (4 to 12)`; `≥ 13 (≥ 4)` where the curve, or its upper
+    end, does not get there."""
+    if entry["at_least"] is None:
+        return "–"
+    found = f"≥ {entry['at_least']}" if entry["extra"] is None else minus(str(entry["extra"]))
+    return found if level is None else f"{found} ({ends(entry, '≥ {}')})"
+
+
+def ends(entry: Mapping[str, Any], open_ended: str) -> str:
+    """The interval of extra trials, `open_ended` where its upper end lies beyond the budget."""
+    low = minus(str(entry["at_least"] if entry["low"] is None else entry["low"]))
+    return open_ended.format(low) if entry["high"] is None else f"{low} to {minus(str(entry['high']))}"
+
+
+def minus(text: str) -> str:
+    """A true minus sign, and none before a zero."""
+    if not text.startswith("-"):
+        return text
+    return "−" + text[1:] if any(digit in text for digit in "123456789∞") else text[1:]
+
+
+def count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _with_interval(e: Estimate, show: Callable[[Any], str], unit: str = "") -> str:
+    text = f"{show(e['value'])} {unit}".rstrip()
+    if e["low"] is None or e["high"] is None:
+        return text
+    level = f"{100 * e['level']:.1f}".removesuffix(".0")
+    return f"{text} ({level}% interval {show(e['low'])} to {show(e['high'])})"
+
+
+def _shown(x: float | str | None, factor: float, decimals: int) -> str:
+    return "–" if x is None else minus(f"{float(x) * factor:.{decimals}f}".replace("inf", "∞"))
