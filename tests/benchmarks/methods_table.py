@@ -7,7 +7,8 @@ the data folder is left out and named. Hours on two cores: it says how long each
 Of each run of a method the trial with the best validation metric counts, and the median of the runs. The linear
 classifier gets what the network gets of the same splits, not augmented: multinomial logistic regression by
 scikit-learn, on standardised inputs, its penalty the one of PENALTIES that is best on validation. Of images with
-noise the linear map with the least squared error is taken, with a penalty in the same way.
+noise it is the linear map of the least squared error through as many numbers as the autoencoder has in its middle
+(reduced-rank regression), with a penalty in the same way.
 
 A task that learns from a teacher learns here from one that is scaled down as the study is and trained for
 TEACHER_EPOCHS, unless the data folder has its own. It is put beside the studies, not into the data folder.
@@ -20,11 +21,12 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
@@ -45,6 +47,7 @@ from trainers.tasks import TASKS, TEACHERS, Proxy, Task
 SPECS = Path(studies.__file__).parent / "specs"
 PENALTIES = [10.0**exponent for exponent in range(-1, 6)]
 TEACHER_EPOCHS = 20
+Map = Callable[[np.ndarray], np.ndarray]
 
 
 def inputs_and_targets(
@@ -67,6 +70,7 @@ def inputs_and_targets(
 def linear(task: Task, proxy: Proxy, split_seed: int, data_dir: Path) -> dict[str, float]:
     """Validation and test metric of the linear map with the best penalty of PENALTIES, and that penalty."""
     train, validation, test = inputs_and_targets(task, proxy, split_seed, data_dir)
+    task = proxy.of(task)
     scaler = StandardScaler().fit(train[0].numpy())
     known, answers = scaler.transform(train[0].numpy()), train[1].numpy()
     scored = [(scaler.transform(inputs.numpy()), targets) for inputs, targets in (validation, test)]
@@ -74,7 +78,7 @@ def linear(task: Task, proxy: Proxy, split_seed: int, data_dir: Path) -> dict[st
     best: dict[str, float] = {}
     for penalty in PENALTIES:
         if task.metric == "PSNR":
-            answer = Ridge(alpha=penalty).fit(known, answers).predict
+            answer = _through_the_middle(task, Ridge(alpha=penalty).fit(known, answers).predict, known)
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
@@ -88,10 +92,19 @@ def linear(task: Task, proxy: Proxy, split_seed: int, data_dir: Path) -> dict[st
     return best
 
 
+def _through_the_middle(task: Task, whole: Map, inputs: np.ndarray) -> Map:
+    """Of the linear map `whole` what is left in the best of as many numbers as the autoencoder makes of an image."""
+    assert task.image_size is not None
+    code = PCA((task.image_size // 8) ** 2 * task.width // 4).fit(whole(inputs))
+    return lambda inputs: code.inverse_transform(code.transform(whole(inputs)))
+
+
 def linear_of(spec: StudySpec, out: Path, data_dir: Path) -> dict[str, float]:
     """The median over the study's runs, whose splits differ. Kept, for the studies that share data and splits."""
     task = TASKS[spec.task]
-    proxy = Proxy(train_fraction=spec.proxy.train_fraction, image_size=spec.proxy.image_size)
+    # the width only where the map depends on it, so that tasks on the same data share theirs
+    width = spec.proxy.width if task.metric == "PSNR" else None
+    proxy = Proxy(train_fraction=spec.proxy.train_fraction, image_size=spec.proxy.image_size, width=width)
     found = []
     for run in range(1, spec.runs + 1):
         split_seed = assign(spec, spec.methods[0].name, run, (), data_dir=data_dir).split_seed
