@@ -1,5 +1,6 @@
 """A task's samples, batch by batch on the device that trains: held there, or read from disk while it computes."""
 
+import math
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,8 @@ from trainers.data.splits import held_out, scaled_down
 from trainers.seeds import derive
 from trainers.tasks import Proxy, Task
 
-EVALUATION_BATCH = 1000
+# numbers in a batch of inputs that is scored: on a CPU its caches are to hold what the layers make of them
+SCORED_AT_ONCE, SCORED_AT_ONCE_ON_CPU = 2**22, 2**18
 Batches = Generator[Samples, None, None]
 Part = Literal["training", "validation", "test"]
 
@@ -98,9 +100,9 @@ class Held:
             yield Samples(self._train.inputs[batch], self._train.targets[batch])
 
     def scored(self, part: Part) -> Batches:
-        for batch in zip(
-            *(torch.split(tensor, EVALUATION_BATCH) for tensor in self._parts[part]), strict=True
-        ):
+        numbers = SCORED_AT_ONCE_ON_CPU if self._place.type == "cpu" else SCORED_AT_ONCE
+        at_once = max(1, numbers // math.prod(self.input_shape))
+        for batch in zip(*(torch.split(tensor, at_once) for tensor in self._parts[part]), strict=True):
             yield Samples(*batch)
 
 

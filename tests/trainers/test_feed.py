@@ -1,5 +1,6 @@
 """Batches come the same from memory and from disk, whatever reads them."""
 
+import math
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,21 @@ def test_all_of_a_part_is_scored_once_in_order(pictures: Path, images: Task) -> 
         inputs, targets = (torch.cat(x) for x in zip(*source.scored(part), strict=True))
         assert targets.tolist() == expected.targets.tolist()
         assert inputs[-1].tolist() == middle(expected.path(len(expected) - 1), 24).tolist()
+
+
+def test_what_is_held_is_scored_in_order_and_as_much_at_once_as_is_fast(
+    spoken_digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = fed(SPEECH, spoken_digits)
+    numbers = math.prod(source.input_shape)
+    (whole,) = source.scored("test")
+    monkeypatch.setattr("trainers.feed.SCORED_AT_ONCE_ON_CPU", 150 * numbers + 1)
+    parts = list(source.scored("test"))
+    assert [len(part.targets) for part in parts] == [150, 150, 150, 50]
+    inputs, targets = (torch.cat(x) for x in zip(*parts, strict=True))
+    assert same((inputs, targets), whole)
+    monkeypatch.setattr("trainers.feed.SCORED_AT_ONCE_ON_CPU", numbers - 1)
+    assert {len(part.targets) for part in source.scored("test")} == {1}
 
 
 def test_workers_read_the_same_and_end_with_what_they_read_for(pictures: Path, images: Task) -> None:
