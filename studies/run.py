@@ -127,7 +127,7 @@ class _Recorder(Callback):  # type: ignore[misc]
             objective=self._worst if last.diverged else last.validation_metric,
             test_metric=self._worst if last.diverged else last.test_metric,
             attempts=self._failures[trial.config["assignment"].name] + trial.num_failures + 1,
-            error=f"the loss became non-finite in epoch {last.epoch}" if last.diverged else None,
+            error=f"the training became non-finite in epoch {last.epoch}" if last.diverged else None,
             epochs=epochs,
         )
 

@@ -27,6 +27,11 @@ def is_among_five(outputs: Tensor, targets: Tensor) -> Tensor:
     return (best == targets[:, None]).any(1)
 
 
+def is_broken(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Whether a sample's outputs (batch, ...) are not all finite."""
+    return ~outputs.flatten(1).isfinite().all(1)
+
+
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """A sample's mean squared error: (batch, ...) -> (batch,)."""
     return (outputs - targets).square().flatten(1).mean(1)

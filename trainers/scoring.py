@@ -1,5 +1,6 @@
 """How good a network is on a split."""
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ from torch import nn
 
 from trainers.data import Samples
 from trainers.inputs import Pixels, prepare
-from trainers.metrics import METRICS, is_among_five
+from trainers.metrics import METRICS, is_among_five, is_broken
 from trainers.tasks import Task
 
 
@@ -32,10 +33,13 @@ def evaluate(
     scale: Pixels | None,
     generator: torch.Generator,
 ) -> Score:
-    """The score of `model` on `batches`; noise comes from `generator`, on their device. Leaves the model evaluating."""
+    """The score of `model` on `batches`; noise comes from `generator`, on their device. Leaves the model evaluating.
+
+    It is not a number where an output is not finite: the largest of such outputs is no answer.
+    """
     model.eval()
     metric = METRICS[task.metric]
-    measures = [metric.of_samples, is_among_five] if task.top5 else [metric.of_samples]
+    measures = [is_broken, metric.of_samples, *([is_among_five] if task.top5 else [])]
     sums = torch.zeros(len(measures), dtype=torch.float64, device=generator.device)
     samples = 0
     for batch in batches:
@@ -43,5 +47,5 @@ def evaluate(
         inputs, targets = prepare(batch, task.recipe, scale, generator, training=False)
         outputs = model(inputs)
         sums += torch.stack([measure(outputs, targets).sum(dtype=torch.float64) for measure in measures])
-    value, *top5 = [float(total) / samples for total in sums]
-    return Score(metric.of_mean(value), *top5)
+    broken, value, *top5 = [total / samples for total in sums.tolist()]
+    return Score(math.nan if broken else metric.of_mean(value), *top5)

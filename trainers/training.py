@@ -112,9 +112,10 @@ class Training:
         if epoch > self._stage.last_epoch:
             self._begin_stage(state.stage + 1)
         train_loss = self._train(epoch)
-        diverged = not math.isfinite(train_loss)
         started = time.perf_counter()
-        validation, test = [Score.worst(self._task)] * len(PARTS) if diverged else self._scores()
+        scores = self._scores() if math.isfinite(train_loss) else []
+        diverged = not scores or any(math.isnan(score.metric) for score in scores)
+        validation, test = [Score.worst(self._task)] * len(PARTS) if diverged else scores
         result = EpochResult(
             epoch=epoch,
             train_loss=train_loss,
