@@ -150,6 +150,11 @@ def test_what_is_no_stable_filter_is_refused(b: list[float], a: list[float], mes
         IIRFilter([parameter()], coefficients=(b, a))
 
 
+def test_coefficients_are_two_lists() -> None:
+    with pytest.raises(ValueError, match=r"coefficients must be two lists, b and a, got \(\[1\.0\],\)"):
+        IIRFilter([parameter()], coefficients=([1.0],))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "values", [{}, {"cutoff": 0.1}, {"order": 2}, {"cutoff": 0.1, "order": 2, "coefficients": CASCADE}]
 )

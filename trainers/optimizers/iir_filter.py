@@ -140,6 +140,8 @@ class IIRFilter(Filtering):
                 f"a filter is cutoff and order, or else coefficients, got {cutoff}, {order}, {coefficients}"
             )
         if coefficients is not None:
+            if len(coefficients) != 2:
+                raise ValueError(f"coefficients must be two lists, b and a, got {coefficients}")
             b, a = (tuple(map(float, cs)) for cs in coefficients)
             difference_equation(b, a)
             param_group["coefficients"] = b, a
