@@ -12,6 +12,8 @@ from trainers.errors import DataError
 
 CLASSES = ("ant", "bee", "cat")
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*files left out that are not")
+
 
 def picture(seed: int, width: int = 60, height: int = 45) -> Image.Image:
     """Smooth, so that JPEG changes little of it."""
@@ -148,6 +150,23 @@ def test_grey_and_cmyk_become_colour(tmp_path: Path) -> None:
         colour.convert(mode).save(tmp_path / "x.JPEG", quality=95)
         expected = middle_of(colour.convert(mode).convert("RGB"), tmp_path)
         assert abs(middle(tmp_path / "x.JPEG", 24).astype(int) - expected).mean() < 2
+
+
+def test_of_16_bits_the_upper_ones_count(tmp_path: Path) -> None:
+    grey = picture(4).convert("L")
+    deep = np.asarray(grey).astype(np.uint16) * 256 + 17
+    Image.fromarray(deep).save(tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.mode.startswith("I")
+    assert (middle(tmp_path / "x.png", 24) == middle_of(grey, tmp_path)).all()
+
+
+def test_files_that_are_left_out_are_counted(folder: Path, tmp_path: Path) -> None:
+    for name in ("1.webp", "2.webp", "README"):
+        (folder / "train" / "bee" / name).write_bytes(b"")
+    told = r"train: files left out that are not .jpeg, .jpg, .png: 2 \.webp, 1 .txt, 1 without a suffix"
+    with pytest.warns(UserWarning, match=told):
+        fetch(tmp_path / "data", folder)
 
 
 def middle_of(image: Image.Image, folder: Path) -> np.ndarray:

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import struct
 import wave
 import zipfile
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.data import recordings
+from trainers.data import Samples, Splits, recordings
 from trainers.data.archives import Download
 from trainers.data.arrays import read_tensors
 from trainers.data.log_mel import FLOOR, log_mel, triangles
@@ -55,7 +56,7 @@ def test_no_speaker_is_in_two_splits(small: tuple[Recordings, Path], tmp_path: P
     data, folder = small
     data.fetch(tmp_path / "data")
     splits = data.load(tmp_path / "data", 0)
-    parts = splits.train, splits.validation, splits.test
+    parts = all_of(splits)
     assert splits.input_shape == (20, 40)
     assert splits.classes == 10
     assert [part.targets.bincount().tolist() for part in parts] == [[4] * 10, [2] * 10, [4] * 10]
@@ -77,14 +78,33 @@ def test_no_speaker_is_in_two_splits(small: tuple[Recordings, Path], tmp_path: P
         ]
         assert len(candidates) == 1
         speakers[seed] = tuple(candidates[0])
+        every = standardised(plain, said_by, candidates[0], of_all=True)
+        of_parts = [said_by[rows(part.inputs, every)].unique().tolist() for part in all_of(splits)]
+        assert of_parts[0] == candidates[0]
+        assert sorted(itertools.chain(*of_parts)) == [0, 1, 2, 3, 4]  # each in one split
     assert len(set(speakers.values())) > 1
     data.fetch(tmp_path / "other", folder)  # and from the folder
     assert torch.equal(data.load(tmp_path / "other", 5).test.inputs, splits.test.inputs)
 
 
-def standardised(features: torch.Tensor, said_by: torch.Tensor, speakers: list[int]) -> torch.Tensor:
+def standardised(
+    features: torch.Tensor, said_by: torch.Tensor, speakers: list[int], *, of_all: bool = False
+) -> torch.Tensor:
+    """The samples of `speakers`, or all, with the figures of those."""
     chosen = features[torch.isin(said_by, torch.tensor(speakers))]
-    return (chosen - chosen.mean(0)) / chosen.std(0)
+    return ((features if of_all else chosen) - chosen.mean(0)) / chosen.std(0)
+
+
+def rows(some: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    """Which of `features` each sample of `some` is."""
+    exact = "donot_use_mm_for_euclid_dist"
+    nearest = torch.cdist(some.flatten(1), features.flatten(1), compute_mode=exact).min(1)
+    assert nearest.values.max() < 1e-3
+    return nearest.indices
+
+
+def all_of(splits: Splits) -> tuple[Samples, ...]:
+    return splits.train, splits.validation, splits.test
 
 
 @pytest.mark.parametrize(
@@ -95,6 +115,10 @@ def standardised(features: torch.Tensor, said_by: torch.Tensor, speakers: list[i
         (lambda file: file.write_bytes(b"<html>" * 10), "3_anna_1.wav: is not a whole wav file"),
         (lambda file: file.write_bytes(file.read_bytes()[:-11]), "3_anna_1.wav: has .* bytes of sound"),
         (lambda file: wav(file, np.zeros(0)), "3_anna_1.wav: has 0 bytes of sound, 0 are announced"),
+        (
+            lambda file: wav(file, np.ones(900), rate=4000),
+            "3_anna_1.wav: has 4000 samples a second, at least 8000",
+        ),
         (lambda file: file.rename(file.with_name("three_anna.wav")), "three_anna.wav: is not named DIGIT_"),
         (lambda file: file.rename(file.with_name("3_eve_1.wav")), "has recordings of 6 speakers, not 5"),
     ],

@@ -5,6 +5,8 @@ They stay where they are; what is kept is an index of them. Pillow is needed, an
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +22,7 @@ from trainers.data.splits import Samples, Splits, held_out, splits_of_images
 from trainers.errors import DataError
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
 
 FETCH = "tunebench data fetch imagenet"
@@ -164,6 +167,7 @@ def random_box(width: int, height: int, generator: np.random.Generator) -> Box:
 def _cut(file: Path, size: int, box_of: Callable[[int, int], Box]) -> NDArray[np.uint8]:
     """The part in `box_of(width, height)` of an image, resized to (3, size, size); grey and CMYK become RGB.
 
+    Of 16 bits a pixel the upper 8 count. Neither transparency nor the orientation that a camera noted is looked at.
     A JPEG is decoded at the smallest of the sizes 1, 1/2, 1/4 and 1/8 at which the part has `size` pixels.
     """
     from PIL import Image
@@ -178,10 +182,18 @@ def _cut(file: Path, size: int, box_of: Callable[[int, int], Box]) -> NDArray[np
             # the products may come out a rounding error too large
             right, lower = min(right * across, image.width), min(lower * down, image.height)
             box = (left * across, upper * down, right, lower)
-            part = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box=box)
+            colours = _bytes(image) if image.mode.startswith("I") else image
+            part = colours.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box=box)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{file}: is not a whole image: {error}") from error
     return np.asarray(part).transpose(2, 0, 1)
+
+
+def _bytes(image: Image.Image) -> Image.Image:
+    """A grey image of 16 bits a pixel with 8 of them, where Pillow would make all that is not black white."""
+    from PIL import Image
+
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 def _classes(source: Path, part: str) -> list[str]:
@@ -196,8 +208,11 @@ def _scan(source: Path, part: str) -> tuple[NDArray[np.bytes_], NDArray[np.int64
 
     names: list[bytes] = []
     targets: list[int] = []
+    left: Counter[str] = Counter()
     for target, label in enumerate(_classes(source, part)):
-        found = sorted(f for f in (source / part / label).iterdir() if f.suffix.lower() in SUFFIXES)
+        files = sorted((source / part / label).iterdir())
+        found = [file for file in files if file.suffix.lower() in SUFFIXES]
+        left.update(file.suffix for file in files if file.suffix.lower() not in SUFFIXES)
         if not found:
             raise DataError(f"{source / part / label}: has no images ({', '.join(SUFFIXES)})")
         for file in found:
@@ -210,6 +225,10 @@ def _scan(source: Path, part: str) -> tuple[NDArray[np.bytes_], NDArray[np.int64
             targets.append(target)
     if not names:
         raise DataError(f"{source / part}: has no classes")
+    if left:
+        kinds = ", ".join(f"{n} {suffix or 'without a suffix'}" for suffix, n in left.most_common())
+        taken = ", ".join(SUFFIXES)
+        warnings.warn(f"{source / part}: files left out that are not {taken}: {kinds}", stacklevel=3)
     return np.array(names), np.array(targets)
 
 

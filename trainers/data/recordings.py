@@ -8,22 +8,19 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainers.data.archives import Download, holding, unpacked
 from trainers.data.arrays import read_arrays, read_tensors, write_arrays
-from trainers.data.log_mel import log_mel
+from trainers.data.log_mel import HIGH_HZ, log_mel
 from trainers.data.splits import Samples, Splits
 from trainers.data.spoken_digits import resample
 from trainers.errors import DataError
 
-if TYPE_CHECKING:
-    pass
-
 FRAMES, BANDS = 20, 40
+LOWEST_RATE = round(2 * HIGH_HZ)  # of a recording, that its highest band holds anything
 ARRAYS = ("features", "digits", "speakers")
 NAME = re.compile(r"(\d)_(\w+?)_(\d+)\.wav")
 
@@ -126,6 +123,8 @@ def read_wav(file: Path) -> tuple[NDArray[np.float64], int]:
         raise DataError(f"{file}: is not a whole wav file: {str(error) or 'it ends too early'}") from error
     if count == 0 or len(data) != count * channels * width:
         raise DataError(f"{file}: has {len(data)} bytes of sound, {count * channels * width} are announced")
+    if rate < LOWEST_RATE:
+        raise DataError(f"{file}: has {rate} samples a second, at least {LOWEST_RATE} are needed")
     if width not in (1, 2, 4):
         raise DataError(f"{file}: has {8 * width} bits a sample, not 8, 16 or 32")
     values = np.frombuffer(data, dtype={1: "u1", 2: "<i2", 4: "<i4"}[width]).astype(np.float64)
