@@ -18,7 +18,6 @@ from studies.errors import StudyError
 from studies.records import Request, Sink, StudyRecord, StudyState, TrialRecord
 from studies.spec import StudySpec, from_json
 from studies.stop import Stop
-from trainers import teachers
 from trainers.errors import DataError
 
 LEASE_SECONDS = 60.0
@@ -63,7 +62,7 @@ def drive(
         history = store.trials(study.id)
         for trial in history:
             watch(trial)
-        ran_on = provenance(teachers.file_of(spec.task_definition(), data_dir))
+        ran_on = provenance(spec.task_definition(), data_dir)
         if history and study.provenance.get("teacher") != ran_on["teacher"]:
             raise StudyError(
                 f"{study.id}: its trials learned from another teacher than the one that is here now; put that one back "

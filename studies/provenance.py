@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from studies.spec import PROTOCOL
-from trainers.teachers import checksum
+from trainers import teachers
+from trainers.data import DATASETS
+from trainers.files import checksum
+from trainers.tasks import Task
 
 PACKAGES = ("tunebench", "torch", "ray", "ax-platform", "botorch", "gpytorch", "numpy", "scipy", "sqlalchemy")
 
 
-def provenance(teacher: Path | None = None) -> dict[str, Any]:
-    """JSON values for the stored study; unknown ones are None, never left out.
-
-    `teacher` holds the weights that its task learns from.
-    """
+def provenance(task: Task, data_dir: Path) -> dict[str, Any]:
+    """JSON values for the stored study of `task`, with its data and its teacher in `data_dir`; unknown ones are None,
+    never left out."""
+    teacher = teachers.file_of(task, data_dir)
     return {
         "protocol": PROTOCOL,
         "commit": _commit(),
@@ -30,6 +32,7 @@ def provenance(teacher: Path | None = None) -> dict[str, Any]:
             "cores": os.cpu_count(),
             "memory_bytes": _memory_bytes(),
         },
+        "data": {"set": task.dataset, **DATASETS[task.dataset].origin(data_dir)},
         "teacher": teacher and {"file": teacher.name, "sha256": checksum(teacher)},
     }
 

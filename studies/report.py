@@ -55,7 +55,7 @@ def report(study: StudyRecord, comparison: Mapping[str, Any], images: Sequence[s
     """Markdown. `images` names the files beside the report that it may show."""
     text = [
         f"# {study.name}",
-        summary(comparison),
+        summary(comparison) + _data(study),
         f"![Best so far over trials](figure8.png)\n\n{_caption(comparison)}",
     ]
     if comparison["compared_at"]:
@@ -73,6 +73,15 @@ def report(study: StudyRecord, comparison: Mapping[str, Any], images: Sequence[s
     text += ["## How the numbers are computed", computed.strip()]
     text += ["## Where it comes from", *_provenance(study)]
     return "\n\n".join(text) + "\n"
+
+
+def _data(study: StudyRecord) -> str:
+    data = study.provenance.get("data") or {}
+    if data.get("published") is not False:
+        return ""
+    return (
+        f" **The data are not {data['set']} as it was published**: expect other results than published ones."
+    )
 
 
 def _caption(comparison: Mapping[str, Any]) -> str:

@@ -96,7 +96,7 @@ class Resources(_Strict):
     """What one trial may use, and what happens when it fails."""
 
     cpus: Annotated[int, Field(ge=1, le=1024)] = 1
-    gpus: Annotated[float, Field(ge=0, le=64)] = 0.0
+    gpus: Annotated[float, Field(ge=0, le=1)] = 0.0  # a training uses one
     max_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] = (
         3600.0  # a trial still training then is stopped
     )
@@ -107,13 +107,6 @@ class Resources(_Strict):
     def _number(cls, value: object) -> object:
         small = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
         return float(value) if small else value  # type: ignore[arg-type]
-
-    @field_validator("gpus")
-    @classmethod
-    def _whole_gpus(cls, value: float) -> float:
-        if value > 1 and value != int(value):
-            raise ValueError("more than one GPU must be a whole number of them")
-        return value
 
 
 class StudySpec(_Strict):

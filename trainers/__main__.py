@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             first_step=options.first_step,
         ).without_own(task)
         save = options.save
-        if save is None and options.task in TEACHERS:
+        if save is None and options.task in {pupil.recipe.teacher for pupil in TASKS.values()}:
             if proxy.changes:
                 raise ValueError("a proxy of a teacher needs --save PATH: tasks expect the teacher itself")
             save = teachers.path(options.data, options.task)
@@ -112,8 +112,8 @@ def _parser() -> argparse.ArgumentParser:
         "method",
         metavar="METHOD",
         nargs="?",
-        help="the binary weights' optimizer, e.g. gradient-filter; none for a TASK that is a teacher, a network "
-        "without binary weights: " + ", ".join(TEACHERS),
+        help="the binary weights' optimizer, e.g. gradient-filter; none for a TASK whose network has no "
+        "binary weights: " + ", ".join(TEACHERS),
     )
     parser.add_argument(
         "--set",

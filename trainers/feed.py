@@ -58,6 +58,8 @@ def feed(
     Images too many for memory are decoded by `workers` processes: unless given as many as torch has threads, but on
     the CPU, whose threads train, none. Any number gives the same batches.
     """
+    if workers is not None and workers < 0:
+        raise ValueError(f"workers must be at least 0, got {workers}")
     data = DATASETS[task.dataset]
     drawn_by = derive(split_seed, "train-fraction")
     if data.files is not None:

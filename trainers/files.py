@@ -1,9 +1,11 @@
 """Files that other processes may read while they are written anew."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,3 +28,18 @@ def replacing(file: Path) -> Iterator[BinaryIO]:
             raise
     except OSError as error:
         raise DataError(f"{file}: cannot be written: {error}") from error
+
+
+def checksum(file: Path) -> str | None:
+    """SHA-256 of a file, None where it is missing. Summed once a process while the file stays as it is."""
+    try:
+        status = file.stat()
+        return _sum(file.absolute(), status.st_size, status.st_mtime_ns)
+    except FileNotFoundError:
+        return None
+
+
+@lru_cache(maxsize=16)
+def _sum(file: Path, size: int, modified: int) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

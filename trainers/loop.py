@@ -46,6 +46,9 @@ def train(
     ValueError for arguments out of range, DataError for the data set and the teacher, and CheckpointError for a
     checkpoint.
     """
+    for name, number in (("seed", seed), ("split_seed", split_seed)):
+        if number < 0:
+            raise ValueError(f"{name} must be at least 0, got {number}")
     task = proxy.of(task)
     validate(optimizer, hyperparameters, task.recipe.real)
     place = devices.find(device)

@@ -96,7 +96,7 @@ class Task:
     summary: str
     dataset: str
     model: str
-    model_options: Mapping[str, int | str] = field(default_factory=dict)
+    model_options: Mapping[str, int | str | bool] = field(default_factory=dict)
     recipe: Recipe
     metric: Literal["accuracy", "PSNR"] = "accuracy"
     direction: Literal["maximize", "minimize"] = "maximize"
@@ -254,7 +254,7 @@ def _of_images(
     *,
     width: int,
     metric: Literal["accuracy", "PSNR"] = "accuracy",
-    **options: str,
+    **options: str | bool,
 ) -> Task:
     """A task on the data set that its name begins with; top-5 is counted of ImageNet's many classes."""
     dataset = name.split("-")[0]
@@ -426,7 +426,7 @@ _TASKS = (
 )
 TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
 
-# Networks without binary weights, for tasks to learn from: trained by themselves, not by a method.
+# Networks without binary weights, trained not by a method: for tasks to learn from, and 001's autoencoder.
 _TEACHERS = (
     _of_images(
         "cifar10-real-resnet20",
@@ -448,6 +448,15 @@ _TEACHERS = (
         "resnet34",
         IMAGENET_TEACHER,
         width=64,
+    ),
+    _of_images(
+        "cifar10-real-denoise",
+        "images with noise to be taken out, a real-valued autoencoder",
+        "autoencoder",
+        DENOISING,
+        width=32,
+        metric="PSNR",
+        binary=False,
     ),
 )
 TEACHERS: dict[str, Task] = {task.name: task for task in _TEACHERS}

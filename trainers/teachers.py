@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,21 +71,6 @@ def check(task: Task, data_dir: Path) -> None:
     file = file_of(task, data_dir)
     if task.recipe.teacher and file and not file.exists():
         raise _missing(file, TEACHERS[task.recipe.teacher])
-
-
-def checksum(file: Path) -> str | None:
-    """SHA-256 of the weights' file, None where it is missing. Summed once a process while the file stays as it is."""
-    try:
-        status = file.stat()
-        return _sum(file.absolute(), status.st_size, status.st_mtime_ns)
-    except FileNotFoundError:
-        return None
-
-
-@lru_cache(maxsize=len(TEACHERS))
-def _sum(file: Path, size: int, modified: int) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _missing(file: Path, task: Task) -> DataError:

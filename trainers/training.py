@@ -17,6 +17,7 @@ from trainers.checkpoints import Checkpoint, digest
 from trainers.data import Samples
 from trainers.devices import seeded, wait
 from trainers.feed import Feed, Part
+from trainers.files import checksum
 from trainers.flips import FlipCounter
 from trainers.hyperparameters import Value
 from trainers.inputs import pixels, prepare
@@ -227,7 +228,7 @@ class Training:
             "proxy": self._proxy.changes,
             "training samples": self._source.samples,
             "device": self._place.type,
-            "teacher": self._teacher and teachers.checksum(self._teacher),
+            "teacher": self._teacher and checksum(self._teacher),
             "start": start and digest(start),
         }
 

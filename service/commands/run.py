@@ -36,11 +36,10 @@ def run(
     _check_ready(study_spec, here, out_dir)
     from service.database import connect, upgrade
     from studies.provenance import provenance
-    from trainers import teachers
 
     upgrade(connect(here.settings.database_url))
-    teacher = teachers.file_of(study_spec.task_definition(), here.settings.data_dir)
-    _drive(here, here.store.create_study(study_spec, provenance(teacher)), out_dir)
+    ran_on = provenance(study_spec.task_definition(), here.settings.data_dir)
+    _drive(here, here.store.create_study(study_spec, ran_on), out_dir)
 
 
 def resume(

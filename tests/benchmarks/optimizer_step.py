@@ -1,4 +1,4 @@
-"""Time the gradient filter's step on 25 M weights: `python tests/benchmarks/optimizer_step.py [--rounds N]`.
+"""Time the gradient filter's step on ReActNet-A: `python tests/benchmarks/optimizer_step.py [--rounds N]`.
 
 Four steps take turns, so that whatever else the machine does falls on all of them: the difference equation
 of 000 eqs 14-17 written plainly, one parameter at a time with concatenated histories; the cascade of eqs
@@ -14,16 +14,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from trainers.binary import binary_parameters
+from trainers.models import MODELS
 from trainers.optimizers import GradientFilter
 
 ALPHA, GAMMA = 1e-3, 1e-1
-SHAPES = (
-    [(1024, 1024, 3, 3)] * 2
-    + [(512, 512, 3, 3)] * 2
-    + [(1024, 512, 1, 1)] * 2
-    + [(256, 256, 3, 3)]
-    + [(128, 128)] * 20
-)
 
 
 def difference_equation(parameters: list[Tensor]) -> Callable[[], None]:
@@ -80,8 +75,10 @@ def ours(parameters: list[Tensor]) -> Callable[[], None]:
 def measure(threads: int, rounds: int) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    start = [torch.randn(shape).sign() for shape in SHAPES]
-    gradients = [torch.randn(shape) * 1e-3 for shape in SHAPES]
+    with torch.device("meta"):
+        shapes = [theta.shape for theta in binary_parameters(MODELS["reactnet-a"]((3, 224, 224), 1000))]
+    start = [torch.randn(shape).sign() for shape in shapes]
+    gradients = [torch.randn(shape) * 1e-3 for shape in shapes]
     contenders = {}
     for build in (difference_equation, cascade, ours, floor):
         parameters = [theta.clone().requires_grad_() for theta in start]

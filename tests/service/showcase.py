@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class Course:
 
     def claim(self) -> Lease:
         """Make the study, if it is not there, and run it."""
-        self.store.create_study(self.spec, provenance())
+        self.store.create_study(self.spec, provenance(self.spec.task_definition(), Path("nowhere")))
         return self.store.claim(self.spec.study_id, Owner.current(), 3600)
 
 

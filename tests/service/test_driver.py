@@ -19,7 +19,8 @@ def test_trials_of_two_teachers_are_not_mixed(store: Store, tmp_path: Path) -> N
     weights = teachers.path(tmp_path, "cifar10-real-resnet20")
     weights.parent.mkdir()
     weights.write_bytes(b"one")
-    study = store.create_study(spec(task="cifar10-resnet20-distilled"), provenance(weights))
+    sent = spec(task="cifar10-resnet20-distilled")
+    study = store.create_study(sent, provenance(sent.task_definition(), tmp_path))
     assert study.provenance["teacher"] == {
         "file": "cifar10-real-resnet20.pt",
         "sha256": "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed",

@@ -19,6 +19,7 @@ from synthetic import figure8_like, study_of, trials_of
 from studies.comparison import compare
 from studies.errors import StudyError
 from studies.export import IMAGES, archive, export, image
+from studies.report import report
 from studies.spec import PROTOCOL
 from studies.summary import summary
 from studies.tables import FORMS, TABLES, table
@@ -96,6 +97,14 @@ def test_the_report_stands_by_itself(exported):
         assert f"\n## {part}\n" in text
     assert f"tunebench export {study.id}" in text
     assert not re.search(r"\b(None|nan|inf)\b", text)
+
+
+@pytest.mark.parametrize(("published", "told"), [(False, True), (True, False), (None, False)])
+def test_the_report_says_that_data_are_not_the_published_ones(exported, published, told):
+    study, trials, *_ = exported
+    data = {"set": "cifar10", "sha256": "0" * 64, "published": published}
+    text = report(replace(study, provenance={"data": data}), compare(study, trials), [])
+    assert ("**The data are not cifar10 as it was published**" in text.split("\n\n")[1]) == told
 
 
 def test_the_report_sets_test_beside_validation(exported):

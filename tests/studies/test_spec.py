@@ -21,7 +21,7 @@ def test_shipped_specs_load_and_are_named_after_their_file(path):
     assert load(path).name == path.stem
 
 
-@pytest.mark.parametrize("task", ["spoken-digits", "cifar10-lenet5"])
+@pytest.mark.parametrize("task", ["spoken-digits", "cifar10-bvgg"])
 def test_the_studies_of_every_method_leave_none_out(task):
     assert [method.name for method in load(SPECS_BY_NAME[f"methods-{task}"]).methods] == list(METHODS)
 
@@ -71,7 +71,7 @@ def study_files(draw):
         "runs": draw(st.integers(1, 1000)),
         "trials": draw(st.integers(1, 1000)),
         "seed": draw(st.integers(0, 2**63 - 1)),
-        "resources": {"cpus": draw(st.integers(1, 64)), "gpus": draw(st.sampled_from([0, 0.5, 1, 2]))},
+        "resources": {"cpus": draw(st.integers(1, 64)), "gpus": draw(st.sampled_from([0, 0.5, 1]))},
     }
 
 
@@ -184,7 +184,7 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ({"runs": True}, "runs: .*integer, got True"),
         ({"trials": 10**9}, "trials: .*1000, got 1000000000"),
         ({"seed": -1}, "seed: .*got -1"),
-        ({"resources": {"gpus": 1.5}}, "resources.gpus: more than one GPU must be a whole number"),
+        ({"resources": {"gpus": 1.5}}, "resources.gpus: input should be less than or equal to 1, got 1.5"),
         (
             {"resources": {"gpu": 1}},
             "resources.gpu: unknown key; allowed are cpus, gpus, max_seconds, max_retries",

@@ -96,6 +96,11 @@ def test_what_is_held_is_scored_in_order_and_as_much_at_once_as_is_fast(
     assert {len(part.targets) for part in source.scored("test")} == {1}
 
 
+def test_fewer_workers_than_none_are_refused(spoken_digits: Path) -> None:
+    with pytest.raises(ValueError, match="workers must be at least 0, got -3"):
+        fed(SPEECH, spoken_digits, workers=-3)
+
+
 def test_workers_read_the_same_and_end_with_what_they_read_for(pictures: Path, images: Task) -> None:
     def children() -> list[psutil.Process]:
         return [p for p in psutil.Process().children() if p not in before]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+import hashlib
 import pickle
 import struct
 import tarfile
@@ -66,7 +67,7 @@ def test_cifar_from_its_archive(small: tuple[Cifar, Path], tmp_path: Path) -> No
     file = data.fetch(tmp_path / "data")
     assert file == data.path(tmp_path / "data")
     splits = data.load(tmp_path / "data", 0)
-    assert splits.official
+    assert DATASETS[data.name].origin(tmp_path / "data")["published"] is True
     assert splits.classes == data.classes
     assert splits.input_shape == (3, 32, 32)
     for part, a_class in ((splits.train, 9), (splits.validation, 1), (splits.test, 2)):
@@ -95,7 +96,7 @@ def test_other_images_in_the_same_layout_are_taken_with_a_warning(small, tmp_pat
     batch(folder / name, list(range(data.classes)) * 2, data.labels, 7)
     with pytest.warns(UserWarning, match=rf"not the published images \({name} have another checksum\)"):
         data.fetch(tmp_path / "data", folder.parent)
-    assert not data.load(tmp_path / "data", 0).official
+    assert DATASETS[data.name].origin(tmp_path / "data")["published"] is False
 
 
 Damage = Callable[[Path, Cifar], None]
@@ -161,26 +162,27 @@ def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "official"
     folder.mkdir()
     monkeypatch.setattr(mnist, "ADDRESS", f"{folder.as_uri()}/")
-    monkeypatch.setattr(
-        mnist, "CLASS_COUNTS", {"train": tuple(40 + 2 * i for i in range(10)), "t10k": (3,) * 10}
-    )
     drawn = np.random.default_rng(0)
-    for part, counts in mnist.CLASS_COUNTS.items():
+    unpacked = {}
+    for part, counts in {"train": [40 + 2 * i for i in range(10)], "t10k": [3] * 10}.items():
         labels = drawn.permutation(np.repeat(range(10), counts))
         for kind, array in (
             ("images-idx3", drawn.integers(0, 256, (len(labels), 28, 28))),
             ("labels-idx1", labels),
         ):
-            (folder / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(idx(array)))
+            name = f"{part}-{kind}-ubyte"
+            (folder / f"{name}.gz").write_bytes(gzip.compress(idx(array)))
+            unpacked[name] = hashlib.md5(idx(array)).hexdigest()
     md5 = {name: digest(folder / f"{name}.gz") for name in mnist.MD5}
     monkeypatch.setattr(mnist, "MD5", md5)
+    monkeypatch.setattr(mnist, "UNPACKED_MD5", unpacked)
     return folder
 
 
 def test_mnist_from_its_address_or_unzipped_in_a_folder(digits: Path, tmp_path: Path) -> None:
     mnist.fetch(tmp_path / "data")
     splits = mnist.load(tmp_path / "data", 0)
-    assert splits.official
+    assert DATASETS["mnist"].origin(tmp_path / "data")["published"] is True
     assert splits.input_shape == (1, 28, 28)
     assert splits.validation.targets.bincount().tolist() == [4, 4, 4, 5, 5, 5, 5, 5, 6, 6]
     assert (splits.train.targets.bincount() + splits.validation.targets.bincount()).tolist() == [
@@ -192,6 +194,7 @@ def test_mnist_from_its_address_or_unzipped_in_a_folder(digits: Path, tmp_path: 
         file.with_suffix("").write_bytes(gzip.decompress(file.read_bytes()))
         file.unlink()
     mnist.fetch(tmp_path / "other", digits)
+    assert DATASETS["mnist"].origin(tmp_path / "other") == DATASETS["mnist"].origin(tmp_path / "data")
     assert torch.equal(mnist.load(tmp_path / "other", 0).train.inputs, splits.train.inputs)
 
 
@@ -200,9 +203,13 @@ def test_fewer_digits_than_published_are_taken_with_a_warning(digits: Path, tmp_
     images = mnist.read_idx(digits / "train-images-idx3-ubyte.gz")[:200]
     (digits / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels)))
     (digits / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
-    with pytest.warns(UserWarning, match="train has 200 images, 490 are published"):
+    others = "train-images-idx3-ubyte, train-labels-idx1-ubyte"
+    with pytest.warns(UserWarning, match=rf"not the published images \({others} have another content\)"):
         mnist.fetch(tmp_path / "data", digits)
-    assert not mnist.load(tmp_path / "data", 0).official
+    origin = DATASETS["mnist"].origin(tmp_path / "data")
+    assert origin["published"] is False
+    assert origin["sha256"] == hashlib.sha256(mnist.path(tmp_path / "data").read_bytes()).hexdigest()
+    assert DATASETS["mnist"].origin(tmp_path / "nowhere") == {"sha256": None, "published": None}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from trainers.errors import DataError
 from trainers.models import MODELS
 from trainers.optimizers import OPTIMIZERS, GradientFilter
 from trainers.results import EpochResult
-from trainers.tasks import TASKS, Proxy, Task
+from trainers.tasks import TASKS, TEACHERS, Proxy, Task
 
 TASK = TASKS["spoken-digits"]
 FILTER = {"alpha": 1e-3, "gamma": 0.1}
@@ -198,6 +198,19 @@ def test_divergence_ends_the_training_with_the_worst_metric(run: Callable[..., l
     assert 0 <= result.flip_ratio <= 1
 
 
+def test_the_real_valued_autoencoder_trains_without_a_method(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    task = TEACHERS["cifar10-real-denoise"]
+    bright_and_dark(task, monkeypatch)
+    proxy = Proxy(epochs=10, width=8)
+    results = list(loop.train(task, None, {}, seed=0, split_seed=0, data_dir=tmp_path, proxy=proxy))
+    assert len(results) == 10
+    assert results[-1].train_loss < 0.7 * results[0].train_loss
+    assert results[-1].test_metric > results[0].test_metric
+    assert results[-1].flip_ratio == 0
+
+
 @pytest.mark.parametrize("name", ["cifar10-denoise", "cifar10-bvgg"])
 def test_a_network_that_breaks_in_its_last_step_has_diverged(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -286,7 +299,10 @@ def test_host_never_waits_within_an_epoch(
         counts.append(waits.calls + scalars.calls)
     assert counts[1] == counts[0]
     ends = counts[2] - counts[0]
-    assert (ends["_local_scalar_dense"], ends["tolist"]) == (2, 2)  # loss and flips, validation's and test's score
+    assert (ends["_local_scalar_dense"], ends["tolist"]) == (
+        2,
+        2,
+    )  # loss and flips, validation's and test's score
 
 
 IMAGES = [("mnist-fullycon", 16), ("cifar10-bvgg-layer", 2), ("cifar10-denoise", 4), ("cifar10-resnet20", 2)]
@@ -450,6 +466,8 @@ def test_the_count_of_waits_counts() -> None:
             "real_weight_decay, real_momentum",
         ),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"split_seed": -2}, "split_seed must be at least 0, got -2"),
         ({"device": "abacus"}, "device 'abacus' cannot be used"),
         ({"device": "cuda:99"}, "device 'cuda:99' cannot be used"),
         (

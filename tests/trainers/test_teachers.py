@@ -16,6 +16,7 @@ from trainers.checkpoints import Checkpoint
 from trainers.data import DATASETS, Samples, Splits
 from trainers.data.splits import channel_statistics
 from trainers.errors import CheckpointError, DataError
+from trainers.files import checksum
 from trainers.losses import LOSSES
 from trainers.models import MODELS
 from trainers.results import EpochResult
@@ -99,8 +100,8 @@ def test_the_data_folders_teacher_is_taken_where_none_is_given(
     train("cifar10-real-resnet20", tmp_path, save=tmp_path / "other.pt", seed=1)
     other = train("cifar10-resnet20-distilled", tmp_path, teacher=tmp_path / "other.pt")
     assert one[0].train_loss != other[0].train_loss
-    assert teachers.checksum(file) != teachers.checksum(tmp_path / "other.pt")
-    assert teachers.checksum(tmp_path / "none.pt") is None
+    assert checksum(file) != checksum(tmp_path / "other.pt")
+    assert checksum(tmp_path / "none.pt") is None
 
 
 class Stopping(Checkpoint):
@@ -179,7 +180,7 @@ def test_weights_that_cannot_be_written(tmp_path: Path) -> None:
 def test_every_teacher_is_some_tasks(name: str) -> None:
     teacher = TEACHERS[name]
     pupils = [task for task in TASKS.values() if task.recipe.teacher == name]
-    assert pupils
+    assert pupils or name == "cifar10-real-denoise"  # which is there to be compared with
     for pupil in pupils:
         assert (pupil.dataset, pupil.image_size) == (teacher.dataset, teacher.image_size)
         assert pupil.recipe.loss == "distribution"
@@ -191,15 +192,15 @@ def test_a_file_is_summed_once_while_it_stays_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "teacher.pt"
-    assert teachers.checksum(file) is None
+    assert checksum(file) is None
     file.write_bytes(b"one")
-    first = teachers.checksum(file)
+    first = checksum(file)
     assert first == hashlib.sha256(b"one").hexdigest()
     with monkeypatch.context() as patched:
-        patched.setattr(teachers.hashlib, "file_digest", None)
-        assert teachers.checksum(file) == first
+        patched.setattr(hashlib, "file_digest", None)
+        assert checksum(file) == first
     file.write_bytes(b"two")
     os.utime(file, ns=(0, 1))
-    assert teachers.checksum(file) == hashlib.sha256(b"two").hexdigest()
+    assert checksum(file) == hashlib.sha256(b"two").hexdigest()
     file.unlink()
-    assert teachers.checksum(file) is None
+    assert checksum(file) is None

@@ -1,14 +1,18 @@
 """Data sets, one file each. A new one is a file with `path`, `fetch` and `load`, and a line here."""
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from trainers.data import image_folder, mnist, spoken_digits
 from trainers.data.cifar import CIFAR10, CIFAR100
 from trainers.data.image_folder import ImageFiles, ImageSplits
 from trainers.data.recordings import AUDIOMNIST, FSDD
 from trainers.data.splits import Samples, Splits
+from trainers.files import checksum
 
 __all__ = ["DATASETS", "DataSet", "ImageFiles", "ImageSplits", "Samples", "Splits"]
 
@@ -28,6 +32,19 @@ class DataSet:
     def check(self, root: Path) -> None:
         """Raise DataError where the data are missing or damaged; of images in files only their index is read."""
         (self.files or self.load)(root, 0)
+
+    def origin(self, root: Path) -> dict[str, str | bool | None]:
+        """Which data these are: the checksum of their file, and whether they are known to be the published ones or
+        known to be others; what is not known is None. Of images in files it is the checksum of their index."""
+        file = self.path(root)
+        published = None
+        try:
+            with np.load(file) as arrays:
+                if "official" in arrays:
+                    published = bool(arrays["official"])
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            pass  # missing or damaged: whoever trains on them says so
+        return {"sha256": checksum(file), "published": published}
 
 
 DATASETS: dict[str, DataSet] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +72,9 @@ class Cifar:
     def load(self, root: Path, split_seed: int) -> Splits:
         """Images of bytes (samples, 3, 32, 32); a tenth of every class of the training images, by `split_seed`, is
         for validation. Raises DataError where the file is missing or damaged."""
-        images, labels, test_images, test_labels, official = read_tensors(
-            self.path(root), ARRAYS, self.command
-        )
+        images, labels, test_images, test_labels, _ = read_tensors(self.path(root), ARRAYS, self.command)
         train, test = Samples(images, labels), Samples(test_images, test_labels)
-        splits = splits_of_images(train, test, self.classes, VALIDATION_SHARE, split_seed)
-        return replace(splits, official=bool(official))
+        return splits_of_images(train, test, self.classes, VALIDATION_SHARE, split_seed)
 
     def _read(
         self, folder: Path, names: Mapping[str, str], a_class: int
@@ -107,7 +104,8 @@ def _batch(file: Path, key: bytes, classes: int) -> tuple[NDArray[np.uint8], NDA
     if images.dtype != np.uint8 or labels.shape != (len(images),) or len(images) == 0:
         raise DataError(f"{file}: has {len(images)} images of {images.dtype} and {labels.size} labels")
     if labels.min() < 0 or labels.max() >= classes:
-        raise DataError(f"{file}: has label {labels.max()}, labels are 0 to {classes - 1}")
+        other = labels[(labels < 0) | (labels >= classes)][0]
+        raise DataError(f"{file}: has label {other}, labels are 0 to {classes - 1}")
     return images, labels
 
 

@@ -21,7 +21,6 @@ class Splits:
     """Three disjoint sets of samples. `classes` counts the values that targets take, 0 to `classes` - 1.
 
     Where inputs are bytes, `mean` and `std` (channels,) are those of the training images, in the same units.
-    `official` is False where what was fetched is known to differ from what is published.
     """
 
     train: Samples
@@ -30,7 +29,6 @@ class Splits:
     classes: int
     mean: Tensor | None = None
     std: Tensor | None = None
-    official: bool = True
 
     @property
     def input_shape(self) -> tuple[int, ...]:
