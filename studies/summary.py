@@ -97,7 +97,9 @@ def _compared(comparison: Comparison, who: str) -> str:
     initial = first["initial_trials"]
     model = f", the first {initial} of each run without its model" if first["model_based_trials"] else ""
     were = "were each" if len(methods) > 1 else "was"
-    task = f"a {comparison['task_label']}," if comparison["proxy"] else comparison["task_label"]
+    task = comparison["task_label"]
+    if comparison["proxy"]:
+        task = f"a {task}," if task.startswith("proxy") else f"{task},"
     text = (
         f"{capital(who)} {were} tuned on {task} in {count(comparison['runs'], 'independent run')} of "
         f"{count(comparison['trials'], 'trial')} by the {comparison['searcher']} searcher{model}."

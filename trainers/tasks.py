@@ -146,7 +146,10 @@ class Proxy:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def label(self, task: str) -> str:
-        """How the proxy of `task` is named wherever a task is: as a proxy, or as the task where nothing is changed."""
+        """How the proxy of `task` is named wherever a task is: as a proxy; as the task where nothing is changed, or
+        where a first step is added, which is not less."""
+        if set(self.changes) == {"first_step"} and self.first_step:
+            return f"{task}: {self}"
         return f"proxy of {task}: {self}" if self.changes else task
 
     def without_own(self, task: Task) -> "Proxy":
