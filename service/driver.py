@@ -68,6 +68,12 @@ def drive(
                 f"{study.id}: its trials learned from another teacher than the one that is here now; put that one back "
                 f"({study.provenance.get('teacher')}), or run the study under another name"
             )
+        before, now = (found.get("data", {}).get("sha256") for found in (study.provenance, ran_on))
+        if history and before and now and before != now:
+            raise StudyError(
+                f"{study.id}: its trials were trained on other data than those that are here now; put those back "
+                f"({spec.task_definition().dataset}, sha256 {before}), or run the study under another name"
+            )
         store.ran_on(lease, ran_on)
         if len(history) < spec.planned:  # otherwise the last driver died after its last trial
             proxies.check(spec, data_dir)  # the service cannot, without torch

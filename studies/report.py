@@ -76,12 +76,11 @@ def report(study: StudyRecord, comparison: Mapping[str, Any], images: Sequence[s
 
 
 def _data(study: StudyRecord) -> str:
-    data = study.provenance.get("data") or {}
-    if data.get("published") is not False:
-        return ""
-    return (
-        f" **The data are not {data['set']} as it was published**: expect other results than published ones."
-    )
+    for ran_on in (study.provenance, *study.provenance.get("continued", [])):
+        data = ran_on.get("data", {})
+        if data.get("published") is False:
+            return f" **The data are not {data['set']} as it was published**: expect other results."
+    return ""
 
 
 def _caption(comparison: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ from studies.searchers import SEARCHERS
 from studies.space import Space, parse, to_json
 from trainers.tasks import TASKS, WHOLE, Proxy, Task
 
-PROTOCOL = 2  # raised whenever the same spec would give different trials
+PROTOCOL = 3  # raised whenever the same spec would give different trials
 
 
 class _Strict(BaseModel):

@@ -31,12 +31,14 @@ def replacing(file: Path) -> Iterator[BinaryIO]:
 
 
 def checksum(file: Path) -> str | None:
-    """SHA-256 of a file, None where it is missing. Summed once a process while the file stays as it is."""
+    """SHA-256 of a file, None where it is missing. Summed once a process while it stays as it is. Raises DataError."""
     try:
         status = file.stat()
         return _sum(file.absolute(), status.st_size, status.st_mtime_ns)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
 
 
 @lru_cache(maxsize=16)

@@ -38,7 +38,7 @@ def train(
     same for every optimizer; the split and noise in scoring depend on `split_seed`. torch's global random state is
     left as it was. `hyperparameters` are the optimizer's and, where they differ from the recipe's, those of the
     real-valued parameters' optimizer (`Recipe.real`). `proxy` scales the task down. What an epoch is, and `workers`,
-    are `trainers.feed`'s. After a loss that is not finite no epoch follows.
+    are `trainers.feed`'s. After one that has diverged no epoch follows.
 
     With a `checkpoint` a training that was stopped anywhere goes on from there, on the same kind of machine with
     the very numbers that it would have had; the epochs that it had finished are yielded again. `start` is another

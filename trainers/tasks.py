@@ -112,11 +112,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
-    """How a task is scaled down, for want of time: what comes out is a proxy's result, never the task's.
+    """How a task is scaled down, for want of time: what comes out is a proxy's result, not the task's.
 
     Fewer `epochs` than the recipe's; a share of every class of the training samples, in (0, 1]; fewer channels or
-    units, in the model's own `width`; images of a smaller side; a `first_step` of so many epochs, of none for
-    training in one. None leaves the task as it is. Raises ValueError. `str` says it in words: "10 epochs, width 16".
+    units, in the model's own `width`; images of a smaller side; a `first_step` of so many epochs, which by itself is
+    no less than the task, of none for training in one. None leaves the task as it is. Raises ValueError. `str` says
+    it in words: "10 epochs, width 16".
     """
 
     epochs: int | None = None

@@ -103,7 +103,7 @@ def linear_of(spec: StudySpec, out: Path, data_dir: Path) -> dict[str, float]:
     """The median over the study's runs, whose splits differ. Kept, for the studies that share data and splits."""
     task = TASKS[spec.task]
     # the width only where the map depends on it, so that tasks on the same data share theirs
-    width = spec.proxy.width if task.metric == "PSNR" else None
+    width = (spec.proxy.width or task.width) if task.metric == "PSNR" else None
     proxy = Proxy(train_fraction=spec.proxy.train_fraction, image_size=spec.proxy.image_size, width=width)
     found = []
     for run in range(1, spec.runs + 1):

@@ -1,5 +1,7 @@
 """What a driver refuses to go on with."""
 
+import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,20 @@ def test_trials_of_two_teachers_are_not_mixed(store: Store, tmp_path: Path) -> N
     store.finish(lease, PAUSED)
     weights.write_bytes(b"another")
     with pytest.raises(StudyError, match=r"learned from another teacher .* put that one back \(.*7692c3ad"):
+        drive(store, store.study(study.id), tmp_path, lambda trial: None)
+    assert store.study(study.id).state is StudyState.FAILED
+
+
+def test_trials_on_two_sets_of_data_are_not_mixed(store: Store, spoken_digits: Path, tmp_path: Path) -> None:
+    file = tmp_path / "spoken-digits" / "digits.npz"
+    shutil.copytree(spoken_digits / "spoken-digits", file.parent)
+    study = store.create_study(spec(), provenance(spec().task_definition(), tmp_path))
+    assert study.provenance["data"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    lease = store.claim(study.id, Owner.current(), 60)
+    store.record(lease, trial(study.id))
+    store.finish(lease, PAUSED)
+    file.write_bytes(file.read_bytes() + b"x")
+    with pytest.raises(StudyError, match=r"trained on other data .* put those back \(spoken-digits, sha256 "):
         drive(store, store.study(study.id), tmp_path, lambda trial: None)
     assert store.study(study.id).state is StudyState.FAILED
 

@@ -103,8 +103,14 @@ def test_the_report_stands_by_itself(exported):
 def test_the_report_says_that_data_are_not_the_published_ones(exported, published, told):
     study, trials, *_ = exported
     data = {"set": "cifar10", "sha256": "0" * 64, "published": published}
-    text = report(replace(study, provenance={"data": data}), compare(study, trials), [])
-    assert ("**The data are not cifar10 as it was published**" in text.split("\n\n")[1]) == told
+    unknown = {"set": "cifar10", "sha256": None, "published": None}
+    for provenance in (
+        {"data": data},
+        {"continued": [{"data": data}]},
+        {"data": unknown, "continued": [{"data": data}]},
+    ):
+        text = report(replace(study, provenance=provenance), compare(study, trials), [])
+        assert ("**The data are not cifar10 as it was published**" in text.split("\n\n")[1]) == told
 
 
 def test_the_report_sets_test_beside_validation(exported):

@@ -81,7 +81,9 @@ def test_what_is_the_tasks_own_makes_no_proxy() -> None:
     assert own.without_own(task) == Proxy()
     assert Proxy().label(task.name) == "mnist-lenet5"
     assert Proxy(first_step=5).label(task.name) == "mnist-lenet5: 5 epochs with real weights before"
-    assert Proxy(first_step=5, epochs=1).label(task.name).startswith("proxy of mnist-lenet5: 1 epoch, 5 epochs")
+    assert (
+        Proxy(first_step=5, epochs=1).label(task.name).startswith("proxy of mnist-lenet5: 1 epoch, 5 epochs")
+    )
     assert Proxy(width=20, epochs=2).without_own(task) == Proxy(epochs=2)
 
 

@@ -40,9 +40,9 @@ class DataSet:
         published = None
         try:
             with np.load(file) as arrays:
-                if "official" in arrays:
-                    published = bool(arrays["official"])
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+                if "published" in arrays:
+                    published = bool(arrays["published"])
+        except (OSError, TypeError, ValueError, EOFError, zipfile.BadZipFile):
             pass  # missing or damaged: whoever trains on them says so
         return {"sha256": checksum(file), "published": published}
 

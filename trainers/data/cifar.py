@@ -18,7 +18,7 @@ from trainers.data.splits import Samples, Splits, splits_of_images
 from trainers.errors import DataError
 
 VALIDATION_SHARE = 0.1  # of the official training images; the official test images are the test split
-ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "official")
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +65,15 @@ class Cifar:
                     "results will differ from published ones",
                     stacklevel=2,
                 )
-        write_arrays(file, dict(zip(ARRAYS, (*train, *test, np.array(not others)), strict=True)))
+        values = (*train, *test, np.array(not others))
+        write_arrays(file, dict(zip((*ARRAYS, "published"), values, strict=True)))
         read_tensors.cache_clear()
         return file
 
     def load(self, root: Path, split_seed: int) -> Splits:
         """Images of bytes (samples, 3, 32, 32); a tenth of every class of the training images, by `split_seed`, is
         for validation. Raises DataError where the file is missing or damaged."""
-        images, labels, test_images, test_labels, _ = read_tensors(self.path(root), ARRAYS, self.command)
+        images, labels, test_images, test_labels = read_tensors(self.path(root), ARRAYS, self.command)
         train, test = Samples(images, labels), Samples(test_images, test_labels)
         return splits_of_images(train, test, self.classes, VALIDATION_SHARE, split_seed)
 

@@ -19,7 +19,7 @@ from trainers.errors import DataError
 
 FETCH = "tunebench data fetch mnist"
 VALIDATION_SHARE = 0.1  # of the official training images; the official test images are the test split
-ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "official")
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 # the copy that PyTorch keeps: the authors' own address often refuses
 ADDRESS = "https://ossci-datasets.s3.amazonaws.com/mnist/"
@@ -66,7 +66,8 @@ def fetch(root: Path, source: Path | None = None) -> Path:
                 "differ from published ones",
                 stacklevel=2,
             )
-    write_arrays(file, dict(zip(ARRAYS, (*arrays, np.array(not others)), strict=True)))
+    values = (*arrays, np.array(not others))
+    write_arrays(file, dict(zip((*ARRAYS, "published"), values, strict=True)))
     read_tensors.cache_clear()
     return file
 
@@ -74,7 +75,7 @@ def fetch(root: Path, source: Path | None = None) -> Path:
 def load(root: Path, split_seed: int) -> Splits:
     """Images of bytes (samples, 1, 28, 28); a tenth of every digit of the training images, by `split_seed`, is for
     validation. Raises DataError where the file is missing or damaged."""
-    images, labels, test_images, test_labels, _ = read_tensors(path(root), ARRAYS, FETCH)
+    images, labels, test_images, test_labels = read_tensors(path(root), ARRAYS, FETCH)
     train, test = Samples(images, labels), Samples(test_images, test_labels)
     return splits_of_images(train, test, 10, VALIDATION_SHARE, split_seed)
 

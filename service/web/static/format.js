@@ -1,6 +1,6 @@
 // Numbers and times as text.
 
-// metric: its sign, the unit of a difference, factor, decimals; as studies/summary.py has them
+// metric: its sign, the unit of a difference, factor, decimals; as studies/words.py has them
 const UNITS = { accuracy: ["%", "percentage points", 100, 1] };
 const RAW = ["", "", 1, 4];
 const unit = (metric) => UNITS[metric] ?? RAW;
