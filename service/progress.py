@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from service.terminal import plain, say
 from studies.records import Outcome, StudyRecord
 from studies.spec import from_json
+from studies.words import value
 
 LINE_SECONDS = 15.0  # how often a log file, which shows no bars, gets a line
 
@@ -25,8 +26,16 @@ class StudyProgress:
     """
 
     def __init__(
-        self, methods: Sequence[str], trials: int, *, maximize: bool, before: int, console: Console
+        self,
+        methods: Sequence[str],
+        trials: int,
+        *,
+        metric: str,
+        maximize: bool,
+        before: int,
+        console: Console,
     ) -> None:
+        self._metric = metric
         self._total, self._maximize, self._before, self._console = trials, maximize, before, console
         self._done, self._state = dict.fromkeys(methods, 0), ""
         self._best: dict[str, dict[int, float]] = defaultdict(dict)
@@ -53,8 +62,15 @@ class StudyProgress:
         """Of a study in a database here."""
         spec = from_json(study.spec, source=study.id)
         methods = [method.name for method in spec.methods]
-        maximize = spec.task_definition().direction == "maximize"
-        return cls(methods, spec.runs * spec.trials, maximize=maximize, before=study.trials, console=console)
+        task = spec.task_definition()
+        return cls(
+            methods,
+            spec.runs * spec.trials,
+            metric=task.metric,
+            maximize=task.direction == "maximize",
+            before=study.trials,
+            console=console,
+        )
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -100,7 +116,7 @@ class StudyProgress:
     def _best_text(self, method: str) -> str:
         if not self._best[method]:
             return "no result yet"
-        return f"best so far {median(self._best[method].values()):.1%} (median run)"
+        return f"best so far {value(median(self._best[method].values()), self._metric)} (median run)"
 
     def _left(self, done: int) -> str:
         since = time.monotonic() - self._start

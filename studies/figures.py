@@ -81,7 +81,9 @@ def figure8(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
     axes.set_xlim(0.3, spec.trials + 0.7)
     axes.set_xlabel("Trials", fontsize=8)
     best_word = "Best" if task.direction == "maximize" else "Lowest"
-    axes.set_ylabel(f"{best_word} validation {task.metric} so far{f' ({sign})' if sign else ''}", fontsize=8)
+    axes.set_ylabel(
+        f"{best_word} validation {task.metric} so far{f' ({sign.strip()})' if sign else ''}", fontsize=8
+    )
     _legend(figure, lines, key, columns)
     return figure
 

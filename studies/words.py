@@ -6,7 +6,7 @@ from typing import Any
 Estimate = Mapping[str, Any]
 
 # metric: its sign, the unit of a difference, factor, decimals
-UNITS = {"accuracy": ("%", "percentage points", 100.0, 1)}
+UNITS = {"accuracy": ("%", "percentage points", 100.0, 1), "PSNR": (" dB", "dB", 1.0, 2)}
 RAW = ("", "", 1.0, 4)
 
 

@@ -104,6 +104,7 @@ def _watch(where: Served, study: "StudyFound") -> None:
     progress = StudyProgress(
         study.methods,
         study.runs * study.budget,
+        metric=study.metric,
         maximize=study.direction == "maximize",
         before=done(study),
         console=notes,

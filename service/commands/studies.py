@@ -8,6 +8,7 @@ import typer
 from service.commands.options import AsJson, Database, Place, Study
 from service.places import place
 from service.terminal import number, paragraph, print_json, print_rows, say
+from studies.words import value
 
 if TYPE_CHECKING:
     from service.schemas import StudySummary, Trial
@@ -45,7 +46,7 @@ def show(study: Study, url: Place = None, db: Database = None, as_json: AsJson =
     if found.error:
         say(f"stopped: {found.error}")
     for method in found.methods:
-        say(f"  {method}: {_best(found.incumbents.get(method))}")
+        say(f"  {method}: {_best(found.incumbents.get(method), found.metric)}")
     paragraph(words)
 
 
@@ -71,9 +72,9 @@ def done(study: "StudySummary") -> int:
     return study.trials.completed + study.trials.diverged + study.trials.failed
 
 
-def _best(trial: "Trial | None") -> str:
+def _best(trial: "Trial | None", metric: str) -> str:
     if trial is None:
         return "no result yet"
-    values = ", ".join(f"{name} = {number(value)}" for name, value in trial.hyperparameters.items())
-    test = "–" if trial.test_metric is None else f"{trial.test_metric:.1%}"
-    return f"best {trial.objective:.1%} (test {test}), run {trial.run} trial {trial.trial}, with {values}"
+    values = ", ".join(f"{name} = {number(given)}" for name, given in trial.hyperparameters.items())
+    best, test = value(trial.objective, metric), value(trial.test_metric, metric)
+    return f"best {best} (test {test}), run {trial.run} trial {trial.trial}, with {values}"

@@ -11,7 +11,7 @@ METHODS = ("gradient-filter", "latent-sgd")
 
 def shown(finished, terminal, before=0, states=(), methods=METHODS):
     console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
-    with StudyProgress(methods, 6, maximize=True, before=before, console=console) as watch:
+    with StudyProgress(methods, 6, metric="accuracy", maximize=True, before=before, console=console) as watch:
         for record in finished:
             watch(record)
         for state in states:
@@ -33,10 +33,10 @@ def test_a_terminal_shows_a_bar_a_method_with_the_best_and_the_time_left():
 
 def test_the_best_of_a_loss_is_the_least():
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
-    with StudyProgress(METHODS, 6, maximize=False, before=0, console=console) as watch:
+    with StudyProgress(METHODS, 6, metric="PSNR", maximize=False, before=0, console=console) as watch:
         for number, objective in ((1, 0.4), (2, 0.3), (3, 0.5)):
             watch(trial("s", number=number, objective=objective))
-    assert "best so far 30.0% (median run)" in console.file.getvalue()
+    assert "best so far 0.30 dB (median run)" in console.file.getvalue()
 
 
 def test_trials_done_before_say_nothing_of_the_time_left():

@@ -157,6 +157,8 @@ def test_unequal_treatment_is_named():
 
 
 def test_numbers_in_words():
+    assert words.value(15.183, "PSNR") == "15.18 dB"
+    assert words.difference({"value": 1.5, "low": None, "high": None, "level": None}, "PSNR") == "1.500 dB"
     e = {"value": 0.9344, "low": 0.93, "high": 0.9386, "level": 0.9586}
     assert words.estimate(e, "accuracy") == "93.4% (95.9% interval 93.0% to 93.9%)"
     assert words.estimate(e | {"low": None}, "accuracy") == "93.4%"

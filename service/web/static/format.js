@@ -1,7 +1,7 @@
 // Numbers and times as text.
 
 // metric: its sign, the unit of a difference, factor, decimals; as studies/words.py has them
-const UNITS = { accuracy: ["%", "percentage points", 100, 1] };
+const UNITS = { accuracy: ["%", "percentage points", 100, 1], PSNR: [" dB", "dB", 1, 2] };
 const RAW = ["", "", 1, 4];
 const unit = (metric) => UNITS[metric] ?? RAW;
 
@@ -17,7 +17,7 @@ export const scaled = (value, metric) => {
   return Number.isFinite(x) ? x * unit(metric)[2] : null;
 };
 
-export const signOf = (metric) => unit(metric)[0];
+export const signOf = (metric) => unit(metric)[0].trim();
 
 /** A true minus sign, and none before a zero. */
 function minus(text) {
