@@ -2,10 +2,11 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from service.errors import LeaseLost, ServiceError
 from service.lease import Lease
@@ -63,17 +64,8 @@ def drive(
         for trial in history:
             watch(trial)
         ran_on = provenance(spec.task_definition(), data_dir)
-        if history and study.provenance.get("teacher") != ran_on["teacher"]:
-            raise StudyError(
-                f"{study.id}: its trials learned from another teacher than the one that is here now; put that one back "
-                f"({study.provenance.get('teacher')}), or run the study under another name"
-            )
-        before, now = (found.get("data", {}).get("sha256") for found in (study.provenance, ran_on))
-        if history and before and now and before != now:
-            raise StudyError(
-                f"{study.id}: its trials were trained on other data than those that are here now; put those back "
-                f"({spec.task_definition().dataset}, sha256 {before}), or run the study under another name"
-            )
+        if history:
+            _check_same_origin(study, ran_on)
         store.ran_on(lease, ran_on)
         if len(history) < spec.planned:  # otherwise the last driver died after its last trial
             proxies.check(spec, data_dir)  # the service cannot, without torch
@@ -123,6 +115,22 @@ def _same_version(study: StudyRecord) -> StudySpec:
             "one's; go on with that version, or run the spec anew"
         )
     return spec
+
+
+def _check_same_origin(study: StudyRecord, ran_on: Mapping[str, Any]) -> None:
+    """Raise StudyError where the trials that the study has learned from another teacher, or from other data."""
+    teacher = study.provenance.get("teacher")
+    if teacher != ran_on["teacher"]:
+        raise StudyError(
+            f"{study.id}: its trials learned from another teacher than the one that is here now; put that one back "
+            f"({teacher}), or run the study under another name"
+        )
+    before, now = study.provenance.get("data", {}).get("sha256"), ran_on["data"]["sha256"]
+    if before and now and before != now:
+        raise StudyError(
+            f"{study.id}: its trials were trained on other data than those that are here now; put those back "
+            f"({ran_on['data']['set']}, sha256 {before}), or run the study under another name"
+        )
 
 
 @contextmanager

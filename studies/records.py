@@ -43,9 +43,7 @@ class Request(StrEnum):
 
 class TrialState(StrEnum):
     COMPLETED = "completed"
-    DIVERGED = (
-        "diverged"  # the loss or the network became non-finite: a result, with the worst objective there is
-    )
+    DIVERGED = "diverged"  # loss or network became non-finite: a result, with the worst objective there is
     FAILED = "failed"  # crashed more often than it may be retried: no objective, the trial is spent
 
 

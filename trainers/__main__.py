@@ -12,7 +12,7 @@ from typing import Any
 
 from trainers.errors import CheckpointError, DataError
 from trainers.hyperparameters import Value
-from trainers.tasks import TASKS, TEACHERS, Proxy
+from trainers.tasks import REAL_TASKS, TASKS, TEACHERS, Proxy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from trainers.loop import train
 
     try:
-        tasks = {**TASKS, **TEACHERS}
+        tasks = {**TASKS, **TEACHERS, **REAL_TASKS}
         if options.task not in tasks:
             raise ValueError(f"unknown task {options.task!r}; known are {', '.join(tasks)}")
         task = tasks[options.task]
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             first_step=options.first_step,
         ).without_own(task)
         save = options.save
-        if save is None and options.task in {pupil.recipe.teacher for pupil in TASKS.values()}:
+        if save is None and options.task in TEACHERS:
             if proxy.changes:
                 raise ValueError("a proxy of a teacher needs --save PATH: tasks expect the teacher itself")
             save = teachers.path(options.data, options.task)
@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="METHOD",
         nargs="?",
         help="the binary weights' optimizer, e.g. gradient-filter; none for a TASK whose network has no "
-        "binary weights: " + ", ".join(TEACHERS),
+        "binary weights: " + ", ".join([*TEACHERS, *REAL_TASKS]),
     )
     parser.add_argument(
         "--set",

@@ -430,7 +430,7 @@ _TASKS = (
 )
 TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
 
-# Networks without binary weights, trained not by a method: for tasks to learn from, and 001's autoencoder.
+# Networks without binary weights, for tasks to learn from: trained by themselves, not by a method.
 _TEACHERS = (
     _of_images(
         "cifar10-real-resnet20",
@@ -453,14 +453,17 @@ _TEACHERS = (
         IMAGENET_TEACHER,
         width=64,
     ),
-    _of_images(
-        "cifar10-real-denoise",
-        "images with noise to be taken out, a real-valued autoencoder",
-        "autoencoder",
-        DENOISING,
-        width=32,
-        metric="PSNR",
-        binary=False,
-    ),
 )
 TEACHERS: dict[str, Task] = {task.name: task for task in _TEACHERS}
+
+# Another one, that no task learns from: 001's autoencoder, to compare the binary one with.
+_REAL = _of_images(
+    "cifar10-real-denoise",
+    "images with noise to be taken out, a real-valued autoencoder",
+    "autoencoder",
+    DENOISING,
+    width=32,
+    metric="PSNR",
+    binary=False,
+)
+REAL_TASKS: dict[str, Task] = {_REAL.name: _REAL}

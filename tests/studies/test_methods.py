@@ -74,9 +74,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, task in TEACHERS.items():
         classes, *shape = IMAGES.get(task.dataset, PICTURES)
         teachers.save(
-            MODELS[task.model](
-                tuple(shape), classes, **task.model_options | {"width": NARROWEST.get(task.model, 2)}
-            ),
+            MODELS[task.model](tuple(shape), classes, width=2),
             teachers.path(folder, name),
         )
     return folder
