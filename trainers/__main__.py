@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             teacher=options.teacher,
             save=save,
             workers=options.workers,
+            compile=options.compile,
         )
         train_seconds = evaluate_seconds = 0.0
         for result in results:
@@ -133,6 +134,11 @@ def _parser() -> argparse.ArgumentParser:
         help="data folder (default: TUNEBENCH_DATA_DIR or ~/.cache/tunebench)",
     )
     parser.add_argument("--device", default="cpu", help="as torch names it: cpu, cuda, cuda:1 (default cpu)")
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="by torch.compile, on a GPU with CUDA graphs: a minute before the first step, shorter steps after it",
+    )
     parser.add_argument(
         "--checkpoint",
         type=Path,

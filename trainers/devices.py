@@ -1,7 +1,7 @@
 """The device that a training runs on."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -20,6 +20,14 @@ def wait(place: torch.device) -> None:
     """Until the device has done all that it was given."""
     if place.type == "cuda":
         torch.cuda.synchronize(place)
+
+
+def repeatable(place: torch.device) -> AbstractContextManager[None]:
+    """Within it a GPU's convolutions give the same numbers each time, in TF32: exact for signs, whose products it
+    holds and sums up in float32; the first layer's inputs and gradients have 11 bits. A CPU's are so anyway."""
+    if place.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ def train(
     teacher: Path | None = None,
     save: Path | None = None,
     workers: int | None = None,
+    compile: bool = False,
     checkpoint: Checkpoint | None = None,
     start: Path | None = None,
 ) -> Iterator[EpochResult]:
@@ -38,7 +39,8 @@ def train(
     same for every optimizer; the split and noise in scoring depend on `split_seed`. torch's global random state is
     left as it was. `hyperparameters` are the optimizer's and, where they differ from the recipe's, those of the
     real-valued parameters' optimizer (`Recipe.real`). `proxy` scales the task down. What an epoch is, and `workers`,
-    are `trainers.feed`'s. After one that has diverged no epoch follows.
+    are `trainers.feed`'s. After one that has diverged no epoch follows. With `compile` they are
+    computed as `trainers.compilation` says.
 
     With a `checkpoint` a training that was stopped anywhere goes on from there, on the same kind of machine with
     the very numbers that it would have had; the epochs that it had finished are yielded again. `start` is another
@@ -65,6 +67,7 @@ def train(
         seed=seed,
         split_seed=split_seed,
         teacher=teachers.file_of(task, data_dir, teacher),
+        compile=compile,
     )
     training.begin(checkpoint, start)
     yield from training.results

@@ -1,6 +1,6 @@
 """RSign and RPReLU: the sign and the PReLU of ReActNet, moved by offsets that are learned (Liu et al. 2020)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -46,23 +46,22 @@ class _OffsetSign(torch.autograd.Function):
         ctx.save_for_backward(x, offset)
         offset = _along_channels(offset, x)
         one = torch.ones((), dtype=x.dtype, device=x.device)
-        y = torch.empty_like(x)
-        for xs, ys in _pieces(x, y):
-            torch.copysign(one, xs + offset, out=ys)
-        return y
+        return _in_pieces(lambda xs, out: torch.copysign(one, xs + offset, out=out), x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         x, offset = ctx.saved_tensors
         shift = _along_channels(offset, x)
-        x_gradient = torch.empty_like(x)
         offset_gradient = torch.zeros_like(offset)
-        for xs, gs, outs in _pieces(x, gradient, x_gradient):
+
+        def of_piece(xs: Tensor, gs: Tensor, out: Tensor | None) -> Tensor:
             slope = torch.rsub((xs + shift).abs_(), 2, alpha=2).clamp_min_(0)
-            torch.mul(slope, gs, out=outs)
-            offset_gradient += _over_channels(outs)
-        return x_gradient, offset_gradient
+            gradient = torch.mul(slope, gs, out=out)
+            offset_gradient.add_(_over_channels(gradient))
+            return gradient
+
+        return _in_pieces(of_piece, x, gradient), offset_gradient
 
 
 class _OffsetPReLU(torch.autograd.Function):
@@ -70,27 +69,41 @@ class _OffsetPReLU(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, before: Tensor, slope: Tensor, after: Tensor) -> Tensor:
         ctx.save_for_backward(x, before, slope)
         before, after = _along_channels(before, x), _along_channels(after, x)
-        y = torch.empty_like(x)
-        for xs, ys in _pieces(x, y):
-            torch.add(torch.prelu(xs + before, slope), after, out=ys)
-        return y
+        return _in_pieces(lambda xs, out: torch.add(torch.prelu(xs + before, slope), after, out=out), x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         x, before, slope = ctx.saved_tensors
         shift, factor = _along_channels(before, x), _along_channels(slope, x)
-        x_gradient = torch.empty_like(x)
         sums = [torch.zeros_like(before) for _ in range(3)]
-        for xs, gs, outs in _pieces(x, gradient, x_gradient):
+
+        def of_piece(xs: Tensor, gs: Tensor, out: Tensor | None) -> Tensor:
             shifted = xs + shift
             gs = gs.to(shifted.dtype)
             positive = torch.ops.aten.threshold_backward(gs, shifted, 0)  # gs where shifted > 0, else 0
             negative = gs - positive
-            torch.addcmul(positive, negative, factor, out=outs)
-            for total, part in zip(sums, (outs, negative.mul_(shifted), gs), strict=True):
-                total += _over_channels(part)
-        return x_gradient, *sums
+            gradient = torch.addcmul(positive, negative, factor, out=out)
+            for total, part in zip(sums, (gradient, negative.mul_(shifted), gs), strict=True):
+                total.add_(_over_channels(part))
+            return gradient
+
+        return _in_pieces(of_piece, x, gradient), *sums
+
+
+def _in_pieces(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """The elementwise `function(*tensors, out)` of tensors of one shape, in the first one's type.
+
+    It is computed along the batch, on the CPU a cache's worth at a time, elsewhere whole; `out` may be None.
+    """
+    first = tensors[0]
+    if first.device.type != "cpu" or first.numel() <= ELEMENTS or torch.compiler.is_compiling():
+        return function(*tensors, None).to(first.dtype)
+    result = torch.empty_like(first)
+    samples = max(1, ELEMENTS * len(first) // first.numel())
+    for pieces in zip(*(torch.split(tensor, samples) for tensor in (*tensors, result)), strict=True):
+        function(*pieces)
+    return result
 
 
 def _along_channels(parameter: Tensor, x: Tensor) -> Tensor:
@@ -100,12 +113,3 @@ def _along_channels(parameter: Tensor, x: Tensor) -> Tensor:
 def _over_channels(x: Tensor) -> Tensor:
     """(batch, channels, ...) -> (channels,), the sum over all else."""
     return x.sum([0, *range(2, x.ndim)])
-
-
-def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Views of tensors of one shape along the batch, on the CPU a cache's worth at a time, elsewhere whole."""
-    first = tensors[0]
-    if first.device.type != "cpu" or first.numel() <= ELEMENTS or torch.compiler.is_compiling():
-        return iter([tensors])
-    samples = max(1, ELEMENTS * len(first) // first.numel())
-    return zip(*(torch.split(tensor, samples) for tensor in tensors), strict=True)

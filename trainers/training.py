@@ -14,8 +14,9 @@ from torch import nn
 from trainers import teachers
 from trainers.binary import partition
 from trainers.checkpoints import Checkpoint, digest
+from trainers.compilation import batch_loss, compiled
 from trainers.data import Samples
-from trainers.devices import seeded, wait
+from trainers.devices import repeatable, seeded, wait
 from trainers.feed import Feed, Part
 from trainers.files import checksum
 from trainers.flips import FlipCounter
@@ -56,12 +57,14 @@ class Training:
         seed: int,
         split_seed: int,
         teacher: Path | None,
+        compile: bool,
     ) -> None:
         self._task, self._optimizer, self._hyperparameters = task, optimizer, hyperparameters
         self._source, self._proxy, self._place, self._teacher = source, proxy, place, teacher
-        self._seed, self._split_seed = seed, split_seed
+        self._seed, self._split_seed, self._compile = seed, split_seed, compile
         self._recipe = task.recipe.tuned(hyperparameters)
         self._loss = LOSSES[self._recipe.loss]
+        self._batch_loss = compiled(repr(task), place.type) if compile else batch_loss
         self._scale = pixels(self._recipe, source.mean, source.std, place)
         self._stages = stages(self._recipe, optimizer, hyperparameters)
         self._checkpoint: Checkpoint | None = None
@@ -112,9 +115,10 @@ class Training:
         state, epoch = self.state, len(self.state.results) + 1
         if epoch > self._stage.last_epoch:
             self._begin_stage(state.stage + 1)
-        train_loss = self._train(epoch)
-        started = time.perf_counter()
-        scores = self._scores() if math.isfinite(train_loss) else []
+        with repeatable(self._place):
+            train_loss = self._train(epoch)
+            started = time.perf_counter()
+            scores = self._scores() if math.isfinite(train_loss) else []
         diverged = not scores or any(math.isnan(score.metric) for score in scores)
         validation, test = [Score.worst(self._task)] * len(PARTS) if diverged else scores
         result = EpochResult(
@@ -183,12 +187,11 @@ class Training:
         state = self.state
         self._schedule()
         inputs, targets = prepare(samples, self._recipe, self._scale, state.augmentation, training=True)
-        if self._master is not None:
-            with torch.no_grad():
-                targets = self._master(inputs)
-        loss = self._loss(self.model(inputs), targets)
         for parameter in (*self._binary, *self._real):
             parameter.grad = None
+        if self._compile:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        loss = self._batch_loss(self.model, self._master, self._loss, inputs, targets)
         loss.backward()  # type: ignore[no-untyped-call]
         state.real_optimizer.step()
         state.binary_optimizer.step()
@@ -228,6 +231,7 @@ class Training:
             "proxy": self._proxy.changes,
             "training samples": self._source.samples,
             "device": self._place.type,
+            **({"compiled": True} if self._compile else {}),
             "teacher": self._teacher and checksum(self._teacher),
             "start": start and digest(start),
         }

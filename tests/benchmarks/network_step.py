@@ -1,10 +1,11 @@
-"""Time a training step of Bi-Real-Net-20 and ReActNet-A: `python tests/benchmarks/network_step.py [--rounds N]`.
+"""Time a training step of Bi-Real-Net-20 and ReActNet-A: `python tests/benchmarks/network_step.py [--device cuda]`.
 
 Contenders take turns on the same network, the same images and the same first weights. `plain` is the published
 formulation: signs whose gradient is made of masked temporaries, offsets and PReLU one by one, every convolution on
 its own, float32, channels first. `ours` is the network of `trainers.models`, channels last; `ours bf16` the same
-under autocast, which is fast only where the processor has instructions for it. A step is forward, backward, the
-gradient filter on the binary weights and SGD on the others, both optimizers written plainly in `plain`.
+under autocast, which is fast only where the processor has instructions for it; `ours compiled` the same compiled by
+torch (`trainers.compilation`), a minute before its first step. A step is forward, backward, the gradient filter on
+the binary weights and SGD on the others, both optimizers written plainly in `plain`.
 
 Prints by how much outputs and gradients differ in float64 at a small size, where they must agree, and the median
 seconds of a step. In float32 the losses may differ in the second digit: sums in another order turn signs round.
@@ -22,14 +23,15 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from trainers.binary import BinaryConv2d, partition
+from trainers.compilation import batch_loss, compiled
 from trainers.models import MODELS, reactnet
 from trainers.optimizers import GradientFilter
 from trainers.react import RPReLU, RSign
 
 ALPHA, GAMMA = 1e-3, 1e-1
-KINDS = ("plain", "ours", "ours bf16")
-# network: classes, image, batch
-NETWORKS = {"birealnet20": (10, 32, 128), "reactnet-a": (1000, 224, 8)}
+KINDS = ("plain", "ours", "ours bf16", "ours compiled")
+# network: classes, image, batch, and on a GPU
+NETWORKS = {"birealnet20": (10, 32, 128, 256), "reactnet-a": (1000, 224, 8, 128)}
 
 
 def masked_sign(x: Tensor) -> Tensor:
@@ -130,29 +132,38 @@ def our_step(model: nn.Module) -> Callable[[], None]:
     return step
 
 
-def contender(name: str, kind: str) -> Callable[[], float]:
-    """One step; returns its loss."""
-    classes, side, batch = NETWORKS[name]
+def contender(name: str, kind: str, device: str) -> Callable[[], float]:
+    """One step; returns its loss, for which the device is waited for."""
+    classes, side, batch = size(name, device)
     torch.manual_seed(0)
     model = MODELS[name]((3, side, side), classes).train()
     images, targets = torch.randn(batch, 3, side, side), torch.randint(0, classes, (batch,))
+    images, targets = images.to(device), targets.to(device)
     if kind == "plain":
-        step = plain_step(in_plain(model))
+        step = plain_step(in_plain(model).to(device))
     else:
-        model.to(memory_format=torch.channels_last)
+        model.to(device).to(memory_format=torch.channels_last)
         images = images.to(memory_format=torch.channels_last)
         step = our_step(model)
+    of_batch = compiled(name, device) if kind == "ours compiled" else batch_loss
 
     def train() -> float:
-        with torch.autocast("cpu", torch.bfloat16) if "bf16" in kind else nullcontext():
-            loss = cross_entropy(model(images), targets)
+        torch.compiler.cudagraph_mark_step_begin()
         for parameter in model.parameters():
             parameter.grad = None
+        with torch.autocast(device, torch.bfloat16) if kind == "ours bf16" else nullcontext():
+            loss = of_batch(model, None, cross_entropy, images, targets)
         loss.backward()
         step()
         return loss.item()
 
     return train
+
+
+def size(name: str, device: str) -> tuple[int, int, int]:
+    """Classes, side of the images, batch."""
+    classes, side, batch, batch_on_gpu = NETWORKS[name]
+    return classes, side, batch if device == "cpu" else batch_on_gpu
 
 
 def difference(name: str) -> float:
@@ -175,21 +186,24 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--networks", nargs="*", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--compiled", action="store_true", help="take `ours compiled` in on the CPU too")
     options = parser.parse_args()
+    kinds = KINDS if options.compiled or options.device == "cuda" else KINDS[:-1]
     torch.set_num_threads(options.threads)
     for name in options.networks:
-        contenders = {kind: contender(name, kind) for kind in KINDS}
-        for train in contenders.values():
-            train()  # warms up
+        contenders = {kind: contender(name, kind, options.device) for kind in kinds}
+        for train in [*contenders.values()] * 3:
+            train()  # warms up; CUDA graphs are recorded in the second step
         seconds: dict[str, list[float]] = {kind: [] for kind in contenders}
         for _ in range(options.rounds):
             for kind, train in contenders.items():
                 begun = time.perf_counter()
                 train()
                 seconds[kind].append(time.perf_counter() - begun)
-        _, side, batch = NETWORKS[name]
+        _, side, batch = size(name, options.device)
         median = {kind: statistics.median(values) for kind, values in seconds.items()}
-        print(f"{name}, {batch} images of {side} x {side}, threads: {options.threads}")
+        print(f"{name}, {batch} images of {side} x {side}, {options.device}, threads: {options.threads}")
         print(f"  plain and ours differ by {difference(name):.1g} in float64")
         for kind, value in median.items():
             print(f"  {kind:14s} {value:7.3f} s a step   {median['plain'] / value:5.2f} x as fast as plain")

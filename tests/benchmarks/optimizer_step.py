@@ -1,4 +1,4 @@
-"""Time the gradient filter's step on ReActNet-A: `python tests/benchmarks/optimizer_step.py [--rounds N]`.
+"""Time the gradient filter's step on ReActNet-A: `python tests/benchmarks/optimizer_step.py [--device cuda]`.
 
 Four steps take turns, so that whatever else the machine does falls on all of them: the difference equation
 of 000 eqs 14-17 written plainly, one parameter at a time with concatenated histories; the cascade of eqs
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from trainers.binary import binary_parameters
+from trainers.devices import wait
 from trainers.models import MODELS
 from trainers.optimizers import GradientFilter
 
@@ -23,10 +24,10 @@ ALPHA, GAMMA = 1e-3, 1e-1
 
 def difference_equation(parameters: list[Tensor]) -> Callable[[], None]:
     """g_i = sum of b x_(i-p) - sum of a g_(i-q): any such filter, with histories of inputs and outputs."""
-    b = torch.tensor([ALPHA * GAMMA, 0.0, 0.0])
-    a = torch.tensor([1.0, (ALPHA - 1) + (GAMMA - 1), (ALPHA - 1) * (GAMMA - 1)])
-    xs = [torch.zeros(len(b), *p.shape) for p in parameters]
-    ys = [torch.zeros(len(a) - 1, *p.shape) for p in parameters]
+    b = parameters[0].new_tensor([ALPHA * GAMMA, 0.0, 0.0])
+    a = parameters[0].new_tensor([1.0, (ALPHA - 1) + (GAMMA - 1), (ALPHA - 1) * (GAMMA - 1)])
+    xs = [p.new_zeros(len(b), *p.shape) for p in parameters]
+    ys = [p.new_zeros(len(a) - 1, *p.shape) for p in parameters]
 
     def step() -> None:
         for i, theta in enumerate(parameters):
@@ -72,13 +73,14 @@ def ours(parameters: list[Tensor]) -> Callable[[], None]:
 
 
 @torch.no_grad()
-def measure(threads: int, rounds: int) -> None:
+def measure(device: str, threads: int, rounds: int) -> None:
+    place = torch.device(device)
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     with torch.device("meta"):
         shapes = [theta.shape for theta in binary_parameters(MODELS["reactnet-a"]((3, 224, 224), 1000))]
-    start = [torch.randn(shape).sign() for shape in shapes]
-    gradients = [torch.randn(shape) * 1e-3 for shape in shapes]
+    start = [torch.randn(shape, device=place).sign() for shape in shapes]
+    gradients = [torch.randn(shape, device=place) * 1e-3 for shape in shapes]
     contenders = {}
     for build in (difference_equation, cascade, ours, floor):
         parameters = [theta.clone().requires_grad_() for theta in start]
@@ -91,11 +93,12 @@ def measure(threads: int, rounds: int) -> None:
         for name, step in contenders.items():
             begun = time.perf_counter()
             step()
+            wait(place)
             seconds[name].append(time.perf_counter() - begun)
     median = {name: statistics.median(values[1:]) for name, values in seconds.items()}  # the first warms up
 
     weights = sum(theta.numel() for theta in start)
-    print(f"{weights / 1e6:.1f} M weights, threads: {threads}, median of {rounds} steps")
+    print(f"{weights / 1e6:.1f} M weights, {device}, threads: {threads}, median of {rounds} steps")
     for name, value in median.items():
         print(f"  {name:20s} {value * 1e3:8.1f} ms   {value / median['ours']:5.2f} x ours")
     moved = 7 * 4 * weights
@@ -107,6 +110,7 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     options = parser.parse_args()
     for count in dict.fromkeys((torch.get_num_threads(), 1)):
-        measure(count, options.rounds)
+        measure(options.device, count, options.rounds)

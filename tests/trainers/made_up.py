@@ -1,4 +1,4 @@
-"""Data sets made up for a test, networks that are watched, and a setting of every method."""
+"""Data sets made up for a test, small networks and ones that are watched, and a setting of every method."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +29,22 @@ VALUES: dict[str, dict[str, Any]] = {
     "proxquant-l1": RELAXED,
     "proxquant-l2": RELAXED,
     "bnew": RELAXED,
+}
+
+# networks small enough for a step of each: image, options
+SMALL: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+    "audio-mlp": ((4, 5), {"width": 8}),
+    "fullycon": ((1, 6, 6), {"width": 16}),
+    "lenet5": ((1, 12, 12), {"width": 4}),
+    "convnet": ((3, 8, 8), {"width": 8}),
+    "bvgg": ((3, 14, 14), {"width": 8}),
+    "autoencoder": ((3, 16, 16), {"width": 8}),
+    "birealnet20": ((3, 12, 12), {"width": 4}),
+    "birealnet18": ((3, 48, 48), {"width": 4}),
+    "binary-resnet20": ((3, 12, 12), {"width": 4}),
+    "resnet20": ((3, 12, 12), {"width": 4}),
+    "reactnet-a": ((3, 48, 48), {"width": 4}),
+    "resnet34": ((3, 48, 48), {"width": 4}),
 }
 
 

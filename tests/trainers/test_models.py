@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from made_up import SMALL
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
@@ -32,22 +33,6 @@ COUNTS = [
     ("reactnet-a", IMAGENET, 1000, {}, 29_343_592, 28_253_184),
     ("resnet34", IMAGENET, 1000, {}, 21_797_672, 0),
 ]
-
-# small enough for a step of each: image, options
-SMALL = {
-    "audio-mlp": ((4, 5), {"width": 8}),
-    "fullycon": ((1, 6, 6), {"width": 16}),
-    "lenet5": ((1, 12, 12), {"width": 4}),
-    "convnet": ((3, 8, 8), {"width": 8}),
-    "bvgg": ((3, 14, 14), {"width": 8}),
-    "autoencoder": ((3, 16, 16), {"width": 8}),
-    "birealnet20": ((3, 12, 12), {"width": 4}),
-    "birealnet18": ((3, 48, 48), {"width": 4}),
-    "binary-resnet20": ((3, 12, 12), {"width": 4}),
-    "resnet20": ((3, 12, 12), {"width": 4}),
-    "reactnet-a": ((3, 48, 48), {"width": 4}),
-    "resnet34": ((3, 48, 48), {"width": 4}),
-}
 
 
 def convolutions(model: nn.Module) -> list[tuple[int, ...]]:

@@ -1,0 +1,82 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from made_up import SMALL, VALUES
+from test_state import Stop, Stopping
+from torch import Tensor, nn
+
+from trainers import loop
+from trainers.checkpoints import Checkpoint
+from trainers.compilation import batch_loss, compiled
+from trainers.errors import CheckpointError
+from trainers.losses import LOSSES
+from trainers.models import MODELS
+from trainers.results import EpochResult
+from trainers.tasks import TASKS, Proxy
+
+SPEECH = TASKS["spoken-digits"]
+
+
+def loss_and_gradients(step: Any, *arguments: Any) -> list[Tensor]:
+    model: nn.Module = arguments[0]
+    torch.manual_seed(0)
+    loss = step(*arguments)
+    return [loss, *torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad])]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_network_is_one_graph(name: str) -> None:
+    """Nothing in it falls back to Python. What the backend makes of the graph is torch's: here it runs as it is."""
+    shape, options = SMALL[name]
+    torch.manual_seed(0)
+    model = MODELS[name](shape, 4, **options).double().train()
+    inputs = torch.randn(6, *shape, dtype=torch.float64)
+    if name == "autoencoder":
+        arguments: tuple[Any, ...] = (model, None, LOSSES["mean-squared-error"], inputs, inputs)
+    elif name in ("reactnet-a", "binary-resnet20"):
+        teacher = nn.Sequential(nn.Flatten(), nn.LazyLinear(4, dtype=torch.float64)).eval()
+        teacher(inputs)
+        arguments = (model, teacher, LOSSES["distribution"], inputs, torch.arange(6) % 4)
+    else:
+        of = "squared-hinge" if name in ("fullycon", "lenet5", "convnet") else "cross-entropy"
+        arguments = (model, None, LOSSES[of], inputs, torch.arange(6) % 4)
+    torch.compiler.reset()
+    step = torch.compile(batch_loss, fullgraph=True, dynamic=False, backend="aot_eager")
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    ours = loss_and_gradients(step, *arguments)
+    averages = {key: value.clone() for key, value in model.state_dict().items()}
+    model.load_state_dict(before)
+    torch.testing.assert_close(ours, loss_and_gradients(batch_loss, *arguments))
+    torch.testing.assert_close(averages, model.state_dict())  # of normalisation
+
+
+def test_a_compiled_training_goes_on_bit_for_bit_and_is_the_same_in_all_but_rounding(
+    spoken_digits: Path, tmp_path: Path
+) -> None:
+    def train(**options: Any) -> Iterator[EpochResult]:
+        options = {"seed": 0, "compile": True, "proxy": Proxy(epochs=2, width=16)} | options
+        values = VALUES["gradient-filter"]
+        return loop.train(SPEECH, "gradient-filter", values, split_seed=0, data_dir=spoken_digits, **options)
+
+    def figures(results: Iterator[EpochResult]) -> list[tuple[float, ...]]:
+        return [(r.train_loss, r.validation_metric, r.test_metric, r.flip_ratio) for r in results]
+
+    whole = figures(train())
+    kept = tmp_path / "kept"
+    with pytest.raises(Stop):
+        list(train(checkpoint=Stopping(kept, 27)))
+    assert figures(train(checkpoint=Checkpoint(kept))) == whole
+    with pytest.raises(CheckpointError, match="of another training, compiled True and not None"):
+        next(train(checkpoint=Checkpoint(kept), compile=False))
+    plain = figures(train(compile=False))
+    assert plain[0] != whole[0]  # or nothing was compiled
+    assert plain[0][0] == pytest.approx(whole[0][0], rel=1e-2)
+
+    # another training of the kind is not compiled anew, one of another kind does not grow what is kept
+    started = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    list(train(seed=1))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == started
+    assert compiled.cache_info().currsize == 1
