@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     f"{save}: is there already; delete it, or put this one elsewhere with --save"
                 )
         epochs = proxy.of(task).recipe.all_epochs
+        what = ", ".join(filter(None, [proxy.label(task.name), options.method]))
         results = train(
             task,
             options.method,
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             train_seconds += result.train_seconds
             evaluate_seconds += result.evaluate_seconds
             print(
-                f"\r{proxy.label(task.name)}, {options.method}: epoch {result.epoch}/{epochs}, "
+                f"\r{what}: epoch {result.epoch}/{epochs}, "
                 f"loss {result.train_loss:.4f}, validation {task.metric} {result.validation_metric:.4f}",
                 end="",
                 file=sys.stderr,
