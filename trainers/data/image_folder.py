@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
@@ -172,21 +173,29 @@ def _cut(file: Path, size: int, box_of: Callable[[int, int], Box]) -> NDArray[np
     """
     from PIL import Image
 
-    try:
-        with Image.open(file) as image:
-            width, height = image.size
-            left, upper, right, lower = box_of(width, height)
-            wanted = (width * size / (right - left), height * size / (lower - upper))
-            image.draft("RGB", (ceil(wanted[0]), ceil(wanted[1])))
-            across, down = image.width / width, image.height / height
-            # the products may come out a rounding error too large
-            right, lower = min(right * across, image.width), min(lower * down, image.height)
-            box = (left * across, upper * down, right, lower)
-            colours = _bytes(image) if image.mode.startswith("I") else image
-            part = colours.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box=box)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{file}: is not a whole image: {error}") from error
+    with _named(file, "a whole image"), Image.open(file) as image:
+        width, height = image.size
+        left, upper, right, lower = box_of(width, height)
+        wanted = (width * size / (right - left), height * size / (lower - upper))
+        image.draft("RGB", (ceil(wanted[0]), ceil(wanted[1])))
+        across, down = image.width / width, image.height / height
+        # the products may come out a rounding error too large
+        right, lower = min(right * across, image.width), min(lower * down, image.height)
+        box = (left * across, upper * down, right, lower)
+        colours = _bytes(image) if image.mode.startswith("I") else image
+        part = colours.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box=box)
     return np.asarray(part).transpose(2, 0, 1)
+
+
+@contextmanager
+def _named(file: Path, what: str) -> Iterator[None]:
+    """Whatever Pillow says of a file, as a DataError with its name: that it is not `what`."""
+    from PIL import Image
+
+    try:
+        yield
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{file}: is not {what}: {error}") from error
 
 
 def _bytes(image: Image.Image) -> Image.Image:
@@ -216,11 +225,8 @@ def _scan(source: Path, part: str) -> tuple[NDArray[np.bytes_], NDArray[np.int64
         if not found:
             raise DataError(f"{source / part / label}: has no images ({', '.join(SUFFIXES)})")
         for file in found:
-            try:
-                with Image.open(file) as image:
-                    image.draft("RGB", (1, 1))
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-                raise DataError(f"{file}: is not an image: {error}") from error
+            with _named(file, "an image"), Image.open(file) as image:
+                image.draft("RGB", (1, 1))
             names.append(str(file.relative_to(source)).encode())
             targets.append(target)
     if not names:
