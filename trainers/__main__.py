@@ -64,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             save=save,
             workers=options.workers,
             compile=options.compile,
+            decoder=options.decoder,
         )
         train_seconds = evaluate_seconds = 0.0
         for result in results:
@@ -93,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "seed": options.seed,
             "split_seed": options.split_seed,
             "start": options.start and str(options.start),
+            "decoder": options.decoder,
             "objective": result.validation_metric,
             "test_metric": result.test_metric,
             "validation_top5": result.validation_top5,
@@ -155,7 +157,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers",
         type=int,
-        help="processes that decode images (default on a GPU: one a CPU thread, else none)",
+        help="processes, or DALI's threads, that decode images (default on a GPU: one a CPU thread, else none)",
+    )
+    parser.add_argument(
+        "--decoder",
+        default="pillow",
+        help="what decodes images on disk to train on: pillow, or dali where it is installed (default pillow)",
     )
     parser.add_argument(
         "--teacher",

@@ -9,9 +9,11 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from trainers import decoders
 from trainers.data import DATASETS, ImageFiles, ImageSplits, Samples, Splits
 from trainers.data.loader import evaluation_batches, training_batches
 from trainers.data.splits import held_out, scaled_down
+from trainers.decoders import Decoder
 from trainers.seeds import derive
 from trainers.tasks import Proxy, Task
 
@@ -35,6 +37,7 @@ class Feed(Protocol):
     std: Tensor | None
     samples: int  # to train on
     steps_an_epoch: int
+    decoder: str | None  # of images to train on, where it is not Pillow, and its version
 
     def training(self, epoch: int, start: int = 0) -> Batches:
         """The batches of an epoch, counted from 1, from number `start` on; epochs are asked for in their order."""
@@ -52,14 +55,17 @@ def feed(
     data_dir: Path,
     place: torch.device,
     workers: int | None = None,
+    decoder: Decoder = "pillow",
 ) -> Feed:
     """The feed of a task that `proxy` has scaled down. Raises DataError, and ValueError where no batch is filled.
 
-    Images too many for memory are decoded by `workers` processes: unless given as many as torch has threads, but on
-    the CPU, whose threads train, none. Any number gives the same batches.
+    Images too many for memory are decoded by `workers`, Pillow's processes or DALI's threads: unless given as many as
+    torch has threads, but on the CPU, whose threads train, as few as there can be. Any number gives the same batches.
+    `decoder` is of the images to train on; ValueError where it is unknown, not installed, or has none to decode.
     """
     if workers is not None and workers < 0:
         raise ValueError(f"workers must be at least 0, got {workers}")
+    decoders.check(decoder, task)
     data = DATASETS[task.dataset]
     drawn_by = derive(split_seed, "train-fraction")
     if data.files is not None:
@@ -69,7 +75,7 @@ def feed(
         if workers is None:
             workers = 0 if place.type == "cpu" else torch.get_num_threads()
         assert task.image_size is not None
-        return Streamed(files, task.recipe.batch_size, task.image_size, seed, place, workers)
+        return Streamed(files, task.recipe.batch_size, task.image_size, seed, place, workers, decoder)
     splits = data.load(data_dir, split_seed)
     if proxy.train_fraction or proxy.image_size:
         splits = scaled_down(splits, proxy.train_fraction, proxy.image_size, drawn_by)
@@ -78,6 +84,8 @@ def feed(
 
 class Held:
     """Samples that are all on the device, where batches are put together."""
+
+    decoder: str | None = None
 
     def __init__(self, splits: Splits, batch_size: int, seed: int, place: torch.device) -> None:
         self._train, validation, test = (
@@ -109,9 +117,10 @@ class Held:
 
 
 class Streamed:
-    """Images on disk: random parts of them to train on, their middles to be scored, decoded by `workers` processes.
+    """Images on disk: random parts of them to train on, their middles to be scored.
 
-    On a GPU they are copied from pinned memory without a wait.
+    `decoder` has those to train on. What is scored is Pillow's, for scores to be compared with others' (000,
+    reproducibility statement).
     """
 
     def __init__(
@@ -122,10 +131,12 @@ class Streamed:
         seed: int,
         place: torch.device,
         workers: int,
+        decoder: Decoder,
     ) -> None:
         self._files, self._seed, self._place = files, seed, place
-        self._batch_size, self._image_size, self._workers = batch_size, image_size, workers
-        self._pinned = place.type == "cuda"
+        self._batch_size, self._image_size = batch_size, image_size
+        self._workers, self._decoder = workers, decoder
+        self.decoder: str | None = decoders.version(decoder)
         self.input_shape: tuple[int, ...] = (3, image_size, image_size)
         self.classes = files.classes
         self.mean: Tensor | None = files.mean
@@ -143,7 +154,8 @@ class Streamed:
                 epoch=epoch,
                 start=start,
                 workers=self._workers,
-                pinned=self._pinned,
+                place=self._place,
+                decoder=self._decoder,
             )
         )
 
@@ -159,7 +171,7 @@ class Streamed:
                 batch_size=self._batch_size,
                 image_size=self._image_size,
                 workers=self._workers,
-                pinned=self._pinned,
+                place=self._place,
             )
         )
 

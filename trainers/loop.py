@@ -5,6 +5,7 @@ from pathlib import Path
 
 from trainers import devices, teachers
 from trainers.checkpoints import Checkpoint
+from trainers.decoders import Decoder
 from trainers.feed import feed
 from trainers.hyperparameters import Value
 from trainers.optimizers import validate
@@ -26,6 +27,7 @@ def train(
     teacher: Path | None = None,
     save: Path | None = None,
     workers: int | None = None,
+    decoder: Decoder = "pillow",
     compile: bool = False,
     checkpoint: Checkpoint | None = None,
     start: Path | None = None,
@@ -38,9 +40,8 @@ def train(
     Real-valued initial weights, the order of samples and their augmentation depend on `seed` alone and are the
     same for every optimizer; the split and noise in scoring depend on `split_seed`. torch's global random state is
     left as it was. `hyperparameters` are the optimizer's and, where they differ from the recipe's, those of the
-    real-valued parameters' optimizer (`Recipe.real`). `proxy` scales the task down. What an epoch is, and `workers`,
-    are `trainers.feed`'s. After one that has diverged no epoch follows. With `compile` they are
-    computed as `trainers.compilation` says.
+    real-valued parameters' optimizer (`Recipe.real`). `proxy` scales the task down. What an epoch is, `workers` and
+    `decoder` are `trainers.feed`'s, `compile` is `trainers.compilation`'s. After one that has diverged no epoch follows.
 
     With a `checkpoint` a training that was stopped anywhere goes on from there, on the same kind of machine with
     the very numbers that it would have had; the epochs that it had finished are yielded again. `start` is another
@@ -55,7 +56,14 @@ def train(
     validate(optimizer, hyperparameters, task.recipe.real)
     place = devices.find(device)
     source = feed(
-        task, proxy, seed=seed, split_seed=split_seed, data_dir=data_dir, place=place, workers=workers
+        task,
+        proxy,
+        seed=seed,
+        split_seed=split_seed,
+        data_dir=data_dir,
+        place=place,
+        workers=workers,
+        decoder=decoder,
     )
     training = Training(
         task,

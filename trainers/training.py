@@ -231,7 +231,8 @@ class Training:
             "proxy": self._proxy.changes,
             "training samples": self._source.samples,
             "device": self._place.type,
-            **({"compiled": True} if self._compile else {}),
+            "compiled": self._compile or None,
+            "decoder": self._source.decoder,
             "teacher": self._teacher and checksum(self._teacher),
             "start": start and digest(start),
         }

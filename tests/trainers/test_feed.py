@@ -1,9 +1,11 @@
 """Batches come the same from memory and from disk, whatever reads them."""
 
 import math
+import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -32,7 +34,7 @@ def images() -> Task:
     return replace(task, image_size=24, recipe=replace(task.recipe, batch_size=10))
 
 
-def fed(task: Task, data_dir: Path, proxy: Proxy = WHOLE, **changes: int) -> Feed:
+def fed(task: Task, data_dir: Path, proxy: Proxy = WHOLE, **changes: Any) -> Feed:
     options = {"seed": 0, "split_seed": 0} | changes
     return feed(task, proxy, data_dir=data_dir, place=CPU, **options)
 
@@ -99,6 +101,20 @@ def test_what_is_held_is_scored_in_order_and_as_much_at_once_as_is_fast(
 def test_fewer_workers_than_none_are_refused(spoken_digits: Path) -> None:
     with pytest.raises(ValueError, match="workers must be at least 0, got -3"):
         fed(SPEECH, spoken_digits, workers=-3)
+
+
+def test_what_cannot_decode_is_refused(
+    spoken_digits: Path, pictures: Path, images: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="unknown decoder 'gif'; known are pillow, dali"):
+        fed(images, pictures, decoder="gif")
+    with pytest.raises(ValueError, match="spoken-digits has no images on disk for dali to decode"):
+        fed(SPEECH, spoken_digits, decoder="dali")
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    with pytest.raises(ValueError, match=r"DALI is not installed here: pip install 'tunebench\[dali\]'"):
+        fed(images, pictures, decoder="dali")
+    assert fed(images, pictures).decoder is None
+    assert fed(SPEECH, spoken_digits).decoder is None
 
 
 def test_workers_read_the_same_and_end_with_what_they_read_for(pictures: Path, images: Task) -> None:

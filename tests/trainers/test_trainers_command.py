@@ -150,6 +150,8 @@ def test_a_teacher_is_kept_where_tasks_look_for_it(
         ([*FILTER, "--first-step", "-1"], "first_step must be in [0, 10000], got -1"),
         ([*FILTER, "--start", "/nonexistent"], "/nonexistent: there is no such checkpoint"),
         ([*FILTER, "--checkpoint", "/nonexistent/x"], "/nonexistent/x: there is no folder /nonexistent"),
+        ([*FILTER, "--decoder", "gif"], "unknown decoder 'gif'; known are pillow, dali"),
+        ([*FILTER, "--decoder", "dali"], "spoken-digits has no images on disk for dali to decode"),
         ([*FILTER, "--device", "abacus"], "device 'abacus' cannot be used"),
         ([*FILTER, "--data", "/nonexistent"], "missing; run: tunebench data fetch spoken-digits"),
     ],

@@ -8,9 +8,10 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BytesIO
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ SUFFIXES = (".jpeg", ".jpg", ".png")  # other files are left out
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 Box = tuple[float, float, float, float]  # left, upper, right, lower
+END = b"\xff\xd9"  # of a whole JPEG
 ARRAYS = ("folder", "classes", "train_names", "train_targets", "val_names", "val_targets")
 
 
@@ -142,6 +144,18 @@ def middle(file: Path, size: int) -> NDArray[np.uint8]:
 def random_part(file: Path, size: int, generator: np.random.Generator) -> NDArray[np.uint8]:
     """An image (3, size, size): a random part of it, as `random_box` cuts it. Raises DataError."""
     return _cut(file, size, lambda width, height: random_box(width, height, generator))
+
+
+def jpeg(file: Path) -> tuple[bytes, int, int] | None:
+    """Contents, width and height of a JPEG in colour or grey that ends as a whole one does; None of any other file."""
+    from PIL import Image
+
+    with suppress(DataError), _named(file, "an image"):
+        contents = file.read_bytes()
+        with Image.open(BytesIO(contents)) as image:
+            if image.format == "JPEG" and image.mode in ("RGB", "L") and contents.endswith(END):
+                return contents, image.width, image.height
+    return None
 
 
 def centre_box(width: int, height: int) -> Box:
