@@ -13,7 +13,18 @@ from trainers.data import DATASETS
 from trainers.files import checksum
 from trainers.tasks import Task
 
-PACKAGES = ("tunebench", "torch", "ray", "ax-platform", "botorch", "gpytorch", "numpy", "scipy", "sqlalchemy")
+PACKAGES = (
+    "tunebench",
+    "torch",
+    "ray",
+    "ax-platform",
+    "botorch",
+    "gpytorch",
+    "numpy",
+    "scipy",
+    "sqlalchemy",
+    "nvidia-dali-cuda120",
+)
 
 
 def provenance(task: Task, data_dir: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from studies.errors import SpecError, StudyError
 from studies.methods import METHODS, REAL
 from studies.searchers import SEARCHERS
 from studies.space import Space, parse, to_json
+from trainers import decoders
 from trainers.tasks import TASKS, WHOLE, Proxy, Task
 
 PROTOCOL = 3  # raised whenever the same spec would give different trials
@@ -101,12 +102,17 @@ class Resources(_Strict):
         3600.0  # a trial still training then is stopped
     )
     max_retries: Annotated[int, Field(ge=0, le=10)] = 2  # after a crash, with the same hyperparameters
+    decoder: decoders.Decoder = "pillow"  # of images on disk to train on
 
     @field_validator("gpus", "max_seconds", mode="before")
     @classmethod
     def _number(cls, value: object) -> object:
         small = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
         return float(value) if small else value  # type: ignore[arg-type]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, without the decoder where it is the usual one: it was the only one once."""
+        return self.model_dump(exclude={"decoder"} if self.decoder == "pillow" else None)
 
 
 class StudySpec(_Strict):
@@ -182,6 +188,16 @@ class StudySpec(_Strict):
             raise _InnerError(faults)
         return value
 
+    @field_validator("resources")
+    @classmethod
+    def _decodes_the_task(cls, value: Resources, info: ValidationInfo) -> Resources:
+        if task := TASKS.get(info.data.get("task", "")):
+            try:
+                decoders.check(value.decoder, task)
+            except ValueError as error:
+                raise _InnerError([("decoder", str(error))]) from error
+        return value
+
     def to_json(self) -> dict[str, Any]:
         """The spec as JSON values, methods with their whole spaces; `from_json` reads it back equal."""
         return {
@@ -196,7 +212,7 @@ class StudySpec(_Strict):
             "runs": self.runs,
             "trials": self.trials,
             "seed": self.seed,
-            "resources": self.resources.model_dump(),
+            "resources": self.resources.to_json(),
         }
 
     @property

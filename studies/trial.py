@@ -11,6 +11,7 @@ from studies.methods import METHODS
 from studies.searchers import SEARCHERS, Observation, Suggestion
 from studies.space import Space
 from studies.spec import StudySpec
+from trainers.decoders import Decoder
 from trainers.results import EpochResult
 from trainers.seeds import derive
 from trainers.tasks import TASKS, Proxy
@@ -45,6 +46,7 @@ class Assignment:
     data_dir: Path
     device: str
     threads: int
+    decoder: Decoder
     max_seconds: float
 
 
@@ -70,6 +72,7 @@ def assign(
         data_dir=data_dir,
         device="cuda" if spec.resources.gpus > 0 else "cpu",
         threads=spec.resources.cpus,
+        decoder=spec.resources.decoder,
         max_seconds=spec.resources.max_seconds,
     )
 
@@ -111,6 +114,7 @@ def kept(assignment: Assignment, suggestion: Suggestion) -> "Checkpoint":
         assignment.split_seed,
         assignment.device,
         assignment.threads,
+        assignment.decoder,
     )
     return Checkpoint(folder(assignment.data_dir) / f"{assignment.name}-{number:016x}", spare=True)
 
@@ -144,5 +148,6 @@ def train(
         data_dir=assignment.data_dir,
         device=assignment.device,
         proxy=assignment.proxy,
+        decoder=assignment.decoder,
         checkpoint=checkpoint,
     )

@@ -10,7 +10,7 @@ from service.commands.studies import tell_export
 from service.errors import StudyUnknown
 from service.places import Local, local, place
 from service.terminal import notes, say
-from studies.errors import StudyError
+from studies.errors import SpecError, StudyError
 from studies.records import StudyRecord, StudyState
 
 if TYPE_CHECKING:
@@ -105,13 +105,17 @@ def _drive(here: Local, study: StudyRecord, out_dir: Path) -> None:
 def _check_ready(spec: "StudySpec", here: Local, folder: Path) -> None:
     """Raise before anything is written where the study cannot run.
 
-    Data or a teacher are missing, a proxy leaves too few of the data, or the export cannot be written.
+    Data, a teacher or the decoder are missing, a proxy leaves too few of the data, or the export cannot be written.
     """
     from studies import proxies
-    from trainers import teachers
+    from trainers import decoders, teachers
     from trainers.data import DATASETS
 
     task = spec.task_definition()
+    try:
+        decoders.version(spec.resources.decoder)
+    except ValueError as error:
+        raise SpecError(spec.name, [("resources.decoder", str(error))]) from error
     DATASETS[task.dataset].check(here.settings.data_dir)
     teachers.check(task, here.settings.data_dir)
     proxies.check(spec, here.settings.data_dir)

@@ -29,7 +29,7 @@ from service.services import Services
 from studies.errors import SpecError
 from studies.records import Request, StudyRecord, StudyState
 from studies.spec import StudySpec, from_json
-from trainers import teachers
+from trainers import decoders, teachers
 from trainers.data import DATASETS
 from trainers.tasks import TASKS
 
@@ -264,6 +264,10 @@ def _runnable(shared: Services, content: bytes) -> StudySpec:
             faults.append(("task", f"its teacher is not on this server: {teacher} is missing"))
         if spec.resources.cpus > (cpus := os.cpu_count() or 1):
             faults.append(("resources.cpus", f"this server has {cpus}, got {spec.resources.cpus}"))
+        try:
+            decoders.version(spec.resources.decoder)
+        except ValueError as error:
+            faults.append(("resources.decoder", str(error)))
     if faults:
         raise SpecError("study", faults)
     return spec

@@ -1,6 +1,7 @@
 """Studies over HTTP: submitted, listed, edited, moved between their states."""
 
 import itertools
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -138,6 +139,20 @@ def test_what_this_machine_cannot_run_is_refused_unless_another_runs_it(store: S
     assert store.studies() == []
     with serving(store, tmp_path, ray_address="ray.example:6379", max_trials=2_000_000) as app:
         assert client_of(app).post("/v1/studies", json=file).status_code == 202
+
+
+def test_a_decoder_that_is_not_on_this_machine_is_refused(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    file = FILE | {"task": "imagenet-birealnet18", "resources": {"decoder": "dali"}}
+    with serving(store, tmp_path) as app:
+        answer = client_of(app).post("/v1/studies", json=file)
+    assert answer.status_code == 422
+    assert answer.json()["faults"][-1] == {
+        "field": "resources.decoder",
+        "message": "NVIDIA DALI is not installed here: pip install 'tunebench[dali]'",
+    }
 
 
 def test_a_study_is_validated_without_being_stored(client: TestClient, store: Store, engine: Engine) -> None:

@@ -132,6 +132,15 @@ def test_missing_data_are_told_with_the_command_that_fetches_them(tunebench, mon
     assert list(Path().iterdir()) == [Path("s.yaml")]
 
 
+def test_a_decoder_that_is_not_here_is_told(tunebench, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    images = GOOD.replace("spoken-digits", "imagenet-birealnet18") + "\nresources: {decoder: dali}\n"
+    code, _, err = tunebench("run", write(images))
+    assert code == 2
+    assert "resources.decoder: NVIDIA DALI is not installed here: pip install 'tunebench[dali]'" in err
+    assert list(Path().iterdir()) == [Path("s.yaml")]
+
+
 def test_too_small_a_share_of_the_data_is_told(tunebench, spoken_digits):
     code, _, err = tunebench("run", write(GOOD + "\nproxy: {train_fraction: 0.01}\n"))
     assert code == 2

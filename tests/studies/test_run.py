@@ -12,6 +12,7 @@ import faults
 import pytest
 import ray
 import ray.util.state
+from pictures import data_folder
 from ray.util.state.exception import RayStateApiException
 from twins import numbers
 
@@ -110,6 +111,14 @@ def test_a_trial_of_a_proxy_trains_the_proxy(spoken_digits):
     assert assignment.proxy == spec.proxy
     suggestion, _ = choose(assignment)
     assert len(list(train(assignment, suggestion))) == 2
+
+
+def test_a_trial_decodes_as_its_study_says(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    spec = study(task="imagenet-birealnet18", resources={"decoder": "dali"})
+    assignment = assign(spec, "gradient-filter", 1, (), data_dir=data_folder(tmp_path, train=13))
+    with pytest.raises(ValueError, match="DALI is not installed here"):
+        next(train(assignment, choose(assignment)[0]))
 
 
 def test_the_dashboard_tells_studies_and_trials_by_name(whole):

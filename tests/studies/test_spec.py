@@ -75,6 +75,16 @@ def study_files(draw):
     }
 
 
+def test_a_decoder_is_part_of_a_study_unless_it_is_the_usual_one():
+    images = MINIMAL | {"task": "imagenet-birealnet18"}
+    usual, dali = (from_json(images | {"resources": {"decoder": name}}) for name in ("pillow", "dali"))
+    assert usual.to_json() == from_json(images).to_json()
+    assert set(usual.to_json()["resources"]) == {"cpus", "gpus", "max_seconds", "max_retries"}
+    assert dali.to_json()["resources"]["decoder"] == "dali"
+    assert from_json(dali.to_json()) == dali
+    assert dali.digest != usual.digest
+
+
 @given(study_files())
 def test_a_spec_survives_the_round_trip(data):
     spec = from_json(data)
@@ -187,7 +197,15 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ({"resources": {"gpus": 1.5}}, "resources.gpus: input should be less than or equal to 1, got 1.5"),
         (
             {"resources": {"gpu": 1}},
-            "resources.gpu: unknown key; allowed are cpus, gpus, max_seconds, max_retries",
+            "resources.gpu: unknown key; allowed are cpus, gpus, max_seconds, max_retries, decoder",
+        ),
+        (
+            {"resources": {"decoder": "gif"}},
+            "resources.decoder: input should be 'pillow' or 'dali', got 'gif'",
+        ),
+        (
+            {"resources": {"decoder": "dali"}},
+            "resources.decoder: spoken-digits has no images on disk for dali to decode",
         ),
         ({"resources": {"max_seconds": 0}}, "resources.max_seconds: .*greater than 0"),
         ({"resources": {"max_seconds": 10**400}}, "resources.max_seconds: "),
