@@ -103,6 +103,7 @@ class Resources(_Strict):
     )
     max_retries: Annotated[int, Field(ge=0, le=10)] = 2  # after a crash, with the same hyperparameters
     decoder: decoders.Decoder = "pillow"  # of images on disk to train on
+    compile: bool = False  # trainings' steps, by torch
 
     @field_validator("gpus", "max_seconds", mode="before")
     @classmethod
@@ -111,8 +112,11 @@ class Resources(_Strict):
         return float(value) if small else value  # type: ignore[arg-type]
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, without the decoder where it is the usual one: it was the only one once."""
-        return self.model_dump(exclude={"decoder"} if self.decoder == "pillow" else None)
+        """As JSON values, without what was added later where it is as it was before."""
+        added = {"decoder": "pillow", "compile": False}
+        return self.model_dump(
+            exclude={name for name, before in added.items() if getattr(self, name) == before}
+        )
 
 
 class StudySpec(_Strict):

@@ -47,6 +47,7 @@ class Assignment:
     device: str
     threads: int
     decoder: Decoder
+    compile: bool
     max_seconds: float
 
 
@@ -73,6 +74,7 @@ def assign(
         device="cuda" if spec.resources.gpus > 0 else "cpu",
         threads=spec.resources.cpus,
         decoder=spec.resources.decoder,
+        compile=spec.resources.compile,
         max_seconds=spec.resources.max_seconds,
     )
 
@@ -115,6 +117,7 @@ def kept(assignment: Assignment, suggestion: Suggestion) -> "Checkpoint":
         assignment.device,
         assignment.threads,
         assignment.decoder,
+        assignment.compile,
     )
     return Checkpoint(folder(assignment.data_dir) / f"{assignment.name}-{number:016x}", spare=True)
 
@@ -149,5 +152,6 @@ def train(
         device=assignment.device,
         proxy=assignment.proxy,
         decoder=assignment.decoder,
+        compile=assignment.compile,
         checkpoint=checkpoint,
     )

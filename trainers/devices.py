@@ -7,13 +7,11 @@ import torch
 
 
 def find(name: str) -> torch.device:
-    """The device of that name, as torch names it. Raises ValueError where it cannot be used."""
+    """The device of that name, as torch names it; a GPU with its number. Raises ValueError where it cannot be used."""
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
+        return torch.empty(0, device=torch.device(name)).device
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return device
 
 
 def wait(place: torch.device) -> None:

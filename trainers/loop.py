@@ -41,7 +41,7 @@ def train(
     same for every optimizer; the split and noise in scoring depend on `split_seed`. torch's global random state is
     left as it was. `hyperparameters` are the optimizer's and, where they differ from the recipe's, those of the
     real-valued parameters' optimizer (`Recipe.real`). `proxy` scales the task down. What an epoch is, `workers` and
-    `decoder` are `trainers.feed`'s, `compile` is `trainers.compilation`'s. After one that has diverged no epoch follows.
+    `decoder` are `trainers.feed`'s; `compile` is `trainers.compilation`'s. No epoch follows one that has diverged.
 
     With a `checkpoint` a training that was stopped anywhere goes on from there, on the same kind of machine with
     the very numbers that it would have had; the epochs that it had finished are yielded again. `start` is another

@@ -42,7 +42,7 @@ study = st.fixed_dictionaries(
         "trials": odd,
         "seed": odd,
         "resources": st.dictionaries(
-            st.sampled_from(["cpus", "gpus", "max_seconds", "max_retries", "decoder", "x"]), odd
+            st.sampled_from(["cpus", "gpus", "max_seconds", "max_retries", "decoder", "compile", "x"]), odd
         )
         | odd,
         "x": odd,

@@ -23,6 +23,7 @@ from studies.run import run_study
 from studies.searchers import Suggestion
 from studies.spec import from_json
 from studies.trial import assign, choose, train
+from trainers import training
 from trainers.seeds import derive
 
 pytestmark = pytest.mark.timeout(300)
@@ -119,6 +120,19 @@ def test_a_trial_decodes_as_its_study_says(tmp_path, monkeypatch):
     assignment = assign(spec, "gradient-filter", 1, (), data_dir=data_folder(tmp_path, train=13))
     with pytest.raises(ValueError, match="DALI is not installed here"):
         next(train(assignment, choose(assignment)[0]))
+
+
+def test_a_trial_is_compiled_where_its_study_says_so(spoken_digits, monkeypatch):
+    """What compiling does is shown in tests/trainers/test_compilation.py."""
+    asked = []
+    monkeypatch.setattr(
+        training, "compiled", lambda kind, device: asked.append(device) or training.batch_loss
+    )
+    for compile in (False, True):
+        spec = study(proxy={"epochs": 1}, resources={"compile": compile})
+        assignment = assign(spec, "gradient-filter", 1, (), data_dir=spoken_digits)
+        list(train(assignment, choose(assignment)[0]))
+    assert asked == ["cpu"]
 
 
 def test_the_dashboard_tells_studies_and_trials_by_name(whole):

@@ -85,6 +85,14 @@ def test_a_decoder_is_part_of_a_study_unless_it_is_the_usual_one():
     assert dali.digest != usual.digest
 
 
+def test_compiling_is_part_of_a_study_where_it_is_asked_for():
+    usual, compiled = (from_json(MINIMAL | {"resources": {"compile": choice}}) for choice in (False, True))
+    assert usual.to_json() == from_json(MINIMAL).to_json()
+    assert compiled.to_json()["resources"]["compile"] is True
+    assert from_json(compiled.to_json()) == compiled
+    assert compiled.digest != usual.digest
+
+
 @given(study_files())
 def test_a_spec_survives_the_round_trip(data):
     spec = from_json(data)
@@ -197,7 +205,7 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ({"resources": {"gpus": 1.5}}, "resources.gpus: input should be less than or equal to 1, got 1.5"),
         (
             {"resources": {"gpu": 1}},
-            "resources.gpu: unknown key; allowed are cpus, gpus, max_seconds, max_retries, decoder",
+            "resources.gpu: unknown key; allowed are cpus, gpus, max_seconds, max_retries, decoder, compile",
         ),
         (
             {"resources": {"decoder": "gif"}},
@@ -207,6 +215,7 @@ def test_writing_a_default_out_does_not_change_the_digest():
             {"resources": {"decoder": "dali"}},
             "resources.decoder: spoken-digits has no images on disk for dali to decode",
         ),
+        ({"resources": {"compile": 1}}, "resources.compile: input should be a valid boolean, got 1"),
         ({"resources": {"max_seconds": 0}}, "resources.max_seconds: .*greater than 0"),
         ({"resources": {"max_seconds": 10**400}}, "resources.max_seconds: "),
         (
