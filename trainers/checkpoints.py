@@ -1,6 +1,5 @@
 """A training kept in a file, so that it can go on where it was stopped."""
 
-import hashlib
 import os
 import time
 import warnings
@@ -123,15 +122,6 @@ def read(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise CheckpointError(f"{path}: no checkpoint in format {FORMAT}, which is read here; delete it")
     return contents
-
-
-def digest(path: Path) -> str:
-    """Of the file's contents, to tell them from another's. Raises CheckpointError."""
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:

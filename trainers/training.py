@@ -13,10 +13,11 @@ from torch import nn
 
 from trainers import teachers
 from trainers.binary import partition
-from trainers.checkpoints import Checkpoint, digest
+from trainers.checkpoints import Checkpoint
 from trainers.compilation import batch_loss, compiled
 from trainers.data import Samples
 from trainers.devices import repeatable, seeded, wait
+from trainers.errors import CheckpointError
 from trainers.feed import Feed, Part
 from trainers.files import checksum
 from trainers.flips import FlipCounter
@@ -87,6 +88,8 @@ class Training:
 
         From here on the training is kept in `checkpoint`. Raises CheckpointError.
         """
+        if start and not start.exists():
+            raise CheckpointError(f"{start}: there is no such checkpoint")
         self._checkpoint = checkpoint
         kept = checkpoint and checkpoint.open(self._decided_by(start))
         self._begin_stage(kept["stage"] if kept else 0)
@@ -234,7 +237,7 @@ class Training:
             "compiled": self._compile or None,
             "decoder": self._source.decoder,
             "teacher": self._teacher and checksum(self._teacher),
-            "start": start and digest(start),
+            "start": start and checksum(start),
         }
 
 

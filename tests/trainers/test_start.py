@@ -264,6 +264,8 @@ def test_what_one_cannot_start_from(
     train("bop", start=source, checkpoint=kept)
     with pytest.raises(CheckpointError, match=r"kept: of another training, start [0-9a-f]{64} and not None"):
         train("bop", checkpoint=kept)
+    with pytest.raises(CheckpointError, match="none: there is no such checkpoint"):
+        train("bop", start=tmp_path / "none", checkpoint=kept)
 
 
 def test_two_steps(train: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch) -> None:
