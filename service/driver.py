@@ -14,7 +14,7 @@ from service.owner import Owner
 from service.sink import LeasedSink
 from service.states import CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED
 from service.store import Store
-from studies import proxies
+from studies import ready
 from studies.errors import StudyError
 from studies.records import Request, Sink, StudyRecord, StudyState, TrialRecord
 from studies.spec import StudySpec, from_json
@@ -63,12 +63,12 @@ def drive(
         history = store.trials(study.id)
         for trial in history:
             watch(trial)
-        ran_on = provenance(spec.task_definition(), data_dir)
+        ran_on = provenance(spec, data_dir)
         if history:
             _check_same_origin(study, ran_on)
         store.ran_on(lease, ran_on)
         if len(history) < spec.planned:  # otherwise the last driver died after its last trial
-            proxies.check(spec, data_dir)  # the service cannot, without torch
+            ready.check(spec, data_dir)  # the service cannot, without torch
             stop = Stop()
             with LeasedSink(store, lease, stop) as sink, cluster(), _terminated_is_interrupted():
                 watched = _Watched(sink, watch)
@@ -118,13 +118,15 @@ def _same_version(study: StudyRecord) -> StudySpec:
 
 
 def _check_same_origin(study: StudyRecord, ran_on: Mapping[str, Any]) -> None:
-    """Raise StudyError where the trials that the study has learned from another teacher, or from other data."""
-    teacher = study.provenance.get("teacher")
-    if teacher != ran_on["teacher"]:
-        raise StudyError(
-            f"{study.id}: its trials learned from another teacher than the one that is here now; put that one back "
-            f"({teacher}), or run the study under another name"
-        )
+    """Raise StudyError where the trials that the study has learned from another teacher, started from another network
+    or were trained on other data."""
+    for key, did in (("teacher", "learned from another teacher"), ("start", "started from another network")):
+        before = study.provenance.get(key)
+        if before != ran_on.get(key):
+            raise StudyError(
+                f"{study.id}: its trials {did} than the one that is here now; put that one back "
+                f"({before}), or run the study under another name"
+            )
     before, now = study.provenance.get("data", {}).get("sha256"), ran_on["data"]["sha256"]
     if before and now and before != now:
         raise StudyError(

@@ -67,8 +67,12 @@ class StudySummary(_Schema):
     proxy: Mapping[str, int | float] = Field(
         description="How the task is scaled down; empty where it is not.", examples=[{"epochs": 5}]
     )
+    start: str | None = Field(
+        description="The network in the server's data folder that every training starts from.",
+        examples=["first"],
+    )
     task_label: str = Field(
-        description="The task in words, as a proxy where it is one.",
+        description="The task in words, as a proxy where it is one, and what its trainings start from.",
         examples=["proxy of spoken-digits: 5 epochs"],
     )
     methods: tuple[str, ...] = Field(examples=[["gradient-filter", "latent-sgd"]])
@@ -205,7 +209,9 @@ class Curves(_Schema):
 
     study: str
     task: str
-    task_label: str = Field(description="The task in words, as a proxy where it is one.")
+    task_label: str = Field(
+        description="The task in words, as a proxy where it is one, and what its trainings start from."
+    )
     metric: str = Field(examples=["accuracy"])
     direction: Literal["maximize", "minimize"]
     runs: int

@@ -80,6 +80,7 @@ def compare(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]
         "name": study.name,
         "task": spec.task,
         "proxy": spec.proxy.changes,
+        "start": spec.start,
         "task_label": spec.task_label,
         "metric": spec.task_definition().metric,
         "direction": direction,

@@ -71,7 +71,7 @@ def figure8(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
     key = [] if crowd else _runs_key(sum(int(((b < low) | (b > high)).sum()) for b in curves.values()))
     key = _key(crowd) + key
     rows = (len(curves) + len(key) + columns - 1) // columns
-    figure, axes = _axes(2.5, spec.task_label if spec.proxy.changes else "", legend_rows=rows)
+    figure, axes = _axes(2.5, spec.task_label if spec.task_label != spec.task else "", legend_rows=rows)
     lines: list[Artist] = []
     for (m, best), look, dodge in zip(curves.items(), cycle(LOOKS), _dodges(len(curves)), strict=False):
         if not crowd:
@@ -258,8 +258,8 @@ def _runs_key(off: int) -> list[tuple[Any, str]]:
 
 
 def _title(comparison: Mapping[str, Any]) -> str:
-    """What a figure must say by itself: that it is of a proxy."""
-    return str(comparison["task_label"]) if comparison["proxy"] else ""
+    """What a figure must say by itself: that it is of a proxy, or of trainings that start from another network."""
+    return str(comparison["task_label"]) if comparison["task_label"] != comparison["task"] else ""
 
 
 def _axes(height_inches: float, title: str, legend_rows: int) -> tuple[Figure, Axes]:

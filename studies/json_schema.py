@@ -53,6 +53,7 @@ def study_schema() -> dict[str, Any]:
     own: dict[str, Any] = {
         "task": {"enum": list(TASKS)},
         "proxy": _mapping(PROXY),
+        "start": model["properties"]["name"] | {"title": "Start"},
         "methods": {"type": "array", "items": {"anyOf": [{"enum": list(METHODS)}, *methods]}, "minItems": 1},
         "searcher": {"anyOf": [{"enum": list(SEARCHERS)}, searchers], "default": SearcherSpec().name},
         "resources": _mapping(Resources.model_json_schema()["properties"]),

@@ -7,11 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from studies.spec import PROTOCOL
+from studies.spec import PROTOCOL, StudySpec
 from trainers import teachers
 from trainers.data import DATASETS
 from trainers.files import checksum
-from trainers.tasks import Task
+from trainers.start import start_file
 
 PACKAGES = (
     "tunebench",
@@ -27,9 +27,10 @@ PACKAGES = (
 )
 
 
-def provenance(task: Task, data_dir: Path) -> dict[str, Any]:
-    """JSON values for the stored study of `task`, with its data and its teacher in `data_dir`; unknown ones are None,
-    never left out."""
+def provenance(spec: StudySpec, data_dir: Path) -> dict[str, Any]:
+    """JSON values for the stored study, with its data, its teacher and what it starts from in `data_dir`; unknown
+    ones are None, never left out, but `start` where there is none."""
+    task = spec.task_definition()
     teacher = teachers.file_of(task, data_dir)
     return {
         "protocol": PROTOCOL,
@@ -44,8 +45,13 @@ def provenance(task: Task, data_dir: Path) -> dict[str, Any]:
             "memory_bytes": _memory_bytes(),
         },
         "data": {"set": task.dataset, **DATASETS[task.dataset].origin(data_dir)},
-        "teacher": teacher and {"file": teacher.name, "sha256": checksum(teacher)},
+        "teacher": teacher and _file(teacher),
+        **({"start": _file(start_file(data_dir, spec.start))} if spec.start else {}),
     }
+
+
+def _file(file: Path) -> dict[str, str | None]:
+    return {"file": file.name, "sha256": checksum(file)}
 
 
 def _version(package: str) -> str | None:

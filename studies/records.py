@@ -86,9 +86,14 @@ class StudyRecord:
         return Proxy(**self.spec.get("proxy", {}))
 
     @property
+    def start(self) -> str | None:
+        """What its trainings start from, by name."""
+        return self.spec.get("start")
+
+    @property
     def task_label(self) -> str:
-        """The task's name, or that of its proxy."""
-        return self.proxy.label(self.task)
+        """The task's name, or that of its proxy, and what its trainings start from."""
+        return self.proxy.label(self.task, self.start)
 
     @property
     def trials(self) -> int:

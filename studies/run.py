@@ -28,7 +28,7 @@ from studies.spec import StudySpec
 from studies.stop import Stop
 from studies.training import Training
 from studies.trial import Assignment, assign
-from trainers.errors import DataError
+from trainers.errors import CheckpointError, DataError
 from trainers.tasks import TASKS
 
 
@@ -133,8 +133,10 @@ class _Recorder(Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         error = _error_of(trial)
-        if isinstance(error, RayTaskError) and isinstance(error.cause, DataError):
-            raise _Over from StudyError(f"a worker cannot read the data: {error.cause}")
+        cause = error.cause if isinstance(error, RayTaskError) else None
+        if isinstance(cause, DataError | CheckpointError):
+            what = "read the data" if isinstance(cause, DataError) else "start a training"
+            raise _Over from StudyError(f"a worker cannot {what}: {cause}")
         assignment: Assignment = trial.config["assignment"]
         self._failures[assignment.name] += trial.num_failures
         if self._failures[assignment.name] <= self._resources.max_retries:

@@ -41,6 +41,9 @@ class _InnerError(ValueError):
         self.faults = faults
 
 
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+
+
 class MethodSpec(_Strict):
     """One method of a study with its whole search space, defaults filled in."""
 
@@ -122,9 +125,10 @@ class Resources(_Strict):
 class StudySpec(_Strict):
     """A study: task x methods x searcher x (runs, trials). All of a study file, every default filled in."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    name: Name
     task: str
     proxy: Proxy = WHOLE
+    start: Name | None = None  # in the data folder's `starts`: the network that every training starts from
     methods: Annotated[tuple[MethodSpec, ...], Field(strict=False)]
     searcher: SearcherSpec = SearcherSpec()
     runs: Annotated[int, Field(ge=1, le=1000)] = 20
@@ -163,6 +167,13 @@ class StudySpec(_Strict):
         if faults:
             raise _InnerError(faults)
         return Proxy(**entry) if task is None else Proxy(**entry).without_own(task)
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("needs a name; left out, trainings start from nothing")
+        return value
 
     @field_validator("methods")
     @classmethod
@@ -208,6 +219,7 @@ class StudySpec(_Strict):
             "name": self.name,
             "task": self.task,
             **({"proxy": self.proxy.changes} if self.proxy.changes else {}),
+            **({"start": self.start} if self.start else {}),
             "methods": [
                 {"name": m.name, "space": {key: to_json(d) for key, d in m.space.items()}}
                 for m in self.methods
@@ -237,8 +249,8 @@ class StudySpec(_Strict):
 
     @property
     def task_label(self) -> str:
-        """The task's name, or that of its proxy."""
-        return self.proxy.label(self.task)
+        """The task's name, or that of its proxy, and what its trainings start from."""
+        return self.proxy.label(self.task, self.start)
 
     def task_definition(self) -> Task:
         """The task as the study has it: scaled down where it is a proxy's."""

@@ -7,6 +7,8 @@ from typing import Any
 from studies import words
 from studies.stats import BOOTSTRAP_FROM
 from studies.words import Estimate, capital, count, difference, ends, listed, p_value, trials, value
+from trainers.data import DATASETS
+from trainers.tasks import TASKS
 
 CROWD = 4  # more methods than these hide each other's runs and intervals in a figure, and each other's words
 
@@ -67,6 +69,8 @@ def _limits(comparison: Comparison) -> Iterator[str]:
     if not comparison["compared_at"]:
         yield "Not every run has done its first trial, so there is nothing to compare yet."
         return
+    if comparison["start"]:
+        yield _seen(comparison)
     if comparison["runs"] == 1:
         yield "One run per method says nothing of how much runs differ: there are no intervals."
     elif comparison["runs"] < BOOTSTRAP_FROM:
@@ -74,6 +78,15 @@ def _limits(comparison: Comparison) -> Iterator[str]:
     unequal = [check["what"] for check in comparison["parity"] if not check["equal"]]
     if unequal:
         yield f"Not equal between the methods: {listed(unequal)}."
+
+
+def _seen(comparison: Comparison) -> str:
+    drawn = DATASETS[TASKS[comparison["task"]].dataset].drawn_test
+    parts = "validation and test samples" if drawn else "validation samples"
+    return (
+        f'Every training starts from the network "{comparison["start"]}": where that was trained on the same data, it '
+        f"has seen {parts} of the runs, which flatters the {comparison['metric']} on them, for every method alike."
+    )
 
 
 def excludes_zero(e: Estimate) -> bool:
@@ -98,7 +111,7 @@ def _compared(comparison: Comparison, who: str) -> str:
     model = f", the first {initial} of each run without its model" if first["model_based_trials"] else ""
     were = "were each" if len(methods) > 1 else "was"
     task = comparison["task_label"]
-    if comparison["proxy"]:
+    if task != comparison["task"]:
         task = f"a {task}," if task.startswith("proxy") else f"{task},"
     text = (
         f"{capital(who)} {were} tuned on {task} in {count(comparison['runs'], 'independent run')} of "

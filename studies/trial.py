@@ -14,6 +14,7 @@ from studies.spec import StudySpec
 from trainers.decoders import Decoder
 from trainers.results import EpochResult
 from trainers.seeds import derive
+from trainers.start import start_file
 from trainers.tasks import TASKS, Proxy
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Assignment:
     name: str
     task: str
     proxy: Proxy
+    start: str | None
     method: str
     run: int
     trial: int
@@ -60,6 +62,7 @@ def assign(
         name=f"{spec.name}-{method}-r{run:02d}-t{trial:02d}",
         task=spec.task,
         proxy=spec.proxy,
+        start=spec.start,
         method=method,
         run=run,
         trial=trial,
@@ -110,6 +113,7 @@ def kept(assignment: Assignment, suggestion: Suggestion) -> "Checkpoint":
     number = derive(
         assignment.task,
         repr(assignment.proxy),
+        assignment.start or "",
         assignment.method,
         repr(sorted(suggestion.hyperparameters.items())),
         assignment.seed,
@@ -154,4 +158,5 @@ def train(
         decoder=assignment.decoder,
         compile=assignment.compile,
         checkpoint=checkpoint,
+        start=start_file(assignment.data_dir, assignment.start) if assignment.start else None,
     )

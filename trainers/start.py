@@ -1,15 +1,54 @@
 """Starting from another network's weights."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
-
-from trainers.binary import binary_parameters
-from trainers.checkpoints import read
 from trainers.errors import CheckpointError
-from trainers.optimizers import BinaryOptimizer
+from trainers.tasks import Proxy, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from trainers.optimizers import BinaryOptimizer
+
+
+def start_file(data_dir: Path, name: str) -> Path:
+    """Where the checkpoint lies under a data folder whose network a study's trainings start from by this name."""
+    return data_dir / "starts" / f"{name}.pt"
+
+
+def missing(file: Path, task: Task, proxy: Proxy) -> str:
+    """That there is no start in `file`, and what to do for trainings of `proxy` of `task`."""
+    sizes = {name: value for name, value in proxy.changes.items() if name in ("width", "image_size")}
+    same = "".join(f" --{name.replace('_', '-')} {value}" for name, value in sizes.items())
+    return (
+        f"{file}: missing; put a training's checkpoint there: mkdir -p {file.parent}; "
+        f"python -m trainers {task.name} METHOD ...{same} --checkpoint {file}"
+    )
+
+
+def check_start(file: Path, task: Task, proxy: Proxy, data_dir: Path) -> None:
+    """Raise CheckpointError where trainings of `proxy` of `task` cannot start from `file`.
+
+    That is where it is missing, damaged, or has no binary layer of their network. Reads the data too, whose classes
+    and shape decide the network; raises DataError.
+    """
+    import torch  # takes seconds: not for whoever asks where a start is
+
+    from trainers.feed import feed
+    from trainers.models import MODELS
+
+    if not file.exists():
+        raise CheckpointError(missing(file, task, proxy))
+    task = proxy.of(task)
+    source = feed(task, proxy, seed=0, split_seed=0, data_dir=data_dir, place=torch.device("cpu"))
+    with torch.random.fork_rng(devices=[]):
+        model = MODELS[task.model](source.input_shape, source.classes, **task.model_options)
+    _fitting(file, model)
 
 
 def start_from(path: Path, model: nn.Module, optimizer: BinaryOptimizer) -> None:
@@ -17,17 +56,28 @@ def start_from(path: Path, model: nn.Module, optimizer: BinaryOptimizer) -> None
 
     A warning names what the checkpoint has not. Raises CheckpointError where that is every binary layer.
     """
+    state, weights = _fitting(path, model)
+    if others := [name for name in model.state_dict() if name not in weights]:
+        warnings.warn(f"{path}: has nothing for {', '.join(others)}, which start as they are", stacklevel=2)
+    take_over(weights, model, optimizer, real=state["real_weights"])
+
+
+def _fitting(path: Path, model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The state in a checkpoint, and those of its weights that have the same name and shape in `model`."""
+    from trainers.binary import binary_parameters
+    from trainers.checkpoints import read
+
     state = read(path)["state"]
-    weights: Mapping[str, Tensor] = state["model"]
     own = model.state_dict()
-    shared = {name for name in own if name in weights and weights[name].shape == own[name].shape}
+    weights = {
+        name: weight
+        for name, weight in state["model"].items()
+        if name in own and weight.shape == own[name].shape
+    }
     binary = set(binary_parameters(model))
-    if not any(theta in binary for name, theta in model.named_parameters() if name in shared):
+    if not any(theta in binary for name, theta in model.named_parameters() if name in weights):
         raise CheckpointError(f"{path}: of another network: no binary layer has the same name and shape")
-    if others := own.keys() - shared:
-        missing = ", ".join(name for name in own if name in others)
-        warnings.warn(f"{path}: has nothing for {missing}, which start as they are", stacklevel=2)
-    take_over({name: weights[name] for name in shared}, model, optimizer, real=state["real_weights"])
+    return state, weights
 
 
 def take_over(

@@ -146,12 +146,14 @@ class Proxy:
         """What is not as the task has it, by name; empty where the proxy is the task itself."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
-    def label(self, task: str) -> str:
+    def label(self, task: str, start: str | None = None) -> str:
         """How the proxy of `task` is named wherever a task is: as a proxy; as the task where nothing is changed, or
-        where a first step is added, which is not less."""
-        if set(self.changes) == {"first_step"} and self.first_step:
-            return f"{task}: {self}"
-        return f"proxy of {task}: {self}" if self.changes else task
+        where a first step is added, which is not less. `start` names the network that trainings start from."""
+        label = task
+        if self.changes:
+            more = set(self.changes) == {"first_step"} and self.first_step
+            label = f"{task}: {self}" if more else f"proxy of {task}: {self}"
+        return f"{label}, from {start}" if start else label
 
     def without_own(self, task: Task) -> "Proxy":
         """The same without what is as `task` has it by itself."""

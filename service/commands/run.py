@@ -38,7 +38,7 @@ def run(
     from studies.provenance import provenance
 
     upgrade(connect(here.settings.database_url))
-    ran_on = provenance(study_spec.task_definition(), here.settings.data_dir)
+    ran_on = provenance(study_spec, here.settings.data_dir)
     _drive(here, here.store.create_study(study_spec, ran_on), out_dir)
 
 
@@ -105,9 +105,10 @@ def _drive(here: Local, study: StudyRecord, out_dir: Path) -> None:
 def _check_ready(spec: "StudySpec", here: Local, folder: Path) -> None:
     """Raise before anything is written where the study cannot run.
 
-    Data, a teacher or the decoder are missing, a proxy leaves too few of the data, or the export cannot be written.
+    Data, a teacher, the network to start from or the decoder are missing, that network is another, a proxy leaves too
+    few of the data, or the export cannot be written.
     """
-    from studies import proxies
+    from studies import ready
     from trainers import decoders, teachers
     from trainers.data import DATASETS
 
@@ -118,6 +119,6 @@ def _check_ready(spec: "StudySpec", here: Local, folder: Path) -> None:
         raise SpecError(spec.name, [("resources.decoder", str(error))]) from error
     DATASETS[task.dataset].check(here.settings.data_dir)
     teachers.check(task, here.settings.data_dir)
-    proxies.check(spec, here.settings.data_dir)
+    ready.check(spec, here.settings.data_dir)
     if folder.exists() and not folder.is_dir():
         raise StudyError(f"--out: {folder} is a file; name a folder")

@@ -31,6 +31,7 @@ from studies.records import Request, StudyRecord, StudyState
 from studies.spec import StudySpec, from_json
 from trainers import decoders, teachers
 from trainers.data import DATASETS
+from trainers.start import missing, start_file
 from trainers.tasks import TASKS
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"])
@@ -262,6 +263,9 @@ def _runnable(shared: Services, content: bytes) -> StudySpec:
         teacher = teachers.file_of(task, shared.settings.data_dir)
         if teacher and not teacher.exists():
             faults.append(("task", f"its teacher is not on this server: {teacher} is missing"))
+        start = spec.start and start_file(shared.settings.data_dir, spec.start)
+        if start and not start.exists():
+            faults.append(("start", f"is not on this server: {missing(start, TASKS[spec.task], spec.proxy)}"))
         if spec.resources.cpus > (cpus := os.cpu_count() or 1):
             faults.append(("resources.cpus", f"this server has {cpus}, got {spec.resources.cpus}"))
         try:

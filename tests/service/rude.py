@@ -130,6 +130,7 @@ def study(state: str = "queued", **changes: Any) -> dict[str, Any]:
         "requested": None,
         "task": "spoken-digits",
         "proxy": {},
+        "start": None,
         "task_label": "spoken-digits",
         "methods": ["gradient-filter"],
         "searcher": "ax",

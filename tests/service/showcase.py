@@ -67,7 +67,7 @@ class Course:
 
     def claim(self) -> Lease:
         """Make the study, if it is not there, and run it."""
-        self.store.create_study(self.spec, provenance(self.spec.task_definition(), Path("nowhere")))
+        self.store.create_study(self.spec, provenance(self.spec, Path("nowhere")))
         return self.store.claim(self.spec.study_id, Owner.current(), 3600)
 
 

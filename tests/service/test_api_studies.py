@@ -201,6 +201,35 @@ def test_a_proxy_is_found_under_its_task_and_named_as_a_proxy(client: TestClient
     assert {item["task_label"] for item in found} == {study["task_label"], "spoken-digits"}
 
 
+def test_what_a_study_starts_from_is_on_the_server(store: Store, spoken_digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
+    sent, file = FILE | {"start": "first", "proxy": {"epochs": 5}}, tmp_path / "starts" / "first.pt"
+    with serving(store, tmp_path) as app:
+        client = client_of(app)
+        for path in ("/v1/studies", "/v1/studies:validate"):
+            answer = client.post(path, json=sent)
+            assert answer.status_code == 422
+            (fault,) = answer.json()["faults"]
+            assert fault["field"] == "start"
+            assert fault["message"].startswith(f"is not on this server: {file}: missing; put a training's")
+            (fault,) = client.post(path, json=sent | {"start": "../x"}).json()["faults"]
+            assert fault["field"] == "start"
+            assert fault["message"].endswith("lower-case letters, digits and inner hyphens, got '../x'")
+        file.parent.mkdir()
+        file.touch()
+        study = client.post("/v1/studies", json=sent).json()
+        assert (study["start"], study["proxy"]) == ("first", {"epochs": 5})
+        assert study["task_label"] == "proxy of spoken-digits: 5 epochs, from first"
+        assert client.post("/v1/studies:validate", json=sent).json()["spec"]["start"] == "first"
+        (listed,) = client.get("/v1/studies", params={"task": "spoken-digits"}).json()["items"]
+        assert (listed["start"], listed["task_label"]) == ("first", study["task_label"])
+        assert client.post("/v1/studies", json=FILE).json()["start"] is None
+        curves = client.get(f"/v1/studies/{study['id']}/curves").json()
+        assert curves["task_label"] == study["task_label"]
+    with serving(store, tmp_path, ray_address="ray.example:6379") as app:
+        assert client_of(app).post("/v1/studies", json=sent | {"start": "elsewhere"}).status_code == 202
+
+
 # reading
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import killable
 import pytest
 from rude import Rude, answer, problem, study
 from served import Served
@@ -148,6 +149,23 @@ def test_too_small_a_share_of_the_data_is_told(tunebench, spoken_digits):
     assert list(Path().iterdir()) == [Path("s.yaml")]
 
 
+def test_a_study_without_the_network_to_start_from_is_told(tunebench, monkeypatch, tmp_path, spoken_digits):
+    (tmp_path / "data" / "starts").mkdir(parents=True)
+    (tmp_path / "data" / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
+    monkeypatch.setenv("TUNEBENCH_DATA_DIR", str(tmp_path / "data"))
+    file = tmp_path / "data" / "starts" / "first.pt"
+    study = write(GOOD + "start: first\nproxy: {width: 64}\n")
+    told = f"error: s: start: {file}: missing; put a training's checkpoint there: mkdir -p {file.parent}; "
+    told += f"python -m trainers spoken-digits METHOD ... --width 64 --checkpoint {file}\n"
+    assert tunebench("run", study) == (2, "", told)
+    train = [sys.executable, "-m", "trainers", "spoken-digits", "bop", "--set", "gamma=0.1", "--set", "tau=0"]
+    train += ["--epochs", "1", "--checkpoint", file]
+    subprocess.run(train, check=True, capture_output=True, env=killable.environment())
+    told = f"error: s: start: {file}: of another network: no binary layer has the same name and shape\n"
+    assert tunebench("run", study) == (2, "", told)
+    assert {path.name for path in Path().iterdir()} == {"s.yaml", "data"}
+
+
 def test_damaged_data_are_told(tunebench, monkeypatch, tmp_path, spoken_digits):
     file = tmp_path / "data" / "spoken-digits" / "digits.npz"
     file.parent.mkdir(parents=True)
@@ -267,6 +285,16 @@ def test_a_proxy_is_listed_and_shown_as_one(tunebench, service):
         assert "proxy of" in tunebench("list", *place)[1]
         listed = json.loads(tunebench("list", *place, "--json")[1])
         assert next(row for row in listed if row["id"] == study.id)["proxy"] == {"epochs": 5}
+
+
+def test_a_study_that_starts_from_another_network_is_listed_and_shown_as_one(tunebench, service):
+    served, store = service
+    study = store.create_study(spec("onwards", start="first"), {})
+    for place in (("--db", str(store.engine.url)), ("--url", served.url)):
+        assert "0 of 12 trials on spoken-digits, from first\n" in tunebench("show", "onwards", *place)[1]
+        listed = json.loads(tunebench("list", *place, "--json")[1])
+        row = next(row for row in listed if row["id"] == study.id)
+        assert (row["start"], row["task_label"]) == ("first", "spoken-digits, from first")
 
 
 def test_where_studies_are_is_one_of_the_two(tunebench, service, monkeypatch):

@@ -2,7 +2,9 @@
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from writers import spec, trial
@@ -14,7 +16,10 @@ from service.store import Store
 from studies.errors import SpecError, StudyError
 from studies.provenance import provenance
 from studies.records import StudyState
-from trainers import teachers
+from trainers import loop, teachers
+from trainers.checkpoints import Checkpoint
+from trainers.start import start_file
+from trainers.tasks import TASKS, Proxy
 
 
 def test_trials_of_two_teachers_are_not_mixed(store: Store, tmp_path: Path) -> None:
@@ -22,7 +27,7 @@ def test_trials_of_two_teachers_are_not_mixed(store: Store, tmp_path: Path) -> N
     weights.parent.mkdir()
     weights.write_bytes(b"one")
     sent = spec(task="cifar10-resnet20-distilled")
-    study = store.create_study(sent, provenance(sent.task_definition(), tmp_path))
+    study = store.create_study(sent, provenance(sent, tmp_path))
     assert study.provenance["teacher"] == {
         "file": "cifar10-real-resnet20.pt",
         "sha256": "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed",
@@ -39,7 +44,7 @@ def test_trials_of_two_teachers_are_not_mixed(store: Store, tmp_path: Path) -> N
 def test_trials_on_two_sets_of_data_are_not_mixed(store: Store, spoken_digits: Path, tmp_path: Path) -> None:
     file = tmp_path / "spoken-digits" / "digits.npz"
     shutil.copytree(spoken_digits / "spoken-digits", file.parent)
-    study = store.create_study(spec(), provenance(spec().task_definition(), tmp_path))
+    study = store.create_study(spec(), provenance(spec(), tmp_path))
     assert study.provenance["data"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     lease = store.claim(study.id, Owner.current(), 60)
     store.record(lease, trial(study.id))
@@ -48,6 +53,56 @@ def test_trials_on_two_sets_of_data_are_not_mixed(store: Store, spoken_digits: P
     with pytest.raises(StudyError, match=r"trained on other data .* put those back \(spoken-digits, sha256 "):
         drive(store, store.study(study.id), tmp_path, lambda trial: None)
     assert store.study(study.id).state is StudyState.FAILED
+
+
+def trained(data_dir: Path, **proxy: int) -> Path:
+    """The checkpoint of a short training, put where studies start from it as `first`."""
+    file = start_file(data_dir, "first")
+    file.parent.mkdir(exist_ok=True)
+    file.unlink(missing_ok=True)
+    options: Mapping[str, Any] = {"seed": 0, "split_seed": 0, "data_dir": data_dir}
+    values, kept = {"alpha": 1e-3, "gamma": 0.1}, Checkpoint(file)
+    task = TASKS["spoken-digits"]
+    list(loop.train(task, "gradient-filter", values, proxy=Proxy(**proxy), checkpoint=kept, **options))
+    return file
+
+
+def test_trials_that_start_from_two_networks_are_not_mixed(
+    store: Store, spoken_digits: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
+    file = trained(tmp_path, epochs=1)
+    first = hashlib.sha256(file.read_bytes()).hexdigest()
+    sent = spec(start="first")
+    study = store.create_study(sent, provenance(sent, tmp_path))
+    assert study.provenance["start"] == {"file": "first.pt", "sha256": first}
+    lease = store.claim(study.id, Owner.current(), 60)
+    store.record(lease, trial(study.id))
+    store.finish(lease, PAUSED)
+    message = rf"started from another network than the one that is here now; put that one back \(.*{first}"
+    trained(tmp_path, epochs=2)
+    with pytest.raises(StudyError, match=message):
+        drive(store, store.study(study.id), tmp_path, lambda trial: None)
+    file.unlink()
+    with pytest.raises(StudyError, match=message):
+        drive(store, store.study(study.id), tmp_path, lambda trial: None)
+    assert store.study(study.id).state is StudyState.FAILED
+    assert "start" not in provenance(spec(), tmp_path)
+
+
+def test_what_a_study_cannot_start_from_fails_it_before_its_first_trial(
+    store: Store, spoken_digits: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
+    study = store.create_study(spec(start="first"), {})
+    file = start_file(tmp_path, "first")
+    for reason in (f"{file}: missing; put a training's checkpoint there: ", f"{file}: of another network"):
+        with pytest.raises(SpecError, match=f"^a-study: start: {reason}"):
+            drive(store, store.study(study.id), tmp_path, lambda trial: None)
+        failed = store.study(study.id)
+        assert (failed.state, failed.trials) == (StudyState.FAILED, 0)
+        assert reason in (failed.error or "")
+        trained(tmp_path, epochs=1, width=32)
 
 
 def test_a_share_that_is_too_small_fails_the_study_before_its_first_trial(

@@ -61,6 +61,18 @@ def test_a_proxys_figures_say_so(records):
     assert f"tuned on a {words}, in 6 independent runs" in report(study, compared, [])
 
 
+def test_the_figures_of_trainings_that_start_from_another_network_say_so(records):
+    _, trials = records
+    study = study_of(METHODS, runs=6, trials=10, start="first")
+    compared = compare(study, trials)
+    for figure in (
+        figures.figure8(study, trials),
+        figures.trials_to_target(compared),
+        figures.extra_trials(compared),
+    ):
+        assert "spoken-digits, from first" in [text.get_text() for text in figure.findobj(Text)]
+
+
 def test_every_run_mean_and_median_is_drawn(records):
     study, trials = records
     lines = figures.figure8(study, trials).axes[0].lines

@@ -38,6 +38,7 @@ study = st.fixed_dictionaries(
         | st.fixed_dictionaries({}, optional={"name": st.sampled_from([*SEARCHERS]), "initial_trials": odd})
         | odd,
         "proxy": st.dictionaries(st.sampled_from([*PROXY, "x"]), odd, max_size=2) | odd,
+        "start": st.sampled_from(["first", "../x", "A"]) | odd,
         "runs": odd,
         "trials": odd,
         "seed": odd,
@@ -97,6 +98,12 @@ def test_a_proxy_fits() -> None:
     assert PROXY.keys() == {field.name for field in fields(Proxy)}
     for entry in ({"epochs": 0}, {"first_step": -1}, {"train_fraction": 0}, {"width": "8"}, {"depth": 2}):
         assert not STUDY.is_valid(MINIMAL | {"proxy": entry})
+
+
+def test_a_start_fits() -> None:
+    assert STUDY.is_valid(MINIMAL | {"start": "first-step"})
+    for entry in ("../x", "A", "", 1, None, ["first"]):
+        assert not STUDY.is_valid(MINIMAL | {"start": entry})
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -23,8 +23,11 @@ from studies.run import run_study
 from studies.searchers import Suggestion
 from studies.spec import from_json
 from studies.trial import assign, choose, train
-from trainers import training
+from trainers import loop, training
+from trainers.checkpoints import Checkpoint
 from trainers.seeds import derive
+from trainers.start import start_file
+from trainers.tasks import TASKS, Proxy
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -133,6 +136,58 @@ def test_a_trial_is_compiled_where_its_study_says_so(spoken_digits, monkeypatch)
         assignment = assign(spec, "gradient-filter", 1, (), data_dir=spoken_digits)
         list(train(assignment, choose(assignment)[0]))
     assert asked == ["cpu"]
+
+
+@pytest.fixture
+def data_with_a_start(spoken_digits, tmp_path):
+    """A data folder with the checkpoint of a training of three epochs in it, `first`."""
+    (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
+    file = start_file(tmp_path, "first")
+    file.parent.mkdir()
+    values = {"alpha": 1e-3, "gamma": 0.1}
+    options = {"seed": 1, "split_seed": 1, "data_dir": tmp_path, "proxy": Proxy(epochs=3)}
+    list(
+        loop.train(TASKS["spoken-digits"], "gradient-filter", values, checkpoint=Checkpoint(file), **options)
+    )
+    return tmp_path
+
+
+def test_every_trial_starts_from_the_studys_network(local_cluster, data_with_a_start):
+    spec = study(
+        methods=[{"name": "gradient-filter", "space": {"alpha": 1e-3, "gamma": 0.1}}, "ste-adam"],
+        searcher="sobol",
+        trials=2,
+        proxy={"epochs": 1},
+        start="first",
+    )
+    sinks = [Kept(), Kept()]
+    for sink in sinks:
+        run_study(spec, "s-4", sink, [], data_dir=data_with_a_start)
+    first, again = (sink.trials for sink in sinks)
+    assert len(first) == 8
+    assert numbers(first) == numbers(again)
+    for trial in first:
+        options = {
+            "seed": trial.seed,
+            "split_seed": derive(0, "run", trial.run, "split"),
+            "data_dir": data_with_a_start,
+            "proxy": spec.proxy,
+        }
+        task, values = TASKS["spoken-digits"], trial.hyperparameters
+        file = data_with_a_start / "starts" / "first.pt"
+        assert figures(trial.epochs) == figures(loop.train(task, trial.method, values, start=file, **options))
+        if trial.method == "gradient-filter":
+            (scratch,) = loop.train(task, trial.method, values, **options)
+            assert trial.epochs[0].train_loss < scratch.train_loss - 0.3
+            assert trial.objective > scratch.validation_metric
+
+
+def test_a_worker_that_has_nothing_to_start_from_stops_the_study(local_cluster, spoken_digits):
+    spec = study(start="none", runs=1, resources={"max_retries": 0})
+    sink = Kept()
+    with pytest.raises(StudyError, match=r"a worker cannot start a training: .*none\.pt: there is no such"):
+        run_study(spec, "s-5", sink, [], data_dir=spoken_digits)
+    assert sink.trials == []
 
 
 def test_the_dashboard_tells_studies_and_trials_by_name(whole):

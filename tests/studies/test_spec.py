@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,9 @@ def test_what_changes_the_trials_changes_the_digest():
             {"methods": [{"name": "gradient-filter", "space": {"alpha": 0.1}}]},
             {"proxy": {"epochs": 5}},
             {"proxy": {"epochs": 5, "width": 32}},
+            {"start": "first"},
+            {"start": "second"},
+            {"start": "first", "proxy": {"epochs": 5}},
         )
     ]
     assert len(set(digests)) == len(digests)
@@ -143,7 +147,19 @@ def test_a_proxy_that_changes_nothing_is_the_task(proxy):
     assert "proxy" not in spec.to_json()
 
 
-def test_a_study_without_a_proxy_keeps_its_id():
+def test_what_trainings_start_from_is_named():
+    spec = from_json(MINIMAL | {"start": "bnew-2021"})
+    assert spec.task_label == "spoken-digits, from bnew-2021"
+    assert spec.to_json()["start"] == "bnew-2021"
+    assert from_json(spec.to_json()) == spec
+    spec = from_json(MINIMAL | {"start": "1", "proxy": {"epochs": 5}})
+    assert spec.task_label == "proxy of spoken-digits: 5 epochs, from 1"
+    spec = from_json(MINIMAL | {"start": "1", "proxy": {"first_step": 1}})
+    assert spec.task_label == "spoken-digits: 1 epoch with real weights before, from 1"
+    assert "start" not in from_json(MINIMAL).to_json()
+
+
+def test_a_study_without_a_proxy_or_a_start_keeps_its_id():
     assert load(SPECS_BY_NAME["figure8-spoken-digits"]).study_id == "figure8-spoken-digits-593d756e"
 
 
@@ -223,7 +239,16 @@ def test_writing_a_default_out_does_not_change_the_digest():
             "methods.0.space.gamma: .*too large",
         ),
         ({"name": "../x"}, "name: must be 1 to 63 lower-case letters, digits and inner hyphens, got '../x'"),
-        ({"learning_rate": 1}, "learning_rate: unknown key; allowed are name, task, proxy, methods"),
+        ({"learning_rate": 1}, "learning_rate: unknown key; allowed are name, task, proxy, start, methods"),
+        *(
+            (
+                {"start": name},
+                f"start: must be 1 to 63 lower-case letters, digits and inner hyphens, got {re.escape(repr(name))}",
+            )
+            for name in ("../teachers/x", "/x", "x.pt", "First", "a_b", "-a", "", "a" * 64, "a\n")
+        ),
+        ({"start": 1}, "start: input should be a valid string, got 1"),
+        ({"start": None}, "start: needs a name; left out, trainings start from nothing, got None"),
         ({"proxy": {"first_step": -1}}, r"proxy.first_step: first_step must be in \[0, 10000\], got -1"),
         ({"proxy": {"epochs": 0}}, "proxy.epochs: epochs must be at least 1, got 0"),
         ({"proxy": {"epochs": "5"}}, "proxy.epochs: epochs must be at least 1, got '5'"),

@@ -37,6 +37,19 @@ def test_a_clear_result():
     assert "unfinished" not in text
 
 
+@pytest.mark.parametrize(
+    ("task", "seen"),
+    [("spoken-digits", "validation and test samples"), ("mnist-lenet5", "validation samples")],
+)
+def test_what_the_network_has_seen_that_trainings_start_from(task, seen):
+    _, trials = figure8_like(runs=3, trials=2)
+    text = summary(compare(study_of(task=task, runs=3, trials=2, start="first"), trials))
+    assert f" were each tuned on {task}, from first, in 3 independent runs" in text
+    assert 'Every training starts from the network "first": where that was trained on the same data' in text
+    assert f", it has seen {seen} of the runs, which flatters the accuracy on them, for every method" in text
+    assert "starts from" not in summary(compare(*figure8_like(runs=3, trials=2)))
+
+
 def test_an_open_result_says_so():
     study = study_of(runs=8, trials=2)
     values = [0.90, 0.91, 0.92, 0.93, 0.94, 0.95, 0.89, 0.96]

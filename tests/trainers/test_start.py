@@ -22,6 +22,7 @@ from trainers.optimizers import OPTIMIZERS, FirstOrderFilter, GradientFilter, II
 from trainers.optimizers.filtering import Filtering
 from trainers.optimizers.relaxed import Relaxed
 from trainers.results import EpochResult
+from trainers.start import check_start, start_file
 from trainers.tasks import TASKS, Proxy
 
 LATENT = [name for name in OPTIMIZERS if not (issubclass(OPTIMIZERS[name], Filtering) or "bop" in name)]
@@ -266,6 +267,30 @@ def test_what_one_cannot_start_from(
         train("bop", checkpoint=kept)
     with pytest.raises(CheckpointError, match="none: there is no such checkpoint"):
         train("bop", start=tmp_path / "none", checkpoint=kept)
+
+
+def test_what_trainings_can_start_from_is_known_before(
+    source: Path, spoken_digits: Path, tmp_path: Path
+) -> None:
+    task, narrow = TASKS["spoken-digits"], Proxy(epochs=1, width=32)
+    random = torch.get_rng_state()
+    check_start(source, task, Proxy(epochs=1), spoken_digits)
+    assert torch.equal(torch.get_rng_state(), random)
+    with pytest.raises(CheckpointError, match="source: of another network: no binary layer has the same"):
+        check_start(source, task, narrow, spoken_digits)
+    file = start_file(tmp_path, "first")
+    assert file == tmp_path / "starts" / "first.pt"
+    told = (
+        rf"^{file}: missing; put a training's checkpoint there: mkdir -p {file.parent}; python -m trainers "
+    )
+    with pytest.raises(CheckpointError, match=rf"{told}spoken-digits METHOD \.\.\. --checkpoint {file}$"):
+        check_start(file, task, Proxy(epochs=1), spoken_digits)
+    with pytest.raises(CheckpointError, match=r"METHOD \.\.\. --width 32 --checkpoint "):
+        check_start(file, task, narrow, spoken_digits)
+    file.parent.mkdir()
+    file.write_bytes(source.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"first\.pt: damaged"):
+        check_start(file, task, Proxy(epochs=1), spoken_digits)
 
 
 def test_two_steps(train: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,13 +21,15 @@ __all__ = ["DATASETS", "DataSet", "ImageFiles", "ImageSplits", "Samples", "Split
 class DataSet:
     """`path` of the data under a data folder; `fetch` puts it there, from a place on disk where one is given;
     `load` reads it and splits it by a seed, and so does `files` without reading the images, where they may be too
-    many for memory. All raise DataError."""
+    many for memory. All raise DataError. With a `drawn_test` the seed draws the test split too, which else is the
+    published one."""
 
     summary: str
     path: Callable[[Path], Path]
     fetch: Callable[[Path, Path | None], Path]
     load: Callable[[Path, int], Splits]
     files: Callable[[Path, int], ImageSplits] | None = None
+    drawn_test: bool = False
 
     def check(self, root: Path) -> None:
         """Raise DataError where the data are missing or damaged; of images in files only their index is read."""
@@ -53,18 +55,21 @@ DATASETS: dict[str, DataSet] = {
         path=spoken_digits.path,
         fetch=spoken_digits.fetch,
         load=spoken_digits.load,
+        drawn_test=True,
     ),
     "fsdd": DataSet(
         summary="the same 3,000 recordings as wav files, log-mel features, whole speakers in each split, 10 MB",
         path=FSDD.path,
         fetch=FSDD.fetch,
         load=FSDD.load,
+        drawn_test=True,
     ),
     "audiomnist": DataSet(
         summary="30,000 recordings of ten spoken digits by 60 speakers (MIT), log-mel features, 96 MB",
         path=AUDIOMNIST.path,
         fetch=AUDIOMNIST.fetch,
         load=AUDIOMNIST.load,
+        drawn_test=True,
     ),
     "mnist": DataSet(
         summary="70,000 grey images of handwritten digits, 28 x 28, 55 MB",

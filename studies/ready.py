@@ -1,0 +1,33 @@
+"""Whether a study can run on what is in a data folder."""
+
+from pathlib import Path
+
+from studies.errors import SpecError
+from studies.spec import StudySpec
+from trainers import shares
+from trainers.data import DATASETS
+from trainers.errors import CheckpointError
+from trainers.start import check_start, start_file
+from trainers.tasks import TASKS
+
+
+def check(spec: StudySpec, data_dir: Path) -> None:
+    """Raise SpecError, before every trial fails of it, where the proxy leaves too few training samples, or where the
+    network that trainings start from is missing or another.
+
+    Reads the data where it needs them, for seconds; where they are not on this machine it cannot tell. Raises
+    DataError for damaged ones.
+    """
+    task, share = spec.task_definition(), spec.proxy.train_fraction
+    if not DATASETS[task.dataset].path(data_dir).exists():
+        return
+    if share is not None:
+        try:
+            shares.check(task, share, data_dir)
+        except ValueError as error:
+            raise SpecError(spec.name, [("proxy.train_fraction", str(error))]) from error
+    if spec.start is not None:
+        try:
+            check_start(start_file(data_dir, spec.start), TASKS[spec.task], spec.proxy, data_dir)
+        except CheckpointError as error:
+            raise SpecError(spec.name, [("start", str(error))]) from error
