@@ -29,6 +29,8 @@ from studies.stop import Stop
 from studies.training import Training
 from studies.trial import Assignment, assign
 from trainers.errors import CheckpointError, DataError
+from trainers.files import checksum
+from trainers.start import start_file
 from trainers.tasks import TASKS
 
 
@@ -43,6 +45,7 @@ class _Conductor(Searcher):  # type: ignore[misc]
         super().__init__()
         self._spec, self._study, self._schedule = spec, study, schedule
         self._stop, self._data_dir = stop, data_dir
+        self._start_sum = checksum(start_file(data_dir, spec.start)) if spec.start else None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._stop.draining or self._schedule.remaining == 0:
@@ -50,7 +53,14 @@ class _Conductor(Searcher):  # type: ignore[misc]
         turn = self._schedule.next()
         if turn is None:
             return None
-        assignment = assign(self._spec, turn.method, turn.run, turn.history, data_dir=self._data_dir)
+        assignment = assign(
+            self._spec,
+            turn.method,
+            turn.run,
+            turn.history,
+            data_dir=self._data_dir,
+            start_sum=self._start_sum,
+        )
         return {
             "assignment": assignment,
             "slot": turn.slot,

@@ -12,6 +12,8 @@ from studies.searchers import SEARCHERS, Observation, Suggestion
 from studies.space import Space
 from studies.spec import StudySpec
 from trainers.decoders import Decoder
+from trainers.errors import CheckpointError
+from trainers.files import checksum
 from trainers.results import EpochResult
 from trainers.seeds import derive
 from trainers.start import start_file
@@ -28,13 +30,15 @@ class Assignment:
     """Everything that decides a trial, so that any process can carry it out with the same result.
 
     Trials of the same run and number share `seed` (data order, initialisation) between methods, and all trials
-    of a run share `split_seed`: runs are paired. `searcher_seed` belongs to the method's run.
+    of a run share `split_seed`: runs are paired. `searcher_seed` belongs to the method's run. `start_sum` is the
+    checksum of what `start` names, None where it is not known.
     """
 
     name: str
     task: str
     proxy: Proxy
     start: str | None
+    start_sum: str | None
     method: str
     run: int
     trial: int
@@ -54,7 +58,13 @@ class Assignment:
 
 
 def assign(
-    spec: StudySpec, method: str, run: int, history: tuple[Observation, ...], *, data_dir: Path
+    spec: StudySpec,
+    method: str,
+    run: int,
+    history: tuple[Observation, ...],
+    *,
+    data_dir: Path,
+    start_sum: str | None = None,
 ) -> Assignment:
     """The trial of `method`'s run `run` that follows `history`."""
     trial = len(history) + 1
@@ -63,6 +73,7 @@ def assign(
         task=spec.task,
         proxy=spec.proxy,
         start=spec.start,
+        start_sum=start_sum,
         method=method,
         run=run,
         trial=trial,
@@ -142,10 +153,16 @@ def sweep(data_dir: Path) -> None:
 def train(
     assignment: Assignment, suggestion: Suggestion, checkpoint: "Checkpoint | None" = None
 ) -> Iterator[EpochResult]:
-    """The trial's training, an epoch at a time."""
+    """The trial's training, an epoch at a time. Raises CheckpointError where its start is no longer what it was."""
     from trainers.loop import train
 
     _take_threads(assignment)
+    start = start_file(assignment.data_dir, assignment.start) if assignment.start else None
+    if start and assignment.start_sum and checksum(start) not in (None, assignment.start_sum):
+        raise CheckpointError(
+            f"{start}: is not what the study's trainings start from; put that one back "
+            f"(sha256 {assignment.start_sum}), or run the study under another name"
+        )
     return train(
         TASKS[assignment.task],
         METHODS[assignment.method].optimizer,
@@ -158,5 +175,5 @@ def train(
         decoder=assignment.decoder,
         compile=assignment.compile,
         checkpoint=checkpoint,
-        start=start_file(assignment.data_dir, assignment.start) if assignment.start else None,
+        start=start,
     )

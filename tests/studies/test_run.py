@@ -182,6 +182,22 @@ def test_every_trial_starts_from_the_studys_network(local_cluster, data_with_a_s
             assert trial.objective > scratch.validation_metric
 
 
+def test_a_start_that_changes_while_the_study_runs_stops_it(local_cluster, data_with_a_start):
+    file = data_with_a_start / "starts" / "first.pt"
+
+    class Changing(Kept):
+        def record(self, trial):
+            super().record(trial)
+            file.write_bytes(file.read_bytes() + b"x")
+
+    spec = study(methods=["bop"], searcher="sobol", runs=1, start="first", resources={"max_retries": 0})
+    sink = Changing()
+    told = r"a worker cannot start a training: .*first\.pt: is not what the study's trainings start from"
+    with pytest.raises(StudyError, match=told):
+        run_study(spec, "s-6", sink, [], data_dir=data_with_a_start)
+    assert len(sink.trials) == 1
+
+
 def test_a_worker_that_has_nothing_to_start_from_stops_the_study(local_cluster, spoken_digits):
     spec = study(start="none", runs=1, resources={"max_retries": 0})
     sink = Kept()
