@@ -47,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise ValueError(
                     f"{save}: is there already; delete it, or put this one elsewhere with --save"
                 )
-        epochs = proxy.of(task).recipe.all_epochs
+        recipe = proxy.of(task).recipe
+        alone = recipe.first_step if options.method is None else None
+        epochs = alone.epochs if alone else recipe.all_epochs
         what = ", ".join(filter(None, [proxy.label(task.name), options.method]))
         results = train(
             task,
@@ -117,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="METHOD",
         nargs="?",
         help="the binary weights' optimizer, e.g. gradient-filter; none for a TASK whose network has no "
-        "binary weights: " + ", ".join([*TEACHERS, *REAL_TASKS]),
+        "binary weights, " + ", ".join([*TEACHERS, *REAL_TASKS]) + ", or for the first of two steps alone",
     )
     parser.add_argument(
         "--set",
@@ -189,7 +191,8 @@ def _parser() -> argparse.ArgumentParser:
         "--first-step",
         type=int,
         metavar="EPOCHS",
-        help="with real-valued weights before the binary ones: two-step training; 0 for training in one step",
+        help="with real-valued weights before the binary ones: two-step training, or without a METHOD this step "
+        "alone, for others to start from; 0 for training in one step",
     )
     return parser
 

@@ -34,8 +34,9 @@ def train(
 ) -> Iterator[EpochResult]:
     """Train `task`'s network once, its binary weights by `optimizer`, and yield every epoch's result.
 
-    A network without binary weights, a teacher, has no `optimizer`. A task with a teacher takes the weights in
-    `teacher`, or those in the data folder. After the last epoch the network's weights are put into `save`.
+    A network without binary weights, a teacher, has no `optimizer`; a task of two steps is without one trained by the
+    first alone. A task with a teacher takes the weights in `teacher`, or those in the data folder. After the last
+    epoch the network's weights are put into `save`.
 
     Real-valued initial weights, the order of samples and their augmentation depend on `seed` alone and are the
     same for every optimizer; the split and noise in scoring depend on `split_seed`. torch's global random state is

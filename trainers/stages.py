@@ -25,19 +25,20 @@ class Stage(NamedTuple):
 
 
 def stages(recipe: Recipe, optimizer: str | None, hyperparameters: Mapping[str, Value]) -> list[Stage]:
-    """Those of a training by `recipe`: the method's, after the recipe's first step if it has one.
+    """Those of a training by `recipe`: the method's, after the recipe's first step if it has one; without a method
+    that step alone.
 
     `hyperparameters` are the method's, whatever there is of `recipe.real` among them.
     """
+    first, before = recipe.first_step, []
+    if first:
+        weights = {"learning_rate": first.learning_rate, "weight_decay": first.weight_decay}
+        before = [Stage(RealWeights, {"decay": recipe.decay, **weights}, first.epochs, first.epochs)]
     if optimizer is None:
-        return [Stage(NoBinaryWeights, {}, recipe.all_epochs, recipe.all_epochs)]
-    method, first = OPTIMIZERS[optimizer], recipe.first_step
+        return before or [Stage(NoBinaryWeights, {}, recipe.epochs, recipe.epochs)]
+    method = OPTIMIZERS[optimizer]
     values: dict[str, Value] = {"decay": recipe.decay}
     if first and "pretraining" in method.optional:
         values["pretraining"] = 0.0  # the first step is that
     values |= {name: value for name, value in hyperparameters.items() if name not in recipe.real}
-    second = Stage(method, values, recipe.epochs, recipe.all_epochs)
-    if first is None:
-        return [second]
-    weights = {"learning_rate": first.learning_rate, "weight_decay": first.weight_decay}
-    return [Stage(RealWeights, {"decay": recipe.decay, **weights}, first.epochs, first.epochs), second]
+    return [*before, Stage(method, values, recipe.epochs, recipe.all_epochs)]

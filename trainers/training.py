@@ -74,7 +74,7 @@ class Training:
             model = MODELS[task.model](source.input_shape, source.classes, **task.model_options)
         self.model = _placed(model, place)
         self._binary, self._real = partition(model)
-        if bool(self._binary) != (optimizer is not None):
+        if bool(self._binary) != (optimizer is not None or self._recipe.first_step is not None):
             needs = "needs a method for its" if self._binary else "has no"
             raise ValueError(f"{task.name} {needs} binary weights, got {optimizer!r}")
         self._master: nn.Module | None = None
@@ -111,7 +111,7 @@ class Training:
     @property
     def over(self) -> bool:
         """Whether no epoch follows."""
-        return self.diverged or len(self.state.results) == self._recipe.all_epochs
+        return self.diverged or len(self.state.results) == self._stages[-1].last_epoch
 
     def epoch(self) -> EpochResult:
         """Train the next epoch, or what is left of it where the training goes on, and score the network after it."""

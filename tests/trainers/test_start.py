@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from trainers import loop
 from trainers.binary import sign
-from trainers.checkpoints import Checkpoint
+from trainers.checkpoints import Checkpoint, read
 from trainers.errors import CheckpointError
 from trainers.models import MODELS
 from trainers.optimizers import OPTIMIZERS, FirstOrderFilter, GradientFilter, IIRFilter
@@ -183,7 +183,7 @@ def test_a_filter_saved_before_its_first_step_remembers(name: str) -> None:
 
 @pytest.fixture
 def train(spoken_digits: Path) -> Callable[..., list[EpochResult]]:
-    def train(method: str, values: dict[str, Any] | None = None, **options: Any) -> list[EpochResult]:
+    def train(method: str | None, values: dict[str, Any] | None = None, **options: Any) -> list[EpochResult]:
         changes = {"seed": 0, "split_seed": 0, "data_dir": spoken_digits, "proxy": Proxy(epochs=3)} | options
         task = changes.pop("task", TASKS["spoken-digits"])
         return list(loop.train(task, method, VALUES[method] if values is None else values, **changes))
@@ -327,6 +327,25 @@ def test_two_steps(train: Callable[..., list[EpochResult]], monkeypatch: pytest.
     bnew = train("bnew", task=task, proxy=proxy)
     assert all((p.abs() == 1).all() for p in trained[-1])
     assert [r.train_loss for r in bnew[:2]] == [r.train_loss for r in results[:2]]
+
+
+def test_a_first_step_alone_is_one_to_start_from(
+    train: Callable[..., list[EpochResult]], spoken_digits: Path, tmp_path: Path
+) -> None:
+    kept = Checkpoint(tmp_path / "first")
+    proxy = Proxy(epochs=1, first_step=2)
+    alone = train(None, {}, proxy=proxy, checkpoint=kept)
+    both = train("bop", proxy=proxy)
+    assert [r.train_loss for r in alone] == [r.train_loss for r in both[:2]]
+    state = read(kept.path)["state"]
+    assert state["real_weights"]
+    assert 0 < state["model"]["3.weight"].abs().max() <= 1
+    check_start(kept.path, TASKS["spoken-digits"], Proxy(epochs=1), spoken_digits)
+    (started,) = train("bop", {"gamma": 1e-3, "tau": 1e-4}, proxy=Proxy(epochs=1), start=kept.path)
+    assert started.train_loss < both[0].train_loss
+    assert train(None, {}, proxy=proxy, checkpoint=kept) == alone
+    with pytest.raises(ValueError, match="spoken-digits needs a method for its binary weights, got None"):
+        train(None, {})
 
 
 def test_what_a_first_step_may_be() -> None:

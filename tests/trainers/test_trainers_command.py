@@ -97,6 +97,15 @@ def test_another_seeds_checkpoint_is_refused(
     assert last["start"] == str(tmp_path / "kept")
 
 
+def test_a_first_step_alone_has_no_method(spoken_digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spoken-digits", "--first-step", "2", "--data", str(spoken_digits)]) == 0
+    out, err = capsys.readouterr()
+    *epochs, last = (json.loads(line) for line in out.splitlines())
+    assert len(epochs) == 2
+    assert (last["method"], last["proxy"]) == (None, {"first_step": 2})
+    assert "spoken-digits: 2 epochs with real weights before, None: epoch 2/2" in err
+
+
 def test_divergence_is_a_result(spoken_digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
     values = {"learning_rate": 3e38, "initial_magnitude": 0.1, "gamma": 1, "weight_decay": 0}
     arguments = [f"--set={name}={value}" for name, value in values.items()] + ["--set=scaling=true"]
