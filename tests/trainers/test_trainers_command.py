@@ -103,7 +103,7 @@ def test_a_first_step_alone_has_no_method(spoken_digits: Path, capsys: pytest.Ca
     *epochs, last = (json.loads(line) for line in out.splitlines())
     assert len(epochs) == 2
     assert (last["method"], last["proxy"]) == (None, {"first_step": 2})
-    assert "spoken-digits: 2 epochs with real weights before, None: epoch 2/2" in err
+    assert "spoken-digits: 2 epochs with real weights before: epoch 2/2" in err
 
 
 def test_divergence_is_a_result(spoken_digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
