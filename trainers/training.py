@@ -156,6 +156,8 @@ class Training:
             **self._stage.values,  # type: ignore[arg-type]  # checked by whoever gave them
             generator=torch.Generator().manual_seed(derive(self._seed, "binary-initialisation")),
         )
+        if self._compile:
+            state.binary_optimizer.compile()
         state.real_optimizer = real_optimizer(self.model, self._real, self._recipe)
         if before:
             take_over(before, self.model, state.binary_optimizer, real=True)

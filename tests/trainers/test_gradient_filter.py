@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.signal import lfilter
+from torch._dynamo.utils import counters
 
 from trainers.optimizers import GradientFilter
 from trainers.schedules import factor
@@ -36,12 +37,18 @@ def test_first_steps_by_hand() -> None:
         assert theta.tolist() == [sign, -1]  # the second never had a gradient: it stays
 
 
-@pytest.mark.parametrize("decay", ["none", "linear", "cosine"])
-def test_is_the_cascade_in_numpy_under_alpha_decay(decay: str) -> None:
+@pytest.mark.parametrize(
+    ("decay", "compiled"), [("none", False), ("linear", False), ("cosine", False), ("cosine", True)]
+)
+def test_is_the_cascade_in_numpy_under_alpha_decay(decay: str, compiled: bool) -> None:
     alpha, gamma, shape = 0.05, 0.1, (7, 5)
     xs = gradients(shape)
     theta = parameter(shape)
     optimizer = GradientFilter([theta], alpha=alpha, gamma=gamma)
+    torch.compiler.reset()
+    counters.clear()
+    if compiled:
+        optimizer.compile()
     expected = theta.detach().numpy().copy()
     m, g = np.zeros(shape), np.zeros(shape)
     flips = 0
@@ -56,6 +63,7 @@ def test_is_the_cascade_in_numpy_under_alpha_decay(decay: str) -> None:
         optimizer.step()
         np.testing.assert_array_equal(theta.detach().numpy(), expected)
     assert flips > 20
+    assert counters["stats"]["unique_graphs"] == compiled  # however often alpha changes
 
 
 def test_is_equation_17_at_constant_alpha() -> None:

@@ -32,6 +32,7 @@ class BinaryOptimizer(torch.optim.Optimizer):
     may_be_none: ClassVar[tuple[str, ...]] = ()
     decayed: ClassVar[str]
     generator: torch.Generator | None = None
+    compiled = False
 
     def __init__(
         self, params: Iterable[Any], values: dict[str, Any], generator: torch.Generator | None
@@ -128,6 +129,9 @@ class BinaryOptimizer(torch.optim.Optimizer):
         """Within it the parameters hold the signs that the training would end with now: what is to be scored."""
         yield
 
+    def compile(self) -> None:
+        """From now on have steps compiled by torch, if the method's can be."""
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
@@ -137,7 +141,7 @@ class BinaryOptimizer(torch.optim.Optimizer):
         for group in self.param_groups:
             rows = self.rows(group)
             group["steps"] += bool(rows)
-            for thetas, gradients, *buffers in cache_batches(rows):
+            for thetas, gradients, *buffers in cache_batches(rows, whole=self.compiled):
                 wide = [gradient.to(b.dtype) for gradient, b in zip(gradients, buffers[0], strict=True)]
                 self.update(group, thetas, wide, buffers)
         return loss

@@ -1,7 +1,8 @@
 """The gradient filter: binary weights are the sign of a twice smoothed gradient (000 eqs 11-13)."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
@@ -29,6 +30,26 @@ def filter_step(
         gradients = ms
     torch._foreach_lerp_(gs, gradients, alpha)
     write_signs(thetas, gs, direction=-1)
+
+
+def _fused_step(
+    thetas: list[Tensor],
+    gradients: list[Tensor],
+    ms: list[Tensor] | None,
+    gs: list[Tensor],
+    alpha: Tensor,
+    gamma: Tensor,
+) -> None:
+    """`filter_step` as one loop over each parameter's data, once it is compiled."""
+    for i, (theta, g) in enumerate(zip(thetas, gs, strict=True)):
+        x = gradients[i] if ms is None else ms[i].add_((gradients[i] - ms[i]) * gamma)
+        g.add_((x - g) * alpha)
+        theta.copy_((theta - 2 * torch.sign(g)).clamp(-1, 1))
+
+
+@lru_cache
+def _compiled_step() -> Callable[..., None]:
+    return torch.compile(_fused_step, dynamic=False)
 
 
 class GradientFilter(Filtering):
@@ -73,10 +94,16 @@ class GradientFilter(Filtering):
         buffers: list[list[Tensor]],
     ) -> None:
         gs, *ms = buffers
-        gamma = group["gamma"]
-        filter_step(
-            thetas, gradients, ms[0] if ms else None, gs, group["alpha"], 1.0 if gamma is None else gamma
-        )
+        alpha, gamma = group["alpha"], group["gamma"]
+        values = alpha, 1.0 if gamma is None else gamma
+        if self.compiled:  # numbers would each time be compiled anew
+            tensors = [torch.tensor(value, dtype=torch.float64) for value in values]
+            _compiled_step()(thetas, gradients, ms[0] if ms else None, gs, *tensors)
+        else:
+            filter_step(thetas, gradients, ms[0] if ms else None, gs, *values)
+
+    def compile(self) -> None:
+        self.compiled = True
 
 
 class FirstOrderFilter(GradientFilter):
