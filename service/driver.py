@@ -72,7 +72,10 @@ def drive(
             stop = Stop()
             with LeasedSink(store, lease, stop) as sink, cluster(), _terminated_is_interrupted():
                 watched = _Watched(sink, watch)
-                if not run_study(spec, study.id, watched, history, stop=stop, data_dir=data_dir):
+                start_sum = ran_on.get("start", {}).get("sha256")
+                if not run_study(
+                    spec, study.id, watched, history, stop=stop, data_dir=data_dir, start_sum=start_sum
+                ):
                     return _stopped(store, lease)
     except (
         KeyboardInterrupt,

@@ -28,9 +28,7 @@ from studies.spec import StudySpec
 from studies.stop import Stop
 from studies.training import Training
 from studies.trial import Assignment, assign
-from trainers.errors import CheckpointError, DataError
-from trainers.files import checksum
-from trainers.start import start_file
+from trainers.errors import CheckpointError, DataError, UnusableError
 from trainers.tasks import TASKS
 
 
@@ -41,11 +39,19 @@ class _Over(BaseException):
 class _Conductor(Searcher):  # type: ignore[misc]
     """Gives Tune the schedule's trials, until a stop is wanted."""
 
-    def __init__(self, spec: StudySpec, study: str, schedule: Schedule, stop: Stop, data_dir: Path) -> None:
+    def __init__(
+        self,
+        spec: StudySpec,
+        study: str,
+        schedule: Schedule,
+        stop: Stop,
+        data_dir: Path,
+        start_sum: str | None,
+    ) -> None:
         super().__init__()
         self._spec, self._study, self._schedule = spec, study, schedule
         self._stop, self._data_dir = stop, data_dir
-        self._start_sum = checksum(start_file(data_dir, spec.start)) if spec.start else None
+        self._start_sum = start_sum
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._stop.draining or self._schedule.remaining == 0:
@@ -144,9 +150,8 @@ class _Recorder(Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         error = _error_of(trial)
         cause = error.cause if isinstance(error, RayTaskError) else None
-        if isinstance(cause, DataError | CheckpointError):
-            what = "read the data" if isinstance(cause, DataError) else "start a training"
-            raise _Over from StudyError(f"a worker cannot {what}: {cause}")
+        if isinstance(cause, DataError | CheckpointError | UnusableError):
+            raise _Over from StudyError(f"a worker cannot train: {cause}")
         assignment: Assignment = trial.config["assignment"]
         self._failures[assignment.name] += trial.num_failures
         if self._failures[assignment.name] <= self._resources.max_retries:
@@ -238,13 +243,15 @@ def run_study(
     history: Sequence[TrialRecord],
     *,
     data_dir: Path,
+    start_sum: str | None = None,
     stop: Stop | None = None,
 ) -> bool:
     """Run what is left of a study after `history`, the trials that are already recorded.
 
     Needs `cluster()`. Every trial goes to `sink` when it has finished; the trials are the same, number for number,
     whether the study runs in one go or is stopped and continued. Returns whether all have finished: False only where
-    `stop` came first. Raises what the sink raises, and StudyError where a trial needs more than the cluster has.
+    `stop` came first. Raises what the sink raises, and StudyError where a trial needs more than the cluster has, or a
+    worker lacks what trials need, such as the start whose checksum is `start_sum`, if that is known.
     """
     stop = stop or Stop()
     room = slots(spec)
@@ -260,7 +267,7 @@ def run_study(
             tune.Tuner(
                 Training,
                 tune_config=tune.TuneConfig(
-                    search_alg=_Conductor(spec, study, schedule, stop, data_dir),
+                    search_alg=_Conductor(spec, study, schedule, stop, data_dir, start_sum),
                     num_samples=-1,  # until the conductor says that it has finished
                     reuse_actors=True,
                     trial_name_creator=lambda trial: trial.config["assignment"].name,

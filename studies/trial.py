@@ -121,18 +121,17 @@ def kept(assignment: Assignment, suggestion: Suggestion) -> "Checkpoint":
     """
     from trainers.checkpoints import Checkpoint
 
+    added = {"start": assignment.start, "decoder": assignment.decoder, "compile": assignment.compile}
     number = derive(
         assignment.task,
         repr(assignment.proxy),
-        assignment.start or "",
         assignment.method,
         repr(sorted(suggestion.hyperparameters.items())),
         assignment.seed,
         assignment.split_seed,
         assignment.device,
         assignment.threads,
-        assignment.decoder,
-        assignment.compile,
+        *(f"{name} {value}" for name, value in added.items() if value not in (None, "pillow", False)),
     )
     return Checkpoint(folder(assignment.data_dir) / f"{assignment.name}-{number:016x}", spare=True)
 

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns 0; 2 for bad input; 130 where Ctrl-C stopped it.
     """
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_intermixed_args(arguments)
     from trainers import teachers  # after the arguments: --help need not wait for torch
     from trainers.checkpoints import Checkpoint
     from trainers.loop import train
@@ -96,7 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "seed": options.seed,
             "split_seed": options.split_seed,
             "start": options.start and str(options.start),
+            "device": options.device,
             "decoder": options.decoder,
+            "compile": options.compile,
             "objective": result.validation_metric,
             "test_metric": result.test_metric,
             "validation_top5": result.validation_top5,
@@ -142,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="by torch.compile, on a GPU with CUDA graphs: a minute before the first step, shorter steps after it",
+        help="have torch compile the step, on a GPU into CUDA graphs: a minute for the first one, the others shorter",
     )
     parser.add_argument(
         "--checkpoint",

@@ -2,11 +2,19 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import count
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trainers.errors import UnusableError
+
 Loss = Callable[[Tensor, Tensor], Tensor]
+RENEWED_AFTER = (
+    20  # trainings on a GPU, as each leaves CUDA graphs behind: its weights lie elsewhere in memory
+)
+_trainings = count()
 
 
 def batch_loss(
@@ -19,17 +27,33 @@ def batch_loss(
     return loss(model(inputs), targets)
 
 
-@lru_cache(maxsize=1)
 def compiled(kind: str, device: str) -> Callable[..., Tensor]:
-    """`batch_loss` and its gradients compiled, for one `kind` of training on one type of device.
+    """`batch_loss` and its gradients compiled, for a training of a `kind` on one type of device.
 
     Kernels are fused, and on a GPU recorded as CUDA graphs, so that a step costs the host two launches. What a
     step returns is overwritten by the next one's. Sums come in another order: as signs turn round by it, the losses
     of a training may differ in their second digit from those that are not compiled.
 
-    The first step takes about a minute; all trainings of a kind in one process share what it made. A C++ compiler
-    is needed, on a GPU Triton; what they fail with is raised as it is.
+    The first step takes about a minute; trainings of a kind in one process, on a GPU so many of them, share what it
+    made. Raises UnusableError where there is no C++ compiler, on a GPU no C compiler or Triton.
     """
-    torch.compiler.reset()  # what was compiled for another kind
-    mode = "reduce-overhead" if device == "cuda" else None
-    return torch.compile(batch_loss, fullgraph=True, dynamic=False, mode=mode)
+    return _compiled(kind, device, next(_trainings) // RENEWED_AFTER if device == "cuda" else 0)
+
+
+@lru_cache(maxsize=1)
+def _compiled(kind: str, device: str, renewal: int) -> Callable[..., Tensor]:
+    torch.compiler.reset()  # what was compiled before, with its graphs
+    try:
+        torch.compile(lambda x: x + 1)(torch.zeros(8, device=device))
+    except Exception as error:  # whatever a compiler that is not there, or not whole, makes of it
+        raise UnusableError(f"torch cannot compile on this machine: {str(error).splitlines()[0]}") from error
+    return torch.compile(batch_loss, fullgraph=True, dynamic=False, options=_options(device))
+
+
+def _options(device: str) -> dict[str, Any]:
+    """On a GPU graphs, and no kernel chosen by a race, as another's sums would be others."""
+    if device != "cuda":
+        return {}
+    wanted = {"triton.cudagraphs": True, "deterministic": True}
+    known = torch._inductor.list_options()
+    return {name: value for name, value in wanted.items() if name in known}

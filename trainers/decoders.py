@@ -2,6 +2,7 @@
 
 from typing import Literal, get_args
 
+from trainers.errors import UnusableError
 from trainers.tasks import Task
 
 Decoder = Literal["pillow", "dali"]
@@ -20,11 +21,11 @@ def check(decoder: str, task: Task) -> None:
 
 
 def version(decoder: Decoder) -> str | None:
-    """Which DALI it is, as pixels may differ between two; None of Pillow. Raises ValueError where there is none."""
+    """Which DALI it is, as pixels may differ between two; None of Pillow. Raises UnusableError where there is none."""
     if decoder == "pillow":
         return None
     try:
         import nvidia.dali as installed
     except ImportError as error:
-        raise ValueError("NVIDIA DALI is not installed here: pip install 'tunebench[dali]'") from error
+        raise UnusableError("NVIDIA DALI is not installed here: pip install 'tunebench[dali]'") from error
     return f"dali {installed.__version__}"

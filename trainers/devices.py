@@ -21,8 +21,8 @@ def wait(place: torch.device) -> None:
 
 
 def repeatable(place: torch.device) -> AbstractContextManager[None]:
-    """Within it a GPU's convolutions give the same numbers each time, in TF32: exact for signs, whose products it
-    holds and sums up in float32; the first layer's inputs and gradients have 11 bits. A CPU's are so anyway."""
+    """Within it a GPU's convolutions give the same numbers each time, as a CPU's do anyway. They are in TF32, which
+    is exact for signs of inputs and weights, forward; real numbers, gradients among them, count with 11 bits."""
     if place.type != "cuda":
         return nullcontext()
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True)

@@ -5,5 +5,9 @@ class DataError(Exception):
     """A data set is missing, damaged or cannot be fetched; the message says which file and what to do."""
 
 
+class UnusableError(ValueError):
+    """What a training is to use is not on this machine; the message says what is missing."""
+
+
 class CheckpointError(Exception):
     """A checkpoint is damaged or of another training; the message says which file and what to do."""

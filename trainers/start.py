@@ -23,22 +23,25 @@ def start_file(data_dir: Path, name: str) -> Path:
 
 def missing(file: Path, task: Task, proxy: Proxy) -> str:
     """That there is no start in `file`, and what to do for trainings of `proxy` of `task`."""
+    data_dir = file.parent.parent
     sizes = {name: value for name, value in proxy.changes.items() if name in ("width", "image_size")}
     same = "".join(f" --{name.replace('_', '-')} {value}" for name, value in sizes.items())
     return (
-        f"{file}: missing; put a training's checkpoint there: mkdir -p {file.parent}; "
-        f"python -m trainers {task.name} METHOD ...{same} --checkpoint {file}"
+        f"{file}: missing; train one, of a first step alone or by a METHOD, and put it there when it is done: "
+        f"python -m trainers {task.name} --first-step EPOCHS{same} --data {data_dir} --checkpoint {file.name}; "
+        f"mkdir -p {file.parent}; mv {file.name} {file.parent}"
     )
 
 
 def check_start(file: Path, task: Task, proxy: Proxy, data_dir: Path) -> None:
     """Raise CheckpointError where trainings of `proxy` of `task` cannot start from `file`.
 
-    That is where it is missing, damaged, or has no binary layer of their network. Reads the data too, whose classes
-    and shape decide the network; raises DataError.
+    That is where it is missing, damaged, of a training that is not over or diverged, or has no binary layer of their
+    network. Reads the data too, whose classes and shape decide the network; raises DataError.
     """
     import torch  # takes seconds: not for whoever asks where a start is
 
+    from trainers.checkpoints import read
     from trainers.feed import feed
     from trainers.models import MODELS
 
@@ -49,6 +52,13 @@ def check_start(file: Path, task: Task, proxy: Proxy, data_dir: Path) -> None:
     with torch.random.fork_rng(devices=[]):
         model = MODELS[task.model](source.input_shape, source.classes, **task.model_options)
     _fitting(file, model)
+    training, done = (read(file, mapped=True)[part] for part in ("training", "state"))
+    recipe, first = training["recipe"], training["recipe"]["first_step"]
+    planned = first["epochs"] if first else 0
+    if training["method"] or not first:
+        planned += recipe["epochs"]
+    if len(done["results"]) < planned:
+        raise CheckpointError(f"{file}: its training is not over: {len(done['results'])} of {planned} epochs")
 
 
 def start_from(path: Path, model: nn.Module, optimizer: BinaryOptimizer) -> None:
@@ -68,6 +78,8 @@ def _fitting(path: Path, model: nn.Module) -> tuple[dict[str, Any], dict[str, Te
     from trainers.checkpoints import read
 
     state = read(path)["state"]
+    if state["results"] and state["results"][-1]["diverged"]:
+        raise CheckpointError(f"{path}: its training diverged; start from another")
     own = model.state_dict()
     weights = {
         name: weight

@@ -35,6 +35,7 @@ from trainers.start import start_from, take_over
 from trainers.state import State
 from trainers.tasks import Proxy, Task
 
+COLD_STEPS = 2  # that are compiled in, or recorded as graphs: no part of a training's seconds
 PARTS: tuple[Part, Part] = ("validation", "test")
 
 
@@ -66,6 +67,7 @@ class Training:
         self._recipe = task.recipe.tuned(hyperparameters)
         self._loss = LOSSES[self._recipe.loss]
         self._batch_loss = compiled(repr(task), place.type) if compile else batch_loss
+        self._cold = COLD_STEPS if compile else 0
         self._scale = pixels(self._recipe, source.mean, source.std, place)
         self._stages = stages(self._recipe, optimizer, hyperparameters)
         self._checkpoint: Checkpoint | None = None
@@ -178,6 +180,10 @@ class Training:
             state.go_on_drawing()
             for samples in batches:
                 self._step(samples)
+                if self._cold:
+                    wait(self._place)
+                    self._cold -= 1
+                    started = time.perf_counter()
                 if self._checkpoint and self._checkpoint.due():
                     wait(self._place)
                     state.train_seconds += time.perf_counter() - started

@@ -155,9 +155,11 @@ def test_a_study_without_the_network_to_start_from_is_told(tunebench, monkeypatc
     monkeypatch.setenv("TUNEBENCH_DATA_DIR", str(tmp_path / "data"))
     file = tmp_path / "data" / "starts" / "first.pt"
     study = write(GOOD + "start: first\nproxy: {width: 64}\n")
-    told = f"error: s: start: {file}: missing; put a training's checkpoint there: mkdir -p {file.parent}; "
-    told += f"python -m trainers spoken-digits METHOD ... --width 64 --checkpoint {file}\n"
-    assert tunebench("run", study) == (2, "", told)
+    code, out, told = tunebench("run", study)
+    assert (code, out) == (2, "")
+    assert told.startswith(f"error: s: start: {file}: missing; train one, ")
+    command = "python -m trainers spoken-digits --first-step EPOCHS --width 64 --data"
+    assert f"{command} {tmp_path / 'data'} --checkpoint first.pt; mkdir -p {file.parent}; mv first.pt" in told
     train = [sys.executable, "-m", "trainers", "spoken-digits", "bop", "--set", "gamma=0.1", "--set", "tau=0"]
     train += ["--epochs", "1", "--checkpoint", file]
     subprocess.run(train, check=True, capture_output=True, env=killable.environment())

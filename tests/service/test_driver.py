@@ -96,7 +96,7 @@ def test_what_a_study_cannot_start_from_fails_it_before_its_first_trial(
     (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
     study = store.create_study(spec(start="first"), {})
     file = start_file(tmp_path, "first")
-    for reason in (f"{file}: missing; put a training's checkpoint there: ", f"{file}: of another network"):
+    for reason in (f"{file}: missing; train one, ", f"{file}: of another network"):
         with pytest.raises(SpecError, match=f"^a-study: start: {reason}"):
             drive(store, store.study(study.id), tmp_path, lambda trial: None)
         failed = store.study(study.id)

@@ -116,7 +116,7 @@ def test_data_that_vanish_stop_the_study(tmp_path, spoken_digits, monkeypatch):
     wait(lambda: "Starting Ray" in study.log())
     shutil.rmtree(data)
     assert driver.wait() == 2
-    assert "a worker cannot read the data: " in study.log()
+    assert "a worker cannot train: " in study.log()
     assert "run: tunebench data fetch spoken-digits" in study.log()
     assert (study.state(), study.count()) == ("failed", 0)
 

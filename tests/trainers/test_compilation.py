@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from trainers import loop
 from trainers.checkpoints import Checkpoint
-from trainers.compilation import batch_loss, compiled
-from trainers.errors import CheckpointError
+from trainers.compilation import _compiled, batch_loss
+from trainers.errors import CheckpointError, UnusableError
 from trainers.losses import LOSSES
 from trainers.models import MODELS
 from trainers.results import EpochResult
@@ -79,4 +79,17 @@ def test_a_compiled_training_goes_on_bit_for_bit_and_is_the_same_in_all_but_roun
     started = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     list(train(seed=1))
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == started
-    assert compiled.cache_info().currsize == 1
+    assert _compiled.cache_info().currsize == 1
+
+
+def test_without_a_compiler_nothing_is_trained(
+    spoken_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _compiled.cache_clear()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, "/none"))
+    options = {"seed": 0, "split_seed": 0, "data_dir": spoken_digits, "compile": True}
+    with pytest.raises(
+        UnusableError, match=r"torch cannot compile on this machine: .*No working C\+\+ compiler"
+    ):
+        next(loop.train(SPEECH, "gradient-filter", VALUES["gradient-filter"], **options))

@@ -10,15 +10,16 @@ import torch
 from made_up import VALUES, bright_and_dark
 from test_state import Stop, Stopping
 
-from trainers import loop
+from trainers import compilation, loop
 from trainers.checkpoints import Checkpoint
+from trainers.devices import repeatable, seeded
 from trainers.feed import feed
 from trainers.results import EpochResult
 from trainers.tasks import TASKS, Proxy, Task
 from trainers.training import Training
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
-PROXY = Proxy(epochs=2, width=4)
+PROXY = Proxy(epochs=2, width=4, first_step=1)
 
 
 def small(name: str, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Task:
@@ -45,10 +46,32 @@ def test_repeats_and_goes_on_bit_for_bit(
     """Crops, noise and dropout too."""
     task = small(name, monkeypatch)
     whole = figures(train(task, compile=compile))
+    figures(train(task, compile=compile, seed=1))  # leaves its graphs
     assert figures(train(task, compile=compile)) == whole
     with pytest.raises(Stop):
         list(train(task, compile=compile, checkpoint=Stopping(tmp_path / "kept", 11)))
     assert figures(train(task, compile=compile, checkpoint=Checkpoint(tmp_path / "kept"))) == whole
+
+
+def test_a_compiled_training_repeats_where_all_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in another process: no kernel is chosen by how fast it happens to be."""
+    task = small("cifar10-birealnet20", monkeypatch)
+    results = []
+    for _ in range(2):
+        compilation._compiled.cache_clear()
+        with torch._inductor.config.patch(force_disable_caches=True):
+            results.append(figures(train(task, compile=True)))
+    assert results[0] == results[1]
+
+
+def test_graphs_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "RENEWED_AFTER", 2)
+    task = small("cifar10-birealnet20", monkeypatch)
+    reserved = []
+    for seed in range(8):
+        list(train(task, compile=True, seed=seed))
+        reserved.append(torch.cuda.memory_reserved())
+    assert max(reserved[4:]) <= max(reserved[:4])
 
 
 @pytest.mark.parametrize("compile", [False, True])
@@ -78,11 +101,14 @@ def test_no_step_waits_for_the_device(method: str, compile: bool, monkeypatch: p
         compile=compile,
     )
     training.begin()
-    training.epoch()  # compiles, allocates
-    batches = list(source.training(2))
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for samples in batches:
-            training._step(samples)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    first, *others = [*source.training(1), *source.training(2)]
+    training.model.train()
+    with repeatable(place), seeded(0, place):
+        for _ in range(3):  # compiles, allocates, records graphs
+            training._step(first)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for samples in others:
+                training._step(samples)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")

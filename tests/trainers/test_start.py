@@ -280,17 +280,24 @@ def test_what_trainings_can_start_from_is_known_before(
         check_start(source, task, narrow, spoken_digits)
     file = start_file(tmp_path, "first")
     assert file == tmp_path / "starts" / "first.pt"
-    told = (
-        rf"^{file}: missing; put a training's checkpoint there: mkdir -p {file.parent}; python -m trainers "
-    )
-    with pytest.raises(CheckpointError, match=rf"{told}spoken-digits METHOD \.\.\. --checkpoint {file}$"):
+    told = rf"^{file}: missing; train one, .*: python -m trainers spoken-digits --first-step EPOCHS"
+    then = rf" --data {tmp_path} --checkpoint first\.pt; mkdir -p {file.parent}; mv first\.pt {file.parent}$"
+    with pytest.raises(CheckpointError, match=told + then):
         check_start(file, task, Proxy(epochs=1), spoken_digits)
-    with pytest.raises(CheckpointError, match=r"METHOD \.\.\. --width 32 --checkpoint "):
+    with pytest.raises(CheckpointError, match=f"{told} --width 32{then}"):
         check_start(file, task, narrow, spoken_digits)
     file.parent.mkdir()
     file.write_bytes(source.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"first\.pt: damaged"):
         check_start(file, task, Proxy(epochs=1), spoken_digits)
+    contents = read(source)
+    for results, told in (
+        (contents["state"]["results"][:2], "its training is not over: 2 of 3 epochs"),
+        ([{"diverged": True}], "its training diverged"),
+    ):
+        torch.save({**contents, "state": contents["state"] | {"results": results}}, file)
+        with pytest.raises(CheckpointError, match=rf"first\.pt: {told}"):
+            check_start(file, task, Proxy(epochs=1), spoken_digits)
 
 
 def test_two_steps(train: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch) -> None:
