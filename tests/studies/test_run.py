@@ -139,6 +139,55 @@ def test_a_trial_is_compiled_where_its_study_says_so(spoken_digits, monkeypatch)
     assert asked == ["cpu"]
 
 
+def test_the_dashboard_tells_studies_and_trials_by_name(whole):
+    here = ray.get_runtime_context().gcs_address
+    filters = [("class_name", "=", "Training")]
+    actors = ray.util.state.list_actors(address=here, filters=filters, detail=True)
+    slots = min(
+        4, int(ray.cluster_resources()["CPU"])
+    )  # a worker may have been replaced by one of the same name
+    assert {actor.repr_name for actor in actors} == {f"s-1-slot{n:02d}" for n in range(1, slots + 1)}
+    logs = []
+    for actor in actors:
+        for text in log_of(actor, here):
+            logs += text.splitlines()
+    for trial in whole:
+        name = f"s-{trial.method}-r{trial.run:02d}-t{trial.trial:02d}"
+        assert [line for line in logs if line.startswith(f"{name}: {trial.source}, {{")]
+        assert f"{name}: {trial.objective} after epoch 10" in logs
+
+
+def log_of(actor, here):
+    """On a busy machine the process that is asked for it may not have come up yet."""
+    give_up = time.monotonic() + 60
+    while True:
+        try:
+            return list(ray.util.state.get_log(address=here, actor_id=actor.actor_id))
+        except RayStateApiException:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(1)
+
+
+@pytest.mark.parametrize("kept", [5, 11])
+def test_a_continued_study_has_the_same_trials(whole, kept, spoken_digits):
+    sink = Kept()
+    run_study(study(), "s-1", sink, whole[:kept], data_dir=spoken_digits)
+    assert numbers(whole[:kept] + sink.trials) == numbers(whole)
+
+
+def test_a_finished_study_trains_nothing(whole, spoken_digits):
+    sink = Kept()
+    run_study(study(), "s-1", sink, whole, data_dir=spoken_digits)
+    assert sink.trials == []
+
+
+def test_a_gap_in_the_history_is_refused(whole, spoken_digits):
+    history = [t for t in whole if t.trial != 2]
+    with pytest.raises(StudyError, match="run 1 has trial 3 but not 2"):
+        run_study(study(), "s-1", Kept(), history, data_dir=spoken_digits)
+
+
 @pytest.fixture
 def data_with_a_start(spoken_digits, tmp_path):
     """A data folder with the checkpoint of a training of three epochs in it, `first`."""
@@ -214,55 +263,6 @@ def test_a_worker_that_has_not_what_it_is_to_use_stops_the_study(local_cluster, 
     with pytest.raises(StudyError, match="a worker cannot train: NVIDIA DALI is not installed here"):
         run_study(spec, "s-7", sink, [], data_dir=data_folder(tmp_path, train=13))
     assert sink.trials == []
-
-
-def test_the_dashboard_tells_studies_and_trials_by_name(whole):
-    here = ray.get_runtime_context().gcs_address
-    filters = [("class_name", "=", "Training")]
-    actors = ray.util.state.list_actors(address=here, filters=filters, detail=True)
-    slots = min(
-        4, int(ray.cluster_resources()["CPU"])
-    )  # a worker may have been replaced by one of the same name
-    assert {actor.repr_name for actor in actors} == {f"s-1-slot{n:02d}" for n in range(1, slots + 1)}
-    logs = []
-    for actor in actors:
-        for text in log_of(actor, here):
-            logs += text.splitlines()
-    for trial in whole:
-        name = f"s-{trial.method}-r{trial.run:02d}-t{trial.trial:02d}"
-        assert [line for line in logs if line.startswith(f"{name}: {trial.source}, {{")]
-        assert f"{name}: {trial.objective} after epoch 10" in logs
-
-
-def log_of(actor, here):
-    """On a busy machine the process that is asked for it may not have come up yet."""
-    give_up = time.monotonic() + 60
-    while True:
-        try:
-            return list(ray.util.state.get_log(address=here, actor_id=actor.actor_id))
-        except RayStateApiException:
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(1)
-
-
-@pytest.mark.parametrize("kept", [5, 11])
-def test_a_continued_study_has_the_same_trials(whole, kept, spoken_digits):
-    sink = Kept()
-    run_study(study(), "s-1", sink, whole[:kept], data_dir=spoken_digits)
-    assert numbers(whole[:kept] + sink.trials) == numbers(whole)
-
-
-def test_a_finished_study_trains_nothing(whole, spoken_digits):
-    sink = Kept()
-    run_study(study(), "s-1", sink, whole, data_dir=spoken_digits)
-    assert sink.trials == []
-
-
-def test_a_gap_in_the_history_is_refused(whole, spoken_digits):
-    history = [t for t in whole if t.trial != 2]
-    with pytest.raises(StudyError, match="run 1 has trial 3 but not 2"):
-        run_study(study(), "s-1", Kept(), history, data_dir=spoken_digits)
 
 
 def test_a_sink_that_fails_stops_the_study(local_cluster, spoken_digits):
