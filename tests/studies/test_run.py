@@ -312,7 +312,7 @@ def test_every_kind_of_failure_frees_the_slot_and_is_stored(spoken_digits, tmp_p
         runs=4,
         trials=2,
         seed=37,  # with this one Sobol's first two points of four runs are all seven kinds
-        resources={"max_seconds": 40, "max_retries": 1},
+        resources={"max_seconds": 25, "max_retries": 1},
     )
     sink = Kept()
     try:
@@ -324,7 +324,7 @@ def test_every_kind_of_failure_frees_the_slot_and_is_stored(spoken_digits, tmp_p
     assert of_kind.keys() == set(kinds)
     for kind, reason in (
         (faults.RAISES, "RuntimeError: a layer broke"),
-        (faults.HANGS, "stopped: still running after max_seconds = 40"),
+        (faults.HANGS, "stopped: still running after max_seconds = 25"),
         (faults.KILLED, "the worker process died"),
         (faults.TOO_LARGE, "can't allocate memory"),
     ):
