@@ -101,7 +101,9 @@ def suggest_ax(
         for observation in history:
             if not observation.hyperparameters:
                 continue
-            index = client.attach_trial({name: observation.hyperparameters[name] for name in free})
+            index = client.attach_trial(
+                {name: _in_units(d, observation.hyperparameters[name]) for name, d in free.items()}
+            )
             if observation.objective is None:
                 client.mark_trial_failed(index)
                 continue
@@ -126,17 +128,29 @@ def _ax_parameter(name: str, dimension: Float | Int | Choice) -> object:
         return ChoiceParameterConfig(name=name, values=values, parameter_type=kind, is_ordered=ordered)
     return RangeParameterConfig(
         name=name,
-        bounds=(dimension.low, dimension.high),
+        bounds=(dimension.low * _unit(dimension), dimension.high * _unit(dimension)),
         parameter_type="int" if isinstance(dimension, Int) else "float",
         scaling="log" if dimension.log else "linear",
     )
+
+
+def _unit(dimension: Float | Int) -> int | float:
+    """What Ax's numbers are multiples of: it refuses ranges narrower than some 1e-5, which are scaled to 1."""
+    width = dimension.high - dimension.low
+    return 1 / width if isinstance(dimension, Float) and width < 1e-4 else 1
+
+
+def _in_units(dimension: Float | Int | Choice, value: Value) -> Value:
+    if isinstance(dimension, Choice) or _unit(dimension) == 1:
+        return value
+    return float(value) * _unit(dimension)
 
 
 def _within(dimension: Float | Int | Choice, value: Value) -> Value:
     """Ax works in transformed coordinates and may come back a rounding error outside a bound."""
     if isinstance(dimension, Choice):
         return value
-    number = int(value) if isinstance(dimension, Int) else float(value)
+    number = int(value) if isinstance(dimension, Int) else float(value) / _unit(dimension)
     return min(max(number, dimension.low), dimension.high)
 
 

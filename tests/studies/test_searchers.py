@@ -5,7 +5,7 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from known_functions import FUNCTIONS, best_found, branin, hartmann6
 from scipy.stats import kstest, sem, t
@@ -57,6 +57,8 @@ def test_every_suggestion_is_inside_the_space_and_whole(searcher):
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(st.floats(1e-8, 1e8), st.floats(1e-8, 1e8), st.booleans(), st.integers(0, 2**63 - 1))
+@example(1e-8, 1e-5, False, 0)
+@example(1e-8, 1e-5, True, 0)
 def test_ax_stays_within_any_bounds(a, b, log, seed):
     if max(a, b) <= min(a, b) * (1 + 1e-6):
         return
