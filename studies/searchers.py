@@ -14,6 +14,8 @@ from studies.space import Choice, Float, Int, Space, points, searched
 from trainers.hyperparameters import Value
 from trainers.seeds import derive
 
+AX_NARROWEST = 1.5e-5  # of a range's width
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -90,6 +92,7 @@ def suggest_ax(
     with _quiet():
         import torch
         from ax.api.client import Client
+        from ax.core.data import Data, DataRow
 
     with _quiet(), _one_thread(), torch.random.fork_rng(devices=[]):
         client = Client(random_seed=derive(seed, "ax", len(history)) % 2**32)
@@ -98,6 +101,7 @@ def suggest_ax(
         client.configure_generation_strategy(
             method="fast", initialization_budget=0, initialize_with_center=False, torch_device="cpu"
         )
+        rows = []
         for observation in history:
             if not observation.hyperparameters:
                 continue
@@ -108,7 +112,10 @@ def suggest_ax(
                 client.mark_trial_failed(index)
                 continue
             value = observation.objective if math.isfinite(observation.objective) else worst
-            client.complete_trial(index, raw_data={"objective": value})
+            trial = client._experiment.trials[index]
+            rows.append(DataRow(index, trial.arm.name, "objective", "objective", value, math.nan, math.nan))
+            trial.mark_completed()
+        client._experiment.attach_data(Data(rows))  # one by one a third of the time goes into sorting them
         torch.manual_seed(derive(seed, "acquisition", len(history)))
         (point,) = client.get_next_trials(max_trials=1).values()
     chosen = {name: d.at(0.0) for name, d in space.items()}
@@ -135,15 +142,15 @@ def _ax_parameter(name: str, dimension: Float | Int | Choice) -> object:
 
 
 def _unit(dimension: Float | Int) -> int | float:
-    """What Ax's numbers are multiples of: it refuses ranges narrower than some 1e-5, which are scaled to 1."""
+    """What Ax's numbers are multiples of: ranges that it refuses as too narrow are scaled to 1."""
     width = dimension.high - dimension.low
-    return 1 / width if isinstance(dimension, Float) and width < 1e-4 else 1
+    return 1 / width if width < AX_NARROWEST else 1
 
 
 def _in_units(dimension: Float | Int | Choice, value: Value) -> Value:
-    if isinstance(dimension, Choice) or _unit(dimension) == 1:
+    if isinstance(dimension, Choice) or isinstance(value, str):
         return value
-    return float(value) * _unit(dimension)
+    return value * _unit(dimension)
 
 
 def _within(dimension: Float | Int | Choice, value: Value) -> Value:

@@ -11,9 +11,10 @@ from known_functions import FUNCTIONS, best_found, branin, hartmann6
 from scipy.stats import kstest, sem, t
 
 from studies.methods import METHODS
-from studies.searchers import SEARCHERS, Observation, suggest_ax, suggest_random, suggest_sobol
+from studies.searchers import SEARCHERS, Observation, Suggestion, suggest_ax, suggest_random, suggest_sobol
 from studies.space import Choice, Fixed, Float, Int
 from studies.spec import from_json
+from trainers.seeds import derive
 
 MIXED = {
     "a": Float(1e-6, 1.0, log=True),
@@ -103,6 +104,29 @@ def test_another_process_suggests_the_same():
         there = pool.submit(ask, "ax", history, 0, space).result()
     assert there == ask("ax", history, 0, space)
     assert there.source == "model"
+
+
+def test_ax_is_told_what_its_client_would_tell_it():
+    from ax.api.client import Client  # takes seconds: not for whoever collects tests
+    from ax.api.configs import RangeParameterConfig
+
+    _, space = FUNCTIONS["branin"]
+    history = grow("ax", 8, lambda point: point["x1"] - point["x2"], 0, space)
+    client = Client(random_seed=derive(0, "ax", 8) % 2**32)
+    bounds = {name: (dimension.low, dimension.high) for name, dimension in space.items()}
+    client.configure_experiment(
+        [RangeParameterConfig(name=name, bounds=b, parameter_type="float") for name, b in bounds.items()]
+    )
+    client.configure_optimization(objective="objective")
+    client.configure_generation_strategy(
+        method="fast", initialization_budget=0, initialize_with_center=False, torch_device="cpu"
+    )
+    for observation in history:
+        index = client.attach_trial(observation.hyperparameters)
+        client.complete_trial(index, raw_data={"objective": observation.objective})
+    torch.manual_seed(derive(0, "acquisition", 8))
+    (point,) = client.get_next_trials(max_trials=1).values()
+    assert ask("ax", history, 0, space) == Suggestion(point, "model")
 
 
 def test_ax_starts_with_sobol_and_not_at_the_centre():
