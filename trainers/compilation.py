@@ -46,7 +46,9 @@ def _compiled(kind: str, device: str, renewal: int) -> Callable[..., Tensor]:
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(8, device=device))
     except Exception as error:  # whatever a compiler that is not there, or not whole, makes of it
-        raise UnusableError(f"torch cannot compile on this machine: {str(error).splitlines()[0]}") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UnusableError(f"torch cannot compile on this machine: {reason}") from error
+    _gather_gradients()
     return torch.compile(batch_loss, fullgraph=True, dynamic=False, options=_options(device))
 
 
@@ -54,6 +56,19 @@ def _options(device: str) -> dict[str, Any]:
     """On a GPU graphs, and no kernel chosen by a race, as another's sums would be others."""
     if device != "cuda":
         return {}
-    wanted = {"triton.cudagraphs": True, "deterministic": True}
-    known = torch._inductor.list_options()
-    return {name: value for name, value in wanted.items() if name in known}
+    if "deterministic" not in torch._inductor.list_options():
+        raise UnusableError(
+            f"torch {torch.__version__} does not compile for a GPU so that numbers repeat: 2.10 does"
+        )
+    return {"triton.cudagraphs": True, "deterministic": True}
+
+
+def _gather_gradients() -> None:
+    """Leave the gradient of overlapping max-pooling to a kernel that gathers it.
+
+    torch 2.10 and newer take it apart into a sum by atomic additions, which come in any order.
+    """
+    from torch._inductor import decomposition
+
+    decomposition.decompositions.pop(torch.ops.aten.max_pool2d_with_indices_backward.default, None)
+    decomposition.fast_random_decomps.cache_clear()

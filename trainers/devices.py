@@ -11,7 +11,8 @@ def find(name: str) -> torch.device:
     try:
         return torch.empty(0, device=torch.device(name)).device
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"device {name!r} cannot be used: {reason}") from error
 
 
 def wait(place: torch.device) -> None:

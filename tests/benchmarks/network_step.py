@@ -24,6 +24,7 @@ from torch.nn.functional import cross_entropy
 
 from trainers.binary import BinaryConv2d, partition
 from trainers.compilation import batch_loss, compiled
+from trainers.devices import repeatable
 from trainers.models import MODELS, reactnet
 from trainers.optimizers import GradientFilter
 from trainers.react import RPReLU, RSign
@@ -151,9 +152,10 @@ def contender(name: str, kind: str, device: str) -> Callable[[], float]:
         torch.compiler.cudagraph_mark_step_begin()
         for parameter in model.parameters():
             parameter.grad = None
-        with torch.autocast(device, torch.bfloat16) if kind == "ours bf16" else nullcontext():
-            loss = of_batch(model, None, cross_entropy, images, targets)
-        loss.backward()
+        with repeatable(torch.device(device)):  # as a training is
+            with torch.autocast(device, torch.bfloat16) if kind == "ours bf16" else nullcontext():
+                loss = of_batch(model, None, cross_entropy, images, targets)
+            loss.backward()
         step()
         return loss.item()
 

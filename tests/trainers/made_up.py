@@ -1,7 +1,8 @@
-"""Data sets made up for a test, small networks and ones that are watched, and a setting of every method."""
+"""Data sets made up for a test, small networks and ones that are watched, a setting of every method, a stop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.binary import partition
+from trainers.checkpoints import Checkpoint
 from trainers.data import DATASETS, Samples, Splits
 from trainers.data.splits import channel_statistics
 from trainers.models import MODELS
@@ -90,3 +92,23 @@ def watched_weights(
             scored.append(all((p.abs() == 1).all() for p in binary))
 
     return watched(task, monkeypatch, look), trained, scored
+
+
+class Stop(BaseException):
+    """The training's process ends."""
+
+
+class Stopping(Checkpoint):
+    """Written once, after `steps` steps, and nothing happens after that. The end of an epoch counts as a step."""
+
+    def __init__(self, path: Path, steps: int) -> None:
+        super().__init__(path)
+        self.steps = steps
+
+    def due(self, *, end: bool = False) -> bool:
+        self.steps -= 1
+        return self.steps == 0
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        super().write(state)
+        raise Stop

@@ -1,7 +1,7 @@
 """What DALI decodes is what Pillow decodes: the same parts of the same images in the same order."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made_up import VALUES
+from made_up import VALUES, Stop, Stopping
 from numpy.typing import NDArray
 from pictures import data_folder
 from PIL import Image
@@ -184,20 +184,6 @@ def test_threads_end_with_the_generator_and_a_batch_outlives_them(train: ImageFi
     assert torch.equal(first, kept)
 
 
-class Stopping(Checkpoint):
-    """Written once, after so many steps, and nothing happens after that. The end of an epoch counts as a step."""
-
-    steps = 10
-
-    def due(self, *, end: bool = False) -> bool:
-        self.steps -= 1
-        return self.steps == 0
-
-    def write(self, state: Mapping[str, Any]) -> None:
-        super().write(state)
-        raise KeyboardInterrupt
-
-
 def test_a_training_goes_on_with_the_very_numbers(tmp_path: Path) -> None:
     folder = data_folder(tmp_path)
     task = TASKS["imagenet-birealnet18"]
@@ -222,8 +208,8 @@ def test_a_training_goes_on_with_the_very_numbers(tmp_path: Path) -> None:
 
     whole = figures(trained())
     assert len(whole) == 2
-    with pytest.raises(KeyboardInterrupt):
-        list(trained(Stopping(tmp_path / "kept")))
+    with pytest.raises(Stop):
+        list(trained(Stopping(tmp_path / "kept", 10)))
     with pytest.raises(CheckpointError, match=r"of another training, decoder dali \S+ and not None"):
         list(trained(Checkpoint(tmp_path / "kept"), decoder="pillow"))
     assert figures(trained(Checkpoint(tmp_path / "kept"))) == whole

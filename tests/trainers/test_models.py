@@ -115,7 +115,7 @@ def test_birealnets_layer_by_layer() -> None:
     ],
 )
 def test_tables_of_001(name, shape, expected) -> None:
-    letters = {"MaxPool2d": "P", "Flatten": "F", "Dropout": "O", "Sign": "S", "Upsample": "U", "Tanh": "T"}
+    letters = {"MaxPool2d": "P", "Flatten": "F", "Dropout": "O", "Sign": "S", "Doubled": "U", "Tanh": "T"}
     with torch.device("meta"):
         model = MODELS[name](shape, 10)
     read = []

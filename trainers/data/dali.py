@@ -50,7 +50,8 @@ def read(
                 raise
             # DALI's images have their channels last
             decoded = from_dlpack(images.as_tensor()).permute(0, 3, 1, 2)
-            yield decoded, torch.from_numpy(parts.files.targets[batch.numpy()])
+            targets = torch.from_numpy(parts.files.targets[batch.numpy()])
+            yield decoded, targets.pin_memory() if stream else targets
     finally:
         del pipeline  # with its last reference its threads end
         samples.close()

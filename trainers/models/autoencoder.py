@@ -1,6 +1,10 @@
 """Denoising autoencoder, binary or real-valued: 001 Table 6."""
 
-from torch import nn
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate
 
 from trainers.binary import BinaryConv2d
 from trainers.models.stack import of_real_input
@@ -27,10 +31,27 @@ def autoencoder(
         layers += [*_convolution(inputs, count, binary, direct=i == 0), nn.MaxPool2d(2)]
         inputs = count
     for i, count in enumerate(reversed(widths)):
-        layers += [*_convolution(inputs, count, binary, direct=i == 0), nn.Upsample(scale_factor=2)]
+        layers += [*_convolution(inputs, count, binary, direct=i == 0), Doubled()]
         inputs = count
     layers += [*_convolution(inputs, channels, binary, direct=True), nn.Tanh()]
     return nn.Sequential(*layers)
+
+
+class _Doubling(torch.autograd.Function):
+    """Each pixel four times. `nn.Upsample` is the same, but compiled for a GPU it sums gradients in any order."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return interpolate(x, scale_factor=2.0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return avg_pool2d(gradient, 2, divisor_override=1)
+
+
+class Doubled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return _Doubling.apply(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _convolution(inputs: int, outputs: int, binary: bool, *, direct: bool) -> list[nn.Module]:

@@ -58,8 +58,12 @@ def validate(name: str | None, hyperparameters: Mapping[str, Value], others: Ite
     needed, optional = kind.hyperparameters, (*kind.optional, *others)
     for key in hyperparameters:
         if key not in (*needed, *optional):
-            has = f"{', '.join(needed)} and, where it is not to be the default, {', '.join(optional)}"
-            raise ValueError(f"{name or 'a teacher'} has no hyperparameter {key!r}; it has {has}")
+            has = ", and where it is not to be the default, ".join(
+                ", ".join(names) for names in (needed, optional) if names
+            )
+            raise ValueError(
+                f"{name or 'a training without a method'} has no hyperparameter {key!r}; it has {has}"
+            )
     missing = [key for key in needed if key not in hyperparameters]
     if missing:
         raise ValueError(f"{name} needs {', '.join(missing)}")
