@@ -7,6 +7,10 @@ from hypothesis import settings
 # tests run side by side on all cores: threads of PyTorch's own would wait for each other, ten times as long
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Ray's workers are nicer than all else, by 15: beside a test that computes they would stand still until their trials'
+# time is over
+os.environ.setdefault("RAY_worker_niceness", "0")
+
 # how long an example takes is the machine's affair: what else it does decides
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

@@ -34,7 +34,7 @@ PLANNED = 20
 
 def environment(**more):
     """Of a new process: no Ray of this one, and this checkout."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_") or k == "RAY_worker_niceness"}
     return kept | {"PYTHONPATH": str(Path.cwd())} | more
 
 

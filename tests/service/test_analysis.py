@@ -36,6 +36,9 @@ from studies.export import IMAGES, archive, image
 from studies.records import Request, StudyState, TrialState
 from studies.tables import FORMS, TABLES, table
 
+# what becomes of processes, and of what is kept, does not depend on the database
+on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+
 
 def run(test: Callable[[Analysis], Awaitable[None]], store: Store) -> None:
     """Run the test with an Analysis of its own."""
@@ -132,29 +135,21 @@ def test_what_comes_out_is_what_is_computed_here(store: Store, lease: Lease) -> 
     run(main, store)
 
 
-@pytest.mark.parametrize("what", ANALYSES)
-def test_a_study_without_trials_has_every_analysis(store: Store, what: str) -> None:
+def test_a_study_without_trials_has_every_analysis(store: Store) -> None:
     study = store.create_study(spec(), {})
 
     async def main(computing: Analysis) -> None:
-        found = await computing.get(study.id, what)
-        assert found.last_event == 1
-        match what:
-            case "curves":
-                methods = json.loads(found.content)["methods"]
-                assert [method["runs"][1] for method in methods.values()] == [
-                    {"run": 2, "best_so_far": []}
-                ] * 2
-            case "comparison":
-                assert "nothing to compare yet" in json.loads(found.content)["summary"]
-            case "figure8.svg":
-                assert b"gradient filter" in found.content
-            case _:
-                assert found.content
+        found = {what: await computing.get(study.id, what) for what in ANALYSES}
+        assert all(one.last_event == 1 and one.content for one in found.values())
+        methods = json.loads(found["curves"].content)["methods"]
+        assert [method["runs"][1] for method in methods.values()] == [{"run": 2, "best_so_far": []}] * 2
+        assert "nothing to compare yet" in json.loads(found["comparison"].content)["summary"]
+        assert b"gradient filter" in found["figure8.svg"].content
 
     run(main, store)
 
 
+@on_sqlite
 def test_many_who_ask_at_once_cost_one_computation(store: Store, lease: Lease) -> None:
     fill(store, lease)
 
@@ -196,6 +191,7 @@ def test_nothing_is_older_than_what_has_happened_unless_the_study_runs(
     run(main, store)
 
 
+@on_sqlite
 def test_a_quick_analysis_is_seldom_old(store: Store, lease: Lease) -> None:
     async def main(computing: Analysis) -> None:
         await computing.get(lease.study, "comparison")  # the process is up
@@ -225,6 +221,7 @@ def test_a_study_submitted_again_is_another_one(store: Store) -> None:
     run(main, store)
 
 
+@on_sqlite
 def test_what_is_kept_has_a_limit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [store.create_study(spec(seed=seed), {}).id for seed in range(4)]
 
@@ -242,6 +239,7 @@ def test_what_is_kept_has_a_limit(store: Store, monkeypatch: pytest.MonkeyPatch)
     run(main, store)
 
 
+@on_sqlite
 def test_a_process_that_is_killed_is_replaced(store: Store, lease: Lease) -> None:
     fill(store, lease)
 
@@ -267,6 +265,7 @@ def test_a_process_that_is_killed_is_replaced(store: Store, lease: Lease) -> Non
     run(main, store)
 
 
+@on_sqlite
 def test_a_process_that_is_killed_again_is_a_problem_of_this_request_only(store: Store, lease: Lease) -> None:
     async def main(computing: Analysis) -> None:
         asked = asyncio.create_task(computing.get(lease.study, "curves"))
@@ -284,6 +283,7 @@ def test_a_process_that_is_killed_again_is_a_problem_of_this_request_only(store:
     run(main, store)
 
 
+@on_sqlite
 def test_a_computation_without_end_is_given_up(
     store: Store, lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,6 +301,7 @@ def test_a_computation_without_end_is_given_up(
     run(main, store)
 
 
+@on_sqlite
 def test_an_idle_process_ends(store: Store, lease: Lease, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main(computing: Analysis) -> None:
         monkeypatch.setattr(analyst, "IDLE_SECONDS", 0.3)
@@ -311,6 +312,7 @@ def test_an_idle_process_ends(store: Store, lease: Lease, monkeypatch: pytest.Mo
     run(main, store)
 
 
+@on_sqlite
 def test_a_process_ends_with_the_service(url: str, lease: Lease) -> None:
     code = (
         "import asyncio, sys\n"

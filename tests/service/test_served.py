@@ -91,17 +91,26 @@ class Listener:
         return Counter(event.kind for event in self.heard)
 
 
-def kill_service(service, study):
-    service.kill()
-    service.start()
-
-
-def kill_driver(service, study):
+def driver_of(service, study):
     (driver,) = [
         p
         for p in service.ray_processes("service.worker")
         if "--fence" in p.cmdline() and study in p.cmdline()
     ]
+    return driver
+
+
+def kill_service(service, study):
+    service.kill()
+    grows(service, study)  # it needs no service
+    driver = driver_of(service, study)
+    driver.suspend()  # or the study is over before the service is there again
+    service.start()
+    driver.resume()
+
+
+def kill_driver(service, study):
+    driver = driver_of(service, study)
     driver.kill()
     wait(lambda: not driver.is_running())
 
@@ -175,7 +184,7 @@ def test_a_paused_study_frees_the_cluster_and_goes_on_the_same(service, untouche
 def test_a_driver_that_wakes_after_its_study_was_taken_writes_nothing(service, untouched):
     study = service.submit()
     grows(service, study, 2)
-    (sleeper,) = [p for p in service.ray_processes("service.worker") if "--fence" in p.cmdline()]
+    sleeper = driver_of(service, study)
     sleeper.suspend()
     with writing(service.store.engine) as connection:
         past = datetime.now(UTC) - timedelta(seconds=1)
@@ -195,7 +204,7 @@ def test_a_driver_that_wakes_after_its_study_was_taken_writes_nothing(service, u
 @pytest.mark.postgres
 def test_two_services_run_each_study_once(tmp_path, postgresql, data):
     both = [Service(tmp_path / "service", postgresql, data) for _ in range(2)]
-    small = {"searcher": "sobol", "runs": 1, "trials": 2}
+    small = {"searcher": "sobol", "runs": 1, "trials": 2, "resources": {"cpus": 2}}  # a worker each
     try:
         for one in both:
             one.start()
