@@ -63,20 +63,21 @@ def drive(
         history = store.trials(study.id)
         for trial in history:
             watch(trial)
-        ran_on = provenance(spec, data_dir)
-        if history:
-            _check_same_origin(study, ran_on)
-        store.ran_on(lease, ran_on)
-        if len(history) < spec.planned:  # otherwise the last driver died after its last trial
-            ready.check(spec, data_dir)  # the service cannot, without torch
-            stop = Stop()
-            with LeasedSink(store, lease, stop) as sink, cluster(), _terminated_is_interrupted():
-                watched = _Watched(sink, watch)
-                start_sum = ran_on.get("start", {}).get("sha256")
-                if not run_study(
-                    spec, study.id, watched, history, stop=stop, data_dir=data_dir, start_sum=start_sum
-                ):
-                    return _stopped(store, lease)
+        stop = Stop()
+        with LeasedSink(store, lease, stop) as sink:  # from here on: large files take long to sum and to load
+            ran_on = provenance(spec, data_dir)
+            if history:
+                check_same_origin(study, ran_on)
+            store.ran_on(lease, ran_on)
+            if len(history) < spec.planned:  # otherwise the last driver died after its last trial
+                ready.check(spec, data_dir)  # the service cannot, without torch
+                with cluster(), _terminated_is_interrupted():
+                    watched = _Watched(sink, watch)
+                    start_sum = ran_on.get("start", {}).get("sha256")
+                    if not run_study(
+                        spec, study.id, watched, history, stop=stop, data_dir=data_dir, start_sum=start_sum
+                    ):
+                        return _stopped(store, lease)
     except (
         KeyboardInterrupt,
         SystemExit,
@@ -120,7 +121,7 @@ def _same_version(study: StudyRecord) -> StudySpec:
     return spec
 
 
-def _check_same_origin(study: StudyRecord, ran_on: Mapping[str, Any]) -> None:
+def check_same_origin(study: StudyRecord, ran_on: Mapping[str, Any]) -> None:
     """Raise StudyError where the trials that the study has learned from another teacher, started from another network
     or were trained on other data."""
     for key, did in (("teacher", "learned from another teacher"), ("start", "started from another network")):

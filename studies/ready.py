@@ -7,7 +7,7 @@ from studies.spec import StudySpec
 from trainers import shares
 from trainers.data import DATASETS
 from trainers.errors import CheckpointError
-from trainers.start import check_start, start_file
+from trainers.start import check_start, missing, start_file
 from trainers.tasks import TASKS
 
 
@@ -19,6 +19,9 @@ def check(spec: StudySpec, data_dir: Path) -> None:
     DataError for damaged ones.
     """
     task, share = spec.task_definition(), spec.proxy.train_fraction
+    start = spec.start and start_file(data_dir, spec.start)
+    if start and not start.exists():  # also where the data are elsewhere: the study is to know its checksum
+        raise SpecError(spec.name, [("start", missing(start, TASKS[spec.task], spec.proxy))])
     if not DATASETS[task.dataset].path(data_dir).exists():
         return
     if share is not None:
@@ -26,8 +29,10 @@ def check(spec: StudySpec, data_dir: Path) -> None:
             shares.check(task, share, data_dir)
         except ValueError as error:
             raise SpecError(spec.name, [("proxy.train_fraction", str(error))]) from error
-    if spec.start is not None:
+    if start:
         try:
-            check_start(start_file(data_dir, spec.start), TASKS[spec.task], spec.proxy, data_dir)
+            check_start(start, TASKS[spec.task], spec.proxy, data_dir)
         except CheckpointError as error:
             raise SpecError(spec.name, [("start", str(error))]) from error
+        except ValueError as error:
+            raise SpecError(spec.name, [("task", str(error))]) from error

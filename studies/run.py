@@ -147,11 +147,13 @@ class _Recorder(Callback):  # type: ignore[misc]
             epochs=epochs,
         )
 
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Tune will try the trial again."""
+        _end_if_no_worker_can(_error_of(trial))
+
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         error = _error_of(trial)
-        cause = error.cause if isinstance(error, RayTaskError) else None
-        if isinstance(cause, DataError | CheckpointError | UnusableError):
-            raise _Over from StudyError(f"a worker cannot train: {cause}")
+        _end_if_no_worker_can(error)
         assignment: Assignment = trial.config["assignment"]
         self._failures[assignment.name] += trial.num_failures
         if self._failures[assignment.name] <= self._resources.max_retries:
@@ -226,6 +228,13 @@ class _Recorder(Callback):  # type: ignore[misc]
         if started_at is not None:
             self._gauges.running(trial.config["assignment"].method, -1)
         return started_at or datetime.now(UTC)
+
+
+def _end_if_no_worker_can(error: Exception | str) -> None:
+    """End the study where a worker lacks what every trial needs: another attempt would fail of it as well."""
+    cause = error.cause if isinstance(error, RayTaskError) else None
+    if isinstance(cause, DataError | CheckpointError | UnusableError):
+        raise _Over from StudyError(f"a worker cannot train: {cause}")
 
 
 def _error_of(trial: Trial) -> Exception | str:

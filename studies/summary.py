@@ -71,6 +71,7 @@ def _limits(comparison: Comparison) -> Iterator[str]:
         return
     if comparison["start"]:
         yield _seen(comparison)
+    yield _idle(comparison)
     if comparison["runs"] == 1:
         yield "One run per method says nothing of how much runs differ: there are no intervals."
     elif comparison["runs"] < BOOTSTRAP_FROM:
@@ -85,8 +86,25 @@ def _seen(comparison: Comparison) -> str:
     parts = "validation and test samples" if drawn else "validation samples"
     return (
         f'Every training starts from the network "{comparison["start"]}": where that was trained on the same data, it '
-        f"has seen {parts} of the runs, which flatters the {comparison['metric']} on them, for every method alike."
+        f"has seen {parts} of the runs, which flatters the {comparison['metric']} on them."
     )
+
+
+def _idle(comparison: Comparison) -> str:
+    """That a hyperparameter of methods with latent weights does nothing, where these are not drawn."""
+    methods = comparison["methods"].values()
+    ours = [
+        m["label"] for m in methods if isinstance(m["hyperparameters"].get("initial_magnitude"), dict | list)
+    ]
+    if not ours:
+        return ""
+    if comparison["proxy"].get("first_step"):
+        return (
+            f"The initial_magnitude of {listed(ours)} does nothing here: latent weights are the first step's."
+        )
+    if comparison["start"]:
+        return f"The initial_magnitude of {listed(ours)} does nothing where that network has real-valued weights."
+    return ""
 
 
 def excludes_zero(e: Estimate) -> bool:

@@ -12,8 +12,6 @@ from studies.searchers import SEARCHERS, Observation, Suggestion
 from studies.space import Space
 from studies.spec import StudySpec
 from trainers.decoders import Decoder
-from trainers.errors import CheckpointError
-from trainers.files import checksum
 from trainers.results import EpochResult
 from trainers.seeds import derive
 from trainers.start import start_file
@@ -156,12 +154,6 @@ def train(
     from trainers.loop import train
 
     _take_threads(assignment)
-    start = start_file(assignment.data_dir, assignment.start) if assignment.start else None
-    if start and assignment.start_sum and checksum(start) not in (None, assignment.start_sum):
-        raise CheckpointError(
-            f"{start}: is not what the study's trainings start from; put that one back "
-            f"(sha256 {assignment.start_sum}), or run the study under another name"
-        )
     return train(
         TASKS[assignment.task],
         METHODS[assignment.method].optimizer,
@@ -174,5 +166,6 @@ def train(
         decoder=assignment.decoder,
         compile=assignment.compile,
         checkpoint=checkpoint,
-        start=start,
+        start=start_file(assignment.data_dir, assignment.start) if assignment.start else None,
+        start_sum=assignment.start_sum,
     )

@@ -48,8 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     f"{save}: is there already; delete it, or put this one elsewhere with --save"
                 )
         recipe = proxy.of(task).recipe
-        alone = recipe.first_step if options.method is None else None
-        epochs = alone.epochs if alone else recipe.all_epochs
+        if options.method is None and recipe.first_step and proxy.epochs:
+            raise ValueError(
+                f"--epochs {proxy.epochs} is of the second step, which needs a METHOD; without one --first-step "
+                "says for how many epochs the first is trained"
+            )
+        epochs = recipe.epochs_by(options.method)
         what = ", ".join(filter(None, [proxy.label(task.name), options.method]))
         results = train(
             task,

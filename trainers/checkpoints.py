@@ -52,7 +52,10 @@ class Checkpoint:
             if not self.path.parent.is_dir() and not self.spare:
                 raise CheckpointError(f"{self.path}: there is no folder {self.path.parent}")
             return None
-        contents = read(self.path)
+        try:
+            contents = read(self.path)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}; delete it") from error
         others = ", ".join(_differences(contents["training"], self._training))
         if others:
             raise CheckpointError(
@@ -110,7 +113,7 @@ def read(path: Path, *, mapped: bool = False) -> dict[str, Any]:
         if not mapped:
             with zipfile.ZipFile(path) as archive:  # torch itself does not compare checksums
                 if (damaged := archive.testzip()) is not None:
-                    raise CheckpointError(f"{path}: damaged ({damaged}); delete it")
+                    raise CheckpointError(f"{path}: damaged ({damaged})")
         contents = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such checkpoint") from error
@@ -118,9 +121,9 @@ def read(path: Path, *, mapped: bool = False) -> dict[str, Any]:
         raise
     except Exception as error:  # whatever unpickling meets
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise CheckpointError(f"{path}: damaged or no checkpoint ({reason}); delete it") from error
+        raise CheckpointError(f"{path}: damaged or no checkpoint ({reason})") from error
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: no checkpoint in format {FORMAT}, which is read here; delete it")
+        raise CheckpointError(f"{path}: no checkpoint in format {FORMAT}, which is read here")
     return contents
 
 

@@ -34,7 +34,7 @@ def checksum(file: Path) -> str | None:
     """SHA-256 of a file, None where it is missing. Summed once a process while it stays as it is. Raises DataError."""
     try:
         status = file.stat()
-        return _sum(file.absolute(), status.st_size, status.st_mtime_ns)
+        return _sum(file.absolute(), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -42,6 +42,6 @@ def checksum(file: Path) -> str | None:
 
 
 @lru_cache(maxsize=16)
-def _sum(file: Path, size: int, modified: int) -> str:
+def _sum(file: Path, *as_it_is: int) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

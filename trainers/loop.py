@@ -31,6 +31,7 @@ def train(
     compile: bool = False,
     checkpoint: Checkpoint | None = None,
     start: Path | None = None,
+    start_sum: str | None = None,
 ) -> Iterator[EpochResult]:
     """Train `task`'s network once, its binary weights by `optimizer`, and yield every epoch's result.
 
@@ -46,9 +47,9 @@ def train(
 
     With a `checkpoint` a training that was stopped anywhere goes on from there, on the same kind of machine with
     the very numbers that it would have had; the epochs that it had finished are yielded again. `start` is another
-    training's checkpoint, whose weights this one starts from, with new optimizers. Raises, at the first `next`,
-    ValueError for arguments out of range, DataError for the data set and the teacher, and CheckpointError for a
-    checkpoint.
+    training's checkpoint, whose weights this one starts from, with new optimizers; it must have the SHA-256 `start_sum`
+    if that is given. Raises, at the first `next`, ValueError for arguments out of range, DataError for the data set and
+    the teacher, and CheckpointError for a checkpoint.
     """
     for name, number in (("seed", seed), ("split_seed", split_seed)):
         if number < 0:
@@ -78,7 +79,7 @@ def train(
         teacher=teachers.file_of(task, data_dir, teacher),
         compile=compile,
     )
-    training.begin(checkpoint, start)
+    training.begin(checkpoint, start, start_sum)
     yield from training.results
     while not training.over:
         yield training.epoch()

@@ -41,4 +41,4 @@ def stages(recipe: Recipe, optimizer: str | None, hyperparameters: Mapping[str, 
     if first and "pretraining" in method.optional:
         values["pretraining"] = 0.0  # the first step is that
     values |= {name: value for name, value in hyperparameters.items() if name not in recipe.real}
-    return [*before, Stage(method, values, recipe.epochs, recipe.all_epochs)]
+    return [*before, Stage(method, values, recipe.epochs, recipe.epochs_by(optimizer))]

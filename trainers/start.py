@@ -37,11 +37,11 @@ def check_start(file: Path, task: Task, proxy: Proxy, data_dir: Path) -> None:
     """Raise CheckpointError where trainings of `proxy` of `task` cannot start from `file`.
 
     That is where it is missing, damaged, of a training that is not over or diverged, or has no binary layer of their
-    network. Reads the data too, whose classes and shape decide the network; raises DataError.
+    network; a warning names what else of it is not there. Reads the data too, whose classes and shape decide the
+    network; raises DataError, and ValueError where they are too few.
     """
     import torch  # takes seconds: not for whoever asks where a start is
 
-    from trainers.checkpoints import read
     from trainers.feed import feed
     from trainers.models import MODELS
 
@@ -51,14 +51,9 @@ def check_start(file: Path, task: Task, proxy: Proxy, data_dir: Path) -> None:
     source = feed(task, proxy, seed=0, split_seed=0, data_dir=data_dir, place=torch.device("cpu"))
     with torch.random.fork_rng(devices=[]):
         model = MODELS[task.model](source.input_shape, source.classes, **task.model_options)
-    _fitting(file, model)
-    training, done = (read(file, mapped=True)[part] for part in ("training", "state"))
-    recipe, first = training["recipe"], training["recipe"]["first_step"]
-    planned = first["epochs"] if first else 0
-    if training["method"] or not first:
-        planned += recipe["epochs"]
-    if len(done["results"]) < planned:
-        raise CheckpointError(f"{file}: its training is not over: {len(done['results'])} of {planned} epochs")
+    state, _ = _fitting(file, model)
+    if not state["over"]:
+        raise CheckpointError(f"{file}: its training is not over: {len(state['results'])} epochs so far")
 
 
 def start_from(path: Path, model: nn.Module, optimizer: BinaryOptimizer) -> None:
@@ -67,8 +62,6 @@ def start_from(path: Path, model: nn.Module, optimizer: BinaryOptimizer) -> None
     A warning names what the checkpoint has not. Raises CheckpointError where that is every binary layer.
     """
     state, weights = _fitting(path, model)
-    if others := [name for name in model.state_dict() if name not in weights]:
-        warnings.warn(f"{path}: has nothing for {', '.join(others)}, which start as they are", stacklevel=2)
     take_over(weights, model, optimizer, real=state["real_weights"])
 
 
@@ -77,7 +70,10 @@ def _fitting(path: Path, model: nn.Module) -> tuple[dict[str, Any], dict[str, Te
     from trainers.binary import binary_parameters
     from trainers.checkpoints import read
 
-    state = read(path)["state"]
+    try:
+        state: dict[str, Any] = read(path)["state"]
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; give a file that a training was kept in, by --checkpoint") from error
     if state["results"] and state["results"][-1]["diverged"]:
         raise CheckpointError(f"{path}: its training diverged; start from another")
     own = model.state_dict()
@@ -89,6 +85,8 @@ def _fitting(path: Path, model: nn.Module) -> tuple[dict[str, Any], dict[str, Te
     binary = set(binary_parameters(model))
     if not any(theta in binary for name, theta in model.named_parameters() if name in weights):
         raise CheckpointError(f"{path}: of another network: no binary layer has the same name and shape")
+    if others := [name for name in own if name not in weights]:
+        warnings.warn(f"{path}: has nothing for {', '.join(others)}, which start as they are", stacklevel=3)
     return state, weights
 
 

@@ -58,10 +58,11 @@ class Recipe:
     teacher: str | None = None
     first_step: FirstStep | None = None
 
-    @property
-    def all_epochs(self) -> int:
-        """Those of the first step among them."""
-        return self.epochs + (self.first_step.epochs if self.first_step else 0)
+    def epochs_by(self, method: str | None) -> int:
+        """All epochs of a training by `method`, or, without one, of its first step alone if it has one."""
+        if self.first_step is None:
+            return self.epochs
+        return self.first_step.epochs + (self.epochs if method else 0)
 
     @property
     def real(self) -> dict[str, float]:

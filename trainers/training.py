@@ -35,7 +35,7 @@ from trainers.start import start_from, take_over
 from trainers.state import State
 from trainers.tasks import Proxy, Task
 
-COLD_STEPS = 2  # that are compiled in, or recorded as graphs: no part of a training's seconds
+COLD_STEPS = 2  # of a stage that are compiled in, or recorded as graphs: no part of a training's seconds
 PARTS: tuple[Part, Part] = ("validation", "test")
 
 
@@ -67,7 +67,6 @@ class Training:
         self._recipe = task.recipe.tuned(hyperparameters)
         self._loss = LOSSES[self._recipe.loss]
         self._batch_loss = compiled(repr(task), place.type) if compile else batch_loss
-        self._cold = COLD_STEPS if compile else 0
         self._scale = pixels(self._recipe, source.mean, source.std, place)
         self._stages = stages(self._recipe, optimizer, hyperparameters)
         self._checkpoint: Checkpoint | None = None
@@ -77,29 +76,41 @@ class Training:
         self.model = _placed(model, place)
         self._binary, self._real = partition(model)
         if bool(self._binary) != (optimizer is not None or self._recipe.first_step is not None):
-            needs = "needs a method for its" if self._binary else "has no"
-            raise ValueError(f"{task.name} {needs} binary weights, got {optimizer!r}")
+            if self._binary:
+                raise ValueError(f"{task.name} needs a method for its binary weights, got None")
+            got = optimizer or f"a first step of {self._recipe.epochs_by(None)} epochs"
+            raise ValueError(f"{task.name} has no binary weights, got {got}")
         self._master: nn.Module | None = None
         if self._recipe.teacher and teacher:
             master = teachers.load(self._recipe.teacher, teacher, source.input_shape, source.classes)
             self._master = _placed(master, place)
         self.state = State(model, torch.Generator(place).manual_seed(derive(seed, "augmentation")))
 
-    def begin(self, checkpoint: Checkpoint | None = None, start: Path | None = None) -> None:
+    def begin(
+        self, checkpoint: Checkpoint | None = None, start: Path | None = None, start_sum: str | None = None
+    ) -> None:
         """Go on from `checkpoint` if it holds this training, or else begin, from the weights in `start` if it is given.
 
-        From here on the training is kept in `checkpoint`. Raises CheckpointError.
+        From here on the training is kept in `checkpoint`. Raises CheckpointError, also where `start` has another
+        checksum than `start_sum`, or changes while it is read.
         """
-        if start and not start.exists():
+        decided_by = self._decided_by(start)
+        if start and decided_by["start"] is None:
             raise CheckpointError(f"{start}: there is no such checkpoint")
         self._checkpoint = checkpoint
-        kept = checkpoint and checkpoint.open(self._decided_by(start))
+        kept = checkpoint and checkpoint.open(decided_by)
         self._begin_stage(kept["stage"] if kept else 0)
         if kept:
             self.state.load_state_dict(kept)
         elif start:
             start_from(start, self.model, self.state.binary_optimizer)
             self.state.flips.look()
+        if start and {checksum(start), decided_by["start"]} != {start_sum or decided_by["start"]}:
+            raise CheckpointError(
+                f"{start}: is not what was to be started from; put that one back (sha256 {start_sum})"
+                if start_sum
+                else f"{start}: changed while it was read; start again"
+            )
 
     @property
     def results(self) -> tuple[EpochResult, ...]:
@@ -141,7 +152,7 @@ class Training:
         state.results.append(result)
         state.train_seconds = 0.0
         if self._checkpoint and self._checkpoint.due(end=self.over):
-            self._checkpoint.write(state.state_dict())
+            self._keep(self._checkpoint)
         return result
 
     @property
@@ -153,6 +164,7 @@ class Training:
         state = self.state
         before = {name: weight.clone() for name, weight in self.model.state_dict().items()} if number else {}
         state.stage = number
+        self._cold = COLD_STEPS if self._compile else 0  # the second one compiles its own optimizer's step
         state.binary_optimizer = self._stage.optimizer(
             self._binary,
             **self._stage.values,  # type: ignore[arg-type]  # checked by whoever gave them
@@ -187,7 +199,7 @@ class Training:
                 if self._checkpoint and self._checkpoint.due():
                     wait(self._place)
                     state.train_seconds += time.perf_counter() - started
-                    self._checkpoint.write(state.state_dict())
+                    self._keep(self._checkpoint)
                     started = time.perf_counter()
         mean_loss = float(state.loss_sum) / steps
         state.train_seconds += time.perf_counter() - started
@@ -209,6 +221,9 @@ class Training:
         state.flips.update()
         state.loss_sum += loss.detach()
         state.step += 1
+
+    def _keep(self, checkpoint: Checkpoint) -> None:
+        checkpoint.write(self.state.state_dict() | {"over": self.over})
 
     def _schedule(self) -> None:
         """Set what the coming step uses of all that moves over a training."""

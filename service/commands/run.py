@@ -72,13 +72,18 @@ def resume(
 
 def _drive(here: Local, study: StudyRecord, out_dir: Path) -> None:
     """Run what is left with progress, export, and say what came out."""
-    from service.driver import drive
+    from service.driver import check_same_origin, drive
     from service.progress import StudyProgress
+    from studies.provenance import provenance
     from studies.spec import from_json
 
     spec = from_json(study.spec)
     if study.state is StudyState.COMPLETED:
         say(f"{study.id} is complete: {spec.planned} trials are in the database", notes)
+        try:
+            check_same_origin(study, provenance(spec, here.settings.data_dir))
+        except StudyError as error:
+            say(f"note: {error}", notes)
         tell_export(here.export(study.id, out_dir), out_dir)
         return
     kept = f", {study.trials} of them done before" if study.trials else ""

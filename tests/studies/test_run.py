@@ -240,16 +240,16 @@ def test_a_start_that_changes_while_the_study_runs_stops_it(local_cluster, data_
             super().record(trial)
             file.write_bytes(file.read_bytes() + b"x")
 
-    spec = study(methods=["bop"], searcher="sobol", runs=1, start="first", resources={"max_retries": 0})
+    spec = study(methods=["bop"], searcher="sobol", runs=1, start="first")
     sink = Changing()
-    told = r"a worker cannot train: .*first\.pt: is not what the study's trainings start from"
+    told = r"a worker cannot train: .*first\.pt: is not what was to be started from; put that one back"
     with pytest.raises(StudyError, match=told):
         run_study(spec, "s-6", sink, [], data_dir=data_with_a_start, start_sum=checksum(file))
     assert len(sink.trials) == 1
 
 
 def test_a_worker_that_has_nothing_to_start_from_stops_the_study(local_cluster, spoken_digits):
-    spec = study(start="none", runs=1, resources={"max_retries": 0})
+    spec = study(start="none", runs=1)
     sink = Kept()
     with pytest.raises(StudyError, match=r"a worker cannot train: .*none\.pt: there is no such"):
         run_study(spec, "s-5", sink, [], data_dir=spoken_digits)
@@ -258,7 +258,7 @@ def test_a_worker_that_has_nothing_to_start_from_stops_the_study(local_cluster, 
 
 def test_a_worker_that_has_not_what_it_is_to_use_stops_the_study(local_cluster, tmp_path):
     """Every other trial would fail of it as well, and the study be over without a result."""
-    spec = study(task="imagenet-birealnet18", runs=1, resources={"decoder": "dali", "max_retries": 0})
+    spec = study(task="imagenet-birealnet18", runs=1, resources={"decoder": "dali"})
     sink = Kept()
     with pytest.raises(StudyError, match="a worker cannot train: NVIDIA DALI is not installed here"):
         run_study(spec, "s-7", sink, [], data_dir=data_folder(tmp_path, train=13))

@@ -133,7 +133,7 @@ def test_a_proxy_is_named_as_one():
     assert str(Proxy(epochs=1, image_size=16)) == "1 epoch, images of 16 x 16"
     spec = from_json(MINIMAL | {"proxy": {"first_step": 5}})
     assert spec.task_label == "spoken-digits: 5 epochs with real weights before"  # more, no proxy
-    assert spec.task_definition().recipe.all_epochs == 15
+    assert spec.task_definition().recipe.epochs_by("bop") == 15
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,24 @@ def test_what_the_network_has_seen_that_trainings_start_from(task, seen):
     text = summary(compare(study_of(task=task, runs=3, trials=2, start="first"), trials))
     assert f" were each tuned on {task}, from first, in 3 independent runs" in text
     assert 'Every training starts from the network "first": where that was trained on the same data' in text
-    assert f", it has seen {seen} of the runs, which flatters the accuracy on them, for every method" in text
+    assert f", it has seen {seen} of the runs, which flatters the accuracy on them." in text
     assert "starts from" not in summary(compare(*figure8_like(runs=3, trials=2)))
+
+
+def test_a_hyperparameter_that_does_nothing_is_told():
+    _, trials = figure8_like(runs=3, trials=2)
+    of = {
+        key: summary(compare(study_of(runs=3, trials=2, **changes), trials))
+        for key, changes in (
+            ("start", {"start": "first"}),
+            ("two steps", {"proxy": {"first_step": 5}}),
+            ("neither", {}),
+        )
+    }
+    idle = "The initial_magnitude of latent SGD does nothing "
+    assert f"{idle}where that network has real-valued weights." in of["start"]
+    assert f"{idle}here: latent weights are the first step's." in of["two steps"]
+    assert idle not in of["neither"]
 
 
 def test_an_open_result_says_so():

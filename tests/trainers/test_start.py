@@ -13,16 +13,17 @@ from made_up import VALUES, watched_weights
 from scipy import signal
 from torch import Tensor, nn
 
-from trainers import loop
+from trainers import loop, training
 from trainers.binary import sign
 from trainers.checkpoints import Checkpoint, read
 from trainers.errors import CheckpointError
+from trainers.files import checksum
 from trainers.models import MODELS
 from trainers.optimizers import OPTIMIZERS, FirstOrderFilter, GradientFilter, IIRFilter
 from trainers.optimizers.filtering import Filtering
 from trainers.optimizers.relaxed import Relaxed
 from trainers.results import EpochResult
-from trainers.start import check_start, start_file
+from trainers.start import check_start, start_file, start_from
 from trainers.tasks import TASKS, Proxy
 
 LATENT = [name for name in OPTIMIZERS if not (issubclass(OPTIMIZERS[name], Filtering) or "bop" in name)]
@@ -269,6 +270,27 @@ def test_what_one_cannot_start_from(
         train("bop", start=tmp_path / "none", checkpoint=kept)
 
 
+def test_no_other_network_is_started_from_than_the_one_that_is_meant(
+    train: Callable[..., list[EpochResult]], source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meant = checksum(source)
+    assert meant is not None
+    train("bop", start=source, start_sum=meant)
+    told = "source: is not what was to be started from; put that one back"
+    with pytest.raises(CheckpointError, match=rf"{told} \(sha256 {64 * '0'}\)"):
+        train("bop", start=source, start_sum=64 * "0")
+
+    def replaced(path: Path, *others: Any) -> None:
+        start_from(path, *others)
+        path.write_bytes(path.read_bytes() + b"x")
+
+    monkeypatch.setattr(training, "start_from", replaced)
+    with pytest.raises(CheckpointError, match=rf"{told} \(sha256 {meant}\)"):
+        train("bop", start=source, start_sum=meant)
+    with pytest.raises(CheckpointError, match="source: changed while it was read; start again"):
+        train("bop", start=source)
+
+
 def test_what_trainings_can_start_from_is_known_before(
     source: Path, spoken_digits: Path, tmp_path: Path
 ) -> None:
@@ -291,11 +313,12 @@ def test_what_trainings_can_start_from_is_known_before(
     with pytest.raises(CheckpointError, match=r"first\.pt: damaged"):
         check_start(file, task, Proxy(epochs=1), spoken_digits)
     contents = read(source)
-    for results, told in (
-        (contents["state"]["results"][:2], "its training is not over: 2 of 3 epochs"),
-        ([{"diverged": True}], "its training diverged"),
-    ):
-        torch.save({**contents, "state": contents["state"] | {"results": results}}, file)
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"over": False}, "its training is not over: 3 epochs so far"),
+        ({"results": [{"diverged": True}]}, "its training diverged"),
+    ]
+    for change, told in changes:
+        torch.save({**contents, "state": contents["state"] | change}, file)
         with pytest.raises(CheckpointError, match=rf"first\.pt: {told}"):
             check_start(file, task, Proxy(epochs=1), spoken_digits)
 
@@ -358,9 +381,9 @@ def test_a_first_step_alone_is_one_to_start_from(
 def test_what_a_first_step_may_be() -> None:
     task = TASKS["spoken-digits"]
     assert Proxy(first_step=3).of(task).recipe.first_step is not None
-    assert Proxy(first_step=3).of(task).recipe.all_epochs == 13
+    assert Proxy(first_step=3).of(task).recipe.epochs_by("bop") == 13
     two = Proxy(first_step=3).of(task)
     assert Proxy(first_step=0).of(two) == task
-    assert Proxy(epochs=1).of(two).recipe.all_epochs == 4
+    assert Proxy(epochs=1).of(two).recipe.epochs_by("bop") == 4
     with pytest.raises(ValueError, match=r"first_step must be in \[0, 10000\], got -1"):
         Proxy(first_step=-1)

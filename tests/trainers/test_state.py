@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import VALUES, bright_and_dark
+from made_up import VALUES, Stop, Stopping, bright_and_dark
 
 from trainers import loop, training
 from trainers.checkpoints import Checkpoint, read
@@ -19,26 +19,6 @@ from trainers.tasks import TASKS, Proxy
 SPEECH = TASKS["spoken-digits"]
 STEPS = 60  # of the trainings below: three epochs of 20
 ONE_STEP, TWO_STEP = Proxy(epochs=3, width=32), Proxy(epochs=2, width=32, first_step=1)
-
-
-class Stop(BaseException):
-    """The training's process ends."""
-
-
-class Stopping(Checkpoint):
-    """Written once, after `steps` steps, and nothing happens after that. The end of an epoch counts as a step."""
-
-    def __init__(self, path: Path, steps: int) -> None:
-        super().__init__(path)
-        self.steps = steps
-
-    def due(self, *, end: bool = False) -> bool:
-        self.steps -= 1
-        return self.steps == 0
-
-    def write(self, state: Mapping[str, Any]) -> None:
-        super().write(state)
-        raise Stop
 
 
 def figures(results: Iterator[EpochResult]) -> list[EpochResult]:

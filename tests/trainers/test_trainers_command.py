@@ -157,6 +157,14 @@ def test_a_teacher_is_kept_where_tasks_look_for_it(
         ([*FILTER, "--train-fraction", "1.5"], "train_fraction must be in (0, 1], got 1.5"),
         ([*FILTER, "--train-fraction", "0.01"], "20 training samples do not fill a batch of 100"),
         ([*FILTER, "--first-step", "-1"], "first_step must be in [0, 10000], got -1"),
+        (
+            ["spoken-digits", "--first-step=2", "--epochs", "5"],
+            "--epochs 5 is of the second step, which needs a METHOD",
+        ),
+        (
+            ["spoken-digits", "--first-step=2", "--set", "alpha=1"],
+            "a training without a method has no hyperparameter 'alpha'; it has real_learning_rate, ",
+        ),
         ([*FILTER, "--start", "/nonexistent"], "/nonexistent: there is no such checkpoint"),
         ([*FILTER, "--checkpoint", "/nonexistent/x"], "/nonexistent/x: there is no folder /nonexistent"),
         ([*FILTER, "--decoder", "gif"], "unknown decoder 'gif'; known are pillow, dali"),
