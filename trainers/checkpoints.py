@@ -12,7 +12,7 @@ import torch
 
 from trainers.errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2
 EVERY_SECONDS = 60.0  # what a stop may cost
 SHARE = 0.05  # of the time that writing may take: on a slow disk it is written less often
 

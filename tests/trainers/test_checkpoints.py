@@ -116,10 +116,10 @@ def test_nothing_in_the_file_is_executed(path: Path, monkeypatch: pytest.MonkeyP
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("contents", [[1, 2], {"model": 1}, {"format": 2}])
+@pytest.mark.parametrize("contents", [[1, 2], {"model": 1}, {"format": 1}])
 def test_a_file_that_is_none_of_ours_is_refused(contents: Any, path: Path) -> None:
     torch.save(contents, path)
-    with pytest.raises(CheckpointError, match="no checkpoint in format 1"):
+    with pytest.raises(CheckpointError, match="no checkpoint in format 2"):
         Checkpoint(path).open(TRAINING)
 
 
