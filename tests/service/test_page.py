@@ -480,6 +480,22 @@ def test_a_phone_never_scrolls_sideways_while_a_study_comes(browser: Any, served
     watched.context.close()
 
 
+def test_a_trials_charts_fit_a_phone_that_is_turned(browser: Any, served: Served, done: str) -> None:
+    watched = Watched(browser, served.url, **PHONE)
+    upright = watched.page.viewport_size
+    watched.page.set_viewport_size({"width": upright["height"], "height": upright["width"]})
+    watched.page.goto(f"/studies/{done}#trial=gradient-filter-r01-t01")
+    watched.page.get_by_role("dialog").locator(".js-plotly-plot .main-svg").first.wait_for()
+    left, right = (
+        f"document.querySelector('dialog .js-plotly-plot')._fullLayout.{x}" for x in ("xaxis", "xaxis2")
+    )
+    apart = f"{right}._offset - {left}._offset - {left}._length"
+    assert watched.page.evaluate(apart) > 70
+    watched.page.set_viewport_size(upright)
+    watched.wait_until(f"{left}._length < 160 && {apart} > 55")
+    watched.context.close()
+
+
 def test_dark_where_the_system_is_dark(watched: Watched, page: Any, done: str) -> None:
     page.goto(f"/studies/{done}")
     watched.wait_for_trials(ALL)
@@ -629,5 +645,7 @@ def test_many_methods_of_a_proxy_fit(browser: Any, served: Served, store: Store)
         region = page.get_by_role("region", name=name)
         assert region.bounding_box()["height"] <= 560, "what is said of every pair scrolls by itself"
         found.wait_until(f"document.querySelector('[aria-label=\"{name}\"]').tabIndex === 0")
+    axis, box = region.locator(".ticks").last.bounding_box(), region.bounding_box()
+    assert axis["y"] + axis["height"] <= box["y"] + box["height"], "the axis is in sight, its last row is not"
     found.context.close()
     assert not found.faults

@@ -19,18 +19,26 @@ export async function drawEpochs(place, epochs, metric, i) {
     line("loss", of("train_loss", ""), { color: soft, width: 1.5 }, "2"),
   ];
   const nticks = Math.min(epochs.length + 1, 6);
-  const apart = Math.max(0.14, 76 / place.clientWidth); // room for what stands left of the second axis
-  const [end, start] = [(1 - apart) / 2, (1 + apart) / 2];
-  const epoch = (domain) => ({ title: { text: "Epoch" }, domain, tickformat: "d", nticks });
   const sign = signOf(metric) && ` (${signOf(metric)})`;
-  const left = layout({ x: epoch([0, end]), y: { title: { text: `${metric}${sign}` } } });
-  const right = layout({ x: epoch([start, 1]), y: { title: { text: "train loss" }, anchor: "x2" } });
-  const note = (text, color, y) => ({
-    text, x: end - 0.005, y, xref: "paper", yref: "paper", xanchor: "right", yanchor: "bottom", showarrow: false,
-    font: { color, size: 11.5 },
-  });
-  const annotations = [note("validation ——", ink, 0.1), note("test - - -", soft, 0.01)];
   const hoverlabel = { bgcolor: colour("surface"), bordercolor: colour("line-strong"), font: { color: colour("ink") } };
-  const axes = { ...left, xaxis2: right.xaxis, yaxis2: right.yaxis, dragmode: false };
-  await Plotly.newPlot(place, traces, { ...axes, annotations, hoverlabel }, CONFIG);
+  const fitted = () => {
+    const apart = Math.max(0.14, 76 / place.clientWidth); // room for what stands left of the second axis
+    const [end, start] = [(1 - apart) / 2, (1 + apart) / 2];
+    const epoch = (domain) => ({ title: { text: "Epoch" }, domain, tickformat: "d", nticks });
+    const left = layout({ x: epoch([0, end]), y: { title: { text: `${metric}${sign}` } } });
+    const right = layout({ x: epoch([start, 1]), y: { title: { text: "train loss" }, anchor: "x2" } });
+    const note = (text, color, y) => ({
+      text, x: end - 0.005, y, xref: "paper", yref: "paper", xanchor: "right", yanchor: "bottom", showarrow: false,
+      font: { color, size: 11.5 },
+    });
+    const annotations = [note("validation ——", ink, 0.1), note("test - - -", soft, 0.01)];
+    return { ...left, xaxis2: right.xaxis, yaxis2: right.yaxis, dragmode: false, annotations, hoverlabel };
+  };
+  let drawn = place.clientWidth;
+  await Plotly.newPlot(place, traces, fitted(), CONFIG);
+  new ResizeObserver(() => {
+    if (place.clientWidth === drawn || !place.clientWidth) return;
+    drawn = place.clientWidth;
+    Plotly.react(place, traces, fitted(), CONFIG);
+  }).observe(place);
 }
