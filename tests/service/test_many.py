@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -74,5 +75,5 @@ def test_a_thousand_studies_and_five_hundred_listeners(served: Served) -> None:
 
     ids = asyncio.run(main())
     assert {study.id: study.state for study in store.studies()} == dict.fromkeys(ids, QUEUED)
-    # the first rounds fill what is kept; 10 kB a listener would be 5 MB more in the last one
-    assert resident[3] - resident[2] < 4e6, resident
+    # rounds fill what is kept, more or less; 10 kB a listener would be 5 MB more in each of them
+    assert min(after - before for before, after in pairwise(resident)) < 4e6, resident

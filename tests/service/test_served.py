@@ -123,9 +123,14 @@ def kill_worker(service, study):
 
 
 def kill_head(service, study):
+    driver, workers = driver_of(service, study), []
+    wait(lambda: workers.extend(service.ray_processes("ray::twin")) or workers)
+    for worker in workers:
+        worker.suspend()  # or the study goes on, to its end maybe, until the service sees that the head is dead
     (gcs,) = service.ray_processes("gcs_server")
     gcs.kill()
     wait(lambda: not gcs.is_running())
+    wait(lambda: not driver.is_running(), 60)
 
 
 def stop_service(service, study):

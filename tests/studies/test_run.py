@@ -134,7 +134,7 @@ def test_a_trial_is_compiled_where_its_study_says_so(spoken_digits, monkeypatch)
     )
     for compile in (False, True):
         spec = study(proxy={"epochs": 1}, resources={"compile": compile})
-        assignment = assign(spec, "gradient-filter", 1, (), data_dir=spoken_digits)
+        assignment = assign(spec, "latent-sgd", 1, (), data_dir=spoken_digits)
         list(train(assignment, choose(assignment)[0]))
     assert asked == ["cpu"]
 
@@ -210,13 +210,10 @@ def test_every_trial_starts_from_the_studys_network(local_cluster, data_with_a_s
         proxy={"epochs": 1},
         start="first",
     )
-    sinks = [Kept(), Kept()]
-    for sink in sinks:
-        run_study(spec, "s-4", sink, [], data_dir=data_with_a_start)
-    first, again = (sink.trials for sink in sinks)
-    assert len(first) == 8
-    assert numbers(first) == numbers(again)
-    for trial in first:
+    sink = Kept()
+    run_study(spec, "s-4", sink, [], data_dir=data_with_a_start)
+    assert len(sink.trials) == 8
+    for trial in sink.trials:
         options = {
             "seed": trial.seed,
             "split_seed": derive(0, "run", trial.run, "split"),
@@ -266,10 +263,10 @@ def test_a_worker_that_has_not_what_it_is_to_use_stops_the_study(local_cluster, 
 
 
 def test_a_sink_that_fails_stops_the_study(local_cluster, spoken_digits):
-    sink = Kept(fail_at=4)
+    sink = Kept(fail_at=2)
     with pytest.raises(OSError, match="no space left"):
-        run_study(study(), "s-1", sink, [], data_dir=spoken_digits)
-    assert len(sink.trials) == 4
+        run_study(study(methods=["bop"], runs=1), "s-1", sink, [], data_dir=spoken_digits)
+    assert len(sink.trials) == 2
 
 
 def test_a_trial_that_fits_nowhere_is_refused(local_cluster, spoken_digits):
@@ -359,9 +356,7 @@ test_run.run_study(test_run.bereft(), "s-3", test_run.Kept(), [], data_dir=Path.
 def test_a_training_whose_driver_was_killed_goes_on_under_the_next(spoken_digits, tmp_path):
     ray.shutdown()
     (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-    killed = subprocess.run([sys.executable, "-c", BEREFT], cwd=tmp_path, env=environment)
+    killed = subprocess.run([sys.executable, "-c", BEREFT], cwd=tmp_path, env=without_ray())
     assert killed.returncode == -signal.SIGKILL
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
     sink = Kept()
@@ -376,6 +371,12 @@ def test_a_training_whose_driver_was_killed_goes_on_under_the_next(spoken_digits
     assignment = assign(bereft(), "gradient-filter", 1, (), data_dir=spoken_digits)
     assert figures(trial.epochs) == figures(train(assignment, Suggestion(trial.hyperparameters, "sobol")))
     assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def without_ray():
+    """The environment of a new process: of a Ray here it knows nothing."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_") or k == "RAY_worker_niceness"}
+    return kept | {"PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def bereft():
@@ -406,9 +407,8 @@ with cluster():
 
 
 def test_the_local_cluster_listens_on_loopback_only():
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     done = subprocess.run(
-        [sys.executable, "-c", LISTENING], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", LISTENING], env=without_ray(), capture_output=True, text=True, check=True
     )
     listening = {tuple(line.split()) for line in done.stdout.splitlines()}
     assert ("raylet", "127.0.0.1") in listening
