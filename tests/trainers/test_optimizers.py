@@ -1,6 +1,8 @@
 """What every optimizer of binary weights must do, whatever its rule."""
 
 import copy
+import itertools
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,9 @@ from trainers.binary import BinaryConv2d, BinaryLinear, partition
 from trainers.hyperparameters import VALID, Interval, Options, Value
 from trainers.models import MODELS
 from trainers.optimizers import OPTIMIZERS, batches, validate
+from trainers.optimizers.buffers import buffer
 from trainers.optimizers.relaxed import Relaxed
+from trainers.optimizers.signs import write_signs
 from trainers.schedules import DECAYS, Progress, factor
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
@@ -486,3 +490,28 @@ def test_learns_a_small_task_and_moves_every_weight(name: str, values: dict[str,
             assert seen.all()
     if not values.get("scaling"):
         assert all((p.abs() == 1).all() for p in binary)
+
+
+@pytest.mark.parametrize("binary", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_signs_of_any_number_are_written(binary: torch.dtype) -> None:
+    dtype = buffer(torch.empty(0, dtype=binary)).dtype
+    limits = torch.finfo(dtype)
+    exponents = torch.linspace(math.log2(limits.tiny), math.log2(limits.max), 500, dtype=dtype)
+    normal = torch.cat(
+        [exponents[1:-1].exp2(), torch.tensor([limits.tiny, limits.max, math.inf], dtype=dtype)]
+    )
+    # by this one, times the step's factor, a sign would be 0
+    near = 2 / 3 * limits.tiny + torch.arange(-50, 51, dtype=dtype) * limits.tiny * limits.eps
+    zeros = torch.tensor([0.0, -0.0], dtype=dtype)
+    for old, direction in itertools.product((-1.0, 1.0), (-1, 1)):
+
+        def written(x: torch.Tensor) -> torch.Tensor:
+            theta = torch.full(x.shape, old, dtype=binary)  # noqa: B023
+            write_signs([theta], [x], direction)  # noqa: B023
+            return theta
+
+        for x in (normal, -normal):
+            assert torch.equal(written(x), (direction * x.sign()).to(binary))
+        for x in (near, -near):
+            assert (written(x).abs() == 1).all()
+        assert (written(zeros) == old).all()
