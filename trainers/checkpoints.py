@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from trainers.errors import CheckpointError
+from trainers.errors import CheckpointError, first_line
 
 FORMAT = 2
 EVERY_SECONDS = 60.0  # what a stop may cost
@@ -120,8 +120,7 @@ def read(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     except CheckpointError:
         raise
     except Exception as error:  # whatever unpickling meets
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise CheckpointError(f"{path}: damaged or no checkpoint ({reason})") from error
+        raise CheckpointError(f"{path}: damaged or no checkpoint ({first_line(error)})") from error
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise CheckpointError(f"{path}: no checkpoint in format {FORMAT}, which is read here")
     return contents

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainers.errors import UnusableError
+from trainers.errors import UnusableError, first_line
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 RENEWED_AFTER = (
@@ -46,8 +46,7 @@ def _compiled(kind: str, device: str, renewal: int) -> Callable[..., Tensor]:
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(8, device=device))
     except Exception as error:  # whatever a compiler that is not there, or not whole, makes of it
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UnusableError(f"torch cannot compile on this machine: {reason}") from error
+        raise UnusableError(f"torch cannot compile on this machine: {first_line(error)}") from error
     _gather_gradients()
     return torch.compile(batch_loss, fullgraph=True, dynamic=False, options=_options(device))
 

@@ -5,14 +5,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
+from trainers.errors import first_line
+
 
 def find(name: str) -> torch.device:
     """The device of that name, as torch names it; a GPU with its number. Raises ValueError where it cannot be used."""
     try:
         return torch.empty(0, device=torch.device(name)).device
     except (RuntimeError, AssertionError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"device {name!r} cannot be used: {reason}") from error
+        raise ValueError(f"device {name!r} cannot be used: {first_line(error)}") from error
 
 
 def wait(place: torch.device) -> None:

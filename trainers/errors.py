@@ -11,3 +11,8 @@ class UnusableError(ValueError):
 
 class CheckpointError(Exception):
     """A checkpoint is damaged or of another training; the message says which file and what to do."""
+
+
+def first_line(error: Exception) -> str:
+    """Of what the error says, or its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

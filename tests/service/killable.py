@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+from apart import without_ray
 from heads import elsewhere
 from twins import numbers
 
@@ -34,8 +34,7 @@ PLANNED = 20
 
 def environment(**more):
     """Of a new process: no Ray of this one, and this checkout."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_") or k == "RAY_worker_niceness"}
-    return kept | {"PYTHONPATH": str(Path.cwd())} | more
+    return without_ray() | {"PYTHONPATH": str(Path.cwd())} | more
 
 
 class Study:

@@ -115,17 +115,22 @@ def kill_driver(service, study):
     wait(lambda: not driver.is_running())
 
 
-def kill_worker(service, study):
+def workers_of(service):
+    """Once there are some: between two calls a worker has another name."""
     workers = []
     wait(lambda: workers.extend(service.ray_processes("ray::twin")) or workers)
-    workers[0].kill()
-    wait(lambda: not workers[0].is_running())
+    return workers
+
+
+def kill_worker(service, study):
+    worker = workers_of(service)[0]
+    worker.kill()
+    wait(lambda: not worker.is_running())
 
 
 def kill_head(service, study):
-    driver, workers = driver_of(service, study), []
-    wait(lambda: workers.extend(service.ray_processes("ray::twin")) or workers)
-    for worker in workers:
+    driver = driver_of(service, study)
+    for worker in workers_of(service):
         worker.suspend()  # or the study goes on, to its end maybe, until the service sees that the head is dead
     (gcs,) = service.ray_processes("gcs_server")
     gcs.kill()

@@ -12,6 +12,7 @@ import faults
 import pytest
 import ray
 import ray.util.state
+from apart import without_ray
 from pictures import data_folder
 from ray.util.state.exception import RayStateApiException
 from twins import numbers
@@ -356,7 +357,8 @@ test_run.run_study(test_run.bereft(), "s-3", test_run.Kept(), [], data_dir=Path.
 def test_a_training_whose_driver_was_killed_goes_on_under_the_next(spoken_digits, tmp_path):
     ray.shutdown()
     (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
-    killed = subprocess.run([sys.executable, "-c", BEREFT], cwd=tmp_path, env=without_ray())
+    environment = without_ray() | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    killed = subprocess.run([sys.executable, "-c", BEREFT], cwd=tmp_path, env=environment)
     assert killed.returncode == -signal.SIGKILL
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
     sink = Kept()
@@ -371,12 +373,6 @@ def test_a_training_whose_driver_was_killed_goes_on_under_the_next(spoken_digits
     assignment = assign(bereft(), "gradient-filter", 1, (), data_dir=spoken_digits)
     assert figures(trial.epochs) == figures(train(assignment, Suggestion(trial.hyperparameters, "sobol")))
     assert list((tmp_path / "checkpoints").iterdir()) == []
-
-
-def without_ray():
-    """The environment of a new process: of a Ray here it knows nothing."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_") or k == "RAY_worker_niceness"}
-    return kept | {"PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def bereft():
