@@ -76,7 +76,7 @@ def feed(
             workers = 0 if place.type == "cpu" else torch.get_num_threads()
         assert task.image_size is not None
         return Streamed(files, task.recipe.batch_size, task.image_size, seed, place, workers, decoder)
-    splits = data.load(data_dir, split_seed)
+    splits = data.splits(data_dir, split_seed)
     if proxy.train_fraction or proxy.image_size:
         splits = scaled_down(splits, proxy.train_fraction, proxy.image_size, drawn_by)
     return Held(splits, task.recipe.batch_size, seed, place)

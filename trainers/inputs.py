@@ -5,6 +5,7 @@ from torch import Tensor
 
 from trainers.augment import add_noise, crop_and_flip, flip, normalise, shift_colours
 from trainers.data import Samples
+from trainers.data.splits import divisor
 from trainers.tasks import Recipe
 
 Pixels = tuple[Tensor, Tensor]
@@ -12,13 +13,13 @@ Pixels = tuple[Tensor, Tensor]
 
 def pixels(recipe: Recipe, mean: Tensor | None, std: Tensor | None, device: torch.device) -> Pixels | None:
     """What `recipe` takes from bytes and what it divides them by, both (channels,), with the data set's `mean` and
-    `std`; None where there are no bytes."""
+    `std`, also of a channel that is the same everywhere; None where there are no bytes."""
     if mean is None or std is None:
         return None
     if recipe.pixels == "symmetric":
         half = torch.full_like(mean, 127.5, device=device)
         return half, half
-    return mean.to(device), std.to(device)
+    return mean.to(device), divisor(std).to(device)
 
 
 def prepare(

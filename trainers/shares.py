@@ -41,5 +41,5 @@ def least(classes: Sequence[int], batch_size: int) -> float:
 def _samples(dataset: str, data_dir: Path) -> tuple[int, ...]:
     """Of each class in the training split; they are as many in every split of a data set."""
     data = DATASETS[dataset]
-    train = (data.files or data.load)(data_dir, 0).train
+    train = (data.files or data.splits)(data_dir, 0).train
     return tuple(Counter(train.targets.tolist()).values())

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.data import Samples, Splits, recordings
+from trainers.data import DATASETS, Samples, Splits, recordings
 from trainers.data.archives import Download
-from trainers.data.arrays import read_tensors
+from trainers.data.arrays import read_tensors, write_arrays
 from trainers.data.log_mel import FLOOR, log_mel, triangles
-from trainers.data.recordings import AUDIOMNIST, FSDD, Recordings, read_wav
+from trainers.data.recordings import AUDIOMNIST, FSDD, Recordings
+from trainers.data.wav import read_wav
 from trainers.errors import DataError
+from trainers.loop import train
+from trainers.tasks import TASKS
 
 
 def wav(file: Path, samples: np.ndarray, rate: int = 8000, width: int = 2, channels: int = 1) -> None:
@@ -36,7 +39,7 @@ def small(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Recordings, P
         for digit in range(10):
             for number in range(2):
                 name = f"{digit}_{speaker}_{number}.wav"
-                sound = drawn.integers(-9000, 9000, round(rate * drawn.uniform(0.02, 0.3)))
+                sound = drawn.integers(-9000, 9000, round(rate * drawn.uniform(0.06, 0.3)))
                 wav(folder / ("recordings" if whole is FSDD else f"data/{speaker}") / name, sound, rate)
     archive = tmp_path / "set.zip"
     with zipfile.ZipFile(archive, "w") as contents:
@@ -142,6 +145,65 @@ def test_wavs_of_every_width_and_in_stereo(tmp_path: Path) -> None:
     assert read_wav(tmp_path / "x.wav")[0].tolist() == [0.25, -0.5]
 
 
+def header(
+    *, channels: int = 1, rate: int = 8000, bits: int = 16, size: int, whole: int | None = None, kind: int = 1
+) -> bytes:
+    """A wav file up to its sound, `size` bytes of it: plain, or extensible."""
+    words = struct.pack("<HHIIHH", kind, channels, rate, 0, channels * bits // 8, bits)
+    if kind == 0xFFFE:
+        words += struct.pack("<HHI", 22, bits, 0) + bytes.fromhex("0100000000001000800000aa00389b71")
+    body = (
+        b"WAVEfmt "
+        + struct.pack("<I", len(words))
+        + words
+        + b"LIST\3\0\0\0abc\0data"
+        + struct.pack("<I", size)
+    )
+    return b"RIFF" + struct.pack("<I", len(body) + size if whole is None else whole) + body
+
+
+SOUND = struct.pack("<4h", 0, 2**14, -(2**14), -(2**15))
+
+
+@pytest.mark.parametrize(
+    ("start", "after"),
+    [
+        (header(size=8), b""),
+        (header(size=8), b"LIST\4\0\0\0abcd"),
+        (header(size=8, kind=0xFFFE), b""),  # as many programs write more than two channels, or 24 bits in 32
+        (header(size=0, whole=0), b""),  # of a stream: nobody went back to write the sizes
+        (header(size=0, whole=36), b""),
+        (header(size=2**32 - 1, whole=2**32 - 1), b""),  # ffmpeg's
+        (header(size=0x7FFFF000, whole=0x7FFFF024), b"\1"),  # sox's, cut within a sample
+    ],
+)
+def test_extensible_wavs_and_streams_are_read(start: bytes, after: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(start + SOUND + after)
+    samples, rate = read_wav(tmp_path / "x.wav")
+    assert samples.tolist() == [0, 0.5, -0.5, -1]
+    assert rate == 8000
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (header(size=8, rate=1_073_741_823) + SOUND, "has 1073741823 samples a second, at most 384000"),
+        (header(size=8, channels=0) + SOUND, "0 channels of 16 bits"),
+        (header(size=8, kind=3) + SOUND, "unknown format 3"),
+        (header(size=0)[:-8], "it ends before its sound"),
+        (header(size=0), "has 0 bytes of sound"),
+        (header(size=2**31), "has 0 bytes of sound"),
+        (b"RIFF\0\0\0\0WAVEfmt \2\0\0\0\1\0", "is not a whole wav file"),
+        (b"RIFF\0\0\0\0WAVEdata\4\0\0\0abcd", "its sound comes before its format"),
+        (header(size=2 * 8000 * 61) + bytes(2 * 8000 * 61), "lasts 61 s, at most 60"),
+    ],
+)
+def test_what_a_wav_says_of_itself_is_checked_first(contents: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(contents)
+    with pytest.raises(DataError, match=rf"x\.wav: .*{message}"):
+        read_wav(tmp_path / "x.wav")
+
+
 def test_24_bits_and_other_formats_are_refused(tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "x.wav"), "wb") as sound:
         sound.setparams((1, 3, 8000, 0, "NONE", ""))
@@ -194,6 +256,57 @@ def test_a_tone_is_loudest_in_its_own_band_at_any_rate() -> None:
 def test_silence_and_sounds_shorter_than_a_frame_are_finite() -> None:
     assert np.allclose(log_mel(np.zeros(400), 8000, 40), np.log(FLOOR))
     assert log_mel(np.ones(1), 8000, 40).shape == (1, 40)
+
+
+def test_silence_and_a_click_leave_every_input_finite(small: tuple[Recordings, Path], tmp_path: Path) -> None:
+    data, folder = small
+    rate = 8000 if data.name == "fsdd" else 48000
+    wav(next(folder.rglob("3_anna_1.wav")), np.zeros(1760), rate)
+    wav(next(folder.rglob("4_bo_0.wav")), np.array([9000, -9000] * 9), rate)
+    with pytest.warns(UserWarning, match=r"1 of 100 recordings are silent: 3_anna_1\.wav$"):
+        data.fetch(tmp_path / "data", folder)
+    for seed in range(5):
+        parts = all_of(data.load(tmp_path / "data", seed))
+        assert all(part.inputs.isfinite().all() for part in parts)
+        assert max(float(part.inputs.abs().max()) for part in parts) < 20  # rounding is not blown up
+
+
+@pytest.mark.parametrize("small", ["fsdd"], indirect=True)
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            np.nan,
+            r"log-mel\.npz: damaged \(features holds numbers that are not finite\); delete it and run: tunebench",
+        ),
+        (3e38, r"log-mel\.npz: its samples hold numbers that are not finite"),  # once they are standardised
+    ],
+)
+def test_numbers_that_are_not_finite_reach_no_network(
+    value, message, small, tmp_path: Path, monkeypatch
+) -> None:
+    data, folder = small
+    file = data.fetch(tmp_path / "data", folder)
+    monkeypatch.setitem(
+        DATASETS, "fsdd", dataclasses.replace(DATASETS["fsdd"], load=data.load, fetch=data.fetch)
+    )
+    DATASETS["fsdd"].check(tmp_path / "data")
+    features, *rest = (array.numpy() for array in read_tensors(file, recordings.ARRAYS, ""))
+    features = features.copy()
+    features[17] = value
+    write_arrays(file, dict(zip(recordings.ARRAYS, (features, *rest), strict=True)))
+    read_tensors.cache_clear()
+    refusing = [lambda: DATASETS["fsdd"].check(tmp_path / "data"), lambda: train_on(tmp_path / "data")]
+    if np.isnan(value):
+        refusing.append(lambda: data.fetch(tmp_path / "data"))
+    for refused in refusing:
+        with pytest.raises(DataError, match=message):
+            refused()
+
+
+def train_on(data_dir: Path) -> None:
+    values = {"alpha": 1e-2, "gamma": 0.1}
+    next(train(TASKS["fsdd"], "gradient-filter", values, seed=0, split_seed=0, data_dir=data_dir))
 
 
 @pytest.fixture(autouse=True)

@@ -1,17 +1,17 @@
 """Data sets, one file each. A new one is a file with `path`, `fetch` and `load`, and a line here."""
 
-import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from trainers.data import image_folder, mnist, spoken_digits
+from trainers.data.arrays import read_arrays
 from trainers.data.cifar import CIFAR10, CIFAR100
 from trainers.data.image_folder import ImageFiles, ImageSplits
 from trainers.data.recordings import AUDIOMNIST, FSDD
 from trainers.data.splits import Samples, Splits
+from trainers.errors import DataError
 from trainers.files import checksum
 
 __all__ = ["DATASETS", "DataSet", "ImageFiles", "ImageSplits", "Samples", "Splits"]
@@ -33,19 +33,25 @@ class DataSet:
 
     def check(self, root: Path) -> None:
         """Raise DataError where the data are missing or damaged; of images in files only their index is read."""
-        (self.files or self.load)(root, 0)
+        (self.files or self.splits)(root, 0)
+
+    def splits(self, root: Path, split_seed: int) -> Splits:
+        """What `load` gives, for a network: no number of it but is finite. Raises DataError."""
+        splits = self.load(root, split_seed)
+        for part in (splits.train, splits.validation, splits.test):
+            if part.inputs.is_floating_point() and not part.inputs.isfinite().all():
+                raise DataError(
+                    f"{self.path(root)}: its samples hold numbers that are not finite; fetch it anew"
+                )
+        return splits
 
     def origin(self, root: Path) -> dict[str, str | bool | None]:
         """Which data these are: the checksum of their file, and whether they are known to be the published ones or
         known to be others; what is not known is None. Of images in files it is the checksum of their index."""
         file = self.path(root)
         published = None
-        try:
-            with np.load(file) as arrays:
-                if "published" in arrays:
-                    published = bool(arrays["published"])
-        except (OSError, TypeError, ValueError, EOFError, zipfile.BadZipFile):
-            pass  # missing or damaged: whoever trains on them says so
+        with suppress(DataError):  # missing or damaged: whoever trains on them says so
+            published = bool(read_arrays(file, ("published",), "")[0])
         return {"sha256": checksum(file), "published": published}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+KINDS = "biufS"  # of arrays: truth values, whole numbers, floats, bytes
+
+
 def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """All or nothing: other processes see the old file or the new one. Raises DataError."""
     with replacing(file) as stream:
@@ -25,14 +29,44 @@ def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_arrays(file: Path, names: tuple[str, ...], command: str) -> tuple[NDArray[Any], ...]:
-    """The arrays of these names. Raises DataError, which says to run `command`."""
+    """The arrays of these names, numbers that are all finite or bytes. Raises DataError, which says to run `command`.
+
+    The file may be anybody's: what it says of an array is checked before there is memory for it.
+    """
     try:
-        with np.load(file) as arrays:
-            return tuple(arrays[name] for name in names)
+        with zipfile.ZipFile(file) as archive:
+            return tuple(_array(archive, name) for name in names)
     except FileNotFoundError as error:
         raise DataError(f"{file}: missing; run: {command}") from error
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise DataError(f"{file}: damaged ({error}); delete it and run: {command}") from error
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    entry = archive.getinfo(f"{name}.npy")
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed")
+    with archive.open(entry) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version != (1, 0):
+            raise ValueError(f"{name} has a header of version {version}")
+        shape, _, kind = np.lib.format.read_array_header_1_0(stream)
+        held = entry.file_size - stream.tell()
+    if kind.kind not in KINDS or math.prod(shape) * kind.itemsize != held:
+        raise ValueError(f"{name} is said to be {shape} of {kind}, and has {held} bytes")
+    with archive.open(entry) as stream:
+        array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    if kind.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{name} holds numbers that are not finite")
+    return array
 
 
 @lru_cache(maxsize=1)

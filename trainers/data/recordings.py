@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import wave
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from itertools import product
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from trainers.data.archives import Download, holding, unpacked
 from trainers.data.arrays import read_arrays, read_tensors, write_arrays
-from trainers.data.log_mel import HIGH_HZ, log_mel
-from trainers.data.splits import Samples, Splits
+from trainers.data.log_mel import log_mel
+from trainers.data.splits import Samples, Splits, divisor
 from trainers.data.spoken_digits import resample
+from trainers.data.wav import read_wav
 from trainers.errors import DataError
 
 FRAMES, BANDS = 20, 40
-LOWEST_RATE = round(2 * HIGH_HZ)  # of a recording, that its highest band holds anything
 ARRAYS = ("features", "digits", "speakers")
 NAME = re.compile(r"(\d)_(\w+?)_(\d+)\.wav")
 
@@ -67,8 +67,8 @@ class Recordings:
         """Inputs (samples, 20 frames, 40 bands), split by `split_seed` with whole speakers in each split.
 
         From each recording the mean of each band is taken away, then it is divided by its standard deviation:
-        what microphone and voice add to all of it. Then each feature is standardised with the training
-        samples' figures. Raises DataError where the file is missing or damaged.
+        what microphone and voice add to all of it; of silence zeros are left. Then each feature is standardised
+        with the training samples' figures. Raises DataError where the file is missing or damaged.
         """
         import torch  # takes seconds: not for whoever asks where the data are
 
@@ -78,8 +78,8 @@ class Recordings:
         parts = torch.split(order, [self.speakers - sum(held), *held])
         train, validation, test = (torch.isin(speakers, part).nonzero().flatten() for part in parts)
         inputs = inputs - inputs.mean(1, keepdim=True)
-        inputs = inputs / inputs.std((1, 2), keepdim=True)
-        inputs = (inputs - inputs[train].mean(0)) / inputs[train].std(0)
+        inputs = inputs / divisor(inputs.std((1, 2), keepdim=True))
+        inputs = (inputs - inputs[train].mean(0)) / divisor(inputs[train].std(0))
         return Splits(
             train=Samples(inputs[train], digits[train]),
             validation=Samples(inputs[validation], digits[validation]),
@@ -105,32 +105,18 @@ class Recordings:
                     f"not {self.repetitions}"
                 )
         features = [log_mel(*read_wav(file), BANDS) for file in files]
+        silent = [file.name for file, frames in zip(files, features, strict=True) if not np.ptp(frames)]
+        if silent:
+            warnings.warn(
+                f"{folder}: {len(silent)} of {len(files)} recordings are silent: {', '.join(silent[:5])}",
+                stacklevel=3,
+            )
         lengths = np.array([len(frames) for frames in features])
         return (
             resample(np.concatenate(features), lengths, FRAMES),
             np.array([digit for digit, _ in said]),
             np.array([speakers.index(speaker) for _, speaker in said]),
         )
-
-
-def read_wav(file: Path) -> tuple[NDArray[np.float64], int]:
-    """A sound's samples (n,) in [-1, 1), its channels averaged, and how many there are a second. Raises DataError."""
-    try:
-        with wave.open(str(file)) as sound:
-            channels, width, rate, count, *_ = sound.getparams()
-            data = sound.readframes(count)
-    except (wave.Error, EOFError, OSError) as error:
-        raise DataError(f"{file}: is not a whole wav file: {str(error) or 'it ends too early'}") from error
-    if count == 0 or len(data) != count * channels * width:
-        raise DataError(f"{file}: has {len(data)} bytes of sound, {count * channels * width} are announced")
-    if rate < LOWEST_RATE:
-        raise DataError(f"{file}: has {rate} samples a second, at least {LOWEST_RATE} are needed")
-    if width not in (1, 2, 4):
-        raise DataError(f"{file}: has {8 * width} bits a sample, not 8, 16 or 32")
-    values = np.frombuffer(data, dtype={1: "u1", 2: "<i2", 4: "<i4"}[width]).astype(np.float64)
-    if width == 1:
-        values -= 128
-    return values.reshape(-1, channels).mean(1) / 2.0 ** (8 * width - 1), rate
 
 
 FSDD = Recordings(

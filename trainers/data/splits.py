@@ -35,9 +35,19 @@ class Splits:
         return tuple(self.train.inputs.shape[1:])
 
 
+ROUNDING = 1e-4  # a deviation below it is none: what is left of equal numbers once their mean is taken out
+
+
+def divisor(std: Tensor) -> Tensor:
+    """What to divide by for a deviation of 1: `std`, but 1 where there is none, as of silence."""
+    import torch  # takes seconds: not for whoever asks where the data are
+
+    return torch.where(std > ROUNDING, std, 1.0)
+
+
 def stratified(targets: Tensor, sizes: tuple[int, ...], seed: int) -> list[Tensor]:
     """Disjoint sets of indices into `targets`, the i-th with `sizes[i]` of every class, in random order."""
-    import torch  # takes seconds: not for whoever asks where the data are
+    import torch
 
     generator = torch.Generator().manual_seed(seed)
     parts: list[list[Tensor]] = [[] for _ in sizes]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.data.splits import Samples, Splits, stratified
+from trainers.data.splits import Samples, Splits, divisor, stratified
 from trainers.errors import DataError
 from trainers.files import replacing
 
@@ -71,7 +71,7 @@ def load(root: Path, split_seed: int) -> Splits:
     inputs, targets = _resampled(path(root))
     train, validation, test = stratified(targets, SAMPLES_A_CLASS, split_seed)
     mean, std = inputs[train].mean(0), inputs[train].std(0)
-    standardised = (inputs - mean) / std
+    standardised = (inputs - mean) / divisor(std)
     return Splits(
         train=Samples(standardised[train], targets[train]),
         validation=Samples(standardised[validation], targets[validation]),
