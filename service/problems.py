@@ -27,6 +27,7 @@ log = logging.getLogger("tunebench.http")
 
 # by the last part of its `type`: status and title
 KINDS: dict[str, tuple[int, str]] = {
+    "not-http": (400, "This is not HTTP"),
     "invalid-request": (422, "The request holds what it cannot"),
     "invalid-study": (422, "The study cannot run"),
     "not-authenticated": (401, "A token is needed"),
@@ -36,10 +37,12 @@ KINDS: dict[str, tuple[int, str]] = {
     "unknown-trial": (404, "There is no such trial"),
     "unknown-log": (404, "There is no such log"),
     "method-not-allowed": (405, "This address does not take this method"),
+    "too-slow": (408, "The request took too long to come"),
     "wrong-state": (409, "The study's state does not allow this"),
     "conflict": (409, "This conflicts with what is stored"),
     "too-large": (413, "The body is too large"),
     "unsupported-media-type": (415, "The body is not JSON"),
+    "head-too-large": (431, "The first line and the headers are too large"),
     "unexpected": (500, "Something went wrong here"),
     "database-unavailable": (503, "The database cannot be used just now"),
     "ray-unavailable": (503, "Ray cannot be reached just now"),

@@ -1,6 +1,5 @@
 """`tunebench serve`: the database brought up to date, Ray started or joined, the queue at work, HTTP answered."""
 
-import gc
 import ipaddress
 import logging
 import os
@@ -11,7 +10,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
-import uvicorn
 from sqlalchemy import make_url
 
 from service import tokens
@@ -21,12 +19,11 @@ from service.database import connect, upgrade
 from service.errors import SettingError
 from service.head import ray_jobs
 from service.queue import Queue
+from service.server import Server
 from service.services import Services
 from service.settings import Settings
 from service.store import Store
 from service.stream import Streams
-
-CLOSE_SECONDS = 5  # how long requests that are being answered may take to end
 
 log = logging.getLogger("tunebench")
 
@@ -56,36 +53,13 @@ def serve(settings: Settings, host: str, port: int) -> None:
     ):
         streams = Streams(store, settings.max_streams)
         services = Services(settings, store, jobs, analysis, streams, queue.wake)
-        config = uvicorn.Config(
-            create_app(services),
-            log_level="warning",
-            server_header=False,
-            timeout_graceful_shutdown=CLOSE_SECONDS,
-        )
-        log.info("serving http://%s:%d", *listening.getsockname()[:2])
-        Server(config, streams).run(sockets=[listening])
+        log.info("serving %s", _address(listening))
+        Server(create_app(services), streams).run(sockets=[listening])
     engine.dispose()
 
 
 class _Told(BaseException):
     """A signal to stop."""
-
-
-class Server(uvicorn.Server):
-    """Ends open event streams when it is told to stop: uvicorn would wait for them."""
-
-    def __init__(self, config: uvicorn.Config, streams: Streams) -> None:
-        super().__init__(config)
-        self._streams = streams
-
-    def run(self, sockets: list[socket.socket] | None = None) -> None:
-        gc.collect()
-        gc.freeze()  # what is there now stays: looking through it again would stop all requests for 70 ms
-        super().run(sockets)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._streams.close()
-        super().handle_exit(sig, frame)
 
 
 @contextmanager
@@ -125,6 +99,11 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextmanager

@@ -72,7 +72,7 @@ class Streams:
     def __init__(self, store: Store, limit: int) -> None:
         self.open = 0  # streams and followed logs
         self.closing = asyncio.Event()
-        self._store, self._limit = store, limit
+        self._store, self.limit = store, limit
         self._topics: dict[str, _Topic] = {}
         self._poller: asyncio.Task[None] | None = None
         self._catching_up = asyncio.Semaphore(4)  # not all connections of the pool
@@ -82,8 +82,8 @@ class Streams:
         """One of the streams that may be open at once. Raises StreamsFull."""
         if self.closing.is_set():
             raise StreamsFull("the service is shutting down; come back in a moment")
-        if self.open >= self._limit:
-            raise StreamsFull(f"{self._limit} streams are open, as many as may be at once; try again later")
+        if self.open >= self.limit:
+            raise StreamsFull(f"{self.limit} streams are open, as many as may be at once; try again later")
         self.open += 1
         try:
             yield

@@ -34,7 +34,6 @@ import httpx
 import numpy as np
 import psutil
 import psycopg
-import uvicorn
 from sqlalchemy import Column, Engine, event, insert
 
 from service.analysis import Analysis
@@ -44,7 +43,7 @@ from service.database import connect, reading, upgrade, writing
 from service.events import EventKind
 from service.jobs import Jobs
 from service.owner import Owner
-from service.serve import Server
+from service.server import Server
 from service.services import Services
 from service.settings import Settings
 from service.store import EPOCH_COLUMNS, TRIAL_COLUMNS, Store
@@ -201,7 +200,7 @@ def serve(url: str, listening: socket.socket) -> None:
     services = Services(
         Settings(url, Path(tempfile.gettempdir())), store, jobs, Analysis(store), streams, lambda: None
     )
-    Server(uvicorn.Config(create_app(services), log_level="warning"), streams).run(sockets=[listening])
+    Server(create_app(services), streams).run(sockets=[listening])
 
 
 def run_study(url: str, study: str) -> None:

@@ -5,17 +5,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from serving import serving
 from writers import processes
 
 from service.database import connect
+from service.server import Server
 from service.store import Store
 
 
 def _serve(url: str, data_dir: Path, listening: socket.socket) -> None:
     with serving(Store(connect(url)), data_dir) as app:
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+        Server(app, app.state.services.streams).run(sockets=[listening])
 
 
 class Served:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from sqlalchemy import event, make_url, update
 from writers import spec, trial
 
@@ -26,7 +25,7 @@ from service.database import connect, upgrade, writing
 from service.errors import StreamsFull
 from service.jobs import Jobs
 from service.lease import Lease
-from service.serve import Server
+from service.server import Server
 from service.services import Services
 from service.settings import Settings
 from service.store import Store
@@ -377,13 +376,12 @@ def test_streams_outlast_the_database(postgresql: str, wire: Wire, monkeypatch: 
 
 
 @contextlib.contextmanager
-def served(store: Store, streams: Streams) -> Iterator[tuple[str, uvicorn.Server]]:
+def served(store: Store, streams: Streams) -> Iterator[tuple[str, Server]]:
     """The app over HTTP as `tunebench serve` runs it, without a queue and Ray; its address and its server."""
     jobs = Jobs("http://127.0.0.1:1", None)
     settings = Settings(str(store.engine.url), Path("/"))
     services = Services(settings, store, jobs, Analysis(store), streams, lambda: None)
-    config = uvicorn.Config(create_app(services), log_level="warning", timeout_graceful_shutdown=30)
-    server = Server(config, streams)
+    server = Server(create_app(services), streams, close_seconds=30)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -471,7 +469,7 @@ def test_over_http_refusals_are_problems(store: Store, lease: Lease) -> None:
 
 
 def test_a_server_that_stops_waits_for_no_stream(store: Store, lease: Lease, streams: Streams) -> None:
-    async def main(base: str, server: uvicorn.Server) -> float:
+    async def main(base: str, server: Server) -> float:
         async with httpx.AsyncClient(base_url=base, timeout=30, limits=httpx.Limits()) as http:
             clients = [Client(http, f"/v1/studies/{lease.study}/events", after=0) for _ in range(100)]
             await asyncio.gather(*(client.through(2) for client in clients))
