@@ -15,7 +15,7 @@ from service.sink import LeasedSink
 from service.states import CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED
 from service.store import Store
 from studies import ready
-from studies.errors import StudyError
+from studies.errors import NoResultError, StudyError
 from studies.records import Request, Sink, StudyRecord, StudyState, TrialRecord
 from studies.spec import StudySpec, from_json
 from studies.stop import Stop
@@ -44,6 +44,8 @@ def drive(
     fence: int | None = None,
 ) -> StudyState:
     """Run what is left of the study. Returns the state it is left in: completed or, on request, paused or cancelled.
+
+    Failed where a method is without a result: all of its trials have failed, or the first of them all of one error.
 
     `watch` is told of each trial: of those done before, then of each new one after it is stored. On an interrupt
     (SIGINT or SIGTERM) the study is left paused and KeyboardInterrupt is raised; where it cannot go on it is left
@@ -86,6 +88,13 @@ def drive(
         raise KeyboardInterrupt from stopped
     except LeaseLost:
         raise
+    except NoResultError as error:
+        store.finish(
+            lease,
+            FAILED,
+            error=f"{error}; its other trials were not run: once the cause is mended, resume it",
+        )
+        return FAILED
     except Exception as error:
         reason = str(error) or type(error).__name__
         with suppress(ServiceError):  # the database itself may be what failed
@@ -94,8 +103,10 @@ def drive(
             else:
                 store.finish(lease, FAILED, error=reason)
         raise
-    store.finish(lease, COMPLETED)
-    return COMPLETED
+    lost = store.without_result(study.id)
+    state = COMPLETED if lost is None else FAILED
+    store.finish(lease, state, error=lost)
+    return state
 
 
 def _stopped(store: Store, lease: Lease) -> StudyState:

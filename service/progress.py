@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from datetime import timedelta
 from statistics import median
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from service.terminal import plain, say
-from studies.records import Outcome, StudyRecord
+from studies.failures import commonest
+from studies.records import StudyRecord, TrialRecord
 from studies.spec import from_json
 from studies.words import value
+
+if TYPE_CHECKING:
+    from service.schemas import Trial
 
 LINE_SECONDS = 15.0  # how often a log file, which shows no bars, gets a line
 
@@ -38,6 +42,7 @@ class StudyProgress:
         self._metric = metric
         self._total, self._maximize, self._before, self._console = trials, maximize, before, console
         self._done, self._state = dict.fromkeys(methods, 0), ""
+        self._failures: set[str] = set()
         self._best: dict[str, dict[int, float]] = defaultdict(dict)
         self._start = self._last_line = time.monotonic()
         self._bars = Progress(
@@ -81,8 +86,9 @@ class StudyProgress:
     ) -> None:
         self._bars.stop()
 
-    def __call__(self, trial: Outcome) -> None:
+    def __call__(self, trial: "TrialRecord | Trial") -> None:
         self._done[trial.method] += 1
+        self._tell_failure(trial)
         if trial.objective is not None:
             best = self._best[trial.method]
             choose = max if self._maximize else min
@@ -103,6 +109,16 @@ class StudyProgress:
         if not self._console.is_terminal and text != self._state:
             say(text, self._console)
         self._state = text
+
+    def _tell_failure(self, trial: "TrialRecord | Trial") -> None:
+        """Say why the trial failed, where no other has failed of that error before."""
+        for failure in commonest([trial]):
+            if (kind := failure.kind) not in self._failures:
+                self._failures.add(kind)
+                say(
+                    f"{trial.method}, run {trial.run} trial {trial.trial} failed: {failure.error}",
+                    self._console,
+                )
 
     def _show(self, method: str, left: str) -> None:
         done = self._done[method]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     Connection,
     Engine,
+    RowMapping,
     and_,
     case,
     func,
@@ -34,6 +35,7 @@ from service.rows import (
 )
 from service.states import ACTIVE
 from service.tables import best_so_far, epochs, labels, studies, trials
+from studies.failures import LONGEST, nothing
 from studies.records import EpochRecord, StudyRecord, StudyState, TrialRecord, TrialState
 from trainers.tasks import WHOLE, Proxy
 
@@ -45,6 +47,15 @@ class Outcome(NamedTuple):
     run: int
     trial: int
     objective: float | None
+
+
+class Ended(NamedTuple):
+    """How a trial ended; of its error no more than is shown."""
+
+    method: str
+    trial: int
+    state: TrialState
+    error: str | None
 
 
 class Reads:
@@ -250,6 +261,17 @@ class Reads:
             rows = connection.execute(query.order_by(trials.c.method, trials.c.run, trials.c.trial)).all()
         return [Outcome(*row) for row in rows]
 
+    def ended(self, study: str, *, failed: bool = False) -> list[Ended]:
+        """How the study's trials ended, or those that failed, by method, run and trial."""
+        with reading(self.engine) as connection:
+            return _ended(connection, study, failed=failed)
+
+    def without_result(self, study: str) -> str | None:
+        """Of a study that has all its trials: which method has no result, and why. None where every one has."""
+        with reading(self.engine) as connection:
+            query = select(studies).where(studies.c.id == study)
+            return without_result(connection, connection.execute(query).mappings().one())
+
     def best_so_far(self, study: str) -> dict[tuple[str, int], tuple[float | None, ...]]:
         """By method and run, the best objective after each trial, None before the first; from the view."""
         view = best_so_far.c
@@ -258,6 +280,23 @@ class Reads:
             rows = connection.execute(query.order_by(view.method, view.run, view.trial)).all()
         runs = groupby(rows, key=lambda row: (row[0], row[1]))
         return {run: tuple(row[2] for row in group) for run, group in runs}
+
+
+def without_result(connection: Connection, row: RowMapping) -> str | None:
+    """As above, of the study of this row."""
+    spec = row["spec"]
+    planned = len(spec["methods"]) * int(spec["runs"]) * int(spec["trials"])
+    if row["completed"] + row["diverged"] + row["failed"] < planned or not row["failed"]:
+        return None
+    return nothing(spec, _ended(connection, row["id"]))
+
+
+def _ended(connection: Connection, study: str, *, failed: bool = False) -> list[Ended]:
+    error = func.substr(trials.c.error, 1, 2 * LONGEST)
+    chosen = [trials.c.study == study] + ([trials.c.state == TrialState.FAILED] if failed else [])
+    query = select(trials.c.method, trials.c.trial, trials.c.state, error).where(*chosen)
+    rows = connection.execute(query.order_by(trials.c.method, trials.c.run, trials.c.trial)).all()
+    return [Ended(method, trial, TrialState(state), told) for method, trial, state, told in rows]
 
 
 def _unknown(connection: Connection, key: str) -> StudyUnknown:

@@ -23,7 +23,7 @@ from service.errors import LeaseLost, StateError, StoreError
 from service.events import EventKind
 from service.lease import Lease, actor_of, extend, take
 from service.owner import Owner
-from service.reads import Reads
+from service.reads import Reads, without_result
 from service.rows import (
     EPOCH_COLUMNS,
     TRIAL_COLUMNS,
@@ -35,6 +35,7 @@ from service.states import (
     ACTIVE,
     CANCELLED,
     COMPLETED,
+    FAILED,
     FINISHED,
     PAUSED,
     QUEUED,
@@ -184,7 +185,7 @@ class Store(Reads):
     def resume(self, study: str, *, actor: str) -> StudyRecord:
         """Queue a paused, failed or cancelled study again; a running one forgets that it was asked to stop.
 
-        Raises StudyUnknown, StateError where it is completed.
+        Raises StudyUnknown, StateError where it is completed, or has all its trials and came to nothing.
         """
         with writing(self.engine) as connection:
             row = locked(connection, study)
@@ -195,6 +196,11 @@ class Store(Reads):
                     data = {"requested": None}
                     log.append(connection, study, EventKind.REQUEST, data, actor=actor, time=time)
             elif row["state"] != QUEUED:
+                if row["state"] == FAILED and (reason := without_result(connection, row)):
+                    raise StateError(
+                        f"study {study} has all its trials, none is left to run; once the cause is mended, "
+                        f"submit it under another name: {reason}"
+                    )
                 change(connection, row, QUEUED, actor=actor, time=time, attempts=0)
             return one(connection, study)
 

@@ -12,6 +12,7 @@ from service.progress import StudyProgress
 from service.settings import Settings
 from service.store import Store
 from studies.errors import StudyError
+from studies.records import StudyState
 from trainers.errors import DataError
 
 
@@ -40,8 +41,9 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("Stopped from outside: the study is queued again")
         return 1
-    console.print(f"{study.id}: {state}")
-    return 0
+    reason = store.study_by_id(study.id).error
+    console.print(f"{study.id}: {state}" + (f": {reason}" if reason else ""), markup=False)
+    return int(state is StudyState.FAILED)
 
 
 if __name__ == "__main__":

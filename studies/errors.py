@@ -7,6 +7,10 @@ class StudyError(Exception):
     """Something asked for cannot be done; the message names it and says what is allowed."""
 
 
+class NoResultError(StudyError):
+    """A study's trials show that a method will have no result."""
+
+
 class SpecError(StudyError):
     """A study file holds what it cannot: `faults` are its keys, each with what is wrong and what is allowed."""
 

@@ -2,12 +2,11 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from studies.records import TrialState
-from studies.spec import StudySpec
 
 CERTAIN = 5  # trials at least, the same number of every run: all failing of one error they are no accident
 LONGEST = 300  # characters of an error that are shown
@@ -34,6 +33,11 @@ class Failure:
     error: str
     trials: int
 
+    @property
+    def kind(self) -> str:
+        """The error without its numbers."""
+        return NUMBER.sub("0", self.error)
+
     def __str__(self) -> str:
         return f"{self.error} ({self.trials} {'trial' if self.trials == 1 else 'trials'})"
 
@@ -57,13 +61,13 @@ class Losses:
     """What a study's trials have come to so far, told one at a time.
 
     A method is compared by what its search finds. Where a whole method, or all that its model has chosen, is without a
-    single result, the study has no answer, however many trials it has.
+    single result, the study has no answer, however many trials it has. `spec` is the study's as it is stored.
     """
 
-    def __init__(self, spec: StudySpec, trials: Iterable[Ended] = ()) -> None:
-        self._start = spec.searcher.initial_trials if spec.searcher.name == "ax" else spec.trials
-        runs = spec.runs
-        self._methods = {method.name: _Part(method.name, runs) for method in spec.methods}
+    def __init__(self, spec: Mapping[str, Any], trials: Iterable[Ended] = ()) -> None:
+        searcher, runs = spec["searcher"], int(spec["runs"])
+        self._start = int(searcher["initial_trials"] if searcher["name"] == "ax" else spec["trials"])
+        self._methods = {method["name"]: _Part(method["name"], runs) for method in spec["methods"]}
         after = f"after the first {self._start} trials of a run"
         self._searches = {name: _Part(f"{name} {after}", runs) for name in self._methods}
         for trial in trials:
@@ -134,6 +138,6 @@ class _Part:
         return f"{self._name} has no result: all {self.trials} trials failed: {errors}"
 
 
-def nothing(spec: StudySpec, trials: Iterable[Ended]) -> str | None:
+def nothing(spec: Mapping[str, Any], trials: Iterable[Ended]) -> str | None:
     """What of a study with all these trials has no result, and why; None where every method has one."""
     return Losses(spec, trials).nothing()

@@ -19,7 +19,8 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from studies.errors import StudyError
+from studies.errors import NoResultError, StudyError
+from studies.failures import Losses
 from studies.gauges import Gauges
 from studies.records import EpochRecord, Sink, TrialRecord, TrialState
 from studies.schedule import Schedule
@@ -94,15 +95,17 @@ class _Recorder(Callback):  # type: ignore[misc]
     """Turns what Tune says of its trials into records for the sink, whose first fault ends the study."""
 
     def __init__(
-        self, spec: StudySpec, study: str, schedule: Schedule, sink: Sink, gauges: Gauges, stop: Stop
+        self,
+        spec: StudySpec,
+        study: str,
+        schedule: Schedule,
+        sink: Sink,
+        gauges: Gauges,
+        losses: Losses,
+        stop: Stop,
     ) -> None:
-        self._study, self._schedule, self._sink, self._gauges, self._stop = (
-            study,
-            schedule,
-            sink,
-            gauges,
-            stop,
-        )
+        self._study, self._schedule, self._sink, self._gauges = study, schedule, sink, gauges
+        self._losses, self._stop = losses, stop
         self._worst, self._resources = TASKS[spec.task].worst, spec.resources
         self._failures: Counter[str] = Counter()
         self._under_way: dict[str, datetime] = {}  # since when
@@ -221,6 +224,8 @@ class _Recorder(Callback):  # type: ignore[misc]
             raise _Over from fault
         self._schedule.finished(record)
         self._gauges.finished(record)
+        if self._schedule.remaining and (reason := self._losses.add(record)):
+            raise _Over from NoResultError(reason)
 
     def _ended(self, trial: Trial) -> datetime:
         """The trial is no longer under way. Returns when it started."""
@@ -260,7 +265,8 @@ def run_study(
     Needs `cluster()`. Every trial goes to `sink` when it has finished; the trials are the same, number for number,
     whether the study runs in one go or is stopped and continued. Returns whether all have finished: False only where
     `stop` came first. Raises what the sink raises, and StudyError where a trial needs more than the cluster has, or a
-    worker lacks what trials need, such as the start whose checksum is `start_sum`, if that is known.
+    worker lacks what trials need, such as the start whose checksum is `start_sum`, if that is known; NoResultError
+    where a method's trials all fail of one error.
     """
     stop = stop or Stop()
     room = slots(spec)
@@ -270,6 +276,7 @@ def run_study(
 
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * room)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed trials are recorded, with their reason
+    gauges, losses = Gauges(spec, study, history), Losses(spec.to_json(), history)
     fault: BaseException | None = None
     with tempfile.TemporaryDirectory(prefix="tunebench-", ignore_cleanup_errors=True) as scratch:
         try:
@@ -288,7 +295,7 @@ def run_study(
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=spec.resources.max_retries),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    callbacks=[_Recorder(spec, study, schedule, sink, Gauges(spec, study, history), stop)],
+                    callbacks=[_Recorder(spec, study, schedule, sink, gauges, losses, stop)],
                 ),
             ).fit()
         except _Over as over:

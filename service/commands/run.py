@@ -11,6 +11,7 @@ from service.errors import StudyUnknown
 from service.places import Local, local, place
 from service.terminal import notes, say
 from studies.errors import SpecError, StudyError
+from studies.failures import commonest
 from studies.records import StudyRecord, StudyState
 
 if TYPE_CHECKING:
@@ -76,13 +77,14 @@ def _drive(here: Local, study: StudyRecord, out_dir: Path) -> None:
     from studies.spec import from_json
 
     spec = from_json(study.spec)
-    if study.state is StudyState.COMPLETED:
+    failed = study.state is StudyState.FAILED and here.store.without_result(study.id) is not None
+    if failed or study.state is StudyState.COMPLETED:
         say(f"{study.id} is complete: {spec.planned} trials are in the database", notes)
         try:
             check_same_origin(study, provenance(spec, here.settings.data_dir))
         except StudyError as error:
             say(f"note: {error}", notes)
-        tell_export(here.export(study.id, out_dir), out_dir)
+        _conclude(here, study.id, out_dir)
         return
     kept = f", {study.trials} of them done before" if study.trials else ""
     say(f"{study.id}: {spec.planned} trials on {spec.task_label}{kept}. Starting Ray", notes)
@@ -99,10 +101,22 @@ def _drive(here: Local, study: StudyRecord, out_dir: Path) -> None:
             notes,
         )
         raise typer.Exit(130) from None
-    if state is not StudyState.COMPLETED:
+    if state not in (StudyState.COMPLETED, StudyState.FAILED):
         say(f"{study.id} is {state}, as was asked for; it goes on with: {again}", notes)
         raise typer.Exit(1)
-    tell_export(here.export(study.id, out_dir), out_dir)
+    _conclude(here, study.id, out_dir)
+
+
+def _conclude(here: Local, study: str, out_dir: Path) -> None:
+    """Export a study that is over and say what came out, also of trials that failed; exit 1 where it is no answer."""
+    tell_export(here.export(study, out_dir), out_dir)
+    found = here.store.study_by_id(study)
+    if found.state is StudyState.FAILED:
+        say(f"{study} failed: {found.error}", notes)
+        raise typer.Exit(1)
+    if found.failed:
+        errors = "; ".join(map(str, commonest(here.store.ended(study, failed=True))))
+        say(f"note: {found.failed} of {found.trials} trials failed: {errors}", notes)
 
 
 def _check_ready(spec: "StudySpec", here: Local, folder: Path) -> None:

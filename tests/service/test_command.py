@@ -19,12 +19,14 @@ from writers import spec, trial
 
 from service.cli import main
 from service.database import connect, upgrade
+from service.errors import StateError
 from service.owner import Owner
 from service.store import Store
 from service.terminal import plain
 from studies.methods import METHODS
-from studies.records import Request, StudyState
+from studies.records import Request, StudyState, TrialState
 from studies.searchers import SEARCHERS
+from studies.spec import load
 from trainers.data import DATASETS
 from trainers.tasks import TASKS
 
@@ -166,6 +168,31 @@ def test_a_study_without_the_network_to_start_from_is_told(tunebench, monkeypatc
     told = f"error: s: start: {file}: of another network: no binary layer has the same name and shape\n"
     assert tunebench("run", study) == (2, "", told)
     assert {path.name for path in Path().iterdir()} == {"s.yaml", "data"}
+
+
+def test_a_study_without_a_result_has_failed_and_says_of_what(tunebench, spoken_digits):
+    """Of all its trials; nothing is trained. An earlier version may have left it completed."""
+    file = write(GOOD.replace("trials: 1", "trials: 2"))
+    upgrade(connect("sqlite:///tunebench.db"))
+    store = Store(connect("sqlite:///tunebench.db"))
+    study = store.create_study(load(Path(file)), {}).id
+    lease = store.claim(study, Owner.current(), 60)
+    for number in (1, 2):
+        error = f"ValueError: batches of {number} samples\n\nTraceback: at length"
+        lost = {"state": TrialState.FAILED, "objective": None, "error": error}
+        store.record(lease, trial(study, number=number, epochs=(), **lost))
+    store.finish(lease, StudyState.PAUSED)
+    reason = "gradient-filter has no result: all 2 trials failed: ValueError: batches of 1 samples (2 trials)"
+    for command in (["run", file], ["run", file], ["resume", study]):
+        code, out, err = tunebench(*command)
+        assert (code, err.splitlines()[-1]) == (1, f"{study} failed: {reason}")
+        assert "Report: " in out
+        found = store.study_by_id(study)
+        assert (found.state, found.error) == (StudyState.FAILED, reason)
+    told = "submit it under another name: gradient-filter has no result"
+    with pytest.raises(StateError, match=f"has all its trials, none is left to run; .* {told}"):
+        store.resume(study, actor="alice")
+    assert store.ended(study, failed=True) == store.ended(study)
 
 
 def test_damaged_data_are_told(tunebench, monkeypatch, tmp_path, spoken_digits):

@@ -53,11 +53,13 @@ def test_a_method_without_a_result_is_named_with_its_errors() -> None:
     spec = spec_of(methods=["bop", "ste-adam"], runs=2, trials=2, searcher="sobol")
     sound = [trial_of(spec, "ste-adam", run, trial, 0.5) for run in (1, 2) for trial in (1, 2)]
     assert (
-        nothing(spec, [*sound, *(failed(spec, 1, n) for n in (1, 2)), trial_of(spec, "bop", 2, 1, 0.1)])
+        nothing(
+            spec.to_json(), [*sound, *(failed(spec, 1, n) for n in (1, 2)), trial_of(spec, "bop", 2, 1, 0.1)]
+        )
         is None
     )
     lost = [failed(spec, 1, 1), failed(spec, 2, 1), failed(spec, 1, 2), failed(spec, 2, 2, OTHER)]
-    assert nothing(spec, [*sound, *lost]) == (
+    assert nothing(spec.to_json(), [*sound, *lost]) == (
         "bop has no result: all 4 trials failed: RuntimeError: a layer broke (3 trials); "
         "ValueError: 3 is no size (1 trial)"
     )
@@ -67,13 +69,13 @@ def test_a_search_whose_model_found_nothing_is_no_result() -> None:
     spec = spec_of(methods=["bop"], runs=2, trials=4, searcher={"name": "ax", "initial_trials": 2})
     start = [trial_of(spec, "bop", run, trial, 0.5) for run in (1, 2) for trial in (1, 2)]
     rest = [failed(spec, run, trial) for run in (1, 2) for trial in (3, 4)]
-    found = nothing(spec, start + rest)
+    found = nothing(spec.to_json(), start + rest)
     assert found is not None
     assert found.startswith(
         "bop after the first 2 trials of a run has no result: all 4 trials failed: Runtime"
     )
-    assert nothing(spec, start + rest[1:] + [trial_of(spec, "bop", 1, 3, 0.2)]) is None
-    assert nothing(spec, [failed(spec, 1, 1), *start[1:], trial_of(spec, "bop", 1, 3, 0.2)]) is None
+    assert nothing(spec.to_json(), start + rest[1:] + [trial_of(spec, "bop", 1, 3, 0.2)]) is None
+    assert nothing(spec.to_json(), [failed(spec, 1, 1), *start[1:], trial_of(spec, "bop", 1, 3, 0.2)]) is None
 
 
 @pytest.mark.parametrize(("runs", "each"), [(1, 5), (2, 3), (5, 1), (20, 1)])
@@ -81,7 +83,7 @@ def test_the_same_error_in_the_first_trials_of_every_run_is_certain(runs: int, e
     spec = spec_of(methods=["bop"], runs=runs, trials=25, searcher="random")
     first = [failed(spec, run, trial) for trial in range(1, each + 1) for run in range(1, runs + 1)]
     reason = f"bop has no result: all {runs * each} trials failed: RuntimeError: a layer broke ({runs * each} trials)"
-    losses = Losses(spec)
+    losses = Losses(spec.to_json())
     assert told(losses, first) == [None] * (len(first) - 1) + [reason]
     # resumed, each run is given as many more
     more = [failed(spec, run, each + trial) for trial in range(1, each + 1) for run in range(1, runs + 1)]
@@ -89,16 +91,16 @@ def test_the_same_error_in_the_first_trials_of_every_run_is_certain(runs: int, e
     assert again[:-1] == [None] * (len(more) - 1)
     assert again[-1] is not None
     # another error among them, or a result, and nothing is certain
-    assert told(Losses(spec), [*first[:-1], failed(spec, runs, each, OTHER)])[-1] is None
-    assert told(Losses(spec), [*first[:-1], trial_of(spec, "bop", runs, each, 0.1)])[-1] is None
+    assert told(Losses(spec.to_json()), [*first[:-1], failed(spec, runs, each, OTHER)])[-1] is None
+    assert told(Losses(spec.to_json()), [*first[:-1], trial_of(spec, "bop", runs, each, 0.1)])[-1] is None
     ahead = trial_of(spec, "bop", 1, each + 1, 0.1)
-    assert told(Losses(spec, [ahead]), first)[-1] is None
+    assert told(Losses(spec.to_json(), [ahead]), first)[-1] is None
 
 
 def test_a_model_that_fails_every_run_is_certain_too() -> None:
     spec = spec_of(methods=["bop"], runs=5, trials=25)
     start = [trial_of(spec, "bop", run, trial, 0.5) for run in range(1, 6) for trial in range(1, 6)]
-    found = told(Losses(spec, start), [failed(spec, run, 6) for run in range(1, 6)])
+    found = told(Losses(spec.to_json(), start), [failed(spec, run, 6) for run in range(1, 6)])
     assert found[:4] == [None] * 4
     assert found[4] is not None
     assert found[4].startswith("bop after the first 5 trials of a run has no result: all 5 trials failed: ")

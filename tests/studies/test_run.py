@@ -18,7 +18,7 @@ from ray.util.state.exception import RayStateApiException
 from twins import numbers
 
 from studies.cluster import cluster
-from studies.errors import StudyError
+from studies.errors import NoResultError, StudyError
 from studies.records import TrialState
 from studies.run import run_study
 from studies.searchers import Suggestion
@@ -297,10 +297,31 @@ def test_a_local_ray_that_does_not_come_up_is_told(monkeypatch):
         pass
 
 
-@pytest.mark.timeout(600)
-def test_every_kind_of_failure_frees_the_slot_and_is_stored(spoken_digits, tmp_path):
+@pytest.fixture(scope="module")
+def faulty_cluster():
     ray.shutdown()
     start_ray()
+    yield
+    ray.shutdown()
+
+
+def test_a_method_whose_first_trials_all_fail_of_one_error_stops_the_study(faulty_cluster, spoken_digits):
+    spec = study(
+        methods=[{"name": "gradient-filter", "space": {"alpha": faults.RAISES}}, "bop"],
+        searcher="sobol",
+        runs=5,
+        proxy={"width": 8, "epochs": 1},
+        resources={"max_retries": 0},
+    )
+    sink = Kept()
+    told = r"^gradient-filter has no result: all \d trials failed: RuntimeError: a layer broke \(\d trials\)$"
+    with pytest.raises(NoResultError, match=told):
+        run_study(spec, "s-8", sink, [], data_dir=spoken_digits)
+    assert len(sink.trials) < spec.planned
+
+
+@pytest.mark.timeout(600)
+def test_every_kind_of_failure_frees_the_slot_and_is_stored(faulty_cluster, spoken_digits, tmp_path):
     kinds = [faults.RAISES, faults.HANGS, faults.KILLED, faults.DIVERGES, faults.TOO_LARGE, faults.SOUND]
     kinds.append(faults.SHORT_OF_BREATH)
     (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
@@ -313,10 +334,7 @@ def test_every_kind_of_failure_frees_the_slot_and_is_stored(spoken_digits, tmp_p
         resources={"max_seconds": 25, "max_retries": 1},
     )
     sink = Kept()
-    try:
-        run_study(spec, "s-2", sink, [], data_dir=tmp_path)
-    finally:
-        ray.shutdown()
+    run_study(spec, "s-2", sink, [], data_dir=tmp_path)
     assert sorted((t.run, t.trial) for t in sink.trials) == [(r, t) for r in (1, 2, 3, 4) for t in (1, 2)]
     of_kind = {t.hyperparameters["alpha"]: t for t in sink.trials}
     assert of_kind.keys() == set(kinds)
