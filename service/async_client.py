@@ -36,8 +36,9 @@ from service.schemas import (
 )
 from service.sse import messages
 from service.states import FINISHED
+from studies.notation import read
 from studies.records import StudyState, TrialState
-from studies.spec import StudySpec, read
+from studies.spec import StudySpec
 
 M = TypeVar("M", bound=BaseModel)
 StudyFile = StudySpec | Mapping[str, Any] | Path

@@ -17,7 +17,7 @@ from service.store import Store
 from studies import ready
 from studies.errors import NoResultError, StudyError
 from studies.records import Request, Sink, StudyRecord, StudyState, TrialRecord
-from studies.spec import StudySpec, from_json
+from studies.spec import StudySpec, stored
 from studies.stop import Stop
 from trainers.errors import DataError
 
@@ -123,7 +123,7 @@ def _stopped(store: Store, lease: Lease) -> StudyState:
 
 
 def _same_version(study: StudyRecord) -> StudySpec:
-    spec = from_json(study.spec)
+    spec = stored(study)
     if spec.study_id != study.id:
         raise StudyError(
             f"{study.id} was started by another version of tunebench, whose trials cannot be mixed with this "

@@ -59,10 +59,10 @@ class Local:
 
     def find(self, key: str) -> "Study":
         from service.schemas import Study
-        from studies.spec import from_json
+        from studies.spec import stored
 
         record = self.store.study(key)
-        task = from_json(record.spec, source=record.id).task_definition()
+        task = stored(record).task_definition()
         best = self.store.incumbents(record.id, maximize=task.direction == "maximize")
         return Study.of(record, best, dashboard=None)
 

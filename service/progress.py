@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from service.terminal import plain, say
 from studies.failures import commonest
 from studies.records import StudyRecord, TrialRecord
-from studies.spec import from_json
+from studies.spec import stored
 from studies.words import value
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class StudyProgress:
     @classmethod
     def of(cls, study: StudyRecord, console: Console) -> Self:
         """Of a study in a database here."""
-        spec = from_json(study.spec, source=study.id)
+        spec = stored(study)
         methods = [method.name for method in spec.methods]
         task = spec.task_definition()
         return cls(

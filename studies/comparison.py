@@ -17,7 +17,7 @@ from studies.methods import METHODS
 from studies.parity import audit
 from studies.records import StudyRecord, TrialRecord, TrialState
 from studies.space import searched, to_json
-from studies.spec import MethodSpec, StudySpec, from_json
+from studies.spec import MethodSpec, StudySpec, stored
 from studies.survival import kaplan_meier, restricted_mean, trials_to
 from trainers.seeds import derive
 
@@ -63,7 +63,7 @@ def compare(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]
     `compared_at` trials", which is at least `at_least` more (where that is null too, not every run of `reference`
     has a value yet; where `level` is null, there is no interval).
     """
-    spec = from_json(study.spec, source=study.id)
+    spec = stored(study)
     direction = spec.task_definition().direction
     curves = {m.name: curves_of(m.name, trials, (spec.runs, spec.trials), direction) for m in spec.methods}
     horizon = int(min(c.done.min() for c in curves.values()))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from studies import stats
 from studies.encoding import number
 from studies.records import Outcome, RunRecord, StudyRecord, TrialRecord
-from studies.spec import from_json
+from studies.spec import stored
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -109,7 +109,7 @@ def as_json(study: StudyRecord, trials: Sequence[Outcome]) -> dict[str, Any]:
     `runs` has one list a run, as long as the run's trials done, null before the first with an objective. The other
     lists have one entry a trial that any run has done, the numbers of curves.csv.
     """
-    spec = from_json(study.spec, source=study.id)
+    spec = stored(study)
     task = spec.task_definition()
     methods = {}
     for m in spec.methods:

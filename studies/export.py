@@ -18,7 +18,7 @@ from studies.encoding import to_json
 from studies.errors import StudyError
 from studies.records import StudyRecord, TrialRecord
 from studies.report import report
-from studies.spec import PROTOCOL, StudySpec, from_json
+from studies.spec import PROTOCOL, StudySpec, stored
 from studies.tables import FORMS, TABLES
 from trainers.seeds import derive
 
@@ -73,7 +73,7 @@ def image(study: StudyRecord, trials: Sequence[TrialRecord], kind: str) -> bytes
 def _files(
     study: StudyRecord, trials: Sequence[TrialRecord], comparison: Mapping[str, Any] | None
 ) -> dict[str, bytes]:
-    spec = from_json(study.spec, source=study.id)
+    spec = stored(study)
     if comparison is None:
         comparison = compare(study, trials)
     with _drawing:

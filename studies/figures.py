@@ -20,7 +20,7 @@ from studies.curves import Floats, curves_of
 from studies.extra_trials import mean_curve
 from studies.records import StudyRecord, TrialRecord
 from studies.space import searched
-from studies.spec import from_json
+from studies.spec import stored
 from studies.summary import CROWD, at_target
 from studies.words import RAW, UNITS, value
 
@@ -56,7 +56,7 @@ def figure8(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
     it; those points are drawn as arrows on its edge and counted. No mean is cut off once a model chooses. Mean and
     median are drawn where every run has a value: over fewer runs they could fall.
     """
-    spec = from_json(study.spec, source=study.id)
+    spec = stored(study)
     task = spec.task_definition()
     sign, _, factor, _ = UNITS.get(task.metric, RAW)
     curves = {

@@ -8,6 +8,7 @@ from typing import Any
 
 from studies.methods import METHODS
 from studies.searchers import SEARCHERS
+from studies.size import MOST_ITEMS
 from studies.space import Choice, Dimension, Fixed, Float, Int, to_json
 from studies.spec import Resources, SearcherSpec, StudySpec
 from trainers.hyperparameters import VALID, Interval, Options
@@ -54,7 +55,12 @@ def study_schema() -> dict[str, Any]:
         "task": {"enum": list(TASKS)},
         "proxy": _mapping(PROXY),
         "start": model["properties"]["name"] | {"title": "Start"},
-        "methods": {"type": "array", "items": {"anyOf": [{"enum": list(METHODS)}, *methods]}, "minItems": 1},
+        "methods": {
+            "type": "array",
+            "items": {"anyOf": [{"enum": list(METHODS)}, *methods]},
+            "minItems": 1,
+            "maxItems": len(METHODS),
+        },
         "searcher": {"anyOf": [{"enum": list(SEARCHERS)}, searchers], "default": SearcherSpec().name},
         "resources": _mapping(Resources.model_json_schema()["properties"]),
     }
@@ -68,7 +74,8 @@ def _mapping(properties: dict[str, Any], required: list[str] | None = None) -> d
 
 def _dimension(name: str, default: Dimension) -> dict[str, Any]:
     value = _value(VALID[name], default)
-    forms = [value, {"type": "array", "items": value, "minItems": 1, "uniqueItems": True}]
+    choices = {"type": "array", "items": value, "minItems": 1, "maxItems": MOST_ITEMS, "uniqueItems": True}
+    forms = [value, choices]
     match default:
         case Float() | Int():
             ends = {"low": value | {"default": default.low}, "high": value | {"default": default.high}}

@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -19,8 +18,11 @@ from pydantic import (
     model_validator,
 )
 
-from studies.errors import SpecError, StudyError
+from studies import size
+from studies.errors import SpecError
 from studies.methods import METHODS, REAL
+from studies.notation import read
+from studies.records import StudyRecord
 from studies.searchers import SEARCHERS
 from studies.space import Space, parse, to_json
 from trainers import decoders
@@ -96,14 +98,20 @@ class SearcherSpec(_Strict):
         return {"name": entry} if isinstance(entry, str) else entry
 
 
+LEAST = {"gpus": 0.01, "max_seconds": 1.0}  # less is as good as none
+LEAST_GPUS: dict[str, Any] = {"anyOf": [{"const": 0}, {"minimum": LEAST["gpus"]}]}
+STORED = {"stored": True}  # context of a study accepted by a version that may have allowed more
+
+
 class Resources(_Strict):
     """What one trial may use, and what happens when it fails."""
 
     cpus: Annotated[int, Field(ge=1, le=1024)] = 1
-    gpus: Annotated[float, Field(ge=0, le=1)] = 0.0  # a training uses one
-    max_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] = (
-        3600.0  # a trial still training then is stopped
-    )
+    gpus: Annotated[float, Field(ge=0, le=1, json_schema_extra=LEAST_GPUS)] = 0.0  # a training uses one
+    # a trial still training then is stopped
+    max_seconds: Annotated[
+        float, Field(le=30 * 86400, json_schema_extra={"minimum": LEAST["max_seconds"]})
+    ] = 3600.0
     max_retries: Annotated[int, Field(ge=0, le=10)] = 2  # after a crash, with the same hyperparameters
     decoder: decoders.Decoder = "pillow"  # of images on disk to train on
     compile: bool = False  # trainings' steps, by torch
@@ -113,6 +121,19 @@ class Resources(_Strict):
     def _number(cls, value: object) -> object:
         small = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
         return float(value) if small else value  # type: ignore[arg-type]
+
+    @field_validator("gpus", "max_seconds")
+    @classmethod
+    def _worth_having(cls, value: float, info: ValidationInfo) -> float:
+        assert info.field_name is not None
+        least = LEAST[info.field_name]
+        if (
+            value >= least
+            or (value > 0 and info.context is STORED)
+            or (value == 0 and info.field_name == "gpus")
+        ):
+            return value
+        raise ValueError(f"must be {'0 or ' if info.field_name == 'gpus' else ''}at least {least:g}")
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, without what was added later where it is as it was before."""
@@ -175,13 +196,20 @@ class StudySpec(_Strict):
             raise ValueError("needs a name; left out, trainings start from nothing")
         return value
 
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _few(cls, value: object) -> object:
+        if isinstance(value, list | tuple) and len(value) > len(METHODS):
+            raise ValueError(f"at most {len(METHODS)} methods are known, and each may appear once")
+        return value
+
     @field_validator("methods")
     @classmethod
     def _different(cls, value: tuple[MethodSpec, ...]) -> tuple[MethodSpec, ...]:
         if not value:
             raise ValueError(f"at least one method is needed; known are {', '.join(METHODS)}")
-        names = [method.name for method in value]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
+        times = Counter(method.name for method in value)
+        if twice := sorted(name for name in times if times[name] > 1):
             raise ValueError(f"{', '.join(twice)} is listed more than once; a method may appear once")
         return value
 
@@ -259,10 +287,26 @@ class StudySpec(_Strict):
 
 def from_json(data: object, source: str = "study") -> StudySpec:
     """Check a study given as JSON values. Raises SpecError with one line a fault: key, fault, value."""
+    if fault := size.fault(data):
+        raise SpecError(source, [fault])
+    spec = _checked(data, source)
+    if fault := size.fault(
+        spec.to_json()
+    ):  # with the defaults too: what is stored and exported is read again
+        raise SpecError(source, [fault])
+    return spec
+
+
+def stored(study: StudyRecord) -> StudySpec:
+    """The spec of a study that was accepted once. Raises SpecError."""
+    return _checked(study.spec, study.id, STORED)
+
+
+def _checked(data: object, source: str, context: dict[str, bool] | None = None) -> StudySpec:
     if not isinstance(data, Mapping):
         raise SpecError(source, [("", f"a study is a mapping of keys to values, got {_show(data)}")])
     try:
-        return StudySpec.model_validate(dict(data))
+        return StudySpec.model_validate(dict(data), context=context)
     except ValidationError as error:
         raise SpecError(source, _faults(error)) from error
 
@@ -272,47 +316,9 @@ def load(path: Path) -> StudySpec:
     return from_json(read(path), source=str(path))
 
 
-def read(path: Path) -> Any:
-    """What a YAML or JSON file holds, unchecked: a service may know more than this version."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: cannot be read: {error}") from error
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2020-13-01 as a date
-        raise StudyError(f"{path}: is not YAML: {error}") from error
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as people write it: 1e-4 is a number (YAML 1.1 wants 1.0e-4), and a key given twice is a fault."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str | int | float | bool):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "a key must be a word", key_node.start_mark
-                )
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is given twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
 def _faults(error: ValidationError) -> list[tuple[str, str]]:
     faults = []
-    for fault in error.errors():
+    for fault in error.errors(include_url=False):
         key = ".".join(str(part) for part in fault["loc"])
         message = fault["msg"].removeprefix("Value error, ")
         match fault["type"]:

@@ -13,7 +13,7 @@ from studies.encoding import number
 from studies.errors import StudyError
 from studies.records import StudyRecord, TrialRecord
 from studies.space import Choice, Dimension, Fixed, Float, Int
-from studies.spec import StudySpec, from_json
+from studies.spec import StudySpec, stored
 
 Kind = Literal["text", "integer", "number", "boolean"]
 KINDS: dict[type, Kind] = {str: "text", bool: "boolean", int: "integer", float: "number"}
@@ -33,7 +33,7 @@ def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> Table:
 
     No text in it is a user's own: a study's id begins with a letter or digit, the rest are names of ours.
     """
-    spec = from_json(study.spec, source=study.id)
+    spec = stored(study)
     hyperparameters = _hyperparameters(spec)
     fixed: dict[str, Kind] = {
         "study": "text",
@@ -68,7 +68,7 @@ def curves_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> Table:
     From one row to the next they may fall where `n` changes or runs are not all there; the figure and
     `extra_trials` use only the trials where `n` is the number of runs.
     """
-    spec = from_json(study.spec, source=study.id)
+    spec = stored(study)
     columns: dict[str, Kind] = {"method": "text", "trial": "integer", "n": "integer"}
     columns |= dict.fromkeys(CENTRE, "number")
     rows: list[tuple[Cell, ...]] = []

@@ -29,7 +29,7 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Queue a study at a service; one of the same spec that is there already is left as it is."""
-    from studies.spec import read
+    from studies.notation import read
 
     study = read(spec)
     overrides = {key: value for key, value in (("runs", runs), ("trials", trials)) if value is not None}

@@ -56,7 +56,7 @@ def resume(
             found = client.resume(where.find(study).id)
         say(f"{found.id}: {found.state} at {where.url}")
         return
-    from studies.spec import from_json
+    from studies.spec import stored
 
     try:
         record = where.store.study(study)
@@ -65,7 +65,7 @@ def resume(
             f"{error}; to resume one at a service, name it with --url or TUNEBENCH_URL"
         ) from None
     out_dir = out_dir or Path("results") / record.id
-    _check_ready(from_json(record.spec), where, out_dir)
+    _check_ready(stored(record), where, out_dir)
     _drive(where, record, out_dir)
 
 
@@ -74,9 +74,9 @@ def _drive(here: Local, study: StudyRecord, out_dir: Path) -> None:
     from service.driver import check_same_origin, drive
     from service.progress import StudyProgress
     from studies.provenance import provenance
-    from studies.spec import from_json
+    from studies.spec import stored
 
-    spec = from_json(study.spec)
+    spec = stored(study)
     failed = study.state is StudyState.FAILED and here.store.without_result(study.id) is not None
     if failed or study.state is StudyState.COMPLETED:
         say(f"{study.id} is complete: {spec.planned} trials are in the database", notes)

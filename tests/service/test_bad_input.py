@@ -127,6 +127,11 @@ def method(**space: Any) -> dict[str, Any]:
         *(({"resources": {"cpus": n}}, "resources.cpus") for n in (0, 1025, 1.5, "1", True)),
         *(({"resources": {"gpus": n}}, "resources.gpus") for n in (-1, 2, 1.5, "1", True, HUGE)),
         *(({"resources": {"max_seconds": n}}, "resources.max_seconds") for n in (0, -1, 10**9, "1", HUGE)),
+        *(({"resources": {key: 1e-300}}, f"resources.{key}") for key in ("gpus", "max_seconds")),
+        ({"methods": ["bop"] * 21_000}, "methods"),
+        ({"methods": ["bop"] * 1_000}, "methods"),
+        (method(learning_rate=list(range(1, 1_100))), "methods.0.space.learning_rate"),
+        (method(**{f"k{i}": 1 for i in range(101)}), "methods.0.space"),
         ({"resources": {"working_dir": "/"}}, "resources.working_dir"),
         ({"runtime_env": {"pip": ["x"]}}, "runtime_env"),
         ({"data_dir": "/etc"}, "data_dir"),
@@ -226,9 +231,11 @@ def test_a_body_that_is_too_large(client: TestClient, announced: bool) -> None:
 
 
 def test_many_faults_are_told_in_part(client: TestClient) -> None:
-    answer = client.post("/v1/studies", json={f"k{i}": i for i in range(50_000)})
+    answer = client.post(
+        "/v1/studies", json={key: {f"k{i}": i for i in range(60)} for key in ("resources", "searcher")}
+    )
     assert len(fields(answer)) == MAX_FAULTS + 1
-    assert answer.json()["faults"][-1]["message"] == f"and {50_000 + 3 - MAX_FAULTS} more faults"
+    assert answer.json()["faults"][-1]["message"] == f"and {2 * 60 + 3 - MAX_FAULTS} more faults"
     answer = client.post("/v1/studies", json={"k" * 500_000: 1})
     assert len(answer.content) < 10_000
 

@@ -245,7 +245,7 @@ def test_what_is_not_json_is_not_sent():
 
 
 def test_a_file_that_is_not_json_is_named(tmp_path):
-    (tmp_path / "s.yaml").write_text("name: 2024-02-29\n")
+    (tmp_path / "s.yaml").write_text("seed: .inf\n")
     with (
         Client(nobody()) as client,
         pytest.raises(ServiceError, match=r"s\.yaml: a study holds only what JSON can"),

@@ -91,6 +91,19 @@ def test_what_a_real_hyperparameter_cannot_be_does_not_fit(entry: Any) -> None:
     assert not accepted(data)
 
 
+def test_the_limits_of_a_study_are_in_the_schema() -> None:
+    choices = [i / 1001 for i in range(1, 1002)]
+    for fits, data in (
+        (True, {"methods": [{"name": "latent-sgd", "space": {"gamma": choices[:1000]}}]}),
+        (False, {"methods": [{"name": "latent-sgd", "space": {"gamma": choices}}]}),
+        (True, {"methods": list(METHODS)}),
+        (False, {"methods": [*METHODS, "bop"]}),
+        *((fits, {"resources": {"max_seconds": n}}) for n, fits in ((1, True), (0.9, False), (0, False))),
+        *((fits, {"resources": {"gpus": n}}) for n, fits in ((0, True), (0.01, True), (1e-3, False))),
+    ):
+        assert STUDY.is_valid(MINIMAL | data) is accepted(MINIMAL | data) is fits, data
+
+
 def test_a_proxy_fits() -> None:
     data = MINIMAL | {"proxy": {"epochs": 3, "train_fraction": 0.1, "width": 8, "first_step": 0}}
     assert STUDY.is_valid(data)

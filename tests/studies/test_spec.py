@@ -1,15 +1,21 @@
+import math
 import re
+import time
+from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from synthetic import study_of
 
 import studies
-from studies.errors import StudyError
+from studies import size
+from studies.errors import SpecError, StudyError
 from studies.methods import METHODS
 from studies.space import Fixed, Float, to_json
-from studies.spec import from_json, load
+from studies.spec import from_json, load, stored
 from trainers.tasks import TASKS, Proxy
 
 SPECS = sorted((Path(studies.__file__).parent / "specs").glob("*.yaml"))
@@ -232,7 +238,11 @@ def test_writing_a_default_out_does_not_change_the_digest():
             "resources.decoder: spoken-digits has no images on disk for dali to decode",
         ),
         ({"resources": {"compile": 1}}, "resources.compile: input should be a valid boolean, got 1"),
-        ({"resources": {"max_seconds": 0}}, "resources.max_seconds: .*greater than 0"),
+        ({"resources": {"max_seconds": 0}}, "resources.max_seconds: must be at least 1, got 0"),
+        ({"resources": {"max_seconds": 1e-300}}, "resources.max_seconds: must be at least 1, got 1e-300"),
+        ({"resources": {"max_seconds": math.nan}}, "resources.max_seconds: .*got nan"),
+        ({"resources": {"gpus": 1e-300}}, "resources.gpus: must be 0 or at least 0.01, got 1e-300"),
+        ({"methods": ["bop"] * 13}, "methods: at most 12 methods are known, and each may appear once"),
         ({"resources": {"max_seconds": 10**400}}, "resources.max_seconds: "),
         (
             {"methods": [{"name": "latent-sgd", "space": {"gamma": 10**400}}]},
@@ -291,26 +301,65 @@ def test_every_fault_is_told_at_once():
     assert len(str(caught.value).splitlines()) == 7
 
 
+def space(**overrides):
+    return {"methods": [{"name": "latent-sgd", "space": overrides}]}
+
+
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("change", "message"),
     [
-        (b"name: [", "is not YAML"),
-        (b"\xff\xfe\x00", "cannot be read"),
-        (b"- a\n- b", "a study is a mapping"),
-        (b"", "a study is a mapping"),
-        (b"name: a\nname: b", "key 'name' is given twice"),
-        (b"? [a]\n: b", "a key must be a word"),
-        (b"a: &x [*x]", "a: unknown key"),
-        (b"!!python/object/apply:os.system ['true']", "is not YAML"),
-        (b"[" * 5000, "is not YAML"),
-        (b"name: 2020-13-01", "is not YAML"),
+        (
+            space(learning_rate=list(range(1, 1002))),
+            "methods.0.space.learning_rate: lists 1,001 values, and at most 1,000 are allowed; give a range",
+        ),
+        ({"methods": ["bop"] * 150_000}, "methods: lists 150,000 values, and at most 1,000 are allowed"),
+        ({f"k{i}": 1 for i in range(100_000)}, "has 100,003 keys, and at most 100 are allowed"),
+        (space(**{f"k{i}": 1 for i in range(101)}), "methods.0.space: has 101 keys"),
+        ({"x": [[[0] * 100] * 100] * 100}, "holds more than 10,000 values"),
+        ({"k" * 101: 1}, "has a key of more than 100 characters"),
+        ({"seed": 10**5000}, "seed: is a number of more than 400 digits"),
+        ({"x": reduce(lambda inner, _: [inner], range(10_000), 0)}, r"x[.0]*: is nested deeper than 50"),
     ],
 )
-def test_unreadable_files_are_refused(tmp_path, content, message):
-    path = tmp_path / "s.yaml"
-    path.write_bytes(content)
-    with pytest.raises(StudyError, match=message):
-        load(path)
+def test_what_is_too_large_is_refused_before_it_is_looked_at(change, message):
+    before = time.process_time()
+    with pytest.raises(SpecError, match=f"^study: {message}") as refusal:
+        from_json(MINIMAL | change)
+    assert time.process_time() - before < 0.5  # the second took 170 s
+    assert len(refusal.value.faults) == 1
+
+
+def test_what_is_stored_of_a_study_is_within_the_limits_too():
+    many = [i / 1001 for i in range(1, 1001)]
+    full = [
+        {"name": "latent-sgd", "space": dict.fromkeys(("gamma", "initial_magnitude", "weight_decay"), many)},
+        {"name": "ste-adam", "space": dict.fromkeys(("beta1", "beta2", "weight_decay"), many)},
+        {"name": "bop-second-order", "space": dict.fromkeys(("gamma", "sigma", "tau"), many)},
+    ]
+    spec = from_json(MINIMAL | {"methods": full})
+    assert from_json(spec.to_json()) == spec
+    more = [*full, {"name": "bop", "space": {"gamma": many[:970]}}]  # 9,996 values and what is left out
+    assert size.fault(MINIMAL | {"methods": more}) is None
+    with pytest.raises(SpecError, match="holds more than 10,000 values"):
+        from_json(MINIMAL | {"methods": more})
+
+
+def test_a_study_that_was_accepted_once_can_be_read():
+    data = from_json(MINIMAL).to_json()
+    data["resources"] |= {"max_seconds": 0.5, "gpus": 1e-3}
+    data["methods"] = [{"name": "bop", "space": {"gamma": [i / 2000 for i in range(1, 2000)]}}]
+    with pytest.raises(SpecError):
+        from_json(data)
+    spec = stored(replace(study_of(), spec=data))
+    assert spec.to_json()["resources"]["max_seconds"] == 0.5
+    assert len(spec.methods[0].space["gamma"].values) == 1999
+
+
+@pytest.mark.parametrize("content", ["- a\n- b", "", "study"])
+def test_a_file_that_holds_no_mapping_is_refused(tmp_path, content):
+    (tmp_path / "s.yaml").write_text(content)
+    with pytest.raises(StudyError, match="a study is a mapping"):
+        load(tmp_path / "s.yaml")
 
 
 def test_a_missing_file_is_named(tmp_path):
