@@ -4,13 +4,15 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from fastapi import Request
 
-from service.problems import Refused
+from service.problems import MAX_FAULTS, MAX_TEXT, Refused
 
 MAX_DEPTH = 50
+MAX_VALUES = 50_000  # counted by what stands between them; a study file has some hundreds
 MAX_DIGITS = 400  # of a whole number; the largest real one has 309
 
 
@@ -30,11 +32,13 @@ async def body(request: Request) -> bytes:
 
 
 def read(content: bytes) -> Any:
-    """The JSON value. Raises Refused, naming every fault.
+    """The JSON value. Raises Refused, naming the first faults.
 
     What RFC 8259 does not know (NaN), leaves open (a key given twice, half a surrogate pair) or lets be of any size
-    (numbers, depth) is refused, as is the NUL that PostgreSQL cannot hold.
+    (numbers, depth, how many values) is refused, as is the NUL that PostgreSQL cannot hold.
     """
+    if sum(map(content.count, (b",", b"[", b"{"))) > MAX_VALUES:  # before any of them takes time and memory
+        raise Refused("invalid-request", faults=[("", f"has more than {MAX_VALUES} values")])
     try:
         value = json.loads(content.decode(), parse_int=_whole, object_pairs_hook=_object)
     except UnicodeDecodeError as error:
@@ -44,7 +48,7 @@ def read(content: bytes) -> Any:
         raise Refused("invalid-request", faults=[("", fault)]) from error
     except RecursionError as error:
         raise Refused("invalid-request", faults=[("", f"is nested deeper than {MAX_DEPTH}")]) from error
-    if faults := list(_faults(value, ())):
+    if faults := list(islice(_faults(value, []), MAX_FAULTS)):
         raise Refused("invalid-request", faults=faults)
     return value
 
@@ -63,27 +67,35 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return twice
 
 
-def _faults(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[str, str]]:
-    where = ".".join(map(str, path))
+def _faults(value: object, path: list[str | int]) -> Iterator[tuple[str, str]]:
+    """`path` leads to the value; it is made a text where there is a fault, and not for each value there is."""
     match value:
         case float() if not math.isfinite(value):
-            yield where, "must be a finite number"
+            yield _text(path), "must be a finite number"
         case str() if not _is_text(value):
-            yield where, "must be text without NUL and without half a surrogate pair"
+            yield _text(path), "must be text without NUL and without half a surrogate pair"
         case dict() | list() if len(path) >= MAX_DEPTH:
-            yield where, f"is nested deeper than {MAX_DEPTH}"
+            yield _text(path), f"is nested deeper than {MAX_DEPTH}"
         case list():
             for index, item in enumerate(value):
-                yield from _faults(item, (*path, index))
+                path.append(index)
+                yield from _faults(item, path)
+                path.pop()
         case dict():
             if isinstance(value, _Twice):
                 for key in filter(_is_text, value.given_twice):
-                    yield ".".join(map(str, (*path, key))), "is given more than once"
+                    yield _text([*path, key]), "is given more than once"
             for key, item in value.items():
-                if _is_text(key):
-                    yield from _faults(item, (*path, key))
-                else:
-                    yield where, "must have keys without NUL and without half a surrogate pair"
+                if not _is_text(key):
+                    yield _text(path), "must have keys without NUL and without half a surrogate pair"
+                    continue
+                path.append(key)
+                yield from _faults(item, path)
+                path.pop()
+
+
+def _text(path: list[str | int]) -> str:
+    return ".".join(str(part)[:MAX_TEXT] for part in path)
 
 
 def _is_text(text: str) -> bool:

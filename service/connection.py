@@ -11,7 +11,7 @@ from typing import Any, Literal
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn import Config
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from service.crowd import Crowd
@@ -54,6 +54,7 @@ class Connection(HttpToolsProtocol):
         self._state = server_state
         self._crowds: list[Crowd[Connection]] = [server_state.everybody]
         self._refusal: Refused | None = None
+        self._answering: asyncio.Task[Any] | None = None
         self._stage: Literal["head", "body", "answer"] = "head"
         self._begun = False  # some of the request has come
         self._received = 0  # bytes of this stage, before the chunk in which it began
@@ -75,6 +76,25 @@ class Connection(HttpToolsProtocol):
         for crowd in self._crowds:
             crowd.leaves(self)
         super().connection_lost(exc)
+        if self._answering is not None:
+            self._answering.cancel()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """The app is not asked, or told to stop, once nobody waits for what it answers."""
+
+        async def attended(*asked: Any) -> None:
+            if cycle.disconnected:
+                return
+            self._answering = asyncio.current_task()
+            try:
+                await app(*asked)
+            except asyncio.CancelledError:
+                if not cycle.disconnected:
+                    raise
+            finally:
+                self._answering = None
+
+        super()._start_asgi_task(cycle, attended)
 
     def _is_trusted(self, client: str) -> bool:
         return isinstance(self.app, ProxyHeadersMiddleware) and client in self.app.trusted_hosts

@@ -3,6 +3,8 @@
 import logging
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -13,6 +15,7 @@ from service.metrics import Metrics
 from service.problems import refusal
 
 MAX_BODY_BYTES = 2**20
+MAX_BODIES_BYTES = 64 * 2**20  # of all requests that are being answered
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -35,6 +38,7 @@ class Edge:
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
+        self._bodies = _Bodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,7 +61,8 @@ class Edge:
             await send(message)
 
         try:
-            await self._app(scope, _limited(scope, receive), answer)
+            with self._bodies.limited(scope, receive) as limited:
+                await self._app(scope, limited, answer)
         except ClientDisconnect:
             return
         except Exception as error:
@@ -67,24 +72,37 @@ class Edge:
             await refusal(error).response(request_id)(scope, receive, answer)
 
 
-def _limited(scope: Scope, receive: Receive) -> Receive:
-    """The body as it comes in; raises HTTPException, which FastAPI lets through, where it is too large."""
-    announced = Headers(scope=scope).get("content-length", "")
-    too_large = announced.isdecimal() and int(announced) > MAX_BODY_BYTES
-    size = 0
+class _Bodies:
+    """The bodies of all requests that are being answered, in bytes."""
 
-    async def limited() -> Message:
-        nonlocal size
-        if too_large:  # before any of it is read
-            raise HTTPException(413)
-        message = await receive()
-        if message["type"] == "http.request":
-            size += len(message.get("body", b""))
-        if size > MAX_BODY_BYTES:
-            raise HTTPException(413)
-        return message
+    def __init__(self) -> None:
+        self._held = 0
 
-    return limited
+    @contextmanager
+    def limited(self, scope: Scope, receive: Receive) -> Iterator[Receive]:
+        """The body as it comes in; raises what FastAPI lets through, where it is too large, or all of them are."""
+        announced = Headers(scope=scope).get("content-length", "")
+        too_large = announced.isdecimal() and int(announced[:20]) > MAX_BODY_BYTES
+        size = 0
+
+        async def limited() -> Message:
+            nonlocal size
+            if too_large:  # before any of it is read
+                raise HTTPException(413)
+            message = await receive()
+            if message["type"] == "http.request":
+                size += len(message.get("body", b""))
+                self._held += len(message.get("body", b""))
+            if size > MAX_BODY_BYTES:
+                raise HTTPException(413)
+            if self._held > MAX_BODIES_BYTES:
+                raise HTTPException(503)
+            return message
+
+        try:
+            yield limited
+        finally:
+            self._held -= size
 
 
 def _route(scope: Scope) -> str:

@@ -68,21 +68,21 @@ class Refused(Exception):  # noqa: N818
     ) -> None:
         """`faults` are fields, each with what is wrong with it; without a `detail` they are the detail."""
         super().__init__(detail)
-        self.detail = detail or "; ".join(": ".join(filter(None, fault)) for fault in faults[:MAX_FAULTS])
-        self.kind, self.faults, self.headers = kind, faults, dict(headers or {})
+        self.faults = [(_cut(field), _cut(message)) for field, message in faults[:MAX_FAULTS]]
+        self.more = len(faults) - len(self.faults)
+        self.detail = _cut(detail or "; ".join(": ".join(filter(None, fault)) for fault in self.faults))
+        self.kind, self.headers = kind, dict(headers or {})
         self.status, self.title = KINDS[kind]
 
     def response(self, request_id: str) -> Response:
-        faults = [
-            Fault(field=_cut(field), message=_cut(message)) for field, message in self.faults[:MAX_FAULTS]
-        ]
-        if (rest := len(self.faults) - MAX_FAULTS) > 0:
-            faults.append(Fault(field="", message=f"and {rest} more faults"))
+        faults = [Fault(field=field, message=message) for field, message in self.faults]
+        if self.more:
+            faults.append(Fault(field="", message=f"and {self.more} more faults"))
         problem = Problem(
             type=f"/problems/{self.kind}",
             title=self.title,
             status=self.status,
-            detail=_cut(self.detail),
+            detail=self.detail,
             faults=tuple(faults),
             request_id=request_id,
         )
@@ -121,6 +121,8 @@ def refusal(error: Exception) -> Refused:
             )
         case HTTPException(status_code=413):
             return Refused("too-large", "a body may have 1 MiB")
+        case HTTPException(status_code=503):
+            return Refused("too-busy", "as many bodies are being read as there is memory for", headers=retry)
         case _:
             return Refused("unexpected", "the service's log says more under this request's id")
 

@@ -20,6 +20,7 @@ from service.connection import MAX_HEAD_BYTES, MAX_HEADERS, Crowds
 from service.crowd import SPARE, affordable
 from service.database import connect, upgrade
 from service.edge import MAX_BODY_BYTES
+from service.problems import Refused
 from service.server import Server
 from service.store import Store
 
@@ -247,3 +248,47 @@ def test_there_is_a_descriptor_for_every_connection() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 3000 + SPARE
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_nothing_is_done_for_who_has_left(one: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All threads are busy; of those who wait for one, those who leave are never asked for."""
+    reached, go_on, entered = [], threading.Event(), threading.Semaphore(0)
+
+    def slow(content: bytes) -> None:
+        reached.append(json.loads(content)["name"])
+        entered.release()
+        assert go_on.wait(20)
+        raise Refused("invalid-request", "no")
+
+    monkeypatch.setattr("service.routes.studies.read", slow)
+
+    def post(name: str) -> socket.socket:
+        content = json.dumps({"name": name}).encode()
+        return one.open(POST + b"Content-Length: %d\r\n\r\n%b" % (len(content), content))
+
+    with ExitStack() as stack:
+        busy = [stack.enter_context(post("busy")) for _ in range(40)]
+        for _ in busy:
+            assert entered.acquire(timeout=20)
+        impatient = [post("impatient") for _ in range(20)]
+        one.until(60)
+        stays = stack.enter_context(post("stays"))
+        one.until(61)
+        for client in impatient:
+            client.close()
+        one.until(41)
+        go_on.set()
+        assert all(client.recv(12) == b"HTTP/1.1 422" for client in [*busy, stays])
+    assert reached == ["busy"] * 40 + ["stays"]
+
+
+def test_bodies_that_would_fill_the_memory_are_refused(
+    one: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.edge.MAX_BODIES_BYTES", 100_000)
+    half = POST + b"Connection: close\r\nContent-Length: 60000\r\n\r\n" + b" " * 59_999
+    with one.open(half) as first, one.open(half) as second:
+        assert problem(heard(second))[1] == "too-busy"
+        first.sendall(b" ")
+        assert heard(first).startswith(b"HTTP/1.1 422")
+        assert one.ask(half, b" ").startswith(b"HTTP/1.1 422")
