@@ -26,7 +26,7 @@ from service.errors import StoreError, StudyUnknown
 from service.events import EventRecord
 from service.rows import (
     EPOCH_COLUMNS,
-    STUDY_COLUMNS,
+    LISTED_COLUMNS,
     TRIAL_COLUMNS,
     named,
     one_or_none,
@@ -74,9 +74,14 @@ class Reads:
         before: tuple[datetime, str] | None = None,
         limit: int | None = None,
     ) -> list[StudyRecord]:
-        """The studies, the newest first; `before` is the creation time and id of the last one seen."""
+        """The studies, the newest first; `before` is the creation time and id of the last one seen.
+
+        Each has the outline of its spec (`rows.outline`) and no provenance.
+        """
         # PostgreSQL and SQLite both follow an index of (x, created_at, id) backwards
-        query = select(*STUDY_COLUMNS).order_by(studies.c.created_at.desc(), studies.c.id.desc()).limit(limit)
+        query = (
+            select(*LISTED_COLUMNS).order_by(studies.c.created_at.desc(), studies.c.id.desc()).limit(limit)
+        )
         if states:
             query = query.where(studies.c.state.in_(states))
         if task is not None:
@@ -87,26 +92,24 @@ class Reads:
         if before is not None:
             query = query.where(tuple_(studies.c.created_at, studies.c.id) < tuple_(*_bound(before)))
         with reading(self.engine) as connection:
-            return study_records(connection, connection.execute(query).all())
+            return study_records(connection, connection.execute(query).all(), LISTED_COLUMNS)
 
     def study(self, key: str) -> StudyRecord:
         """The study whose id or name is `key`, or the only one whose id starts with it. Raises StoreError."""
         # LIKE would not use the index
         starts = and_(studies.c.id >= key, studies.c.id < key + "\U0010ffff")
-        query = select(*STUDY_COLUMNS).where(or_(starts, studies.c.name == key)).order_by(studies.c.id)
+        query = select(studies.c.id, studies.c.name).where(or_(starts, studies.c.name == key))
         with reading(self.engine) as connection:
             # neither database can be asked for a NUL or half a character
-            rows = connection.execute(query).all() if key.isprintable() else []
-            if not rows:
+            found = connection.execute(query.order_by(studies.c.id)).all() if key.isprintable() else []
+            exact = [row.id for row in found if row.id == key] or [row.id for row in found if row.name == key]
+            matches = exact or [row.id for row in found]
+            if len(matches) > 1:
+                raise StoreError(f"{key!r} fits {', '.join(matches)}; give more of the id")
+            record = one_or_none(connection, matches[0]) if matches else None
+            if record is None:
                 raise _unknown(connection, key)
-            found = study_records(connection, rows)
-        exact = [study for study in found if study.id == key] or [
-            study for study in found if study.name == key
-        ]
-        matches = exact or found
-        if len(matches) > 1:
-            raise StoreError(f"{key!r} fits {', '.join(study.id for study in matches)}; give more of the id")
-        return matches[0]
+            return record
 
     def study_by_id(self, study: str) -> StudyRecord:
         """The study with exactly this id. Raises StudyUnknown."""
@@ -134,7 +137,7 @@ class Reads:
         sums = select(done, func.sum(studies.c.suggest_seconds), func.sum(studies.c.train_seconds))
         same = [studies.c.task == task]
         for field in fields(Proxy):
-            stored, value = studies.c.spec["proxy", field.name].as_float(), getattr(proxy, field.name)
+            stored, value = studies.c.outline["proxy", field.name].as_float(), getattr(proxy, field.name)
             same.append(stored.is_(None) if value is None else stored == value)
         with reading(self.engine) as connection:
             row = connection.execute(sums.where(*same)).one()
