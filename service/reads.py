@@ -24,6 +24,7 @@ from service import events as log
 from service.database import reading, require_schema
 from service.errors import StoreError, StudyUnknown
 from service.events import EventRecord
+from service.lookup import DIGITS, ambiguous, matching
 from service.rows import (
     EPOCH_COLUMNS,
     LISTED_COLUMNS,
@@ -95,18 +96,19 @@ class Reads:
             return study_records(connection, connection.execute(query).all(), LISTED_COLUMNS)
 
     def study(self, key: str) -> StudyRecord:
-        """The study whose id or name is `key`, or the only one whose id starts with it. Raises StoreError."""
+        """The study that `key` fits, as `service.lookup` has it. Raises StudyUnknown, StoreError where several do."""
         # LIKE would not use the index
-        starts = and_(studies.c.id >= key, studies.c.id < key + "\U0010ffff")
-        query = select(studies.c.id, studies.c.name).where(or_(starts, studies.c.name == key))
+        fits = [and_(studies.c.id >= key, studies.c.id < key + "\U0010ffff"), studies.c.name == key]
+        if DIGITS.fullmatch(key):
+            fits.append(studies.c.id.like(f"%-{key}%"))
+        query = select(studies.c.id, studies.c.name).where(or_(*fits)).order_by(studies.c.id)
         with reading(self.engine) as connection:
             # neither database can be asked for a NUL or half a character
-            found = connection.execute(query.order_by(studies.c.id)).all() if key.isprintable() else []
-            exact = [row.id for row in found if row.id == key] or [row.id for row in found if row.name == key]
-            matches = exact or [row.id for row in found]
-            if len(matches) > 1:
-                raise StoreError(f"{key!r} fits {', '.join(matches)}; give more of the id")
-            record = one_or_none(connection, matches[0]) if matches else None
+            found = connection.execute(query).all() if key.isprintable() else []
+            ids = matching(key, [(row.id, row.name) for row in found])
+            if len(ids) > 1:
+                raise StoreError(ambiguous(key, ids))
+            record = one_or_none(connection, ids[0]) if ids else None
             if record is None:
                 raise _unknown(connection, key)
             return record
