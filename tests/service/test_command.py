@@ -15,7 +15,7 @@ import killable
 import pytest
 from rude import Rude, answer, problem, study
 from served import Served
-from writers import finish, spec
+from writers import finish, spec, trial
 
 from service.database import connect, upgrade
 from service.errors import StateError
