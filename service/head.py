@@ -21,8 +21,8 @@ from service.errors import ServiceError
 from service.jobs import Jobs
 from service.owner import Owner
 from service.ray_start import LAST, PARTS, RayStart
-from service.ray_token import find_ray_token, make_ray_token
 from service.settings import Settings
+from studies.ray_token import find_ray_token, make_ray_token
 
 LOOK_SECONDS = 1.0
 STEADY_SECONDS = 60.0  # a head that has lived that long is started again at once, another after a pause
@@ -44,7 +44,7 @@ def ray_jobs(settings: Settings, environment: Mapping[str, str]) -> Iterator[Job
         return
     with (
         Head(settings.data_dir, environment) as head,
-        closing(Jobs(lambda: head.running.dashboard_url, head.token)) as jobs,
+        closing(Jobs(lambda: head.running.dashboard_url, head.token, head.why)) as jobs,
     ):
         yield jobs
 
@@ -73,7 +73,7 @@ class Head:
     def __enter__(self) -> Self:
         try:
             self._data_dir.mkdir(parents=True, exist_ok=True)
-            self._lock = (self._data_dir / "ray-head.lock").open("a")
+            self._lock = _private(self._data_dir / "ray-head.lock").open("a")
             if self._take_lock():
                 self._go_on()
             else:
@@ -104,6 +104,8 @@ class Head:
                         self.running = self._read() or self.running
                 elif not self._is_whole():
                     self._start_again()
+                elif self.running.trouble and time.monotonic() - self._since > STEADY_SECONDS:
+                    self._write(replace(self.running, trouble=""))
             except Exception:
                 log.exception("the Ray head cannot be started")
 
@@ -129,7 +131,7 @@ class Head:
     def _go_on(self) -> None:
         """Go on with the head that another service has left; start one where there is none of these settings."""
         self.running, self._since = self._read() or self.running, time.monotonic()
-        if self.running.settings == self._settings and self._is_whole():
+        if self.running.settings == self._settings and self.running.is_closed() and self._is_whole():
             log.info("going on with the Ray head at %s, %s", self.running.address, self.running.dashboard_url)
             return
         self._clear()
@@ -138,16 +140,24 @@ class Head:
     def _start_again(self) -> None:
         lived = time.monotonic() - self._since
         self._pause = 0.0 if lived > STEADY_SECONDS else min(2 * self._pause + 1, MAX_PAUSE_SECONDS)
+        printed = self._output.read_text(errors="replace").strip().rpartition("\n")[2]
+        reason = self.running.why() or printed or "its logs say nothing"
         log.warning(
-            "the Ray head has died after %.0f s and is started again in %.0f s; the end of %s: %s",
+            "the Ray head has died after %.0f s and is started again in %.0f s; %s: %s",
             lived,
             self._pause,
             self._output,
-            self._output.read_text(errors="replace").strip().rpartition("\n")[2],
+            reason,
         )
         self._clear()
+        self._write(replace(self.running, trouble=reason))
         if not self._closed.wait(self._pause):
             self._start()
+
+    def why(self) -> str:
+        """Why it does not work; empty where nothing is known to be wrong."""
+        running = self.running
+        return f"its head has died: {running.trouble}" if running.trouble else running.why()
 
     @property
     def _output(self) -> Path:
@@ -156,7 +166,7 @@ class Head:
     def _start(self) -> None:
         self._since, self._came_up = time.monotonic(), False
         self._write(self.running.prepared(self._settings))
-        with self._output.open("wb") as output:
+        with _private(self._output).open("wb") as output:
             self._child = self.running.spawn(self._environment, output)
         self._write(replace(self.running, process=str(Owner.of(self._child.pid))))
         log.info("starting a Ray head at %s, %s", self.running.address, self.running.dashboard_url)
@@ -188,6 +198,13 @@ class Head:
 
     def _write(self, running: RayStart) -> None:
         self.running = running
-        new = self._data_dir / "ray-head.json.new"
+        new = _private(self._data_dir / "ray-head.json.new")
         new.write_text(json.dumps(asdict(running), indent=2))
         new.replace(self._data_dir / "ray-head.json")
+
+
+def _private(file: Path) -> Path:
+    """The file, there and for this user alone."""
+    file.touch(0o600)
+    file.chmod(0o600)
+    return file

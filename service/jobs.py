@@ -20,11 +20,14 @@ class Jobs:
     """The jobs of one cluster, for any number of threads. Every method raises RayUnavailable rather than wait.
 
     `dashboard` is the URL of Ray's dashboard, or tells it where that may change. A submission id names one job for
-    good. Ray forgets all jobs when its head starts anew; what it does not know has no state and an empty log.
+    good. Ray forgets all jobs when its head starts anew; what it does not know has no state and an empty log. `why`
+    says what is known to be wrong with the cluster, or nothing.
     """
 
-    def __init__(self, dashboard: str | Callable[[], str], token: str | None) -> None:
-        self._dashboard = dashboard
+    def __init__(
+        self, dashboard: str | Callable[[], str], token: str | None, why: Callable[[], str] = str
+    ) -> None:
+        self._dashboard, self.why = dashboard, why
         self._http: dict[str, Any] = {
             "headers": {"Authorization": f"Bearer {token}"} if token else {},
             "timeout": SECONDS,
@@ -116,7 +119,8 @@ class Jobs:
             raise RayUnavailable(f"Ray at {self.dashboard_url} answers {response.status_code}: {reason}")
 
     def _unavailable(self, error: httpx.HTTPError) -> RayUnavailable:
-        return RayUnavailable(f"Ray at {self.dashboard_url} does not answer: {error or type(error).__name__}")
+        reason = self.why() or str(error) or type(error).__name__
+        return RayUnavailable(f"Ray at {self.dashboard_url} does not answer: {reason}")
 
 
 def _has_ended(job: Mapping[str, Any]) -> bool:

@@ -6,23 +6,30 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Connection, RowMapping, func, or_, select
 
 from service.database import now, reading, writing
-from service.errors import DatabaseError, RayUnavailable
+from service.errors import DatabaseError, RayUnavailable, StudyUnknown
 from service.jobs import ENDED, Jobs
 from service.lease import Lease, grant, is_free
 from service.owner import Owner
-from service.states import ACTIVE, QUEUED, STARTING, change, locked, put_back
+from service.states import ACTIVE, QUEUED, STARTING, change, locked, put_back, tell
 from service.store import Store
 from service.tables import studies
 
 STARTING_SECONDS = 120.0  # a driver that has not claimed its study by then is given up
 TICK_SECONDS = 1.0
 ASK_RAY_SECONDS = 3.0  # how often Ray is asked what has become of the running studies' jobs
+SLOW_SECONDS = 45.0  # a driver that has not claimed its study by then is told
+TROUBLE_SECONDS = (
+    15.0  # Ray may be away that long, as when it starts, before a study that waits for it says so
+)
+MAX_PAUSE_SECONDS = 60.0  # between starts that Ray refuses
 QUEUE_LOCK = 0x74756E66  # a PostgreSQL advisory lock: one service at a time looks for the next study
 
 log = logging.getLogger("tunebench.queue")
@@ -39,6 +46,7 @@ class Queue:
         self._owner = Owner.current()
         self._woken, self._closed = threading.Event(), threading.Event()
         self._asked_ray = -ASK_RAY_SECONDS
+        self._pause, self._not_before = 0.0, 0.0  # after a start that Ray has refused
         self._thread = threading.Thread(target=self._work, name="queue", daemon=True)
 
     def __enter__(self) -> Self:
@@ -63,7 +71,7 @@ class Queue:
             self._submit(started)
 
     def _work(self) -> None:
-        trouble = ""
+        trouble, since = "", 0.0
         while not self._closed.is_set():
             try:
                 self.step()
@@ -71,7 +79,9 @@ class Queue:
             except (DatabaseError, RayUnavailable) as error:
                 if str(error) != trouble:  # said once, not every second
                     log.warning("%s", error)
-                trouble = str(error)
+                    trouble, since = str(error), time.monotonic()
+                elif isinstance(error, RayUnavailable) and time.monotonic() > since + TROUBLE_SECONDS:
+                    self._tell_next(trouble)
             except Exception:
                 log.exception("the queue goes on after an unexpected error")
             self._woken.wait(TICK_SECONDS)
@@ -84,9 +94,38 @@ class Queue:
             moment = now(connection)
         lost = {row["id"]: "its driver is gone" for row in rows if is_free(row, moment)}
         ended = self._ended_jobs(rows)
-        for study, fence in [(row["id"], row["fence"]) for row in rows]:
-            if reason := lost.get(study) or ended.get(study):
-                self._put_back(study, fence, reason)
+        for row in rows:
+            if reason := lost.get(row["id"]) or ended.get(row["id"]):
+                self._put_back(row["id"], row["fence"], self._with_cause(row, reason))
+            elif self._is_slow(row, moment):
+                slow = f"its driver has not started for {SLOW_SECONDS:g} s"
+                self._tell(row["id"], self._with_cause(row, slow))
+
+    def _is_mine(self, row: RowMapping) -> bool:
+        """Whether this service has submitted its job and no driver has taken it up."""
+        return (row["state"], row["lease_owner"]) == (STARTING, str(self._owner))
+
+    def _is_slow(self, row: RowMapping, moment: datetime) -> bool:
+        return self._is_mine(row) and bool(row["lease_since"] + timedelta(seconds=SLOW_SECONDS) < moment)
+
+    def _with_cause(self, row: RowMapping, reason: str) -> str:
+        cause = self._jobs.why() if self._is_mine(row) else ""
+        return f"{reason}; Ray: {cause}" if cause else reason
+
+    def _tell(self, study: str, trouble: str) -> None:
+        with reading(self._store.engine) as connection:
+            if connection.scalar(select(studies.c.trouble).where(studies.c.id == study)) == trouble:
+                return
+        with writing(self._store.engine) as connection:
+            tell(connection, locked(connection, study), trouble, actor="service", time=now(connection))
+
+    def _tell_next(self, trouble: str) -> None:
+        """Say at the study that would run what keeps it from that."""
+        with suppress(DatabaseError, StudyUnknown):
+            with reading(self._store.engine) as connection:
+                study = self._next(connection)
+            if study is not None:
+                self._tell(study, trouble)
 
     def _ended_jobs(self, rows: Sequence[RowMapping]) -> dict[str, str]:
         """Of these studies, those whose Ray job is over, with what Ray says.
@@ -104,10 +143,9 @@ class Queue:
             return {}
         ended = {}
         for job, row in jobs.items():
-            mine = row["state"] == STARTING and row["lease_owner"] == str(self._owner)
             if states.get(job) in ENDED:
                 ended[row["id"]] = f"its Ray job has {states[job].lower()}"
-            elif mine and job not in states:
+            elif self._is_mine(row) and job not in states:
                 ended[row["id"]] = "Ray has started anew and lost its job"
         return ended
 
@@ -121,6 +159,8 @@ class Queue:
 
     def _start_next(self) -> Lease | None:
         """Claim the study that is to run next, if one more may run."""
+        if time.monotonic() < self._not_before:
+            return None
         with reading(self._store.engine) as connection:
             if self._next(connection) is None:
                 return None
@@ -135,6 +175,7 @@ class Queue:
             if row["state"] != QUEUED:
                 return None
             job = f"{study}-{row['fence'] + 1}"
+            again = self._pause > 0 and row["trouble"] is not None  # Ray has refused it, which was said
             return grant(
                 connection,
                 row,
@@ -145,6 +186,8 @@ class Queue:
                 actor="service",
                 job=job,
                 attempts=row["attempts"] + 1,
+                trouble=row["trouble"] if again else None,
+                quiet=again,
             )
 
     def _next(self, connection: Connection) -> str | None:
@@ -172,14 +215,31 @@ class Queue:
         try:
             self._jobs.submit(study.job, shlex.join(command), metadata)
         except RayUnavailable as error:
-            with writing(self._store.engine) as connection:
-                row = locked(connection, study.id)
-                if (row["state"], row["fence"]) == (STARTING, lease.fence):
-                    values = {"attempts": row["attempts"] - 1, "job": None}
-                    time = now(connection)
-                    change(connection, row, QUEUED, actor="service", time=time, reason=str(error), **values)
+            self._refused(lease, str(error))
             raise
+        self._pause = 0.0
+        if study.trouble is not None:
+            self._accepted(lease)
         log.info("%s: started as Ray job %s", study.id, study.job)
+
+    def _refused(self, lease: Lease, reason: str) -> None:
+        """Queue the study again; the next start is tried after a pause, twice as long each time."""
+        self._pause = min(2 * self._pause + 1, MAX_PAUSE_SECONDS)
+        self._not_before = time.monotonic() + self._pause
+        with writing(self._store.engine) as connection:
+            row = locked(connection, lease.study)
+            if (row["state"], row["fence"]) == (STARTING, lease.fence):
+                values = {"attempts": row["attempts"] - 1, "job": None, "quiet": row["trouble"] == reason}
+                change(
+                    connection, row, QUEUED, actor="service", time=now(connection), reason=reason, **values
+                )
+
+    def _accepted(self, lease: Lease) -> None:
+        """Say of a start that was tried quietly that it has come to something."""
+        with writing(self._store.engine) as connection:
+            row = locked(connection, lease.study)
+            if (row["state"], row["fence"]) == (STARTING, lease.fence):
+                tell(connection, row, None, actor="service", time=now(connection))
 
 
 def planned(spec: Mapping[str, Any]) -> int:

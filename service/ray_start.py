@@ -4,16 +4,16 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Self
 
 from service.owner import Owner
+from studies.ray_folder import is_ray_folder, make_ray_folder, of_ray, python
+from studies.ray_logs import why
 
 PARTS = {"gcs_server", "dashboard.py", "raylet"}  # in the order in which they start
 LAST = "raylet"
@@ -24,8 +24,8 @@ KILL_SECONDS = 10.0
 class RayStart:
     """Where a head is. `process` is empty while none runs; `settings` stands for what it was started with.
 
-    Everything listens on loopback, with Ray's token authentication. `folder` is Ray's: for this user alone, short as
-    sockets are in it, and the head's own, as Ray tells a job its cluster by what is written there.
+    Everything listens on loopback, with Ray's token authentication. `folder` is for this user alone and the head's own,
+    as Ray tells a job its cluster by what is written there. `trouble` is why the last one died, until one lives on.
     """
 
     process: str = ""
@@ -33,14 +33,23 @@ class RayStart:
     dashboard_url: str = "http://127.0.0.1:8265"
     folder: str = ""
     settings: str = ""
+    trouble: str = ""
 
     def prepared(self, settings: str) -> Self:
-        """The next head: where this one was, as far as the ports are free."""
+        """The next head: where this one was, as far as the ports are free. Raises OSError and StudyError."""
         address, dashboard_url, folder = _free(self.address), _free(self.dashboard_url), self.folder
-        if not folder or not Path(folder).is_dir():
-            folder = tempfile.mkdtemp(prefix="tunebench-ray-", dir="/tmp")
-        (Path(folder) / "ray_current_cluster").write_text(address)
-        return type(self)("", address, dashboard_url, folder, settings)
+        if not self.is_closed():
+            folder = str(make_ray_folder())
+        _logs(folder).parent.unlink(missing_ok=True)  # the last session's say nothing about this one
+        (of_ray(Path(folder)) / "ray_current_cluster").write_text(address)
+        return replace(
+            self,
+            process="",
+            address=address,
+            dashboard_url=dashboard_url,
+            folder=folder,
+            settings=settings,
+        )
 
     def spawn(self, environment: Mapping[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start it, in a session of its own: it outlives this process. It is up some seconds later."""
@@ -54,11 +63,11 @@ class RayStart:
             "ray-client-server-port": _port(_free(":0")),  # there is no way to have none
             "min-worker-port": 0,
             "max-worker-port": 0,
-            "temp-dir": self.folder,
+            "temp-dir": of_ray(Path(self.folder)),
             "object-store-memory": 128 * 2**20,
             "include-log-monitor": "false",  # which shows workers' logs on drivers' terminals
         }
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+        command = [python(Path(self.folder)), "-m", "ray.scripts.scripts", "start", "--head", "--block"]
         command += ["--no-monitor", "--disable-usage-stats"]  # a monitor adds and removes machines
         return subprocess.Popen(
             command + [f"--{name}={value}" for name, value in options.items()],
@@ -90,6 +99,14 @@ class RayStart:
         except OSError:  # not Linux
             return PARTS
         return {Path(word).name for child in children for word in _command(child)} & PARTS
+
+    def why(self) -> str:
+        """What its logs say is wrong; empty where they say nothing."""
+        return why(_logs(self.folder)) if self.folder else ""
+
+    def is_closed(self) -> bool:
+        """Whether its folder is there, and for this user alone."""
+        return self.folder != "" and is_ray_folder(Path(self.folder))
 
     def kill(self) -> list[int]:
         """Kill it and all it has started: no more is lost than trials in flight. Returns what does not end."""
@@ -126,6 +143,10 @@ class RayStart:
             if its_own and state not in "ZX" and int(process.name) != os.getpid():
                 left.append(int(process.name))
         return left
+
+
+def _logs(folder: str) -> Path:
+    return of_ray(Path(folder)) / "session_latest" / "logs"
 
 
 def _command(pid: str) -> list[str]:

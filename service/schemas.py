@@ -90,6 +90,7 @@ class StudySummary(_Schema):
     attempts: int = Field(description="Starts since its last finished trial.")
     error: str | None
     job: str | None = Field(description="Its last Ray job, as on the Ray dashboard.")
+    trouble: str | None = Field(description="Why it does not go on, while it does not.")
     last_event: int
 
     @classmethod

@@ -44,9 +44,13 @@ def change(
     actor: str,
     time: datetime,
     reason: str | None = None,
+    quiet: bool = False,
     **values: Any,
 ) -> None:
-    """Bring the study of the locked `row` into another state, with the event. Raises StateError."""
+    """Bring the study of the locked `row` into another state, with the event. Raises StateError.
+
+    `quiet` is what repeats itself, such as starts that Ray refuses: nobody is to read of each.
+    """
     now = StudyState(row["state"])
     if now not in FROM[to]:
         allowed = ", ".join(FROM[to])
@@ -54,10 +58,21 @@ def change(
     if to not in ACTIVE:
         values |= NO_LEASE | {"requested": None}
     values.setdefault("not_before", None)
+    values.setdefault("trouble", reason if to is QUEUED else None)
     ended = {"finished_at": time if to in FINISHED else None, "error": reason if to is FAILED else None}
     guarded = update(studies).where(studies.c.id == row["id"], studies.c.state == now)
     connection.execute(guarded.values(state=to, **ended, **values))
-    data = {"from": now, "to": to, "reason": reason}
+    if not quiet:
+        data = {"from": now, "to": to, "reason": reason}
+        append(connection, row["id"], EventKind.STATE, data, actor=actor, time=time)
+
+
+def tell(connection: Connection, row: RowMapping, trouble: str | None, *, actor: str, time: datetime) -> None:
+    """Say why the study of the locked `row` does not go on, or that it does: with an event where that is news."""
+    if row["trouble"] == trouble:
+        return
+    connection.execute(update(studies).where(studies.c.id == row["id"]).values(trouble=trouble))
+    data = {"from": row["state"], "to": row["state"], "reason": trouble}
     append(connection, row["id"], EventKind.STATE, data, actor=actor, time=time)
 
 

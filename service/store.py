@@ -29,7 +29,6 @@ from service.rows import (
     TRIAL_COLUMNS,
     one,
     one_or_none,
-    outline,
     row_of,
 )
 from service.states import (
@@ -342,7 +341,6 @@ def _insert(
         "state": QUEUED,
         "direction": spec.task_definition().direction,
         "spec": spec.to_json(),
-        "outline": outline(spec.to_json()),
         "provenance": dict(provenance),
         "created_at": time,
         "priority": priority,

@@ -28,7 +28,6 @@ studies = Table(
     Column("state", Name, nullable=False),
     Column("direction", Name, nullable=False),  # of the task's metric: what "best" means
     Column("spec", JSON, nullable=False),
-    Column("outline", JSON),  # of the spec, what lists show: a spec may have a megabyte
     Column("provenance", JSON, nullable=False),
     Column("created_at", Time, nullable=False),
     Column("started_at", Time),
@@ -45,6 +44,7 @@ studies = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),  # starts since the last trial
     Column("not_before", Time),  # when it may be started again
     Column("job", Name),  # its last Ray job
+    Column("trouble", Message),  # why it does not go on, while it does not
     Column("completed", Integer, nullable=False, server_default="0"),  # trials of each state
     Column("diverged", Integer, nullable=False, server_default="0"),
     Column("failed", Integer, nullable=False, server_default="0"),
@@ -88,7 +88,6 @@ tokens = Table(
     Column("scope", Name, nullable=False),
     Column("created_at", Time, nullable=False),
     Column("revoked_at", Time),
-    Column("expires_at", Time),
     UniqueConstraint("digest", name="uq_tokens_digest"),
     CheckConstraint("scope IN ('read', 'submit', 'admin')", name="ck_tokens_scope"),
 )

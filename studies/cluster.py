@@ -4,8 +4,9 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, ClassVar
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import ClassVar
 from weakref import WeakSet
 
 # No tables on the terminal, no trial files, no state snapshots (the database is the only state), no phoning home, and
@@ -30,6 +31,9 @@ from ray.tune import PlacementGroupFactory
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from studies.errors import StudyError
+from studies.ray_folder import of_ray, ray_folder
+from studies.ray_logs import why
+from studies.ray_token import make_ray_token
 from studies.spec import StudySpec
 
 WORKER_BYTES = 700 * 2**20  # what a worker with Ray, torch and Ax holds before it trains anything
@@ -43,20 +47,52 @@ def cluster() -> Iterator[None]:
     address does not answer, or Ray does not start.
     """
     address = os.environ.get("RAY_ADDRESS")
-    local: dict[str, Any] = {"dashboard_host": "127.0.0.1", "object_store_memory": 128 * 2**20}
-    try:
-        if address:
-            _knock(address)
-        ray.init(
-            address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else local)
+    with nullcontext() if address else ray_folder() as folder:
+        try:
+            if folder is None:
+                assert address is not None
+                _knock(address)
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            else:
+                _start(folder)
+        except StudyError:
+            raise
+        except Exception as error:  # nothing narrower: Ray raises that where a node is not up in time
+            fault = f"RAY_ADDRESS {address!r} does not answer" if address else "Ray does not start here"
+            reasons = [
+                " ".join(str(error).split()),
+                why(of_ray(folder) / "session_latest" / "logs") if folder else "",
+            ]
+            raise StudyError(f"{fault}: {'; '.join(filter(None, reasons))}") from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def why_no_worker() -> str:
+    """What a local cluster's logs say of workers that do not start; empty where they say nothing."""
+    if os.environ.get("RAY_ADDRESS"):
+        return ""  # its logs are of many studies
+    return why(Path(ray._private.worker.global_worker.node.get_logs_dir_path()))
+
+
+def _start(folder: Path) -> None:
+    """A cluster of this process. Raises StudyError, and whatever Ray raises."""
+    if found := set(ray.__file__) & set("'\\"):
+        raise StudyError(
+            f"Ray cannot start from a path with {' or '.join(sorted(found))} in it: {Path(ray.__file__).parent}; "
+            "make the environment in another folder"
         )
-    except Exception as error:  # nothing narrower: Ray raises that where a node is not up in time
-        fault = f"RAY_ADDRESS {address!r} does not answer" if address else "Ray does not start here"
-        raise StudyError(f"{fault}: {' '.join(str(error).split())}") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    make_ray_token()
+    ray.init(
+        "local",
+        _temp_dir=str(of_ray(folder)),
+        dashboard_host="127.0.0.1",
+        object_store_memory=128 * 2**20,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
 
 
 def _knock(address: str) -> None:

@@ -52,8 +52,9 @@ class StudyRecord:
     """A study as stored. `spec` is the resolved study file and `provenance` what it ran on, both JSON values.
 
     `requested` is what its driver has been asked for and has not done yet. `attempts` counts the starts since its last
-    trial; it is not started again before `not_before`. `job` names its last Ray job. `completed`, `diverged` and
-    `failed` count its trials, whose `suggest_seconds` and `train_seconds` are sums. `last_event` numbers its events.
+    trial; it is not started again before `not_before`. `job` names its last Ray job; `trouble` is why it does not go
+    on. `completed`, `diverged` and `failed` count its trials, whose `suggest_seconds` and `train_seconds` are sums.
+    `last_event` numbers its events.
     """
 
     id: str
@@ -73,6 +74,7 @@ class StudyRecord:
     attempts: int = 0
     not_before: datetime | None = None
     job: str | None = None
+    trouble: str | None = None
     completed: int = 0
     diverged: int = 0
     failed: int = 0

@@ -2,19 +2,19 @@
 
 import logging
 import os
-import pickle
+import re
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from studies.cluster import Place, own, slots  # first, as Ray reads what it sets
+from studies.cluster import Place, own, slots, why_no_worker  # first, as Ray reads what it sets
 
 # isort: split
 from ray import tune
-from ray.exceptions import RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
@@ -27,10 +27,14 @@ from studies.schedule import Schedule
 from studies.searchers import Suggestion
 from studies.spec import StudySpec
 from studies.stop import Stop
-from studies.training import Training
+from studies.training import Fault, Training
 from studies.trial import Assignment, assign
-from trainers.errors import CheckpointError, DataError, UnusableError
 from trainers.tasks import TASKS
+
+WORKER_SECONDS = 45.0  # without a worker after that, something may be wrong
+FAILURE = re.compile(r"^Failure # \d+ \(occurred at .*\)\n", re.MULTILINE)
+
+log = logging.getLogger("tunebench.study")
 
 
 class _Over(BaseException):
@@ -111,8 +115,13 @@ class _Recorder(Callback):  # type: ignore[misc]
         self._under_way: dict[str, datetime] = {}  # since when
         self._awaited: set[str] | None = None  # those that were under way when a stop was first wanted
         self._suggested: dict[str, tuple[Suggestion, float]] = {}
+        self._faults: dict[str, Fault] = {}
+        self._begun, self._awaits_workers = time.monotonic(), True
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if self._awaits_workers and time.monotonic() > self._begun + WORKER_SECONDS:
+            self._awaits_workers = False
+            _tell_why_no_worker()
         if self._stop.draining and self._awaited is None:
             self._awaited = set(self._under_way)
         if self._stop.aborting or (self._awaited is not None and not self._awaited & self._under_way.keys()):
@@ -124,6 +133,7 @@ class _Recorder(Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         # not told of a trial whose worker dies while it is being made or handed over
+        self._awaits_workers = False
         if trial.trial_id not in self._under_way:
             self._gauges.running(trial.config["assignment"].method, +1)
         self._under_way[trial.trial_id] = datetime.now(UTC)
@@ -136,6 +146,11 @@ class _Recorder(Callback):  # type: ignore[misc]
             self._suggested[trial.trial_id] = result["suggestion"], result["suggest_seconds"]
             if trial.trial_id in self._under_way:  # as if this worker had trained all that it goes on from
                 self._under_way[trial.trial_id] -= timedelta(seconds=result["seconds_before"])
+        if "fault" in result:
+            fault: Fault = result["fault"]
+            if fault.hopeless:
+                raise _Over from StudyError(f"a worker cannot train: {fault.words.partition(': ')[2]}")
+            self._faults[trial.trial_id] = fault
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         epochs: tuple[EpochRecord, ...] = trial.last_result["epochs"]
@@ -152,11 +167,12 @@ class _Recorder(Callback):  # type: ignore[misc]
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Tune will try the trial again."""
-        _end_if_no_worker_can(_error_of(trial))
+        self._faults.pop(trial.trial_id, None)
+        _forget_pickled(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        error = _error_of(trial)
-        _end_if_no_worker_can(error)
+        fault = self._faults.pop(trial.trial_id, None)
+        _forget_pickled(trial)
         assignment: Assignment = trial.config["assignment"]
         self._failures[assignment.name] += trial.num_failures
         if self._failures[assignment.name] <= self._resources.max_retries:
@@ -170,20 +186,20 @@ class _Recorder(Callback):  # type: ignore[misc]
             objective=None,
             test_metric=None,
             attempts=self._failures[assignment.name],
-            error=self._reason(trial, error),
+            error=self._reason(trial, fault),
             epochs=(),
         )
 
-    def _reason(self, trial: Trial, error: Exception | str) -> str:
-        if isinstance(error, RayTaskError):
-            return f"{type(error.cause).__name__}: {error.cause}\n\n{error}"
+    def _reason(self, trial: Trial, fault: Fault | None) -> str:
+        if fault is not None:
+            return f"{fault.words}\n\n{fault.trace}"
         started = self._under_way.get(trial.trial_id)
         if (
             started is not None
             and (datetime.now(UTC) - started).total_seconds() >= self._resources.max_seconds
         ):
             return f"stopped: still running after max_seconds = {self._resources.max_seconds:g}"
-        return f"the worker process died: {error}"
+        return f"the worker process died: {_last_error(trial)}"
 
     def _finish(
         self,
@@ -235,19 +251,25 @@ class _Recorder(Callback):  # type: ignore[misc]
         return started_at or datetime.now(UTC)
 
 
-def _end_if_no_worker_can(error: Exception | str) -> None:
-    """End the study where a worker lacks what every trial needs: another attempt would fail of it as well."""
-    cause = error.cause if isinstance(error, RayTaskError) else None
-    if isinstance(cause, DataError | CheckpointError | UnusableError):
-        raise _Over from StudyError(f"a worker cannot train: {cause}")
+def _tell_why_no_worker() -> None:
+    """End the study where Ray says why none starts; otherwise they may be slow, or the cluster busy."""
+    reason = why_no_worker()
+    if reason:
+        raise _Over from StudyError(f"Ray's workers do not start: {reason}")
+    log.warning("no trial has started for %.0f s: the cluster is busy, or workers are slow", WORKER_SECONDS)
 
 
-def _error_of(trial: Trial) -> Exception | str:
-    """The last error of the trial, or its text where it is none of Ray's."""
-    if trial.pickled_error_file:
-        error: Exception = pickle.loads(Path(trial.pickled_error_file).read_bytes())
-        return error
-    return Path(trial.error_file).read_text()
+def _forget_pickled(trial: Trial) -> None:
+    """Keep Tune from reading the error's pickle in the end: on a cluster of others it may be another's by then."""
+    trial.run_metadata.pickled_error_filename = None
+
+
+def _last_error(trial: Trial) -> str:
+    """What Tune has written of the trial's last error."""
+    try:
+        return FAILURE.split(Path(trial.error_file).read_text(errors="replace"))[-1].strip()
+    except OSError:
+        return "no reason is known"
 
 
 def run_study(

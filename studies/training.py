@@ -3,7 +3,9 @@
 import faulthandler
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from traceback import format_exception
+from typing import TYPE_CHECKING, Any, Self
 
 from ray import tune
 from ray._raylet import setproctitle  # type: ignore[attr-defined]
@@ -11,6 +13,7 @@ from ray._raylet import setproctitle  # type: ignore[attr-defined]
 from studies.cluster import Place
 from studies.records import EpochRecord
 from studies.trial import Assignment, choose, kept, sweep, train
+from trainers.errors import CheckpointError, DataError, UnusableError
 
 if TYPE_CHECKING:
     from trainers.checkpoints import Checkpoint
@@ -18,12 +21,27 @@ if TYPE_CHECKING:
 REPORT_SECONDS = 10.0  # a long training reports its epochs to Ray this often, a short one once
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a trial raised, in words; `hopeless` where another attempt would fail of it as well."""
+
+    words: str
+    trace: str
+    hopeless: bool
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        hopeless = isinstance(error, DataError | CheckpointError | UnusableError)
+        return cls(f"{type(error).__name__}: {error}", "".join(format_exception(error)), hopeless)
+
+
 class Training(tune.Trainable):  # type: ignore[misc]
     """A worker process: carries out one trial after another.
 
     The worker also computes the suggestion, so there are exactly as many suggestions at a time as there are trial
     slots, and the driver's loop only hands out work. The suggestion is reported before the training starts: a
-    crash cannot lose it. A trial past `max_seconds` ends its process, even one that hangs inside C code; Tune
+    crash cannot lose it. So is what the trial raises: the file in which Tune keeps it may be another's, on a cluster
+    where others may write. A trial past `max_seconds` ends its process, even one that hangs inside C code; Tune
     starts another.
 
     A training that takes long is kept on disk: tried again on the same machine, after whatever crash, it goes on where
@@ -34,6 +52,7 @@ class Training(tune.Trainable):  # type: ignore[misc]
     """
 
     _worker = "Training"  # the class itself is printed, too
+    _fault: Exception | None = None
     _finished: "Checkpoint | None" = None
 
     @classmethod
@@ -59,11 +78,22 @@ class Training(tune.Trainable):  # type: ignore[misc]
         self._assignment: Assignment = config["assignment"]
         self._training: Iterator[EpochRecord] | None = None
         self._epochs: list[EpochRecord] = []
+        self._fault = None
 
     def __repr__(self) -> str:
         return self._worker
 
     def step(self) -> dict[str, Any]:
+        """A part of the trial. An error is reported, and raised when Tune asks for more."""
+        if self._fault is not None:
+            raise self._fault
+        try:
+            return self._step()
+        except Exception as error:
+            self._fault = error
+            return {"fault": Fault.of(error)}
+
+    def _step(self) -> dict[str, Any]:
         setproctitle(f"ray::{self._assignment.name}")
         if self._training is None:
             faulthandler.dump_traceback_later(self._assignment.max_seconds, exit=True)

@@ -1,8 +1,25 @@
 """Processes that tests start to know nothing of the Ray they have themselves."""
 
+import importlib.util
 import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
 
 
 def without_ray():
     """The environment but for what Ray reads of it, except that its workers are as nice as the rest: `conftest`."""
     return {k: v for k, v in os.environ.items() if not k.startswith("RAY_") or k == "RAY_worker_niceness"}
+
+
+def python_in(folder):
+    """A Python of its own there with the packages of this one; Ray's lie in the folder too."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
+    ray = importlib.util.find_spec("ray").submodule_search_locations[0]
+    (packages / "ray").symlink_to(ray)
+    (packages / "others.pth").write_text(
+        "\n".join(path for path in sys.path if path.endswith("site-packages"))
+    )
+    return str(folder / "bin" / "python")

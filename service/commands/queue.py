@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands.options import AsJson, Service, Study, WholeStudy, Yes
+from service.commands.options import AsJson, Service, Study
 from service.commands.studies import done
 from service.places import Served, served
-from service.terminal import agree, notes, paragraph, print_json, say
+from service.terminal import notes, paragraph, print_json, say
 from studies.records import StudyState
-from studies.words import count
 
 if TYPE_CHECKING:
     from service.schemas import Study as StudyFound
@@ -64,22 +63,20 @@ def pause(
         _tell(where, client.pause(where.find(study).id, now=now))
 
 
-def cancel(study: WholeStudy, url: Service = None) -> None:
-    """Stop a study; what it has is kept, and it goes on where it was if it is resumed."""
+def cancel(study: Study, url: Service = None) -> None:
+    """Stop a study for good; what it has is kept, and it can be resumed."""
     where = served(url)
     with where.client() as client:
-        _tell(where, client.cancel(where.find(study, whole=True).id))
+        _tell(where, client.cancel(where.find(study).id))
 
 
-def delete(study: WholeStudy, url: Service = None, yes: Yes = False) -> None:
+def delete(study: Study, url: Service = None) -> None:
     """Remove a finished study with all its trials, for good."""
     where = served(url)
-    found = where.find(study, whole=True)
-    trials = count(done(found), "trial")
-    agree(f"{found.id} at {where.url} and its {trials} will be gone for good.", yes)
+    found = where.find(study)
     with where.client() as client:
         client.delete(found.id)
-    say(f"{found.id} is removed from {where.url}, with {trials}")
+    say(f"{found.id} is removed from {where.url}, with {done(found)} trials")
 
 
 def logs(
@@ -98,6 +95,12 @@ def logs(
 def _tell(where: Served, study: "StudyFound") -> None:
     asked = f", asked to {study.requested}" if study.requested else ""
     say(f"{study.id}: {study.state}{asked} at {where.url}")
+
+
+def _state(study: "StudyFound") -> str:
+    if study.requested:
+        return f"asked to {study.requested}"
+    return f"{study.state}: {study.trouble}" if study.trouble else study.state
 
 
 def _watch(where: Served, study: "StudyFound") -> None:
@@ -119,7 +122,7 @@ def _watch(where: Served, study: "StudyFound") -> None:
                     progress(seen)
                 else:
                     study = seen
-                    progress.state(f"asked to {seen.requested}" if seen.requested else seen.state)
+                    progress.state(_state(seen))
     except KeyboardInterrupt:
         again = f"tunebench watch {study.id} --url {where.url}"
         say(f"No longer watched, {study.id} goes on at {where.url}. To watch it again: {again}", notes)

@@ -8,7 +8,6 @@ import typer
 from service.commands.options import AsJson, Database, Place, Study
 from service.places import place
 from service.terminal import number, paragraph, print_json, print_rows, say
-from studies.folder import check_folder
 from studies.words import value
 
 if TYPE_CHECKING:
@@ -44,6 +43,8 @@ def show(study: Study, url: Place = None, db: Database = None, as_json: AsJson =
         print_json(found.model_dump(mode="json") | {"summary": words, "comparison": comparison})
         return
     say(f"{found.id}  {found.state}, {done(found)} of {found.trials.planned} trials on {found.task_label}")
+    if found.trouble:
+        say(f"does not go on: {found.trouble}")
     if found.error:
         say(f"stopped: {found.error}")
     for method in found.methods:
@@ -59,9 +60,7 @@ def export(
 ) -> None:
     """Write a study's figure, curves, trials, comparison, provenance and report, also while it runs."""
     where = place(url, db)
-    found = where.find(study).id
-    check_folder(out_dir, found)
-    tell_export(where.export(found, out_dir), out_dir)
+    tell_export(where.export(where.find(study).id, out_dir), out_dir)
 
 
 def tell_export(words: str, folder: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from apart import python_in
 from heads import answers, elsewhere, of, running, within
 
 from service import head as head_module
@@ -32,9 +33,18 @@ def token_file(monkeypatch, tmp_path):
     return tmp_path / "ray" / "token"
 
 
-def test_a_head_is_closed_to_all_others_and_ends_with_everything_it_started(tmp_path, token_file):
+def mode(path):
+    return oct(stat.S_IMODE(Path(path).stat().st_mode))
+
+
+def test_a_head_is_closed_to_all_others_and_ends_with_everything_it_started(
+    tmp_path, token_file, monkeypatch
+):
+    monkeypatch.setattr(sys, "executable", python_in(tmp_path / "My 'Project'" / "venv"))
     with running(tmp_path, SECRET="s3cret") as (head, jobs):
-        assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
+        assert mode(token_file) == "0o600"
+        assert mode(head.running.folder) == "0o700"
+        assert {mode(file) for file in tmp_path.glob("ray-head.*")} == {"0o600"}
         assert httpx.get(f"{jobs.dashboard_url}/api/jobs/").status_code == 401
         jobs.submit("sleeps", "sleep 1000", {})
         assert within(30, lambda: [p for p in of(head) if p.name() == "sleep"])

@@ -3,19 +3,23 @@
 import os
 import shlex
 import sys
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
+from heads import within
 from sqlalchemy import Engine, update
 from writers import elsewhere, spec, trial
 
 from service.database import writing
 from service.errors import LeaseLost, RayUnavailable
 from service.owner import Owner
-from service.queue import ASK_RAY_SECONDS, Queue
+from service.queue import ASK_RAY_SECONDS, SLOW_SECONDS, Queue
 from service.store import Store
 from service.tables import studies
 from studies.records import Request, StudyState
@@ -30,10 +34,16 @@ class Ray:
         self.submitted: dict[str, tuple[str, Mapping[str, str]]] = {}
         self.states_: dict[str, str] = {}
         self.away = self.refuses = False
+        self.asked = 0
+        self.cause = ""
+
+    def why(self) -> str:
+        return self.cause
 
     def submit(self, submission_id: str, entrypoint: str, metadata: Mapping[str, str]) -> None:
+        self.asked += 1
         if self.refuses:
-            raise RayUnavailable("Ray does not answer")
+            raise RayUnavailable("Ray answers 500: no space left on device")
         assert submission_id not in self.submitted
         self.submitted[submission_id] = entrypoint, metadata
         self.states_[submission_id] = "PENDING"
@@ -126,12 +136,70 @@ def test_nothing_starts_while_ray_is_away(store: Store, ray: Ray) -> None:
     ray.away, ray.refuses = False, True
     for _ in range(7):  # more often than a study is started in vain
         with pytest.raises(RayUnavailable):
-            queue(store, ray).step()
+            queue(store, ray).step()  # each time another service
     record = store.study(study)
     assert (record.state, record.attempts, record.job) == (QUEUED, 0, None)
     ray.refuses = False
     queue(store, ray).step()
     assert store.study(study).state is STARTING
+
+
+def test_starts_that_ray_refuses_are_tried_after_ever_longer_pauses_and_told_once(
+    store: Store, ray: Ray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: clock)
+    study, service = store.create_study(spec(), {}).id, queue(store, ray)
+    ray.refuses = True
+    tried = []
+    for clock in range(240):
+        before = ray.asked
+        with suppress(RayUnavailable):
+            service.step()
+        if ray.asked > before:
+            tried.append(clock)
+    assert [after - before for before, after in pairwise(tried)] == [1, 3, 7, 15, 31, 60, 60, 60]
+    reason = "Ray answers 500: no space left on device"
+    record = store.study(study)
+    assert (record.state, record.trouble, record.attempts) == (QUEUED, reason, 0)
+    told = [event.data["reason"] for event in store.events(study, 0, limit=100)]
+    assert told == [None, None, reason]  # queued, starting, queued again
+    ray.refuses = False
+    clock += 60
+    service.step()
+    record = store.study(study)
+    assert (record.state, record.trouble) == (STARTING, None)
+    assert store.events(study, 3, limit=100)[0].data == {"from": "starting", "to": "starting", "reason": None}
+
+
+def test_what_keeps_a_study_from_starting_is_told_at_it(
+    store: Store, ray: Ray, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.queue.TICK_SECONDS", 0.01)
+    monkeypatch.setattr("service.queue.TROUBLE_SECONDS", 0.1)
+    study = store.create_study(spec(), {}).id
+    ray.away = True
+    with queue(store, ray):
+        assert within(10, lambda: store.study(study).trouble) == "Ray does not answer"
+        time.sleep(0.1)
+    assert store.study(study).last_event == 2, "once"
+    ray.away, ray.cause = False, "bash: no Python here (raylet.err)"
+    service = queue(store, ray)
+    service.step()
+    assert store.study(study).trouble is None
+    change(engine, study, lease_since=datetime.now(UTC) - timedelta(seconds=SLOW_SECONDS + 1))
+    for _ in range(2):
+        service.step()
+    record = store.study(study)
+    assert (record.state, record.last_event) == (STARTING, 4)
+    assert record.trouble == "its driver has not started for 45 s; Ray: bash: no Python here (raylet.err)"
+    change(engine, study, lease_expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    service.step()
+    record = store.study(study)
+    assert (record.state, record.trouble) == (
+        QUEUED,
+        "its driver is gone; Ray: bash: no Python here (raylet.err)",
+    )
 
 
 def test_a_dead_driver_is_replaced_at_once_and_one_elsewhere_when_its_lease_ends(

@@ -1,5 +1,6 @@
 """Studies on a real local Ray cluster, with real training of the real data."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,12 +8,13 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import faults
 import pytest
 import ray
 import ray.util.state
-from apart import without_ray
+from apart import python_in, without_ray
 from pictures import data_folder
 from ray.util.state.exception import RayStateApiException
 from twins import numbers
@@ -409,21 +411,51 @@ def figures(epochs):
     return [replace(epoch, train_seconds=0.0, evaluate_seconds=0.0) for epoch in epochs]
 
 
-LISTENING = """
+LOCAL = """
+import json, os, sys
 import psutil
-from studies.cluster import cluster
+from studies.cluster import cluster  # before Ray
+import ray
+from studies.ray_token import find_ray_token
 with cluster():
-    for process in psutil.Process().children(recursive=True):
-        for socket in process.net_connections("inet"):
-            if socket.status == psutil.CONN_LISTEN:
-                print(process.name(), socket.laddr.ip.removeprefix("::ffff:"))
+    listening = [
+        (process.name(), socket.laddr.ip.removeprefix("::ffff:"))
+        for process in psutil.Process().children(recursive=True)
+        for socket in process.net_connections("inet")
+        if socket.status == psutil.CONN_LISTEN
+    ]
+    executable = ray.remote(num_cpus=0, runtime_env={"env_vars": {"A": "1"}})(lambda: sys.executable)
+    found = {
+        "listening": listening,
+        "worker": os.path.realpath(ray.get(executable.remote(), timeout=60)),
+        "session": ray._private.worker.global_worker.node.get_session_dir_path(),
+        "token": find_ray_token(),
+    }
+    found["modes"] = [oct(os.stat(path).st_mode & 0o777) for path in (
+        os.path.join(found["session"], "../.."), os.path.expanduser("~/.ray/auth_token"), os.path.expanduser("~/.ray")
+    )]
+    print(json.dumps(found))
 """
 
 
-def test_the_local_cluster_listens_on_loopback_only():
+def test_a_local_cluster_is_closed_to_all_others_wherever_it_is_installed(tmp_path):
+    """Ray does not quote the path of Python in commands, makes its token readable to all and lets all write its folder;
+    a long TMPDIR, as Slurm sets it, has no room for sockets."""
+    python = python_in(tmp_path / 'My $(Project); "é" & more' / "venv")
+    long = tmp_path / ("long" * 20)
+    long.mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", LISTENING], env=without_ray(), capture_output=True, text=True, check=True
+        [python, "-c", LOCAL],
+        env=without_ray() | {"HOME": str(tmp_path), "TMPDIR": str(long), "PYTHONPATH": str(Path.cwd())},
+        capture_output=True,
+        text=True,
+        umask=0o022,
     )
-    listening = {tuple(line.split()) for line in done.stdout.splitlines()}
-    assert ("raylet", "127.0.0.1") in listening
-    assert {ip for _, ip in listening} == {"127.0.0.1"}
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert ["raylet", "127.0.0.1"] in found["listening"]
+    assert {ip for _, ip in found["listening"]} == {"127.0.0.1"}
+    assert found["worker"] == os.path.realpath(python)
+    assert found["modes"] == ["0o700", "0o600", "0o700"]
+    assert (tmp_path / ".ray" / "auth_token").read_text() == found["token"]
+    assert not Path(found["session"]).exists(), "nothing is left"

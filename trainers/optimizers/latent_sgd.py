@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from trainers.optimizers.binary_optimizer import BinaryOptimizer
-from trainers.optimizers.scalars import within
 from trainers.optimizers.signs import write_scaled_signs, write_signs
 
 
@@ -32,8 +31,8 @@ def latent_step(
             for gradient, w, bound in zip(gradients, ws, bounds, strict=True)
         ]
     torch._foreach_lerp_(ms, gradients, gamma)
-    torch._foreach_mul_(ws, within(1 - learning_rate * weight_decay, ws))
-    torch._foreach_add_(ws, ms, alpha=within(-learning_rate, ws))
+    torch._foreach_mul_(ws, 1 - learning_rate * weight_decay)
+    torch._foreach_add_(ws, ms, alpha=-learning_rate)
 
 
 class LatentSGD(BinaryOptimizer):

@@ -124,6 +124,7 @@ export class Head {
       ["Started", ...(time(study.started_at) ?? [null])],
       ["Took", took ? seconds(took / 1000) : null],
       ["Left", this.left],
+      ["Trouble", study.trouble],
       ["Starts again", waits ? `${exact(waits)}, for the ${study.attempts + 1}. time` : null],
       ["Ray job", study.job, () => job(study)],
     ];

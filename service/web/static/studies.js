@@ -73,10 +73,11 @@ const cell = (name, head) => (head ? h("th", { class: name, scope: "row" }) : h(
 /** Of each cell: its class, what it shows as a JSON value, how that is shown. */
 function cells(study) {
   const { trials, created_at: created } = study;
+  const why = study.error ?? study.trouble;
   const waits = study.state === "queued" && study.not_before ? `again after ${exact(study.not_before)}` : null;
   return [
     ["study", [study.name, study.labels], () => [link(study), digest(study), ...labels(study)]],
-    ["state-of", [study.state, study.requested, study.error, waits], () => stateWith(study, study.error ?? waits)],
+    ["state-of", [study.state, study.requested, why, waits], () => stateWith(study, why ?? waits)],
     ["done", trials, () => [progress(trials), h("span", { class: "counts" }, progressWords(trials))]],
     ["task", study.task_label, () => study.task_label],
     ["methods", study.methods, () => listed(study.methods)],

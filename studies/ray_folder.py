@@ -1,0 +1,75 @@
+"""The folder in which Ray may start: for this user alone, as Ray lets everybody write to all it makes in there."""
+
+import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from studies.errors import StudyError
+
+# Of a folder's path, so that those of the sockets in it stay within what the system allows, 107 bytes.
+LONGEST = 107 - len(
+    "/tunebench-12345678/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/dash_MetricsHead"
+)
+PLAIN = re.compile(r"[\w./+:@%,=-]+", re.ASCII)  # what neither Ray nor a shell reads otherwise in a command
+
+
+def make_ray_folder() -> Path:
+    """A new one, in RAY_TMPDIR or TMPDIR where Ray can take those, else in /tmp. Raises StudyError."""
+    given = (os.environ.get(name) for name in ("RAY_TMPDIR", "TMPDIR"))
+    chosen = next((name for name in given if name and _is_fit(name)), "/tmp")
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="tunebench-", dir=chosen))
+        of_ray(folder).mkdir()
+    except OSError as error:
+        raise StudyError(
+            f"Ray cannot be started in {chosen}: {error.strerror}; set TMPDIR to a folder that can be written, of at "
+            f"most {LONGEST} characters without spaces"
+        ) from error
+    return folder
+
+
+def is_ray_folder(folder: Path) -> bool:
+    """Whether it is there and still for this user alone: after a restart another may have made it anew."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+
+
+def of_ray(folder: Path) -> Path:
+    """What Ray is given."""
+    return folder / "ray"
+
+
+def python(folder: Path) -> str:
+    """A path to this Python without what would need quotes, by a link in the folder: Ray starts workers by a shell."""
+    if PLAIN.fullmatch(sys.executable):
+        return sys.executable
+    executable, link = Path(sys.executable), folder / "python"
+    link.unlink(missing_ok=True)
+    link.symlink_to(executable.parents[1])
+    return str(link / executable.relative_to(executable.parents[1]))
+
+
+@contextmanager
+def ray_folder() -> Iterator[Path]:
+    """One that is removed at the end, and this Python as Ray can start it. Raises StudyError."""
+    folder, executable = make_ray_folder(), sys.executable
+    try:
+        sys.executable = python(folder)
+        yield folder
+    finally:
+        sys.executable = executable
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_fit(folder: str) -> bool:
+    path = os.path.abspath(folder)  # noqa: PTH100
+    return PLAIN.fullmatch(path) is not None and len(path) <= LONGEST
