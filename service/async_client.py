@@ -36,6 +36,7 @@ from service.schemas import (
 )
 from service.sse import messages
 from service.states import FINISHED
+from studies.folder import OWNER
 from studies.notation import read
 from studies.records import StudyState, TrialState
 from studies.spec import StudySpec
@@ -343,17 +344,16 @@ def _read(kind: type[M], content: bytes | str, url: httpx.URL) -> M:
 
 def _unpacked(archive: bytes, folder: Path) -> list[Path]:
     """Write the files of the archive, all in one folder of it, into `folder`, each whole or not at all."""
-    written = []
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as packed:
             folder.mkdir(parents=True, exist_ok=True)
-            for entry in packed.infolist():
-                path = folder / entry.filename.rpartition("/")[2]
+            paths = {folder / name.rpartition("/")[2]: name for name in packed.namelist()}
+            for path in sorted(paths, key=lambda path: path.name != OWNER):
                 part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-                part.write_bytes(packed.read(entry))
-                written.append(part.replace(path))
+                part.write_bytes(packed.read(paths[path]))
+                part.replace(path)
     except OSError as error:
         raise ServiceError(f"{folder}: cannot be written: {error.strerror or error}") from error
     except (zipfile.BadZipFile, ValueError, RuntimeError) as error:
         raise ServiceError(f"the export is damaged: {error}") from error
-    return written
+    return list(paths)

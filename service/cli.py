@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import typer
 
 from service.commands import catalog, data, queue, run, server, studies
 from service.errors import ServiceError
+from service.printing import printing
 from service.terminal import plain
 from studies.errors import StudyError
 from trainers.errors import DataError
@@ -56,10 +58,12 @@ for name, command in COMMANDS.items():
 def main() -> None:
     """Run the command; what a user can put right is one message and exit code 2."""
     try:
-        app()
+        with printing():
+            app()
     except (StudyError, ServiceError, DataError) as error:
-        for line in plain(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+        with suppress(OSError):  # nobody to tell
+            for line in plain(error).splitlines():
+                print(f"error: {line}", file=sys.stderr, flush=True)
         sys.exit(2)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from service.errors import ServiceError, StoreError, StudyUnknown
+from service.lookup import ambiguous, matching
 from service.settings import Settings
 from studies.records import StudyRecord, TrialRecord
 
@@ -30,7 +31,7 @@ class Place(Protocol):
         """The newest first."""
 
     def find(self, key: str) -> "Study":
-        """The study whose id or name is `key`, or the only one whose id starts with it."""
+        """The study that `key` fits, as `service.lookup` has it."""
 
     def comparison(self, study: str) -> tuple[str, Comparison]:
         """Of the study with this id, in words and in numbers."""
@@ -101,20 +102,21 @@ class Served:
         with self.client() as client:
             yield from client.studies()
 
-    def find(self, key: str) -> "Study":
+    def find(self, key: str, *, whole: bool = False) -> "Study":
+        """The study that `key` fits, or that has it as its `whole` id or name."""
         from service.refusals import NotFound
 
         with self.client() as client:
             with suppress(NotFound):
                 return client.study(key)
             there = [(study.id, study.name) for study in client.studies()]
-            matches = [id for id, name in there if name == key] or [
-                id for id, _ in there if id.startswith(key)
-            ]
+            matches = matching(key, there, whole=whole)
             if len(matches) == 1:
                 return client.study(matches[0])
         if matches:
-            raise StoreError(f"{key!r} fits {', '.join(matches[:20])}; give more of the id")
+            raise StoreError(ambiguous(key, matches))
+        if fits := matching(key, there):
+            raise StudyUnknown(f"no study is named {key!r} in full; it fits {', '.join(fits[:20])}")
         known = ", ".join(id for id, _ in there[:20]) + ", ..." * (len(there) > 20)
         raise StudyUnknown(
             f"no study {key!r} at {self.url}; there " + (f"are {known}" if there else "are none yet")

@@ -24,9 +24,10 @@ from service import events as log
 from service.database import reading, require_schema
 from service.errors import StoreError, StudyUnknown
 from service.events import EventRecord
+from service.lookup import DIGITS, ambiguous, matching
 from service.rows import (
     EPOCH_COLUMNS,
-    STUDY_COLUMNS,
+    LISTED_COLUMNS,
     TRIAL_COLUMNS,
     named,
     one_or_none,
@@ -74,9 +75,14 @@ class Reads:
         before: tuple[datetime, str] | None = None,
         limit: int | None = None,
     ) -> list[StudyRecord]:
-        """The studies, the newest first; `before` is the creation time and id of the last one seen."""
+        """The studies, the newest first; `before` is the creation time and id of the last one seen.
+
+        Each has the outline of its spec (`rows.outline`) and no provenance.
+        """
         # PostgreSQL and SQLite both follow an index of (x, created_at, id) backwards
-        query = select(*STUDY_COLUMNS).order_by(studies.c.created_at.desc(), studies.c.id.desc()).limit(limit)
+        query = (
+            select(*LISTED_COLUMNS).order_by(studies.c.created_at.desc(), studies.c.id.desc()).limit(limit)
+        )
         if states:
             query = query.where(studies.c.state.in_(states))
         if task is not None:
@@ -87,26 +93,25 @@ class Reads:
         if before is not None:
             query = query.where(tuple_(studies.c.created_at, studies.c.id) < tuple_(*_bound(before)))
         with reading(self.engine) as connection:
-            return study_records(connection, connection.execute(query).all())
+            return study_records(connection, connection.execute(query).all(), LISTED_COLUMNS)
 
     def study(self, key: str) -> StudyRecord:
-        """The study whose id or name is `key`, or the only one whose id starts with it. Raises StoreError."""
+        """The study that `key` fits, as `service.lookup` has it. Raises StudyUnknown, StoreError where several do."""
         # LIKE would not use the index
-        starts = and_(studies.c.id >= key, studies.c.id < key + "\U0010ffff")
-        query = select(*STUDY_COLUMNS).where(or_(starts, studies.c.name == key)).order_by(studies.c.id)
+        fits = [and_(studies.c.id >= key, studies.c.id < key + "\U0010ffff"), studies.c.name == key]
+        if DIGITS.fullmatch(key):
+            fits.append(studies.c.id.like(f"%-{key}%"))
+        query = select(studies.c.id, studies.c.name).where(or_(*fits)).order_by(studies.c.id)
         with reading(self.engine) as connection:
             # neither database can be asked for a NUL or half a character
-            rows = connection.execute(query).all() if key.isprintable() else []
-            if not rows:
+            found = connection.execute(query).all() if key.isprintable() else []
+            ids = matching(key, [(row.id, row.name) for row in found])
+            if len(ids) > 1:
+                raise StoreError(ambiguous(key, ids))
+            record = one_or_none(connection, ids[0]) if ids else None
+            if record is None:
                 raise _unknown(connection, key)
-            found = study_records(connection, rows)
-        exact = [study for study in found if study.id == key] or [
-            study for study in found if study.name == key
-        ]
-        matches = exact or found
-        if len(matches) > 1:
-            raise StoreError(f"{key!r} fits {', '.join(study.id for study in matches)}; give more of the id")
-        return matches[0]
+            return record
 
     def study_by_id(self, study: str) -> StudyRecord:
         """The study with exactly this id. Raises StudyUnknown."""
@@ -134,7 +139,7 @@ class Reads:
         sums = select(done, func.sum(studies.c.suggest_seconds), func.sum(studies.c.train_seconds))
         same = [studies.c.task == task]
         for field in fields(Proxy):
-            stored, value = studies.c.spec["proxy", field.name].as_float(), getattr(proxy, field.name)
+            stored, value = studies.c.outline["proxy", field.name].as_float(), getattr(proxy, field.name)
             same.append(stored.is_(None) if value is None else stored == value)
         with reading(self.engine) as connection:
             row = connection.execute(sums.where(*same)).one()

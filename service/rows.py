@@ -1,6 +1,6 @@
 """Rows of the database as records, and records as rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -15,8 +15,17 @@ def _columns(table: Table, record: type) -> list[Column[Any]]:
 
 
 STUDY_COLUMNS = _columns(studies, StudyRecord)
+LISTED_COLUMNS = [column for column in STUDY_COLUMNS if column.name not in ("spec", "provenance")]
+LISTED_COLUMNS.append(studies.c.outline)
 TRIAL_COLUMNS = _columns(trials, TrialRecord)
 EPOCH_COLUMNS = _columns(epochs, EpochRecord)
+
+
+def outline(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What a list shows of a study: its spec in the same shape, without what may be large."""
+    kept = {key: spec[key] for key in ("proxy", "start", "runs", "trials") if key in spec}
+    methods = [{"name": method["name"]} for method in spec["methods"]]
+    return kept | {"methods": methods, "searcher": {"name": spec["searcher"]["name"]}}
 
 
 def one_or_none(connection: Connection, study: str) -> StudyRecord | None:
@@ -30,18 +39,22 @@ def one(connection: Connection, study: str) -> StudyRecord:
     return record
 
 
-def study_records(connection: Connection, rows: Sequence[Row[Any]]) -> list[StudyRecord]:
-    """The records of rows of `STUDY_COLUMNS`, with their labels."""
+def study_records(
+    connection: Connection, rows: Sequence[Row[Any]], columns: Sequence[Column[Any]] = STUDY_COLUMNS
+) -> list[StudyRecord]:
+    """The records of rows of these columns, with their labels."""
     query = select(labels.c.study, labels.c.label).where(labels.c.study.in_([row.id for row in rows]))
     of_study: dict[str, tuple[str, ...]] = {}
     for study, label in connection.execute(query.order_by(labels.c.study, labels.c.label)) if rows else ():
         of_study[study] = (*of_study.get(study, ()), label)
-    return [_study_record(named(STUDY_COLUMNS, row), of_study.get(row.id, ())) for row in rows]
+    return [_study_record(named(columns, row), of_study.get(row.id, ())) for row in rows]
 
 
 def _study_record(values: dict[str, Any], labels: tuple[str, ...]) -> StudyRecord:
     values["state"] = StudyState(values["state"])
     values["requested"] = values["requested"] and Request(values["requested"])
+    if "outline" in values:
+        values |= {"spec": values.pop("outline"), "provenance": {}}
     return StudyRecord(**values, labels=labels)
 
 
@@ -54,5 +67,5 @@ def row_of(columns: list[Column[Any]], record: object) -> dict[str, Any]:
     return {column.name: getattr(record, column.name) for column in columns}
 
 
-def named(columns: list[Column[Any]], values: Any) -> dict[str, Any]:
+def named(columns: Sequence[Column[Any]], values: Any) -> dict[str, Any]:
     return {column.name: value for column, value in zip(columns, values, strict=True)}

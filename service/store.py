@@ -29,6 +29,7 @@ from service.rows import (
     TRIAL_COLUMNS,
     one,
     one_or_none,
+    outline,
     row_of,
 )
 from service.states import (
@@ -341,6 +342,7 @@ def _insert(
         "state": QUEUED,
         "direction": spec.task_definition().direction,
         "spec": spec.to_json(),
+        "outline": outline(spec.to_json()),
         "provenance": dict(provenance),
         "created_at": time,
         "priority": priority,

@@ -28,6 +28,7 @@ studies = Table(
     Column("state", Name, nullable=False),
     Column("direction", Name, nullable=False),  # of the task's metric: what "best" means
     Column("spec", JSON, nullable=False),
+    Column("outline", JSON),  # of the spec, what lists show: a spec may have a megabyte
     Column("provenance", JSON, nullable=False),
     Column("created_at", Time, nullable=False),
     Column("started_at", Time),
@@ -88,6 +89,7 @@ tokens = Table(
     Column("scope", Name, nullable=False),
     Column("created_at", Time, nullable=False),
     Column("revoked_at", Time),
+    Column("expires_at", Time),
     UniqueConstraint("digest", name="uq_tokens_digest"),
     CheckConstraint("scope IN ('read', 'submit', 'admin')", name="ck_tokens_scope"),
 )

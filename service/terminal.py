@@ -1,4 +1,4 @@
-"""What the command prints: text as text, tables, JSON."""
+"""What the command prints and asks: text as text, tables, JSON."""
 
 import json
 import re
@@ -6,18 +6,22 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-WIDE = 1000  # columns of what no terminal shows: nothing is folded
-out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+from service.errors import ServiceError
+
+out = Console(highlight=False)
 notes = Console(stderr=True, highlight=False)
 
 # Escape sequences of a terminal (CSI, OSC, all others), then every other control character but tab and line feed.
 CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)?|\x1b[ -/]*[0-~]?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
+UNBOUNDED = 100_000  # columns of what is no terminal
 
 
 def plain(text: object) -> str:
@@ -31,12 +35,28 @@ def say(text: object, console: Console = out) -> None:
 
 
 def paragraph(text: object) -> None:
-    """Wrapped at words to the width of the terminal."""
-    out.print(Text(plain(text)))
+    """Wrapped at words to the width of the terminal, where there is one."""
+    out.print(Text(plain(text)), soft_wrap=not out.is_terminal)
+
+
+def agree(question: str, yes: bool) -> None:
+    """Go on where `yes` was given or the user says so. Raises ServiceError where no terminal can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ServiceError(f"{question} There is no terminal to ask; to do it all the same, add --yes")
+    print(plain(question), "Go on? [y/N]", end=" ", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        say("Nothing is changed.", notes)
+        raise typer.Exit(1)
 
 
 def print_json(value: Any) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2, allow_nan=False)
     print(re.sub(r"[\x7f-\x9f]", lambda control: f"\\u{ord(control[0]):04x}", text))
 
 
@@ -52,11 +72,22 @@ def print_rows(rows: Sequence[dict[str, Any]], as_json: bool, empty: str = "none
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(Text(plain(_cell(value))) for value in row.values()))
-    out.print(table)
+    _print_table(table)
 
 
 def number(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value).lower()
+
+
+def _print_table(table: Table) -> None:
+    """As wide as the terminal, or as it needs where there is none."""
+    if out.is_terminal:
+        out.print(table)
+        return
+    options = out.options.update(width=UNBOUNDED)
+    table.width = Measurement.get(out, options, table).maximum
+    for line in out.render_lines(table, options.update(width=table.width), pad=False):
+        print("".join(segment.text for segment in line).rstrip())
 
 
 def _cell(value: Any) -> str:

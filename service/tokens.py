@@ -64,6 +64,14 @@ def created(engine: Engine) -> list[Token]:
     return [_token(*row) for row in rows]
 
 
+def named(engine: Engine, name: str) -> Token:
+    """What is known of the token of this name. Raises StoreError."""
+    found = [token for token in created(engine) if token.name == name]
+    if not found:
+        raise StoreError(f"no token {name!r}")
+    return found[0]
+
+
 def revoke(engine: Engine, name: str) -> None:
     """Let the token allow nothing from now on; again changes nothing. Raises StoreError where there is none."""
     if not NAME.fullmatch(name):

@@ -16,6 +16,7 @@ from studies.comparison import compare
 from studies.curves import runs_of
 from studies.encoding import to_json
 from studies.errors import StudyError
+from studies.folder import OWNER
 from studies.records import StudyRecord, TrialRecord
 from studies.report import report
 from studies.spec import PROTOCOL, StudySpec, stored
@@ -43,8 +44,8 @@ def export(
     all, and the same records give the same bytes. Raises StudyError naming the path where `out` cannot be written.
     """
     files = _files(study, trials, comparison)
-    for name, content in files.items():
-        _write(out / name, content)
+    for name in sorted(files, key=OWNER.__ne__):
+        _write(out / name, files[name])
     return [out / name for name in files]
 
 

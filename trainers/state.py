@@ -40,6 +40,15 @@ class State:
         self.train_seconds = 0.0
         self._draws = []
 
+    def is_finite(self) -> bool:
+        """Whether the network is made of numbers, and what the binary weights' optimizer keeps. Waits for the device.
+
+        The sign of NaN is one like any other: the layers after it do not show what has become of those before.
+        """
+        kept = [value for values in self.binary_optimizer.state.values() for value in values.values()]
+        numbers = [t for t in (*self.model.state_dict().values(), *kept) if t.is_floating_point()]
+        return bool(torch.stack([t.isfinite().all() for t in numbers]).all())
+
     def go_on_drawing(self) -> None:
         """Within an epoch that was loaded, set torch's random state to what it was."""
         if self._draws:

@@ -134,7 +134,7 @@ class Training:
         with repeatable(self._place):
             train_loss = self._train(epoch)
             started = time.perf_counter()
-            scores = self._scores() if math.isfinite(train_loss) else []
+            scores = self._scores() if math.isfinite(train_loss) and self.state.is_finite() else []
         diverged = not scores or any(math.isnan(score.metric) for score in scores)
         validation, test = [Score.worst(self._task)] * len(PARTS) if diverged else scores
         result = EpochResult(

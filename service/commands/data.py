@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from service.commands.options import AsJson
+from service.commands.options import AsJson, Yes
 from service.settings import Settings
-from service.terminal import notes, print_rows, say
+from service.terminal import agree, notes, print_rows, say
 from studies.errors import StudyError
 
 
@@ -36,6 +36,7 @@ def fetch(
     source: Annotated[
         Path | None, typer.Option("--from", help="A file or folder already here, instead of the network.")
     ] = None,
+    yes: Yes = False,
 ) -> None:
     """Fetch a data set and check it whole."""
     from trainers.data import DATASETS
@@ -43,7 +44,13 @@ def fetch(
     if name not in DATASETS:
         raise StudyError(f"unknown data set {name!r}; known are {', '.join(DATASETS)}")
     folder = Settings.from_environment().data_dir
-    if source is not None or not DATASETS[name].path(folder).exists():
+    file = DATASETS[name].path(folder)
+    if source is not None and source.exists() and file.exists():
+        agree(
+            f"{name} is here already: {file} will be replaced, and studies of it go on with no other data.",
+            yes,
+        )
+    if source is not None or not file.exists():
         say(f"Fetching {name}", notes)
     with warnings.catch_warnings(record=True) as doubts:
         warnings.simplefilter("always", UserWarning)

@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
-Study = Annotated[str, typer.Argument(help="Study id, its name, or the start of its id.")]
+Study = Annotated[str, typer.Argument(help="Study id or name, or the start or the last digits of the id.")]
+WholeStudy = Annotated[str, typer.Argument(help="Study id or name, in full.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Database = Annotated[
     str | None, typer.Option("--db", help="Database URL; else TUNEBENCH_DATABASE_URL, else ./tunebench.db.")
 ]

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands.options import AsJson, Service, Study
+from service.commands.options import AsJson, Service, Study, WholeStudy, Yes
 from service.commands.studies import done
 from service.places import Served, served
-from service.terminal import notes, paragraph, print_json, say
+from service.terminal import agree, notes, paragraph, print_json, say
 from studies.records import StudyState
+from studies.words import count
 
 if TYPE_CHECKING:
     from service.schemas import Study as StudyFound
@@ -63,20 +64,22 @@ def pause(
         _tell(where, client.pause(where.find(study).id, now=now))
 
 
-def cancel(study: Study, url: Service = None) -> None:
-    """Stop a study for good; what it has is kept, and it can be resumed."""
+def cancel(study: WholeStudy, url: Service = None) -> None:
+    """Stop a study; what it has is kept, and it goes on where it was if it is resumed."""
     where = served(url)
     with where.client() as client:
-        _tell(where, client.cancel(where.find(study).id))
+        _tell(where, client.cancel(where.find(study, whole=True).id))
 
 
-def delete(study: Study, url: Service = None) -> None:
+def delete(study: WholeStudy, url: Service = None, yes: Yes = False) -> None:
     """Remove a finished study with all its trials, for good."""
     where = served(url)
-    found = where.find(study)
+    found = where.find(study, whole=True)
+    trials = count(done(found), "trial")
+    agree(f"{found.id} at {where.url} and its {trials} will be gone for good.", yes)
     with where.client() as client:
         client.delete(found.id)
-    say(f"{found.id} is removed from {where.url}, with {done(found)} trials")
+    say(f"{found.id} is removed from {where.url}, with {trials}")
 
 
 def logs(

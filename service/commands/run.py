@@ -12,6 +12,7 @@ from service.places import Local, local, place
 from service.terminal import notes, say
 from studies.errors import SpecError, StudyError
 from studies.failures import commonest
+from studies.folder import check_folder
 from studies.records import StudyRecord, StudyState
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def run(
     study_spec = from_json(load(spec).to_json() | overrides, source=str(spec))
     here = local(db)
     out_dir = out_dir or Path("results") / study_spec.study_id
-    _check_ready(study_spec, here, out_dir)
+    _check_ready(study_spec, here)
+    check_folder(out_dir, study_spec.study_id)
     from service.database import connect, upgrade
 
     upgrade(connect(here.settings.database_url))
@@ -65,7 +67,8 @@ def resume(
             f"{error}; to resume one at a service, name it with --url or TUNEBENCH_URL"
         ) from None
     out_dir = out_dir or Path("results") / record.id
-    _check_ready(stored(record), where, out_dir)
+    _check_ready(stored(record), where)
+    check_folder(out_dir, record.id)
     _drive(where, record, out_dir)
 
 
@@ -119,11 +122,11 @@ def _conclude(here: Local, study: str, out_dir: Path) -> None:
         say(f"note: {found.failed} of {found.trials} trials failed: {errors}", notes)
 
 
-def _check_ready(spec: "StudySpec", here: Local, folder: Path) -> None:
+def _check_ready(spec: "StudySpec", here: Local) -> None:
     """Raise before anything is written where the study cannot run.
 
-    Data, a teacher, the network to start from or the decoder are missing, that network is another, a proxy leaves too
-    few of the data, or the export cannot be written.
+    Data, a teacher, the network to start from or the decoder are missing, that network is another, or a proxy leaves
+    too few of the data.
     """
     from studies import ready
     from trainers import decoders, teachers
@@ -137,5 +140,3 @@ def _check_ready(spec: "StudySpec", here: Local, folder: Path) -> None:
     DATASETS[task.dataset].check(here.settings.data_dir)
     teachers.check(task, here.settings.data_dir)
     ready.check(spec, here.settings.data_dir)
-    if folder.exists() and not folder.is_dir():
-        raise StudyError(f"--out: {folder} is a file; name a folder")

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from service.commands.options import AsJson, Database
+from service.commands.options import AsJson, Database, Yes
 from service.places import local
-from service.terminal import notes, print_rows, say
+from service.terminal import agree, notes, print_rows, say
 
 TokenName = Annotated[str, typer.Argument(help="Whose it is; shown as the actor of what is done with it.")]
 
@@ -63,9 +63,16 @@ def list_tokens(db: Database = None, as_json: AsJson = False) -> None:
     print_rows(rows, as_json, empty="no tokens yet; whoever is on this machine may do everything")
 
 
-def revoke_token(name: TokenName, db: Database = None) -> None:
+def revoke_token(name: TokenName, db: Database = None, yes: Yes = False) -> None:
     """Let a token allow nothing from now on."""
-    from service.tokens import revoke
+    from service.tokens import named, revoke
 
-    revoke(local(db).store.engine, name)
+    engine = local(db).store.engine
+    token = named(engine, name)
+    if token.revoked_at is None:
+        since = f"{token.created_at:%Y-%m-%d}"
+        agree(
+            f"The token {name} ({token.scope}, made on {since}) will allow nothing any more, for good.", yes
+        )
+        revoke(engine, name)
     say(f"{name} is revoked.")

@@ -8,6 +8,7 @@ import typer
 from service.commands.options import AsJson, Database, Place, Study
 from service.places import place
 from service.terminal import number, paragraph, print_json, print_rows, say
+from studies.folder import check_folder
 from studies.words import value
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def export(
 ) -> None:
     """Write a study's figure, curves, trials, comparison, provenance and report, also while it runs."""
     where = place(url, db)
-    tell_export(where.export(where.find(study).id, out_dir), out_dir)
+    found = where.find(study).id
+    check_folder(out_dir, found)
+    tell_export(where.export(found, out_dir), out_dir)
 
 
 def tell_export(words: str, folder: Path) -> None:

@@ -2,21 +2,25 @@
 
 import shutil
 import subprocess
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from fastapi import FastAPI
 from filelock import FileLock
 from killable import PLANNED, Study
+from served import Served
 from serving import client_of, serving
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 from writers import SERVER, spec
 
+from service.cli import main
 from service.database import VERSION_TABLE, connect, reading, upgrade, writing
 from service.lease import Lease
 from service.owner import Owner
@@ -155,3 +159,34 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a small disk needs root")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)  # this process may still have it open
+
+
+@pytest.fixture
+def tunebench(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """Call the command in an empty folder: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+    for variable in ("TUNEBENCH_DATABASE_URL", "TUNEBENCH_URL", "TUNEBENCH_TOKEN", "COLUMNS"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tunebench", *map(str, arguments)])
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as leaving:
+            code = leaving.code or 0
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, spoken_digits: Path) -> Iterator[tuple[Served, Store]]:
+    """A service, and its database as another process has it."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('service') / 'study.db'}"
+    upgrade(connect(url))
+    with Served(url, spoken_digits) as served:
+        yield served, Store(connect(url))

@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -412,3 +413,31 @@ def test_only_what_has_finished_is_deleted(client: TestClient, engine: Engine, s
     else:
         assert (answer.status_code, answer.json()["type"]) == (409, "/problems/wrong-state")
         assert client.get(where).json()["state"] == state
+
+
+def test_a_list_reads_no_whole_specs(app: FastAPI, store: Store, engine: Engine) -> None:
+    client = client_of(app)
+    large = {"learning_rate": {"choices": list(range(50_000))}}  # of old: today a study has fewer
+    for i in range(10):
+        study = store.create_study(spec(f"s{i}"), {})
+        methods = [{**method, "space": large} for method in study.spec["methods"]]
+        with writing(engine) as connection:
+            changed = update(studies).where(studies.c.id == study.id)
+            connection.execute(changed.values(spec={**study.spec, "methods": methods}))
+    for path in ("/v1/studies?limit=200", "/", "/metrics"):
+        tracemalloc.start()
+        try:
+            answer = client.get(path)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert answer.status_code == 200
+        assert peak < 3e6  # some 60 MB with the specs
+    whole = Study.model_validate(client.get(f"/v1/studies/{study.id}").json())
+    assert whole.spec["methods"][0]["space"] == large
+    shown = client.get("/v1/studies").json()["items"][0]
+    assert StudySummary.model_validate(shown) == StudySummary.model_validate(
+        {name: getattr(whole, name) for name in shown}
+    )
+    assert store.study("s9").spec == whole.spec
+    assert store.seconds_per_trial("spoken-digits") is None

@@ -15,9 +15,8 @@ import killable
 import pytest
 from rude import Rude, answer, problem, study
 from served import Served
-from writers import spec, trial
+from writers import finish, spec, trial
 
-from service.cli import main
 from service.database import connect, upgrade
 from service.errors import StateError
 from service.owner import Owner
@@ -31,26 +30,6 @@ from trainers.data import DATASETS
 from trainers.tasks import TASKS
 
 GOOD = "name: s\ntask: spoken-digits\nmethods: [gradient-filter]\nruns: 1\ntrials: 1\n"
-
-
-@pytest.fixture
-def tunebench(monkeypatch, capfd, tmp_path):
-    """Call the command in an empty folder: (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-    for variable in ("TUNEBENCH_DATABASE_URL", "TUNEBENCH_URL", "TUNEBENCH_TOKEN"):
-        monkeypatch.delenv(variable, raising=False)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tunebench", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as leaving:
-            code = leaving.code or 0
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def write(text, name="s.yaml"):
@@ -255,26 +234,6 @@ def test_data_come_from_a_folder_too(tunebench, monkeypatch, tmp_path, spoken_di
     assert "checked" in out
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory, spoken_digits):
-    """A service, and its database as another process has it."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('service') / 'study.db'}"
-    upgrade(connect(url))
-    with Served(url, spoken_digits) as served:
-        yield served, Store(connect(url))
-
-
-def finish(store, study, state=StudyState.COMPLETED, error=None, pause=0.0):
-    """Run the study as a driver does."""
-    lease = store.claim(study.id, Owner.current(), 60)
-    for number in (1, 2, 3):
-        for run in (1, 2):
-            for method in ("gradient-filter", "latent-sgd"):
-                store.record(lease, trial(study.id, method, run, number, objective=0.5 + number / 10))
-                time.sleep(pause)
-    store.finish(lease, state, error=error)
-
-
 def test_a_database_and_the_service_over_it_show_the_same(tunebench, service):
     served, store = service
     study = store.create_study(spec("shown"), {}, labels=["paper"])
@@ -365,11 +324,11 @@ def test_a_study_is_submitted_paused_resumed_cancelled_and_deleted(tunebench, se
     asked = f"{study.id}: running, asked to pause-now at {served.url}\n"
     assert tunebench("pause", study.id, "--now", *url)[:2] == (0, asked)
     store.finish(lease, StudyState.PAUSED)
-    code, _, err = tunebench("delete", "life", *url)
+    code, _, err = tunebench("delete", "life", "--yes", *url)
     assert code == 2
     assert f"error: study {study.id} is paused; only one that is completed, failed, cancelled" in err
-    assert tunebench("cancel", study.id[:6], *url)[:2] == (0, f"{study.id}: cancelled at {served.url}\n")
-    assert tunebench("delete", "life", *url)[0] == 0
+    assert tunebench("cancel", "life", *url)[:2] == (0, f"{study.id}: cancelled at {served.url}\n")
+    assert tunebench("delete", "life", "--yes", *url)[0] == 0
     assert tunebench("show", study.id, *url)[0] == 2
 
 
@@ -547,7 +506,7 @@ def test_tokens_are_made_listed_and_revoked(tunebench):
     assert tunebench("token", "create", "bob", "--scope", "root")[0] == 2
     (row,) = json.loads(tunebench("token", "list", "--json")[1])
     assert (row["token"], row["scope"], row["revoked"]) == ("anna", "admin", None)
-    assert tunebench("token", "revoke", "anna")[0] == 0
+    assert tunebench("token", "revoke", "anna", "--yes")[0] == 0
     (row,) = json.loads(tunebench("token", "list", "--json")[1])
     assert row["revoked"] is not None
     assert token.strip() not in tunebench("token", "list")[1] + Path("tunebench.db").read_bytes().decode(

@@ -1,5 +1,6 @@
 """The schema and the way to it."""
 
+import json
 import shutil
 import sqlite3
 from pathlib import Path
@@ -13,6 +14,7 @@ from writers import processes, spec, upgrade_at_once
 import service.database
 from service.database import VERSION_TABLE, connect, reading, upgrade, writing
 from service.errors import DatabaseError
+from service.schemas import StudySummary
 from service.store import Store
 from service.tables import metadata
 
@@ -82,6 +84,30 @@ def test_an_older_schema_is_refused_until_upgraded(
     upgrade(engine)
     assert "colour" in {column["name"] for column in inspect(engine).get_columns("studies")}
     assert [study.name for study in Store(engine).studies()] == ["a-study"]
+
+
+def test_a_study_of_the_schema_before_is_listed_as_before(
+    empty_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = tmp_path / "older"
+    shutil.copytree(service.database.MIGRATIONS, older)
+    (older / "versions" / "v0004.py").unlink()
+    with monkeypatch.context() as changed:
+        changed.setattr(service.database, "MIGRATIONS", older)
+        upgrade(empty_engine)
+        stored = spec(proxy={"epochs": 5}).to_json()
+        insert = (
+            "INSERT INTO studies (id, name, task, state, direction, spec, provenance, created_at) "
+            "VALUES ('a-study-1', 'a-study', 'spoken-digits', 'queued', 'maximize', :spec, '{}', "
+            "'2026-01-02 03:04:05+00:00')"
+        )
+        with writing(empty_engine) as connection:
+            connection.execute(text(insert), {"spec": json.dumps(stored)})
+    upgrade(empty_engine)
+    store = Store(empty_engine)
+    (listed,), whole = store.studies(), store.study_by_id("a-study-1")
+    assert StudySummary.of(listed) == StudySummary.of(whole)
+    assert whole.spec == stored
 
 
 def test_another_programs_tables_are_left_alone(empty_url: str, empty_engine: Engine) -> None:

@@ -15,7 +15,7 @@ from service.errors import LeaseHeld
 from service.lease import Lease
 from service.owner import Owner
 from service.store import Store
-from studies.records import EpochRecord, TrialRecord, TrialState
+from studies.records import EpochRecord, StudyRecord, StudyState, TrialRecord, TrialState
 from studies.spec import StudySpec, from_json
 
 SERVER = os.environ.get("TUNEBENCH_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
@@ -69,6 +69,23 @@ def trial(
         "epochs": epochs,
     }
     return TrialRecord(study=study, method=method, run=run, trial=number, **values | changes)
+
+
+def finish(
+    store: Store,
+    study: StudyRecord,
+    state: StudyState = StudyState.COMPLETED,
+    error: str | None = None,
+    pause: float = 0.0,
+) -> None:
+    """Run the study as a driver does."""
+    lease = store.claim(study.id, Owner.current(), 60)
+    for number in (1, 2, 3):
+        for run in (1, 2):
+            for method in ("gradient-filter", "latent-sgd"):
+                store.record(lease, trial(study.id, method, run, number, objective=0.5 + number / 10))
+                time.sleep(pause)
+    store.finish(lease, state, error=error)
 
 
 def elsewhere() -> Owner:

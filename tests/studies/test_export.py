@@ -220,7 +220,7 @@ def test_a_study_that_lacks(missing, tmp_path):
 def test_a_folder_that_cannot_be(tmp_path):
     study, trials = figure8_like(runs=2, trials=2)
     (tmp_path / "file").write_text("here already")
-    with pytest.raises(StudyError, match=r"file/figure8\.png: cannot be written"):
+    with pytest.raises(StudyError, match=r"file/provenance\.json: cannot be written"):
         export(study, trials, tmp_path / "file")
     assert (tmp_path / "file").read_text() == "here already"
 
@@ -233,7 +233,7 @@ def test_no_room_leaves_the_files_as_they_were(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with pytest.raises(StudyError, match=r"figure8\.png: cannot be written: File too large"):
+        with pytest.raises(StudyError, match=r"provenance\.json: cannot be written: File too large"):
             export(study, trials[:2], tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -8,6 +8,7 @@ import struct
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +17,18 @@ import torch
 from trainers.data import DATASETS, Splits, mnist
 from trainers.data.archives import Download, digest
 from trainers.data.arrays import read_tensors
-from trainers.data.cifar import CIFAR10, CIFAR100, Cifar
+from trainers.data.cifar import CIFAR10, CIFAR100, Cifar, _batch
 from trainers.data.splits import channel_statistics, held_out
 from trainers.errors import DataError
 
 
-def batch(file: Path, labels: list[int], key: bytes, seed: int, protocol: int = 2) -> None:
+def batch(file: Path, labels: Any, key: str, seed: int, protocol: int = 2, encode: bool = True) -> None:
     pixels = np.random.default_rng(seed).integers(0, 256, (len(labels), 3072), dtype=np.uint8)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(pickle.dumps({b"data": pixels, key: labels, b"filenames": [b"x"]}, protocol=protocol))
+    values = {"data": pixels, key: labels, "filenames": [b"x"]}
+    if encode:  # as the official ones have their keys
+        values = {name.encode(): value for name, value in values.items()}
+    file.write_bytes(pickle.dumps(values, protocol=protocol))
 
 
 @pytest.fixture(params=["cifar10", "cifar100"])
@@ -106,7 +110,7 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "gone": ("missing", lambda f, d: f.unlink()),
     "not a dictionary": ("is not a whole CIFAR batch", lambda f, d: f.write_bytes(pickle.dumps([1]))),
     "runs something": (
-        "Path does not belong in a batch",
+        "PosixPath does not belong in it",
         lambda f, d: f.write_bytes(pickle.dumps({b"data": f})),
     ),
     "a class too many": (
@@ -116,13 +120,86 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "no images": ("is not a whole CIFAR batch", lambda f, d: batch(f, [], d.labels, 0)),
     "fewer labels": (
         "of uint8 and 1 labels",
-        lambda f, d: f.write_bytes(pickle.dumps({b"data": np.zeros((2, 3072), np.uint8), d.labels: [1]})),
+        lambda f, d: f.write_bytes(
+            pickle.dumps({b"data": np.zeros((2, 3072), np.uint8), d.labels.encode(): [1]})
+        ),
     ),
     "floats": (
-        "of float64",
-        lambda f, d: f.write_bytes(pickle.dumps({b"data": np.zeros((2, 3072)), d.labels: [1, 1]})),
+        "an array of it is not of whole numbers",
+        lambda f, d: f.write_bytes(pickle.dumps({b"data": np.zeros((2, 3072)), d.labels.encode(): [1, 1]})),
     ),
+    "colours last": (
+        r"has data of shape \(20, 32, 32, 3\), not \(images, 3072\), one colour after another",
+        lambda f, d: f.write_bytes(
+            pickle.dumps({"data": np.zeros((20, 32, 32, 3), np.uint8), d.labels: list(range(10)) * 2})
+        ),
+    ),
+    "labels too high": (
+        "it has float for an array",
+        lambda f, d: batch(f, [label + 0.4 for label in range(10)] * 2, d.labels, 0),
+    ),
+    "no labels": ("it has no 'labels'", lambda f, d: batch(f, [1], "fine_labels", 0)),
+    "a forged type": (
+        "an array of it is not of whole numbers",
+        lambda f, d: f.write_bytes(pickle.dumps({"data": Forged(), d.labels: [1]})),
+    ),
+    "an attribute": (
+        "it changes what is no object",
+        lambda f, d: f.write_bytes(b"\x80\x02cnumpy\ndtype\n}b."),
+    ),
+    "a number for a function": ("it calls what is no function", lambda f, d: f.write_bytes(b"K\1)R.")),
+    "a hash of its own": ("it has tuple for a key", lambda f, d: f.write_bytes(b"}))s.")),
+    "larger than its images": ("bytes or more for 20 images", lambda f, d: f.write_bytes(bytes(2**21))),
 }
+
+
+class Forged:
+    """NumPy's own array of a type that is said to hold objects, whose bytes would be taken for addresses."""
+
+    def __reduce__(self) -> Any:
+        shape, kind = (2, 3072), np.dtype([("f0", "O")])
+        restore, arguments, *_ = np.zeros(0).__reduce__()
+        return restore, arguments, (1, shape, kind, False, b"\x41" * (2 * 3072 * 8))
+
+
+def python2(pixels: np.ndarray, labels: list[int], order: str) -> bytes:
+    """A batch as the official ones were written: one type for text and bytes, NumPy's old names."""
+    data = pixels.tobytes(order)
+    shape = b"".join(b"M" + struct.pack("<H", n) for n in pixels.shape) + b"\x86"
+    kind = b"cnumpy\ndtype\nU\2u1K\0K\1\x87R(K\3U\1|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
+    array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\0\x85U\1btR(K\1" + shape + kind
+    array += (b"\x88" if order == "F" else b"\x89") + b"T" + struct.pack("<i", len(data)) + data + b"tb"
+    return (
+        b"\x80\x02}q\1(U\4data"
+        + array
+        + b"U\6labels]("
+        + b"".join(b"K" + bytes([n]) for n in labels)
+        + b"eu."
+    )
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_batches_of_python_2_are_read(order: str, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 3072), dtype=np.uint8)
+    (tmp_path / "batch").write_bytes(python2(pixels, list(range(10)) * 2, order))
+    with (tmp_path / "batch").open("rb") as stream:
+        assert np.array_equal(pickle.load(stream, encoding="bytes")[b"data"], pixels)
+    images, labels = _batch(tmp_path / "batch", "labels", 10, 20)
+    assert np.array_equal(images.reshape(20, 3072), pixels)
+    assert labels.tolist() == list(range(10)) * 2
+
+
+@pytest.mark.parametrize("encode", [False, True])
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("kind", [list, np.array, lambda labels: list(np.array(labels, np.int16))])
+def test_batches_of_python_3_are_read(kind: Any, protocol: int, encode: bool, tmp_path: Path) -> None:
+    batch(tmp_path / "batch", kind(list(range(10)) * 2), "labels", 3, protocol, encode)
+    images, labels = _batch(tmp_path / "batch", "labels", 10, 20)
+    assert np.array_equal(
+        images[7].ravel(), np.random.default_rng(3).integers(0, 256, (20, 3072), np.uint8)[7]
+    )
+    assert labels.tolist() == list(range(10)) * 2
+    assert labels.dtype == np.int64
 
 
 @pytest.mark.parametrize("small", ["cifar10"], indirect=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import bright_and_dark, watched, watched_weights
+from made_up import VALUES, bright_and_dark, watched, watched_weights
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -21,6 +21,7 @@ from trainers.results import EpochResult
 from trainers.tasks import REAL_TASKS, TASKS, Proxy, Task
 
 TASK = TASKS["spoken-digits"]
+SMALL = Proxy(epochs=2, train_fraction=0.1, width=8)
 FILTER = {"alpha": 1e-3, "gamma": 0.1}
 LATENT = {
     "learning_rate": 1.0,
@@ -198,6 +199,27 @@ def test_divergence_ends_the_training_with_the_worst_metric(run: Callable[..., l
     assert 0 <= result.flip_ratio <= 1
 
 
+@pytest.mark.parametrize("method", [name for name in OPTIMIZERS if "learning_rate" in VALUES[name]])
+def test_a_learning_rate_past_all_bounds_diverges(method: str, run: Callable[..., list[EpochResult]]) -> None:
+    for rate in (
+        (1e39,) if "latent" in method else (1e38, 1e39)
+    ):  # Adam's is ten times as much in its first step
+        results = run(method, VALUES[method] | {"learning_rate": rate}, proxy=SMALL)
+        assert results[-1].diverged
+        assert results[-1].validation_metric == 0
+
+
+@pytest.mark.parametrize("values", [{"real_learning_rate": 1e30}, {"real_weight_decay": 1e30}])
+def test_what_a_sign_hides_has_diverged(
+    values: dict[str, float], run: Callable[..., list[EpochResult]]
+) -> None:
+    """The signs of NaN are signs: loss and outputs stay finite, and say the same of every sample."""
+    result = run(values=FILTER | values, proxy=SMALL)[-1]
+    assert math.isfinite(result.train_loss)
+    assert result.diverged
+    assert result.validation_metric == 0
+
+
 def test_the_real_valued_autoencoder_trains_without_a_method(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -299,7 +321,7 @@ def test_host_never_waits_within_an_epoch(
         counts.append(waits.calls + scalars.calls)
     assert counts[1] == counts[0]
     ends = counts[2] - counts[0]
-    assert ends["_local_scalar_dense"] == 2  # loss and flips
+    assert ends["_local_scalar_dense"] == 3  # loss, flips, and whether all is finite
     assert ends["tolist"] == 2  # validation's and test's score
 
 

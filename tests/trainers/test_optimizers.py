@@ -4,6 +4,7 @@ import copy
 import itertools
 import math
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -339,6 +340,54 @@ def test_every_value_outside_its_range_is_refused(name: str, key: str, bad: Any)
         build(name, good, empty((2, 2))).add_param_group({"params": empty((2, 2)), key: bad})
     with pytest.raises(ValueError, match=message):
         validate(name, good | {key: bad})
+
+
+def ends(valid: Interval | Options) -> list[Any]:
+    """The values at the ends of a range, and past what float32 holds."""
+    if isinstance(valid, Options):
+        return list(valid.values)
+    low = math.nextafter(valid.low, math.inf) if valid.open_low else valid.low
+    if valid.high == math.inf:
+        return [low, 1e-45, 1e38, 1e39, sys.float_info.max]
+    return [low, 1e-17, math.nextafter(valid.high, 0) if valid.open_high else valid.high]
+
+
+EXTREME = [
+    (name, key, end)
+    for name in OPTIMIZERS
+    for key in (*OPTIMIZERS[name].hyperparameters, *OPTIMIZERS[name].optional)
+    for end in ends(VALID[key])
+    if end in VALID[key]
+]
+
+
+@pytest.mark.parametrize(("name", "key", "end"), EXTREME)
+@pytest.mark.filterwarnings("error")
+def test_every_finite_value_can_be_trained_with(name: str, key: str, end: Any) -> None:
+    """Nothing raises: what overflows makes the weights, or what is kept beside them, infinite or NaN: that is found."""
+    parameters = [torch.nn.Parameter(tensor) for tensor in empty((3, 4), (2,))]
+    optimizer = build(name, dict(reversed(SETTINGS))[name] | {key: end}, parameters)
+    optimizer.take_over({parameters[0]: torch.randn(3, 4)}, real=True)
+    for step in range(6):
+        optimizer.schedule(Progress(step, 6, 2))
+        for parameter in parameters:
+            parameter.grad = torch.randn(parameter.shape) * (torch.rand(parameter.shape) < 0.5)
+        optimizer.step()
+    with optimizer.binarised():
+        kept = [value for values in optimizer.state.values() for value in values.values()]
+        if all(tensor.isfinite().all() for tensor in (*parameters, *kept)) and not optimizer.defaults.get(
+            "scaling"
+        ):
+            assert all((parameter.abs() == 1).all() for parameter in parameters)
+
+
+def test_filters_of_endless_memory_start_from_weights() -> None:
+    parameters = [torch.nn.Parameter(tensor) for tensor in empty((3, 4))]
+    optimizer = build("gradient-filter", {"alpha": 5e-324, "gamma": 5e-324}, parameters)
+    signs = torch.randn(3, 4).sign()
+    optimizer.take_over({parameters[0]: signs}, real=False)
+    feed(optimizer, parameters, 2)
+    assert torch.equal(parameters[0], signs)
 
 
 def train(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainers.data import pickled
 from trainers.data.archives import Download, digest, holding, unpacked
 from trainers.data.arrays import read_arrays, read_tensors, write_arrays
 from trainers.data.splits import Samples, Splits, splits_of_images
-from trainers.errors import DataError
+from trainers.errors import DataError, first_line
 
 VALIDATION_SHARE = 0.1  # of the official training images; the official test images are the test split
+SIZE = 3 * 32 * 32  # of an image
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -27,7 +28,7 @@ class Cifar:
 
     name: str
     classes: int
-    labels: bytes
+    labels: str
     train: Mapping[str, str]
     test: Mapping[str, str]
     train_a_class: int
@@ -80,7 +81,8 @@ class Cifar:
     def _read(
         self, folder: Path, names: Mapping[str, str], a_class: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        batches = [_batch(folder / name, self.labels, self.classes) for name in names]
+        a_file = a_class * self.classes // len(names)
+        batches = [_batch(folder / name, self.labels, self.classes, a_file) for name in names]
         images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         counts = np.bincount(labels, minlength=self.classes)
         if (counts != a_class).any():
@@ -91,50 +93,47 @@ class Cifar:
         return images, labels
 
 
-def _batch(file: Path, key: bytes, classes: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _batch(
+    file: Path, key: str, classes: int, images_in_it: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """One file's images (samples, 3, 32, 32) and labels (samples,). Raises DataError."""
     try:
         with file.open("rb") as stream:
-            batch = _ArraysOnly(stream, encoding="bytes").load()
-        images, labels = batch[b"data"], np.asarray(batch[key], dtype=np.int64)
-        images = images.reshape(-1, 3, 32, 32)
+            contents = stream.read(most := 2 * images_in_it * SIZE + 2**20)
+        if len(contents) == most:
+            raise ValueError(f"it has {most:,} bytes or more for {images_in_it} images")
+        batch = pickled.read(contents)
+        images, labels = pickled.array(batch["data"]), _whole(batch[key])
     except FileNotFoundError as error:
         raise DataError(f"{file}: missing") from error
+    except KeyError as error:
+        raise DataError(f"{file}: is not a whole CIFAR batch: it has no {error}") from error
     except Exception as error:  # a damaged pickle raises anything
-        raise DataError(f"{file}: is not a whole CIFAR batch: {error!r}") from error
+        raise DataError(f"{file}: is not a whole CIFAR batch: {first_line(error)}") from error
+    if images.shape[1:] not in ((SIZE,), (3, 32, 32)):
+        raise DataError(
+            f"{file}: has data of shape {images.shape}, not (images, {SIZE}), one colour after another"
+        )
     if images.dtype != np.uint8 or labels.shape != (len(images),) or len(images) == 0:
         raise DataError(f"{file}: has {len(images)} images of {images.dtype} and {labels.size} labels")
     if labels.min() < 0 or labels.max() >= classes:
         other = labels[(labels < 0) | (labels >= classes)][0]
         raise DataError(f"{file}: has label {other}, labels are 0 to {classes - 1}")
-    return images, labels
+    return images.reshape(-1, 3, 32, 32), labels
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles NumPy arrays and what is built in; refuses whatever else a pickle could run."""
-
-    ALLOWED = frozenset(
-        {
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "scalar"),
-            ("numpy._core.numeric", "_frombuffer"),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("_codecs", "encode"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        module = module.replace("numpy.core.", "numpy._core.")  # its name before NumPy 2
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name} does not belong in a batch")
-        return super().find_class(module, name)
+def _whole(labels: Any) -> NDArray[np.int64]:
+    """Labels, a list or an array of whole numbers. Raises ValueError for others."""
+    if not isinstance(labels, list):
+        return pickled.array(labels).astype(np.int64)
+    numbers = [label if type(label) is int else pickled.array(label) for label in labels]
+    return np.array(numbers, np.int64)
 
 
 CIFAR10 = Cifar(
     name="cifar10",
     classes=10,
-    labels=b"labels",
+    labels="labels",
     train={
         "data_batch_1": "c99cafc152244af753f735de768cd75f",
         "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -153,7 +152,7 @@ CIFAR10 = Cifar(
 CIFAR100 = Cifar(
     name="cifar100",
     classes=100,
-    labels=b"fine_labels",
+    labels="fine_labels",
     train={"train": "16019d7e3df5f24257cddd939b257f8d"},
     test={"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
     train_a_class=500,

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from trainers.optimizers.scalars import within
+
 EPSILON = 1e-8  # the paper's
 
 
@@ -31,11 +33,11 @@ def adam_step(
     tensors at one place in them of one shape.
     """
     if weight_decay:
-        gradients = list(torch._foreach_add(gradients, ws, alpha=weight_decay))
+        gradients = list(torch._foreach_add(gradients, ws, alpha=within(weight_decay, ws)))
     torch._foreach_lerp_(ms, gradients, 1 - beta1)
     torch._foreach_mul_(vs, beta2)
     torch._foreach_addcmul_(vs, gradients, gradients, 1 - beta2)
     sizes = torch._foreach_sqrt(vs)
     torch._foreach_div_(sizes, math.sqrt(1 - beta2**step))
     torch._foreach_add_(sizes, EPSILON)
-    torch._foreach_addcdiv_(ws, ms, sizes, -learning_rate / (1 - beta1**step))
+    torch._foreach_addcdiv_(ws, ms, sizes, within(-learning_rate / (1 - beta1**step), ws))

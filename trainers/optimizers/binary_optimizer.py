@@ -12,6 +12,7 @@ from trainers.binary import draw_signs, sign
 from trainers.hyperparameters import check
 from trainers.optimizers.batches import cache_batches
 from trainers.optimizers.buffers import buffer, load_buffers
+from trainers.optimizers.scalars import within
 from trainers.schedules import Progress, factor
 
 
@@ -67,7 +68,7 @@ class BinaryOptimizer(torch.optim.Optimizer):
         w = buffer(theta)
         magnitude = _glorot(theta) if magnitude is None else magnitude
         magnitudes = torch.rand(theta.shape, generator=self.generator, dtype=w.dtype)
-        w.copy_(magnitudes.mul_(magnitude)).mul_(theta)
+        w.copy_(magnitudes.mul_(within(magnitude, [w]))).mul_(theta)
         self.state[theta]["w"] = w
         return w
 

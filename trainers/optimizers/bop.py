@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trainers.optimizers.binary_optimizer import BinaryOptimizer
+from trainers.optimizers.scalars import within
 from trainers.optimizers.signs import write_signs
 from trainers.schedules import Progress
 
@@ -39,15 +40,15 @@ def second_order_step(
     torch._foreach_mul_(vs, 1 - sigma)
     torch._foreach_addcmul_(vs, gradients, gradients, sigma)
     bounds = torch._foreach_sqrt(vs)
-    torch._foreach_mul_(bounds, tau)
+    torch._foreach_mul_(bounds, within(tau, bounds))
     large = [m * (m.abs() >= bound) for m, bound in zip(ms, bounds, strict=True)]
     write_signs(thetas, large, direction=-1)
 
 
 def _below(tau: float, dtype: torch.dtype) -> float:
-    """The next number before tau: hardshrink drops what is equal to its bound."""
+    """The next number before tau, of the type at most: hardshrink drops what is equal to its bound."""
     kind = np.float64 if dtype == torch.float64 else np.float32
-    return float(np.nextafter(kind(tau), kind(0)))
+    return float(np.nextafter(kind(min(tau, torch.finfo(dtype).max)), kind(0)))
 
 
 class Thresholded(BinaryOptimizer):

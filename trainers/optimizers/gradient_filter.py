@@ -84,7 +84,8 @@ class GradientFilter(Filtering):
     def noise_gain(self, group: dict[str, Any]) -> float:
         alpha, gamma = group["alpha"], group["gamma"] or 1.0
         kept = (1 - alpha) * (1 - gamma)
-        return math.sqrt(alpha * gamma * (1 + kept) / ((1 - kept) * (2 - alpha) * (2 - gamma)))
+        passed = 1 - kept or alpha + gamma  # what is left of it where both are too small for it
+        return math.sqrt(alpha * gamma * (1 + kept) / (passed * (2 - alpha) * (2 - gamma)))
 
     def update(
         self,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainers.optimizers.filtering import Filtering
+from trainers.optimizers.scalars import within
 from trainers.optimizers.signs import write_signs
 from trainers.schedules import Progress
 
@@ -77,12 +78,12 @@ def iir_step(
     `states` holds a list for every s_k, all lists of one length, tensors at one place in them of one shape.
     """
     (first, *numerator), (_, *denominator), speed = filter
-    ys = torch._foreach_add(states[0], gradients, alpha=first)
+    ys = torch._foreach_add(states[0], gradients, alpha=within(first, gradients))
     for k, (s, n, d) in enumerate(zip(states, numerator, denominator, strict=True), start=1):
-        torch._foreach_add_(s, gradients, alpha=speed * n)
-        torch._foreach_add_(s, ys, alpha=-speed * d)
+        torch._foreach_add_(s, gradients, alpha=within(speed * n, gradients))
+        torch._foreach_add_(s, ys, alpha=within(-speed * d, gradients))
         if k < len(states):
-            torch._foreach_add_(s, states[k], alpha=speed)
+            torch._foreach_add_(s, states[k], alpha=within(speed, gradients))
     write_signs(thetas, list(ys), direction=-1)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from trainers.optimizers.binary_optimizer import BinaryOptimizer
+from trainers.optimizers.scalars import within
 from trainers.optimizers.signs import write_scaled_signs, write_signs
 
 
@@ -31,8 +32,8 @@ def latent_step(
             for gradient, w, bound in zip(gradients, ws, bounds, strict=True)
         ]
     torch._foreach_lerp_(ms, gradients, gamma)
-    torch._foreach_mul_(ws, 1 - learning_rate * weight_decay)
-    torch._foreach_add_(ws, ms, alpha=-learning_rate)
+    torch._foreach_mul_(ws, within(1 - learning_rate * weight_decay, ws))
+    torch._foreach_add_(ws, ms, alpha=within(-learning_rate, ws))
 
 
 class LatentSGD(BinaryOptimizer):

@@ -10,6 +10,8 @@ from trainers.binary import sign
 from trainers.optimizers.adam import project
 from trainers.optimizers.relaxed import Relaxed
 
+STRONGEST = 1e30  # every weight is its sign long before, and in float32 it can still be multiplied with
+
 
 def prox_l1(ws: list[Tensor], strength: float) -> None:
     """In place: argmin_x strength |x - sign(w)| + (x - w)^2 (002 eqs 8-9): w by strength / 2 nearer to its sign."""
@@ -70,7 +72,7 @@ class Proximal(Relaxed):
         group["lambda"] = group["lambda_rate"] * max(0, steps) / steps_an_epoch
 
     def relax(self, group: dict[str, Any], thetas: list[Tensor], ws: list[Tensor]) -> None:
-        self.proximal(ws, group["learning_rate"] * group["lambda"])
+        self.proximal(ws, min(group["learning_rate"] * group["lambda"], STRONGEST))
         torch._foreach_copy_(thetas, ws)
 
 

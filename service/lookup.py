@@ -1,0 +1,29 @@
+"""Which study somebody means who gives less than its id."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+DIGITS = re.compile(r"[0-9a-f]{1,8}")  # what may be the end of an id, or the start of that
+
+
+def matching(key: str, studies: Iterable[tuple[str, str]], *, whole: bool = False) -> list[str]:
+    """The ids that `key` fits, of studies given by id and name.
+
+    The study with this id, or else those with this name, or else those whose id starts with it or ends in digits that
+    do, unless it must be a `whole` id or name.
+    """
+    there = list(studies)
+    rules = [
+        [id for id, _ in there if id == key],
+        [id for id, name in there if name == key],
+        [id for id, _ in there if not whole and (id.startswith(key) or _ends_in(id, key))],
+    ]
+    return next(filter(None, rules), [])
+
+
+def ambiguous(key: str, ids: Sequence[str]) -> str:
+    return f"{key!r} fits {', '.join(ids[:20])}{', ...' * (len(ids) > 20)}; give more of the id"
+
+
+def _ends_in(id: str, key: str) -> bool:
+    return bool(DIGITS.fullmatch(key)) and id.rpartition("-")[2].startswith(key)
