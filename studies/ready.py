@@ -4,31 +4,35 @@ from pathlib import Path
 
 from studies.errors import SpecError
 from studies.spec import StudySpec
-from trainers import shares
+from trainers import shares, teachers
 from trainers.data import DATASETS
-from trainers.errors import CheckpointError
+from trainers.errors import CheckpointError, UnusableError
 from trainers.start import check_start, missing, start_file
 from trainers.tasks import TASKS
 
 
 def check(spec: StudySpec, data_dir: Path) -> None:
-    """Raise SpecError, before every trial fails of it, where the proxy leaves too few training samples, or where the
-    network that trainings start from is missing or another.
+    """Raise SpecError, before every trial fails of it, where there are too few training samples or the proxy leaves too
+    few, or where the network that trainings start from is missing or another.
 
     Reads the data where it needs them, for seconds; where they are not on this machine it cannot tell. Raises
-    DataError for damaged ones.
+    DataError for damaged ones, and for a teacher that is none for them.
     """
     task, share = spec.task_definition(), spec.proxy.train_fraction
     start = spec.start and start_file(data_dir, spec.start)
     if start and not start.exists():  # also where the data are elsewhere: the study is to know its checksum
         raise SpecError(spec.name, [("start", missing(start, TASKS[spec.task], spec.proxy))])
-    if not DATASETS[task.dataset].path(data_dir).exists():
+    data = DATASETS[task.dataset]
+    if not data.path(data_dir).exists():
         return
-    if share is not None:
+    if share is not None or data.any_number:
         try:
-            shares.check(task, share, data_dir)
+            shares.check(task, share or 1, data_dir)
+        except UnusableError as error:
+            raise SpecError(spec.name, [("task", str(error))]) from error
         except ValueError as error:
             raise SpecError(spec.name, [("proxy.train_fraction", str(error))]) from error
+    teachers.check_weights(TASKS[spec.task], spec.proxy, data_dir)
     if start:
         try:
             check_start(start, TASKS[spec.task], spec.proxy, data_dir)

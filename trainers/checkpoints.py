@@ -3,14 +3,14 @@
 import os
 import time
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from trainers.errors import CheckpointError, first_line
+from trainers import tensors
+from trainers.errors import CheckpointError
 
 FORMAT = 2
 EVERY_SECONDS = 60.0  # what a stop may cost
@@ -73,8 +73,11 @@ class Checkpoint:
         if contents["training"]["torch"] != torch.__version__:
             return 0.0
         state = contents["state"]
-        results = (result["train_seconds"] + result["evaluate_seconds"] for result in state["results"])
-        return float(state["train_seconds"] + sum(results))
+        try:
+            results = (result["train_seconds"] + result["evaluate_seconds"] for result in state["results"])
+            return float(state["train_seconds"] + sum(results))
+        except (LookupError, TypeError, ValueError):
+            return 0.0  # whoever goes on with it says what is wrong
 
     def due(self, *, end: bool = False) -> bool:
         """Whether it is time to write; at the training's `end` it is, but for a spare one of a short training."""
@@ -110,20 +113,16 @@ def read(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     the file is executed. Raises CheckpointError for a file that is missing, damaged or none of ours.
     """
     try:
-        if not mapped:
-            with zipfile.ZipFile(path) as archive:  # torch itself does not compare checksums
-                if (damaged := archive.testzip()) is not None:
-                    raise CheckpointError(f"{path}: damaged ({damaged})")
-        contents = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        contents = tensors.read(path, mapped=mapped)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such checkpoint") from error
-    except CheckpointError:
-        raise
-    except Exception as error:  # whatever unpickling meets
-        raise CheckpointError(f"{path}: damaged or no checkpoint ({first_line(error)})") from error
-    if not isinstance(contents, dict) or contents.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: no checkpoint in format {FORMAT}, which is read here")
-    return contents
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged or no checkpoint ({error})") from error
+    match contents:
+        case {"format": int(number), "training": {"torch": str()}, "state": {}} if number == FORMAT:
+            kept: dict[str, Any] = contents
+            return kept
+    raise CheckpointError(f"{path}: no checkpoint in format {FORMAT}, which is read here")
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:

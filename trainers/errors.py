@@ -6,7 +6,7 @@ class DataError(Exception):
 
 
 class UnusableError(ValueError):
-    """What a training is to use is not on this machine; the message says what is missing."""
+    """What a training is to use is not on this machine, or too little of it; the message says what is missing."""
 
 
 class CheckpointError(Exception):

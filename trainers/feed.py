@@ -14,6 +14,7 @@ from trainers.data import DATASETS, ImageFiles, ImageSplits, Samples, Splits
 from trainers.data.loader import evaluation_batches, training_batches
 from trainers.data.splits import held_out, scaled_down
 from trainers.decoders import Decoder
+from trainers.errors import UnusableError
 from trainers.seeds import derive
 from trainers.tasks import Proxy, Task
 
@@ -187,7 +188,7 @@ class Streamed:
 
 def _steps(samples: int, batch_size: int) -> int:
     if samples < batch_size:
-        raise ValueError(f"{samples} training samples do not fill a batch of {batch_size}")
+        raise UnusableError(f"{samples} training samples do not fill a batch of {batch_size}")
     return samples // batch_size
 
 
@@ -197,5 +198,5 @@ def _share(files: ImageSplits, fraction: float, seed: int) -> ImageSplits:
     kept = held_out(torch.from_numpy(train.targets), fraction, seed)[1].numpy()
     part = ImageFiles(train.folder, train.names[kept], train.targets[kept])
     if len(set(part.targets.tolist())) < files.classes:
-        raise ValueError(f"train_fraction {fraction} leaves classes without a training sample")
+        raise UnusableError(f"train_fraction {fraction} leaves classes without a training sample")
     return replace(files, train=part)

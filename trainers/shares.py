@@ -1,4 +1,4 @@
-"""Whether a share of a task's training samples is enough to train on."""
+"""Whether a task's training samples, or a share of them, are enough to train on."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -8,17 +8,24 @@ from pathlib import Path
 
 from trainers.data import DATASETS
 from trainers.data.splits import share_of
+from trainers.errors import UnusableError
 from trainers.tasks import Task
 
 PARTS = 10_000  # that a share is counted in
 
 
 def check(task: Task, train_fraction: float, data_dir: Path) -> None:
-    """Raise ValueError where this share leaves a class without a training sample, or too few for a batch.
+    """Raise ValueError where this share leaves a class without a training sample, or too few for a batch; and
+    UnusableError where all of them are too few.
 
     Reads the data set, but no images that are in files of their own; raises DataError.
     """
     classes, batch_size = _samples(task.dataset, data_dir), task.recipe.batch_size
+    if sum(classes) < batch_size:
+        raise UnusableError(
+            f"{task.dataset} has {sum(classes)} training samples here, which do not fill a batch of {batch_size}, "
+            f"{task.name}'s; fetch more of them, or take another task"
+        )
     if not enough(classes, train_fraction, batch_size):
         raise ValueError(
             f"train_fraction must be at least {least(classes, batch_size):g}, for a sample of every class and a batch "

@@ -67,6 +67,9 @@ def start_from(path: Path, model: nn.Module, optimizer: BinaryOptimizer) -> None
 
 def _fitting(path: Path, model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The state in a checkpoint, and those of its weights that have the same name and shape in `model`."""
+    from torch import Tensor
+
+    from trainers import tensors
     from trainers.binary import binary_parameters
     from trainers.checkpoints import read
 
@@ -74,17 +77,24 @@ def _fitting(path: Path, model: nn.Module) -> tuple[dict[str, Any], dict[str, Te
         state: dict[str, Any] = read(path)["state"]
     except CheckpointError as error:
         raise CheckpointError(f"{error}; give a file that a training was kept in, by --checkpoint") from error
-    if state["results"] and state["results"][-1]["diverged"]:
-        raise CheckpointError(f"{path}: its training diverged; start from another")
+    match state:
+        case {"model": {}, "results": [*_, {"diverged": True}]}:
+            raise CheckpointError(f"{path}: its training diverged; start from another")
+        case {"model": {}, "results": [*_], "over": bool(), "real_weights": bool()}:
+            pass
+        case _:
+            raise CheckpointError(f"{path}: no checkpoint of a training")
     own = model.state_dict()
     weights = {
         name: weight
         for name, weight in state["model"].items()
-        if name in own and weight.shape == own[name].shape
+        if name in own and isinstance(weight, Tensor) and weight.shape == own[name].shape
     }
     binary = set(binary_parameters(model))
     if not any(theta in binary for name, theta in model.named_parameters() if name in weights):
         raise CheckpointError(f"{path}: of another network: no binary layer has the same name and shape")
+    if name := tensors.broken(weights):
+        raise CheckpointError(f"{path}: {name} holds numbers that are not finite; start from another")
     if others := [name for name in own if name not in weights]:
         warnings.warn(f"{path}: has nothing for {', '.join(others)}, which start as they are", stacklevel=3)
     return state, weights

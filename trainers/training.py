@@ -17,7 +17,7 @@ from trainers.checkpoints import Checkpoint
 from trainers.compilation import batch_loss, compiled
 from trainers.data import Samples
 from trainers.devices import repeatable, seeded, wait
-from trainers.errors import CheckpointError
+from trainers.errors import CheckpointError, DataError, first_line
 from trainers.feed import Feed, Part
 from trainers.files import checksum
 from trainers.flips import FlipCounter
@@ -99,10 +99,11 @@ class Training:
             raise CheckpointError(f"{start}: there is no such checkpoint")
         self._checkpoint = checkpoint
         kept = checkpoint and checkpoint.open(decided_by)
-        self._begin_stage(kept["stage"] if kept else 0)
-        if kept:
-            self.state.load_state_dict(kept)
-        elif start:
+        if checkpoint and kept:
+            self._go_on(kept, checkpoint.path)
+        else:
+            self._begin_stage(0)
+        if start and not kept:
             start_from(start, self.model, self.state.binary_optimizer)
             self.state.flips.look()
         if start and {checksum(start), decided_by["start"]} != {start_sum or decided_by["start"]}:
@@ -111,6 +112,13 @@ class Training:
                 if start_sum
                 else f"{start}: changed while it was read; start again"
             )
+
+    def _go_on(self, kept: dict[str, Any], path: Path) -> None:
+        try:
+            self._begin_stage(kept["stage"])
+            self.state.load_state_dict(kept)
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: damaged ({first_line(error)}); delete it") from error
 
     @property
     def results(self) -> tuple[EpochResult, ...]:
@@ -136,6 +144,8 @@ class Training:
             started = time.perf_counter()
             scores = self._scores() if math.isfinite(train_loss) and self.state.is_finite() else []
         diverged = not scores or any(math.isnan(score.metric) for score in scores)
+        if diverged and self._master:
+            self._check_teacher(self._master)
         validation, test = [Score.worst(self._task)] * len(PARTS) if diverged else scores
         result = EpochResult(
             epoch=epoch,
@@ -243,6 +253,16 @@ class Training:
                 with closing(self._source.scored(part)) as batches:
                     scores.append(evaluate(self.model, batches, self._task, self._scale, noise))
         return scores
+
+    def _check_teacher(self, master: nn.Module) -> None:
+        """Raise DataError where the teacher gives no numbers: what diverges of that says nothing of the method."""
+        noise = torch.Generator(self._place).manual_seed(0)
+        with closing(self._source.scored("validation")) as batches, torch.no_grad():
+            inputs, _ = prepare(next(batches), self._recipe, self._scale, noise, training=False)
+            if not master(inputs).isfinite().all():
+                raise DataError(
+                    f"{self._teacher}: what the teacher answers is not finite; put another one there"
+                )
 
     def _decided_by(self, start: Path | None) -> dict[str, Any]:
         """All that the training's numbers depend on, by name, for its checkpoint."""

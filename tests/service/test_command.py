@@ -13,6 +13,7 @@ from pathlib import Path
 
 import killable
 import pytest
+from pictures import data_folder
 from rude import Rude, answer, problem, study
 from served import Served
 from writers import finish, spec, trial
@@ -121,6 +122,19 @@ def test_a_decoder_that_is_not_here_is_told(tunebench, monkeypatch):
     assert code == 2
     assert "resources.decoder: NVIDIA DALI is not installed here: pip install 'tunebench[dali]'" in err
     assert list(Path().iterdir()) == [Path("s.yaml")]
+
+
+def test_data_that_fill_no_batch_are_told(tunebench, tmp_path, monkeypatch):
+    folder = data_folder(tmp_path, classes=2, train=13, val=2)
+    monkeypatch.setenv("TUNEBENCH_DATA_DIR", str(folder))
+    weights = folder / "teachers" / "imagenet-resnet34.pt"
+    weights.parent.mkdir()
+    weights.touch()
+    study = write(GOOD.replace("spoken-digits", "imagenet-reactnet-a"))
+    code, _, err = tunebench("run", study)
+    assert code == 2
+    assert "task: imagenet has 24 training samples here, which do not fill a batch of 510" in err
+    assert not list(tmp_path.rglob("*.db"))
 
 
 def test_too_small_a_share_of_the_data_is_told(tunebench, spoken_digits):

@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 import torch
 
+from trainers.augment import normalise
 from trainers.data import DATASETS, Splits, mnist
 from trainers.data.archives import Download, digest
 from trainers.data.arrays import read_tensors
 from trainers.data.cifar import CIFAR10, CIFAR100, Cifar, _batch
 from trainers.data.splits import channel_statistics, held_out
 from trainers.errors import DataError
+from trainers.inputs import pixels
+from trainers.tasks import TASKS
 
 
 def batch(file: Path, labels: Any, key: str, seed: int, protocol: int = 2, encode: bool = True) -> None:
@@ -225,6 +228,16 @@ def test_unbalanced_classes_are_refused(small: tuple[Cifar, Path], tmp_path: Pat
 def test_missing_names_the_file_and_the_command(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"{name}/.*\.npz: missing; run: tunebench data fetch {name}$"):
         DATASETS[name].load(tmp_path, 0)
+
+
+def test_a_channel_that_is_the_same_everywhere_becomes_zeros() -> None:
+    images = torch.randint(0, 256, (50, 3, 6, 6), dtype=torch.uint8)
+    images[:, 1] = 200
+    scale = pixels(TASKS["cifar10-resnet20"].recipe, *channel_statistics(images), torch.device("cpu"))
+    assert scale is not None
+    scaled = normalise(images, *scale)
+    assert scaled.isfinite().all()
+    assert scaled[:, 1].abs().max() < 1e-4
 
 
 def idx(array: np.ndarray) -> bytes:

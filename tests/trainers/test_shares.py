@@ -8,6 +8,7 @@ import torch
 from pictures import data_folder
 
 from trainers import shares
+from trainers.errors import UnusableError
 from trainers.feed import feed
 from trainers.tasks import TASKS, Proxy
 
@@ -58,5 +59,10 @@ def test_images_in_files_are_counted_too(tmp_path: Path) -> None:
     task = TASKS["imagenet-reactnet-a"]
     small = replace(task, recipe=replace(task.recipe, batch_size=20))
     shares.check(small, 0.5, folder)
+    told = "^imagenet has 76 training samples here, which do not fill a batch of 510, imagenet-reactnet-a's; fetch"
+    with pytest.raises(UnusableError, match=told):
+        shares.check(task, 1, folder)
+    with pytest.raises(UnusableError, match="76 training samples do not fill a batch of 510"):
+        feed(task, Proxy(), seed=0, split_seed=0, data_dir=folder, place=torch.device("cpu"))
     with pytest.raises(ValueError, match=r"must be at least 0\.25.* 76 training samples, got 0\.2"):
         shares.check(small, 0.2, folder)

@@ -313,9 +313,14 @@ def test_what_trainings_can_start_from_is_known_before(
     with pytest.raises(CheckpointError, match=r"first\.pt: damaged"):
         check_start(file, task, Proxy(epochs=1), spoken_digits)
     contents = read(source)
+    model = contents["state"]["model"]
+    name = list(model)[-2]
     changes: list[tuple[dict[str, Any], str]] = [
         ({"over": False}, "its training is not over: 3 epochs so far"),
         ({"results": [{"diverged": True}]}, "its training diverged"),
+        ({"results": None}, "no checkpoint of a training"),
+        ({"model": dict.fromkeys(model, 1)}, "of another network"),
+        ({"model": model | {name: model[name] * torch.nan}}, f"{name} holds numbers that are not finite"),
     ]
     for change, told in changes:
         torch.save({**contents, "state": contents["state"] | change}, file)

@@ -145,6 +145,89 @@ def test_weights_of_another_kind_are_refused(tmp_path: Path) -> None:
             teachers.load("imagenet-resnet34", file, IMAGENET, 10)
 
 
+WRAPPED: dict[str, Any] = {
+    "a checkpoint": lambda weights: {"state_dict": weights, "epoch": 90, "optimizer": {"lr": 0.1}},
+    "DataParallel's": lambda weights: {f"module.{name}": weight for name, weight in weights.items()},
+    "both": lambda weights: {"model": {f"module._orig_mod.{k}": weight for k, weight in weights.items()}},
+    "of 16 bits": lambda weights: {k: w.half() if w.is_floating_point() else w for k, w in weights.items()},
+}
+
+
+@pytest.mark.parametrize("kind", WRAPPED)
+def test_weights_are_found_in_what_trainings_wrap_them_in(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "t.pt"
+    weights = MODELS["resnet20"]((3, 32, 32), 10, width=4).state_dict()
+    torch.save(WRAPPED[kind](weights), file)
+    teacher = teachers.load("cifar10-real-resnet20", file, (3, 32, 32), 10)
+    for name, weight in teacher.state_dict().items():
+        assert weight.dtype == weights[name].dtype
+        torch.testing.assert_close(weight, weights[name], atol=1e-3, rtol=1e-3)
+    assert teacher(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_weights_that_no_one_can_learn_from_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "t.pt"
+    weights = MODELS["resnet20"]((3, 32, 32), 10, width=4).state_dict()
+    first, last = next(iter(weights)), list(weights)[-1]
+    refused: list[tuple[Any, str]] = [
+        (
+            weights | {last: torch.full_like(weights[last], torch.nan)},
+            f"{last} holds numbers that are not finite",
+        ),
+        (
+            weights | {first: torch.full_like(weights[first], -torch.inf)},
+            f"{first} holds numbers that are not",
+        ),
+        (
+            weights | {first: torch.zeros(10**6, 1)},
+            "size mismatch",
+        ),  # a network of that width takes terabytes
+        (weights | {first: torch.tensor(1.0)}, "0-d tensor"),
+        ({"epoch": 3}, "it holds no state dict: 'epoch' is no tensor"),
+        ([weights], "it holds no state dict"),
+        ({"state_dict": {}}, "it holds no state dict"),
+    ]
+    for contents, reason in refused:
+        torch.save(contents, file)
+        with pytest.raises(
+            DataError, match=rf"t\.pt: not the weights of resnet20 for 10 classes: .*{reason}"
+        ):
+            teachers.load("cifar10-real-resnet20", file, (3, 32, 32), 10)
+    file.write_bytes(b"")
+    with pytest.raises(
+        DataError, match=r"t\.pt: not the weights of resnet20 for 10 classes: it is empty; put a"
+    ):
+        teachers.load("cifar10-real-resnet20", file, (3, 32, 32), 10)
+
+
+def test_a_teacher_is_looked_at_before_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = Samples(torch.zeros(128, 3, 32, 32, dtype=torch.uint8), torch.arange(128) % 10)
+    splits = Splits(samples, samples, samples, 10, *channel_statistics(samples.inputs))
+    monkeypatch.setitem(DATASETS, "cifar10", replace(DATASETS["cifar10"], load=lambda root, seed: splits))
+    task, file = TASKS["cifar10-resnet20-distilled"], teachers.path(tmp_path, "cifar10-real-resnet20")
+    network = MODELS["resnet20"]((3, 32, 32), 10, width=4)
+    teachers.save(network, file)
+    teachers.check_weights(task, Proxy(epochs=1), tmp_path)
+    torch.nn.init.constant_(next(network.parameters()), torch.nan)
+    teachers.save(network, file)
+    with pytest.raises(
+        DataError, match=r"cifar10-real-resnet20\.pt: .* holds numbers that are not finite; put a"
+    ):
+        teachers.check_weights(task, Proxy(epochs=1), tmp_path)
+
+
+def test_a_teacher_without_an_answer_is_no_divergence(pictures: Path, tmp_path: Path) -> None:
+    """Its weights are finite, what they make of an image is not: no method is to be blamed."""
+    file = tmp_path / "t.pt"
+    network = MODELS["resnet34"]((3, 32, 32), 6, width=2)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.fill_(1e38)
+    teachers.save(network, file)
+    with pytest.raises(DataError, match=r"t\.pt: what the teacher answers is not finite"):
+        train("imagenet-reactnet-a", pictures, teacher=file)
+
+
 def test_what_does_not_go_together_is_refused(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match="imagenet-birealnet18 needs a method for its binary weights, got None"

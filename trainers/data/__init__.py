@@ -22,7 +22,7 @@ class DataSet:
     """`path` of the data under a data folder; `fetch` puts it there, from a place on disk where one is given;
     `load` reads it and splits it by a seed, and so does `files` without reading the images, where they may be too
     many for memory. All raise DataError. With a `drawn_test` the seed draws the test split too, which else is the
-    published one."""
+    published one. `fetch` takes `any_number` of samples, or as many as are published."""
 
     summary: str
     path: Callable[[Path], Path]
@@ -30,6 +30,7 @@ class DataSet:
     load: Callable[[Path, int], Splits]
     files: Callable[[Path, int], ImageSplits] | None = None
     drawn_test: bool = False
+    any_number: bool = False
 
     def check(self, root: Path) -> None:
         """Raise DataError where the data are missing or damaged; of images in files only their index is read."""
@@ -82,6 +83,7 @@ DATASETS: dict[str, DataSet] = {
         path=mnist.path,
         fetch=mnist.fetch,
         load=mnist.load,
+        any_number=True,
     ),
     "cifar10": DataSet(
         summary="60,000 colour images of 10 classes, 32 x 32, 185 MB",
@@ -101,5 +103,6 @@ DATASETS: dict[str, DataSet] = {
         fetch=image_folder.fetch,
         load=image_folder.load,
         files=image_folder.files,
+        any_number=True,
     ),
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from trainers.errors import UnusableError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -102,7 +104,7 @@ def scaled_down(splits: Splits, train_fraction: float | None, image_size: int | 
         _, kept = held_out(train.targets, train_fraction, seed)
         train = Samples(*(part[kept] for part in train))
         if (train.targets.bincount(minlength=splits.classes) == 0).any():
-            raise ValueError(f"train_fraction {train_fraction} leaves classes without a training sample")
+            raise UnusableError(f"train_fraction {train_fraction} leaves classes without a training sample")
     parts = [train, splits.validation, splits.test]
     if image_size is not None:
         if train.inputs.dtype != torch.uint8:
