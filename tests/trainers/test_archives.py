@@ -1,6 +1,8 @@
 import gzip
 import io
+import lzma
 import tarfile
+import tracemalloc
 import zipfile
 import zlib
 from contextlib import suppress
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainers.data import archives
 from trainers.data.archives import Download, digest, holding, unpacked
 from trainers.data.arrays import read_arrays, write_arrays
 from trainers.errors import DataError
@@ -28,7 +31,7 @@ def official(tmp_path: Path) -> Path:
 
 
 def taken(source: Path | None, download: Download, root: Path) -> str:
-    with unpacked(source, [download], root, "fetch it") as folder:
+    with unpacked(source, [download], root, "fetch it", 10_000) as folder:
         text = (holding(folder, "numbers.txt") / "numbers.txt").read_text()
     assert not list(root.glob(".fetch-*"))
     return text
@@ -115,6 +118,58 @@ def test_archive_cannot_write_outside(tmp_path: Path) -> None:
         archive.add(tmp_path / "evil", "../../../evil-was-here")
     with pytest.raises(DataError, match=r"evil\.tar: cannot be unpacked whole"):
         taken(tmp_path / "evil.tar", Download("http://127.0.0.1:9/x"), tmp_path / "data")
+
+
+def bomb(name: str, file: Path) -> None:
+    """A small archive of much: 30 MB of zeros in a file of it, in a name's own header, or behind its end."""
+    zeros = io.BytesIO(bytes(30_000_000))
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            archive.writestr("set/numbers.txt", zeros.getbuffer())
+        return
+    entry = tarfile.TarInfo("set/numbers.txt")
+    entry.size = 0 if "behind" in name else 30_000_000
+    if "name" in name:
+        entry.type = tarfile.GNUTYPE_LONGNAME
+    contents = entry.tobuf(tarfile.GNU_FORMAT) + zeros.getbuffer() + bytes(1024)
+    if "behind" in name:
+        contents = entry.tobuf() + bytes(1024) + zeros.getbuffer()
+    file.write_bytes(lzma.compress(contents, preset=0) if name.endswith("xz") else gzip.compress(contents, 1))
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar.gz", "x.tar.xz", "x-name.tar.gz", "x-behind.tar.gz"])
+def test_no_more_is_unpacked_than_the_set_can_have(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "MOST_FILES", 1000)
+    file = tmp_path / name
+    bomb(name, file)
+    assert file.stat().st_size < 1_000_000
+    tracemalloc.start()
+    with (
+        pytest.raises(
+            DataError, match=rf"{name}: cannot be unpacked whole: it holds more than [\d,]+ bytes or"
+        ),
+        unpacked(file, [Download("http://127.0.0.1:9/x")], tmp_path / "data", "fetch it", 10_000),
+    ):
+        pass
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+    assert not list((tmp_path / "data").iterdir())
+
+
+def test_more_files_than_the_set_can_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MOST_FILES", 3)
+    for name in ("x.zip", "x.tar"):
+        file = tmp_path / name
+        with zipfile.ZipFile(file, "w") if name == "x.zip" else tarfile.open(file, "w") as archive:
+            for i in range(4):
+                if isinstance(archive, zipfile.ZipFile):
+                    archive.writestr(f"{i}", "")
+                else:
+                    archive.addfile(tarfile.TarInfo(f"{i}"))
+        with pytest.raises(DataError, match="more than 10,000 bytes or 3 files"):
+            taken(file, Download("http://127.0.0.1:9/x"), tmp_path / "data")
 
 
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:

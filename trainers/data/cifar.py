@@ -18,6 +18,7 @@ from trainers.data.splits import Samples, Splits, splits_of_images
 from trainers.errors import DataError, first_line
 
 VALIDATION_SHARE = 0.1  # of the official training images; the official test images are the test split
+MOST_BYTES = 1 << 29  # to unpack; the batches are 186 MB
 SIZE = 3 * 32 * 32  # of an image
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -54,7 +55,7 @@ class Cifar:
         if source is None and file.exists():
             read_arrays(file, ARRAYS, self.command)
             return file
-        with unpacked(source, [self.download], root, self.command) as folder:
+        with unpacked(source, [self.download], root, self.command, MOST_BYTES) as folder:
             folder = holding(folder, next(iter(self.train)))
             train = self._read(folder, self.train, self.train_a_class)
             test = self._read(folder, self.test, self.test_a_class)

