@@ -180,6 +180,41 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
         write_arrays(tmp_path / "file" / "numbers.npz", {"x": np.zeros(3)})
 
 
+def of_zeros(shape: tuple[int, ...], kind: str) -> bytes:
+    """An array's header, and sixteen bytes of it."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
+    return file.getvalue() + bytes(16)
+
+
+@pytest.mark.parametrize(
+    ("array", "compression", "message"),
+    [
+        (
+            of_zeros((10**13,), "<f8"),
+            zipfile.ZIP_STORED,
+            r"x is said to be \(10+,\) of float64, and has 16 bytes",
+        ),
+        (of_zeros((2,), "|O"), zipfile.ZIP_STORED, r"x is said to be \(2,\) of object"),
+        (of_zeros((2,), "<f8") + bytes(30_000_000), zipfile.ZIP_DEFLATED, "x is compressed"),
+        (
+            of_zeros((2,), "<f8").replace(b"NUMPY\1", b"NUMPY\3"),
+            zipfile.ZIP_STORED,
+            r"x has a header of version",
+        ),
+        (b"x", zipfile.ZIP_STORED, "EOF"),
+    ],
+)
+def test_what_a_file_says_of_its_arrays_is_checked_first(
+    array: bytes, compression: int, message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "numbers.npz"
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        archive.writestr("x.npy", array)
+    with pytest.raises(DataError, match=rf"{file}: damaged \(.*{message}.*\); delete it and run: fetch it"):
+        read_arrays(file, ("x",), "fetch it")
+
+
 @pytest.mark.parametrize("damage", ["truncated", "one bit", "empty", "other arrays", "missing"])
 def test_kept_arrays_that_are_damaged(damage: str, tmp_path: Path) -> None:
     file = tmp_path / "numbers.npz"

@@ -86,7 +86,12 @@ def test_no_speaker_is_in_two_splits(small: tuple[Recordings, Path], tmp_path: P
         assert of_parts[0] == candidates[0]
         assert sorted(itertools.chain(*of_parts)) == [0, 1, 2, 3, 4]  # each in one split
     assert len(set(speakers.values())) > 1
-    data.fetch(tmp_path / "other", folder)  # and from the folder
+    for hidden in (folder.parent / "__MACOSX" / folder.name, folder.parent / ".trash"):
+        hidden.mkdir(parents=True)
+        (hidden / data.folder).mkdir()
+    for file in list(folder.rglob("*.wav"))[:3]:
+        file.with_name(f"._{file.name}").write_bytes(b"Mac OS X")
+    data.fetch(tmp_path / "other", folder.parent)  # and from the folder
     assert torch.equal(data.load(tmp_path / "other", 5).test.inputs, splits.test.inputs)
 
 
@@ -263,7 +268,7 @@ def test_silence_and_a_click_leave_every_input_finite(small: tuple[Recordings, P
     rate = 8000 if data.name == "fsdd" else 48000
     wav(next(folder.rglob("3_anna_1.wav")), np.zeros(1760), rate)
     wav(next(folder.rglob("4_bo_0.wav")), np.array([9000, -9000] * 9), rate)
-    with pytest.warns(UserWarning, match=r"1 of 100 recordings are silent: 3_anna_1\.wav$"):
+    with pytest.warns(UserWarning, match=r"1 of 100 recordings silent: 3_anna_1\.wav$"):
         data.fetch(tmp_path / "data", folder)
     for seed in range(5):
         parts = all_of(data.load(tmp_path / "data", seed))

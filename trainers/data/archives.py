@@ -72,12 +72,21 @@ def unpacked(
 
 
 def holding(folder: Path, *names: str) -> Path:
-    """The first folder, `folder` itself or one at most two below it, that has one of `names`. Raises DataError."""
+    """The first folder, `folder` itself or one at most two below it, that has one of `names`; no hidden one.
+
+    Raises DataError.
+    """
     for depth in ("", "*/", "*/*/"):
         for name in names:
             for found in sorted(folder.glob(depth + name)):
-                return found.parent
+                if not any(map(is_hidden, found.relative_to(folder).parts)):
+                    return found.parent
     raise DataError(f"{folder}: holds no {' or '.join(names)}")
+
+
+def is_hidden(name: str) -> bool:
+    """Whether other programs leave it beside data: .ipynb_checkpoints, ._x.jpeg, .DS_Store, __MACOSX."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def digest(file: Path) -> str:

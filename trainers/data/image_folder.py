@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainers.data.archives import is_hidden
 from trainers.data.arrays import read_arrays, write_arrays
 from trainers.data.splits import Samples, Splits, held_out, splits_of_images
 from trainers.errors import DataError
@@ -223,17 +224,14 @@ def _bytes(image: Image.Image) -> Image.Image:
 def _classes(source: Path, part: str) -> list[str]:
     if not (source / part).is_dir():
         raise DataError(f"{source}: holds no folder {part}; it needs train/CLASS/FILE and val/CLASS/FILE")
-    return sorted(entry.name for entry in (source / part).iterdir() if entry.is_dir() and not _hidden(entry))
-
-
-def _hidden(entry: Path) -> bool:
-    """What other programs leave beside images: .ipynb_checkpoints, ._x.jpeg, .DS_Store."""
-    return entry.name.startswith(".")
+    return sorted(
+        entry.name for entry in (source / part).iterdir() if entry.is_dir() and not is_hidden(entry.name)
+    )
 
 
 def _kind(entry: Path) -> str:
     """What an entry of a class's folder is, in words; of what may be an image, its suffix."""
-    if _hidden(entry):
+    if is_hidden(entry.name):
         return "hidden"
     suffix = entry.suffix.lower()
     if suffix not in SUFFIXES and entry.is_dir():

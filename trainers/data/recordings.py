@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.data.archives import Download, holding, unpacked
+from trainers.data.archives import Download, holding, is_hidden, unpacked
 from trainers.data.arrays import read_arrays, read_tensors, write_arrays
 from trainers.data.log_mel import log_mel
 from trainers.data.splits import Samples, Splits, divisor
@@ -90,7 +90,7 @@ class Recordings:
 
     def _read(self, folder: Path) -> tuple[NDArray[np.generic], ...]:
         """Features, digits and speakers (as numbers, in the order of their names) of all recordings."""
-        files = sorted(folder.glob(self.files))
+        files = sorted(file for file in folder.glob(self.files) if not is_hidden(file.name))
         names = [NAME.fullmatch(file.name) for file in files]
         if None in names:
             raise DataError(f"{files[names.index(None)]}: is not named DIGIT_SPEAKER_NUMBER.wav")
@@ -109,7 +109,7 @@ class Recordings:
         silent = [file.name for file, frames in zip(files, features, strict=True) if not np.ptp(frames)]
         if silent:
             warnings.warn(
-                f"{folder}: {len(silent)} of {len(files)} recordings are silent: {', '.join(silent[:5])}",
+                f"{folder}: {len(silent)} of {len(files)} recordings silent: {', '.join(silent[:5])}",
                 stacklevel=3,
             )
         lengths = np.array([len(frames) for frames in features])
