@@ -46,8 +46,13 @@ class State:
         The sign of NaN is one like any other: the layers after it do not show what has become of those before.
         """
         kept = [value for values in self.binary_optimizer.state.values() for value in values.values()]
-        numbers = [t for t in (*self.model.state_dict().values(), *kept) if t.is_floating_point()]
-        return bool(torch.stack([t.isfinite().all() for t in numbers]).all())
+        numbers = [
+            t for t in (*self.model.state_dict().values(), *kept) if t.is_floating_point() and t.numel()
+        ]
+        ends = [
+            end for t in numbers for end in t.aminmax()
+        ]  # NaN is either; isfinite takes eight times as long
+        return bool(torch.stack(ends).isfinite().all())
 
     def go_on_drawing(self) -> None:
         """Within an epoch that was loaded, set torch's random state to what it was."""
