@@ -10,6 +10,7 @@ from datetime import datetime
 from starlette.concurrency import run_in_threadpool
 
 from service.analyst import Analyst
+from service.database import url_of
 from service.states import ACTIVE
 from service.store import Store
 from studies.records import StudyRecord
@@ -46,7 +47,7 @@ class Analysis:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        url = store.engine.url.render_as_string(hide_password=False)
+        url = url_of(store.engine)
         # curves and numbers do not wait while something is drawn or packed
         self._numbers, self._drawings = Analyst(url), Analyst(url)
         self._kept: OrderedDict[tuple[str, str], Analysed] = OrderedDict()

@@ -1,12 +1,12 @@
 """Connecting to the database: engines, transactions, the schema, and every failure as one clear error."""
 
 import json
+import re
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.errors import DatabaseAway, DatabaseError
+from service.sqlite_file import SqliteFile
 from service.tables import metadata
 
 LOCK_SECONDS = 30  # a writer waits this long for another one
 CONNECT_SECONDS = 10
+SQLITE = "sqlite:///"
 # One for each thread that answers requests, as writers may wait long and keep theirs. Half of them stay open once made:
 # making one takes longer than most requests.
 CONNECTIONS, KEPT = 40, 20
@@ -41,23 +43,36 @@ FAULTS = {
     "55P03": "was locked by another process for too long; repeat the command once that has finished",
     "SQLITE_READONLY": "cannot be written; check the permissions of the file and of its folder",
     "25006": "cannot be written; it accepts only reads",
-    "42501": "cannot be written by this user; grant the rights or connect as another",
+    "42501": "does not let this user do that; grant the rights or connect as another",
     "SQLITE_CANTOPEN": "cannot be opened; check that it is a file and its folder's permissions",
     "SQLITE_NOTADB": "is not a SQLite database; choose another file",
     "SQLITE_CORRUPT": "is damaged; restore it from a copy",
     "SQLITE_IOERR": "cannot be read or written; check the disk",
+    "40": "was changed by another at that moment; repeat the command",
+    "08": "cannot be reached; check the server and what is in front of it",  # PgBouncer's own faults have 08P01
     "53": "is out of resources; repeat the command later",
     "57": "is shutting down or starting; repeat the command once it is up",
 }
-PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "55P03", "53300", "57")  # faults that end by themselves
+PASSING = (
+    "SQLITE_BUSY",
+    "SQLITE_LOCKED",
+    "55P03",
+    "53300",
+    "57",
+    "40",
+    "08",
+)  # faults that end by themselves
+MISSING = re.compile(r'no such table: (\w+)|relation "(\w+)" does not exist')
+SEARCH_PATH = re.compile(r"(?:-c\s*|--)search_path=((?:\\.|\S)+)")  # in libpq's options
 
 
 def connect(url: str) -> Engine:
     """Open the database at `url`: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST:PORT/NAME`.
 
     A SQLite file that does not exist yet is not created: `upgrade` does that. The engine may be shared by
-    threads, not carried over a fork. Raises DatabaseError where the URL is wrong, the database cannot be
-    reached, is not one, has a newer schema or another program's tables.
+    threads, not carried over a fork. Nothing is left on a connection to PostgreSQL that another transaction would
+    find or lack, so that PgBouncer may stand in between (docs/decisions/0020). Raises DatabaseError where the URL is
+    wrong, the database cannot be reached, is not one, has a newer schema or another program's tables.
     """
     parsed = _parse(url)
     options: dict[str, Any] = {
@@ -67,12 +82,14 @@ def connect(url: str) -> Engine:
         "max_overflow": CONNECTIONS - KEPT,
     }
     if parsed.drivername == "sqlite":
-        engine = create_engine(parsed, connect_args={"timeout": LOCK_SECONDS}, **options)
+        file = SqliteFile(Path(str(parsed.database)), LOCK_SECONDS)
+        engine = create_engine(parsed, creator=file.open, execution_options={"file": file}, **options)
         event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "checkout", lambda *_: file.check())
         event.listen(engine, "begin", _begin_sqlite)
     else:
-        waiting = {"connect_timeout": CONNECT_SECONDS}
-        engine = create_engine(parsed, pool_pre_ping=True, connect_args=waiting, **options)
+        given = {"connect_timeout": CONNECT_SECONDS, "prepare_threshold": None}
+        engine = create_engine(parsed, pool_pre_ping=True, connect_args=given, **options)
         event.listen(engine, "connect", _prepare_postgresql, insert=True)  # before SQLAlchemy asks anything
     if _exists(engine):
         with reading(engine) as connection:
@@ -108,7 +125,11 @@ def writing(engine: Engine) -> Iterator[Connection]:
         engine.connect().execution_options(sqlite_begin="BEGIN IMMEDIATE") as connection,
         connection.begin(),
     ):
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(LOCK_SECONDS * 1000)}")
         yield connection
+    if (file := _file(engine)) is not None:
+        file.check()  # what was committed to a file that is gone is lost
 
 
 def now(connection: Connection) -> datetime:
@@ -124,11 +145,14 @@ def upgrade(engine: Engine) -> None:
 
     All or nothing. Raises DatabaseError where the schema is newer or the tables are another program's.
     """
+    file = _file(engine)
+    if file is not None:
+        file.make()
     with reading(engine) as connection:
         _revision(connection)
-    if engine.dialect.name == "sqlite":
+    if file is not None:
         with _translated(engine.url):
-            _keep_write_ahead_log(engine)
+            file.keep_write_ahead_log()
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(select(func.pg_advisory_xact_lock(UPGRADE_LOCK)))
@@ -149,7 +173,7 @@ def require_schema(engine: Engine) -> None:
     if revision is None:
         fault = "has no tunebench tables yet"
         raise DatabaseError(f"database {_shown(engine.url)} {fault}; {advice}", fault)
-    if revision != (head := ScriptDirectory(str(MIGRATIONS)).get_current_head()):
+    if revision != (head := _known(MIGRATIONS)[0]):
         fault = f"has the older schema {revision}, not {head}"
         raise DatabaseError(f"database {_shown(engine.url)} {fault}; {advice}", fault)
 
@@ -169,7 +193,7 @@ def _revision(connection: Connection) -> str | None:
             f"database {_shown(connection.engine.url)} has tables of another program ({', '.join(tables)}); "
             "choose another database"
         )
-    known = [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()]
+    known = _known(MIGRATIONS)
     if revision is not None and revision not in known:
         raise DatabaseError(
             f"database {_shown(connection.engine.url)} has schema {revision}, made by a newer tunebench "
@@ -178,8 +202,16 @@ def _revision(connection: Connection) -> str | None:
     return revision
 
 
+@cache
+def _known(migrations: Path) -> list[str]:
+    """The revisions that this code knows, the newest first; to read them takes 20 ms."""
+    return [script.revision for script in ScriptDirectory(str(migrations)).walk_revisions()]
+
+
 def _parse(text: str) -> URL:
     allowed = "use sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME"
+    if text.startswith(SQLITE):
+        return _sqlite(text.removeprefix(SQLITE), allowed)
     try:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:
@@ -189,20 +221,45 @@ def _parse(text: str) -> URL:
         return url.set(drivername="postgresql+psycopg")
     if url.drivername != "sqlite":
         raise DatabaseError(f"database {_shown(url)}: {url.drivername!r} is not supported; {allowed}")
-    if url.host or url.query or not url.database or url.database == ":memory:":
+    raise DatabaseError(f"database {_shown(url)} names no file (a path from / has four slashes); {allowed}")
+
+
+def _sqlite(path: str, allowed: str) -> URL:
+    """The path as it stands, whatever is in it: SQLAlchemy would end it at a question mark."""
+    if path in ("", ":memory:") or "\0" in path:
+        raise DatabaseError(f"database {SQLITE}{path!r} names no file; {allowed}")
+    file = Path(path).absolute()
+    if "?" in file.name:
         raise DatabaseError(
-            f"database {_shown(url)} names no file (a path from / has four slashes); {allowed}"
+            f"database {SQLITE}{path}: a file's name may hold no '?', as there are no options; {allowed}"
         )
-    if not (folder := Path(url.database).parent).is_dir():
-        raise DatabaseError(f"database {_shown(url)}: the folder {folder} does not exist; create it first")
-    return url
+    if not file.parent.is_dir():
+        raise DatabaseError(
+            f"database {SQLITE}{path}: the folder {file.parent} does not exist; create it first"
+        )
+    return URL.create("sqlite", database=str(file))
+
+
+def url_of(engine: Engine) -> str:
+    """What `connect` takes to open the same database in another process, wherever that is started."""
+    if engine.dialect.name == "sqlite":
+        return f"{SQLITE}{engine.url.database}"
+    return engine.url.render_as_string(hide_password=False)
+
+
+def _file(engine: Engine) -> SqliteFile | None:
+    """The file of a SQLite database."""
+    found: SqliteFile | None = engine.get_execution_options().get("file")
+    return found
 
 
 def _exists(engine: Engine) -> bool:
-    return engine.dialect.name != "sqlite" or Path(str(engine.url.database)).exists()
+    return (file := _file(engine)) is None or file.exists()
 
 
 def _shown(url: URL) -> str:
+    if url.drivername == "sqlite":
+        return f"{SQLITE}{url.database}"
     query = {key: "***" if "password" in key else value for key, value in url.query.items()}
     return url.set(query=query).render_as_string(hide_password=True)
 
@@ -226,26 +283,19 @@ def _prepare_postgresql(connection: Any, _record: object) -> None:
             "create one with: CREATE DATABASE NAME ENCODING 'UTF8' TEMPLATE template0",
             f"has the encoding {encoding}",
         )
-    connection.execute(f"SET lock_timeout = {round(LOCK_SECONDS * 1000)}")
-    connection.commit()
+    if asked := SEARCH_PATH.search(connection.info.options):
+        (there,) = connection.execute("SHOW search_path").fetchone()
+        if _names(asked[1]) != _names(there):
+            raise DatabaseError(
+                f"database {connection.info.dbname}: search_path={asked[1]} in the URL does not get through; something "
+                f"in front of the server drops it; set it by: ALTER ROLE {connection.info.user} SET search_path",
+                "does not get the URL's search_path",
+            )
+    connection.rollback()
 
 
-def _keep_write_ahead_log(engine: Engine) -> None:
-    """Let readers and a writer work at once from now on; kept in the file. Not possible in a transaction."""
-    connection = engine.raw_connection()
-    deadline = time.monotonic() + LOCK_SECONDS
-    try:
-        while True:
-            try:
-                connection.cursor().execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                # SQLite does not wait by itself here when two processes make the change at once
-                if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-    finally:
-        connection.close()
+def _names(search_path: str) -> list[str]:
+    return [name.strip(' "') for name in search_path.replace("\\", "").split(",")]
 
 
 @contextmanager
@@ -264,6 +314,9 @@ def _translated(url: URL) -> Iterator[None]:
         if fault is None and not code and type(origin).__name__ in ("OperationalError", "ConnectionTimeout"):
             fault = "cannot be reached; check that the server runs and that the URL is right"
             kind = DatabaseAway
+        missing = MISSING.search(str(origin))
+        if fault is None and missing and missing[missing.lastindex or 0] in metadata.tables:
+            fault = "has lost its tables; restore it from a copy, or run: tunebench db upgrade"
         if fault is None:
             raise
         detail = " ".join(str(origin).split())

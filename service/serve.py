@@ -10,12 +10,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
-from sqlalchemy import make_url
+from sqlalchemy import Engine
 
 from service import tokens
 from service.analysis import Analysis
 from service.app import create_app
-from service.database import connect, upgrade
+from service.database import connect, upgrade, url_of
 from service.errors import SettingError
 from service.head import ray_jobs
 from service.queue import Queue
@@ -47,7 +47,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     with (
         _until_told_to_stop(),
         _listening(host, port) as listening,
-        ray_jobs(settings, _for_jobs(settings)) as jobs,
+        ray_jobs(settings, _for_jobs(settings, engine)) as jobs,
         Queue(store, jobs, settings.max_running_studies) as queue,
         closing(Analysis(store)) as analysis,
     ):
@@ -79,13 +79,10 @@ def _until_told_to_stop() -> Iterator[None]:
             signal.signal(kind, handler)
 
 
-def _for_jobs(settings: Settings) -> dict[str, str]:
+def _for_jobs(settings: Settings, engine: Engine) -> dict[str, str]:
     """The environment of studies' drivers: where the database and the data are, wherever they are started."""
-    url = make_url(settings.database_url)
-    if url.drivername == "sqlite" and url.database:
-        url = url.set(database=str(Path(url.database).absolute()))
     return {
-        "TUNEBENCH_DATABASE_URL": url.render_as_string(hide_password=False),
+        "TUNEBENCH_DATABASE_URL": url_of(engine),
         "TUNEBENCH_DATA_DIR": str(settings.data_dir),
         # a package that is not installed is found from where the service was started
         "PYTHONPATH": os.pathsep.join(

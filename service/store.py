@@ -139,7 +139,10 @@ class Store(Reads):
             raise StoreError(f"Idempotency-Key {key!r} was used before for another submission; use a new one")
         if one_or_none(connection, submission["study"]) is not None:
             return before is not None
-        connection.execute(delete(submissions).where(mine))
+        if before is not None:
+            # its study was deleted; what another sender has stored under the key since it was read is left
+            this = and_(mine, submissions.c.created_at == before["created_at"])
+            connection.execute(delete(submissions).where(this))
         return False
 
     def edit(

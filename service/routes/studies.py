@@ -13,7 +13,7 @@ from service.body import body, read
 from service.cursor import Cursor
 from service.errors import StudyUnknown
 from service.problems import documented
-from service.routes import Known, Shared, StudyId, json
+from service.routes import Known, Shared, StudyId, json, writes
 from service.schemas import (
     Edit,
     Estimate,
@@ -134,6 +134,7 @@ IdempotencyKey = Annotated[
     },
     openapi_extra=STUDY_FILE,
 )
+@writes
 def submit_study(
     shared: Shared,
     caller: Known,
@@ -194,6 +195,7 @@ def read_study(shared: Shared, study: StudyId) -> Response:
 
 
 @router.patch("/{study}", response_model=Study, openapi_extra=EDIT)
+@writes
 def edit_study(shared: Shared, caller: Known, study: StudyId, content: Body) -> Response:
     """Change a study's name, labels or priority."""
     try:
@@ -208,6 +210,7 @@ def edit_study(shared: Shared, caller: Known, study: StudyId, content: Body) -> 
 
 
 @router.delete("/{study}", status_code=204, responses=documented(409))
+@writes
 def delete_study(shared: Shared, study: StudyId) -> Response:
     """Remove a finished study with its trials and events."""
     shared.store.delete(study)
@@ -215,12 +218,14 @@ def delete_study(shared: Shared, study: StudyId) -> Response:
 
 
 @router.post("/{study}/pause", status_code=202, response_model=Study, responses=documented(409))
+@writes
 def pause_study(shared: Shared, caller: Known, study: StudyId, wanted: Annotated[Pause, Query()]) -> Response:
     """Stop a study once the trials in flight have finished; resumed, it has the very trials it would have had."""
     return _asked(shared, caller, study, Request.PAUSE_NOW if wanted.now else Request.PAUSE)
 
 
 @router.post("/{study}/resume", status_code=202, response_model=Study, responses=documented(409))
+@writes
 def resume_study(shared: Shared, caller: Known, study: StudyId) -> Response:
     """Queue a paused, failed or cancelled study again."""
     found = shared.store.resume(study, actor=caller.name)
@@ -229,6 +234,7 @@ def resume_study(shared: Shared, caller: Known, study: StudyId) -> Response:
 
 
 @router.post("/{study}/cancel", status_code=202, response_model=Study, responses=documented(409))
+@writes
 def cancel_study(shared: Shared, caller: Known, study: StudyId) -> Response:
     """Stop a study for good; what it has is kept."""
     return _asked(shared, caller, study, Request.CANCEL)

@@ -1,13 +1,15 @@
 """The service's reads while a study runs: 50 clients, each asking once a second, over a database of 100,000 trials.
 
-    python tests/benchmarks/service_load.py [--database sqlite|POSTGRESQL_URL] [--scale 1] [--seconds 60]
+    python tests/benchmarks/service_load.py [--database sqlite|POSTGRESQL_URL] [--scale 1] [--seconds 60] [--no-study]
 
 Fills a new database with 200 studies (times --scale, as all its trials, epochs and events), 50 of them of 1,000 trials.
-Serves it with uvicorn as `tunebench serve` does, without Ray. Another process records two trials a second into a
-running study of 1,000. Each request goes to a route chosen at random, and to one of fifty 1,000-trial studies, one in
-five to the running one. A latency is that of the whole answer as the client sees it; what has to be computed, since
-nobody has asked it of that study before, is given apart. This twice: at first nothing is computed yet. Then the same
-clients ask without a pause: the throughput. At the end the plans of all these queries: which read a whole table.
+`tunebench serve` serves it and runs a study of 1,000 trials on the same cores: a Ray head, a driver, as many workers as
+cores; --no-study leaves that queued for comparison. Each request goes to a route chosen at random, and to one of fifty
+1,000-trial studies, one in five to the running one. A latency is that of the whole answer as the client sees it; what
+has to be computed, since nobody has asked it of that study before, is given apart. This twice: at first nothing is
+computed yet. Then the same clients ask without a pause: the throughput. Beside the latencies: what the service, its
+analysts and the study had of the cores, and how long the former two were ready and had none. At the end the plans of
+all these queries: which read a whole table.
 """
 
 import argparse
@@ -17,12 +19,13 @@ import random
 import re
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from multiprocessing import get_context
@@ -42,8 +45,6 @@ from service.app import create_app
 from service.database import connect, reading, upgrade, writing
 from service.events import EventKind
 from service.jobs import Jobs
-from service.owner import Owner
-from service.server import Server
 from service.services import Services
 from service.settings import Settings
 from service.store import EPOCH_COLUMNS, TRIAL_COLUMNS, Store
@@ -58,7 +59,6 @@ from synthetic import START, figure8_like
 STUDIES, LARGE = 200, 50
 METHODS = ["gradient-filter", "latent-sgd"]
 SHAPES = {True: (20, 25), False: (7, 24)}  # runs and trials of a large study and of another one
-RATE = 2.0  # trials a second of the running study
 # what is asked for, and the milliseconds that 99 of 100 answers may take; None: of itself
 ROUTES: dict[str, tuple[str, float | None]] = {
     "studies": ("/v1/studies?limit=50", 50),
@@ -193,25 +193,43 @@ def fill(engine: Engine, scale: int) -> tuple[list[str], int]:
     return large_ids, total
 
 
-def serve(url: str, listening: socket.socket) -> None:
-    """The service as `tunebench serve` makes it, without a queue and Ray."""
-    store = Store(connect(url))
-    jobs, streams = Jobs("http://127.0.0.1:1", None), Streams(store, 1000)
-    services = Services(
-        Settings(url, Path(tempfile.gettempdir())), store, jobs, Analysis(store), streams, lambda: None
-    )
-    Server(create_app(services), streams).run(sockets=[listening])
+@contextmanager
+def serving(url: str, folder: Path) -> Iterator[tuple[psutil.Process, str]]:
+    """`tunebench serve` with a Ray head of its own, as a process; and its address."""
+    data = Settings.from_environment().data_dir / "spoken-digits"
+    if not data.exists():
+        sys.exit("the study trains on spoken-digits: run tunebench data fetch spoken-digits first")
+    (folder / "spoken-digits").symlink_to(data)
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    command = [sys.executable, "-m", "service.cli", "serve", "--db", url, "--port", str(port)]
+    more = {"TUNEBENCH_DATA_DIR": str(folder), "PYTHONPATH": str(Path(__file__).parents[2])}
+    kept = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    with (folder / "serve.log").open(
+        "w"
+    ) as log:  # a session of its own, as a terminal or systemd would give it
+        process = subprocess.Popen(
+            command, env=kept | more, stdout=log, stderr=log, start_new_session=True, cwd=folder
+        )
+    try:
+        yield psutil.Process(process.pid), f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
 
 
-def run_study(url: str, study: str) -> None:
-    """Record trials of the running study at their pace, for ever."""
-    store = Store(connect(url))
-    lease = store.claim(study, Owner.current(), 60)
-    done = {(t.method, t.run): t.trial for t in store.trials(study)}
-    for method, run, trial, objective in sorted(template(True, 0), key=lambda one: one[2]):
-        if trial > done.get((method, run), 0):
-            store.record(lease, record_of(study, method, run, trial, objective))
-            time.sleep(1 / RATE)
+def trials_of(http: httpx.Client, study: str) -> int:
+    found = http.get(f"/v1/studies/{study}").json()["trials"]
+    return sum(found[state] for state in ("completed", "diverged", "failed"))
+
+
+def wait_for_trials(http: httpx.Client, study: str, wanted: int) -> None:
+    """Until the study has so many; leaves the program where it does not come to that."""
+    until = time.monotonic() + 300
+    while trials_of(http, study) < wanted:
+        if time.monotonic() > until:
+            sys.exit(f"the study does not run: {http.get(f'/v1/studies/{study}').text}")
+        time.sleep(0.5)
 
 
 def ask(
@@ -314,17 +332,36 @@ def plans(url: str, study: str) -> Iterator[str]:
     engine.dispose()
 
 
-def cpu_seconds(root: psutil.Process) -> tuple[float, float]:
-    """Of the service, and of the processes that compute for it."""
-    own, *children = (sum(p.cpu_times()[:2]) for p in (root, *root.children(recursive=True)))
-    return own, sum(children)
+def parts(service: psutil.Process) -> dict[str, list[psutil.Process]]:
+    """The service, what computes for it, and everything of its Ray."""
+    found: dict[str, list[psutil.Process]] = {"service": [service], "analysts": [], "study": []}
+    for child in service.children():
+        with suppress(psutil.NoSuchProcess):
+            if "service.analyst" in child.cmdline():
+                found["analysts"].append(child)
+            else:
+                found["study"] += [child, *child.children(recursive=True)]
+    return found
 
 
-def memory(root: psutil.Process) -> str:
-    """What the service and the processes below it hold."""
-    processes = [root, *root.children(recursive=True)]
-    parts = [f"{process.memory_info().rss / 1e6:.0f}" for process in processes]
-    return f"{' + '.join(parts)} MB in {len(parts)} processes"
+def core_seconds(service: psutil.Process) -> Counter[tuple[int, int, str, str]]:
+    """Of each thread: the seconds it `ran`, and those it was ready and `waited` for a core (Linux's schedstat)."""
+    seconds: Counter[tuple[int, int, str, str]] = Counter()
+    for part, processes in parts(service).items():
+        for process in processes:
+            for thread in Path(f"/proc/{process.pid}/task").glob("*/schedstat"):
+                with suppress(OSError):  # ended
+                    ran, waited, _ = map(int, thread.read_text().split())
+                    where = process.pid, int(thread.parent.name), part
+                    seconds[*where, "ran"], seconds[*where, "waited"] = ran / 1e9, waited / 1e9
+    return seconds
+
+
+def memory(service: psutil.Process) -> str:
+    """What the service and the processes that compute for it hold."""
+    found = parts(service)
+    held = [f"{process.memory_info().rss / 1e6:.0f}" for process in found["service"] + found["analysts"]]
+    return f"{' + '.join(held)} MB in {len(held)} processes"
 
 
 @contextmanager
@@ -355,6 +392,9 @@ def main() -> None:
     parser.add_argument("--scale", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument(
+        "--no-study", action="store_false", dest="study", help="measure without one that runs"
+    )
     parser.add_argument("--idle", action="store_true", help="wait until the service idles, and measure that")
     arguments = parser.parse_args()
     load = f"load before {os.getloadavg()[0]:.1f}"
@@ -369,7 +409,6 @@ def measure(url: str, arguments: argparse.Namespace) -> None:
     began = time.perf_counter()
     large, total = fill(engine, arguments.scale)
     large = large[:: arguments.scale]  # as many studies are asked about, whatever else there is
-    running = Store(engine).create_study(spec_of(10**6, True), {}).id
     took = time.perf_counter() - began
     print(
         f"{STUDIES * arguments.scale} studies, {total} trials on {engine.dialect.name}, filled in {took:.0f} s"
@@ -377,26 +416,23 @@ def measure(url: str, arguments: argparse.Namespace) -> None:
     engine.dispose()
     context = get_context("spawn")
     results = context.Queue()
-    listening = socket.socket(
-        socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
-    )  # as `tunebench serve` has it
-    listening.bind(("127.0.0.1", 0))
-    listening.listen()
-    base = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    service = context.Process(target=serve, args=(url, listening))
-    study = context.Process(target=run_study, args=(url, running))
-    processes = [service, study]
-    try:
-        for process in processes:
-            process.start()
-        with httpx.Client(base_url=base) as http:
-            http.get("/healthz", timeout=60).raise_for_status()
-            for route in ("curves", "figure8.svg"):
-                began = time.perf_counter()
-                http.get(ROUTES[route][0].format(study=running), timeout=60).raise_for_status()
-                took = time.perf_counter() - began
-                print(f"the first {route}, which starts a process to compute it: {took:.2f} s")
-        root = psutil.Process(service.pid)
+    with tempfile.TemporaryDirectory() as folder, serving(url, Path(folder)) as (service, base):
+        http = httpx.Client(base_url=base, timeout=60)
+        while True:
+            with suppress(httpx.ConnectError):
+                http.get("/healthz").raise_for_status()
+                break
+            time.sleep(0.1)
+        running = http.post("/v1/studies", json=spec_of(10**6, True).to_json()).json()["id"]
+        if arguments.study:
+            wait_for_trials(http, running, 20)
+        else:
+            http.post(f"/v1/studies/{running}/pause").raise_for_status()
+        for route in ("curves", "figure8.svg"):
+            began = time.perf_counter()
+            http.get(ROUTES[route][0].format(study=running)).raise_for_status()
+            took = time.perf_counter() - began
+            print(f"the first {route}, which starts a process to compute it: {took:.2f} s")
         asked: set[tuple[str, str]] = set()
         for title, pause, seconds in (
             ("each asking once a second, at first nothing is computed", 1.0, arguments.seconds),
@@ -405,29 +441,31 @@ def measure(url: str, arguments: argparse.Namespace) -> None:
         ):
             given = (base, large, running, seconds, arguments.clients, pause, asked, results)
             load = context.Process(target=ask, args=given)
-            before = cpu_seconds(root)
+            before, trials_before = core_seconds(service), trials_of(http, running)
             load.start()
             found, asked = results.get(timeout=seconds + 120)
             load.join()
             refused = sum(status != 200 for _, _, status, _ in found)
             answers = f"{len(found) / seconds:.0f} answers a second, {refused} of them refusals"
             print(f"\n{arguments.clients} clients {title}: {answers}; load {os.getloadavg()[0]:.1f}")
-            own, computing = ((b - a) / seconds for a, b in zip(before, cpu_seconds(root), strict=True))
-            print(f"the service took {own:.0%} of a core, what computes for it {computing:.0%}")
+            spent: Counter[tuple[str, str]] = Counter()
+            for (_, _, part, what), value in (core_seconds(service) - before).items():
+                spent[part, what] += value / seconds
+            for part in ("service", "analysts", "study"):
+                print(
+                    f"{part}: {spent[part, 'ran']:.0%} of a core, waiting for one {spent[part, 'waited']:.0%}"
+                )
+            print(f"the study: {trials_of(http, running) - trials_before} trials")
             shown(found)
-        print(f"\nthe service: {memory(root)}")
-        study.kill()
+        print(f"\nthe service: {memory(service)}")
         if arguments.idle:
+            http.post(f"/v1/studies/{running}/cancel")
             time.sleep(IDLE_SECONDS + 5)
-            began, _ = cpu_seconds(root)
+            before = core_seconds(service)
             time.sleep(20)
-            ended, _ = cpu_seconds(root)
-            print(f"idle: {memory(root)}, {(ended - began) / 20:.2%} of a core")
-    finally:
-        for process in processes:
-            process.kill()
-            process.join()
-        listening.close()
+            used = core_seconds(service) - before
+            own = sum(value for (*_, part, what), value in used.items() if (part, what) == ("service", "ran"))
+            print(f"idle: {memory(service)}, {own / 20:.2%} of a core")
     whole = list(plans(url, large[0]))
     print("\n".join(["queries that read a whole table:", *whole]) if whole else "none reads a whole table")
 

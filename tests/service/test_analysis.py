@@ -348,7 +348,7 @@ def test_what_is_wrong_in_the_process_is_told(store: Store, monkeypatch: pytest.
     run(main, store)
     # the process cannot reach the database, the service can: what it says goes by the same errors
     url = "postgresql://postgres@127.0.0.1:1/none"
-    monkeypatch.setattr(type(store.engine.url), "render_as_string", lambda *_, **__: url)
+    monkeypatch.setattr(analysis, "url_of", lambda _: url)
 
     async def away(computing: Analysis) -> None:
         with pytest.raises(DatabaseError, match="cannot be reached"):

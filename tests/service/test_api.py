@@ -1,5 +1,6 @@
 """What every route has in common: problems, headers, limits; health, metrics; a database that fails."""
 
+import asyncio
 import logging
 import sqlite3
 import subprocess
@@ -259,6 +260,26 @@ def test_a_locked_database_is_told_and_survived(
             assert client.get("/readyz").status_code == 200
         assert client.post(f"{study}/pause").json()["state"] == "paused"
     impatient.engine.dispose()
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_who_reads_does_not_wait_for_many_who_write(store: Store, app: FastAPI) -> None:
+    async def main() -> None:
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as http:
+            with writing(store.engine):
+                sending = [
+                    asyncio.create_task(http.post("/v1/studies", json=FILE | {"seed": seed}))
+                    for seed in range(60)
+                ]
+                async with asyncio.timeout(20):  # they wait for thirty
+                    for _ in range(20):
+                        assert (await http.get("/v1/studies")).json()["items"] == []
+                        await asyncio.sleep(0.02)
+                assert not any(task.done() for task in sending)
+            assert {(await task).status_code for task in sending} == {202}
+
+    asyncio.run(main())
 
 
 def test_a_full_disk_is_told_and_recovered_from(tmp_path: Path, spoken_digits: Path) -> None:

@@ -2,8 +2,10 @@
 
 import itertools
 import sys
+import threading
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from starlette.testclient import TestClient
 from writers import spec, stored, trial
 
 from service.database import writing
+from service.errors import StoreError
 from service.owner import Owner
 from service.schemas import Study, StudySummary, Validation
 from service.store import Store
@@ -88,6 +91,29 @@ def test_a_key_makes_a_submission_one(client: TestClient, app: FastAPI, engine: 
         one.post("/v1/studies", json=FILE | {"seed": 2}, headers=key).status_code == 202
     )  # a key is its sender's
     assert two.post("/v1/studies", json=FILE | {"seed": 3}, headers=key).status_code == 202
+
+
+def test_of_many_at_once_under_one_key_one_is_accepted(store: Store) -> None:
+    """And a repetition of the same is told the same, whichever came first."""
+    for number in range(4):
+        together = threading.Barrier(16)
+
+        def submit(seed: int, number: int = number, together: threading.Barrier = together) -> str:
+            together.wait(30)
+            try:
+                given = spec(f"round-{number}", seed=seed)
+                study, new = store.submit(given, {}, actor="ada", key=f"key-{number}")
+            except StoreError as error:
+                return "refused" if "was used before for another submission" in str(error) else str(error)
+            assert study.id == given.study_id
+            return "new" if new else "known"
+
+        with ThreadPoolExecutor(16) as threads:
+            found = list(threads.map(submit, [seed // 2 for seed in range(16)]))  # each is sent twice
+        first = found.index("new")
+        assert sorted(found) == ["known", "new"] + ["refused"] * 14
+        assert found[first ^ 1] == "known"
+    assert len(store.studies()) == 4
 
 
 def test_a_key_is_forgotten_with_its_study(client: TestClient, engine: Engine) -> None:

@@ -5,7 +5,7 @@ import sqlite3
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event, func, make_url, select, text, update
 from writers import SERVER, processes, spec, trial
 
 import service.database
-from service.database import connect, now, reading, upgrade, writing
+from service.database import connect, now, reading, require_schema, upgrade, url_of, writing
 from service.errors import DatabaseError
 from service.owner import Owner
 from service.store import Store
@@ -34,7 +34,9 @@ from service.tables import epochs, studies
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
         ("sqlite://folder/name.db", "names no file .a path from / has four slashes."),
-        ("sqlite:///name.db?mode=ro", "names no file"),
+        ("sqlite:///", "names no file"),
+        ("sqlite:///name.db?mode=ro", r"a file's name may hold no '\?', as there are no options"),
+        ("sqlite:///na\0me.db", "names no file"),
         ("sqlite:////nowhere/at/all.db", "the folder /nowhere/at does not exist; create it first"),
         (
             "postgresql://me:secret@127.0.0.1:1/name?sslpassword=secret",
@@ -71,6 +73,22 @@ def test_connecting_makes_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["a ?b", "a#b%20c", "file:x", "é\u2028", "\udcff", "'a\";b&c=d"])
+def test_a_path_is_the_path_whatever_is_in_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    engine = connect(f"sqlite:///{name}/t.db")
+    upgrade(engine)
+    Store(engine).create_study(spec(), {})
+    monkeypatch.chdir("/")  # as a study's driver is started elsewhere
+    assert url_of(engine) == f"sqlite:///{tmp_path}/{name}/t.db"
+    assert len(Store(connect(url_of(engine))).studies()) == 1
+    engine.dispose()
+    assert [str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.db")] == [f"{name}/t.db"]
+
+
 # files that are no database, or that cannot be written
 
 
@@ -105,7 +123,9 @@ def _write_as_nobody(url: str, results: object) -> None:
     if os.getuid() == 0:
         os.setuid(65534)
     try:
-        upgrade(connect(url))
+        engine = connect(url)
+        upgrade(engine)  # nothing to do where the tables are there
+        Store(engine).create_study(spec(), {})
         results.put("written")  # type: ignore[attr-defined]
     except DatabaseError as error:
         results.put(str(error))  # type: ignore[attr-defined]
@@ -129,8 +149,174 @@ def test_a_database_that_cannot_be_written_says_so(present: bool) -> None:
         message = results.get(timeout=60)
         process.join()
         folder.chmod(0o755)
-    assert "cannot be written" in message or "cannot be opened" in message
+    assert ("cannot be written" if present else "cannot be made") in message
     assert "permissions" in message
+
+
+def _read_as_nobody(url: str, results: object) -> None:
+    if os.getuid() == 0:
+        os.setuid(65534)
+    try:
+        (study,) = Store(connect(url)).studies()
+        results.put(study.id)  # type: ignore[attr-defined]
+    except DatabaseError as error:
+        results.put(str(error))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("file_mode", "folder_mode"), [(0o444, 0o555), (0o444, 0o777), (0o666, 0o555)])
+@pytest.mark.parametrize("in_use", [True, False])
+def test_a_database_that_may_only_be_read_can_be_read(file_mode: int, folder_mode: int, in_use: bool) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        engine = connect(f"sqlite:///{folder / 'study.db'}")
+        upgrade(engine)
+        study = Store(engine).create_study(spec(), {}).id
+        if not in_use:
+            engine.dispose()
+        for file in folder.iterdir():
+            file.chmod(file_mode)
+        folder.chmod(folder_mode)
+        before = {file.name for file in folder.iterdir()}
+        results = processes.Queue()
+        process = processes.Process(
+            target=_read_as_nobody, args=(f"sqlite:///{folder / 'study.db'}", results)
+        )
+        process.start()
+        assert results.get(timeout=60) == study
+        process.join()
+        assert {file.name for file in folder.iterdir()} == before
+        folder.chmod(0o755)
+        engine.dispose()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
+def test_a_postgresql_role_that_may_only_read_can_read(url: str, store: Store) -> None:
+    store.create_study(spec(), {})
+    role = f"reader_{uuid.uuid4().hex}"
+    schema = str(make_url(url).query["options"]).partition("=")[2]
+    with psycopg.connect(SERVER, autocommit=True) as server:
+        server.execute(f"CREATE ROLE {role} LOGIN")
+        try:
+            server.execute(f"GRANT USAGE ON SCHEMA {schema} TO {role}")
+            server.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}")
+            engine = connect(make_url(url).set(username=role).render_as_string(hide_password=False))
+            reader = Store(engine)
+            assert len(reader.studies()) == 1
+            with pytest.raises(DatabaseError, match="does not let this user do that; grant the rights"):
+                reader.create_study(spec("other"), {})
+            engine.dispose()
+        finally:
+            server.execute(f"DROP OWNED BY {role}")
+            server.execute(f"DROP ROLE {role}")
+
+
+# files that go away under who has them open
+
+
+def _deleted(file: Path) -> None:
+    file.unlink()
+
+
+def _moved(file: Path) -> None:
+    file.rename(file.with_suffix(".moved"))
+
+
+def _restored(file: Path) -> None:
+    copy = file.with_suffix(".copy")
+    copy.write_bytes(file.read_bytes())
+    copy.replace(file)
+
+
+def _folder_moved(file: Path) -> None:
+    file.parent.rename(file.parent.with_name("elsewhere"))
+
+
+def _folder_replaced(file: Path) -> None:
+    _folder_moved(file)
+    file.parent.mkdir()
+
+
+def _emptied(file: Path) -> None:
+    sqlite3.connect(file).execute("PRAGMA wal_checkpoint(TRUNCATE)").close()  # else the log beside it has all
+    os.truncate(file, 0)
+
+
+@pytest.mark.parametrize(
+    ("lose", "said"),
+    [
+        (_deleted, "was deleted or moved while it was in use"),
+        (_moved, "was deleted or moved while it was in use"),
+        (_restored, "was replaced by another one while it was in use"),
+        (_folder_moved, "was deleted or moved while it was in use"),
+        (_folder_replaced, "was deleted or moved while it was in use"),
+        (_emptied, "is damaged|is not a SQLite database|has lost its tables"),
+    ],
+)
+def test_a_file_that_is_lost_while_in_use_is_missed(
+    tmp_path: Path, lose: Callable[[Path], None], said: str
+) -> None:
+    file = tmp_path / "folder" / "study.db"
+    file.parent.mkdir()
+    engine = connect(f"sqlite:///{file}")
+    upgrade(engine)
+    store = Store(engine)
+    lease = store.claim(store.create_study(spec(), {}).id, Owner.current(), 60)
+    lose(file)
+    for use in (
+        store.studies,
+        lambda: store.create_study(spec("lost"), {}),
+        lambda: store.record(lease, trial(lease.study)),
+        lambda: require_schema(engine),  # what /readyz asks
+        lambda: upgrade(engine),
+    ):
+        with pytest.raises(DatabaseError, match=said):
+            use()
+    engine.pool.dispose()  # connections that are made anew see no other file
+    with pytest.raises(DatabaseError, match=said):
+        store.studies()
+    if lose is not _emptied:
+        assert file.exists() == (lose is _restored)  # nothing was made in its place
+    engine.dispose()
+
+
+def test_a_file_that_is_put_back_is_as_before(tmp_path: Path) -> None:
+    file = tmp_path / "study.db"
+    engine = connect(f"sqlite:///{file}")
+    upgrade(engine)
+    store = Store(engine)
+    _moved(file)
+    with pytest.raises(DatabaseError, match="was deleted or moved"):
+        store.create_study(spec(), {})
+    file.with_suffix(".moved").rename(file)
+    study = store.create_study(spec(), {}).id
+    engine.dispose()
+    assert [one.id for one in Store(connect(f"sqlite:///{file}")).studies()] == [study]
+
+
+def test_what_is_committed_to_a_file_that_is_gone_is_not_called_done(tmp_path: Path) -> None:
+    file = tmp_path / "study.db"
+    engine = connect(f"sqlite:///{file}")
+    upgrade(engine)
+    event.listen(engine, "commit", lambda _: file.unlink(missing_ok=True))
+    with pytest.raises(DatabaseError, match="was deleted or moved"):
+        Store(engine).create_study(spec(), {})
+    engine.dispose()
+
+
+@pytest.mark.postgres
+def test_a_schema_that_is_dropped_while_in_use_is_missed(postgresql: str) -> None:
+    engine = connect(postgresql)
+    upgrade(engine)
+    store = Store(engine)
+    with psycopg.connect(SERVER, autocommit=True) as server:
+        schema = str(make_url(postgresql).query["options"]).partition("=")[2]
+        server.execute("SET client_min_messages = warning")
+        server.execute(f"DROP SCHEMA {schema} CASCADE")
+        server.execute(f"CREATE SCHEMA {schema}")
+    with pytest.raises(DatabaseError, match="has lost its tables; restore it from a copy"):
+        store.studies()
+    engine.dispose()
 
 
 # transactions

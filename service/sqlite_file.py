@@ -1,0 +1,84 @@
+"""A SQLite database as a file: never made by the way, and missed when it is gone or another one."""
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+from service.errors import DatabaseError
+
+
+class SqliteFile:
+    """The file at a path, from its first connection on one and the same. May be shared by threads."""
+
+    def __init__(self, path: Path, lock_seconds: float) -> None:
+        self.path, self._lock_seconds = path.absolute(), lock_seconds
+        self._identity: tuple[int, int] | None = None
+
+    def exists(self) -> bool:
+        """Whether there is one. Raises DatabaseError where the one that was opened is no longer there."""
+        self.check()
+        return self.path.exists()
+
+    def make(self) -> None:
+        """Make it, empty, where there is none: for its owner, as tokens' digests will be in it."""
+        if not self.exists():
+            try:
+                self.path.touch(mode=0o600)
+            except OSError as error:
+                raise DatabaseError(
+                    f"database {self.path} cannot be made: {error.strerror}; check its folder's permissions"
+                ) from error
+
+    def open(self) -> sqlite3.Connection:
+        """A new connection; one that can only read where this process may not write."""
+        self.check()
+        name = f"file:{quote(os.fsencode(self.path))}?mode={self._mode()}"
+        connection = sqlite3.connect(name, uri=True, timeout=self._lock_seconds, check_same_thread=False)
+        self._identity = self._identity or self._found()
+        return connection
+
+    def check(self) -> None:
+        """Raise DatabaseError where the path leads to the file no longer that was opened first.
+
+        A process that has it open would go on writing what nobody will read.
+        """
+        if self._identity is None or (found := self._found()) == self._identity:
+            return
+        gone = "was deleted or moved" if found is None else "was replaced by another one"
+        raise DatabaseError(
+            f"database {self.path} {gone} while it was in use; put it back, or stop what uses it and start that anew",
+            f"{gone} while it was in use",
+        )
+
+    def keep_write_ahead_log(self) -> None:
+        """Let readers and a writer work at once from now on; kept in the file. Not possible in a transaction."""
+        connection = self.open()
+        deadline = time.monotonic() + self._lock_seconds
+        try:
+            while True:
+                try:
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    return
+                except sqlite3.OperationalError as error:
+                    # SQLite does not wait by itself here when two processes make the change at once
+                    if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.01)
+        finally:
+            connection.close()
+
+    def _mode(self) -> str:
+        if os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK):
+            return "rw"
+        # What nobody has open has no log beside it. SQLite would make one to read, which it may not, unless it is told
+        # that nobody writes.
+        return "ro" if Path(f"{self.path}-wal").exists() else "ro&immutable=1"
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
