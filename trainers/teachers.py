@@ -106,13 +106,13 @@ def check_weights(task: Task, proxy: Proxy, data_dir: Path) -> None:
 
     Reads the data too, whose classes and shape it must fit; ValueError where they are too few.
     """
+    name, file = task.recipe.teacher, file_of(task, data_dir)
+    if name is None or file is None or not file.exists():
+        return
     import torch
 
     from trainers.feed import feed
 
-    name, file = task.recipe.teacher, file_of(task, data_dir)
-    if name is None or file is None or not file.exists():
-        return
     place = torch.device("cpu")
     source = feed(proxy.of(task), proxy, seed=0, split_seed=0, data_dir=data_dir, place=place)
     load(name, file, source.input_shape, source.classes)
