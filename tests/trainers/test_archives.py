@@ -160,16 +160,15 @@ def test_no_more_is_unpacked_than_the_set_can_have(
 
 def test_more_files_than_the_set_can_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "MOST_FILES", 3)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as zipped:
+        for i in range(4):
+            zipped.writestr(f"{i}", "")
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for i in range(4):
+            archive.addfile(tarfile.TarInfo(f"{i}"))
     for name in ("x.zip", "x.tar"):
-        file = tmp_path / name
-        with zipfile.ZipFile(file, "w") if name == "x.zip" else tarfile.open(file, "w") as archive:
-            for i in range(4):
-                if isinstance(archive, zipfile.ZipFile):
-                    archive.writestr(f"{i}", "")
-                else:
-                    archive.addfile(tarfile.TarInfo(f"{i}"))
-        with pytest.raises(DataError, match="more than 10,000 bytes or 3 files"):
-            taken(file, Download("http://127.0.0.1:9/x"), tmp_path / "data")
+        with pytest.raises(DataError, match=r"more than 10,000 bytes or 3 files"):
+            taken(tmp_path / name, Download("http://127.0.0.1:9/x"), tmp_path / "data")
 
 
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:

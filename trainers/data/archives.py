@@ -124,7 +124,7 @@ def _unpack(archive: Path, folder: Path, most: int) -> bool:
             return True
         with _bounded(archive, most) as stream:
             try:
-                contents = tarfile.open(fileobj=stream, mode="r:")  # noqa: SIM115  # closed below
+                contents = tarfile.TarFile(fileobj=stream)
             except tarfile.ReadError:
                 return False
             with contents:
