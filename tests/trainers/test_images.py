@@ -18,8 +18,8 @@ import torch
 from trainers.augment import normalise
 from trainers.data import DATASETS, Splits, mnist
 from trainers.data.archives import Download, digest
-from trainers.data.arrays import read_tensors
-from trainers.data.cifar import CIFAR10, CIFAR100, Cifar, _batch
+from trainers.data.arrays import read_arrays, read_tensors, write_arrays
+from trainers.data.cifar import ARRAYS, CIFAR10, CIFAR100, Cifar, _batch
 from trainers.data.splits import channel_statistics, held_out
 from trainers.errors import DataError
 from trainers.inputs import pixels
@@ -96,6 +96,27 @@ def test_cifar_from_its_archive(small: tuple[Cifar, Path], tmp_path: Path) -> No
     before = file.stat().st_mtime_ns
     data.fetch(tmp_path / "data")
     assert file.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("small", ["cifar10"], indirect=True)
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("train_labels", np.arange(100) % 11, "has labels that are not 0 to 9"),
+        ("test_labels", np.arange(20) % 10 - 1, "has labels that are not 0 to 9"),
+        ("test_labels", np.arange(19) % 10, "has 19 labels for 20 samples"),
+    ],
+)
+def test_kept_images_of_other_classes_train_nothing(
+    name, value, message, small, tmp_path, monkeypatch
+) -> None:
+    data, folder = small
+    file = data.fetch(tmp_path / "data", folder)
+    kept = dict(zip(ARRAYS, read_arrays(file, ARRAYS, ""), strict=True))
+    write_arrays(file, kept | {name: value})
+    monkeypatch.setitem(DATASETS, "cifar10", dataclasses.replace(DATASETS["cifar10"], load=data.load))
+    with pytest.raises(DataError, match=rf"images\.npz: {message}"):
+        DATASETS["cifar10"].check(tmp_path / "data")
 
 
 def test_other_images_in_the_same_layout_are_taken_with_a_warning(small, tmp_path: Path) -> None:

@@ -37,10 +37,18 @@ class DataSet:
         (self.files or self.splits)(root, 0)
 
     def splits(self, root: Path, split_seed: int) -> Splits:
-        """What `load` gives, for a network: no number of it but is finite. Raises DataError."""
+        """What `load` gives, fit for a network: finite numbers, of classes that there are. Raises DataError."""
         splits = self.load(root, split_seed)
-        for part in (splits.train, splits.validation, splits.test):
-            if part.inputs.is_floating_point() and not part.inputs.isfinite().all():
+        for inputs, targets in (splits.train, splits.validation, splits.test):
+            if len(inputs) != len(targets) or len(targets) == 0:
+                raise DataError(
+                    f"{self.path(root)}: has {len(targets)} labels for {len(inputs)} samples; fetch it anew"
+                )
+            if targets.min() < 0 or targets.max() >= splits.classes:
+                raise DataError(
+                    f"{self.path(root)}: has labels that are not 0 to {splits.classes - 1}; fetch it anew"
+                )
+            if inputs.is_floating_point() and not inputs.isfinite().all():
                 raise DataError(
                     f"{self.path(root)}: its samples hold numbers that are not finite; fetch it anew"
                 )
