@@ -156,10 +156,10 @@ def _curves(store: Store, study: StudyRecord) -> bytes:
 
 def _comparison(store: Store, study: StudyRecord) -> bytes:
     from studies.comparison import compare
-    from studies.summary import summary
+    from studies.verdict import answer
 
     comparison = compare(study, store.compared_trials(study))
-    return _json({"last_event": study.last_event, "summary": summary(comparison), "comparison": comparison})
+    return _json({"last_event": study.last_event, **answer(comparison), "comparison": comparison})
 
 
 def _figure(store: Store, study: StudyRecord, kind: str) -> bytes:

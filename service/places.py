@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from service.errors import ServiceError, StoreError, StudyUnknown
 from service.lookup import ambiguous, matching
@@ -15,13 +15,12 @@ from studies.records import StudyRecord, TrialRecord
 
 if TYPE_CHECKING:  # each of the two needs seconds of imports that the other does not
     from service.client import Client
-    from service.schemas import Study, StudySummary
+    from service.schemas import Comparison, Study, StudySummary
     from service.store import Store
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 PATIENCE_SECONDS = 5.0  # with a service that does not answer: somebody sits and waits
 ANALYSIS_SECONDS = 150.0  # what takes a service a while
-Comparison = Mapping[str, Any]
 
 
 class Place(Protocol):
@@ -33,11 +32,11 @@ class Place(Protocol):
     def find(self, key: str) -> "Study":
         """The study that `key` fits, as `service.lookup` has it."""
 
-    def comparison(self, study: str) -> tuple[str, Comparison]:
-        """Of the study with this id, in words and in numbers."""
+    def comparison(self, study: str) -> "Comparison":
+        """Of the study with this id."""
 
-    def export(self, study: str, folder: Path) -> str:
-        """Write the study with this id into the folder, and return its comparison in words."""
+    def export(self, study: str, folder: Path) -> "Comparison":
+        """Write the study with this id into the folder, and return its comparison."""
 
 
 class Local:
@@ -67,24 +66,25 @@ class Local:
         best = self.store.incumbents(record.id, maximize=task.direction == "maximize")
         return Study.of(record, best, dashboard=None)
 
-    def comparison(self, study: str) -> tuple[str, Comparison]:
+    def comparison(self, study: str) -> "Comparison":
         record = self.store.study_by_id(study)
         return self._compared(record, self.store.compared_trials(record))
 
-    def export(self, study: str, folder: Path) -> str:
+    def export(self, study: str, folder: Path) -> "Comparison":
         from studies.export import export
 
         record, trials = self.store.study_by_id(study), self.store.trials(study, with_epochs=True)
-        words, comparison = self._compared(record, trials)
-        export(record, trials, folder, comparison)
-        return words
+        compared = self._compared(record, trials)
+        export(record, trials, folder, compared.comparison)
+        return compared
 
-    def _compared(self, record: StudyRecord, trials: Sequence[TrialRecord]) -> tuple[str, Comparison]:
+    def _compared(self, record: StudyRecord, trials: Sequence[TrialRecord]) -> "Comparison":
+        from service.schemas import Comparison
         from studies.comparison import compare
-        from studies.summary import summary
+        from studies.verdict import answer
 
         comparison = compare(record, trials)
-        return summary(comparison), comparison
+        return Comparison(last_event=record.last_event, comparison=comparison, **answer(comparison))
 
 
 class Served:
@@ -122,15 +122,14 @@ class Served:
             f"no study {key!r} at {self.url}; there " + (f"are {known}" if there else "are none yet")
         )
 
-    def comparison(self, study: str) -> tuple[str, Comparison]:
+    def comparison(self, study: str) -> "Comparison":
         with self.client(ANALYSIS_SECONDS) as client:
-            answer = client.comparison(study)
-        return answer.summary, answer.comparison
+            return client.comparison(study)
 
-    def export(self, study: str, folder: Path) -> str:
+    def export(self, study: str, folder: Path) -> "Comparison":
         with self.client(ANALYSIS_SECONDS) as client:
             client.export(study, folder)
-        return self.comparison(study)[0]
+        return self.comparison(study)
 
 
 def place(url: str | None, db: str | None, environ: Mapping[str, str] = os.environ) -> Local | Served:

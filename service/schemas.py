@@ -221,11 +221,21 @@ class Curves(_Schema):
     methods: Mapping[str, MethodCurves]
 
 
+class ComparisonTable(_Schema):
+    """The best methods by their median run, as texts."""
+
+    columns: tuple[str, ...] = Field(description="Empty where there is nothing to compare yet.")
+    rows: tuple[tuple[str, ...], ...]
+    note: str = Field(description="What the numbers are.")
+
+
 class Comparison(_Schema):
     """The comparison of a study's methods."""
 
     last_event: int = Field(description="The study's event up to which this holds everything.")
-    summary: str = Field(description="In words.")
+    verdict: str = Field(description="What the tests tell apart, in one sentence.")
+    table: ComparisonTable
+    summary: str = Field(description="In words, paragraphs with an empty line between them.")
     comparison: Mapping[str, Any] = Field(description="In numbers: what comparison.json of the export holds.")
 
 

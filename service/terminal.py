@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.errors import ServiceError
+from studies.words import values
 
 out = Console(highlight=False)
 notes = Console(stderr=True, highlight=False)
@@ -75,10 +76,6 @@ def print_rows(rows: Sequence[dict[str, Any]], as_json: bool, empty: str = "none
     _print_table(table)
 
 
-def number(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value).lower()
-
-
 def _print_table(table: Table) -> None:
     """As wide as the terminal, or as it needs where there is none."""
     if out.is_terminal:
@@ -97,16 +94,6 @@ def _cell(value: Any) -> str:
         case list() | tuple():
             return ", ".join(map(str, value))
         case dict():
-            return "\n".join(f"{key}: {_dimension(entry)}" for key, entry in value.items())
+            return "\n".join(f"{key}: {values(entry)}" for key, entry in value.items())
         case _:
             return str(value)
-
-
-def _dimension(entry: Any) -> str:
-    match entry:
-        case {"low": low, "high": high, "log": log}:
-            return f"{low:g} to {high:g}{', log' if log else ''}"
-        case list():
-            return " or ".join(str(value).lower() for value in entry)
-        case _:
-            return str(entry)

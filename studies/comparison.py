@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from studies import stats
 from studies.curves import Curves, Floats, Ints, curves_of
-from studies.encoding import number
+from studies.encoding import finite, number
 from studies.extra_trials import CURVES, extra_trials
+from studies.failures import commonest
 from studies.methods import METHODS
 from studies.parity import audit
 from studies.records import StudyRecord, TrialRecord, TrialState
-from studies.space import searched, to_json
+from studies.space import bound, searched, to_json
 from studies.spec import MethodSpec, StudySpec, stored
 from studies.survival import kaplan_meier, restricted_mean, trials_to
 from trainers.seeds import derive
@@ -62,6 +63,10 @@ def compare(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]
     many trials beyond n `method` needs to get where `reference` is after n. There null is "not within
     `compared_at` trials", which is at least `at_least` more (where that is null too, not every run of `reference`
     has a value yet; where `level` is null, there is no interval).
+
+    `ranking` names the methods by their median run, the best first, which decides nothing: `pairs` do. `best` is a
+    method's best trial of all that are done, the first of equals; `at_bounds` names those of its hyperparameters that
+    lie at an end of their range, beyond which better ones may be. `errors` are the commonest of its failed trials.
     """
     spec = stored(study)
     direction = spec.task_definition().direction
@@ -75,6 +80,7 @@ def compare(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]
     times = {name: [_times(b, goal, draws) for _, goal in targets] for name, b in best.items()}
     ends = {name: _ends(c, trials, horizon) for name, c in curves.items()} if horizon else {}
     finished = sum(int(c.done.sum()) for c in curves.values())
+    of = {m.name: [t for t in trials if t.method == m.name] for m in spec.methods}
     return {
         "study": study.id,
         "name": study.name,
@@ -95,16 +101,19 @@ def compare(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]
         "level": stats.LEVEL,
         "resamples": RESAMPLES,
         "methods": {
-            m.name: _protocol(spec, m, [t for t in trials if t.method == m.name])
+            m.name: _protocol(spec, m, of[m.name])
             | {what: _centre(ends[m.name][what]) if ends else None for what in AT_BUDGET}
             | {
                 "trials_to_target": [
                     _to_target(t, *target, sign, alone=len(curves) == 1)
                     for t, target in zip(times[m.name], targets, strict=True)
-                ]
+                ],
+                "best": _best(m, of[m.name], sign),
+                "errors": [asdict(failure) for failure in commonest(of[m.name])],
             }
             for m in spec.methods
         },
+        "ranking": sorted(best, key=lambda name: _rank(best[name])) if ends else list(best),
         "target": number(sign * dict(targets)[TARGET_SHARE]) if targets else None,
         "target_share": TARGET_SHARE,
         "pairs": _pairs(best, ends, sign, targets, times, draws),
@@ -146,6 +155,29 @@ def _ends(curves: Curves, trials: Sequence[TrialRecord], horizon: int) -> dict[s
     held = [metric.get((run + 1, int(trial))) for run, trial in enumerate(curves.incumbent[:, horizon - 1])]
     test = np.array([np.nan if value is None else value for value in held], dtype=np.float64)
     return dict(zip(AT_BUDGET, (curves.best[:, horizon - 1], test), strict=True))
+
+
+def _rank(best: Floats) -> tuple[float, float]:
+    """What methods are sorted by: the median of the runs' final values and then their mean; none comes last."""
+    final = best[:, -1][~np.isnan(best[:, -1])]
+    return (-float(np.median(final)), -float(final.mean())) if final.size else (math.inf, math.inf)
+
+
+def _best(method: MethodSpec, trials: Sequence[TrialRecord], sign: float) -> dict[str, Any] | None:
+    scored = {(-sign * t.objective, t.trial, t.run): t for t in trials if t.objective is not None}
+    if not scored:
+        return None
+    trial = scored[min(scored)]
+    given = trial.hyperparameters
+    ends = {name: bound(dimension, given[name]) for name, dimension in method.space.items() if name in given}
+    return {
+        "run": trial.run,
+        "trial": trial.trial,
+        "objective": finite(trial.objective),
+        "test_metric": finite(trial.test_metric),
+        "hyperparameters": dict(given),
+        "at_bounds": {name: end for name, end in ends.items() if end is not None},
+    }
 
 
 def _centre(values: Floats) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import yaml
 from studies.records import StudyRecord
 from studies.stats import BOOTSTRAP_FROM
 from studies.summary import CROWD, halfway, summary
-from studies.words import difference, estimate, extra, p_value, share, trials, value
+from studies.verdict import table, verdict
+from studies.words import difference, estimate, extra, p_value, setting, share, trials, value, values
 
 COMPUTED = """
 - **The unit is the run**: one independent tuning run of one method. Trials are never pooled.
@@ -55,11 +56,15 @@ def report(study: StudyRecord, comparison: Mapping[str, Any], images: Sequence[s
     """Markdown. `images` names the files beside the report that it may show."""
     text = [
         f"# {study.name}",
-        summary(comparison) + _data(study),
+        f"**{verdict(comparison)}**{_data(study)}",
+        *_at_a_glance(comparison),
         f"![Best so far over trials](figure8.png)\n\n{_caption(comparison)}",
+        summary(comparison),
     ]
     if comparison["compared_at"]:
         text += ["## How good", *_good(comparison), *_apart(comparison)]
+    text += [*_best(comparison), *_failed(comparison)]
+    if comparison["compared_at"]:
         text += ["## How many trials", *_targets(comparison, images), *_extra(comparison, images)]
     text += ["## What was equal", *_parity(comparison)]
     computed = COMPUTED.format(
@@ -73,6 +78,46 @@ def report(study: StudyRecord, comparison: Mapping[str, Any], images: Sequence[s
     text += ["## How the numbers are computed", computed.strip()]
     text += ["## Where it comes from", *_provenance(study)]
     return "\n\n".join(text) + "\n"
+
+
+def _at_a_glance(comparison: Mapping[str, Any]) -> Iterator[str]:
+    found = table(comparison)
+    if found["rows"]:
+        yield _table(found["columns"], found["rows"])
+        yield found["note"]
+
+
+def _best(comparison: Mapping[str, Any]) -> Iterator[str]:
+    """The best trial of each method, with every digit: what to train with."""
+    rows = []
+    for m in _ranked(comparison):
+        if (best := m["best"]) is not None:
+            scores = [value(best[what], comparison["metric"]) for what in ("objective", "test_metric")]
+            given = [
+                f"{name} = {setting(x)}" + (f" **({end} end of its range)**" if end else "")
+                for name, x in best["hyperparameters"].items()
+                for end in [best["at_bounds"].get(name)]
+            ]
+            rows.append([m["label"], f"run {best['run']} trial {best['trial']}", *scores, "<br>".join(given)])
+    if rows:
+        yield "## Best trials"
+        yield _table(["method", "trial", "validation", "test", "hyperparameters"], rows)
+
+
+def _failed(comparison: Mapping[str, Any]) -> Iterator[str]:
+    rows = [
+        [m["label"], str(failure["trials"]), f"`{failure['error'].replace('`', chr(39))}`"]
+        for m in _ranked(comparison)
+        for failure in m["errors"]
+    ]
+    if rows:
+        yield "## Why trials failed"
+        yield "The commonest errors; those that differ in numbers alone count as one."
+        yield _table(["method", "trials", "error"], rows)
+
+
+def _ranked(comparison: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [comparison["methods"][name] for name in comparison["ranking"]]
 
 
 def _data(study: StudyRecord) -> str:
@@ -102,7 +147,7 @@ def _good(comparison: Mapping[str, Any]) -> Iterator[str]:
     metric = comparison["metric"]
     yield f"Best {metric} after {comparison['compared_at']} trials, over the runs."
     rows = []
-    for m in comparison["methods"].values():
+    for m in _ranked(comparison):
         best, test = m["best_at_budget"], m["test_at_budget"]
         rows.append(
             [f"{m['label']} ({m['dimensions']})", f"{best['n']} of {m['runs']}"]
@@ -200,7 +245,7 @@ def _parity(comparison: Mapping[str, Any]) -> Iterator[str]:
     names = [m["label"] for m in methods.values()]
     rows = [
         [check["what"], "yes" if check["equal"] else "**no**"]
-        + [_space(check["values"].get(name, "–")) for name in methods]
+        + [values(check["values"].get(name, "–")) for name in methods]
         for check in comparison["parity"]
     ]
     yield _table(["", "equal", *names], rows)
@@ -221,7 +266,7 @@ def _parity(comparison: Mapping[str, Any]) -> Iterator[str]:
     yield _table(["", *names], rows)
     yield "Search spaces:"
     rows = [
-        [m["label"], name, _space(entry) + ("" if isinstance(entry, list | dict) else " (fixed)")]
+        [m["label"], name, values(entry) + ("" if isinstance(entry, list | dict) else " (fixed)")]
         for m in methods.values()
         for name, entry in m["hyperparameters"].items()
     ]
@@ -249,16 +294,6 @@ def _provenance(study: StudyRecord) -> Iterator[str]:
 
 def _labels(comparison: Mapping[str, Any], pair: Mapping[str, Any]) -> tuple[str, str]:
     return comparison["methods"][pair["a"]]["label"], comparison["methods"][pair["b"]]["label"]
-
-
-def _space(entry: Any) -> str:
-    match entry:
-        case {"low": low, "high": high}:
-            return f"{low:g} to {high:g}{', logarithmic' if entry.get('log') else ''}"
-        case list():
-            return " or ".join(str(choice) for choice in entry)
-        case _:
-            return str(entry)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from trainers.hyperparameters import VALID, Value
+
+AT_BOUND = 0.01  # so near to an end of its range, in the range's own scale, a value counts as lying at it
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,18 @@ def points(space: Space) -> float:
             case Choice(values):
                 total *= len(values)
     return total
+
+
+def bound(dimension: Dimension, value: Value) -> Literal["low", "high"] | None:
+    """The end of its range that the value lies at; None inside, and where there is no range."""
+    if not isinstance(dimension, Float | Int) or not isinstance(value, int | float):
+        return None
+    # halves: the width of a range of real numbers need not be one itself
+    low, here, high = (
+        math.log(x) if dimension.log else x / 2 for x in (dimension.low, value, dimension.high)
+    )
+    place = (here - low) / (high - low)
+    return "low" if place <= AT_BOUND else "high" if place >= 1 - AT_BOUND else None
 
 
 def to_json(dimension: Dimension) -> Any:

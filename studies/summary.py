@@ -1,12 +1,24 @@
-"""A comparison in one paragraph of plain words, each number with its interval."""
+"""A comparison in plain words, each number with its interval."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from studies import words
 from studies.stats import BOOTSTRAP_FROM
-from studies.words import Estimate, capital, count, difference, ends, listed, p_value, trials, value
+from studies.words import (
+    Estimate,
+    capital,
+    count,
+    difference,
+    ends,
+    listed,
+    opposite,
+    p_value,
+    setting,
+    trials,
+    value,
+)
 from trainers.data import DATASETS
 from trainers.tasks import TASKS
 
@@ -18,50 +30,53 @@ Pair = Mapping[str, Any]
 
 
 def summary(comparison: Comparison) -> str:
-    """What was compared, how good each method got, how many trials each needed, and what stays open.
+    """What was compared, how good each method got, how many trials each needed, and what stays open: a paragraph each.
 
     Of more than CROWD methods it says in their order how good they got, and of the pairs with the first one those
     that are told apart.
     """
     methods = list(comparison["methods"].values())
     told = _many if len(methods) > CROWD else _few
-    return " ".join(sentence for sentence in [*told(comparison, methods), *_limits(comparison)] if sentence)
+    paragraphs = [*told(comparison, methods), _limits(comparison)]
+    texts = (" ".join(sentence for sentence in sentences if sentence) for sentences in paragraphs)
+    return "\n\n".join(text for text in texts if text)
 
 
-def _few(comparison: Comparison, methods: Sequence[Method]) -> Iterator[str]:
+def _few(comparison: Comparison, methods: Sequence[Method]) -> Iterator[Iterable[str]]:
     """Every number with its interval, and every pair with the first method."""
     names = [f"{m['label']} ({count(m['dimensions'], 'hyperparameter')})" for m in methods]
-    yield _compared(comparison, listed(names))
+    yield [_compared(comparison, listed(names))]
     if not comparison["compared_at"]:
         return
     pairs = _with_first(comparison)
-    yield _reached(comparison, _medians(comparison, methods, "best_at_budget", words.estimate))
-    yield from (_better(comparison, pair) for pair in pairs)
-    yield _tested(comparison, _medians(comparison, methods, "test_at_budget", words.estimate), pairs)
-    yield _needed(comparison, methods, trials)
-    for pair in pairs:
-        yield _saved(comparison, pair)
-        yield _extra(comparison, pair)
-    if len(comparison["pairs"]) > 1:
-        yield "The intervals are not adjusted for the number of pairs."
+    reached = _reached(comparison, _medians(comparison, methods, "best_at_budget", words.estimate))
+    yield [reached, *(_better(comparison, pair) for pair in pairs)]
+    yield [_tested(comparison, _medians(comparison, methods, "test_at_budget", words.estimate), pairs)]
+    more = [told(comparison, pair) for pair in pairs for told in (_saved, _extra)]
+    several = (
+        "The intervals are not adjusted for the number of pairs." if len(comparison["pairs"]) > 1 else ""
+    )
+    yield [_needed(comparison, methods, trials), *more, several]
 
 
-def _many(comparison: Comparison, methods: Sequence[Method]) -> Iterator[str]:
+def _many(comparison: Comparison, methods: Sequence[Method]) -> Iterator[Iterable[str]]:
     """The methods in their order, without intervals, and of the pairs with the first those that are told apart."""
-    yield _compared(comparison, f"{len(methods)} methods")
+    yield [_compared(comparison, f"{len(methods)} methods")]
     if not comparison["compared_at"]:
         return
     pairs = _with_first(comparison)
-    yield _reached(comparison, _ranking(comparison, methods, "best_at_budget"), ", from the best on,")
-    settled = [pair for pair in pairs if _settled(comparison, pair["best_at_budget"]["paired"])]
-    yield from (_better(comparison, pair) for pair in settled)
-    if others := len(pairs) - len(settled):
-        which = "other differences" if settled else "differences"
-        yield f"Run by run the {others} {which} from {methods[0]['label']} are not settled."
-    settled = [pair for pair in pairs if _settled(comparison, pair["test_at_budget"]["paired"])]
-    yield _tested(comparison, _ranking(comparison, methods, "test_at_budget"), settled)
-    yield _needed(comparison, _soonest(comparison, methods), lambda mean: trials({**mean, "low": None}))
-    yield "The report's tables have the intervals, and every pair."
+    told = [pair for pair in pairs if settled(comparison, pair["best_at_budget"]["paired"])]
+    reached = _reached(comparison, _ranking(comparison, methods, "best_at_budget"), ", from the best on,")
+    others, which = len(pairs) - len(told), "other differences" if told else "differences"
+    rest = f"Run by run the {others} {which} from {methods[0]['label']} are not settled." if others else ""
+    if len(told) > CROWD:
+        yield [reached, f"Run by run {_differs(comparison, told)}.", rest]
+    else:
+        yield [reached, *(_better(comparison, pair) for pair in told), rest]
+    told = [pair for pair in pairs if settled(comparison, pair["test_at_budget"]["paired"])]
+    yield [_tested(comparison, _ranking(comparison, methods, "test_at_budget"), told)]
+    needed = _needed(comparison, _soonest(comparison, methods), lambda mean: trials({**mean, "low": None}))
+    yield [needed, "The report's tables have the intervals, and every pair."]
 
 
 def _limits(comparison: Comparison) -> Iterator[str]:
@@ -79,6 +94,20 @@ def _limits(comparison: Comparison) -> Iterator[str]:
     unequal = [check["what"] for check in comparison["parity"] if not check["equal"]]
     if unequal:
         yield f"Not equal between the methods: {listed(unequal)}."
+    yield _at_bounds(comparison)
+
+
+def _at_bounds(comparison: Comparison) -> str:
+    """Where the best trial of a method lies at the end of a range."""
+    found = []
+    for m in comparison["methods"].values():
+        if ends := m["best"] and m["best"]["at_bounds"]:
+            given = m["best"]["hyperparameters"]
+            values = [f"{name} = {setting(given[name])} ({end} end)" for name, end in ends.items()]
+            found.append(f"{listed(values)} with {m['label']}")
+    if not found:
+        return ""
+    return f"Best trials lie at an end of a range, beyond which better values may be: {'; '.join(found)}."
 
 
 def _seen(comparison: Comparison) -> str:
@@ -182,7 +211,7 @@ def _with_first(comparison: Comparison) -> list[Pair]:
     return [pair for pair in comparison["pairs"] if pair["a"] == next(iter(comparison["methods"]))]
 
 
-def _settled(comparison: Comparison, test: Mapping[str, Any]) -> bool:
+def settled(comparison: Comparison, test: Mapping[str, Any]) -> bool:
     """Whether a paired test tells the two methods of a pair apart."""
     return test["p_holm"] is not None and test["p_holm"] < 1 - comparison["level"]
 
@@ -200,12 +229,21 @@ def _tested(comparison: Comparison, medians: str, pairs: Sequence[Pair]) -> str:
         "Being chosen flatters the validation value: on the test split, which no searcher saw, the same networks' "
         f"median {comparison['metric']} is {medians}"
     )
+    if len(pairs) > CROWD:
+        return f"{text}; there {_differs(comparison, pairs)}."
     for pair in pairs:
         a, b = (comparison["methods"][pair[side]]["label"] for side in "ab")
         who = f", {a} minus {b}," if len(pairs) > 1 else ""
         test = pair["test_at_budget"]["paired"]
         text += f"; there the difference{who} is {_apart(comparison, test, 'that is not settled')}"
     return f"{text}."
+
+
+def _differs(comparison: Comparison, pairs: Sequence[Pair]) -> str:
+    """The pairs with the first method that are told apart, where their numbers would be too many."""
+    others = listed([comparison["methods"][pair["b"]]["label"] for pair in pairs])
+    first = comparison["methods"][pairs[0]["a"]]["label"]
+    return f"{first} is told apart from {others} (signed-rank tests, Holm-adjusted)"
 
 
 def _apart(comparison: Comparison, test: Mapping[str, Any], unsettled: str) -> str:
@@ -217,7 +255,7 @@ def _apart(comparison: Comparison, test: Mapping[str, Any], unsettled: str) -> s
     if shift["low"] is None or p is None:
         return text
     text += f", signed-rank {'Holm-adjusted ' if len(comparison['pairs']) > 1 else ''}{p_value(p)}"
-    if not _settled(comparison, test):
+    if not settled(comparison, test):
         return f"{text}, so {unsettled}"
     if not excludes_zero(shift):  # with ties the closed interval is wider than the test
         text += "; the test tells the two apart, but the interval reaches zero: it may be next to nothing"
@@ -247,7 +285,7 @@ def _saved(comparison: Comparison, pair: Pair) -> str:
     a, b = (comparison["methods"][pair[side]]["label"] for side in "ab")
     text = f"{capital(b)} thus takes {trials(saving)} trials more than {a}"
     if saving["value"] < 0:
-        text = f"{capital(b)} thus takes {trials(_negative(saving))} trials fewer than {a}"
+        text = f"{capital(b)} thus takes {trials(opposite(saving))} trials fewer than {a}"
     if saving["low"] is None:
         return f"{text}."
     if not excludes_zero(saving):
@@ -295,8 +333,3 @@ def _extra(comparison: Comparison, pair: Pair) -> str:
     if low is not None and low <= 0 and (high is None or high >= 0):
         return f"{text}; the interval includes zero."
     return f"{text}."
-
-
-def _negative(e: Estimate) -> Estimate:
-    low, high = (None if e[end] is None else -e[end] for end in ("high", "low"))
-    return {"value": -e["value"], "low": low, "high": high, "level": e["level"]}

@@ -39,6 +39,47 @@ def share(e: Estimate) -> str:
     return _with_interval(e, lambda x: "–" if x is None else f"{x:.0%}")
 
 
+def setting(x: Any) -> str:
+    """A hyperparameter's value as a study file has it, with every digit: near 1 the last ones count."""
+    if isinstance(x, bool):
+        return str(x).lower()
+    return str(x).removesuffix(".0") if isinstance(x, float) else str(x)
+
+
+def values(entry: Any) -> str:
+    """What a study gives one hyperparameter: `1e-06 to 1, logarithmic`, `true or false`, or one value."""
+    match entry:
+        case {"low": low, "high": high}:
+            return f"{setting(low)} to {setting(high)}{', logarithmic' if entry.get('log') else ''}"
+        case list():
+            return " or ".join(map(setting, entry))
+        case _:
+            return setting(entry)
+
+
+def brief(e: Estimate, metric: str) -> str:
+    """An objective where there is little room: `93.4% (92.8 to 93.8)`, the interval's level said elsewhere."""
+    sign, _, factor, decimals = UNITS.get(metric, RAW)
+    return _brief(e, factor, decimals, sign)
+
+
+def gap(e: Estimate, metric: str) -> str:
+    """The size of a difference between two objectives: `0.40 percentage points (0.10 to 0.90)`."""
+    _, unit, factor, decimals = UNITS.get(metric, RAW)
+    return _brief(opposite(e) if float(e["value"]) < 0 else e, factor, decimals + 1, f" {unit}".rstrip())
+
+
+def brief_trials(e: Estimate, unit: str = "") -> str:
+    """A mean number of trials: `8.3 (6.1 to 10.2)`."""
+    return _brief(e, 1.0, 1, unit)
+
+
+def opposite(e: Estimate) -> Estimate:
+    """The same difference the other way round."""
+    value, low, high = (None if e[key] is None else -float(e[key]) for key in ("value", "low", "high"))
+    return {"value": value, "low": high, "high": low, "level": e["level"]}
+
+
 def p_value(p: float | None) -> str:
     """`p = 0.012`."""
     if p is None:
@@ -86,6 +127,13 @@ def _with_interval(e: Estimate, show: Callable[[Any], str], unit: str = "") -> s
         return text
     level = f"{100 * e['level']:.1f}".removesuffix(".0")
     return f"{text} ({level}% interval {show(e['low'])} to {show(e['high'])})"
+
+
+def _brief(e: Estimate, factor: float, decimals: int, unit: str) -> str:
+    if e["value"] is None:
+        return "–"
+    value, low, high = (_shown(e[key], factor, decimals) for key in ("value", "low", "high"))
+    return f"{value}{unit}" if e["low"] is None or e["high"] is None else f"{value}{unit} ({low} to {high})"
 
 
 def _shown(x: float | str | None, factor: float, decimals: int) -> str:

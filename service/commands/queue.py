@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.commands.options import AsJson, Service, Study, WholeStudy, Yes
-from service.commands.studies import done
+from service.commands.studies import done, tell
 from service.places import Served, served
-from service.terminal import agree, notes, paragraph, print_json, say
+from service.terminal import agree, notes, print_json, say
 from studies.records import StudyState
 from studies.words import count
 
@@ -134,4 +134,4 @@ def _watch(where: Served, study: "StudyFound") -> None:
         say(f"{study.id}: {study.state}" + (f": {study.error}" if study.error else ""), notes)
         raise typer.Exit(1)
     say(f"{study.id}: {study.state}", notes)
-    paragraph(where.comparison(study.id)[0])
+    tell(where.comparison(study.id))

@@ -1,18 +1,21 @@
 """Looking at studies, in a database here or at a service."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.commands.options import AsJson, Database, Place, Study
 from service.places import place
-from service.terminal import number, paragraph, print_json, print_rows, say
+from service.terminal import out, paragraph, print_json, print_rows, say
 from studies.folder import check_folder
-from studies.words import value
+from studies.words import count, setting, value
 
 if TYPE_CHECKING:
-    from service.schemas import StudySummary, Trial
+    from service.schemas import Comparison, StudySummary
+
+NARROW = 105  # columns, fewer than the table of the best methods needs
 
 
 def list_studies(url: Place = None, db: Database = None, as_json: AsJson = False) -> None:
@@ -36,21 +39,19 @@ def list_studies(url: Place = None, db: Database = None, as_json: AsJson = False
 
 
 def show(study: Study, url: Place = None, db: Database = None, as_json: AsJson = False) -> None:
-    """Show a study: its state, each method's best, the comparison in words."""
+    """Show a study: its state, the verdict, each method's best trial, the comparison in words."""
     where = place(url, db)
     found = where.find(study)
-    words, comparison = where.comparison(found.id)
+    compared = where.comparison(found.id)
     if as_json:
-        print_json(found.model_dump(mode="json") | {"summary": words, "comparison": comparison})
+        print_json(found.model_dump(mode="json") | compared.model_dump(mode="json", exclude={"last_event"}))
         return
     say(f"{found.id}  {found.state}, {done(found)} of {found.trials.planned} trials on {found.task_label}")
     if found.trouble:
         say(f"does not go on: {found.trouble}")
     if found.error:
         say(f"stopped: {found.error}")
-    for method in found.methods:
-        say(f"  {method}: {_best(found.incumbents.get(method), found.metric)}")
-    paragraph(words)
+    tell(compared)
 
 
 def export(
@@ -66,10 +67,10 @@ def export(
     tell_export(where.export(found, out_dir), out_dir)
 
 
-def tell_export(words: str, folder: Path) -> None:
+def tell_export(compared: "Comparison", folder: Path) -> None:
     """Say what an export has written, and the comparison."""
     say(f"Figure: {folder / 'figure8.png'}\nReport: {folder / 'report.md'}")
-    paragraph(words)
+    tell(compared)
 
 
 def done(study: "StudySummary") -> int:
@@ -77,9 +78,37 @@ def done(study: "StudySummary") -> int:
     return study.trials.completed + study.trials.diverged + study.trials.failed
 
 
-def _best(trial: "Trial | None", metric: str) -> str:
-    if trial is None:
-        return "no result yet"
-    values = ", ".join(f"{name} = {number(given)}" for name, given in trial.hyperparameters.items())
-    best, test = value(trial.objective, metric), value(trial.test_metric, metric)
-    return f"best {best} (test {test}), run {trial.run} trial {trial.trial}, with {values}"
+def tell(compared: "Comparison") -> None:
+    """The verdict, the table of the best methods, their best trials, why trials failed, and all of it in words."""
+    say("")
+    paragraph(compared.verdict)
+    if (table := compared.table).rows:
+        say("")
+        # in a narrow terminal each interval has a line of its own, unbroken
+        rows = [
+            [cell.replace(" (", "\n(" if out.is_terminal and out.width < NARROW else " (") for cell in row]
+            for row in table.rows
+        ]
+        print_rows([dict(zip(table.columns, row, strict=True)) for row in rows], as_json=False, empty="")
+        paragraph(table.note)
+    methods, metric = compared.comparison["methods"], compared.comparison["metric"]
+    for name in compared.comparison["ranking"]:
+        say("")
+        _tell_best(methods[name], metric)
+        for failure in methods[name]["errors"]:
+            paragraph(f"  {count(failure['trials'], 'trial')} failed: {failure['error']}")
+    for text in compared.summary.split("\n\n"):
+        say("")
+        paragraph(text)
+
+
+def _tell_best(method: Mapping[str, Any], metric: str) -> None:
+    best = method["best"]
+    if best is None:
+        say(f"{method['label']}: no result yet")
+        return
+    scores = f"{value(best['objective'], metric)} (test {value(best['test_metric'], metric)})"
+    say(f"{method['label']}: best {scores}, run {best['run']} trial {best['trial']}, with")
+    for name, given in best["hyperparameters"].items():
+        end = best["at_bounds"].get(name)
+        say(f"  {name} = {setting(given)}{f' (the {end} end of its range)' if end else ''}")

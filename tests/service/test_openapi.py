@@ -140,8 +140,8 @@ def promised(app: FastAPI) -> Any:
         chosen = sum(map(ord, str(path_parameters)))
         if path_parameters and "study" in path_parameters and chosen % 2:
             path_parameters["study"] = there[chosen % len(there)]
-            if "trial" in path_parameters:
-                path_parameters["trial"] = "latent-sgd-r01-t02"
+            if "trial" in path_parameters:  # of the complete one: another has none
+                path_parameters |= {"study": there[0], "trial": "latent-sgd-r01-t02"}
         return path_parameters
 
     return schema

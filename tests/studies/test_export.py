@@ -23,6 +23,7 @@ from studies.report import report
 from studies.spec import PROTOCOL
 from studies.summary import summary
 from studies.tables import FORMS, TABLES, table
+from studies.verdict import verdict
 from studies.words import difference
 
 NAMES = {
@@ -83,7 +84,9 @@ def test_comparison_and_provenance(exported):
 def test_the_report_stands_by_itself(exported):
     study, trials, out, _ = exported
     text = (out / "report.md").read_text()
-    assert text.split("\n\n")[1] == summary(compare(study, trials))
+    comparison = compare(study, trials)
+    assert text.split("\n\n")[1] == f"**{verdict(comparison)}**"
+    assert summary(comparison) in text
     for name in ("figure8.png", "trials-to-target.png", "extra-trials.png"):
         assert f"]({name})" in text
         assert (out / name).exists()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studies.methods import METHODS
-from studies.space import Choice, Fixed, Float, Int, parse, points, searched, to_json
+from studies.space import Choice, Fixed, Float, Int, bound, parse, points, searched, to_json
 from trainers.hyperparameters import VALID
 
 
@@ -131,3 +131,24 @@ def test_points_of_a_space():
     assert points({}) == points({"a": Fixed(1.0)}) == 1
     assert points({"a": Choice((1, 2, 4)), "b": Int(3, 7), "c": Fixed(True)}) == 15
     assert points({"a": Choice((1, 2, 4)), "b": Float(0.0, 1.0)}) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("dimension", "value", "end"),
+    [
+        (Float(1e-6, 1.0, log=True), 1e-6, "low"),
+        (Float(1e-6, 1.0, log=True), 1.14e-6, "low"),  # within 1 % of six decades
+        (Float(1e-6, 1.0, log=True), 1.2e-6, None),
+        (Float(1e-6, 1.0, log=True), 0.9, "high"),
+        (Float(0.0, 1.0), 0.9, None),
+        (Float(-1e308, 1e308), 1e308, "high"),
+        (Float(-1e308, 1e308), 0.0, None),
+        (Int(1, 4), 1, "low"),
+        (Int(1, 4), 3, None),
+        (Int(1, 4), 4, "high"),
+        (Choice((1, 2)), 1, None),
+        (Fixed(0.5), 0.5, None),
+    ],
+)
+def test_what_lies_at_an_end_of_its_range(dimension, value, end):
+    assert bound(dimension, value) == end

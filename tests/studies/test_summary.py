@@ -1,4 +1,4 @@
-"""The paragraph in words: the numbers it must hold, and its caveats."""
+"""The comparison in words: the numbers it must hold, and its caveats."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from studies.summary import excludes_zero, summary
 def test_a_clear_result():
     comparison = compare(*figure8_like(slow=1.8))
     text = summary(comparison)
-    assert "\n" not in text
+    assert [len(paragraph.splitlines()) for paragraph in text.split("\n\n")] == [1, 1, 1, 1]
     assert text.startswith(
         "Gradient filter (2 hyperparameters) and latent SGD (6 hyperparameters) were each tuned"
     )

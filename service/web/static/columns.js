@@ -1,7 +1,7 @@
 // The columns of the table of trials.
 
 import { h } from "./element.js";
-import { exact, objective, seconds, toNumber, value } from "./format.js";
+import { exact, objective, seconds, setting, toNumber, value } from "./format.js";
 import { badge } from "./state.js";
 
 /** Of each column: `of` gives what is sorted by, `cell` what is shown. One method's hyperparameters have their own. */
@@ -10,7 +10,7 @@ export function columns(study, method) {
   const number = (key, text, of, show) => ({ key, text, of, cell: (trial) => show(of(trial)), number: true });
   const score = (key, text) => number(key, text, (trial) => toNumber(trial[key]), (x) => objective(x, metric));
   const time = (key, text) => number(key, text, (trial) => trial[key], seconds);
-  const chosen = (key) => number(key, key, (trial) => trial.hyperparameters[key], value);
+  const chosen = (key) => number(key, key, (trial) => trial.hyperparameters[key], exactly);
   return [
     { key: "number", text: "Trial" },
     { key: "state", text: "State", of: (trial) => trial.state, cell: (trial) => badge(trial.state) },
@@ -24,12 +24,14 @@ export function columns(study, method) {
   ];
 }
 
+const exactly = (x) => (x === undefined ? "–" : h("span", { title: setting(x) }, value(x)));
+
 const ALL = {
   key: "hyperparameters",
   text: "Hyperparameters",
   cell: (trial) => Object.entries(trial.hyperparameters).map(pair),
 };
-const pair = ([key, x]) => h("span", { class: "pair" }, `${key} `, h("b", {}, value(x)));
+const pair = ([key, x]) => h("span", { class: "pair" }, `${key} `, h("b", { title: setting(x) }, value(x)));
 const short = (at) => h("time", { datetime: at, title: exact(at) }, exact(at).slice(5, 19));
 
 function space(study, method) {

@@ -1,19 +1,31 @@
 // The comparison in words and numbers: what report.md says, live.
 
-import { byId, h, setText, table } from "./element.js";
+import { byId, h, setChildren, setText, table } from "./element.js";
 import { showForest } from "./forest.js";
 import { count, decimal, extra, level, objective, percent, points, pValue, unitOf } from "./format.js";
 
 const SPLITS = [["validation", "best_at_budget"], ["test", "test_at_budget"]];
 
-export function showComparison({ summary, comparison }) {
-  setText(byId("summary"), summary);
+export function showComparison({ verdict, table: best, summary, comparison }) {
+  setText(byId("verdict"), verdict);
+  byId("glance").replaceChildren(...(best.rows.length ? glance(best) : []));
+  setChildren(byId("summary"), summary.split("\n\n").map((text) => h("p", {}, text)));
   const done = comparison.compared_at;
   setText(byId("comparison-note"), done ? `after ${count(done, "trial")} of ${comparison.trials}` : "");
   showForest(comparison, SPLITS);
   const parts = done ? [good(comparison), apart(comparison), targets(comparison), extras(comparison)] : [];
   const section = ([title, ...rest]) => [h("h3", {}, title), table(title, ...rest)];
   byId("endpoints").replaceChildren(...parts.filter(Boolean).flatMap(section));
+}
+
+/** The best methods, as the terminal and the report have them. */
+function glance({ columns, rows, note }) {
+  const heads = columns.map((text) => text[0].toUpperCase() + text.slice(1));
+  const cell = (text) => {
+    const [found, interval] = text.split(" (");
+    return interval ? [found, h("span", { class: "interval" }, `(${interval}`)] : text;
+  };
+  return [table("The best methods", heads, rows.map((row) => row.map(cell))), h("p", { class: "note" }, note)];
 }
 
 /** A value with its interval and the interval's own level. */
@@ -28,10 +40,10 @@ const names = ({ methods }, pair) => [methods[pair.a].label, methods[pair.b].lab
 
 // each of the following gives a title, heads and rows, or null
 
-function good({ metric, methods, compared_at: done }) {
+function good({ metric, methods, ranking, compared_at: done }) {
   const show = (x) => objective(x, metric);
   const ends = (m, what) => [estimate(m[what].median, show), estimate(m[what].mean, show)];
-  const rows = Object.values(methods).map((m) => [
+  const rows = ranking.map((name) => methods[name]).map((m) => [
     `${m.label} (${m.dimensions})`,
     `${m.best_at_budget.n} of ${m.runs}`,
     ...SPLITS.flatMap(([, what]) => ends(m, what)),

@@ -7,8 +7,12 @@ import { glyph, look } from "./glyph.js";
 
 /** `splits` are pairs of words and a comparison's key. */
 export function showForest(comparison, splits) {
-  const { metric, methods, pairs } = comparison;
-  const medians = Object.values(methods).map((method, i) => ({ method, mark: glyph(i), colour: look(i) }));
+  const { metric, methods, pairs, ranking } = comparison;
+  const place = Object.keys(methods);
+  const medians = ranking.map((name) => {
+    const i = place.indexOf(name);
+    return { method: methods[name], mark: glyph(i), colour: look(i) };
+  });
   const good = splits.flatMap(([split, what]) =>
     medians.map(({ method, mark, colour }) => ({
       words: `${method.label}, ${split}`, estimate: method[what]?.median, mark: mark.cloneNode(true), colour,

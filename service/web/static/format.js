@@ -67,11 +67,16 @@ export function extra(entry, of) {
   return `${count} (${entry.high === null ? `≥ ${low}` : `${low} to ${minus(String(entry.high))}`})`;
 }
 
-/** A hyperparameter's value, short: four digits, the exponent as study files write it. */
+/** A hyperparameter's value with every digit. */
+export const setting = (x) => (x === true ? "on" : x === false ? "off" : minus(String(x)));
+
+/** A hyperparameter's value, short: three digits, of what is left to 1 where it is near 1. */
 export function value(x) {
-  if (typeof x !== "number") return x === true ? "on" : x === false ? "off" : String(x);
+  if (typeof x !== "number") return setting(x);
   if (Number.isInteger(x) && Math.abs(x) < 1e5) return String(x);
   const size = Math.abs(x);
+  const left = Math.abs(1 - size);
+  if (left < 0.1) return minus(String(Number(x.toFixed(Math.min(16, 2 - Math.floor(Math.log10(left)))))));
   if (size >= 1e-2 && size < 1e4) return minus(String(Number(x.toPrecision(3))));
   const [digits, exponent] = x.toExponential(2).split("e");
   return minus(`${Number(digits)}e${Number(exponent)}`);
@@ -79,11 +84,11 @@ export function value(x) {
 
 /** What a search space gives one hyperparameter. */
 export function range(entry) {
-  if (Array.isArray(entry)) return entry.map(value).join(" or ");
+  if (Array.isArray(entry)) return entry.map(setting).join(" or ");
   if (entry !== null && typeof entry === "object") {
-    return `${value(entry.low)} to ${value(entry.high)}${entry.log ? ", logarithmic" : ""}`;
+    return `${setting(entry.low)} to ${setting(entry.high)}${entry.log ? ", logarithmic" : ""}`;
   }
-  return `${value(entry)} (fixed)`;
+  return `${setting(entry)} (fixed)`;
 }
 
 export function seconds(s) {

@@ -1,15 +1,28 @@
 // Beside the figure: how far each method is and how good.
 
 import { byId, h, Kept, pairs, setChildren } from "./element.js";
-import { objective, range } from "./format.js";
+import { objective, range, setting } from "./format.js";
 import { glyph, look } from "./glyph.js";
 import { progress, progressWords } from "./state.js";
+
+/** The hyperparameters of a trial, to copy; what lies at an end of its range is marked. */
+function given({ hyperparameters, at_bounds: ends }) {
+  const entries = Object.entries(hyperparameters).map(([name, x]) => [
+    name,
+    [h("code", {}, setting(x)), ends[name] && h("span", { class: "at-bound" }, ` at the ${ends[name]} end of its range`)],
+  ]);
+  return h("dl", { class: "given" }, entries.flatMap(([name, content]) => [h("dt", {}, name), h("dd", {}, content)]));
+}
+
+function failures(errors) {
+  return h("ul", { class: "errors" }, errors.map(({ error, trials }) => h("li", {}, `${trials} × ${error}`)));
+}
 
 export class Readings {
   #kept = new Kept();
 
   constructor(curves, trials, study, open) {
-    Object.assign(this, { curves, trials, open });
+    Object.assign(this, { curves, trials, open, compared: null });
     const sections = study.spec.methods.map(({ name, space }, i) => {
       const list = h("dl", {});
       const searched = Object.entries(space).map(([key, entry]) => h("span", { title: range(entry) }, key));
@@ -19,7 +32,15 @@ export class Readings {
       return [name, list, h("section", { class: `reading ${look(i)}` }, head, list, spaceOf)];
     });
     this.lists = new Map(sections);
-    byId("readings").replaceChildren(...sections.map(([, , section]) => section));
+    this.sections = new Map(sections.map(([name, , section]) => [name, section]));
+    byId("readings").replaceChildren(...this.sections.values());
+  }
+
+  /** Sort the methods, the best first, and say of each what the comparison knows. */
+  compare(comparison) {
+    this.compared = comparison;
+    setChildren(byId("readings"), comparison.ranking.map((name) => this.sections.get(name)));
+    this.show();
   }
 
   show() {
@@ -49,6 +70,10 @@ export class Readings {
     }
     const best = curves.best(name);
     if (best) rows.push(["best", best, () => ["best of all", this.#best(name, best)]]);
+    const { best: trial, errors } = this.compared?.methods[name] ?? { best: null, errors: [] };
+    const same = trial && best && trial.run === best.run && trial.trial === best.trial; // or it is older
+    if (same) rows.push(["with", trial, () => ["with", given(trial)]]);
+    if (errors.length) rows.push(["errors", errors, () => ["failed of", failures(errors)]]);
     return rows;
   }
 

@@ -34,6 +34,7 @@ class StudyPage {
     this.path = path;
     this.study = study;
     this.curves = null; // they take longer than the rest; until they come there is no figure
+    this.comparison = null;
     this.plots = [];
     this.trials = new TrialSet(path, {
       changed: () => this.#trialsCame(),
@@ -64,6 +65,7 @@ class StudyPage {
     const { study } = this;
     this.curves = new Curves(answer, study.spec);
     this.readings = new Readings(this.curves, this.trials, study, this.view.open);
+    if (this.comparison) this.readings.compare(this.comparison);
     this.figure = new Figure(this.curves, (...which) => this.trials.get(...which), this.view.open);
     this.plots = study.methods.map((name, i) => this.#plot(name, i));
     byId("parallel").replaceChildren(...this.plots.map((plot) => plot.element));
@@ -119,8 +121,10 @@ class StudyPage {
   }
 
   #comparisonCame(newer) {
+    this.comparison = newer.comparison;
     showComparison(newer);
     showParity(newer);
+    this.readings?.compare(this.comparison);
     if (newer.last_event < this.stream.last) this.askComparison();
   }
 

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { show } from "./dialog.js";
 import { h, pairs, table } from "./element.js";
 import { drawEpochs } from "./epochs.js";
-import { exact, objective, seconds, toNumber, value } from "./format.js";
+import { exact, objective, seconds, setting, toNumber, value } from "./format.js";
 import { badge } from "./state.js";
 import { trialId } from "./trialset.js";
 
@@ -74,7 +74,7 @@ export class TrialView {
     body.replaceChildren(
       h("dl", { class: "facts" }, pairs(facts)),
       h("h3", {}, "Hyperparameters"),
-      h("dl", { class: "facts" }, pairs(given.map(([key, x]) => [key, h("code", { title: String(x) }, value(x))]))),
+      h("dl", { class: "facts" }, pairs(given.map(([key, x]) => [key, h("code", {}, setting(x))]))),
       ...(trial.error === null ? [] : error),
       h("h3", {}, "Epochs"),
       ...(epochs.length ? [chart, this.#table(epochs)] : [h("p", { class: "note" }, "None was finished.")]),
