@@ -1,4 +1,7 @@
-"""The page: HTML for people. What it shows and does goes through the API."""
+"""The page: HTML for people. What it shows and does goes through the API.
+
+Every address in it is relative, so that it works under whatever path something in front of the service puts it.
+"""
 
 import re
 from collections.abc import Callable, Coroutine
@@ -14,7 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from service import web
-from service.auth import LOCAL, SAFE, Caller, identify, log_in, log_out
+from service.auth import COOKIE, LOCAL, SAFE, Caller, identify, log_in, log_out
+from service.errors import StudyUnknown
 from service.problems import Refused, refusal
 from service.routes import Shared, StudyId
 from service.web.assets import PLOTLY, Assets
@@ -51,9 +55,9 @@ class _Page(APIRoute):
                 if refused.kind == "unexpected":
                     raise
                 if refused.kind == "not-authenticated":
-                    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-                    return RedirectResponse(f"/login?next={quote(here, safe='')}", 303)
-                return refused_page(refused)
+                    here = _path(request) + (f"?{request.url.query}" if request.url.query else "")
+                    return RedirectResponse(f"{_root(request)}login?next={quote(here, safe='')}", 303)
+                return refused_page(request, refused)
 
         return handle
 
@@ -84,7 +88,7 @@ def install(app: FastAPI) -> None:
     async def answer_browsers(request: Request, error: Exception) -> Response:
         wanted = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/")
         if wanted and request.method in SAFE:
-            return refused_page(refusal(error))
+            return refused_page(request, refusal(error))
         found: Response = await answer(request, error)  # type: ignore[misc]
         return found
 
@@ -93,44 +97,53 @@ def install(app: FastAPI) -> None:
 
 @router.get("/")
 def studies_page(request: Request, caller: Known) -> Response:
-    origin = str(request.base_url).rstrip("/")
-    return _page("studies.html", caller, states=list(StudyState), tasks=list(TASKS), origin=origin)
+    return _page(request, "studies.html", caller, states=list(StudyState), tasks=list(TASKS))
 
 
 @router.get("/studies/{study}")
-def study_page(study: StudyId, shared: Shared, caller: Known) -> Response:
-    record = shared.store.study_by_id(study)
+def study_page(study: StudyId, request: Request, shared: Shared, caller: Known) -> Response:
+    """The page of the study with this id; the way to it from its name, the start of its id or the end."""
+    try:
+        record = shared.store.study_by_id(study)
+    except StudyUnknown as error:
+        try:
+            return RedirectResponse(f"./{shared.store.study(study).id}", 307)
+        except StudyUnknown:
+            raise error from None
     return _page(
+        request,
         "study.html",
         caller,
         id=record.id,
         name=record.name,
         metric=TASKS[record.task].metric,
-        api=f"/v1/studies/{quote(record.id, safe='')}",
+        api=f"{_root(request)}v1/studies/{quote(record.id, safe='')}",
         states=list(TrialState),
-        plotly=_assets().url(PLOTLY),
+        plotly=PLOTLY,
     )
 
 
 @router.get("/login")
 def login_page(request: Request, next: str = "/") -> Response:
     if identify(request) is not None:
-        return RedirectResponse(_local(next), 303)
-    return _page("login.html", next=_local(next), error=None)
+        return RedirectResponse(_local(request, next), 303)
+    ended = "This token is unknown, revoked or expired." if COOKIE in request.cookies else None
+    return _page(request, "login.html", next=next, error=ended)
 
 
 @router.post("/login")
 def login(request: Request, fields: Fields) -> Response:
-    back = _local(fields.get("next", "/"))
-    response = RedirectResponse(back, 303)
+    back = fields.get("next", "/")
+    response = RedirectResponse(_local(request, back), 303)
     if log_in(request, response, fields.get("token", "").strip()) is None:
-        return _page("login.html", status=401, next=back, error="This token is unknown or revoked.")
+        error = "This token is unknown, revoked or expired."
+        return _page(request, "login.html", status=401, next=back, error=error)
     return response
 
 
 @router.post("/logout")
 def logout(request: Request) -> Response:
-    response = RedirectResponse("/login", 303)
+    response = RedirectResponse("./login", 303)
     log_out(request, response)
     return response
 
@@ -147,8 +160,8 @@ def static(path: str, request: Request) -> Response:
     return Response(asset.compressed, headers=headers, media_type=asset.media_type)
 
 
-def refused_page(refused: Refused) -> Response:
-    return _page("problem.html", status=refused.status, problem=refused)
+def refused_page(request: Request, refused: Refused) -> Response:
+    return _page(request, "problem.html", status=refused.status, problem=refused)
 
 
 @cache
@@ -162,17 +175,32 @@ def _templates() -> Environment:
     return Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)
 
 
-def _page(template: str, caller: Caller | None = None, status: int = 200, **values: Any) -> Response:
+def _page(
+    request: Request, template: str, caller: Caller | None = None, status: int = 200, **values: Any
+) -> Response:
     """`caller` is somebody who may read, None on pages that anybody may."""
+    root = _root(request)
     known = {
-        "static": _assets().url,
-        "scripts": _assets().scripts,
+        "root": root,
+        "static": lambda name: root + _assets().url(name),
+        "scripts": lambda name: [root + url for url in _assets().scripts(name)],
         "caller": caller,
         "local": caller is LOCAL,
     }
     return HTMLResponse(_templates().get_template(template).render(known | values), status, HEADERS)
 
 
-def _local(address: str) -> str:
-    """An address of this site, whatever was asked for."""
-    return address if LOCAL_ADDRESS.fullmatch(address) else "/"
+def _local(request: Request, address: str) -> str:
+    """The way to an address of this site, whatever was asked for."""
+    return _root(request) + (address[1:] if LOCAL_ADDRESS.fullmatch(address) else "")
+
+
+def _path(request: Request) -> str:
+    """The path within the service, as it was sent."""
+    sent: bytes = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
+    return "/" + sent.decode("latin-1").removeprefix(request.scope.get("root_path", "")).lstrip("/")
+
+
+def _root(request: Request) -> str:
+    """The way from the page that is asked for to the service's own root."""
+    return "../" * (_path(request).count("/") - 1) or "./"

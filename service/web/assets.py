@@ -39,8 +39,8 @@ class Assets:
         self._assets = {self._paths[name]: _asset(name, content) for name, content in files.items()}
 
     def url(self, name: str) -> str:
-        """Where the browser finds the file. Raises KeyError."""
-        return f"/static/{PLOTLY if name == PLOTLY else self._paths[name]}"
+        """Where the browser finds the file, from the service's root. Raises KeyError."""
+        return f"static/{PLOTLY if name == PLOTLY else self._paths[name]}"
 
     def scripts(self, name: str) -> list[str]:
         """The URLs of all that a script imports, to be fetched at once and not one after the import of the other."""

@@ -72,7 +72,7 @@ CALLERS = ("nobody", "revoked", *Scope)
 
 def verdict(answer: httpx.Response) -> str:
     """What became of the request as far as its sender's rights go."""
-    if answer.headers.get("location", "").startswith("/login?next="):
+    if "/login?next=" in answer.headers.get("location", ""):
         return "sent to the login"
     if "json" not in answer.headers.get("content-type", "") or answer.is_success:
         return "let in"

@@ -26,6 +26,14 @@ SMALL = {"runs": 3, "trials": 6}
 ALL = 36  # trials of a small study
 MARKUP = "<img src=x onerror=window.taken=1><b>bold</b>"
 names = (f"study-{i}" for i in count(1))
+# heads of tables without a word, and landmarks that several are of and that have no name
+UNNAMED = """[
+  ...[...document.querySelectorAll("thead th")].filter((head) => !head.textContent.trim())
+    .map((head) => head.outerHTML),
+  ...["nav", "[role=region]"].flatMap((kind) =>
+    [...document.querySelectorAll(kind)].filter((each) => !each.ariaLabel && !each.getAttribute("aria-labelledby"))
+    .map((each) => each.outerHTML.slice(0, 90))),
+]"""
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +149,8 @@ def test_the_list_comes_in_parts(browser: Any, tmp_path: Path) -> None:
         watched = Watched(browser, served.url)
         watched.page.goto("/")
         watched.page.get_by_text("No studies yet").wait_for()
-        assert "tunebench submit" in watched.page.locator("#none").inner_text()
+        assert f"--watch --url {served.url}\n" in watched.page.locator("#none").inner_text()
+        assert f"curl -X POST {served.url}/v1/studies" in watched.page.locator("#none").inner_text()
         for i in range(53):
             store.create_study(spec(f"one-of-many-{i}"), {})
         watched.page.locator("[data-study^=one-of-many-52-]").wait_for()
@@ -167,6 +176,12 @@ def test_a_study_shows_all_there_is(forgiving: Watched, done: str) -> None:
         .inner_text()
         .startswith("Gradient filter (2 hyperparameters) and latent SGD (6")
     )
+    assert "no test can tell two of them apart" in page.locator("#verdict").inner_text()
+    assert page.locator("#glance tbody tr").count() == 2
+    assert page.locator("#summary p").count() > 3
+    assert " × RuntimeError: CUDA error: out of memory" in page.locator("#readings").inner_text()
+    assert page.locator("#readings .given code").count() == 2 + 6
+    assert page.evaluate(UNNAMED) == []
     assert page.locator("#endpoints table").count() == 4
     assert page.locator(".forest").count() == 2
     assert "gradient filter" in page.locator("#readings").inner_text()
@@ -251,7 +266,18 @@ def test_buttons_ask_for_what_they_say(forgiving: Watched, store: Store) -> None
     page.locator("#state", has_text="cancelled").wait_for()
     assert store.study_by_id(study).state is StudyState.CANCELLED
     actions.get_by_role("button", name="Delete").click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    dialog = page.get_by_role("dialog")
+    name = store.study_by_id(study).name
+    dialog.get_by_role("heading", name=f"Delete {name}?").wait_for()
+    assert "It goes with its 2 trials, and this cannot be undone." in dialog.inner_text()
+    delete = dialog.get_by_role("button", name="Delete")
+    assert delete.is_disabled()
+    page.get_by_label("Type").fill(name[:-1])
+    page.keyboard.press("Enter")
+    assert delete.is_disabled()
+    assert study in {record.id for record in store.studies()}
+    page.get_by_label("Type").fill(name)
+    page.keyboard.press("Enter")
     page.wait_for_url("**/")
     assert study not in {record.id for record in store.studies()}
 
@@ -325,9 +351,12 @@ def test_a_trial_shows_its_epochs_or_its_error(forgiving: Watched, store: Store)
     dialog.get_by_text("CUDA error: out of memory").wait_for()
     page.keyboard.press("Escape")
     forgiving.wait_until("location.hash === ''")
-    page.goto(f"/studies/{study}#trial=latent-sgd-r01-t99")
-    page.reload()
+    page.evaluate("location.hash = '#trial=latent-sgd-r01-t99'")
     dialog.get_by_text("has no finished trial").wait_for()
+    page.evaluate(f"location.hash = '#trial={good.method}-r{good.run:02d}-t{good.trial:02d}'")
+    dialog.get_by_text(str(good.seed)).wait_for()
+    page.evaluate("location.hash = ''")
+    dialog.wait_for(state="hidden")
 
 
 @pytest.mark.parametrize(
@@ -586,7 +615,7 @@ def test_a_token_opens_the_page(browser: Any, tmp_path: Path) -> None:
         assert "/login?next=" in page.url
         page.get_by_label("Token").fill("wrong")
         page.get_by_role("button", name="Log in").click()
-        page.get_by_text("unknown or revoked").wait_for()
+        page.get_by_text("unknown, revoked or expired").wait_for()
         page.get_by_label("Token").fill(token)
         page.get_by_role("button", name="Log in").click()
         page.wait_for_url(f"**/studies/{study}")
@@ -597,6 +626,7 @@ def test_a_token_opens_the_page(browser: Any, tmp_path: Path) -> None:
         tokens.revoke(engine, "reader")
         page.goto("/")
         assert "/login" in page.url
+        page.get_by_text("unknown, revoked or expired").wait_for()
         page.goto("/nothing")
         watched.context.close()
     engine.dispose()

@@ -1,5 +1,7 @@
 // Requests to the service.
 
+import { at, here } from "./root.js";
+
 /** What the service answers instead of what was asked for, or that it does not answer. */
 export class ApiError extends Error {
   constructor(status, title, detail, faults = []) {
@@ -36,8 +38,7 @@ async function answer(method, path, body) {
   }
   if (response.ok) return response;
   if (response.status === 401) {
-    const here = location.pathname + location.search;
-    location.assign(`/login?next=${encodeURIComponent(here)}`);
+    location.assign(at(`login?next=${encodeURIComponent(here())}`));
   }
   const problem = await response.json().catch(() => null);
   throw new ApiError(

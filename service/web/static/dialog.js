@@ -23,14 +23,18 @@ export function show(title, content, { wide = false, closed = () => {} } = {}) {
 
 export const hide = () => byId("dialog").close();
 
-/** Ask before something that cannot be taken back. Resolves to whether it is wanted. */
-export function ask(title, text, action) {
+/**
+ * Ask before something that cannot be taken back. Resolves to whether it is wanted. Where `typed` is a text, that has
+ * to be typed first.
+ */
+export function ask(title, text, action, typed = null) {
   return new Promise((resolve) => {
-    const buttons = [
-      h("button", { value: "" }, "Leave it"),
-      h("button", { value: "yes", class: "danger" }, action),
-    ];
-    const form = h("form", { method: "dialog" }, h("p", {}, text), h("div", { class: "buttons" }, buttons));
+    const go = h("button", { value: "yes", class: "danger", disabled: typed !== null }, action);
+    const leave = h("button", { type: "button", onclick: hide }, "Leave it"); // return would press a first button
+    const input = h("input", { autocomplete: "off", spellcheck: "false" });
+    input.addEventListener("input", () => (go.disabled = input.value !== typed));
+    const field = typed !== null && h("label", { class: "field tall" }, h("span", {}, "Type ", h("b", {}, typed)), input);
+    const form = h("form", { method: "dialog" }, h("p", {}, text), field, h("div", { class: "buttons" }, leave, go));
     show(title, form, { closed: (answer) => resolve(answer === "yes") });
   });
 }

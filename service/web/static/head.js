@@ -6,6 +6,7 @@ import { edit } from "./edit.js";
 import { byId, h, Kept, pairs, setChildren, setText } from "./element.js";
 import { ago, count, exact, seconds } from "./format.js";
 import { settled, trouble } from "./notices.js";
+import { at } from "./root.js";
 import { ACTIVE, progress, progressWords, stateOf } from "./state.js";
 
 const QUESTIONS = {
@@ -19,8 +20,13 @@ const QUESTIONS = {
     "Its trials in flight are thrown away. What has finished is kept, and it can be resumed.",
     "Cancel the study",
   ],
-  delete: ["Delete this study?", "It goes with all its trials, and this cannot be undone.", "Delete"],
 };
+const gone = ({ name, trials: { completed, diverged, failed } }) => [
+  `Delete ${name}?`,
+  `It goes with its ${count(completed + diverged + failed, "trial")}, and this cannot be undone.`,
+  "Delete",
+  name,
+];
 const PAUSE = ["pause", "Pause"];
 const PAUSE_NOW = ["pause-now", "Pause now"];
 const CANCEL = ["cancel", "Cancel"];
@@ -84,12 +90,13 @@ export class Head {
   }
 
   async #do(action, button) {
-    if (action in QUESTIONS && !(await ask(...QUESTIONS[action]))) return;
+    const question = action === "delete" ? gone(this.study) : QUESTIONS[action];
+    if (question && !(await ask(...question))) return;
     button.disabled = true;
     try {
       if (action === "delete") {
         await send("DELETE", this.path);
-        location.assign("/");
+        location.assign(at(""));
         return;
       }
       const way = action === "pause-now" ? "pause?now=true" : action;
@@ -132,5 +139,5 @@ export class Head {
 }
 
 const by = (name) => (name === null ? "" : `by ${name}, `);
-const label = (name) => h("a", { class: "label", href: `/?label=${encodeURIComponent(name)}` }, name);
+const label = (name) => h("a", { class: "label", href: at(`?label=${encodeURIComponent(name)}`) }, name);
 const job = (study) => (study.dashboard ? h("a", { href: study.dashboard }, study.job) : h("code", {}, study.job));

@@ -39,7 +39,7 @@ export class History {
     const time = (at) => h("time", { datetime: at }, exact(at));
     const rows = told.map((event) => [String(event.number), time(event.time), event.actor, words(event)]);
     this.details.querySelector("div").replaceChildren(
-      table("Events, the latest first", ["", "When", "Who", "What"], rows),
+      table("Events, the latest first", ["Number", "When", "Who", "What"], rows),
       h("p", { class: "note" }, `and ${count(all.length - told.length, "finished trial")}`),
     );
   }

@@ -30,10 +30,10 @@ export function showParity({ comparison: { methods, parity } }) {
   );
   const titled = (title, ...rest) => h("div", {}, h("h3", {}, title), table(title, ...rest));
   byId("audit").replaceChildren(
-    table("What is equal between the methods", ["Checked on the records", "", ...labels], checks),
+    table("What is equal between the methods", ["Checked on the records", "Equal", ...labels], checks),
     h(
       "div", { class: "halves" },
-      titled("What each method was given, and what became of its trials", ["", ...labels], given),
+      titled("What each method was given, and what became of its trials", ["What", ...labels], given),
       titled("Search spaces", ["Method", "Hyperparameter", "Values"], spaces),
     ),
   );

@@ -17,7 +17,7 @@ export function showProvenance({ provenance, spec, created_at, started_at, finis
   setText(byId("spec"), JSON.stringify(spec, null, 2));
 }
 
-const part = (title, rows) => [h("h3", {}, title), table(title, ["", ""], rows, "plain facts-of")];
+const part = (title, rows) => [h("h3", {}, title), table(title, ["What", "Value"], rows, "plain facts-of")];
 
 function flat(values, prefix = "") {
   return Object.entries(values).flatMap(([key, found]) =>

@@ -5,6 +5,7 @@ import { byId, h, setChildren, setText } from "./element.js";
 import { ago, exact } from "./format.js";
 import { connection, settled, trouble } from "./notices.js";
 import { whileVisible } from "./pace.js";
+import { at, HERE } from "./root.js";
 import { progress, progressWords, stateOf } from "./state.js";
 
 const AGAIN = 2500; // milliseconds
@@ -23,7 +24,7 @@ function filter() {
 async function refresh() {
   const asked = JSON.stringify([filter(), cursor]);
   try {
-    const page = await get("/v1/studies", { ...filter(), limit: PART, cursor });
+    const page = await get(at("v1/studies"), { ...filter(), limit: PART, cursor });
     if (asked !== JSON.stringify([filter(), cursor])) return; // changed meanwhile, and asked for again
     show(page);
     settled("list");
@@ -88,7 +89,7 @@ function cells(study) {
 }
 
 const listed = (methods) => methods.flatMap((method, i) => [i ? ", " : "", h("span", {}, method)]);
-const link = (study) => h("a", { href: `/studies/${encodeURIComponent(study.id)}` }, study.name);
+const link = (study) => h("a", { href: at(`studies/${encodeURIComponent(study.id)}`) }, study.name);
 const digest = (study) => h("span", { class: "id" }, study.id.slice(study.id.lastIndexOf("-") + 1));
 const stateWith = (study, words) => h("span", { title: words }, stateOf(study));
 
@@ -108,7 +109,7 @@ function restart() {
   const { state, task, label } = filter();
   for (const each of state) query.append("state", each);
   for (const [name, value] of Object.entries({ task, label })) if (value) query.append(name, value);
-  history.replaceState(null, "", query.size ? `/?${query}` : "/");
+  history.replaceState(null, "", at(query.size ? `?${query}` : ""));
   again();
 }
 
@@ -118,6 +119,7 @@ function turn(older) {
   again();
 }
 
+for (const place of document.querySelectorAll("[data-here]")) setText(place, HERE);
 const asked = new URLSearchParams(location.search);
 for (const box of form.querySelectorAll("[name=state]")) box.checked = asked.getAll("state").includes(box.value);
 form.elements.task.value = asked.get("task") ?? "";

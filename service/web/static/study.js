@@ -16,6 +16,7 @@ import { Parallel } from "./parallel.js";
 import { showParity } from "./parity.js";
 import { showProvenance } from "./provenance.js";
 import { Readings } from "./readings.js";
+import { at } from "./root.js";
 import { Stream } from "./stream.js";
 import { TrialView } from "./trial.js";
 import { TrialTable } from "./trials.js";
@@ -208,7 +209,7 @@ class StudyPage {
 }
 
 async function start() {
-  const path = `/v1/studies/${encodeURIComponent(byId("study").dataset.study)}`;
+  const path = at(`v1/studies/${encodeURIComponent(byId("study").dataset.study)}`);
   try {
     const study = await get(path);
     settled("page");

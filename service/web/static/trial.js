@@ -1,7 +1,7 @@
 // One trial in full, in a dialog.
 
 import { get } from "./api.js";
-import { show } from "./dialog.js";
+import { hide, show } from "./dialog.js";
 import { h, pairs, table } from "./element.js";
 import { drawEpochs } from "./epochs.js";
 import { exact, objective, seconds, setting, toNumber, value } from "./format.js";
@@ -10,6 +10,15 @@ import { trialId } from "./trialset.js";
 
 const IN_ADDRESS = /^#trial=(.+)$/;
 const TOP5 = [["validation_top5", "Validation top-5"], ["test_top5", "Test top-5"]];
+
+/** What a person has typed into an address need not be encoded well. */
+function decode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
 
 /** Whether the task counts top-5. */
 const counted = (epochs) => epochs.length > 0 && epochs[0].validation_top5 !== null;
@@ -20,8 +29,15 @@ export class TrialView {
   /** `step(id, by)` gives the id so many places on in the table, undefined at its ends. */
   constructor(study, path, trials, step) {
     Object.assign(this, { study, path: `${path}/trials`, trials, step });
+    addEventListener("hashchange", () => this.#follow());
+    this.#follow();
+  }
+
+  /** Show what the page's address names, also where somebody changes it. */
+  #follow() {
     const linked = IN_ADDRESS.exec(location.hash);
-    if (linked) this.show(decodeURIComponent(linked[1]));
+    if (linked) this.show(decode(linked[1]));
+    else if (this.#id !== null) hide();
   }
 
   open = (method, run, number) => this.show(trialId(method, run, number));
