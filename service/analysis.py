@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -50,6 +51,9 @@ class Analysis:
         url = url_of(store.engine)
         # curves and numbers do not wait while something is drawn or packed
         self._numbers, self._drawings = Analyst(url), Analyst(url)
+        self._one_comparison = (
+            asyncio.Lock()
+        )  # so that curves, which take a tenth of the time, wait for one and no more
         self._kept: OrderedDict[tuple[str, str], Analysed] = OrderedDict()
         self._bytes = 0
         self._computing: dict[tuple[str, str], asyncio.Task[Analysed]] = {}
@@ -79,7 +83,8 @@ class Analysis:
         began = time.monotonic()
         try:
             analyst = self._numbers if what in ("curves", "comparison") else self._drawings
-            computed = await analyst.ask(study, what)
+            async with self._one_comparison if what == "comparison" else nullcontext():
+                computed = await analyst.ask(study, what)
         finally:
             del self._computing[study, what]
         took = time.monotonic() - began

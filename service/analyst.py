@@ -22,6 +22,7 @@ from datetime import datetime
 from functools import partial
 from typing import IO, Any
 
+from service import priority
 from service.database import connect
 from service.errors import AnalysisStopped, ServiceError, StoreError
 from service.store import Store
@@ -118,6 +119,7 @@ class Analyst:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=os.environ | ONE_THREAD,
+                start_new_session=True,
             )
             assert self._process.stdin is not None
             _send(self._process.stdin, self._url)
@@ -195,7 +197,7 @@ ANALYSES: dict[str, Callable[[Store, StudyRecord], bytes]] = {
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the service decides
-    os.nice(10)  # whoever asks for what is at hand goes first
+    priority.i_give_way(priority.ANALYST)  # whoever asks for what is at hand goes first
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing that a library prints comes between the answers
     url = _receive(source)

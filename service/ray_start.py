@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Self
 
+from service import priority
 from service.owner import Owner
 from studies.ray_folder import is_ray_folder, make_ray_folder, of_ray, python
 from studies.ray_logs import why
@@ -69,7 +70,8 @@ class RayStart:
         }
         command = [python(Path(self.folder)), "-m", "ray.scripts.scripts", "start", "--head", "--block"]
         command += ["--no-monitor", "--disable-usage-stats"]  # a monitor adds and removes machines
-        return subprocess.Popen(
+        niceness = priority.of_study()
+        process = subprocess.Popen(
             command + [f"--{name}={value}" for name, value in options.items()],
             env={
                 **os.environ,
@@ -78,12 +80,15 @@ class RayStart:
                 "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all on loopback: docs/decisions/0007
                 "TUNEBENCH_RAY_FOLDER": self.folder,
                 "TMPDIR": self.folder,  # what a killed job leaves goes with it
+                priority.KEY: str(niceness),
             },
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        priority.give_way(process.pid, niceness)
+        return process
 
     def is_alive(self) -> bool:
         if not self.process:

@@ -8,6 +8,7 @@ from rich.console import Console
 from service.database import connect
 from service.driver import drive
 from service.errors import LeaseLost, ServiceError
+from service.priority import driver_gives_way
 from service.progress import StudyProgress
 from service.settings import Settings
 from service.store import Store
@@ -21,6 +22,7 @@ def main() -> int:
     parser.add_argument("study", help="the study's id")
     parser.add_argument("--fence", type=int, required=True, help="the number of the service's claim")
     arguments = parser.parse_args()
+    driver_gives_way()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     settings = Settings.from_environment()
     try:

@@ -100,7 +100,7 @@ def test_keys_of_a_study_file():
     assert [row[0] for row in table("key")] == list(StudySpec.model_fields)
 
 
-INTERNAL = {"TUNEBENCH_RAY_FOLDER"}  # from one process of a service to another
+INTERNAL = {"TUNEBENCH_NICENESS", "TUNEBENCH_RAY_FOLDER"}  # from one process of a service to another
 
 
 def test_settings():

@@ -19,7 +19,7 @@ import psutil
 import pytest
 from writers import spec, trial
 
-from service import analysis, analyst
+from service import analysis, analyst, priority
 from service.analysis import Analysis
 from service.analyst import ANALYSES
 from service.app import create_app
@@ -330,6 +330,7 @@ def test_a_process_ends_with_the_service(url: str, lease: Lease) -> None:
         assert service.stdout is not None
         assert service.stdout.readline() == b"ready\n"
         (child,) = psutil.Process(service.pid).children()
+        assert (child.nice(), os.getsid(child.pid)) == (priority.ANALYST, child.pid)
         service.kill()
     assert service.returncode == -signal.SIGKILL
     child.wait(10)
@@ -413,5 +414,19 @@ def test_over_http(url: str, store: Store, lease: Lease, tmp_path: Path) -> None
                 assert (refused.status_code, refused.json()["type"]) == (404, "/problems/unknown-study")
             for wrong in ("figure8.gif", "export/trials.xlsx", "export/epochs.csv"):
                 assert (await client.get(f"{path}/{wrong}")).status_code == 422
+
+    run(main, store)
+
+
+@on_sqlite
+def test_curves_wait_for_one_comparison_and_no_more(store: Store) -> None:
+    ids = [store.create_study(spec(seed=seed), {}).id for seed in range(6)]
+
+    async def main(computing: Analysis) -> None:
+        comparisons = [asyncio.create_task(computing.get(study, "comparison")) for study in ids]
+        await soon(lambda: len(computing._computing) == len(ids))
+        await computing.get(ids[0], "curves")
+        assert sum(task.done() for task in comparisons) <= 2
+        await asyncio.gather(*comparisons)
 
     run(main, store)

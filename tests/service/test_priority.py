@@ -1,0 +1,62 @@
+"""Who gets a core that several want."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import psutil
+import pytest
+
+from service import priority
+
+SPIN = """
+import os, sys
+from service.priority import driver_gives_way
+driver_gives_way()
+os.sched_setaffinity(0, {int(sys.argv[1])})
+print(flush=True)
+while True: pass
+"""
+
+
+@contextmanager
+def spinning(niceness: int) -> Iterator[psutil.Process]:
+    """A process that takes all it gets of one core, in a session of its own."""
+    core = str(min(os.sched_getaffinity(0)))
+    with subprocess.Popen(
+        [sys.executable, "-c", SPIN, core],
+        env=os.environ | {priority.KEY: str(niceness)},
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield psutil.Process(process.pid)
+        finally:
+            process.kill()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are chosen on Linux alone")
+def test_a_studys_session_leaves_a_core_to_the_service() -> None:
+    """Niceness alone does not where Linux shares a core among sessions."""
+    with ExitStack() as stack:
+        service, study = (stack.enter_context(spinning(nice)) for nice in (0, priority.STUDY))
+        used = dict.fromkeys((service, study), 0.0)
+        before = {one: one.cpu_times().user for one in used}
+        while sum(used.values()) < 1:
+            time.sleep(0.05)
+            used = {one: one.cpu_times().user - before[one] for one in used}
+    assert used[service] > 2.5 * used[study]  # 4.8 times, by the weights of niceness 0 and 7
+
+
+def test_a_study_is_no_nicer_than_rays_workers_are_told_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    for told, niceness in ((None, priority.STUDY), ("15", priority.STUDY), ("3", 3), ("0", 0)):
+        if told is None:
+            monkeypatch.delenv(priority.RAYS, raising=False)
+        else:
+            monkeypatch.setenv(priority.RAYS, told)
+        assert priority.of_study() == niceness
