@@ -6,8 +6,8 @@ from pathlib import Path
 
 # Linux shares a core among sessions first and among the processes of each next, where it groups by session. So Ray's
 # niceness of its workers, 15, counts for nothing beside the service, whose session another is; and what computes in the
-# service's session takes the turns of the service itself. Hence sessions of their own, and each of them nice; those of the
-# study by less than 15: Ray's own processes are among them and must answer each other in time.
+# service's session takes the turns of the service itself. Hence sessions of their own, each of them nice; a study's
+# by less than 15: Ray's own processes are among them and must answer each other in time.
 ANALYST, STUDY = 3, 7
 RAYS, KEY = "RAY_worker_niceness", "TUNEBENCH_NICENESS"  # variables; the second is for drivers
 
