@@ -335,7 +335,13 @@ def test_a_database_that_is_away_is_told(
         assert str(path) in caplog.text  # for whoever runs the service
         assert client.get("/healthz").status_code == 200
         path.rmdir()
+        lost = client.post("/v1/studies", json=FILE)
+        assert problem(lost, "database-unavailable").detail == (
+            "the database was deleted or moved while it was in use"
+        )
+        assert not path.exists()
         (tmp_path / "elsewhere.db").rename(path)
+        assert client.post("/v1/studies", json=FILE).status_code == 202
         assert client.get("/v1/studies").status_code == 200
     engine.dispose()
 
