@@ -16,6 +16,7 @@ from service.states import CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED
 from service.store import Store
 from studies import ready
 from studies.errors import NoResultError, StudyError
+from studies.pulse import Pulse
 from studies.records import Request, Sink, StudyRecord, StudyState, TrialRecord
 from studies.spec import StudySpec, stored
 from studies.stop import Stop
@@ -42,12 +43,14 @@ def drive(
     watch: Callable[[TrialRecord], None],
     *,
     fence: int | None = None,
+    tell: Callable[[str], None] = lambda trouble: None,
 ) -> StudyState:
     """Run what is left of the study. Returns the state it is left in: completed or, on request, paused or cancelled.
 
     Failed where a method is without a result: all of its trials have failed, or the first of them all of one error.
 
-    `watch` is told of each trial: of those done before, then of each new one after it is stored. On an interrupt
+    `watch` is told of each trial: of those done before, then of each new one after it is stored; `tell`, what the study
+    waits for where it has none under way for long. On an interrupt
     (SIGINT or SIGTERM) the study is left paused and KeyboardInterrupt is raised; where it cannot go on it is left
     failed with the reason, which is raised. Either way it can be driven again, and its trials are those of an
     uninterrupted study. `fence` is given by the service, to which an interrupt or a fault that may pass means that
@@ -65,19 +68,28 @@ def drive(
         history = store.trials(study.id)
         for trial in history:
             watch(trial)
-        stop = Stop()
-        with LeasedSink(store, lease, stop) as sink:  # from here on: large files take long to sum and to load
+        stop, pulse = Stop(), Pulse("its data are summed and read")
+        # from here on: large files take long to sum and to load
+        with LeasedSink(store, lease, stop, pulse, tell) as sink:
             ran_on = provenance(spec, data_dir)
             if history:
                 check_same_origin(study, ran_on)
             store.ran_on(lease, ran_on)
             if len(history) < spec.planned:  # otherwise the last driver died after its last trial
                 ready.check(spec, data_dir)  # the service cannot, without torch
+                pulse.doing = "it waits for Ray to start, or to be joined"
                 with cluster(), _terminated_is_interrupted():
                     watched = _Watched(sink, watch)
                     start_sum = ran_on.get("start", {}).get("sha256")
                     if not run_study(
-                        spec, study.id, watched, history, stop=stop, data_dir=data_dir, start_sum=start_sum
+                        spec,
+                        study.id,
+                        watched,
+                        history,
+                        stop=stop,
+                        pulse=pulse,
+                        data_dir=data_dir,
+                        start_sum=start_sum,
                     ):
                         return _stopped(store, lease)
     except (

@@ -20,7 +20,7 @@ class Jobs:
     """The jobs of one cluster, for any number of threads. Every method raises RayUnavailable rather than wait.
 
     `dashboard` is the URL of Ray's dashboard, or tells it where that may change. A submission id names one job for
-    good. Ray forgets all jobs when its head starts anew; what it does not know has no state and an empty log. `why`
+    good. Ray forgets all jobs when its head starts anew; what it does not know has no state and no log. `why`
     says what is known to be wrong with the cluster, or nothing.
     """
 
@@ -34,6 +34,7 @@ class Jobs:
             "trust_env": False,  # a proxy on the way to the outside has no business here
         }
         self._client = httpx.Client(**self._http)
+        self.known: frozenset[str] = frozenset()  # the jobs there were when they were last asked for
 
     @property
     def dashboard_url(self) -> str:
@@ -53,16 +54,42 @@ class Jobs:
 
     def states(self) -> dict[str, str]:
         """The state of every job: PENDING, RUNNING or one of `ENDED`."""
-        jobs = self._ask("GET", "/api/jobs/").json()
-        return {job["submission_id"]: job["status"] for job in jobs if job["submission_id"] is not None}
+        self.known, jobs = frozenset(), self._ask("GET", "/api/jobs/").json()
+        states = {job["submission_id"]: job["status"] for job in jobs if job["submission_id"] is not None}
+        self.known = frozenset(states)
+        return states
+
+    def workers(self, submission_id: str) -> int:
+        """How many workers of the job there still are."""
+        if (job := self._job(submission_id).get("job_id")) is None:
+            return 0
+        chosen = {
+            "filter_keys": ["job_id", "state"],
+            "filter_predicates": ["=", "!="],
+            "filter_values": [job, "DEAD"],
+        }
+        return len(self._listed("actors", chosen))
+
+    def nodes(self) -> list[dict[str, float]]:
+        """What each machine of the cluster has, by kind: CPU, GPU, memory in bytes and Ray's own."""
+        alive = {"filter_keys": "state", "filter_predicates": "=", "filter_values": "ALIVE", "detail": "true"}
+        return [node["resources_total"] for node in self._listed("nodes", alive)]
+
+    def _listed(self, kind: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Of Ray's state API: at most a hundred."""
+        answer = self._ask("GET", f"/api/v0/{kind}", params=params).json()
+        found: list[dict[str, Any]] = answer["data"]["result"]["result"]
+        return found
 
     def stop(self, submission_id: str) -> None:
         """Have the job terminated: SIGTERM, some seconds later SIGKILL. Returns before it has ended."""
         self._ask("POST", f"/api/jobs/{submission_id}/stop")
 
-    def logs(self, submission_id: str, lines: int) -> str:
-        """The last lines of the job's log."""
-        log = _log(self._job(submission_id), lines)
+    def logs(self, submission_id: str, lines: int) -> str | None:
+        """The last lines of the job's log; None where Ray does not know the job."""
+        if not (job := self._job(submission_id)):
+            return None
+        log = _log(job, lines)
         return "" if log is None else self._ask("GET", "/api/v0/logs/file", params=log).text
 
     async def follow(self, submission_id: str, lines: int) -> AsyncIterator[str]:

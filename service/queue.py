@@ -22,6 +22,8 @@ from service.states import ACTIVE, QUEUED, STARTING, change, locked, put_back, t
 from service.store import Store
 from service.tables import studies
 
+STOP_SECONDS = 60.0  # how long Ray may take to end the job of a driver that is gone
+LOG_LINES = 1000  # of its log that are kept
 STARTING_SECONDS = 120.0  # a driver that has not claimed its study by then is given up
 TICK_SECONDS = 1.0
 ASK_RAY_SECONDS = 3.0  # how often Ray is asked what has become of the running studies' jobs
@@ -47,6 +49,7 @@ class Queue:
         self._woken, self._closed = threading.Event(), threading.Event()
         self._asked_ray = -ASK_RAY_SECONDS
         self._pause, self._not_before = 0.0, 0.0  # after a start that Ray has refused
+        self._stopping: dict[str, float] = {}  # since when, by job
         self._thread = threading.Thread(target=self._work, name="queue", daemon=True)
 
     def __enter__(self) -> Self:
@@ -92,14 +95,18 @@ class Queue:
         with reading(self._store.engine) as connection:
             rows = connection.execute(query).mappings().all()
             moment = now(connection)
-        lost = {row["id"]: "its driver is gone" for row in rows if is_free(row, moment)}
         ended = self._ended_jobs(rows)
         for row in rows:
-            if reason := lost.get(row["id"]) or ended.get(row["id"]):
-                self._put_back(row["id"], row["fence"], self._with_cause(row, reason))
+            if is_free(row, moment):
+                if (left := self._left_by(row["job"])) is not None:
+                    self._put_back(row, self._with_cause(row, f"its driver is gone{left}"))
+            elif reason := ended.get(row["id"]):
+                self._put_back(row, self._with_cause(row, reason))
             elif self._is_slow(row, moment):
                 slow = f"its driver has not started for {SLOW_SECONDS:g} s"
                 self._tell(row["id"], self._with_cause(row, slow))
+        jobs = {row["job"] for row in rows}
+        self._stopping = {job: since for job, since in self._stopping.items() if job in jobs}
 
     def _is_mine(self, row: RowMapping) -> bool:
         """Whether this service has submitted its job and no driver has taken it up."""
@@ -134,7 +141,7 @@ class Queue:
         submitted and that has not begun: Ray has started anew.
         """
         jobs = {row["job"]: row for row in rows if row["job"] is not None}
-        if not jobs or time.monotonic() < self._asked_ray + ASK_RAY_SECONDS:
+        if time.monotonic() < self._asked_ray + ASK_RAY_SECONDS:  # also without jobs, for `Jobs.known`
             return {}
         self._asked_ray = time.monotonic()
         try:
@@ -149,7 +156,33 @@ class Queue:
                 ended[row["id"]] = "Ray has started anew and lost its job"
         return ended
 
-    def _put_back(self, study: str, fence: int, reason: str) -> None:
+    def _left_by(self, job: str | None) -> str | None:
+        """What became of the job of a driver that is gone, in words; None while its driver or a worker lives.
+
+        A driver that is frozen keeps its workers, and the next one would be without any. Ray is told to stop the job
+        and given `STOP_SECONDS` for it.
+        """
+        if job is None:
+            return ""
+        try:
+            if (state := self._jobs.states().get(job)) is None:
+                return ""
+            if state in ENDED and not self._jobs.workers(job):
+                return ", its Ray job was stopped" if job in self._stopping else ""
+            if job not in self._stopping:
+                self._stopping[job] = time.monotonic()
+                self._jobs.stop(job)
+        except RayUnavailable:
+            return ""  # nor does anything start
+        if time.monotonic() < self._stopping[job] + STOP_SECONDS:
+            return None
+        return f", and Ray has not ended its job within {STOP_SECONDS:g} s"
+
+    def _put_back(self, seen: RowMapping, reason: str) -> None:
+        study, fence, job = seen["id"], seen["fence"], seen["job"]
+        with suppress(RayUnavailable):
+            if job is not None and (text := self._jobs.logs(job, LOG_LINES)):
+                self._store.keep_log(study, job, text)
         with writing(self._store.engine) as connection:
             row = locked(connection, study)
             if row["fence"] != fence or row["state"] not in ACTIVE:

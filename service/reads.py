@@ -35,7 +35,7 @@ from service.rows import (
     trial_record,
 )
 from service.states import ACTIVE
-from service.tables import best_so_far, epochs, labels, studies, trials
+from service.tables import best_so_far, epochs, labels, logs, studies, trials
 from studies.failures import LONGEST, nothing
 from studies.records import EpochRecord, StudyRecord, StudyState, TrialRecord, TrialState
 from trainers.tasks import WHOLE, Proxy
@@ -125,6 +125,12 @@ class Reads:
         """What happened to the study after event `after`, in order."""
         with reading(self.engine) as connection:
             return log.after(connection, study, after, limit)
+
+    def log(self, study: str) -> str | None:
+        """The end of the study's last log that is kept; None where none is."""
+        query = select(logs.c.text).where(logs.c.study == study).order_by(logs.c.time.desc()).limit(1)
+        with reading(self.engine) as connection:
+            return connection.scalar(query)
 
     def last_events(self, ids: Sequence[str]) -> dict[str, int]:
         """The number of the last event of each of these studies that are there."""

@@ -132,7 +132,9 @@ class Study(StudySummary):
     spec: Mapping[str, Any]
     provenance: Mapping[str, Any] = Field(description="What it ran on; empty before it has started.")
     incumbents: Mapping[str, Trial] = Field(description="The best trial of each method that has one.")
-    dashboard: str | None = Field(description="This study's job on the Ray dashboard.")
+    dashboard: str | None = Field(
+        description="This study's job on the Ray dashboard; null where Ray does not know it."
+    )
 
     @classmethod
     def of(

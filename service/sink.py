@@ -2,12 +2,14 @@
 
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from service.errors import DatabaseAway, LeaseLost, StoreError
 from service.lease import Lease
 from service.store import Store
+from studies.pulse import Pulse
 from studies.records import Request, TrialRecord
 from studies.stop import Stop
 
@@ -22,15 +24,24 @@ class LeasedSink:
         with LeasedSink(store, lease, stop) as sink:
             run_study(spec, study.id, sink, store.trials(study.id), stop=stop, data_dir=data_dir)
 
-    The same thread tells `stop` when the study is to be paused or cancelled, or is no longer this process's. Leaving
+    The same thread tells `stop` when the study is to be paused or cancelled, or is no longer this process's, and says
+    in its row, and to `tell`, what it waits for where `pulse` says that no trial is under way. Leaving
     the context does not give the lease back. `record` is for one thread, as the Sink protocol says; it waits for a
     database that restarts.
     """
 
-    def __init__(self, store: Store, lease: Lease, stop: Stop) -> None:
+    def __init__(
+        self,
+        store: Store,
+        lease: Lease,
+        stop: Stop,
+        pulse: Pulse | None = None,
+        tell: Callable[[str], None] = lambda trouble: None,
+    ) -> None:
         self.store = store
         self.lease = lease
-        self._stop = stop
+        self._stop, self._pulse, self._tell = stop, pulse, tell
+        self._trouble: str | None = None
         self._lost: LeaseLost | None = None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=f"lease of {lease.study}", daemon=True)
@@ -65,6 +76,14 @@ class LeasedSink:
             time.sleep(pause)
             pause = min(2 * pause, 5.0)
 
+    def _tell_what_it_waits_for(self) -> None:
+        trouble = self._pulse.waits() if self._pulse else None
+        if trouble != self._trouble:
+            self.store.tell(self.lease, trouble)
+            self._trouble = trouble
+            if trouble:
+                self._tell(trouble)
+
     def _is_stored(self, trial: TrialRecord) -> bool:
         return self.store.trial(trial.study, trial.method, trial.run, trial.trial) == trial
 
@@ -77,6 +96,7 @@ class LeasedSink:
                     self.store.renew(self.lease)
                     renew_at = time.monotonic() + self.lease.seconds / 3
                 request = self.store.requested(self.lease)
+                self._tell_what_it_waits_for()
             except LeaseLost as error:
                 self._lost = error
                 self._stop.abort()

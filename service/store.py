@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -43,12 +44,15 @@ from service.states import (
     change,
     locked,
     put_back,
+    tell,
 )
-from service.tables import epochs, labels, studies, submissions, trials
+from service.tables import epochs, labels, logs, studies, submissions, trials
 from studies.records import Request, StudyRecord, StudyState, TrialRecord
 from studies.spec import StudySpec
 
 LONGEST_SECONDS = 1e9  # of a trial: thirty years
+LOG_CHARACTERS = 64 * 1024  # of a job's log that are kept
+LOGS = 10  # logs that are kept of a study, the last ones
 SUBMISSION_DAYS = 7  # how long an Idempotency-Key is remembered
 
 
@@ -279,6 +283,24 @@ class Store(Reads):
                 )
         except IntegrityError as error:
             raise StoreError(f"{which} is refused by the database: {error.orig}") from error
+
+    def tell(self, lease: Lease, trouble: str | None) -> None:
+        """Say why the study does not go on, or that it does. Raises LeaseLost."""
+        with writing(self.engine) as connection:
+            time = extend(connection, lease)
+            row = locked(connection, lease.study)
+            tell(connection, row, trouble, actor=actor_of(lease.owner), time=time)
+
+    def keep_log(self, study: str, job: str, text: str) -> None:
+        """Keep the end of the log of a job of the study, instead of what was kept of it; of the last jobs only."""
+        this = and_(logs.c.study == study, logs.c.job == job)
+        mine = select(logs.c.job).where(logs.c.study == study).order_by(logs.c.time.desc(), logs.c.job)
+        with suppress(IntegrityError), writing(self.engine) as connection:  # the study is deleted just now
+            connection.execute(delete(logs).where(this))
+            row = {"study": study, "job": job, "time": now(connection), "text": text[-LOG_CHARACTERS:]}
+            connection.execute(insert(logs).values(row))
+            old = list(connection.scalars(mine.offset(LOGS)))
+            connection.execute(delete(logs).where(logs.c.study == study, logs.c.job.in_(old)))
 
     def ran_on(self, lease: Lease, provenance: Mapping[str, Any]) -> None:
         """Note what the study runs on: its provenance, or under `continued` of it where it began on something else."""

@@ -81,6 +81,17 @@ events = Table(
     sqlite_with_rowid=False,
 )
 
+# The end of the log of each of a study's Ray jobs, as Ray forgets them.
+logs = Table(
+    "logs",
+    metadata,
+    Column("study", Name, ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True),
+    Column("job", Name, primary_key=True),
+    Column("time", Time, nullable=False),
+    Column("text", Message, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 tokens = Table(
     "tokens",
     metadata,

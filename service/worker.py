@@ -2,18 +2,20 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from rich.console import Console
 
 from service.database import connect
 from service.driver import drive
 from service.errors import LeaseLost, ServiceError
+from service.kept_log import KeptLog
 from service.priority import driver_gives_way
 from service.progress import StudyProgress
 from service.settings import Settings
 from service.store import Store
 from studies.errors import StudyError
-from studies.records import StudyState
+from studies.records import StudyRecord, StudyState
 from trainers.errors import DataError
 
 
@@ -28,12 +30,22 @@ def main() -> int:
     try:
         store = Store(connect(settings.database_url))
         study = store.study_by_id(arguments.study)
+    except ServiceError as error:
+        console.print(f"error: {error}", markup=False)
+        return 1
+    with KeptLog(store, study.id, f"{study.id}-{arguments.fence}"):
+        return _work(store, study, arguments.fence, settings.data_dir, console)
+
+
+def _work(store: Store, study: StudyRecord, fence: int, data_dir: Path, console: Console) -> int:
+    """The job's exit code."""
+    try:
         methods = ", ".join(method["name"] for method in study.spec["methods"])
         console.print(
             f"{study.id}: {methods} on {study.task_label}, {study.trials} trials done before", markup=False
         )
         with StudyProgress.of(study, console) as watch:
-            state = drive(store, study, settings.data_dir, watch, fence=arguments.fence)
+            state = drive(store, study, data_dir, watch, fence=fence, tell=watch.state)
     except LeaseLost as error:
         console.print(str(error), markup=False)
         return 0

@@ -34,9 +34,8 @@ from studies.errors import StudyError
 from studies.ray_folder import of_ray, ray_folder
 from studies.ray_logs import why
 from studies.ray_token import make_ray_token
+from studies.room import WORKER_BYTES, fault, needs, room
 from studies.spec import StudySpec
-
-WORKER_BYTES = 700 * 2**20  # what a worker with Ray, torch and Ax holds before it trains anything
 
 
 @contextmanager
@@ -102,12 +101,6 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
-def _needs(spec: StudySpec) -> dict[str, float]:
-    """What one trial takes of a machine."""
-    all_kinds = {"CPU": float(spec.resources.cpus), "GPU": spec.resources.gpus, "memory": float(WORKER_BYTES)}
-    return {kind: amount for kind, amount in all_kinds.items() if amount}
-
-
 def own(spec: StudySpec, slot: int) -> dict[str, float]:
     """What a trial in that slot asks for: the same as the others, all but equal.
 
@@ -115,18 +108,15 @@ def own(spec: StudySpec, slot: int) -> dict[str, float]:
     about to be up, and then stops that one: trials shorter than a worker's start would keep a single worker alive. A
     byte of memory more or less keeps each slot's trials to themselves.
     """
-    return {**_needs(spec), "memory": float(WORKER_BYTES + slot)}
+    return {**needs(spec), "memory": float(WORKER_BYTES + slot)}
 
 
 def slots(spec: StudySpec) -> int:
     """How many trials the cluster can carry at a time, and no more than there are runs. Raises StudyError."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    trial = _needs(spec)
-    room = sum(min(_times(amount, node.get(kind, 0.0)) for kind, amount in trial.items()) for node in nodes)
-    if room == 0:
-        there = "; ".join(_told({kind: node.get(kind, 0.0) for kind in trial}) for node in nodes)
-        raise StudyError(f"a trial needs {_told(trial)} on one machine; the cluster's have {there}")
-    return min(room, spec.runs * len(spec.methods))
+    if (lack := fault(spec, nodes)) is not None:
+        raise StudyError(": ".join(lack))
+    return min(int(room(spec, nodes)), spec.runs * len(spec.methods))
 
 
 class Place(PlacementGroupFactory):  # type: ignore[misc]
@@ -144,15 +134,3 @@ class Place(PlacementGroupFactory):  # type: ignore[misc]
         """Ends the workers of this process, busy or not."""
         for group in list(cls.taken):
             remove_placement_group(group)
-
-
-def _told(resources: dict[str, float]) -> str:
-    return ", ".join(
-        f"{amount / 1e9:.1f} GB memory" if kind == "memory" else f"{amount:g} {kind}"
-        for kind, amount in resources.items()
-    )
-
-
-def _times(amount: float, available: float) -> int:
-    """How often `amount` fits; a share of a GPU must come from one device."""
-    return int(available) * int(1 / amount) if amount < 1 else int(available / amount)

@@ -5,6 +5,7 @@ import os
 import re
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -22,13 +23,15 @@ from ray.tune.search import Searcher
 from studies.errors import NoResultError, StudyError
 from studies.failures import Losses
 from studies.gauges import Gauges
+from studies.pulse import Pulse
 from studies.records import EpochRecord, Sink, TrialRecord, TrialState
+from studies.room import needs, told
 from studies.schedule import Schedule
 from studies.searchers import Suggestion
 from studies.spec import StudySpec
 from studies.stop import Stop
 from studies.training import Fault, Training
-from studies.trial import Assignment, assign
+from studies.trial import Assignment, assign, folder
 from trainers.tasks import TASKS
 
 WORKER_SECONDS = 45.0  # without a worker after that, something may be wrong
@@ -107,11 +110,13 @@ class _Recorder(Callback):  # type: ignore[misc]
         gauges: Gauges,
         losses: Losses,
         stop: Stop,
+        pulse: Pulse,
     ) -> None:
         self._study, self._schedule, self._sink, self._gauges = study, schedule, sink, gauges
-        self._losses, self._stop = losses, stop
+        self._losses, self._stop, self._pulse = losses, stop, pulse
         self._worst, self._resources = TASKS[spec.task].worst, spec.resources
         self._failures: Counter[str] = Counter()
+        self._warned = False
         self._under_way: dict[str, datetime] = {}  # since when
         self._awaited: set[str] | None = None  # those that were under way when a stop was first wanted
         self._suggested: dict[str, tuple[Suggestion, float]] = {}
@@ -137,6 +142,7 @@ class _Recorder(Callback):  # type: ignore[misc]
         if trial.trial_id not in self._under_way:
             self._gauges.running(trial.config["assignment"].method, +1)
         self._under_way[trial.trial_id] = datetime.now(UTC)
+        self._pulse.beat(len(self._under_way))
         self._schedule.started(trial.config["slot"])
 
     def on_trial_result(
@@ -155,6 +161,13 @@ class _Recorder(Callback):  # type: ignore[misc]
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         epochs: tuple[EpochRecord, ...] = trial.last_result["epochs"]
         last = epochs[-1]
+        if (fault := trial.last_result["not_kept"]) and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"trainings cannot be kept in {folder(trial.config['assignment'].data_dir)}: {fault}; one whose worker "
+                "is lost starts anew",
+                stacklevel=1,
+            )
         self._finish(
             trial,
             state=TrialState.DIVERGED if last.diverged else TrialState.COMPLETED,
@@ -248,6 +261,7 @@ class _Recorder(Callback):  # type: ignore[misc]
         started_at = self._under_way.pop(trial.trial_id, None)
         if started_at is not None:
             self._gauges.running(trial.config["assignment"].method, -1)
+        self._pulse.beat(len(self._under_way))
         return started_at or datetime.now(UTC)
 
 
@@ -281,6 +295,7 @@ def run_study(
     data_dir: Path,
     start_sum: str | None = None,
     stop: Stop | None = None,
+    pulse: Pulse | None = None,
 ) -> bool:
     """Run what is left of a study after `history`, the trials that are already recorded.
 
@@ -290,7 +305,8 @@ def run_study(
     worker lacks what trials need, such as the start whose checksum is `start_sum`, if that is known; NoResultError
     where a method's trials all fail of one error.
     """
-    stop = stop or Stop()
+    stop, pulse = stop or Stop(), pulse or Pulse("")
+    pulse.doing = f"Ray gives it no worker; each takes {told(needs(spec))}"
     room = slots(spec)
     schedule = Schedule(spec, study, history, room)
     if schedule.remaining == 0 or stop.draining:
@@ -317,7 +333,7 @@ def run_study(
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=spec.resources.max_retries),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    callbacks=[_Recorder(spec, study, schedule, sink, gauges, losses, stop)],
+                    callbacks=[_Recorder(spec, study, schedule, sink, gauges, losses, stop, pulse)],
                 ),
             ).fit()
         except _Over as over:

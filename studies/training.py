@@ -117,7 +117,7 @@ class Training(tune.Trainable):  # type: ignore[misc]
         self._finished = self._checkpoint
         last = self._epochs[-1]
         print(f"{self._assignment.name}: {last.validation_metric} after epoch {last.epoch}", flush=True)
-        return {"done": True, "epochs": tuple(self._epochs)}
+        return {"done": True, "epochs": tuple(self._epochs), "not_kept": self._checkpoint.fault}
 
     def cleanup(self) -> None:
         faulthandler.cancel_dump_traceback_later()

@@ -142,7 +142,7 @@ def folder(data_dir: Path) -> Path:
 def sweep(data_dir: Path) -> None:
     """Delete what trials have left there that were given up long ago."""
     for file in folder(data_dir).glob("*"):
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # another worker is first, or nothing can be written there
             if file.stat().st_mtime < time.time() - LEFT_SECONDS:
                 file.unlink()
 

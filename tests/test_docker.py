@@ -15,6 +15,7 @@ import yaml
 
 from service.cli import app
 from service.settings import Settings
+from studies import trial
 
 ROOT = Path(__file__).parent.parent
 DOCKER = ROOT / "docker"
@@ -206,6 +207,12 @@ def test_trials_find_the_data_where_the_driver_does():
     assert all(mounts.values())
     assert [name for name, mount in mounts.items() if mount == ["data:/data"]] == ["data"]
     assert {environment(name)["TUNEBENCH_DATA_DIR"] for name in OURS} == {"/data"}
+    kept = trial.folder(
+        Path("/data")
+    )  # of long trials, which go on there: in a volume that workers can write
+    assert all(f"checkpoints:{kept}" in SERVICES[name]["volumes"] for name in ("worker", "worker-gpu"))
+    assert f"mkdir -p {kept} && " in command("data")[-1]
+    assert any(f" {kept} " in rest for _, rest in lineage("worker-cpu"))  # owned by the images' user
 
 
 class Asked(dict):

@@ -4,6 +4,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ class Checkpoint:
     and one process. Where it cannot be written, a warning says so and the training goes on.
 
     A `spare` one was asked for by nobody: it is not written of a training that is over before the first is due, and
-    one that cannot be used counts as missing.
+    one that cannot be used counts as missing. `fault` is why it could not be written, of a spare one without a warning.
     """
 
     def __init__(self, path: Path, *, spare: bool = False) -> None:
@@ -32,6 +33,7 @@ class Checkpoint:
         self.spare = spare
         self._training: Mapping[str, Any] = {}
         self._due = 0.0
+        self.fault: str | None = None
 
     def open(self, training: Mapping[str, Any]) -> dict[str, Any] | None:
         """The state that the file holds of `training`, what decides it by name; None where there is no file.
@@ -96,14 +98,21 @@ class Checkpoint:
             new.replace(self.path)
             _sync_folder(self.path.parent)
         except (OSError, RuntimeError) as error:
-            new.unlink(missing_ok=True)
-            warnings.warn(f"{self.path}: cannot be written: {error}; the training goes on", stacklevel=2)
+            with suppress(OSError):  # of a folder that cannot be written, or is none
+                new.unlink(missing_ok=True)
+            self.fault = str(error)
+            if not self.spare:
+                warnings.warn(f"{self.path}: cannot be written: {error}; the training goes on", stacklevel=2)
         now = time.monotonic()
         self._due = now + max(EVERY_SECONDS, (now - started) / SHARE)
 
     def remove(self) -> None:
-        """Delete the file, if there is one."""
-        self.path.unlink(missing_ok=True)
+        """Delete the file, if there is one; a spare one stays where it cannot be deleted."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError:
+            if not self.spare:
+                raise
 
 
 def read(path: Path, *, mapped: bool = False) -> dict[str, Any]:

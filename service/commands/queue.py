@@ -91,8 +91,11 @@ def logs(
     """Print the log of a study's job."""
     where = served(url)
     with where.client() as client:
+        line = None
         for line in client.logs(where.find(study).id, tail=tail, follow=follow):
             say(line)
+    if line is None:
+        say("its job has printed nothing so far", notes)
 
 
 def _tell(where: Served, study: "StudyFound") -> None:

@@ -95,7 +95,7 @@ def _drive(here: Local, study: StudyRecord, out_dir: Path) -> None:
     again = f"tunebench resume {study.id} --out {out_dir}"
     try:
         with progress:
-            state = drive(here.store, study, here.settings.data_dir, progress)
+            state = drive(here.store, study, here.settings.data_dir, progress, tell=progress.state)
     except KeyboardInterrupt:
         done = here.store.study_by_id(study.id).trials
         say(
@@ -125,10 +125,10 @@ def _conclude(here: Local, study: str, out_dir: Path) -> None:
 def _check_ready(spec: "StudySpec", here: Local) -> None:
     """Raise before anything is written where the study cannot run.
 
-    Data, a teacher, the network to start from or the decoder are missing, that network is another, or a proxy leaves
-    too few of the data.
+    Data, a teacher, the network to start from or the decoder are missing, that network is another, a proxy leaves
+    too few of the data, or a trial needs more than this machine has.
     """
-    from studies import ready
+    from studies import ready, room
     from trainers import decoders, teachers
     from trainers.data import DATASETS
 
@@ -140,3 +140,5 @@ def _check_ready(spec: "StudySpec", here: Local) -> None:
     DATASETS[task.dataset].check(here.settings.data_dir)
     teachers.check(task, here.settings.data_dir)
     ready.check(spec, here.settings.data_dir)
+    if here.settings.ray_address is None and (lack := room.fault(spec, [room.here(spec)])):
+        raise SpecError(spec.name, [lack])

@@ -7,9 +7,11 @@ from fastapi import APIRouter, Depends, Header, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from service.errors import LogMissing
+from service.errors import LogMissing, RayUnavailable, ServiceError
 from service.problems import documented
 from service.routes import Shared, StudyId
+from service.services import Services
+from studies.records import StudyRecord
 
 router = APIRouter(prefix="/v1/studies/{study}", tags=["events"])
 Number = Annotated[
@@ -93,12 +95,27 @@ async def logs(
     follow: Annotated[bool, Depends(_following)],
     tail: Annotated[int, Query(ge=1, le=10_000, description="How many of the last lines.")] = 200,
 ) -> Response:
-    """The log of the study's last Ray job, as text; empty where Ray no longer knows the job."""
+    """The log of the study's last Ray job, as text; where Ray no longer knows it, what was kept of the last log."""
     record = await run_in_threadpool(shared.store.study_by_id, study)
-    if record.job is None:
-        raise LogMissing(f"study {study} has not been started by a service, so there is no log of it")
-    text = await run_in_threadpool(shared.jobs.logs, record.job, tail)
-    if not follow:
+    text, is_live = await run_in_threadpool(_log, shared, record, tail)
+    if record.job is None or not (follow and is_live):
         return PlainTextResponse(text)
     lines = shared.streams.until_closing(shared.jobs.follow(record.job, tail))
     return StreamingResponse(lines, media_type=PlainTextResponse.media_type, headers=UNBUFFERED)
+
+
+def _log(shared: Services, study: StudyRecord, tail: int) -> tuple[str, bool]:
+    """The end of the log, and whether Ray has it. Raises LogMissing, RayUnavailable."""
+    missing: ServiceError = LogMissing(
+        f"study {study.id} has not been started by a service, so there is no log of it"
+    )
+    if study.job is not None:
+        missing = LogMissing(f"Ray no longer knows job {study.job}, and nothing was kept of its log")
+        try:
+            if (text := shared.jobs.logs(study.job, tail)) is not None:
+                return text, True
+        except RayUnavailable as error:
+            missing = error
+    if (kept := shared.store.log(study.id)) is None:
+        raise missing
+    return "".join(kept.splitlines(keepends=True)[-tail:]), False

@@ -1,6 +1,7 @@
 """Studies: submitted, listed, edited, paused, resumed, cancelled, deleted."""
 
 import os
+from math import inf
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -11,7 +12,7 @@ from starlette.responses import Response
 
 from service.body import body, read
 from service.cursor import Cursor
-from service.errors import StudyUnknown
+from service.errors import RayUnavailable, StudyUnknown
 from service.problems import documented
 from service.routes import Known, Shared, StudyId, json, writes
 from service.schemas import (
@@ -26,6 +27,7 @@ from service.schemas import (
     Validation,
 )
 from service.services import Services
+from studies import room
 from studies.errors import SpecError
 from studies.records import Request, StudyRecord, StudyState
 from studies.spec import StudySpec, from_json
@@ -236,7 +238,7 @@ def resume_study(shared: Shared, caller: Known, study: StudyId) -> Response:
 @router.post("/{study}/cancel", status_code=202, response_model=Study, responses=documented(409))
 @writes
 def cancel_study(shared: Shared, caller: Known, study: StudyId) -> Response:
-    """Stop a study for good; what it has is kept."""
+    """Stop a study now and count it as finished: what it has is kept, and it may be deleted, or resumed after all."""
     return _asked(shared, caller, study, Request.CANCEL)
 
 
@@ -249,8 +251,21 @@ def _asked(shared: Services, caller: Known, study: str, request: Request) -> Res
 def _study(shared: Services, study: StudyRecord) -> Study:
     maximize = TASKS[study.task].direction == "maximize"
     incumbents = shared.store.incumbents(study.id, maximize=maximize) if study.trials else {}
-    dashboard = study.job and f"{shared.jobs.dashboard_url}/#/jobs/{quote(study.job)}"
+    known = study.job in shared.jobs.known
+    dashboard = f"{shared.jobs.dashboard_url}/#/jobs/{quote(study.job)}" if study.job and known else None
     return Study.of(study, incumbents, dashboard)
+
+
+def _machines(shared: Services) -> list[dict[str, float]]:
+    """Those that trials run on, as far as they are known: a cluster may be away, or its workers yet to come."""
+    try:
+        machines = shared.jobs.nodes()
+    except RayUnavailable:
+        machines = []
+    if any(machine.get("CPU") for machine in machines):
+        return machines
+    cpus = (os.cpu_count() or 1) if shared.settings.ray_address is None else inf
+    return [{"CPU": cpus, "GPU": inf, "memory": inf}]
 
 
 def _runnable(shared: Services, content: bytes) -> StudySpec:
@@ -272,12 +287,12 @@ def _runnable(shared: Services, content: bytes) -> StudySpec:
         start = spec.start and start_file(shared.settings.data_dir, spec.start)
         if start and not start.exists():
             faults.append(("start", f"is not on this server: {missing(start, TASKS[spec.task], spec.proxy)}"))
-        if spec.resources.cpus > (cpus := os.cpu_count() or 1):
-            faults.append(("resources.cpus", f"this server has {cpus}, got {spec.resources.cpus}"))
         try:
             decoders.version(spec.resources.decoder)
         except ValueError as error:
             faults.append(("resources.decoder", str(error)))
+    if lack := room.fault(spec, _machines(shared)):
+        faults.append(lack)
     if faults:
         raise SpecError("study", faults)
     return spec

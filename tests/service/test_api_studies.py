@@ -1,6 +1,7 @@
 """Studies over HTTP: submitted, listed, edited, moved between their states."""
 
 import itertools
+import os
 import sys
 import threading
 import tracemalloc
@@ -277,7 +278,11 @@ def test_a_study_says_what_has_become_of_it(
         "gradient-filter": "gradient-filter-r01-t02"  # of equals the first
     }
     assert (found.direction, found.metric, found.provenance) == ("maximize", "accuracy", {"commit": "0f3c"})
-    assert found.dashboard == f"{app.state.services.jobs.dashboard_url}/#/jobs/a%20job/1"
+    assert found.dashboard is None  # Ray does not know the job
+    jobs = app.state.services.jobs
+    jobs.known = frozenset({"a job/1"})
+    found = Study.model_validate_json(client.get(f"/v1/studies/{study}").content)
+    assert found.dashboard == f"{jobs.dashboard_url}/#/jobs/a%20job/1"
     assert (found.methods, found.searcher, found.runs, found.budget) == (
         ("gradient-filter", "latent-sgd"), "ax", 2, 3,
     )  # fmt: skip
@@ -467,3 +472,22 @@ def test_a_list_reads_no_whole_specs(app: FastAPI, store: Store, engine: Engine)
     )
     assert store.study("s9").spec == whole.spec
     assert store.seconds_per_trial("spoken-digits") is None
+
+
+def test_a_trial_that_no_machine_can_carry_is_refused(client: TestClient, app: FastAPI) -> None:
+    """Of the cluster, as far as Ray says what it has; before, of the service's own."""
+    jobs = app.state.services.jobs
+    study = {"name": "s", "task": "spoken-digits", "methods": ["bop"]}
+
+    def faults(**resources: float) -> list[str]:
+        answer = client.post("/v1/studies:validate", json=study | {"resources": resources})
+        return [fault["field"] for fault in answer.json().get("faults", [])]
+
+    assert (faults(cpus=500), faults(gpus=1)) == (["resources.cpus"], [])
+    jobs.nodes = lambda: [{"CPU": 4.0, "memory": 4e9}, {"CPU": 8.0, "GPU": 1.0, "memory": 1e8}]
+    assert (faults(cpus=4), faults(cpus=5), faults(cpus=9)) == ([], ["resources"], ["resources.cpus"])
+    assert faults(gpus=0.5) == ["resources"]  # there is one, with too little memory
+    jobs.nodes = lambda: [{"CPU": 4.0, "memory": 4e9}]
+    assert faults(gpus=1) == ["resources.gpus"]
+    jobs.nodes = lambda: [{"CPU": 0.0, "memory": 4e9}]  # its workers are yet to come
+    assert faults(cpus=5) == [] or (os.cpu_count() or 1) < 5

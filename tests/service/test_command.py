@@ -188,6 +188,16 @@ def test_a_study_without_a_result_has_failed_and_says_of_what(tunebench, spoken_
     assert store.ended(study, failed=True) == store.ended(study)
 
 
+@pytest.mark.parametrize(("asked", "key"), [("cpus: 500", "resources.cpus"), ("gpus: 1", "resources.gpus")])
+def test_a_trial_that_this_machine_cannot_carry_is_refused(tunebench, spoken_digits, monkeypatch, asked, key):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    code, out, err = tunebench("run", write(f"{GOOD}resources: {{{asked}}}\n"))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"error: s: {key}: a trial needs ")
+    assert list(Path().iterdir()) == [Path("s.yaml")]
+
+
 def test_damaged_data_are_told(tunebench, monkeypatch, tmp_path, spoken_digits):
     file = tmp_path / "data" / "spoken-digits" / "digits.npz"
     file.parent.mkdir(parents=True)

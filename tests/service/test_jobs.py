@@ -29,6 +29,40 @@ def ended(jobs, job):
     return within(60, lambda: (jobs.states().get(job) in ENDED and jobs.states()[job]) or None)
 
 
+WORKING = """
+import os, ray, time
+ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+
+@ray.remote
+class Worker:
+    def up(self):
+        print("up")
+
+workers = [Worker.remote() for _ in range(2)]
+ray.get([worker.up.remote() for worker in workers])
+print("up", flush=True)
+os.kill(os.getpid(), 19)  # frozen
+"""
+
+
+def test_a_frozen_job_is_stopped_with_its_workers(jobs):
+    jobs.submit("frozen", shlex.join([sys.executable, "-c", WORKING]), {})
+    assert within(60, lambda: "up" in (jobs.logs("frozen", 3) or "").splitlines())
+    assert jobs.workers("frozen") == 2
+    assert "frozen" in jobs.known
+    jobs.stop("frozen")
+    assert ended(jobs, "frozen") == "STOPPED"
+    assert within(30, lambda: jobs.workers("frozen") == 0) is True
+    assert jobs.workers("unknown") == 0
+
+
+def test_what_the_machines_have(jobs):
+    (machine,) = jobs.nodes()
+    assert machine["CPU"] >= 1
+    assert machine["memory"] > 2**28
+    assert "GPU" not in machine or machine["GPU"] > 0
+
+
 DRIVER = """
 import os, ray
 ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
@@ -62,7 +96,7 @@ def test_a_submission_id_names_one_job_for_good(jobs):
 
 def test_an_unknown_job_has_no_state_and_an_empty_log(jobs):
     assert "unknown" not in jobs.states()
-    assert jobs.logs("unknown", 10) == ""
+    assert jobs.logs("unknown", 10) is None
     jobs.stop("unknown")
     assert asyncio.run(followed(jobs, "unknown")) == []
 

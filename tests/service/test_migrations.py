@@ -8,16 +8,20 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
-from writers import processes, spec, upgrade_at_once
+from writers import processes, spec, trial, upgrade_at_once
 
 import service.database
 from service.database import VERSION_TABLE, connect, reading, upgrade, writing
 from service.errors import DatabaseError
+from service.migrations.versions import v0004
+from service.owner import Owner
 from service.schemas import StudySummary
 from service.store import Store
 from service.tables import metadata
+from studies.records import StudyState, TrialState
 
 
 @pytest.fixture
@@ -165,3 +169,24 @@ def test_the_sqlite_file_keeps_a_write_ahead_log_and_its_foreign_keys(tmp_path: 
         assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 30_000
     engine.dispose()
     assert sqlite3.connect(tmp_path / "study.db").execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_study_that_an_earlier_version_completed_without_a_result_has_failed(engine: Engine) -> None:
+    store = Store(engine)
+    for name, failing in (("lost", (1, 2)), ("found", (1,))):
+        study = store.create_study(spec(name, methods=["bop"], runs=1, trials=2), {}).id
+        lease = store.claim(study, Owner.current(), 60)
+        for number in (1, 2):
+            lost = {"state": TrialState.FAILED, "objective": None, "error": "ValueError: no\n\nTraceback"}
+            store.record(lease, trial(study, "bop", number=number, **(lost if number in failing else {})))
+        store.finish(lease, StudyState.COMPLETED)
+    with writing(engine) as connection:
+        context = MigrationContext.configure(connection)
+        with Operations.context(context):
+            v0004._fail_those_without_a_result()
+    assert store.study("found").state is StudyState.COMPLETED
+    lost_study = store.study("lost")
+    assert (lost_study.state, lost_study.error) == (
+        StudyState.FAILED,
+        "bop has no result: all 2 trials failed: ValueError: no (2 trials)",
+    )

@@ -33,7 +33,10 @@ class Ray:
     def __init__(self) -> None:
         self.submitted: dict[str, tuple[str, Mapping[str, str]]] = {}
         self.states_: dict[str, str] = {}
-        self.away = self.refuses = False
+        self.logs_: dict[str, str] = {}
+        self.busy = 0  # workers of jobs
+        self.stopped: list[str] = []
+        self.away = self.refuses = self.stubborn = False
         self.asked = 0
         self.cause = ""
 
@@ -53,6 +56,17 @@ class Ray:
             raise RayUnavailable("Ray does not answer")
         return self.states_
 
+    def stop(self, submission_id: str) -> None:
+        self.stopped.append(submission_id)
+        if not self.stubborn:
+            self.states_[submission_id] = "STOPPED"
+
+    def workers(self, submission_id: str) -> int:
+        return self.busy
+
+    def logs(self, submission_id: str, lines: int) -> str | None:
+        return self.logs_.get(submission_id)
+
 
 @pytest.fixture
 def ray() -> Ray:
@@ -61,6 +75,13 @@ def ray() -> Ray:
 
 def queue(store: Store, ray: Ray, at_once: int = 1) -> Queue:
     return Queue(store, ray, at_once)  # type: ignore[arg-type]
+
+
+def settle(store: Store, ray: Ray) -> None:
+    """Twice, as a job that is told to stop takes its time."""
+    watching = queue(store, ray)
+    watching.step()
+    watching.step()
 
 
 def states(store: Store) -> dict[str, StudyState]:
@@ -194,11 +215,12 @@ def test_what_keeps_a_study_from_starting_is_told_at_it(
     assert (record.state, record.last_event) == (STARTING, 4)
     assert record.trouble == "its driver has not started for 45 s; Ray: bash: no Python here (raylet.err)"
     change(engine, study, lease_expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    service.step()  # its job is told to stop
     service.step()
     record = store.study(study)
     assert (record.state, record.trouble) == (
         QUEUED,
-        "its driver is gone; Ray: bash: no Python here (raylet.err)",
+        "its driver is gone, its Ray job was stopped; Ray: bash: no Python here (raylet.err)",
     )
 
 
@@ -210,14 +232,14 @@ def test_a_dead_driver_is_replaced_at_once_and_one_elsewhere_when_its_lease_ends
     dead = Owner(Owner.current().host, 2**22 + 1, Owner.current().place, "1")
     lease = store.claim(study, dead, 60, fence=1)
     store.record(lease, trial(study))
-    queue(store, ray).step()
+    settle(store, ray)
     record = store.study(study)
     assert (record.state, record.job) == (STARTING, f"{study}-3")
     far = store.claim(study, elsewhere(), 60, fence=3)
     queue(store, ray).step()
     assert store.study(study).state is RUNNING
     change(engine, study, lease_expires_at=datetime.now(UTC) - timedelta(seconds=1))
-    queue(store, ray).step()
+    settle(store, ray)
     record = store.study(study)
     assert (record.state, record.attempts) == (QUEUED, 1)  # it had not finished a trial
     with pytest.raises(LeaseLost):
@@ -228,7 +250,40 @@ def test_a_dead_driver_is_replaced_at_once_and_one_elsewhere_when_its_lease_ends
     queue(store, ray).step()
     assert store.study(study).state is STARTING
     reasons = [event.data.get("reason") for event in store.events(study)]
-    assert reasons.count("its driver is gone") == 2
+    assert reasons.count("its driver is gone, its Ray job was stopped") == 2
+
+
+def test_the_job_of_a_lost_driver_is_stopped_before_another_starts(
+    store: Store, ray: Ray, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = store.create_study(spec(), {}).id
+    watching = queue(store, ray)
+    watching.step()
+    store.claim(study, elsewhere(), 60, fence=1)
+    ray.states_[f"{study}-1"], ray.busy, ray.stubborn = "RUNNING", 2, True
+    ray.logs_[f"{study}-1"] = "its last words\n"
+    change(engine, study, lease_expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    for _ in range(3):
+        watching.step()
+        assert (store.study(study).state, ray.stopped) == (RUNNING, [f"{study}-1"])
+    ray.states_[f"{study}-1"] = "STOPPED"
+    watching.step()
+    assert store.study(study).state is RUNNING  # its workers live
+    ray.busy = 0
+    watching.step()
+    assert store.study(study).state is QUEUED
+    assert store.events(study)[-1].data["reason"] == "its driver is gone, its Ray job was stopped"
+    assert store.log(study) == "its last words\n"
+    change(engine, study, not_before=None)
+    watching.step()
+    store.claim(study, elsewhere(), 60, fence=3)
+    change(engine, study, lease_expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    watching.step()
+    monkeypatch.setattr("service.queue.STOP_SECONDS", 0.0)  # Ray does not get it done
+    watching.step()
+    told = "its driver is gone, and Ray has not ended its job within 0 s"
+    assert store.events(study)[-1].data["reason"] == told
+    assert not watching._stopping.keys() - {f"{study}-3"}
 
 
 def test_a_job_that_ray_has_lost_is_submitted_again(store: Store, ray: Ray, engine: Engine) -> None:
@@ -273,7 +328,7 @@ def test_what_a_dead_driver_was_asked_for_is_done(
     dead = Owner(Owner.current().host, 2**22 + 1, Owner.current().place, "1")
     store.claim(study, dead, 60, fence=1)
     store.ask(study, asked, actor="alice")
-    queue(store, ray).step()
+    settle(store, ray)
     assert store.study(study).state is to
 
 

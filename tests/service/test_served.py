@@ -164,6 +164,10 @@ def test_whatever_is_killed_or_stopped_the_study_is_the_same(service, untouched)
     ends(service, study)
     assert numbers(service.store.trials(study, with_epochs=True)) == untouched.trials()
     assert listener.heard_all(service)["trial"] == PLANNED
+    wait(lambda: f"{study}: completed" in "\n".join(Client(service.url).logs(study)), 30)
+    with writing(service.store.engine) as connection:  # of a head that is no more
+        connection.execute(update(studies).values(job=f"{study}-0"))
+    wait(lambda: f"{study}: completed" in "\n".join(Client(service.url).logs(study)), 30)
     states = [event.data["to"] for event in listener.heard if event.kind == "state"]
     assert states.count("running") >= 4  # at first, and after the driver's, the head's and the service's end
 
@@ -191,24 +195,23 @@ def test_a_paused_study_frees_the_cluster_and_goes_on_the_same(service, untouche
     assert numbers(service.store.trials(study, with_epochs=True)) == untouched.trials()
 
 
-def test_a_driver_that_wakes_after_its_study_was_taken_writes_nothing(service, untouched):
+def test_a_frozen_driver_is_stopped_with_its_workers_and_the_study_goes_on(service, untouched):
     study = service.submit()
     grows(service, study, 2)
-    sleeper = driver_of(service, study)
+    sleeper, workers = driver_of(service, study), workers_of(service)
     sleeper.suspend()
+    seen = service.store.study(study)
     with writing(service.store.engine) as connection:
         past = datetime.now(UTC) - timedelta(seconds=1)
         connection.execute(update(studies).values(lease_expires_at=past))
-    fence = next(int(text) for text in sleeper.cmdline()[::-1] if text.isdecimal())
-    wait(lambda: service.store.study(study).job != f"{study}-{fence}", 60)
-    wait(lambda: service.store.study(study).state is StudyState.RUNNING, 120)
-    before = service.store.study(study).last_event
-    sleeper.resume()
-    wait(lambda: not sleeper.is_running(), 60)
+    wait(lambda: service.store.study(study).state is not StudyState.RUNNING, 60)
+    assert not sleeper.is_running()
+    wait(lambda: not any(worker.is_running() for worker in workers), 10)
+    told = [event.data for event in service.store.events(study, seen.last_event) if event.kind == "state"]
+    assert told[0]["reason"] == "its driver is gone, its Ray job was stopped"
+    assert service.store.log(study).startswith(f"{study}: gradient-filter, latent-sgd on proxy of")
     ends(service, study)
     assert numbers(service.store.trials(study, with_epochs=True)) == untouched.trials()
-    writers = {event.actor for event in service.store.events(study, before) if event.kind == "trial"}
-    assert len(writers) == 1
 
 
 @pytest.mark.postgres

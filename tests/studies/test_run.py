@@ -322,6 +322,21 @@ def test_a_method_whose_first_trials_all_fail_of_one_error_stops_the_study(fault
     assert len(sink.trials) < spec.planned
 
 
+def test_a_folder_that_cannot_keep_trainings_costs_one_warning_and_no_attempt(
+    faulty_cluster, spoken_digits, tmp_path
+):
+    (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
+    (tmp_path / "checkpoints").touch()  # a file in its place
+    space = {"alpha": faults.SOUND, "gamma": {"low": 0.05, "high": 0.2}}
+    spec = study(methods=[{"name": "gradient-filter", "space": space}], searcher="sobol", runs=1, trials=2)
+    sink = Kept()
+    with pytest.warns(UserWarning, match="cannot be kept") as told:
+        run_study(spec, "s-9", sink, [], data_dir=tmp_path)
+    assert [(trial.state, trial.attempts) for trial in sink.trials] == [(TrialState.COMPLETED, 1)] * 2
+    (warning,) = [str(each.message) for each in told if "cannot be kept" in str(each.message)]
+    assert warning.startswith(f"trainings cannot be kept in {tmp_path / 'checkpoints'}: ")
+
+
 @pytest.mark.timeout(600)
 def test_every_kind_of_failure_frees_the_slot_and_is_stored(faulty_cluster, spoken_digits, tmp_path):
     kinds = [faults.RAISES, faults.HANGS, faults.KILLED, faults.DIVERGES, faults.TOO_LARGE, faults.SOUND]

@@ -1,6 +1,9 @@
 import os
 import random
 import resource
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +168,35 @@ def test_when_it_is_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert not spare.due()
     now[0] = 226.0
     assert spare.due()
+
+
+@pytest.fixture(params=["a file", "a disk that is read only"])
+def unwritable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """What stands where a folder should be that can be written."""
+    folder = tmp_path / "checkpoints"
+    if request.param == "a file":
+        folder.touch()
+        yield folder
+        return
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a disk needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_spare_checkpoint_that_cannot_be_written_costs_nothing(
+    unwritable: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    checkpoint = Checkpoint(unwritable / "kept", spare=True)
+    assert checkpoint.seconds() == 0.0
+    assert checkpoint.open(TRAINING) is None
+    assert not checkpoint.due(end=True)
+    checkpoint.write({"steps": 1})
+    assert checkpoint.fault is not None
+    checkpoint.remove()
+    assert list(recwarn) == []
 
 
 def test_a_full_disk_costs_no_training(path: Path) -> None:

@@ -133,7 +133,7 @@ export class Head {
       ["Left", this.left],
       ["Trouble", study.trouble],
       ["Starts again", waits ? `${exact(waits)}, for the ${study.attempts + 1}. time` : null],
-      ["Ray job", study.job, () => job(study)],
+      ["Ray job", study.job && [study.job, study.dashboard], () => job(study)],
     ];
   }
 }
