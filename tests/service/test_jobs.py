@@ -49,9 +49,9 @@ def test_a_frozen_job_is_stopped_with_its_workers(jobs):
     jobs.submit("frozen", shlex.join([sys.executable, "-c", WORKING]), {})
     assert within(60, lambda: "up" in (jobs.logs("frozen", 3) or "").splitlines())
     assert jobs.workers("frozen") == 2
-    assert "frozen" in jobs.known
     jobs.stop("frozen")
     assert ended(jobs, "frozen") == "STOPPED"
+    assert "frozen" in jobs.known
     assert within(30, lambda: jobs.workers("frozen") == 0) is True
     assert jobs.workers("unknown") == 0
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from killable import PLANNED, Service, enlarge, wait
 from sqlalchemy import update
@@ -98,6 +99,12 @@ def driver_of(service, study):
         if "--fence" in p.cmdline() and study in p.cmdline()
     ]
     return driver
+
+
+def is_dead(process):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_ZOMBIE
+    return True
 
 
 def kill_service(service, study):
@@ -205,8 +212,7 @@ def test_a_frozen_driver_is_stopped_with_its_workers_and_the_study_goes_on(servi
         past = datetime.now(UTC) - timedelta(seconds=1)
         connection.execute(update(studies).values(lease_expires_at=past))
     wait(lambda: service.store.study(study).state is not StudyState.RUNNING, 60)
-    assert not sleeper.is_running()
-    wait(lambda: not any(worker.is_running() for worker in workers), 10)
+    wait(lambda: all(is_dead(process) for process in [sleeper, *workers]), 10)
     told = [event.data for event in service.store.events(study, seen.last_event) if event.kind == "state"]
     assert told[0]["reason"] == "its driver is gone, its Ray job was stopped"
     assert service.store.log(study).startswith(f"{study}: gradient-filter, latent-sgd on proxy of")
