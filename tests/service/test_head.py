@@ -17,7 +17,7 @@ from apart import python_in
 from heads import answers, elsewhere, of, running, within
 
 from service import head as head_module
-from service import priority, ray_start
+from service import ray_start
 from service.errors import RayUnavailable, ServiceError
 from service.head import Head, ray_jobs
 from service.jobs import Jobs
@@ -41,10 +41,7 @@ def test_a_head_is_closed_to_all_others_and_ends_with_everything_it_started(
     tmp_path, token_file, monkeypatch
 ):
     monkeypatch.setattr(sys, "executable", python_in(tmp_path / "My 'Project'" / "venv"))
-    monkeypatch.setenv(priority.RAYS, "1")
     with running(tmp_path, SECRET="s3cret") as (head, jobs):
-        if (session := Path(f"/proc/{leader(head).pid}/autogroup")).exists():
-            assert session.read_text().endswith("nice 1\n")
         assert mode(token_file) == "0o600"
         assert mode(head.running.folder) == "0o700"
         assert {mode(file) for file in tmp_path.glob("ray-head.*")} == {"0o600"}

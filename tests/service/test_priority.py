@@ -6,11 +6,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
 
-from service import priority
+from service import priority, ray_start
+from service.ray_start import RayStart
 
 SPIN = """
 import os, sys
@@ -51,6 +53,24 @@ def test_a_studys_session_leaves_a_core_to_the_service() -> None:
             time.sleep(0.05)
             used = {one: one.cpu_times().user - before[one] for one in used}
     assert used[service] > 2.5 * used[study]  # 4.8 times, by the weights of niceness 0 and 7
+
+
+def test_rays_head_gives_way_with_all_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(priority.RAYS, raising=False)
+    head = tmp_path / "python"  # in its place: the real one would be slow beside other tests
+    head.write_text("#!/bin/sh\nexec sleep 100\n")
+    head.chmod(0o700)
+    monkeypatch.setattr(ray_start, "python", lambda _: str(head))
+    with (
+        (tmp_path / "log").open("wb") as log,
+        RayStart(folder=str(tmp_path)).spawn({}, log) as process,
+    ):
+        session = Path(f"/proc/{process.pid}/autogroup")
+        told = session.read_text() if session.exists() else None
+        started_with = psutil.Process(process.pid).environ()[priority.KEY]
+        process.kill()
+    assert told is None or told.endswith(f"nice {priority.STUDY}\n")
+    assert started_with == str(priority.STUDY)  # and its drivers do
 
 
 def test_a_study_is_no_nicer_than_rays_workers_are_told_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
