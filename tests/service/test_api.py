@@ -16,17 +16,17 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 from serving import client_of, serving
-from sqlalchemy import Engine, event, update
+from sqlalchemy import Engine, delete, event, update
 from starlette.testclient import TestClient
-from writers import spec, trial
+from writers import spec, stored, trial
 
 import service.database
 from service.database import connect, now, reading, writing
 from service.owner import Owner
 from service.problems import KINDS
 from service.schemas import Problem, Readiness
-from service.store import Store
-from service.tables import events, studies
+from service.store import LOG_CHARACTERS, LOGS, Store
+from service.tables import events, logs, studies
 from studies.records import StudyState, TrialState
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +95,32 @@ def test_ray_that_is_away_is_told(app: FastAPI, client: TestClient, engine: Engi
     problem(answer, "ray-unavailable")
     assert answer.headers["retry-after"] == "5"
     assert app.state.services.jobs.dashboard_url not in answer.text
+
+
+def test_a_log_that_ray_has_forgotten_is_the_one_that_is_kept(
+    app: FastAPI, client: TestClient, store: Store, engine: Engine
+) -> None:
+    where = client.post("/v1/studies", json=FILE).headers["location"]
+    study = where.rpartition("/")[2]
+    with writing(engine) as connection:
+        connection.execute(update(studies).values(job="job-12"))
+    for number in range(1, 13):
+        store.keep_log(study, f"job-{number}", f"first of {number}\n")
+        store.keep_log(study, f"job-{number}", f"start {number}\nmiddle\nend of {number}\n")
+    assert stored(engine, logs) == LOGS
+    jobs = app.state.services.jobs
+    for knows in (jobs.logs, lambda job, lines: None):  # Ray is away; it knows no such job
+        jobs.logs = knows
+        for follow in ("false", "true"):
+            answer = client.get(f"{where}/logs?tail=2&follow={follow}")
+            assert (answer.status_code, answer.text) == (200, "middle\nend of 12\n")
+    with writing(engine) as connection:
+        connection.execute(delete(logs))
+    problem(answer := client.get(f"{where}/logs"), "unknown-log")
+    assert answer.json()["detail"] == "Ray no longer knows job job-12, and nothing was kept of its log"
+    store.keep_log(study, "job-12", LOG_CHARACTERS * "x" + "end")
+    assert store.log(study) == (LOG_CHARACTERS - 3) * "x" + "end"
+    store.keep_log("no-study", "job", "text")  # it is deleted just now
 
 
 def test_more_streams_than_may_be_are_told_to_come_back(store: Store, tmp_path: Path) -> None:

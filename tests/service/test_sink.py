@@ -14,6 +14,7 @@ from service.owner import Owner
 from service.sink import LeasedSink
 from service.store import Store
 from service.tables import studies
+from studies.pulse import Pulse
 from studies.records import Request, Sink, TrialRecord
 from studies.stop import Stop
 
@@ -51,6 +52,29 @@ def test_a_lost_lease_is_remembered_and_raised(store: Store, engine: Engine) -> 
             sink.record(trial(study))
     assert stop.aborting
     assert store.trials(study) == []
+
+
+def test_what_a_study_without_a_trial_waits_for_is_its_trouble(
+    store: Store, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studies.pulse.IDLE_SECONDS", 0.0)
+    monkeypatch.setattr("service.sink.ASK_SECONDS", 0.05)
+    pulse, told = Pulse("Ray gives it no worker"), list[str]()
+
+    def trouble_is(text: str) -> bool:
+        deadline = time.monotonic() + 10
+        while text not in (store.study_by_id(lease.study).trouble or "none") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return text in (store.study_by_id(lease.study).trouble or "none")
+
+    with LeasedSink(store, lease, Stop(), pulse, told.append):
+        assert trouble_is(" UTC: Ray gives it no worker")
+        pulse.beat(2)
+        assert trouble_is("none")
+        pulse.beat(0)
+        assert trouble_is("no trial under way since ")
+    assert len(told) == 2
+    assert [event.data["reason"] for event in store.events(lease.study)[2:]] == [told[0], None, told[1]]
 
 
 @pytest.mark.parametrize("request_", list(Request))
