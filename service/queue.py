@@ -180,7 +180,7 @@ class Queue:
 
     def _put_back(self, seen: RowMapping, reason: str) -> None:
         study, fence, job = seen["id"], seen["fence"], seen["job"]
-        with suppress(RayUnavailable):
+        with suppress(RayUnavailable, DatabaseError):  # a disk that is full of it has room for the state
             if job is not None and (text := self._jobs.logs(job, LOG_LINES)):
                 self._store.keep_log(study, job, text)
         with writing(self._store.engine) as connection:
