@@ -79,7 +79,10 @@ class Head:
             else:
                 self.running = self._another()
         except OSError as error:
-            raise ServiceError(f"Ray cannot be started from {self._data_dir}: {error}") from error
+            raise ServiceError(
+                f"Ray cannot be started from {self._data_dir}: {error.strerror}; name one that can be written with "
+                "TUNEBENCH_DATA_DIR"
+            ) from error
         self._thread.start()
         return self
 

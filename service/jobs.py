@@ -81,6 +81,11 @@ class Jobs:
         found: list[dict[str, Any]] = answer["data"]["result"]["result"]
         return found
 
+    def metrics(self) -> list[dict[str, Any]]:
+        """Where the cluster's nodes have their metrics, as Prometheus' HTTP service discovery has it."""
+        found: list[dict[str, Any]] = self._ask("GET", "/api/prometheus/sd").json()
+        return found
+
     def stop(self, submission_id: str) -> None:
         """Have the job terminated: SIGTERM, some seconds later SIGKILL. Returns before it has ended."""
         self._ask("POST", f"/api/jobs/{submission_id}/stop")

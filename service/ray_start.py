@@ -13,7 +13,7 @@ from typing import IO, Self
 
 from service import priority
 from service.owner import Owner
-from studies.ray_folder import is_ray_folder, make_ray_folder, of_ray, python
+from studies.ray_folder import homeless, is_ray_folder, make_ray_folder, of_ray, python
 from studies.ray_logs import why
 
 PARTS = {"gcs_server", "dashboard.py", "raylet"}  # in the order in which they start
@@ -75,6 +75,7 @@ class RayStart:
             command + [f"--{name}={value}" for name, value in options.items()],
             env={
                 **os.environ,
+                **homeless(),
                 **environment,
                 "RAY_AUTH_MODE": "token",
                 "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all on loopback: docs/decisions/0007

@@ -328,6 +328,13 @@ class Readiness(_Schema):
     ray: Literal["ok", "does not answer"]
 
 
+class Targets(_Schema):
+    """Places that have metrics, with labels for what is found there."""
+
+    targets: tuple[str, ...] = Field(examples=[["127.0.0.1:44217"]])
+    labels: Mapping[str, str]
+
+
 class Fault(_Schema):
     field: str = Field(
         description="Where, as a path of keys; empty for the whole.", examples=["methods.0.space.alpha"]

@@ -26,15 +26,22 @@ class Settings:
         """Raises SettingError naming the variable, its value and what is allowed."""
         return cls(
             database_url=_secret(environ, "TUNEBENCH_DATABASE_URL") or "sqlite:///tunebench.db",
-            data_dir=Path(environ.get("TUNEBENCH_DATA_DIR") or Path.home() / ".cache" / "tunebench")
-            .expanduser()
-            .absolute(),
+            data_dir=_data_dir(environ),
             ray_address=environ.get("RAY_ADDRESS") or None,
             ray_dashboard=environ.get("TUNEBENCH_RAY_DASHBOARD") or cls.ray_dashboard,
             max_running_studies=_whole(environ, "TUNEBENCH_MAX_RUNNING_STUDIES", cls.max_running_studies),
             max_trials=_whole(environ, "TUNEBENCH_MAX_TRIALS", cls.max_trials),
             max_streams=_whole(environ, "TUNEBENCH_MAX_STREAMS", cls.max_streams),
         )
+
+
+def _data_dir(environ: Mapping[str, str]) -> Path:
+    try:
+        return Path(environ.get("TUNEBENCH_DATA_DIR") or "~/.cache/tunebench").expanduser().absolute()
+    except RuntimeError as error:
+        raise SettingError(
+            "this user has no home folder; name one for data sets with TUNEBENCH_DATA_DIR"
+        ) from error
 
 
 def _secret(environ: Mapping[str, str], name: str) -> str | None:

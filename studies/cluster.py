@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 from weakref import WeakSet
 
+from studies.ray_folder import homeless, of_ray, ray_folder
+
 # No tables on the terminal, no trial files, no state snapshots (the database is the only state), no phoning home, and
 # Ctrl-C is an ordinary KeyboardInterrupt.
 os.environ.update(
@@ -19,6 +21,7 @@ os.environ.update(
     TUNE_GLOBAL_CHECKPOINT_S="1000000",
     TUNE_PRINT_ALL_TRIAL_ERRORS="0",
     TUNE_WARN_THRESHOLD_S="10",
+    **homeless(),
 )
 
 if not os.environ.get("RAY_ADDRESS"):
@@ -31,7 +34,6 @@ from ray.tune import PlacementGroupFactory
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from studies.errors import StudyError
-from studies.ray_folder import of_ray, ray_folder
 from studies.ray_logs import why
 from studies.ray_token import make_ray_token
 from studies.room import WORKER_BYTES, fault, needs, room

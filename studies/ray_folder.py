@@ -16,6 +16,7 @@ from studies.errors import StudyError
 LONGEST = 107 - len(
     "/tunebench-12345678/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/dash_MetricsHead"
 )
+NOWHERE = "/nonexistent"
 PLAIN = re.compile(r"[\w./+:@%,=-]+", re.ASCII)  # what neither Ray nor a shell reads otherwise in a command
 
 
@@ -56,6 +57,11 @@ def python(folder: Path) -> str:
     link.unlink(missing_ok=True)
     link.symlink_to(executable.parents[1])
     return str(link / executable.relative_to(executable.parents[1]))
+
+
+def homeless() -> dict[str, str]:
+    """For the environment of a user without a home folder: Ray asks for one as it is imported, and uses none."""
+    return {"HOME": NOWHERE} if os.path.expanduser("~") == "~" else {}  # noqa: PTH111
 
 
 @contextmanager

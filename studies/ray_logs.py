@@ -6,17 +6,17 @@ from pathlib import Path
 
 TAIL = 65536  # bytes of a log that are read
 LONGEST = 300  # characters of a line that are told
-# the first with a telling line decides: what a process says as it dies before what its parent makes of it
+PRINTED, LOGGED = "printed", "logged"
+# the first with a telling line decides: what a process says as it dies before what others make of it
 FILES = (
-    "runtime_env_agent.err",
-    "dashboard_agent.err",
-    "runtime_env_agent.log",
-    "dashboard_agent.log",
-    "worker-*.err",
-    "raylet.err",
-    "gcs_server.err",
-    "dashboard.err",
-    "dashboard.log",
+    ("raylet.err", PRINTED),  # by workers and agents that do not get as far as to have logs
+    ("*_agent.err", PRINTED),
+    ("*_agent.log", LOGGED),
+    ("worker-*.err", PRINTED),
+    ("raylet.err", LOGGED),
+    ("gcs_server.err", LOGGED),
+    ("dashboard.err", PRINTED),
+    ("dashboard.log", LOGGED),
 )
 NATIVE = re.compile(r"\[[\d:, -]+ (?P<level>[A-Z]) \d+ \d+\] \(\w+\) [\w.]+:\d+: +(?P<words>.*)")
 PYTHON = re.compile(r"[\d:, -]+\t(?P<level>[A-Z])[A-Z]+ [\w.]+:\d+ -- (?P<words>.*)")
@@ -24,26 +24,26 @@ PYTHON = re.compile(r"[\d:, -]+\t(?P<level>[A-Z])[A-Z]+ [\w.]+:\d+ -- (?P<words>
 IDLE = re.compile(
     r"ERROR: ld\.so: |/\S+\(|\*\*\* |\S+:\d+: \w*Warning: |- |\s|The raylet fate shares|Traceback |:\w+:|\[state-dump\]"
 )
-ERROR = re.compile(r"[\w.]*(Error|Exception|Exit|Interrupt)\b")
+ECHO = re.compile(r"Raylet is terminated")  # of another's end
 
 
 def why(logs: Path) -> str:
     """The line of a session's logs that tells the most; empty where none tells anything."""
-    for pattern in FILES:
+    for pattern, kind in FILES:
         for file in sorted(logs.glob(pattern)):
-            if line := next(_telling(_tail(file), log=file.suffix == ".log"), ""):
+            if line := next(_telling(_tail(file), kind), ""):
                 return f"{line[:LONGEST]} ({file.name})"
     return ""
 
 
-def _telling(text: str, *, log: bool) -> Iterator[str]:
-    """Lines that say what is wrong. Of what was logged only errors; of what was printed, all that is not idle."""
+def _telling(text: str, kind: str) -> Iterator[str]:
+    """Lines that say what is wrong: of what was printed all that is not idle, of what was logged the errors."""
     for line in text.splitlines():
-        if found := NATIVE.match(line) or PYTHON.match(line):
-            if found["level"] in "ECF":
-                yield found["words"].strip()
-        elif line and not IDLE.match(line) and (not log or ERROR.match(line)):
+        found = NATIVE.match(line) or PYTHON.match(line)
+        if kind == PRINTED and line and not found and not IDLE.match(line):
             yield line.strip()
+        if kind == LOGGED and found and found["level"] in "ECF" and not ECHO.search(found["words"]):
+            yield found["words"].strip()
 
 
 def _tail(file: Path) -> str:

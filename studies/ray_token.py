@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from studies.errors import StudyError
+from studies.ray_folder import NOWHERE
 
 OTHERS = 0o077
 
@@ -77,9 +78,9 @@ def _tighten(path: Path) -> None:
 def _path(environ: Mapping[str, str]) -> Path:
     if named := environ.get("RAY_AUTH_TOKEN_PATH"):
         return Path(named)
-    try:
-        return Path.home() / ".ray" / "auth_token"
-    except RuntimeError as error:
+    home = os.path.expanduser("~")  # noqa: PTH111
+    if home in ("~", NOWHERE):
         raise StudyError(
             "this user has no home folder for Ray's token; name a file for it with RAY_AUTH_TOKEN_PATH"
-        ) from error
+        )
+    return Path(home) / ".ray" / "auth_token"

@@ -140,8 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--data",
-        type=Path,
-        default=Path(os.environ.get("TUNEBENCH_DATA_DIR") or Path.home() / ".cache" / "tunebench"),
+        type=_folder,
+        default=os.environ.get("TUNEBENCH_DATA_DIR") or "~/.cache/tunebench",
         help="data folder (default: TUNEBENCH_DATA_DIR or ~/.cache/tunebench)",
     )
     parser.add_argument("--device", default="cpu", help="as torch names it: cpu, cuda, cuda:1 (default cpu)")
@@ -201,6 +201,15 @@ def _parser() -> argparse.ArgumentParser:
         "alone, for others to start from; 0 for training in one step",
     )
     return parser
+
+
+def _folder(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(
+            "there is no home folder; name another, or set TUNEBENCH_DATA_DIR"
+        ) from error
 
 
 def _how_to_go_on(checkpoint: Path | None) -> str:

@@ -90,7 +90,7 @@ class Checkpoint:
         started = time.monotonic()
         new = self.path.with_name(f"{self.path.name}.new")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with new.open("wb") as stream:
                 torch.save({"format": FORMAT, "training": self._training, "state": state}, stream)
                 stream.flush()

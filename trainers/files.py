@@ -27,7 +27,9 @@ def replacing(file: Path) -> Iterator[BinaryIO]:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise DataError(f"{file}: cannot be written: {error}") from error
+        raise DataError(
+            f"{file}: cannot be written: {error}; the data folder is TUNEBENCH_DATA_DIR"
+        ) from error
 
 
 def checksum(file: Path) -> str | None:

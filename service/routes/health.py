@@ -12,7 +12,7 @@ from service.errors import RayUnavailable
 from service.metrics import Metrics
 from service.problems import documented
 from service.routes import Shared, json
-from service.schemas import Readiness
+from service.schemas import Readiness, Targets
 
 router = APIRouter(tags=["health"])
 
@@ -39,3 +39,9 @@ def metrics(request: Request) -> Response:
     """Metrics for Prometheus."""
     found: Metrics = request.app.state.metrics
     return Response(found.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/metrics/targets", dependencies=[Depends(authenticated)], response_model=list[Targets])
+def metrics_targets(shared: Shared) -> list[Targets]:
+    """Where Ray's metrics are, studies' gauges among them: for Prometheus' HTTP service discovery."""
+    return [Targets(targets=found["targets"], labels=found["labels"]) for found in shared.jobs.metrics()]

@@ -131,7 +131,10 @@ class Service:
             self.process = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env=environment(TUNEBENCH_DATA_DIR=str(self.data)),
+                env=environment(
+                    TUNEBENCH_DATA_DIR=str(self.data),
+                    RAY_metrics_report_interval_ms="500",  # a study here is over before Ray would report at all
+                ),
                 stdout=log,
                 stderr=log,
             )

@@ -147,6 +147,7 @@ def study(state: str = "queued", **changes: Any) -> dict[str, Any]:
         "attempts": 0,
         "error": None,
         "job": None,
+        "trouble": None,
         "last_event": 1,
         "direction": "maximize",
         "metric": "accuracy",

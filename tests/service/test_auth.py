@@ -48,6 +48,7 @@ ROUTES = {
     ("GET", "/v1/tasks"): READ,
     ("GET", "/v1/searchers"): READ,
     ("GET", "/metrics"): READ,
+    ("GET", "/metrics/targets"): READ,
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
     ("GET", "/openapi.json"): OPEN,

@@ -33,6 +33,19 @@ def token_file(monkeypatch, tmp_path):
     return tmp_path / "ray" / "token"
 
 
+def listens(process):
+    """Name and address of each of its open ports; none where it has ended meanwhile."""
+    try:
+        connections = process.net_connections("inet")
+        return [
+            (process.name(), connection.laddr.ip.removeprefix("::ffff:"))
+            for connection in connections
+            if connection.status == psutil.CONN_LISTEN
+        ]
+    except psutil.NoSuchProcess:
+        return []
+
+
 def mode(path):
     return oct(stat.S_IMODE(Path(path).stat().st_mode))
 
@@ -50,12 +63,7 @@ def test_a_head_is_closed_to_all_others_and_ends_with_everything_it_started(
         assert within(30, lambda: [p for p in of(head) if p.name() == "sleep"])
         started = of(head)
         assert {"gcs_server", "raylet", "sleep"} <= {process.name() for process in started}
-        listening = [
-            (process.name(), connection.laddr.ip.removeprefix("::ffff:"))
-            for process in started
-            for connection in process.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
-        ]
+        listening = [found for process in started for found in listens(process)]
         assert {"gcs_server", "raylet"} <= {name for name, _ in listening}
         assert {ip for _, ip in listening} == {"127.0.0.1"}
         assert "s3cret" not in json.dumps(jobs._ask("GET", "/api/jobs/").json())
@@ -191,13 +199,17 @@ def test_two_services_share_a_head_and_the_second_keeps_it_up(tmp_path):
 def test_a_head_that_does_not_start_is_tried_again_after_ever_longer_pauses(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(head_module, "LOOK_SECONDS", 0.1)
     caplog.set_level(logging.WARNING, logger="tunebench.ray")
-    with Head(tmp_path, {"PYTHONHOME": "/nowhere"}):
+    with Head(tmp_path, {"PYTHONHOME": "/nowhere"}) as head:
         assert within(20, lambda: len(caplog.records) == 3)
+        jobs = Jobs("http://127.0.0.1:9", head.token, head.why)
+        with pytest.raises(RayUnavailable) as refused:
+            jobs.states()
     told = [record.getMessage() for record in caplog.records]
     assert ["again in 1 s" in told[0], "again in 3 s" in told[1], "again in 7 s" in told[2]] == [True] * 3
     end = (tmp_path / "ray-head.log").read_text().strip().rpartition("\n")[2]
     assert end
     assert all(line.endswith(end) for line in told)
+    assert str(refused.value).endswith(f"does not answer: its head has died: {end}")
 
 
 def test_a_cluster_at_ray_address_is_joined_and_never_started(tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ from twins import numbers
 from service.client import Client
 from service.database import writing
 from service.errors import ServiceError
+from service.states import FINISHED
 from service.tables import studies
 from studies.records import StudyState
 
@@ -200,6 +201,46 @@ def test_a_paused_study_frees_the_cluster_and_goes_on_the_same(service, untouche
     client.resume(study)
     ends(service, study)
     assert numbers(service.store.trials(study, with_epochs=True)) == untouched.trials()
+
+
+def test_prometheus_finds_what_the_service_and_a_studys_driver_count(service, tmp_path):
+    """By the configuration in the docs, at another port."""
+    if not (shutil.which("prometheus") and shutil.which("promtool")):
+        pytest.skip("Prometheus is not installed")
+    config = tmp_path / "prometheus.yml"
+    documented = Path("docs/prometheus.yml").read_text()
+    for there, here in (("127.0.0.1:8000", f"127.0.0.1:{service.port}"), ("15s", "1s")):
+        assert there in documented
+        documented = documented.replace(there, here)
+    (tmp_path / "tunebench-token").write_text("no token is needed here")
+    config.write_text("global: {scrape_interval: 1s}\n" + documented)
+    subprocess.run(["promtool", "check", "config", config], check=True, capture_output=True)
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        at = f"127.0.0.1:{found.getsockname()[1]}"
+    study = service.submit(name="counted", runs=1, searcher="sobol")
+    paths = {"config.file": config, "storage.tsdb.path": tmp_path / "tsdb", "web.listen-address": at}
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(
+            ["prometheus", *(f"--{name}={value}" for name, value in paths.items())], stdout=log, stderr=log
+        ) as prometheus,
+    ):
+        try:
+            wait(lambda: queried(at, "tunebench_database_up") == [1.0], 30)
+            wait(lambda: queried(at, f'ray_tunebench_trials_done{{study="{study}"}}'), 60)
+        finally:
+            prometheus.terminate()
+    with contextlib.suppress(ServiceError):
+        Client(service.url).cancel(study)
+    wait(lambda: service.store.study(study).state in FINISHED)
+
+
+def queried(at, query):
+    try:
+        answer = httpx.get(f"http://{at}/api/v1/query", params={"query": query}).json()
+    except httpx.HTTPError:
+        return []
+    return [float(found["value"][1]) for found in answer["data"]["result"]]
 
 
 def test_a_frozen_driver_is_stopped_with_its_workers_and_the_study_goes_on(service, untouched):

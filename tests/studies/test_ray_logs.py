@@ -9,6 +9,7 @@ The raylet fate shares with the agent. This can happen because
 *** StackTrace Information ***
 /opt/ray/core/src/ray/raylet/raylet(+0xff770a) [0x55582bbb770a] ray::operator<<()
 """
+ECHO = "Raylet is terminated. Termination is unexpected."
 TRACEBACK = """\
 /opt/ray/dashboard/agent.py:12: FutureWarning: soon gone
 Traceback (most recent call last):

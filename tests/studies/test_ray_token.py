@@ -73,10 +73,7 @@ def test_a_token_of_another_user_that_all_may_read_is_refused(tmp_path, monkeypa
 
 
 def test_without_a_home_the_variable_is_named(monkeypatch):
-    def nowhere():
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr("pathlib.Path.home", nowhere)
+    monkeypatch.setenv("HOME", "/nonexistent")
     with pytest.raises(
         StudyError, match="no home folder for Ray's token; name a file for it with RAY_AUTH_TOKEN_PATH"
     ):

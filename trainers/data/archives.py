@@ -53,7 +53,9 @@ def unpacked(
         root.mkdir(parents=True, exist_ok=True)
         temporary = tempfile.TemporaryDirectory(prefix=".fetch-", dir=root)
     except OSError as error:
-        raise DataError(f"{root}: cannot be written: {error}") from error
+        raise DataError(
+            f"{root}: cannot be written: {error}; the data folder is TUNEBENCH_DATA_DIR"
+        ) from error
     with temporary as name:
         folder = Path(name)
         if source is not None:
