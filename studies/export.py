@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 from studies import figures
 from studies.comparison import compare
 from studies.curves import runs_of
+from studies.dictionary import dictionary
 from studies.encoding import to_json
 from studies.errors import StudyError
 from studies.folder import OWNER
 from studies.records import StudyRecord, TrialRecord
-from studies.report import report
+from studies.report import changes_file, report, study_file
 from studies.spec import PROTOCOL, StudySpec, stored
 from studies.tables import FORMS, TABLES
 from trainers.seeds import derive
@@ -87,11 +88,36 @@ def _files(
     for name, build in TABLES.items():
         table = build(study, trials)
         files |= {f"{name}.{form}": write(table) for form, write in FORMS.items()}
-    return files | {
-        "comparison.json": to_json(comparison),
-        "provenance.json": to_json(_provenance(study, spec, trials)),
-        "report.md": report(study, comparison, sorted(files)).encode(),
-    }
+    changes = _changes(study)
+    return (
+        files
+        | {name: diff.encode() for name, diff in changes.items()}
+        | {
+            "study.yaml": study_file(study).encode(),
+            "dictionary.md": dictionary().encode(),
+            "comparison.json": to_json(comparison),
+            "provenance.json": to_json(_provenance(study, spec, trials)),
+            "report.md": report(study, comparison, sorted(files)).encode(),
+        }
+    )
+
+
+def _changes(study: StudyRecord) -> dict[str, str]:
+    """The changes to the code that ran, where there were any, by the names of their files."""
+    ran_on = (study.provenance, *study.provenance.get("continued", ()))
+    diffs = (ran.get("changes", {}).get("diff") for ran in ran_on)
+    return {changes_file(i): diff for i, diff in enumerate(diffs) if diff}
+
+
+def _without_diffs(ran_on: Mapping[str, Any], i: int = 0) -> dict[str, Any]:
+    """The provenance with the names of the files in place of what they hold."""
+    found = dict(ran_on)
+    if "continued" in found:
+        found["continued"] = [_without_diffs(ran, n) for n, ran in enumerate(found["continued"], start=1)]
+    if "changes" in found:
+        changes = dict(found["changes"])
+        found["changes"] = {"file": changes_file(i) if changes.pop("diff", None) else None} | changes
+    return found
 
 
 def _provenance(study: StudyRecord, spec: StudySpec, trials: Sequence[TrialRecord]) -> dict[str, Any]:
@@ -101,7 +127,7 @@ def _provenance(study: StudyRecord, spec: StudySpec, trials: Sequence[TrialRecor
         seeds[run.method][str(run.run)] = [trial.seed for trial in run.trials]
     return {
         "protocol": PROTOCOL,
-        **study.provenance,
+        **_without_diffs(study.provenance),
         "study": study.id,
         "digest": spec.digest,
         "state": study.state.value,

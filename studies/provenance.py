@@ -1,5 +1,6 @@
 """What a study ran on: code, versions, hardware, protocol."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -25,6 +26,8 @@ PACKAGES = (
     "sqlalchemy",
     "nvidia-dali-cuda120",
 )
+CODE = ("service", "studies", "trainers", "pyproject.toml", "constraints.txt")
+LARGEST_DIFF = 64 * 2**10  # bytes that are kept of changes to the code
 
 
 def provenance(spec: StudySpec, data_dir: Path) -> dict[str, Any]:
@@ -34,7 +37,7 @@ def provenance(spec: StudySpec, data_dir: Path) -> dict[str, Any]:
     teacher = teachers.file_of(task, data_dir)
     return {
         "protocol": PROTOCOL,
-        "commit": _commit(),
+        **code(Path(__file__).resolve().parent.parent),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
         "hardware": {
@@ -61,23 +64,38 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _commit() -> str | None:
-    """The checkout's commit, `+changes` where files differ from it; None for an installed package."""
-    here = Path(__file__).resolve().parent
+def code(top: Path) -> dict[str, Any]:
+    """The commit of the checkout at `top`, `+changes` where its code differs from it, and that difference; None where
+    there is no checkout, but an installed package."""
     try:
-        top = _git(here, "rev-parse", "--show-toplevel")
-        if Path(top) != here.parent:
-            return None
-        return _git(here, "rev-parse", "HEAD") + (
-            "+changes" if _git(here, "status", "--porcelain", "--untracked-files=no") else ""
-        )
+        if Path(_git(top, "rev-parse", "--show-toplevel").decode().strip()) != top:
+            return {"commit": None}
+        commit, diff = _git(top, "rev-parse", "HEAD").decode().strip(), _diff(top)
     except (OSError, subprocess.CalledProcessError):
-        return None
+        return {"commit": None}
+    if not diff:
+        return {"commit": commit}
+    text = diff.decode(errors="replace") if len(diff) <= LARGEST_DIFF else None
+    changes = {"diff": text, "bytes": len(diff), "sha256": hashlib.sha256(diff).hexdigest()}
+    return {"commit": f"{commit}+changes", "changes": changes}
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def _diff(top: Path) -> bytes:
+    """What git would apply to the commit to get the code that runs, new files too."""
+    new = _git(top, "ls-files", "--others", "--exclude-standard", "-z", "--", *CODE).decode().split("\0")
+    parts = [_git(top, "diff", "--binary", "--no-ext-diff", "HEAD", "--", *CODE)]
+    parts += [
+        _git(top, "diff", "--binary", "--no-index", "--", "/dev/null", name, ok=1) for name in new if name
+    ]
+    return b"".join(parts)
+
+
+def _git(folder: Path, *arguments: str, ok: int = 0) -> bytes:
     command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode not in (0, ok):
+        done.check_returncode()
+    return done.stdout
 
 
 def _cpu_model() -> str | None:

@@ -1,16 +1,24 @@
 """The report of a study: text that stands by itself, made of its comparison."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
 
+from studies.methods import METHODS
 from studies.records import StudyRecord
 from studies.stats import BOOTSTRAP_FROM
 from studies.summary import CROWD, halfway, summary
 from studies.verdict import table, verdict
 from studies.words import difference, estimate, extra, p_value, setting, share, trials, value, values
+from trainers.tasks import TASKS
 
+PAPER = (
+    "Joris Quist, Yunqiang Li and Jan van Gemert: *Understanding weight-magnitude hyperparameters in training binary "
+    "networks*. International Conference on Learning Representations (ICLR), 2023. Its Figure 8 is the one at the top."
+)
+NONE = re.compile(r"(^| )(teacher|data published|versions .*)$")  # null there is none, and not unknown
 COMPUTED = """
 - **The unit is the run**: one independent tuning run of one method. Trials are never pooled.
 - **Best so far** after trial n is the best validation {metric} of a run's first n trials: a step function,
@@ -77,6 +85,8 @@ def report(study: StudyRecord, comparison: Mapping[str, Any], images: Sequence[s
     )
     text += ["## How the numbers are computed", computed.strip()]
     text += ["## Where it comes from", *_provenance(study)]
+    text += ["## To run it again", *_again(study)]
+    text += ["## References", *_references(study)]
     return "\n\n".join(text) + "\n"
 
 
@@ -281,15 +291,56 @@ def _provenance(study: StudyRecord) -> Iterator[str]:
         for what, when in (("started", study.started_at), ("finished", study.finished_at))
         if when is not None
     ]
-    yield _table(["", ""], rows)
+    yield _table(["what", "value"], rows)
     yield (
-        "To run it again, save the study below as `study.yaml` and run `tunebench run study.yaml --out "
-        f"results`; `tunebench export {study.id} --out results` writes this folder again from the database. "
-        "The same study on the same kind of machine gives the same trials. Beside this file are `trials` (every "
-        "trial) and `curves` (the curves), each as CSV, Parquet and JSON, `comparison.json` (every number here) and "
-        "`provenance.json` (the seeds too)."
+        "Beside this file are `trials` (every trial) and `curves` (the curves), each as CSV, Parquet and JSON, "
+        "`comparison.json` (every number here), `provenance.json` (the seeds too), `study.yaml`, and `dictionary.md`, "
+        "which says what every column and key means."
     )
-    yield f"```yaml\n{yaml.safe_dump(_plain(study.spec), sort_keys=False).strip()}\n```"
+
+
+def _again(study: StudyRecord) -> Iterator[str]:
+    """From a folder with nothing but the export to the same trials."""
+    commit = (study.provenance.get("commit") or "").removesuffix("+changes")
+    data = study.provenance.get("data", {}).get("set") or TASKS[study.task].dataset
+    lines = ["git clone REPOSITORY tunebench && cd tunebench"]
+    lines += [f"git checkout {commit}"] if commit else []
+    if changes := study.provenance.get("changes"):
+        lines.append(
+            f"git apply EXPORT/{changes_file(0)}"
+            if changes["diff"]
+            else f"# its code had changes of {changes['bytes']} bytes, too large to be kept: sha256 {changes['sha256']}"
+        )
+    lines += ["make install", f".venv/bin/tunebench data fetch {data}"]
+    lines += [
+        f"# in the data folder: {found['file']}, sha256 {found['sha256']}"
+        for found in (study.provenance.get("teacher"), study.provenance.get("start"))
+        if found
+    ]
+    lines.append(".venv/bin/tunebench run EXPORT/study.yaml --out again")
+    yield (
+        "EXPORT is this folder, REPOSITORY where tunebench is from. The same study file with the same code on the same "
+        "kind of machine gives the same trials. "
+        f"`tunebench export {study.id} --out results` writes this folder again from the database."
+    )
+    yield "```sh\n" + "\n".join(lines) + "\n```"
+    yield f"`study.yaml`:\n\n```yaml\n{study_file(study).strip()}\n```"
+
+
+def _references(study: StudyRecord) -> Iterator[str]:
+    sources = [(m["name"], METHODS[m["name"]].source) for m in study.spec["methods"] if m["name"] in METHODS]
+    yield PAPER
+    yield "\n".join(f"- `{name}`: {source}" for name, source in sources)
+
+
+def study_file(study: StudyRecord) -> str:
+    """The study as a file that `tunebench run` takes, with every default filled in: it has the same id."""
+    return yaml.safe_dump(_plain(study.spec), sort_keys=False, allow_unicode=True)
+
+
+def changes_file(i: int) -> str:
+    """Where the changes to the code are that ran first (0) or went on."""
+    return "changes.patch" if i == 0 else f"changes-{i}.patch"
 
 
 def _labels(comparison: Mapping[str, Any], pair: Mapping[str, Any]) -> tuple[str, str]:
@@ -297,11 +348,18 @@ def _labels(comparison: Mapping[str, Any], pair: Mapping[str, Any]) -> tuple[str
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """What is known; where null says that there is none, nothing."""
     for key, found in values.items():
+        name = f"{prefix}{key}"
         if isinstance(found, Mapping):
-            yield from _flat(found, f"{prefix}{key} ")
-        else:
-            yield f"{prefix}{key}", "unknown" if found is None else found
+            yield from _flat(found, f"{name} ")
+        elif name == "changes diff":
+            yield name, changes_file(0) if found else "too large to be kept"
+        elif key == "continued":
+            for i, ran_on in enumerate(found, start=1):
+                yield from _flat({k: v for k, v in ran_on.items() if k != "changes"}, f"continued {i} ")
+        elif found is not None or not NONE.search(name):
+            yield name, "unknown" if found is None else found
 
 
 def _plain(content: Any) -> Any:

@@ -28,7 +28,8 @@ from studies.words import difference
 
 NAMES = {
     "figure8.png", "figure8.svg", "figure8.pdf", "curves.csv", "curves.parquet", "curves.json", "trials.csv",
-    "trials.parquet", "trials.json", "comparison.json", "provenance.json", "report.md",
+    "trials.parquet", "trials.json", "comparison.json", "provenance.json", "report.md", "study.yaml",
+    "dictionary.md",
 }  # fmt: skip
 
 
@@ -96,6 +97,8 @@ def test_the_report_stands_by_itself(exported):
         "What was equal",
         "How the numbers are computed",
         "Where it comes from",
+        "To run it again",
+        "References",
     ):
         assert f"\n## {part}\n" in text
     assert f"tunebench export {study.id}" in text

@@ -19,10 +19,19 @@ export function showProvenance({ provenance, spec, created_at, started_at, finis
 
 const part = (title, rows) => [h("h3", {}, title), table(title, ["What", "Value"], rows, "plain facts-of")];
 
+// null there is none, and not unknown
+const NONE = /(^| )(teacher|data published|versions .*)$/;
+
+function told(name, found) {
+  if (found === null && NONE.test(name)) return [];
+  const text = found === null ? "unknown" : name.endsWith("changes diff") ? "in the export" : String(found);
+  return [[name, h("code", {}, text)]];
+}
+
 function flat(values, prefix = "") {
   return Object.entries(values).flatMap(([key, found]) =>
     found !== null && typeof found === "object" && !Array.isArray(found)
       ? flat(found, `${prefix}${key} `)
-      : [[`${prefix}${key}`, h("code", {}, found === null ? "unknown" : String(found))]],
+      : told(`${prefix}${key}`, found),
   );
 }

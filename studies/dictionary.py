@@ -1,0 +1,192 @@
+"""What every column and key of an export means."""
+
+from collections.abc import Iterator, Mapping
+
+# `*` is a name, of a method, a hyperparameter or a package; `[]` an entry of a list; `…` any place; keys below a key
+# that is not taken apart are those of the study file or the machine's own
+TRIALS: Mapping[str, str] = {
+    "study": "the study's id",
+    "method": "the training method's name",
+    "run": "the independent tuning run of the method, counted from 1",
+    "trial": "the training within its run, counted from 1",
+    "state": "`completed`; `diverged`: a result, the worst there is; `failed`: no result",
+    "objective": "the metric on the validation split after the last epoch, in its own unit: accuracy from 0 to 1",
+    "test_metric": "the metric on the test split, which no searcher saw",
+    "best_so_far": "the best objective of the run up to this trial",
+    "suggest_seconds": "wall time to choose the hyperparameters",
+    "train_seconds": "wall time of the training, without data and evaluation of other trials",
+    "attempts": "trainings until it was over: 1 where nothing crashed",
+    "hp.*": "a hyperparameter's value; empty where the method has none of this name",
+}
+CENTRE = {
+    f"{what}{end}": f"the {words} over the runs that have a value{part}"
+    for what, words in (("median", "median"), ("mean", "mean"))
+    for end, part in (
+        ("", ""),
+        ("_low", ", lower end of its interval"),
+        ("_high", ", upper end of its interval"),
+        ("_level", ", level of its interval"),
+    )
+}
+CURVES: Mapping[str, str] = {
+    "method": "the training method's name",
+    "trial": "after so many trials of each run",
+    "n": "runs that have a value there",
+    **CENTRE,
+}
+COMPARISON: Mapping[str, str] = {
+    "study": "the study's id",
+    "name": "the study's name",
+    "task": "data, network, recipe and metric, by name",
+    "proxy": "how the task is scaled down; empty where it is not",
+    "start": "the network that every training starts from, null for none",
+    "task_label": "the task in words, as a proxy where it is one",
+    "metric": "what is measured; objectives are in its own unit",
+    "direction": "`maximize` or `minimize`",
+    "searcher": "what chose the hyperparameters",
+    "seed": "the study's seed",
+    "runs": "independent tuning runs of each method",
+    "trials": "trials of a run, its budget",
+    "trials_done": "trials that are over, of all methods and runs",
+    "trials_planned": "trials that the whole study has",
+    "complete": "whether every run has all its trials",
+    "compared_at": "the trial after which methods are compared: the budget, or what every run has done",
+    "level": "the nominal level of the intervals",
+    "resamples": "bootstrap samples of runs",
+    "methods": "each method, by name",
+    "methods.*": "one method",
+    "methods.*.label": "its name in running text",
+    "methods.*.dimensions": "hyperparameters that were searched",
+    "methods.*.hyperparameters": "the values each may have: a range, a list of choices, or one",
+    "methods.*.runs": "as above",
+    "methods.*.trials": "as above",
+    "methods.*.initial_trials": "trials of a run without a model",
+    "methods.*.model_based_trials": "trials of a run that the model chose",
+    "methods.*.sources": "trials by who chose their hyperparameters",
+    "methods.*.max_retries": "retries that a crashed trial may have",
+    "methods.*.retries": "retries that there were",
+    "methods.*.trials_done": "trials that are over",
+    "methods.*.completed": "trials that completed",
+    "methods.*.diverged": "trials whose loss or network became non-finite",
+    "methods.*.failed": "trials that crashed more often than they may be retried",
+    "methods.*.suggest_seconds": "median wall time to choose hyperparameters",
+    "methods.*.train_seconds": "median wall time of a training",
+    "methods.*.best_at_budget": "the best objective of each run at `compared_at`",
+    "methods.*.test_at_budget": "the test metric of the trials that hold those",
+    "methods.*.*_at_budget.n": "runs with a value",
+    "methods.*.*_at_budget.median": "their median, with its order-statistic interval",
+    "methods.*.*_at_budget.mean": "their mean, with Student's t interval",
+    "methods.*.*_at_budget.values": "the runs' values",
+    "methods.*.trials_to_target": "how soon runs reach a target, one entry a target",
+    "methods.*.trials_to_target[].share": "the share of all runs that reaches this target",
+    "methods.*.trials_to_target[].target": "the objective to reach",
+    "methods.*.trials_to_target[].reached": "runs of the method that do",
+    "methods.*.trials_to_target[].success_rate": "their share, with Wilson's interval",
+    "methods.*.trials_to_target[].restricted_mean": "mean trials needed, counting at most `compared_at`",
+    "methods.*.trials_to_target[].still_short": "share of runs that are short of it after each trial (Kaplan-Meier)",
+    "methods.*.trials_to_target[].times": "the trial at which each run reaches it, null where it does not",
+    "methods.*.best": "its best trial of all; null where none has a result",
+    "methods.*.best.run": "the trial's run",
+    "methods.*.best.trial": "its number in the run",
+    "methods.*.best.objective": "its validation metric",
+    "methods.*.best.test_metric": "its test metric",
+    "methods.*.best.hyperparameters": "its hyperparameters, every digit",
+    "methods.*.best.at_bounds": "those that lie at the `low` or `high` end of their range, within 1 % of it",
+    "methods.*.errors": "the commonest errors of its failed trials",
+    "methods.*.errors[].error": "an error's first line; errors that differ in numbers alone count as one",
+    "methods.*.errors[].trials": "trials that failed of it",
+    "ranking": "the methods by their median run, the best first; whether two are told apart, `pairs` say",
+    "target": "the objective of the endpoint trials-to-target",
+    "target_share": "the share of all runs that reaches it",
+    "pairs": "every two methods a and b",
+    "pairs[].a": "one",
+    "pairs[].b": "the other",
+    "pairs[].best_at_budget": "their difference in the best objective, a minus b",
+    "pairs[].test_at_budget": "the same on the test split",
+    "pairs[].*_at_budget.paired": "run by run: the analysis",
+    "pairs[].*_at_budget.unpaired": "without the pairing of runs, for comparison",
+    "pairs[].*_at_budget.paired.pairs": "runs that both have",
+    "pairs[].*_at_budget.paired.a_better": "of these, where a is better",
+    "pairs[].*_at_budget.paired.equal": "where they are equal",
+    "pairs[].*_at_budget.paired.b_better": "where b is better",
+    "pairs[].*_at_budget.unpaired.p_a_better": "the probability that a run of a is better, ties half",
+    "pairs[].*_at_budget.*.hodges_lehmann": "the difference",
+    "pairs[].*_at_budget.*.p": "of the signed-rank test, unpaired of the Mann-Whitney test",
+    "pairs[].*_at_budget.*.p_holm": "the same, adjusted for all pairs",
+    "pairs[].trials_to_target": "their difference in trials to each target",
+    "pairs[].trials_to_target[].share": "as above",
+    "pairs[].trials_to_target[].target": "as above",
+    "pairs[].trials_to_target[].difference": "mean trials of b minus those of a",
+    "pairs[].extra_trials": "how many trials more one curve needs to get where the other is",
+    "pairs[].extra_trials[].method": "the method that needs them",
+    "pairs[].extra_trials[].reference": "the method that it is measured by",
+    "pairs[].extra_trials[].curve": "`mean` or `median` of the runs",
+    "pairs[].extra_trials[].level": "of the intervals; null where runs are too few",
+    "pairs[].extra_trials[].by_trial": "one entry a trial of the reference",
+    "pairs[].extra_trials[].by_trial[].trial": "where the reference is after so many trials",
+    "pairs[].extra_trials[].by_trial[].extra": "trials more; null: not within the budget",
+    "pairs[].extra_trials[].by_trial[].low": "lower end of the interval",
+    "pairs[].extra_trials[].by_trial[].high": "upper end",
+    "pairs[].extra_trials[].by_trial[].at_least": "where `extra` is null, what it is at least",
+    "parity": "what must be equal between the methods, checked on the records",
+    "parity[].what": "what was checked",
+    "parity[].equal": "whether it is",
+    "parity[].values": "of each method",
+    "….value": "an estimate",
+    "….low": "the lower end of its interval, null where there is none",
+    "….high": "the upper end",
+    "….level": "the interval's level",
+}
+PROVENANCE: Mapping[str, str] = {
+    "protocol": "the version of what makes the trials of a study file",
+    "commit": "of the code; `+changes` where files differ from it",
+    "changes": "those differences, null for none",
+    "changes.file": "where they are, to be applied to the commit; null where they are larger than is kept",
+    "changes.bytes": "their size",
+    "changes.sha256": "their checksum",
+    "python": "the version of Python",
+    "versions": "of packages; null: not installed",
+    "hardware": "the machine",
+    "data": "the data set",
+    "data.set": "its name",
+    "data.sha256": "the checksum of its file",
+    "data.published": "whether it is as published; null where no published checksum is known",
+    "teacher": "the network that trainings learn from: file and checksum; null for none",
+    "start": "the network that trainings start from: file and checksum",
+    "continued": "the same of each machine that went on with the study",
+    "study": "the study's id",
+    "digest": "the checksum of the spec and the protocol, the end of the id",
+    "state": "of the study",
+    "created_at": "when it was submitted",
+    "started_at": "when its first driver started",
+    "finished_at": "when it was over",
+    "spec": "the study file with every default filled in; `study.yaml` is the same",
+    "seeds": "every seed",
+    "seeds.study": "the study's",
+    "seeds.bootstrap": "of the bootstrap samples",
+    "seeds.trials": "by method and run, one a trial: splits, data order and initial weights follow from it",
+}
+FILES: Mapping[str, Mapping[str, str]] = {
+    "trials": TRIALS,
+    "curves": CURVES,
+    "comparison.json": COMPARISON,
+    "provenance.json": PROVENANCE,
+}
+
+
+def dictionary() -> str:
+    """Markdown."""
+    return "\n\n".join(_parts()) + "\n"
+
+
+def _parts() -> Iterator[str]:
+    yield "# What the columns and keys mean"
+    yield (
+        "`trials` and `curves` are the same table as CSV, Parquet and JSON. In CSV an empty cell is no value, in JSON "
+        "null; infinity is `inf` and `-inf`. `*` stands for a name, `[]` for an entry of a list, `…` for any place. "
+        "Times are UTC, seconds wall time."
+    )
+    for file, keys in FILES.items():
+        rows = [f"| `{key}` | {meaning} |" for key, meaning in keys.items()]
+        yield f"## {file}"
+        yield "\n".join(["| key | is |", "| --- | --- |", *rows])
