@@ -107,8 +107,10 @@ class Head:
                         self.running = self._read() or self.running
                 elif not self._is_whole():
                     self._start_again()
-                elif self.running.trouble and time.monotonic() - self._since > STEADY_SECONDS:
-                    self._write(replace(self.running, trouble=""))
+                elif time.monotonic() - self._since > STEADY_SECONDS:
+                    self.running.give_way()
+                    if self.running.trouble:
+                        self._write(replace(self.running, trouble=""))
             except Exception:
                 log.exception("the Ray head cannot be started")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 # niceness of its workers, 15, counts for nothing beside the service, whose session another is; and what computes in the
 # service's session takes the turns of the service itself. Hence sessions of their own, each of them nice; a study's
 # by less than 15: Ray's own processes are among them and must answer each other in time.
-ANALYST, STUDY = 3, 7
+ANALYST, STUDY = 2, 5
 RAYS, KEY = "RAY_worker_niceness", "TUNEBENCH_NICENESS"  # variables; the second is for drivers
 
 

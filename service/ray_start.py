@@ -70,8 +70,7 @@ class RayStart:
         }
         command = [python(Path(self.folder)), "-m", "ray.scripts.scripts", "start", "--head", "--block"]
         command += ["--no-monitor", "--disable-usage-stats"]  # a monitor adds and removes machines
-        niceness = priority.of_study()
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command + [f"--{name}={value}" for name, value in options.items()],
             env={
                 **os.environ,
@@ -81,15 +80,17 @@ class RayStart:
                 "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all on loopback: docs/decisions/0007
                 "TUNEBENCH_RAY_FOLDER": self.folder,
                 "TMPDIR": self.folder,  # what a killed job leaves goes with it
-                priority.KEY: str(niceness),
+                priority.KEY: str(priority.of_study()),
             },
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        priority.give_way(process.pid, niceness)
-        return process
+
+    def give_way(self) -> None:
+        """Let it and its workers go after the service from now on. Not while it starts: Ray gives up on slow parts."""
+        priority.give_way(Owner.parse(self.process).pid, priority.of_study())
 
     def is_alive(self) -> bool:
         if not self.process:

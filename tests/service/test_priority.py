@@ -6,12 +6,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from service import priority, ray_start
+from service.owner import Owner
 from service.ray_start import RayStart
 
 SPIN = """
@@ -49,10 +51,10 @@ def test_a_studys_session_leaves_a_core_to_the_service() -> None:
         service, study = (stack.enter_context(spinning(nice)) for nice in (0, priority.STUDY))
         used = dict.fromkeys((service, study), 0.0)
         before = {one: one.cpu_times().user for one in used}
-        while sum(used.values()) < 1:
+        while sum(used.values()) < 0.4:
             time.sleep(0.05)
             used = {one: one.cpu_times().user - before[one] for one in used}
-    assert used[service] > 2.5 * used[study]  # 4.8 times, by the weights of niceness 0 and 7
+    assert used[service] > 2 * used[study]  # three times, by the weights of niceness 0 and 5
 
 
 def test_rays_head_gives_way_with_all_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,10 +63,12 @@ def test_rays_head_gives_way_with_all_it_starts(tmp_path: Path, monkeypatch: pyt
     head.write_text("#!/bin/sh\nexec sleep 100\n")
     head.chmod(0o700)
     monkeypatch.setattr(ray_start, "python", lambda _: str(head))
+    start = RayStart(folder=str(tmp_path))
     with (
         (tmp_path / "log").open("wb") as log,
-        RayStart(folder=str(tmp_path)).spawn({}, log) as process,
+        start.spawn({}, log) as process,
     ):
+        replace(start, process=str(Owner.of(process.pid))).give_way()
         session = Path(f"/proc/{process.pid}/autogroup")
         told = session.read_text() if session.exists() else None
         started_with = psutil.Process(process.pid).environ()[priority.KEY]
