@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -39,6 +40,10 @@ from studies.ray_token import make_ray_token
 from studies.room import WORKER_BYTES, fault, needs, room
 from studies.spec import StudySpec
 
+SLOW_SECONDS = 45.0  # Ray is up sooner, or something is wrong
+
+log = logging.getLogger("tunebench.ray")
+
 
 @contextmanager
 def cluster() -> Iterator[None]:
@@ -62,7 +67,7 @@ def cluster() -> Iterator[None]:
             fault = f"RAY_ADDRESS {address!r} does not answer" if address else "Ray does not start here"
             reasons = [
                 " ".join(str(error).split()),
-                why(of_ray(folder) / "session_latest" / "logs") if folder else "",
+                why(_logs(folder)) if folder else "",
             ]
             raise StudyError(f"{fault}: {'; '.join(filter(None, reasons))}") from error
         try:
@@ -86,14 +91,29 @@ def _start(folder: Path) -> None:
             "make the environment in another folder"
         )
     make_ray_token()
-    ray.init(
-        "local",
-        _temp_dir=str(of_ray(folder)),
-        dashboard_host="127.0.0.1",
-        object_store_memory=128 * 2**20,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    slow = threading.Timer(SLOW_SECONDS, _tell_slow, [_logs(folder)])
+    slow.daemon = True
+    slow.start()
+    try:
+        ray.init(
+            "local",
+            _temp_dir=str(of_ray(folder)),
+            dashboard_host="127.0.0.1",
+            object_store_memory=128 * 2**20,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    finally:
+        slow.cancel()
+
+
+def _tell_slow(logs: Path) -> None:
+    """Ray waits for some of its parts without an end."""
+    log.warning("Ray is not up after %.0f s: %s", SLOW_SECONDS, why(logs) or "its logs say nothing")
+
+
+def _logs(folder: Path) -> Path:
+    return of_ray(folder) / "session_latest" / "logs"
 
 
 def _knock(address: str) -> None:

@@ -288,15 +288,22 @@ def test_an_address_where_nothing_answers_is_told(monkeypatch):
         pass
 
 
-def test_a_local_ray_that_does_not_come_up_is_told(monkeypatch):
+def test_a_local_ray_that_does_not_come_up_is_told(monkeypatch, caplog):
     def timed_out(*args, **options):
+        give_up = time.monotonic() + 10
+        while not caplog.records and time.monotonic() < give_up:
+            time.sleep(0.01)
         raise Exception("The current node timed out during startup.\nThis could happen")
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "init", timed_out)
+    monkeypatch.setattr("studies.cluster.SLOW_SECONDS", 0.05)
     told = r"^Ray does not start here: The current node timed out during startup\. This could"
     with pytest.raises(StudyError, match=told), cluster():
         pass
+    assert [record.getMessage() for record in caplog.records] == [
+        "Ray is not up after 0 s: its logs say nothing"
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -474,3 +481,23 @@ def test_a_local_cluster_is_closed_to_all_others_wherever_it_is_installed(tmp_pa
     assert found["modes"] == ["0o700", "0o600", "0o700"]
     assert (tmp_path / ".ray" / "auth_token").read_text() == found["token"]
     assert not Path(found["session"]).exists(), "nothing is left"
+
+
+NO_WORKERS = """
+import sys
+if any("setup_worker" in word for word in sys.orig_argv):
+    sys.exit("no workers here")
+"""
+
+
+def test_workers_that_do_not_start_end_the_study_with_what_ray_says_of_them(
+    spoken_digits, tmp_path, monkeypatch
+):
+    ray.shutdown()
+    (tmp_path / "sitecustomize.py").write_text(NO_WORKERS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr("studies.run.WORKER_SECONDS", 5.0)
+    told = r"Ray's workers do not start: .* \(raylet\.err\)"
+    with cluster(), pytest.raises(StudyError, match=told):
+        run_study(study(), "s-1", Kept(), [], data_dir=spoken_digits)
