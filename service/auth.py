@@ -44,7 +44,9 @@ class Authenticated(SecurityBase):
             given = request.headers.get("authorization") or request.cookies.get(COOKIE)
             challenge = 'Bearer error="invalid_token"' if given else "Bearer"
             detail = (
-                "this token is unknown or revoked" if given else "send a token: Authorization: Bearer TOKEN"
+                "this token is unknown, revoked or has expired"
+                if given
+                else "send a token: Authorization: Bearer TOKEN"
             )
             raise Refused("not-authenticated", detail, headers={"WWW-Authenticate": challenge})
         needed = NEEDED.get(request.method, Scope.ADMIN)

@@ -1,12 +1,26 @@
 """Cursors: the place where a list goes on, as text that means nothing to whoever passes it back."""
 
 import base64
+from datetime import UTC, datetime
 from types import GenericAlias
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError
 
 from service.problems import Refused
+
+
+def _in_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is before the year 1 or after the year 9999 in UTC") from error
+
+
+# kinds of values, each as the database can be asked for it
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Small = Annotated[int, Field(ge=0, lt=2**31)]
+Large = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Cursor:

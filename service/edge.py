@@ -16,6 +16,7 @@ from service.problems import refusal
 
 MAX_BODY_BYTES = 2**20
 MAX_BODIES_BYTES = 64 * 2**20  # of all requests that are being answered
+SAFE = ("GET", "HEAD", "OPTIONS")
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -47,9 +48,14 @@ class Edge:
         began, started = time.perf_counter(), False
         request_id = secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
+        only_head, method = scope["method"] == "HEAD", _method(scope)
+        if only_head:
+            scope = {**scope, "method": "GET"}  # every address that has an answer has its head
 
         async def answer(message: Message) -> None:
             nonlocal started
+            if started and only_head:
+                return
             if message["type"] == "http.response.start":
                 started = True
                 headers = MutableHeaders(scope=message)
@@ -57,16 +63,22 @@ class Edge:
                     headers.setdefault(name, value)
                 headers["X-Request-ID"] = request_id
                 seconds = time.perf_counter() - began
-                self._metrics.answered(_route(scope), _method(scope), message["status"], seconds)
+                self._metrics.answered(_route(scope), method, message["status"], seconds)
             await send(message)
+            if only_head:
+                await send({"type": "http.response.body"})  # a stream need not begin
 
         try:
+            if _announced(scope) > MAX_BODY_BYTES:  # before any of it is read
+                raise HTTPException(413)
             with self._bodies.limited(scope, receive) as limited:
                 await self._app(scope, limited, answer)
+        except HTTPException as error:
+            await refusal(error).response(request_id)(scope, receive, answer)
         except ClientDisconnect:
             return
         except Exception as error:
-            log.exception("%s: unexpected, in %s %s", request_id, _method(scope), _route(scope))
+            log.exception("%s: unexpected, in %s %s", request_id, method, _route(scope))
             if started:
                 raise  # the server breaks the connection off, so that the client does not take it for whole
             await refusal(error).response(request_id)(scope, receive, answer)
@@ -80,29 +92,35 @@ class _Bodies:
 
     @contextmanager
     def limited(self, scope: Scope, receive: Receive) -> Iterator[Receive]:
-        """The body as it comes in; raises what FastAPI lets through, where it is too large, or all of them are."""
-        announced = Headers(scope=scope).get("content-length", "")
-        too_large = announced.isdecimal() and int(announced[:20]) > MAX_BODY_BYTES
-        size = 0
+        """The body as it comes in; where it is too large, or all of them are, raises what FastAPI lets through.
+
+        A request that needs none may be answered already: it has ended by then.
+        """
+        needed, size = scope["method"] not in SAFE, 0
 
         async def limited() -> Message:
             nonlocal size
-            if too_large:  # before any of it is read
-                raise HTTPException(413)
             message = await receive()
-            if message["type"] == "http.request":
-                size += len(message.get("body", b""))
-                self._held += len(message.get("body", b""))
-            if size > MAX_BODY_BYTES:
-                raise HTTPException(413)
-            if self._held > MAX_BODIES_BYTES:
-                raise HTTPException(503)
-            return message
+            if message["type"] != "http.request":
+                return message
+            size += len(message.get("body", b""))
+            self._held += len(message.get("body", b""))
+            if size <= MAX_BODY_BYTES and self._held <= MAX_BODIES_BYTES:
+                return message
+            if not needed:
+                return {"type": "http.disconnect"}
+            raise HTTPException(413 if size > MAX_BODY_BYTES else 503)
 
         try:
             yield limited
         finally:
             self._held -= size
+
+
+def _announced(scope: Scope) -> int:
+    """How many bytes the body is said to have; no more than 20 digits are read of it."""
+    text = Headers(scope=scope).get("content-length", "")[:20]
+    return int(text) if text.isdecimal() else 0
 
 
 def _route(scope: Scope) -> str:

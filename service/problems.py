@@ -142,15 +142,20 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 async def _answer(request: Request, error: Exception) -> Response:
     answer = refusal(error)
-    if answer.status == 405:  # FastAPI names the methods of one route of several with this path
-        here = request.scope["route"].path_format
-        routes = [route for route in iter_route_contexts(request.app.routes) if route.path_format == here]
-        answer.headers["Allow"] = ", ".join(
-            sorted({method for route in routes for method in route.methods or ()})
-        )
+    if answer.status == 405:
+        answer.headers["Allow"] = ", ".join(sorted(_allowed(request, answer.headers.get("Allow", ""))))
     if answer.status >= 500:
         log.warning("%s: %s", request.state.request_id, error)
     return answer.response(request.state.request_id)
+
+
+def _allowed(request: Request, told: str) -> set[str]:
+    """The methods that the address takes; FastAPI tells those of one route of several with this path."""
+    here = getattr(request.scope.get("route"), "path_format", None)  # the OpenAPI document's route has none
+    routes = [route for route in iter_route_contexts(request.app.routes) if here is not None]
+    found = [route.methods or () for route in routes if route.path_format == here]
+    methods = {method for each in found for method in each} | set(filter(None, told.split(", ")))
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
 def _fault(fault: Mapping[str, Any]) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from service.events import EventKind, EventRecord, as_json
 from studies.records import EpochRecord, Request, StudyRecord, StudyState, TrialRecord, TrialState
@@ -31,6 +31,11 @@ StudyName = Annotated[
 ]
 
 
+def _whole(number: object) -> object:
+    """To JSON Schema 5.0 is an integer, too."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 class _Schema(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,7 +49,7 @@ class Edit(_Schema):
 
     name: StudyName | None = None
     labels: Annotated[Labels | None, Field(strict=False)] = None
-    priority: Priority | None = None
+    priority: Annotated[Priority | None, BeforeValidator(_whole)] = None
 
 
 class TrialCounts(_Schema):

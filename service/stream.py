@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
 from fastapi.sse import format_sse_event
 
+from service import tokens
 from service.errors import DatabaseError, StreamsFull
 from service.events import EventRecord
 from service.schemas import Event
@@ -17,6 +18,7 @@ from service.store import Store
 from studies.records import StudyRecord
 
 POLL_SECONDS = 0.25
+ALLOWED_SECONDS = 1.0  # how soon a stream ends whose token no longer allows it
 AWAY_SECONDS = 5.0  # the longest pause between two tries of a database that is away
 HEARTBEAT_SECONDS = 15.0
 RECONNECT_MILLISECONDS = 1000  # how long a browser waits before it comes back
@@ -61,6 +63,15 @@ class _Topic:
         return list(islice(self._kept, len(self._kept) - missing, None))
 
 
+class Listening:
+    """Somebody's open streams, all of which end at once."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name  # of a token, or "local"
+        self.open = 0
+        self.over = asyncio.Event()
+
+
 class Streams:
     """Server-sent events of studies. All methods are for the event loop that the app runs in.
 
@@ -71,37 +82,63 @@ class Streams:
 
     def __init__(self, store: Store, limit: int) -> None:
         self.open = 0  # streams and followed logs
-        self.closing = asyncio.Event()
-        self._store, self.limit = store, limit
+        self.limit = limit
+        self._closing = False
+        self._store = store
         self._topics: dict[str, _Topic] = {}
+        self._listening: dict[str, Listening] = {}
         self._poller: asyncio.Task[None] | None = None
+        self._doorkeeper: asyncio.Task[None] | None = None
         self._catching_up = asyncio.Semaphore(4)  # not all connections of the pool
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
-        """One of the streams that may be open at once. Raises StreamsFull."""
-        if self.closing.is_set():
+    def slot(self, name: str) -> Iterator[Listening]:
+        """One of the streams that may be open at once, of which one token may have a quarter. Raises StreamsFull."""
+        if self._closing:
             raise StreamsFull("the service is shutting down; come back in a moment")
         if self.open >= self.limit:
             raise StreamsFull(f"{self.limit} streams are open, as many as may be at once; try again later")
-        self.open += 1
+        mine = self._listening.get(name) or Listening(name)
+        if name not in tokens.RESERVED and mine.open >= max(1, self.limit // 4):
+            raise StreamsFull(f"{name} has {mine.open} streams open, as many as one token may; close some")
+        self._listening[name] = mine
+        if self._doorkeeper is None or self._doorkeeper.done():
+            self._doorkeeper = asyncio.create_task(self._watch(), name="open streams")
+        self.open, mine.open = self.open + 1, mine.open + 1
         try:
-            yield
+            yield mine
         finally:
-            self.open -= 1
+            self.open, mine.open = self.open - 1, mine.open - 1
+            if not mine.open and self._listening.get(name) is mine:
+                del self._listening[name]
 
     def close(self) -> None:
         """End all streams, to be called before the server waits for its connections to close."""
-        self.closing.set()
+        self._closing = True
+        self._end(self._listening)
+
+    def _end(self, names: Iterable[str]) -> None:
+        for name in list(names):
+            self._listening.pop(name).over.set()
         for topic in self._topics.values():
             topic.wake()
 
-    async def until_closing(self, chunks: AsyncIterator[str]) -> AsyncIterator[str]:
-        """The chunks as they come, until they or all streams end."""
-        closing = asyncio.ensure_future(self.closing.wait())
-        waited: set[asyncio.Future[Any]] = {closing}
+    async def _watch(self) -> None:
+        """End the streams of those who are no longer let in: their token is revoked, has expired, or is needed now."""
+        while self._listening:
+            await asyncio.sleep(ALLOWED_SECONDS)
+            try:
+                allowed = await asyncio.to_thread(tokens.allowed, self._store.engine, list(self._listening))
+            except DatabaseError:
+                continue  # which has nothing new to tell them either
+            self._end(self._listening.keys() - allowed)
+
+    async def until_over(self, chunks: AsyncIterator[str], mine: Listening) -> AsyncIterator[str]:
+        """The chunks as they come, until they or these streams end."""
+        over = asyncio.ensure_future(mine.over.wait())
+        waited: set[asyncio.Future[Any]] = {over}
         try:
-            while not closing.done():
+            while not over.done():
                 arriving = asyncio.ensure_future(anext(chunks, None))
                 waited.add(arriving)
                 await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -113,7 +150,7 @@ class Streams:
             for future in waited:
                 future.cancel()
 
-    async def listen(self, study: StudyRecord, after: int | None) -> AsyncIterator[bytes]:
+    async def listen(self, study: StudyRecord, after: int | None, mine: Listening) -> AsyncIterator[bytes]:
         """Every event of the study after `after`, or from now on, once and in order, until the study is deleted.
 
         Where the study has no event `after` yet, the number is of a deleted study of the same id: all are sent.
@@ -127,7 +164,7 @@ class Streams:
             self._poller = asyncio.create_task(self._poll(), name="events")
         try:
             yield format_sse_event(id=str(number), retry=RECONNECT_MILLISECONDS)
-            while not self.closing.is_set():
+            while not mine.over.is_set():
                 events, patience = await self._after(study.id, topic, number)
                 if events:
                     number = events[-1][0]
@@ -159,7 +196,7 @@ class Streams:
     async def _poll(self) -> None:
         pause = POLL_SECONDS
         try:
-            while self._topics and not self.closing.is_set():
+            while self._topics and not self._closing:
                 await asyncio.sleep(pause)
                 try:
                     found = await asyncio.to_thread(

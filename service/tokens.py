@@ -3,11 +3,12 @@
 import hashlib
 import re
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import Engine, exists, insert, select, update
+from sqlalchemy import ColumnElement, Engine, exists, func, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.database import now, reading, writing
@@ -16,7 +17,8 @@ from service.tables import tokens
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 RESERVED = ("local", "service")  # actors that are no token
-COLUMNS = (tokens.c.name, tokens.c.scope, tokens.c.created_at, tokens.c.revoked_at)
+COLUMNS = (tokens.c.name, tokens.c.scope, tokens.c.created_at, tokens.c.revoked_at, tokens.c.expires_at)
+MAX_DAYS = 36_500
 
 
 class Scope(StrEnum):
@@ -38,10 +40,16 @@ class Token:
     scope: Scope
     created_at: datetime
     revoked_at: datetime | None
+    expires_at: datetime | None
 
 
-def create(engine: Engine, name: str, scope: Scope) -> str:
-    """A new token, told only here. Raises StoreError where the name is taken, by a revoked one too, or is no name."""
+def create(engine: Engine, name: str, scope: Scope, days: int | None = None) -> str:
+    """A new token, told only here, for so many days or for good.
+
+    Raises StoreError where the name is taken, by a revoked one too, or is no name.
+    """
+    if days is not None and not 1 <= days <= MAX_DAYS:
+        raise ValueError(f"days must be from 1 to {MAX_DAYS}, got {days}")
     if not NAME.fullmatch(name) or name in RESERVED:
         raise StoreError(
             f"{name!r} cannot name a token; use 1 to 63 letters, digits, dots, hyphens and underscores, "
@@ -51,7 +59,9 @@ def create(engine: Engine, name: str, scope: Scope) -> str:
     row = {"name": name, "digest": _digest(token), "scope": scope}
     try:
         with writing(engine) as connection:
-            connection.execute(insert(tokens).values(row | {"created_at": now(connection)}))
+            time = now(connection)
+            until = None if days is None else time + timedelta(days=days)
+            connection.execute(insert(tokens).values(row | {"created_at": time, "expires_at": until}))
     except IntegrityError as error:
         raise StoreError(f"there is a token {name!r} already; use another name") from error
     return token
@@ -85,11 +95,27 @@ def revoke(engine: Engine, name: str) -> None:
 
 
 def find(engine: Engine, token: str) -> Token | None:
-    """What is known of this token, unless it is unknown or revoked."""
-    valid = (tokens.c.digest == _digest(token), tokens.c.revoked_at.is_(None))
+    """What is known of this token, unless it is unknown, revoked or has expired."""
+    query = select(*COLUMNS).where(tokens.c.digest == _digest(token), _valid(engine))
     with reading(engine) as connection:
-        row = connection.execute(select(*COLUMNS).where(*valid)).one_or_none()
+        row = connection.execute(query).one_or_none()
     return None if row is None else _token(*row)
+
+
+def allowed(engine: Engine, names: Collection[str]) -> set[str]:
+    """Those of these actors who are let in: by a valid token, or "local" while there are none."""
+    with reading(engine) as connection:
+        found = connection.scalars(select(tokens.c.name).where(tokens.c.name.in_(names), _valid(engine)))
+        any_created = connection.scalar(select(exists(select(tokens.c.name))))
+        return {*found, *([] if any_created else ["local"])}
+
+
+def _valid(engine: Engine) -> ColumnElement[bool]:
+    # by the clock that all who share the database see, without asking for it
+    here = engine.dialect.name == "sqlite"
+    moment = literal(datetime.now(UTC), tokens.c.expires_at.type) if here else func.clock_timestamp()
+    lasting = or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > moment)
+    return tokens.c.revoked_at.is_(None) & lasting
 
 
 def any_created(engine: Engine) -> bool:
@@ -102,5 +128,7 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode(errors="replace")).hexdigest()
 
 
-def _token(name: str, scope: str, created_at: datetime, revoked_at: datetime | None) -> Token:
-    return Token(name, Scope(scope), created_at, revoked_at)
+def _token(name: str, scope: str, *times: datetime | None) -> Token:
+    created_at, revoked_at, expires_at = times
+    assert created_at is not None
+    return Token(name, Scope(scope), created_at, revoked_at, expires_at)

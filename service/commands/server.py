@@ -38,12 +38,15 @@ def create_token(
         Literal["read", "submit", "admin"],
         typer.Option(help="read; submit, pause, resume and cancel too; admin: delete too."),
     ] = "submit",
+    expires: Annotated[
+        int | None, typer.Option(min=1, max=36_500, metavar="DAYS", help="Days until it expires; else never.")
+    ] = None,
     db: Database = None,
 ) -> None:
     """Make a token and print it; it is nowhere else. From the first one on, nobody is let in without."""
     from service.tokens import Scope, create
 
-    say(create(local(db).store.engine, name, Scope(scope)))
+    say(create(local(db).store.engine, name, Scope(scope), expires))
     say(f"Whoever has this may {scope}. Use it as TUNEBENCH_TOKEN, or paste it into the page.", notes)
 
 
@@ -56,6 +59,7 @@ def list_tokens(db: Database = None, as_json: AsJson = False) -> None:
             "token": token.name,
             "scope": token.scope,
             "created": token.created_at.isoformat(timespec="seconds"),
+            "expires": token.expires_at and token.expires_at.isoformat(timespec="seconds"),
             "revoked": token.revoked_at and token.revoked_at.isoformat(timespec="seconds"),
         }
         for token in created(local(db).store.engine)

@@ -9,8 +9,9 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from service.errors import LogMissing, RayUnavailable, ServiceError
 from service.problems import documented
-from service.routes import Shared, StudyId
+from service.routes import Known, Shared, StudyId
 from service.services import Services
+from service.stream import Listening
 from studies.records import StudyRecord
 
 router = APIRouter(prefix="/v1/studies/{study}", tags=["events"])
@@ -48,39 +49,44 @@ STREAM: dict[str, Any] = {
 }
 
 
-async def _slot(shared: Shared) -> AsyncIterator[None]:
-    with shared.streams.slot():
-        yield
+async def _slot(shared: Shared, caller: Known) -> AsyncIterator[Listening]:
+    with shared.streams.slot(caller.name) as mine:
+        yield mine
 
 
 async def _following(
-    shared: Shared, follow: Annotated[bool, Query(description="Go on until the job has ended.")] = False
-) -> AsyncIterator[bool]:
+    shared: Shared,
+    caller: Known,
+    follow: Annotated[bool, Query(description="Go on until the job has ended.")] = False,
+) -> AsyncIterator[Listening | None]:
     if not follow:
-        yield False
+        yield None
         return
-    with shared.streams.slot():
-        yield True
+    with shared.streams.slot(caller.name) as mine:
+        yield mine
 
 
 @router.get(
     "/events",
     response_class=StreamingResponse,
     responses={200: STREAM, **documented(401, 403, 404, 422, 503)},
-    dependencies=[Depends(_slot)],
 )
 async def events(
-    shared: Shared, study: StudyId, last_event_id: LastEventId = None, after: Number = None
+    shared: Shared,
+    study: StudyId,
+    mine: Annotated[Listening, Depends(_slot)],
+    last_event_id: LastEventId = None,
+    after: Number = None,
 ) -> Response:
     """Every event after the one that is known, once and in order, or what happens from now on.
 
-    A stream ends where its study is deleted or the service stops. It may be cut off at any moment: come back with the
-    number of the last event.
+    A stream ends where its study is deleted, its token is revoked or expires, or the service stops. It may be cut off
+    at any moment: come back with the number of the last event.
     """
     known = after if last_event_id is None else last_event_id
     record = await run_in_threadpool(shared.store.study_by_id, study)
     return StreamingResponse(
-        shared.streams.listen(record, known), media_type="text/event-stream", headers=UNBUFFERED
+        shared.streams.listen(record, known, mine), media_type="text/event-stream", headers=UNBUFFERED
     )
 
 
@@ -92,15 +98,15 @@ async def events(
 async def logs(
     shared: Shared,
     study: StudyId,
-    follow: Annotated[bool, Depends(_following)],
+    mine: Annotated[Listening | None, Depends(_following)],
     tail: Annotated[int, Query(ge=1, le=10_000, description="How many of the last lines.")] = 200,
 ) -> Response:
     """The log of the study's last Ray job, as text; where Ray no longer knows it, what was kept of the last log."""
     record = await run_in_threadpool(shared.store.study_by_id, study)
     text, is_live = await run_in_threadpool(_log, shared, record, tail)
-    if record.job is None or not (follow and is_live):
+    if record.job is None or mine is None or not is_live:
         return PlainTextResponse(text)
-    lines = shared.streams.until_closing(shared.jobs.follow(record.job, tail))
+    lines = shared.streams.until_over(shared.jobs.follow(record.job, tail), mine)
     return StreamingResponse(lines, media_type=PlainTextResponse.media_type, headers=UNBUFFERED)
 
 

@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Header, Query
 from fastapi.exceptions import RequestValidationError
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
 from service.body import body, read
-from service.cursor import Cursor
+from service.cursor import Cursor, Moment
 from service.errors import RayUnavailable, StudyUnknown
 from service.problems import documented
 from service.routes import Known, Shared, StudyId, json, writes
@@ -38,7 +38,7 @@ from trainers.tasks import TASKS
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"])
 Body = Annotated[bytes, Depends(body)]
-NEWEST_FIRST = Cursor("newest first", AwareDatetime, Annotated[str, Field(pattern=r"^[a-z0-9-]{1,80}$")])
+NEWEST_FIRST = Cursor("newest first", Moment, Annotated[str, Field(pattern=r"^[a-z0-9-]{1,80}$")])
 STUDY_FILE: dict[str, Any] = {
     "requestBody": {
         "required": True,

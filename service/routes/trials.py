@@ -4,10 +4,10 @@ import re
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from service.cursor import Cursor
+from service.cursor import Cursor, Large, Moment, Small
 from service.problems import Refused
 from service.routes import Shared, StudyId, json
 from service.schemas import Epoch, Items, Page, Run, StudyName, Trial, trial_id
@@ -81,9 +81,8 @@ def list_epochs(shared: Shared, study: StudyId, trial: TrialId) -> Response:
 
 
 def _cursor(wanted: Filter) -> Cursor:
-    whole = Annotated[int, Field(ge=0, lt=2**63)]
-    kinds: dict[str, list[Any]] = {"number": [StudyName, whole, whole], "finished_at": [AwareDatetime, whole]}
-    return Cursor(f"{wanted.sort} {wanted.order}", *kinds.get(wanted.sort, [whole, float, whole]))
+    kinds: dict[str, list[Any]] = {"number": [StudyName, Small, Small], "finished_at": [Moment, Large]}
+    return Cursor(f"{wanted.sort} {wanted.order}", *kinds.get(wanted.sort, [Small, float, Large]))
 
 
 def _trial(shared: Services, study: str, text: str) -> TrialRecord:

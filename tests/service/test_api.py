@@ -56,12 +56,12 @@ def test_an_unknown_address(client: TestClient, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", "/v1/studies", "GET, POST"),
-        ("POST", "/v1/studies/s", "DELETE, GET, PATCH"),
+        ("PUT", "/v1/studies", "GET, HEAD, POST"),
+        ("POST", "/v1/studies/s", "DELETE, GET, HEAD, PATCH"),
         ("GET", "/v1/studies/s/pause", "POST"),
-        ("DELETE", "/v1/methods", "GET"),
-        ("TRACE", "/healthz", "GET"),
-        ("BREW", "/metrics", "GET"),
+        ("DELETE", "/v1/methods", "GET, HEAD"),
+        ("TRACE", "/healthz", "GET, HEAD"),
+        ("BREW", "/metrics", "GET, HEAD"),
     ],
 )
 def test_a_method_that_is_not_taken(client: TestClient, method: str, path: str, allowed: str) -> None:

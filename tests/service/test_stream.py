@@ -16,9 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 from sqlalchemy import event, make_url, update
-from writers import spec, trial
+from writers import START, spec, trial
 
-from service import stream
+from service import stream, tables, tokens
 from service.analysis import Analysis
 from service.app import create_app
 from service.database import connect, upgrade, writing
@@ -29,8 +29,9 @@ from service.server import Server
 from service.services import Services
 from service.settings import Settings
 from service.store import Store
-from service.stream import Streams
+from service.stream import Listening, Streams
 from service.tables import studies
+from service.tokens import Scope
 from studies.records import Request, StudyState, TrialState
 
 
@@ -86,7 +87,7 @@ async def soon(done: Callable[[], bool], seconds: float = 10) -> None:
 
 
 def listen(streams: Streams, store: Store, study: str, after: int | None = None) -> Listener:
-    return Listener(streams.listen(store.study_by_id(study), after))
+    return Listener(streams.listen(store.study_by_id(study), after, Listening("local")))
 
 
 @pytest.fixture
@@ -148,7 +149,9 @@ def test_600_listeners_get_every_event_once_and_memory_stays_flat(
 
     async def main() -> None:
         record = store.study_by_id(lease.study)
-        all_chunks = {listener: streams.listen(record, start) for listener, start in number.items()}
+        all_chunks = {
+            listener: streams.listen(record, start, Listening("local")) for listener, start in number.items()
+        }
 
         async def go_on(until: int) -> None:
             writing = asyncio.to_thread(write, store, lease.study, until - max(number.values()))
@@ -268,26 +271,77 @@ def test_a_quiet_stream_has_a_heartbeat(
 
 
 def test_only_so_many_may_be_open(store: Store) -> None:
-    streams = Streams(store, limit=2)
-    with streams.slot():
-        with streams.slot(), pytest.raises(StreamsFull, match="2 streams are open"), streams.slot():
-            pass
-        with streams.slot():
-            assert streams.open == 2
-    assert streams.open == 0
+    async def main() -> None:
+        streams = Streams(store, limit=8)
+        with contextlib.ExitStack() as stack:
+            for _ in range(2):
+                stack.enter_context(streams.slot("wall"))
+            with pytest.raises(StreamsFull, match="wall has 2 streams open"), streams.slot("wall"):
+                pass
+            for _ in range(6):  # this machine, without tokens, may have all of them
+                stack.enter_context(streams.slot("local"))
+            with pytest.raises(StreamsFull, match="8 streams are open"), streams.slot("ada"):
+                pass
+            assert streams.open == 8
+        assert streams.open == 0
+
+    asyncio.run(main())
 
 
 def test_closing_ends_all_streams_and_opens_no_more(store: Store, lease: Lease, streams: Streams) -> None:
     async def main() -> None:
-        listeners = [listen(streams, store, lease.study) for _ in range(20)]
-        waiting = [asyncio.create_task(listener.until(lambda: False)) for listener in listeners]
-        await soon(lambda: all(listener.last_id for listener in listeners))
-        streams.close()
-        async with asyncio.timeout(1):
-            await asyncio.gather(*waiting)
+        with streams.slot("local") as mine:
+            record = store.study_by_id(lease.study)
+            listeners = [Listener(streams.listen(record, None, mine)) for _ in range(20)]
+            waiting = [asyncio.create_task(listener.until(lambda: False)) for listener in listeners]
+            await soon(lambda: all(listener.last_id for listener in listeners))
+            streams.close()
+            async with asyncio.timeout(1):
+                await asyncio.gather(*waiting)
         assert all(listener.ended for listener in listeners)
-        with pytest.raises(StreamsFull, match="shutting down"), streams.slot():
+        with pytest.raises(StreamsFull, match="shutting down"), streams.slot("local"):
             pass
+
+    asyncio.run(main())
+
+
+def test_a_stream_ends_with_its_token(store: Store, lease: Lease, streams: Streams) -> None:
+    """Whether it is revoked, expires, or is needed from now on; what somebody else hears goes on."""
+    engine = store.engine
+
+    async def silence() -> AsyncIterator[str]:
+        yield "a line"
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        record = store.study_by_id(lease.study)
+
+        async def heard(name: str) -> None:
+            with streams.slot(name) as mine:
+                listener = Listener(streams.listen(record, None, mine))
+                log = [line async for line in streams.until_over(silence(), mine)]
+                await listener.until(lambda: False)
+                assert (listener.ended, log) == (True, ["a line"])
+
+        at_first = asyncio.create_task(heard("local"))
+        await asyncio.sleep(0)
+        for name in ("goes", "expires", "stays"):
+            tokens.create(engine, name, Scope.READ, days=1)
+        listening = {name: asyncio.create_task(heard(name)) for name in ("goes", "expires", "stays")}
+        async with asyncio.timeout(5):
+            await at_first
+        tokens.revoke(engine, "goes")
+        async with asyncio.timeout(5):
+            await listening.pop("goes")
+        assert not any(task.done() for task in listening.values())
+        with writing(engine) as connection:
+            past = tables.tokens.c.name == "expires"
+            connection.execute(update(tables.tokens).where(past).values(expires_at=START))
+        async with asyncio.timeout(5):
+            await listening.pop("expires")
+        assert not listening["stays"].done()
+        streams.close()
+        await listening["stays"]
 
     asyncio.run(main())
 
@@ -356,7 +410,7 @@ def test_streams_outlast_the_database(postgresql: str, wire: Wire, monkeypatch: 
     async def main() -> None:
         streams = Streams(store, limit=10)
         record = store.study_by_id(study)
-        ready, behind = (Listener(streams.listen(record, 0)) for _ in range(2))
+        ready, behind = (Listener(streams.listen(record, 0, Listening("local"))) for _ in range(2))
         await ready.through(1)
         wire.cut()
         last = await asyncio.to_thread(write, writer, study, 2 * stream.KEPT)  # it lives, but for others only
