@@ -91,7 +91,7 @@ class Analysis:
         etag = hashlib.blake2b(computed.content, digest_size=12).hexdigest()
         analysed = Analysed(
             content=computed.content,
-            etag=f'"{etag}"',
+            etag=f'W/"{etag}"',  # also of the same content compressed
             created_at=computed.created_at,
             last_event=computed.last_event,
             will_do_until=began + min(STALE_TIMES * took, STALE_SECONDS),

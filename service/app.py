@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 from pydantic.json_schema import models_json_schema
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from service import problems
 from service.auth import authenticated
@@ -17,6 +18,10 @@ from service.schemas import Edit, Event, Problem
 from service.services import Services
 from studies.json_schema import study_schema
 
+# besides what is so already: logs that are followed, which would wait until there is enough to compress
+NOT_COMPRESSED = (
+    *DEFAULT_EXCLUDED_CONTENT_TYPES, "text/plain", "application/pdf", "application/vnd.apache.parquet"
+)  # fmt: skip
 GUARDED = (studies, trials, analysis, events, catalog)
 SUMMARY = "Tuning studies of binary neural networks: what a hyperparameter costs."
 
@@ -33,7 +38,11 @@ def create_app(services: Services) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.services = services
+    app.state.checking = None
     app.state.metrics = Metrics(services.store.engine, services.streams)
+    app.add_middleware(
+        GZipMiddleware, minimum_size=1_000, compresslevel=4, exclude_content_types=NOT_COMPRESSED
+    )
     app.add_middleware(Edge, metrics=app.state.metrics)
     problems.install(app)
     for guarded in GUARDED:

@@ -105,6 +105,6 @@ async def _answer(
         "Tunebench-Last-Event": str(found.last_event),
     }
     tags = [tag.strip().removeprefix("W/") for tag in (known or "").split(",")]
-    if found.etag in tags or "*" in tags:
+    if found.etag.removeprefix("W/") in tags or "*" in tags:
         return Response(status_code=304, headers=about)
     return Response(found.content, headers=about | dict(headers or {}), media_type=media_type)

@@ -1,20 +1,25 @@
 """Whether the service lives and can serve, and its metrics."""
 
 import asyncio
+import shutil
+from pathlib import Path
 
 from fastapi import APIRouter, Depends, Request
 from prometheus_client import CONTENT_TYPE_LATEST
+from sqlalchemy import Engine
 from starlette.responses import PlainTextResponse, Response
 
 from service.auth import authenticated
 from service.database import require_schema
-from service.errors import RayUnavailable
+from service.errors import DatabaseError, RayUnavailable
 from service.metrics import Metrics
 from service.problems import documented
 from service.routes import Shared, json
 from service.schemas import Readiness, Targets
+from service.services import Services
 
 router = APIRouter(tags=["health"])
+FULL_BYTES = 2**20  # a disk with less has no room for what is to be written
 
 
 @router.get("/healthz", response_class=PlainTextResponse)
@@ -24,14 +29,30 @@ async def healthz() -> str:
 
 
 @router.get("/readyz", response_model=Readiness, responses=documented(503))
-async def readyz(shared: Shared) -> Response:
-    """Whether the service can serve: its database answers and has the tables. Says whether Ray answers, too."""
-    await asyncio.to_thread(require_schema, shared.store.engine)
+async def readyz(request: Request, shared: Shared) -> Response:
+    """Whether the service can serve: its database answers, has the tables and room. Says whether Ray answers, too."""
+    state = request.app.state
+    if state.checking is None or state.checking.done():
+        state.checking = asyncio.create_task(_check(shared))
+    return json(await asyncio.shield(state.checking))  # one check for all who ask meanwhile
+
+
+async def _check(shared: Services) -> Readiness:
+    await asyncio.to_thread(_require_database, shared.store.engine)
     try:
         await asyncio.to_thread(shared.jobs.check)
     except RayUnavailable:
-        return json(Readiness(database="ok", ray="does not answer"))
-    return json(Readiness(database="ok", ray="ok"))
+        return Readiness(database="ok", ray="does not answer")
+    return Readiness(database="ok", ray="ok")
+
+
+def _require_database(engine: Engine) -> None:
+    require_schema(engine)
+    if engine.dialect.name != "sqlite":
+        return
+    folder = Path(str(engine.url.database)).absolute().parent
+    if shutil.disk_usage(folder).free < FULL_BYTES:
+        raise DatabaseError(f"the disk of {folder} is full", "has no disk space left")
 
 
 @router.get("/metrics", dependencies=[Depends(authenticated)], response_class=PlainTextResponse)

@@ -184,6 +184,38 @@ def test_the_service_is_not_ready_without_its_tables(client: TestClient, engine:
     assert client.get("/healthz").status_code == 200
 
 
+def test_the_service_is_not_ready_on_a_full_disk(
+    client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.routes.health.FULL_BYTES", 2**60)
+    answer = client.get("/readyz")
+    if engine.dialect.name == "sqlite":
+        assert "no disk space left" in problem(answer, "database-unavailable").detail
+    else:  # whose disk is another machine's
+        assert answer.status_code == 200
+
+
+def test_whoever_asks_whether_it_is_ready_shares_one_look(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def look(engine: Engine) -> None:
+        looks.append(engine)
+        time.sleep(0.2)
+
+    monkeypatch.setattr("service.routes.health.require_schema", look)
+
+    async def main() -> None:
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 50000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http:
+            answers = await asyncio.gather(*(http.get("/readyz") for _ in range(50)))
+        assert {answer.status_code for answer in answers} == {200}
+
+    asyncio.run(main())
+    assert len(looks) == 1
+
+
 def scraped(client: TestClient) -> dict[tuple[str, ...], float]:
     """Every sample by its name and the values of its labels, in the order of their names."""
     answer = client.get("/metrics")

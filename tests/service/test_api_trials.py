@@ -273,3 +273,23 @@ def test_the_best_of_what_is_minimised(store: Store, lease: Lease) -> None:
         store.record(lease, trial(lease.study, number=number, objective=objective))
     assert store.runs(lease.study, maximize=False) == {("gradient-filter", 1): (4, 0.2, 3)}
     assert store.runs(lease.study, maximize=True) == {("gradient-filter", 1): (4, math.inf, 2)}
+
+
+def test_json_is_compressed_for_who_takes_it(client: TestClient, store: Store, lease: Lease) -> None:
+    for run in (1, 2):
+        for number in (1, 2, 3):
+            store.record(lease, trial(lease.study, run=run, number=number))
+    path = f"/v1/studies/{lease.study}/trials"
+    plain = client.get(path, headers={"Accept-Encoding": "identity"})
+    small = client.get(path, headers={"Accept-Encoding": "gzip"})
+    assert small.json() == plain.json()
+    assert small.headers["content-encoding"] == "gzip"
+    assert "Accept-Encoding" in small.headers["vary"]
+    assert int(small.headers["content-length"]) < int(plain.headers["content-length"]) / 3
+    assert "content-encoding" not in client.get("/healthz", headers={"Accept-Encoding": "gzip"}).headers
+    path = f"/v1/studies/{lease.study}/comparison"
+    found = client.get(path, headers={"Accept-Encoding": "gzip"})
+    tag = found.headers["etag"]
+    assert tag.startswith("W/")
+    again = client.get(path, headers={"Accept-Encoding": "gzip", "If-None-Match": tag})
+    assert (again.status_code, again.headers["etag"]) == (304, tag)
