@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from studies.space import Choice, Float, Int, Space, points, searched
 from trainers.hyperparameters import Value
 from trainers.seeds import derive
 
-AX_NARROWEST = 1.5e-5  # of a range's width
+AX_NARROWEST, AX_WIDEST = 1.5e-5, 1e38  # of a range, in decades where it is logarithmic
+AX_LAST_DECADE = 308  # it takes ten to the power of what it has come to
+AX_FINEST = 3e-8  # of a range's width over its larger end
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def suggest_ax(
             if not observation.hyperparameters:
                 continue
             index = client.attach_trial(
-                {name: _in_units(d, observation.hyperparameters[name]) for name, d in free.items()}
+                {name: _to_ax(d, observation.hyperparameters[name]) for name, d in free.items()}
             )
             if observation.objective is None:
                 client.mark_trial_failed(index)
@@ -119,7 +121,7 @@ def suggest_ax(
         torch.manual_seed(derive(seed, "acquisition", len(history)))
         (point,) = client.get_next_trials(max_trials=1).values()
     chosen = {name: d.at(0.0) for name, d in space.items()}
-    return Suggestion(chosen | {name: _within(d, point[name]) for name, d in free.items()}, "model")
+    return Suggestion(chosen | {name: _from_ax(d, point[name]) for name, d in free.items()}, "model")
 
 
 SEARCHERS: dict[str, Suggest] = {"ax": suggest_ax, "sobol": suggest_sobol, "random": suggest_random}
@@ -129,10 +131,12 @@ def _ax_parameter(name: str, dimension: Float | Int | Choice) -> object:
     from ax.api.configs import ChoiceParameterConfig, RangeParameterConfig
 
     if isinstance(dimension, Choice):
-        values = list(dimension.values)
+        values = list(range(len(dimension.values)) if _by_rank(dimension) else dimension.values)
         kind = type(values[0]).__name__
         ordered = isinstance(values[0], int | float) and len(values) > 2
         return ChoiceParameterConfig(name=name, values=values, parameter_type=kind, is_ordered=ordered)
+    if _by_quantile(dimension):
+        return RangeParameterConfig(name=name, bounds=(0.0, 1.0), parameter_type="float")
     return RangeParameterConfig(
         name=name,
         bounds=(dimension.low * _unit(dimension), dimension.high * _unit(dimension)),
@@ -141,22 +145,47 @@ def _ax_parameter(name: str, dimension: Float | Int | Choice) -> object:
     )
 
 
+def _by_quantile(dimension: Float | Int) -> TypeGuard[Float]:
+    """Whether Ax is told quantiles, as it refuses the range or takes all of its values for one (0019)."""
+    if not isinstance(dimension, Float):
+        return False
+    start, end = dimension.low * _unit(dimension), dimension.high * _unit(dimension)
+    if dimension.log:
+        start, end = math.log10(start), math.log10(end)
+        if end > AX_LAST_DECADE:
+            return True
+    return not max(AX_NARROWEST, AX_FINEST * max(abs(start), abs(end))) <= end - start <= AX_WIDEST
+
+
+def _by_rank(dimension: Choice) -> bool:
+    """Whether Ax is told ranks, as single precision, in which it has choices, takes some values for one or infinite."""
+    if not isinstance(dimension.values[0], float):
+        return False
+    with np.errstate(over="ignore"):
+        single = np.asarray(dimension.values, np.float32)
+    return len(np.unique(single)) < len(single) or not np.isfinite(single).all()
+
+
 def _unit(dimension: Float | Int) -> int | float:
     """What Ax's numbers are multiples of: ranges that it refuses as too narrow are scaled to 1."""
     width = dimension.high - dimension.low
     return 1 / width if width < AX_NARROWEST else 1
 
 
-def _in_units(dimension: Float | Int | Choice, value: Value) -> Value:
-    if isinstance(dimension, Choice) or isinstance(value, str):
+def _to_ax(dimension: Float | Int | Choice, value: Value) -> Value:
+    if isinstance(dimension, Choice):
+        return sorted(dimension.values).index(value) if _by_rank(dimension) else value
+    if isinstance(value, str):
         return value
-    return value * _unit(dimension)
+    return dimension.quantile(value) if _by_quantile(dimension) else value * _unit(dimension)
 
 
-def _within(dimension: Float | Int | Choice, value: Value) -> Value:
+def _from_ax(dimension: Float | Int | Choice, value: Value) -> Value:
     """Ax works in transformed coordinates and may come back a rounding error outside a bound."""
     if isinstance(dimension, Choice):
-        return value
+        return sorted(dimension.values)[int(value)] if _by_rank(dimension) else value
+    if _by_quantile(dimension):
+        return dimension.at(min(max(float(value), 0.0), 1.0))
     number = int(value) if isinstance(dimension, Int) else float(value) / _unit(dimension)
     return min(max(number, dimension.low), dimension.high)
 

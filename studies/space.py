@@ -27,12 +27,27 @@ class Float:
         )
 
     def at(self, u: float) -> float:
-        """The value at quantile `u` in [0, 1]."""
-        if self.log:
-            value = math.exp(math.log(self.low) + u * (math.log(self.high) - math.log(self.low)))
-        else:
-            value = self.low + u * (self.high - self.low)
-        return min(max(value, self.low), self.high)
+        """The value at quantile `u` in [0, 1]: at 0 and 1 the very bounds."""
+        if u in (0, 1):
+            return self.high if u else self.low
+        start, end = self._ends
+        point = min(start + u * (end - start), end)
+        return min(max(math.exp(point) if self._in_logarithms else point, self.low), self.high)
+
+    def quantile(self, value: float) -> float:
+        """The quantile of a value in the range: `at` the other way round, as far as its numbers tell values apart."""
+        start, end = self._ends
+        point = math.log(value) if self._in_logarithms else value
+        return (point - start) / (end - start)
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        return (math.log(self.low), math.log(self.high)) if self._in_logarithms else (self.low, self.high)
+
+    @property
+    def _in_logarithms(self) -> bool:
+        """Not where the bounds are so close that their logarithms are one number."""
+        return self.log and math.log(self.low) < math.log(self.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +137,7 @@ def bound(dimension: Dimension, value: Value) -> Literal["low", "high"] | None:
     """The end of its range that the value lies at; None inside, and where there is no range."""
     if not isinstance(dimension, Float | Int) or not isinstance(value, int | float):
         return None
-    # halves: the width of a range of real numbers need not be one itself
-    low, here, high = (
-        math.log(x) if dimension.log else x / 2 for x in (dimension.low, value, dimension.high)
-    )
-    place = (here - low) / (high - low)
+    place = Float(dimension.low, dimension.high, dimension.log).quantile(value)
     return "low" if place <= AT_BOUND else "high" if place >= 1 - AT_BOUND else None
 
 
@@ -210,5 +221,7 @@ def _check_bounds(low: float, high: float, log: bool) -> None:
         raise ValueError(f"bounds must be finite, got low {low!r} and high {high!r}")
     if not low < high:
         raise ValueError(f"low must be less than high, got low {low!r} and high {high!r}")
+    if not math.isfinite(high - low):
+        raise ValueError(f"high minus low must be finite, got low {low!r} and high {high!r}")
     if log and low <= 0:
         raise ValueError(f"a log range must have low above 0, got {low!r}")

@@ -1,4 +1,5 @@
 import math
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -11,7 +12,17 @@ from known_functions import FUNCTIONS, best_found, branin, hartmann6
 from scipy.stats import kstest, sem, t
 
 from studies.methods import METHODS
-from studies.searchers import SEARCHERS, Observation, Suggestion, suggest_ax, suggest_random, suggest_sobol
+from studies.searchers import (
+    SEARCHERS,
+    Observation,
+    Suggestion,
+    _from_ax,
+    _to_ax,
+    suggest_ax,
+    suggest_random,
+    suggest_sobol,
+)
+from studies.size import MOST_ITEMS
 from studies.space import Choice, Fixed, Float, Int
 from studies.spec import from_json
 from trainers.seeds import derive
@@ -56,16 +67,69 @@ def test_every_suggestion_is_inside_the_space_and_whole(searcher):
             assert value in MIXED[name], (name, value)
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
-@given(st.floats(1e-8, 1e8), st.floats(1e-8, 1e8), st.booleans(), st.integers(0, 2**63 - 1))
-@example(1e-8, 1e-5, False, 0)
-@example(1e-8, 1e-5, True, 0)
-def test_ax_stays_within_any_bounds(a, b, log, seed):
-    if max(a, b) <= min(a, b) * (1 + 1e-6):
-        return
-    space = {"x": Float(*sorted((a, b)), log)}
-    for observation in grow("ax", 4, lambda point: point["x"], seed, space, initial_trials=2):
-        assert observation.hyperparameters["x"] in space["x"]
+NASTY = {
+    "narrow log": Float(0.99999, 0.9999999, log=True),
+    "narrow log, larger": Float(100.0, 100.001, log=True),
+    "narrow far away": Float(1000.0, 1000.00001),
+    "narrow far away, log": Float(1e12, 1e12 + 1, log=True),
+    "adjacent": Float(0.1, math.nextafter(0.1, 1)),
+    "adjacent log": Float(0.1, math.nextafter(0.1, 1), log=True),
+    "denormal": Float(5e-324, 1e-323),
+    "denormal log": Float(1e-320, 1e-310, log=True),
+    "all there is": Float(5e-324, sys.float_info.max, log=True),
+    "wide": Float(1e-5, 1e200),
+    "widest": Float(0.0, sys.float_info.max),
+    "scaled": Float(1e-10, 1e-6),
+    "scaled log": Float(1e-10, 1e-6, log=True),
+    "adjacent choices": Choice((0.1, math.nextafter(0.1, 1))),
+    "choices far apart": Choice((0.0, 5e-324, 1e308)),
+}
+
+
+def score(point):
+    """Highest at a quantile of 0.3, or the second of some choices."""
+    return -sum(
+        abs(d.quantile(point[name]) - 0.3) if isinstance(d, Float) else point[name] != d.values[1]
+        for name, d in NASTY.items()
+        if name in point
+    )
+
+
+@pytest.mark.parametrize("searcher", SEARCHERS)
+def test_ranges_and_choices_that_ax_would_refuse(searcher):
+    history = grow(searcher, 4, score, 3, NASTY)  # the last by the model
+    for observation in history:
+        assert all(observation.hyperparameters[name] in dimension for name, dimension in NASTY.items())
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_ax_hears_of_each_bound_and_says_it_back(name):
+    dimension = NASTY[name]
+    ends = dimension.values if isinstance(dimension, Choice) else (dimension.low, dimension.high)
+    assert [_from_ax(dimension, _to_ax(dimension, end)) for end in ends] == list(ends)
+
+
+def test_ax_finds_the_best_of_a_range_that_it_would_refuse():
+    history = grow("ax", 8, score, 0, {"narrow log": NASTY["narrow log"]})
+    assert max(observation.objective for observation in history) > -0.05
+
+
+def bounds():
+    nasty = st.sampled_from([5e-324, 1e-310, 1e-200, 1e-5, 1.0, 100.0, 1e16, 1e38, 1e200, sys.float_info.max])
+    low = nasty | st.floats(5e-324, sys.float_info.max)
+    near = st.tuples(low, st.floats(1e-16, 1e-3)).map(lambda end: (end[0], end[0] * (1 + end[1])))
+    pairs = (near | st.tuples(low, low)).filter(lambda ends: ends[0] != ends[1] and max(ends) < math.inf)
+    return st.builds(lambda ends, log: Float(*sorted(ends), log), pairs, st.booleans())
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(bounds(), min_size=3, max_size=3), st.integers(0, 2**63 - 1))
+@example([Float(1e-8, 1e-5), Float(1e-8, 1e-5, log=True), Float(1e-8, 1e8)], 0)
+def test_ax_stays_within_any_bounds(ranges, seed):
+    space = {f"x{i}": dimension for i, dimension in enumerate(ranges)}
+    history = grow("ax", 3, lambda point: space["x0"].quantile(point["x0"]), seed, space, initial_trials=2)
+    for observation in history:
+        assert all(observation.hyperparameters[name] in dimension for name, dimension in space.items())
 
 
 @pytest.mark.parametrize("searcher", SEARCHERS)
@@ -231,6 +295,12 @@ def test_whole_and_real_numbers_may_be_mixed_in_a_list(choices):
     history = grow("ax", 6, lambda point: point["gamma"], space=space)
     assert history[-1].hyperparameters["gamma"] in space["gamma"]
     assert ask("ax", history, space=space).source == "model"
+
+
+def test_ax_takes_as_many_choices_as_a_study_may_list():
+    space = {"x": Choice(tuple(i / 1001 for i in range(1, MOST_ITEMS + 1)))}
+    history = grow("ax", 4, lambda point: point["x"], space=space)
+    assert history[-1].hyperparameters["x"] in space["x"]
 
 
 def test_a_finite_space_that_is_exhausted_goes_on():

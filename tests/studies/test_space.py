@@ -1,7 +1,8 @@
 import math
+import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from studies.methods import METHODS
@@ -36,12 +37,28 @@ def test_every_quantile_is_inside(dimension, u):
     assert dimension.at(u) in dimension
 
 
-@given(st.floats(1e-12, 1e12), st.floats(1e-12, 1e12), st.booleans(), st.floats(0, 1))
-def test_no_rounding_leaves_the_bounds(a, b, log, u):
+@given(
+    st.floats(5e-324, sys.float_info.max),
+    st.floats(5e-324, sys.float_info.max),
+    st.booleans(),
+    st.floats(0, 1),
+)
+@example(0.1, math.nextafter(0.1, 1), True, 0.5)
+@example(5e-324, sys.float_info.max, True, 1 - 2**-53)
+def test_any_range_runs_from_bound_to_bound_and_back(a, b, log, u):
     if a == b:
         return
-    low, high = sorted((a, b))
-    assert low <= Float(low, high, log).at(u) <= high
+    dimension = Float(*sorted((a, b)), log)
+    assert (dimension.at(0.0), dimension.at(1.0)) == (dimension.low, dimension.high)
+    assert (dimension.quantile(dimension.low), dimension.quantile(dimension.high)) == (0.0, 1.0)
+    value = dimension.at(u)
+    assert value in dimension
+    assert 0 <= dimension.quantile(value) <= 1
+
+
+@pytest.mark.parametrize("dimension", [Float(1e-6, 1.0, log=True), Float(2.0, 5.0), Float(1e-5, 1e200)])
+def test_a_quantile_is_the_value_the_other_way_round(dimension):
+    assert [dimension.quantile(dimension.at(u)) for u in (0.1, 0.5, 0.7)] == pytest.approx([0.1, 0.5, 0.7])
 
 
 def test_whole_numbers_are_equally_likely():
@@ -58,6 +75,7 @@ def test_whole_numbers_are_equally_likely():
         (lambda: Float(0.0, 0.5, log=True), "log range must have low above 0, got 0.0"),
         (lambda: Float(0.0, math.inf), "finite"),
         (lambda: Float(math.nan, 1.0), "finite"),
+        (lambda: Float(-1e308, 1e308), "high minus low must be finite"),
         (lambda: Int(3, 3), "low must be less than high"),
         (lambda: Choice((1,)), "at least two"),
         (lambda: Choice((1, 1)), "differ"),
@@ -141,8 +159,10 @@ def test_points_of_a_space():
         (Float(1e-6, 1.0, log=True), 1.2e-6, None),
         (Float(1e-6, 1.0, log=True), 0.9, "high"),
         (Float(0.0, 1.0), 0.9, None),
-        (Float(-1e308, 1e308), 1e308, "high"),
-        (Float(-1e308, 1e308), 0.0, None),
+        (Float(0.0, 1e308), 1e308, "high"),
+        (Float(0.0, 1e308), 1e307, None),
+        (Float(5e-324, 1e-323), 5e-324, "low"),
+        (Float(0.1, math.nextafter(0.1, 1), log=True), 0.1, "low"),
         (Int(1, 4), 1, "low"),
         (Int(1, 4), 3, None),
         (Int(1, 4), 4, "high"),
