@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from studies.methods import METHODS
+from studies.notation import write
 from studies.records import StudyRecord
 from studies.stats import BOOTSTRAP_FROM
 from studies.summary import CROWD, halfway, summary
@@ -335,7 +334,7 @@ def _references(study: StudyRecord) -> Iterator[str]:
 
 def study_file(study: StudyRecord) -> str:
     """The study as a file that `tunebench run` takes, with every default filled in: it has the same id."""
-    return yaml.safe_dump(_plain(study.spec), sort_keys=False, allow_unicode=True)
+    return write(_plain(study.spec))
 
 
 def changes_file(i: int) -> str:

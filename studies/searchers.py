@@ -14,9 +14,8 @@ from studies.space import Choice, Float, Int, Space, points, searched
 from trainers.hyperparameters import Value
 from trainers.seeds import derive
 
-AX_NARROWEST, AX_WIDEST = 1.5e-5, 1e38  # of a range, in decades where it is logarithmic
+AX_NARROWEST = 1.5e-5  # of a range's width, in decades where it is logarithmic
 AX_LAST_DECADE = 308  # it takes ten to the power of what it has come to
-AX_FINEST = 3e-8  # of a range's width over its larger end
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,16 +153,19 @@ def _by_quantile(dimension: Float | Int) -> TypeGuard[Float]:
         start, end = math.log10(start), math.log10(end)
         if end > AX_LAST_DECADE:
             return True
-    return not max(AX_NARROWEST, AX_FINEST * max(abs(start), abs(end))) <= end - start <= AX_WIDEST
+    return end - start < AX_NARROWEST or not _told_apart((start, end))
 
 
 def _by_rank(dimension: Choice) -> bool:
-    """Whether Ax is told ranks, as single precision, in which it has choices, takes some values for one or infinite."""
-    if not isinstance(dimension.values[0], float):
-        return False
+    """Whether Ax is told ranks, as it would take some values for one or for infinite."""
+    return isinstance(dimension.values[0], float) and not _told_apart(dimension.values)
+
+
+def _told_apart(numbers: Sequence[Value]) -> bool:
+    """Whether single precision, in which Ax has bounds and choices, takes no two for one and none for infinite."""
     with np.errstate(over="ignore"):
-        single = np.asarray(dimension.values, np.float32)
-    return len(np.unique(single)) < len(single) or not np.isfinite(single).all()
+        single = np.asarray(numbers, np.float32)
+    return bool(np.isfinite(single).all()) and len(np.unique(single)) == len(single)
 
 
 def _unit(dimension: Float | Int) -> int | float:

@@ -19,6 +19,7 @@ from synthetic import figure8_like, study_of, trials_of
 from studies.comparison import compare
 from studies.errors import StudyError
 from studies.export import IMAGES, archive, export, image
+from studies.notation import parse
 from studies.report import report
 from studies.spec import PROTOCOL
 from studies.summary import summary
@@ -117,6 +118,13 @@ def test_the_report_says_that_data_are_not_the_published_ones(exported, publishe
     ):
         text = report(replace(study, provenance=provenance), compare(study, trials), [])
         assert ("**The data are not cifar10 as it was published**" in text.split("\n\n")[1]) == told
+
+
+def test_the_study_in_the_report_reads_back(exported):
+    study, trials, *_ = exported
+    spec = {**study.spec, "name": "0o10", "start": "1e3"}  # words that YAML 1.2 has for numbers, if bare
+    text = report(replace(study, spec=spec), compare(study, trials), [])
+    assert parse(text.split("```yaml\n")[1].split("```")[0]) == spec
 
 
 def test_the_report_sets_test_beside_validation(exported):

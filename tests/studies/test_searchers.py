@@ -71,6 +71,7 @@ NASTY = {
     "narrow log": Float(0.99999, 0.9999999, log=True),
     "narrow log, larger": Float(100.0, 100.001, log=True),
     "narrow far away": Float(1000.0, 1000.00001),
+    "one in single precision": Float(1e16, 1e16 * (1 + 2**-24)),
     "narrow far away, log": Float(1e12, 1e12 + 1, log=True),
     "adjacent": Float(0.1, math.nextafter(0.1, 1)),
     "adjacent log": Float(0.1, math.nextafter(0.1, 1), log=True),
