@@ -110,6 +110,17 @@ def test_ax_hears_of_each_bound_and_says_it_back(name):
     assert [_from_ax(dimension, _to_ax(dimension, end)) for end in ends] == list(ends)
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_ax_is_told_the_values_of_what_it_takes(name):
+    """Told otherwise, studies would have other trials under the same id."""
+    for dimension in [*METHODS[name].known.values(), Float(100.0, 100.001), Choice((1e-10, 1e-9))]:
+        ends = dimension.values if isinstance(dimension, Choice) else (dimension.low, dimension.high)
+        assert [_to_ax(dimension, end) for end in ends] == list(ends)
+    assert [_to_ax(Float(1e-10, 1e-6), end) for end in (1e-10, 1e-6)] == pytest.approx(
+        [1e-4, 1.0001], rel=1e-3
+    )
+
+
 def test_ax_finds_the_best_of_a_range_that_it_would_refuse():
     history = grow("ax", 8, score, 0, {"narrow log": NASTY["narrow log"]})
     assert max(observation.objective for observation in history) > -0.05
