@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from service.errors import ServiceError
 from service.events import EventKind
 from service.exchange import Awaiting, Exchange, Params, Patience, Transport
+from service.proxies import way_to
 from service.refusals import Unavailable, foreign, unknown, unreachable
 from service.schemas import (
     Comparison,
@@ -34,6 +35,7 @@ from service.schemas import (
     Validation,
     trial_id,
 )
+from service.settings import service_token, service_url
 from service.sse import messages
 from service.states import FINISHED
 from studies.folder import OWNER
@@ -51,7 +53,8 @@ SILENCE_SECONDS = 45.0  # three heartbeats of an event stream: after that its co
 
 
 class AsyncClient:
-    """A service's studies. Results are the models of `service.schemas`; a study is named by its whole id.
+    """A service's studies: of the one at `url`, else at TUNEBENCH_URL, else on this machine; the token is `token`, else
+    TUNEBENCH_TOKEN. Results are the models of `service.schemas`; a study is named by its whole id.
 
     What fails in passing (no connection, 502, 503, 504) is tried again for up to `timeout` seconds, changes too: they
     are idempotent, and a submission carries a key. What is refused is an ApiError: NotFound, Conflict, Invalid with
@@ -60,21 +63,22 @@ class AsyncClient:
 
     def __init__(
         self,
-        url: str,
+        url: str | None = None,
         token: str | None = None,
         *,
         timeout: float = 60.0,
         transport: Callable[..., Transport] = Awaiting,
     ) -> None:
-        self.url = _checked(url)
+        self.url = _checked(service_url(url))
+        token = service_token(token)
         headers = {"User-Agent": "tunebench"}
         if token is not None:
             if not (token.isascii() and token.isprintable() and token.strip()):
                 raise ServiceError("the token is none: it is one line of printable ASCII")
             headers["Authorization"] = f"Bearer {token.strip()}"
-        near = self.url.host in ("localhost", "127.0.0.1", "::1")  # never by way of a proxy
-        options = {"limits": httpx.Limits(max_connections=None), "trust_env": not near}
-        self._exchange = Exchange(transport(base_url=self.url, headers=headers, **options), timeout)
+        way, limits = way_to(self.url), httpx.Limits(max_connections=None)
+        http = transport(base_url=self.url, headers=headers, limits=limits, **way)
+        self._exchange = Exchange(http, timeout, way["proxy"])
 
     async def __aenter__(self) -> Self:
         return self
@@ -308,7 +312,8 @@ def _checked(text: str) -> httpx.URL:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
         raise ServiceError(f"a service's URL cannot be read: {error}") from error
-    if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment or url.userinfo:
+    plain = not (url.query or url.fragment or url.userinfo)
+    if url.scheme not in ("http", "https") or not url.host or not plain or (url.port or 0) >= 2**16:
         shown = "***@" + url.host if url.userinfo else text
         raise ServiceError(f"{shown!r} is no service's URL; one is like http://127.0.0.1:8000")
     return url
@@ -323,15 +328,15 @@ def _of(study: str, *rest: str) -> str:
 
 
 def _content(study: StudyFile) -> bytes:
-    source, content = "", study
+    content: Any = study
     if isinstance(study, Path):
-        source, content = f"{study}: ", read(study)
+        content = read(study)
     elif isinstance(study, StudySpec):
         content = study.to_json()
     try:
         return json.dumps(content).encode()  # NaN, too: the service says where it is
     except (TypeError, ValueError, RecursionError) as error:
-        raise ServiceError(f"{source}a study holds only what JSON can: {error}") from error
+        raise ServiceError(f"a study holds only what JSON can: {error}") from error
 
 
 def _read(kind: type[M], content: bytes | str, url: httpx.URL) -> M:

@@ -43,7 +43,7 @@ def _iterating(
 class Client:
     """An `AsyncClient` that blocks: the same methods, results and errors, without `await`."""
 
-    def __init__(self, url: str, token: str | None = None, *, timeout: float = 60.0) -> None:
+    def __init__(self, url: str | None = None, token: str | None = None, *, timeout: float = 60.0) -> None:
         self._client = AsyncClient(url, token, timeout=timeout, transport=Blocking)
 
     def __enter__(self) -> Self:

@@ -128,8 +128,9 @@ class Patience:
 class Exchange:
     """All requests of a client. Every one may be made twice: those that change something are idempotent or keyed."""
 
-    def __init__(self, transport: Transport, seconds: float) -> None:
+    def __init__(self, transport: Transport, seconds: float, proxy: httpx.Proxy | None = None) -> None:
         self.transport, self.seconds = transport, seconds
+        self._by = f" by way of the proxy {proxy.url}" if proxy else ""  # without its password
 
     async def ask(
         self,
@@ -190,4 +191,4 @@ class Exchange:
             finally:
                 await self.transport.close(response)
         except httpx.RequestError as error:
-            raise unreachable(request.url, error) from error
+            raise unreachable(request.url, error, self._by) from error

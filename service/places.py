@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from service.errors import ServiceError, StoreError, StudyUnknown
 from service.lookup import ambiguous, matching
-from service.settings import Settings
+from service.settings import Settings, service_url
 from studies.records import StudyRecord, TrialRecord
 
 if TYPE_CHECKING:  # each of the two needs seconds of imports that the other does not
@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # each of the two needs seconds of imports that the other doe
     from service.schemas import Comparison, Study, StudySummary
     from service.store import Store
 
-DEFAULT_URL = "http://127.0.0.1:8000"
 PATIENCE_SECONDS = 5.0  # with a service that does not answer: somebody sits and waits
 ANALYSIS_SECONDS = 150.0  # what takes a service a while
 
@@ -90,13 +89,13 @@ class Local:
 class Served:
     """A service, reached over HTTP."""
 
-    def __init__(self, url: str, token: str | None) -> None:
-        self.url, self._token = url, token
+    def __init__(self, url: str) -> None:
+        self.url = url
 
     def client(self, patience: float = PATIENCE_SECONDS) -> "Client":
         from service.client import Client
 
-        return Client(self.url, self._token, timeout=patience)
+        return Client(self.url, timeout=patience)
 
     def studies(self) -> Iterable["StudySummary"]:
         with self.client() as client:
@@ -141,7 +140,7 @@ def place(url: str | None, db: str | None, environ: Mapping[str, str] = os.envir
 
 def served(url: str | None, environ: Mapping[str, str] = os.environ) -> Served:
     """`--url`, else TUNEBENCH_URL, else a service on this machine."""
-    return Served(url or environ.get("TUNEBENCH_URL") or DEFAULT_URL, environ.get("TUNEBENCH_TOKEN") or None)
+    return Served(service_url(url, environ))
 
 
 def local(db: str | None) -> Local:

@@ -26,7 +26,8 @@ LINE_SECONDS = 15.0  # how often a log file, which shows no bars, gets a line
 class StudyProgress:
     """Call it with each finished trial, those done before first, inside its context.
 
-    A study of `trials` trials a method, of which `before` are done; the time left is estimated from the others.
+    A study of `trials` trials a method, of which `before` are done. The time left is estimated from the others, since
+    the first of them was begun, and anew whenever the state changes: waiting is no part of it.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class StudyProgress:
         self._done, self._state = dict.fromkeys(methods, 0), ""
         self._failures: set[str] = set()
         self._best: dict[str, dict[int, float]] = defaultdict(dict)
-        self._start = self._last_line = time.monotonic()
+        self._start, self._last_line = 0.0, time.monotonic()
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
@@ -94,8 +95,8 @@ class StudyProgress:
             choose = max if self._maximize else min
             best[trial.run] = choose(best.get(trial.run, trial.objective), trial.objective)
         done = sum(self._done.values())
-        if done <= self._before:
-            self._start = time.monotonic()
+        if done == self._before + 1:
+            self._start = time.monotonic() - trial.suggest_seconds - trial.train_seconds
         self._show(trial.method, self._left(done))
         if not self._console.is_terminal and time.monotonic() - self._last_line > LINE_SECONDS:
             self._last_line = time.monotonic()
@@ -104,6 +105,8 @@ class StudyProgress:
 
     def state(self, text: str) -> None:
         """Say what the study is doing, beside its bars until the next trial."""
+        if text != self._state:
+            self._before = max(self._before, sum(self._done.values()))
         for method in self._tasks:
             self._show(method, text)
         if not self._console.is_terminal and text != self._state:
@@ -135,8 +138,8 @@ class StudyProgress:
         return f"best so far {value(median(self._best[method].values()), self._metric)} (median run)"
 
     def _left(self, done: int) -> str:
-        since = time.monotonic() - self._start
-        if done <= self._before or not since:
+        if done <= self._before:
             return ""
+        since = time.monotonic() - self._start
         seconds = round((len(self._done) * self._total - done) * since / (done - self._before))
         return f"{timedelta(seconds=seconds)} left"

@@ -10,8 +10,8 @@ from service.schemas import Fault, Problem
 class ApiError(ServiceError):
     """A request was refused; `problem` is the service's own account of it."""
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__("\n".join(_line(fault) for fault in problem.faults) or problem.detail)
+    def __init__(self, problem: Problem, message: str = "") -> None:
+        super().__init__(message or "\n".join(_line(fault) for fault in problem.faults) or problem.detail)
         self.problem = problem
 
     @property
@@ -48,6 +48,9 @@ class Unavailable(ApiError):  # noqa: N818
     retry_after: float | None = None
 
 
+TOKEN_ADVICE = (
+    "set TUNEBENCH_TOKEN to one that whoever runs the service makes with: tunebench token create NAME"
+)
 KINDS: dict[int, type[ApiError]] = {
     401: Unauthorized,
     403: Forbidden,
@@ -67,15 +70,18 @@ def refused(response: httpx.Response) -> ApiError:
     except ValidationError:  # not from the service but from something before it, or in its place
         what = f"{response.status_code} {response.reason_phrase}".strip()
         problem = _problem(response.status_code, f"{_origin(response.url)} answered {what}")
-    error = KINDS.get(response.status_code, ApiError)(problem)
+    kind = KINDS.get(response.status_code, ApiError)
+    error = kind(problem, f"{problem.detail}; {TOKEN_ADVICE}" if kind is Unauthorized else "")
     if isinstance(error, Unavailable) and (asked := response.headers.get("Retry-After", "")).isdecimal():
         error.retry_after = float(asked)
     return error
 
 
-def unreachable(url: httpx.URL, reason: object) -> Unavailable:
+def unreachable(url: httpx.URL, reason: object, by: str = "") -> Unavailable:
     said = " ".join(str(reason).split()) or type(reason).__name__
-    return Unavailable(_problem(503, f"{_origin(url)} cannot be reached ({said}); does a service run there?"))
+    return Unavailable(
+        _problem(503, f"{_origin(url)} cannot be reached{by} ({said}); does a service run there?")
+    )
 
 
 def foreign(url: httpx.URL) -> ApiError:

@@ -8,6 +8,18 @@ from typing import Self
 
 from service.errors import SettingError
 
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+def service_url(given: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """The service that is asked: the one given, else TUNEBENCH_URL, else one on this machine."""
+    return (environ.get("TUNEBENCH_URL") or DEFAULT_URL) if given is None else given
+
+
+def service_token(given: str | None, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The token that it is shown: the one given, else TUNEBENCH_TOKEN."""
+    return environ.get("TUNEBENCH_TOKEN") or None if given is None else given
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -7,8 +7,7 @@ import pytest
 import typer
 
 from service.cli import app
-from service.places import DEFAULT_URL
-from service.settings import Settings
+from service.settings import DEFAULT_URL, Settings
 from studies.methods import METHODS
 from studies.searchers import SEARCHERS
 from studies.space import searched

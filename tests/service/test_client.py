@@ -32,6 +32,7 @@ from service.refusals import (
     Unavailable,
 )
 from service.schemas import Study, Trial, trial_id
+from service.settings import DEFAULT_URL
 from service.store import Store
 from service.tokens import Scope, create, revoke
 from studies.export import export
@@ -46,14 +47,14 @@ OPENING = b"id: %d\nretry: 1000\n\n"
 
 def called(client_class, method, *arguments, **options):
     """The result of a method of either client; what it iterates over as a list."""
-    url, timeout = options.pop("url"), options.pop("timeout", 20)
+    url, token, timeout = options.pop("url"), options.pop("token", None), options.pop("timeout", 20)
     if client_class is Client:
-        with Client(url, timeout=timeout) as client:
+        with Client(url, token, timeout=timeout) as client:
             value = getattr(client, method)(*arguments, **options)
             return list(value) if inspect.isgenerator(value) else value
 
     async def call():
-        async with AsyncClient(url, timeout=timeout) as client:
+        async with AsyncClient(url, token, timeout=timeout) as client:
             value = getattr(client, method)(*arguments, **options)
             return [item async for item in value] if inspect.isasyncgen(value) else await value
 
@@ -118,6 +119,22 @@ def test_a_refusal_is_an_exception_of_its_kind_and_final(client_class, status, k
         assert [asked.line for asked in server.asked] == [
             "POST /v1/studies/s-00000000/pause?now=true HTTP/1.1"
         ]
+
+
+@both
+def test_service_and_token_are_those_of_the_environment_unless_they_are_given(client_class, monkeypatch):
+    with Rude(answer(200, study()), answer(200, study())) as server:
+        monkeypatch.setenv("TUNEBENCH_URL", server.url)
+        monkeypatch.setenv("TUNEBENCH_TOKEN", "tb_environment")
+        called(client_class, "study", "s-00000000", url=None)
+        monkeypatch.setenv("TUNEBENCH_URL", nobody())
+        called(client_class, "study", "s-00000000", url=server.url, token="tb_given")
+    assert [asked.headers["authorization"] for asked in server.asked] == [
+        "Bearer tb_environment",
+        "Bearer tb_given",
+    ]
+    monkeypatch.delenv("TUNEBENCH_URL")
+    assert str(AsyncClient().url) == DEFAULT_URL
 
 
 def test_every_fault_is_told():
@@ -242,15 +259,6 @@ def test_a_proxy_is_not_asked_for_this_machine(monkeypatch):
 def test_what_is_not_json_is_not_sent():
     with Client(nobody()) as client, pytest.raises(ServiceError, match="only what JSON can"):
         client.submit({"runs": object()})
-
-
-def test_a_file_that_is_not_json_is_named(tmp_path):
-    (tmp_path / "s.yaml").write_text("seed: .inf\n")
-    with (
-        Client(nobody()) as client,
-        pytest.raises(ServiceError, match=r"s\.yaml: a study holds only what JSON can"),
-    ):
-        client.submit(tmp_path / "s.yaml")
 
 
 def events(client_class, url, number, after=0, timeout=20):
@@ -675,7 +683,8 @@ def test_the_example_in_the_readme(service, monkeypatch, tmp_path, capsys):
     store.create_study(study, {})
     driver = threading.Thread(target=run, args=(store, study.study_id, results(study.study_id)))
     driver.start()
-    exec(example.replace("http://127.0.0.1:8000", url))
+    monkeypatch.setenv("TUNEBENCH_URL", url)
+    exec(example)
     driver.join()
     printed = capsys.readouterr().out.splitlines()
     assert f"{study.study_id} completed" in printed
@@ -704,7 +713,10 @@ def test_a_token_is_needed_and_enough(own):
     served, store = own
     study = store.create_study(spec(), {}).id
     reader, submitter, admin = (create(store.engine, scope, scope) for scope in Scope)
-    with Client(served.url) as client, pytest.raises(Unauthorized, match="send a token"):
+    with (
+        Client(served.url) as client,
+        pytest.raises(Unauthorized, match=r"send a token.*set TUNEBENCH_TOKEN"),
+    ):
         client.study(study)
     with Client(served.url, reader) as client:
         assert client.study(study).id == study

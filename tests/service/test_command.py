@@ -401,7 +401,9 @@ def test_the_token_is_in_the_environment(tunebench, monkeypatch):
     monkeypatch.setenv("TUNEBENCH_TOKEN", "tb_x")
     with Rude(answer(200, {"items": [], "next": None}), problem(401, "this token is unknown")) as server:
         assert tunebench("list", "--url", server.url)[0] == 0
-        assert tunebench("list", "--url", server.url) == (2, "", "error: this token is unknown\n")
+        code, out, err = tunebench("list", "--url", server.url)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: this token is unknown; set TUNEBENCH_TOKEN to one that")
     assert server.asked[0].headers["authorization"] == "Bearer tb_x"
 
 

@@ -43,6 +43,28 @@ def test_trials_done_before_say_nothing_of_the_time_left():
     assert "left" not in shown([trial("s"), trial("s", number=2)], True, before=2)
 
 
+def test_the_time_in_the_queue_is_no_part_of_what_is_left(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with StudyProgress(METHODS, 6, metric="accuracy", maximize=True, before=0, console=console) as watch:
+        watch.state("queued")
+        clock[0] = 3600.0
+        watch.state("running")
+        clock[0] = 3620.0  # Ray starts
+        watch(trial("s", suggest_seconds=1.0, train_seconds=4.0))
+        assert watch._left(1) == "0:00:55 left"
+        clock[0] = 3625.0
+        watch(trial("s", number=2))
+        assert watch._left(2) == "0:00:50 left"
+        watch.state("paused")
+        clock[0] = 9000.0
+        watch.state("running")
+        assert watch._left(2) == ""
+        watch(trial("s", number=3, suggest_seconds=0.0, train_seconds=5.0))
+        assert watch._left(3) == "0:00:45 left"
+
+
 def test_failed_trials_count_and_have_no_best():
     text = shown([trial("s", objective=None, test_metric=None, state="failed", error="x")], True)
     assert "1/6" in text

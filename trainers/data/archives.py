@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -110,7 +111,7 @@ def _get(url: str, file: Path, command: str) -> None:
     try:
         with urllib.request.urlopen(url, timeout=60) as response, file.open("wb") as stream:
             shutil.copyfileobj(response, stream)
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (urllib.error.URLError, OSError, ValueError, HTTPException) as error:
         raise DataError(
             f"{url}: cannot be fetched ({error}); download it elsewhere and run: {command} --from PATH"
         ) from error

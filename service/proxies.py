@@ -1,0 +1,80 @@
+"""The way to a service: straight, or by the proxy that the environment names."""
+
+import ipaddress
+import re
+import ssl
+from contextlib import suppress
+from typing import Any
+from urllib.request import getproxies
+
+import httpx
+
+from service.errors import SettingError
+
+
+def way_to(url: httpx.URL) -> dict[str, Any]:
+    """What an httpx client for this URL is made with. Raises SettingError for a proxy or certificates that are none.
+
+    httpx's own reading of the environment fails where NO_PROXY holds what it does not know, for whatever URL.
+    """
+    try:
+        context = httpx.create_ssl_context(trust_env=True)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingError(
+            f"the certificates of SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {error}"
+        ) from error
+    return {"trust_env": False, "verify": context, "proxy": _proxy(url)}
+
+
+def _proxy(url: httpx.URL) -> httpx.Proxy | None:
+    known = getproxies()
+    given = known.get(url.scheme) or known.get("all")
+    if not given or _is_here(url.host) or _is_spared(url, known.get("no", "")):
+        return None
+    text = given if "://" in given else f"http://{given}"
+    try:
+        proxy = httpx.Proxy(text)
+        if not proxy.url.host or (proxy.url.port or 0) >= 2**16:
+            raise ValueError("it names no host and port")
+    except (httpx.InvalidURL, ValueError) as error:
+        shown = text if "@" not in text else "***@" + text.rpartition("@")[2]
+        raise SettingError(
+            f"the proxy that the environment has for {url.scheme}, {shown!r}, cannot be used ({error}); set "
+            f"{url.scheme.upper()}_PROXY or ALL_PROXY to one like http://HOST:PORT or socks5h://HOST:PORT, or NO_PROXY "
+            f"to {url.host}"
+        ) from error
+    return proxy
+
+
+def _is_here(host: str) -> bool:
+    """Whether it is this machine, which no proxy can reach for us."""
+    address = _address(host)
+    if address is None:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
+
+
+def _is_spared(url: httpx.URL, no_proxy: str) -> bool:
+    """Whether NO_PROXY names the host: itself, a domain or a network that it is in, with or without a port."""
+    port = url.port or {"http": 80, "https": 443}[url.scheme]
+    return any(_names(entry, url.host, port) for entry in no_proxy.lower().replace(",", " ").split())
+
+
+def _names(entry: str, host: str, port: int) -> bool:
+    if found := re.fullmatch(r"(\[.*\]|[^:]*):(\d+)", entry):
+        entry, its_port = found.groups()
+        if int(its_port) != port:
+            return False
+    name, address = entry.strip("[]"), _address(host)
+    if address is not None:
+        with suppress(ValueError):  # a name, which is no network
+            return address in ipaddress.ip_network(name, strict=False)
+    domain = name.removeprefix("*").removeprefix(".")
+    return name == "*" or (bool(domain) and (host == domain or host.endswith(f".{domain}")))
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
