@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Annotated
 
 import typer
 
-from service.commands import catalog, data, queue, run, server, studies
+from service.commands import catalog, data, queue, run, server, studies, validate
 from service.errors import ServiceError
 from service.printing import printing
 from service.terminal import plain
@@ -14,11 +15,29 @@ from studies.errors import StudyError
 from trainers.errors import DataError
 
 app = typer.Typer(
-    help="What a hyperparameter costs: tuning studies of binary neural networks.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("tunebench"))
+        raise typer.Exit
+
+
+@app.callback()
+def tunebench(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What a hyperparameter costs: tuning studies of binary neural networks."""
+
+
 GROUPS = {
     "data": typer.Typer(help="Data sets.", no_args_is_help=True),
     "db": typer.Typer(help="The database.", no_args_is_help=True),
@@ -33,9 +52,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "list": studies.list_studies,
     "show": studies.show,
     "export": studies.export,
+    "validate": validate.validate,
     "serve": server.serve,
     "submit": queue.submit,
     "watch": queue.watch,
+    "edit": queue.edit,
     "pause": queue.pause,
     "cancel": queue.cancel,
     "delete": queue.delete,

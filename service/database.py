@@ -19,7 +19,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, func, insp
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from service.errors import DatabaseAway, DatabaseError
+from service.errors import DatabaseAway, DatabaseError, SchemaMissing
 from service.sqlite_file import SqliteFile
 from service.tables import metadata
 
@@ -91,7 +91,7 @@ def connect(url: str) -> Engine:
         given = {"connect_timeout": CONNECT_SECONDS, "prepare_threshold": None}
         engine = create_engine(parsed, pool_pre_ping=True, connect_args=given, **options)
         event.listen(engine, "connect", _prepare_postgresql, insert=True)  # before SQLAlchemy asks anything
-    if _exists(engine):
+    if exists(engine):
         with reading(engine) as connection:
             _revision(connection)
     return engine
@@ -164,18 +164,18 @@ def upgrade(engine: Engine) -> None:
 
 
 def require_schema(engine: Engine) -> None:
-    """Raise DatabaseError unless the schema is the one that this code was written for."""
+    """Raise SchemaMissing unless the schema is the one that this code was written for."""
     advice = "run: tunebench db upgrade"
-    if not _exists(engine):
-        raise DatabaseError(f"there is no database {_shown(engine.url)} yet; {advice}", "is not there yet")
+    if not exists(engine):
+        raise SchemaMissing(f"there is no database {_shown(engine.url)} yet; {advice}", "is not there yet")
     with reading(engine) as connection:
         revision = _revision(connection)
     if revision is None:
         fault = "has no tunebench tables yet"
-        raise DatabaseError(f"database {_shown(engine.url)} {fault}; {advice}", fault)
+        raise SchemaMissing(f"database {_shown(engine.url)} {fault}; {advice}", fault)
     if revision != (head := _known(MIGRATIONS)[0]):
         fault = f"has the older schema {revision}, not {head}"
-        raise DatabaseError(f"database {_shown(engine.url)} {fault}; {advice}", fault)
+        raise SchemaMissing(f"database {_shown(engine.url)} {fault}; {advice}", fault)
 
 
 def _context(connection: Connection) -> dict[str, Any]:
@@ -258,7 +258,8 @@ def _to_json(value: Any) -> str:
     return json.dumps(value, allow_nan=False, ensure_ascii=False).encode(errors="replace").decode()
 
 
-def _exists(engine: Engine) -> bool:
+def exists(engine: Engine) -> bool:
+    """Whether the database is there, with or without tables."""
     return (file := _file(engine)) is None or file.exists()
 
 

@@ -20,6 +20,10 @@ class DatabaseError(ServiceError):
         self.fault = fault
 
 
+class SchemaMissing(DatabaseError):  # noqa: N818
+    """There is no database yet, or its tables are missing or older; the message ends in the command that makes them."""
+
+
 class DatabaseAway(DatabaseError):  # noqa: N818
     """The database cannot be used just now: it restarts, is unreachable or locked. The same may succeed later."""
 

@@ -1,6 +1,8 @@
 """Where studies are: in a database here, or at a service."""
 
 import os
+import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -8,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from service.errors import ServiceError, StoreError, StudyUnknown
+from service.errors import DatabaseError, SchemaMissing, ServiceError, StoreError, StudyUnknown
 from service.lookup import ambiguous, matching
 from service.settings import Settings, service_url
-from studies.records import StudyRecord, TrialRecord
+from studies.records import StudyRecord, StudyState, TrialRecord
 
 if TYPE_CHECKING:  # each of the two needs seconds of imports that the other does not
     from service.client import Client
@@ -23,10 +25,14 @@ ANALYSIS_SECONDS = 150.0  # what takes a service a while
 
 
 class Place(Protocol):
-    """What can be asked of either. All raise ServiceError."""
+    """What can be asked of either. All raise ServiceError. `option` is what names it to another command."""
 
-    def studies(self) -> Iterable["StudySummary"]:
-        """The newest first."""
+    option: str
+
+    def studies(
+        self, *, states: Sequence[StudyState] = (), task: str | None = None, label: str | None = None
+    ) -> Iterable["StudySummary"]:
+        """The newest first, of those in any of these states, with this task and label."""
 
     def find(self, key: str) -> "Study":
         """The study that `key` fits, as `service.lookup` has it."""
@@ -41,20 +47,31 @@ class Place(Protocol):
 class Local:
     """A database that this process opens."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, option: str = "") -> None:
+        self.settings, self.option = settings, option
 
     @cached_property
     def store(self) -> "Store":
         from service.database import connect
         from service.store import Store
 
-        return Store(connect(self.settings.database_url))
+        try:
+            return Store(connect(self.settings.database_url))
+        except SchemaMissing as error:  # its message ends in the command that helps
+            raise DatabaseError(f"{error}{self.option}", error.fault) from error
 
-    def studies(self) -> Iterable["StudySummary"]:
+    def exists(self) -> bool:
+        """Whether there is a database yet."""
+        from service.database import connect, exists
+
+        return exists(connect(self.settings.database_url))
+
+    def studies(
+        self, *, states: Sequence[StudyState] = (), task: str | None = None, label: str | None = None
+    ) -> Iterable["StudySummary"]:
         from service.schemas import StudySummary
 
-        return map(StudySummary.of, self.store.studies())
+        return map(StudySummary.of, self.store.studies(states=states, task=task, label=label))
 
     def find(self, key: str) -> "Study":
         from service.schemas import Study
@@ -90,16 +107,18 @@ class Served:
     """A service, reached over HTTP."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
+        self.url, self.option = url, f" --url {shlex.quote(url)}"
 
     def client(self, patience: float = PATIENCE_SECONDS) -> "Client":
         from service.client import Client
 
         return Client(self.url, timeout=patience)
 
-    def studies(self) -> Iterable["StudySummary"]:
+    def studies(
+        self, *, states: Sequence[StudyState] = (), task: str | None = None, label: str | None = None
+    ) -> Iterable["StudySummary"]:
         with self.client() as client:
-            yield from client.studies()
+            yield from client.studies(states=states, task=task, label=label)
 
     def find(self, key: str, *, whole: bool = False) -> "Study":
         """The study that `key` fits, or that has it as its `whole` id or name."""
@@ -135,7 +154,7 @@ def place(url: str | None, db: str | None, environ: Mapping[str, str] = os.envir
     """`--url` or `--db`, else TUNEBENCH_URL, else TUNEBENCH_DATABASE_URL, else ./tunebench.db."""
     if url and db:
         raise ServiceError("--url is a service and --db a database here: give one of them")
-    return local(db) if db or not (url or environ.get("TUNEBENCH_URL")) else served(url, environ)
+    return local(db, environ) if db or not (url or environ.get("TUNEBENCH_URL")) else served(url, environ)
 
 
 def served(url: str | None, environ: Mapping[str, str] = os.environ) -> Served:
@@ -143,6 +162,12 @@ def served(url: str | None, environ: Mapping[str, str] = os.environ) -> Served:
     return Served(service_url(url, environ))
 
 
-def local(db: str | None) -> Local:
-    settings = Settings.from_environment()
-    return Local(replace(settings, database_url=db) if db else settings)
+def local(db: str | None, environ: Mapping[str, str] = os.environ) -> Local:
+    settings = Settings.from_environment(environ)
+    if db:
+        settings = replace(settings, database_url=db)
+    # another command would find it by itself, unless it was given here or there is a service to be asked first
+    if not (db or environ.get("TUNEBENCH_URL")):
+        return Local(settings)
+    shown = re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", settings.database_url)
+    return Local(settings, f" --db {shlex.quote(shown)}")

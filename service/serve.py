@@ -28,7 +28,7 @@ from service.stream import Streams
 log = logging.getLogger("tunebench")
 
 
-def serve(settings: Settings, host: str, port: int) -> None:
+def serve(settings: Settings, host: str, port: int, option: str = "") -> None:
     """Serve until SIGINT or SIGTERM. Studies that run go on where Ray is another's; on our own they are put back.
 
     Raises SettingError where `host` is not this machine alone and no API token was made, or the port is taken.
@@ -41,7 +41,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     if not _is_loopback(host) and not tokens.any_created(engine):
         raise SettingError(
             f"--host {host} is reached from outside this machine, which needs an API token; make one: "
-            "tunebench token create NAME --scope admin"
+            f"tunebench token create NAME --scope admin{option}"
         )
     store = Store(engine)
     with (

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
@@ -22,6 +22,7 @@ notes = Console(stderr=True, highlight=False)
 CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)?|\x1b[ -/]*[0-~]?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
+ID = re.compile(r"-[0-9a-f]{8}$")  # the end of a study's
 UNBOUNDED = 100_000  # columns of what is no terminal
 
 
@@ -76,6 +77,36 @@ def print_rows(rows: Sequence[dict[str, Any]], as_json: bool, empty: str = "none
     _print_table(table)
 
 
+def print_lines(rows: Sequence[Mapping[str, str]], least: Mapping[str, int]) -> None:
+    """A table of one line a row, without columns that are empty.
+
+    On a terminal, columns are cut down to `least` where they have to, the widest first, or left out, the first of
+    `least` first.
+    """
+    shown = [{name: plain(text) for name, text in row.items()} for row in rows]
+    widths = {name: max(len(name), *(len(row[name]) for row in shown)) for name in shown[0]}
+    widths = {name: width for name, width in widths.items() if any(row[name] for row in shown)}
+    if out.is_terminal:
+        widths = fitted(widths, least, out.width)
+    for row in ({name: name for name in widths}, *shown):
+        line = "  ".join(_cut(row[name], width).ljust(width) for name, width in widths.items())
+        say(line.rstrip())
+
+
+def fitted(widths: Mapping[str, int], least: Mapping[str, int], room: int) -> dict[str, int]:
+    """The widths of the columns that fit into so much room, two spaces between them."""
+    kept = dict(widths)
+    for name in [*least, ""]:
+        if sum(min(width, least.get(column, width)) + 2 for column, width in kept.items()) - 2 <= room:
+            break
+        if len(kept) > 1:
+            kept.pop(name, None)
+    while sum(kept.values()) + 2 * len(kept) - 2 > room:
+        cut = [name for name, width in kept.items() if width > least.get(name, width)] or [*kept]
+        kept[max(cut, key=kept.__getitem__)] -= 1
+    return kept
+
+
 def _print_table(table: Table) -> None:
     """As wide as the terminal, or as it needs where there is none."""
     if out.is_terminal:
@@ -97,3 +128,11 @@ def _cell(value: Any) -> str:
             return "\n".join(f"{key}: {values(entry)}" for key, entry in value.items())
         case _:
             return str(value)
+
+
+def _cut(text: str, width: int) -> str:
+    """As much as fits of its start, and of an id its end, which tells it from others."""
+    if len(text) <= width:
+        return text
+    end = 9 if ID.search(text) and width > 10 else 0
+    return f"{text[: width - end - 1]}…{text[len(text) - end :]}"

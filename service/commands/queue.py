@@ -1,13 +1,13 @@
 """Studies at a service: queued, watched, stopped."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands.options import AsJson, Service, Study, WholeStudy, Yes
+from service.commands.options import AsJson, Runs, Service, Study, Trials, WholeStudy, Yes
 from service.commands.studies import done, tell
+from service.commands.study_file import changed
 from service.places import Served, served
 from service.terminal import agree, notes, print_json, say
 from studies.records import StudyState
@@ -24,18 +24,13 @@ def submit(
     url: Service = None,
     label: Annotated[list[str] | None, typer.Option(help="A label; may be given again.")] = None,
     priority: Annotated[int, typer.Option(help="Higher first, -100 to 100.")] = 0,
-    runs: Annotated[int | None, typer.Option(help="Runs a method, instead of the file's.")] = None,
-    trials: Annotated[int | None, typer.Option(help="Trials a run, instead of the file's.")] = None,
+    runs: Runs = None,
+    trials: Trials = None,
     watch: Annotated[bool, typer.Option("--watch", help="Show its progress until it is finished.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Queue a study at a service; one of the same spec that is there already is left as it is."""
-    from studies.notation import read
-
-    study = read(spec)
-    overrides = {key: value for key, value in (("runs", runs), ("trials", trials)) if value is not None}
-    if isinstance(study, Mapping):
-        study = {**study, **overrides}
+    study = changed(spec, runs, trials)
     where = served(url)
     with where.client() as client:
         queued = client.submit(study, labels=label or (), priority=priority)
@@ -51,6 +46,26 @@ def watch(study: Study, url: Service = None) -> None:
     """Show a study's progress until it is finished; it goes on whether it is watched or not."""
     where = served(url)
     _watch(where, where.find(study))
+
+
+def edit(
+    study: Study,
+    url: Service = None,
+    priority: Annotated[int | None, typer.Option(help="Higher first, -100 to 100.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="A label to add; may be given again.")] = None,
+    unlabel: Annotated[list[str] | None, typer.Option(help="One to take away; may be given again.")] = None,
+    name: Annotated[str | None, typer.Option(help="Another name; its id stays.")] = None,
+) -> None:
+    """Change a study's priority, labels or name; what is not given stays."""
+    where = served(url)
+    found = where.find(study)
+    labels = {*found.labels, *(label or ())} - {*(unlabel or ())}
+    with where.client() as client:
+        now = client.edit(
+            found.id, priority=priority, name=name, labels=sorted(labels) if label or unlabel else None
+        )
+    labelled = f", labels {', '.join(now.labels)}" if now.labels else ""
+    say(f"{now.id}: {now.state}, priority {now.priority}{labelled}, name {now.name}")
 
 
 def pause(
@@ -130,7 +145,7 @@ def _watch(where: Served, study: "StudyFound") -> None:
                     study = seen
                     progress.state(_state(seen))
     except KeyboardInterrupt:
-        again = f"tunebench watch {study.id} --url {where.url}"
+        again = f"tunebench watch {study.id}{where.option}"
         say(f"No longer watched, {study.id} goes on at {where.url}. To watch it again: {again}", notes)
         raise typer.Exit(130) from None
     if study.state is not StudyState.COMPLETED:

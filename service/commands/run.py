@@ -1,12 +1,14 @@
 """Running studies here."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands.options import Database, Place, Study
+from service.commands.options import Database, Place, Runs, Study, Trials
 from service.commands.studies import tell_export
+from service.commands.study_file import changed
 from service.errors import StudyUnknown
 from service.places import Local, local, place
 from service.terminal import notes, say
@@ -25,17 +27,16 @@ def run(
     spec: Annotated[Path, typer.Argument(help="Study file, YAML or JSON.")],
     db: Database = None,
     out_dir: OutDir = None,
-    runs: Annotated[int | None, typer.Option(help="Runs a method, instead of the file's.")] = None,
-    trials: Annotated[int | None, typer.Option(help="Trials a run, instead of the file's.")] = None,
+    runs: Runs = None,
+    trials: Trials = None,
 ) -> None:
     """Run a study here and export it; an unfinished study of the same spec goes on where it stopped."""
-    from studies.spec import from_json, load
+    from studies.spec import from_json
 
-    overrides = {key: value for key, value in (("runs", runs), ("trials", trials)) if value is not None}
-    study_spec = from_json(load(spec).to_json() | overrides, source=str(spec))
+    study_spec = from_json(changed(spec, runs, trials), source=str(spec))
     here = local(db)
     out_dir = out_dir or Path("results") / study_spec.study_id
-    _check_ready(study_spec, here)
+    check_ready(study_spec, here)
     check_folder(out_dir, study_spec.study_id)
     from service.database import connect, upgrade
 
@@ -53,7 +54,10 @@ def resume(
     where = place(url, db)
     if not isinstance(where, Local):
         if out_dir is not None:
-            raise StudyError("--out is for a study that is run here; of one at a service: tunebench export")
+            raise StudyError(
+                "--out is for a study that is run here; the export of one at a service: "
+                f"tunebench export {shlex.quote(study)} --out {shlex.quote(str(out_dir))}{where.option}"
+            )
         with where.client() as client:
             found = client.resume(where.find(study).id)
         say(f"{found.id}: {found.state} at {where.url}")
@@ -67,7 +71,7 @@ def resume(
             f"{error}; to resume one at a service, name it with --url or TUNEBENCH_URL"
         ) from None
     out_dir = out_dir or Path("results") / record.id
-    _check_ready(stored(record), where)
+    check_ready(stored(record), where)
     check_folder(out_dir, record.id)
     _drive(where, record, out_dir)
 
@@ -92,7 +96,7 @@ def _drive(here: Local, study: StudyRecord, out_dir: Path) -> None:
     kept = f", {study.trials} of them done before" if study.trials else ""
     say(f"{study.id}: {spec.planned} trials on {spec.task_label}{kept}. Starting Ray", notes)
     progress = StudyProgress.of(study, notes)
-    again = f"tunebench resume {study.id} --out {out_dir}"
+    again = f"tunebench resume {study.id} --out {shlex.quote(str(out_dir))}{here.option}"
     try:
         with progress:
             state = drive(here.store, study, here.settings.data_dir, progress, tell=progress.state)
@@ -122,7 +126,7 @@ def _conclude(here: Local, study: str, out_dir: Path) -> None:
         say(f"note: {found.failed} of {found.trials} trials failed: {errors}", notes)
 
 
-def _check_ready(spec: "StudySpec", here: Local) -> None:
+def check_ready(spec: "StudySpec", here: Local) -> None:
     """Raise before anything is written where the study cannot run.
 
     Data, a teacher, the network to start from or the decoder are missing, that network is another, a proxy leaves

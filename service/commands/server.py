@@ -21,7 +21,8 @@ def serve(
     """Serve studies over HTTP: bring the database up to date, start or join Ray, run what is queued."""
     from service.serve import serve
 
-    serve(local(db).settings, host, port)
+    here = local(db)
+    serve(here.settings, host, port, here.option)
 
 
 def upgrade(db: Database = None) -> None:

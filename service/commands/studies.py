@@ -1,15 +1,16 @@
 """Looking at studies, in a database here or at a service."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.commands.options import AsJson, Database, Place, Study
-from service.places import place
-from service.terminal import out, paragraph, print_json, print_rows, say
+from service.places import Local, place
+from service.terminal import out, paragraph, print_json, print_lines, print_rows, say
 from studies.folder import check_folder
+from studies.records import StudyState
 from studies.words import count, setting, value
 
 if TYPE_CHECKING:
@@ -17,25 +18,42 @@ if TYPE_CHECKING:
 
 NARROW = 105  # columns, fewer than the table of the best methods needs
 
+# How narrow a column of the list may become; of these, the first go first where that is still too wide.
+LEAST = {
+    "created (UTC)": 16,
+    "methods": 12,
+    "by": 6,
+    "task": 12,
+    "labels": 8,
+    "priority": 8,
+    "turn": 4,
+    "study": 20,
+}
 
-def list_studies(url: Place = None, db: Database = None, as_json: AsJson = False) -> None:
-    """List the studies, the newest first."""
-    studies = list(place(url, db).studies())
+
+def list_studies(
+    url: Place = None,
+    db: Database = None,
+    state: Annotated[list[StudyState] | None, typer.Option(help="In this state; may be given again.")] = None,
+    task: Annotated[str | None, typer.Option(help="Of this task, or of a proxy of it.")] = None,
+    label: Annotated[str | None, typer.Option(help="With this label.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the studies, the newest first, a line each."""
+    where = place(url, db)
+    studies = list(where.studies(states=state or (), task=task, label=label))
     if as_json:
         print_json([study.model_dump(mode="json") for study in studies])
         return
-    rows = [
-        {
-            "study": study.id,
-            "state": study.state,
-            "trials": f"{done(study)}/{study.trials.planned}",
-            "task": study.task_label,
-            "methods": study.methods,
-            "created": f"{study.created_at:%Y-%m-%d %H:%M} UTC",
-        }
-        for study in studies
-    ]
-    print_rows(rows, as_json=False, empty="no studies yet; run one: tunebench run SPEC")
+    if not studies:
+        run = (
+            "run one: tunebench run SPEC" if isinstance(where, Local) else "queue one: tunebench submit SPEC"
+        )
+        say("no such studies" if state or task or label else f"no studies yet; {run}{where.option}")
+        return
+    waiting = any(study.state is StudyState.QUEUED for study in studies)
+    turns = _turns(where.studies(states=[StudyState.QUEUED])) if waiting else {}
+    print_lines([_line(study, turns) for study in studies], LEAST)
 
 
 def show(study: Study, url: Place = None, db: Database = None, as_json: AsJson = False) -> None:
@@ -112,3 +130,24 @@ def _tell_best(method: Mapping[str, Any], metric: str) -> None:
     for name, given in best["hyperparameters"].items():
         end = best["at_bounds"].get(name)
         say(f"  {name} = {setting(given)}{f' (the {end} end of its range)' if end else ''}")
+
+
+def _turns(queued: "Iterable[StudySummary]") -> dict[str, int]:
+    """When each of them is started, as the queue has it: by priority, then first come."""
+    order = sorted(queued, key=lambda study: (-study.priority, study.created_at, study.id))
+    return {study.id: turn for turn, study in enumerate(order, 1)}
+
+
+def _line(study: "StudySummary", turns: Mapping[str, int]) -> dict[str, str]:
+    return {
+        "study": study.id,
+        "state": study.state,
+        "turn": str(turns.get(study.id, "")),
+        "trials": f"{done(study)}/{study.trials.planned}",
+        "priority": str(study.priority or ""),
+        "task": study.task_label,
+        "methods": ", ".join(study.methods),
+        "created (UTC)": f"{study.created_at:%Y-%m-%d %H:%M}",
+        "labels": ", ".join(study.labels),
+        "by": "" if study.submitted_by == "local" else study.submitted_by or "",
+    }

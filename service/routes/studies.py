@@ -12,12 +12,11 @@ from starlette.responses import Response
 
 from service.body import body, read
 from service.cursor import Cursor, Moment
-from service.errors import RayUnavailable, StudyUnknown
+from service.errors import RayUnavailable
 from service.problems import documented
 from service.routes import Known, Shared, StudyId, json, writes
 from service.schemas import (
     Edit,
-    Estimate,
     Label,
     Page,
     Priority,
@@ -27,6 +26,7 @@ from service.schemas import (
     Validation,
 )
 from service.services import Services
+from service.validation import validation
 from studies import room
 from studies.errors import SpecError
 from studies.records import Request, StudyRecord, StudyState
@@ -173,21 +173,7 @@ def list_studies(shared: Shared, wanted: Annotated[Filter, Query()]) -> Response
 def validate_study(shared: Shared, content: Body) -> Response:
     """Check a study and estimate what it would cost; nothing is stored."""
     spec = _runnable(shared, content)
-    try:
-        exists = shared.store.study_by_id(spec.study_id).state
-    except StudyUnknown:
-        exists = None
-    known = shared.store.seconds_per_trial(spec.task, spec.proxy)
-    estimate = None
-    if known is not None:
-        recorded, suggest_seconds, train_seconds = known
-        seconds = spec.planned * (suggest_seconds + train_seconds)
-        estimate = Estimate(seconds=seconds, recorded_trials=recorded)
-    return json(
-        Validation(
-            id=spec.study_id, exists=exists, planned=spec.planned, estimate=estimate, spec=spec.to_json()
-        )
-    )
+    return json(validation(spec, shared.store))
 
 
 @router.get("/{study}", response_model=Study)
