@@ -8,8 +8,9 @@ from statistics import median
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.console import Console, RenderableType
+from rich.constrain import Constrain
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
 
 from service.terminal import plain, say
 from studies.failures import commonest
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
     from service.schemas import Trial
 
 LINE_SECONDS = 15.0  # how often a log file, which shows no bars, gets a line
+
+
+class _Bars(Progress):
+    """Leaves room for the ^C that a terminal shows: one that had to wrap it would keep a bar that is never cleared."""
+
+    def __init__(self, *columns: ProgressColumn, console: Console) -> None:
+        self._on = console
+        super().__init__(*columns, console=console, disable=not console.is_terminal)
+
+    def get_renderable(self) -> RenderableType:
+        return Constrain(super().get_renderable(), max(self._on.width - len("^C") - 1, 1))
 
 
 class StudyProgress:
@@ -46,14 +58,13 @@ class StudyProgress:
         self._failures: set[str] = set()
         self._best: dict[str, dict[int, float]] = defaultdict(dict)
         self._start, self._last_line = 0.0, time.monotonic()
-        self._bars = Progress(
+        self._bars = _Bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TextColumn("{task.fields[best]}", markup=False),
             TextColumn("{task.fields[left]}", markup=False),
             console=console,
-            disable=not console.is_terminal,
         )
         width = max(map(len, methods))
         self._tasks = {

@@ -146,6 +146,7 @@ def study(state: str = "queued", **changes: Any) -> dict[str, Any]:
         "not_before": None,
         "attempts": 0,
         "error": None,
+        "trouble": None,
         "job": None,
         "trouble": None,
         "last_event": 1,

@@ -1,4 +1,5 @@
 import io
+import re
 
 from rich.console import Console
 from writers import spec, trial
@@ -81,6 +82,15 @@ def test_a_log_file_gets_a_line_now_and_then(monkeypatch):
 def test_a_change_of_state_is_shown_once():
     assert shown([], False, states=["queued", "queued", "running"]).split() == ["queued", "running"]
     assert "running" in shown([], True, states=["running"])
+
+
+def test_an_interrupt_that_the_terminal_shows_fits_beside_the_bars():
+    console = Console(file=io.StringIO(), force_terminal=True, width=50, color_system=None)
+    with StudyProgress(METHODS, 6, metric="accuracy", maximize=True, before=0, console=console) as watch:
+        watch.state("running")
+    lines = [line for line in re.split(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]", console.file.getvalue()) if line]
+    assert "gradient-filter" in lines[0]
+    assert max(map(len, lines)) <= 48
 
 
 def test_names_are_shown_as_they_are():
