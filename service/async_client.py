@@ -310,7 +310,8 @@ def _checked(text: str) -> httpx.URL:
     """The URL of a service. Raises ServiceError, which does not show a password."""
     try:
         url = httpx.URL(text)
-    except httpx.InvalidURL as error:
+        url.host.encode("idna")
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise ServiceError(f"a service's URL cannot be read: {error}") from error
     plain = not (url.query or url.fragment or url.userinfo)
     if url.scheme not in ("http", "https") or not url.host or not plain or (url.port or 0) >= 2**16:
@@ -324,7 +325,7 @@ def _of(study: str, *rest: str) -> str:
     names = (study, *rest)
     if bad := [name for name in names if name in ("", ".", "..")]:
         raise unknown(f"there is no {bad[0]!r}")
-    return "/".join(["v1/studies", *(quote(name, safe="") for name in names)])
+    return "/".join(["v1/studies", *(quote(name, safe="", errors="replace") for name in names)])
 
 
 def _content(study: StudyFile) -> bytes:

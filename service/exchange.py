@@ -174,7 +174,7 @@ class Exchange:
         request = self.transport.http.build_request(
             method,
             path,
-            params={name: value for name, value in (params or {}).items() if value is not None},
+            params={name: _sendable(value) for name, value in (params or {}).items() if value is not None},
             content=content,
             headers={**(headers or {}), **({} if content is None else JSON)},
             timeout=httpx.Timeout(silence, connect=CONNECT_SECONDS),
@@ -192,3 +192,14 @@ class Exchange:
                 await self.transport.close(response)
         except httpx.RequestError as error:
             raise unreachable(request.url, error, self._by) from error
+
+
+def _sendable(value: str | int | bool | Sequence[str]) -> Any:
+    """Half a character, as a file's name may have, is no text for URLs: a question mark, for the service to refuse."""
+    match value:
+        case str():
+            return value.encode(errors="replace").decode()
+        case int():
+            return value
+        case _:
+            return [_sendable(text) for text in value]

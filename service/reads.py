@@ -79,6 +79,10 @@ class Reads:
 
         Each has the outline of its spec (`rows.outline`) and no provenance.
         """
+        if (
+            not f"{task or ''}{label or ''}".isprintable()
+        ):  # half a character, which no database can be asked for
+            return []
         # PostgreSQL and SQLite both follow an index of (x, created_at, id) backwards
         query = (
             select(*LISTED_COLUMNS).order_by(studies.c.created_at.desc(), studies.c.id.desc()).limit(limit)

@@ -232,7 +232,20 @@ def test_a_url_may_have_a_path_and_names_are_no_path():
     assert "authorization" not in server.asked[1].headers
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://x", "http://", "http://x?y=1", "http://x:port"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "127.0.0.1:8000",
+        "ftp://x",
+        "http://",
+        "http://x?y=1",
+        "http://x:port",
+        "http://x:99999",
+        "http://..",
+        f"http://{300 * 'a'}",
+    ],
+)
 def test_a_url_that_cannot_be_one_is_refused(url):
     with pytest.raises(ServiceError, match="URL"):
         Client(url)

@@ -59,6 +59,8 @@ def test_a_list_shows_turns_priorities_labels_and_owners_and_has_filters(tuneben
             assert [row[0] for row in rows] == [studies[name] for name in names]
         for none in (["--label", "nobody"], ["--label", "paper", "--state", "failed"]):
             assert tunebench("list", *none, *place)[:2] == (0, "no such studies\n")
+        for half in (["list", "--label", "\udcff"], ["list", "--task", "\udcff"], ["show", "\udcff"]):
+            assert tunebench(*half, *place)[0] in (0, 2)
     assert tunebench("list", "--state", "done")[0] == 2
 
 
