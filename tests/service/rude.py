@@ -148,7 +148,6 @@ def study(state: str = "queued", **changes: Any) -> dict[str, Any]:
         "error": None,
         "trouble": None,
         "job": None,
-        "trouble": None,
         "last_event": 1,
         "direction": "maximize",
         "metric": "accuracy",
