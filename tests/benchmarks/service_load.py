@@ -45,6 +45,7 @@ from service.app import create_app
 from service.database import connect, reading, upgrade, writing
 from service.events import EventKind
 from service.jobs import Jobs
+from service.rows import outline
 from service.services import Services
 from service.settings import Settings
 from service.store import EPOCH_COLUMNS, TRIAL_COLUMNS, Store
@@ -154,7 +155,8 @@ def fill(engine: Engine, scale: int) -> tuple[list[str], int]:
                 "direction": "maximize",
                 "task": spec.task,
             }
-            | {"spec": spec.to_json(), "provenance": provenance, "submitted_by": "load"}
+            | {"spec": spec.to_json(), "outline": outline(spec.to_json())}
+            | {"provenance": provenance, "submitted_by": "load"}
             | {"created_at": created, "started_at": created, "finished_at": finished}
             | {"completed": len(done), "last_event": len(done) + 2}
             | {"suggest_seconds": 0.2 * len(done), "train_seconds": 0.5 * len(done)}
