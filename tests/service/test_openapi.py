@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from jsonschema import Draft202012Validator
 from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 from serving import client_of, serving, token_of
 from writers import spec, trial
 
@@ -22,6 +24,10 @@ from studies.records import StudyState, TrialState
 from studies.spec import from_json
 
 EXAMPLES, EDGES = 6, 30  # of each operation, of what fits and of what does not
+TARGETS = (
+    "GET /metrics/targets"  # 503 where there is no Ray, as here: Prometheus then keeps to those it knows
+)
+SERVED = [not_a_server_error, positive_data_acceptance]
 CONFIG = {
     "max-stream-events": 1,
     "request-timeout": 10,
@@ -152,7 +158,10 @@ def test_the_service_keeps_it(app: FastAPI, promised: Any) -> None:
     answered: dict[str, set[int]] = {}
 
     def ask(case: Any) -> None:
-        answer = case.call_and_validate(headers={"Authorization": f"Bearer {token}"})
+        answer = case.call_and_validate(
+            headers={"Authorization": f"Bearer {token}"},
+            excluded_checks=SERVED if case.operation.label == TARGETS else None,
+        )
         answered.setdefault(case.operation.label, set()).add(answer.status_code)
 
     many = settings(max_examples=EXAMPLES, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -171,6 +180,6 @@ def test_the_service_keeps_it(app: FastAPI, promised: Any) -> None:
             except (SkipTest, Unsatisfiable):
                 assert mode is GenerationMode.NEGATIVE  # nothing that it takes can be wrong
     served = {label for label, statuses in answered.items() if min(statuses) < 300}
-    of_ray = {"GET /v1/studies/{study}/logs", "GET /metrics/targets"}
-    assert answered.keys() - served == of_ray  # there is none to have them
+    assert answered.pop(TARGETS) == {401, 405, 503}
+    assert answered.keys() - served == {"GET /v1/studies/{study}/logs"}  # Ray is not there to have them
     assert set.union(*answered.values()) == {200, 202, 204, 401, 404, 405, 409, 415, 422}
