@@ -35,6 +35,7 @@ def create_app(services: Services) -> FastAPI:
         docs_url=None,  # its page fetches scripts from another host
         redoc_url=None,
         redirect_slashes=False,
+        servers=[{"url": "."}],  # relative to the document's own address, whatever prefix that has
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.services = services

@@ -13,7 +13,7 @@ from service.problems import Refused
 from service.services import Services
 from service.tokens import Scope
 
-COOKIE = "tunebench"
+COOKIE = "tunebench"  # without a path it is of the folder that the login lies in, whatever prefix that has
 SAFE = ("GET", "HEAD", "OPTIONS")
 NEEDED = dict.fromkeys(SAFE, Scope.READ) | {"POST": Scope.SUBMIT, "PATCH": Scope.SUBMIT}  # else admin
 
@@ -95,14 +95,14 @@ def log_in(request: Request, response: Response, token: str) -> Caller | None:
     if found is None:
         return None
     secure = request.url.scheme == "https"
-    response.set_cookie(COOKIE, token, path="/", secure=secure, httponly=True, samesite="strict")
+    response.set_cookie(COOKIE, token, path=None, secure=secure, httponly=True, samesite="strict")
     return Caller(found.name, found.scope)
 
 
 def log_out(request: Request, response: Response) -> None:
     _require_same_origin(request, unless_absent=True)
     secure = request.url.scheme == "https"
-    response.delete_cookie(COOKIE, path="/", secure=secure, httponly=True, samesite="strict")
+    response.set_cookie(COOKIE, max_age=0, path=None, secure=secure, httponly=True, samesite="strict")
 
 
 def _require_same_origin(request: Request, *, unless_absent: bool) -> None:

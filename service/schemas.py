@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from service.events import EventKind, EventRecord, as_json
 from studies.records import EpochRecord, Request, StudyRecord, StudyState, TrialRecord, TrialState
+from studies.whole import AS_WHOLE
 from trainers.hyperparameters import Value
 from trainers.tasks import TASKS
 
@@ -31,11 +32,6 @@ StudyName = Annotated[
 ]
 
 
-def _whole(number: object) -> object:
-    """To JSON Schema 5.0 is an integer, too."""
-    return int(number) if isinstance(number, float) and number.is_integer() else number
-
-
 class _Schema(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,7 +45,7 @@ class Edit(_Schema):
 
     name: StudyName | None = None
     labels: Annotated[Labels | None, Field(strict=False)] = None
-    priority: Annotated[Priority | None, BeforeValidator(_whole)] = None
+    priority: Annotated[Priority | None, AS_WHOLE] = None
 
 
 class TrialCounts(_Schema):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from studies.whole import whole
 from trainers.hyperparameters import VALID, Value
 
 AT_BOUND = 0.01  # so near to an end of its range, in the range's own scale, a value counts as lying at it
@@ -191,9 +192,10 @@ def _parse(entry: object, default: Dimension) -> Dimension:
 
 
 def _number(value: Value, default: Dimension) -> Value:
-    """A whole number as a real one where the hyperparameter is real: 1 and 1.0 are the same choice."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return float(value) if whole and isinstance(default, Float) else value
+    """A whole number as a real one where the hyperparameter is real, else as a whole one: 1 and 1.0 are the same."""
+    if not isinstance(default, Float):
+        return whole(value)
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _parse_range(entry: dict[object, object], default: Float | Int) -> Float | Int:
@@ -204,6 +206,8 @@ def _parse_range(entry: dict[object, object], default: Float | Int) -> Float | I
         raise ValueError(f"unknown key {', '.join(unknown)}; a range has {', '.join(sorted(allowed))}")
     low, high = entry.get("low", default.low), entry.get("high", default.high)
     log = entry.get("log", default.log)
+    if integer:
+        low, high = whole(low), whole(high)
     for key, bound in (("low", low), ("high", high)):
         if isinstance(bound, bool) or not isinstance(bound, int if integer else int | float):
             raise ValueError(f"{key} must be a {'whole ' if integer else ''}number, got {bound!r}")

@@ -25,6 +25,7 @@ from studies.notation import read
 from studies.records import StudyRecord
 from studies.searchers import SEARCHERS
 from studies.space import Space, parse, to_json
+from studies.whole import AS_WHOLE, whole
 from trainers import decoders
 from trainers.tasks import TASKS, WHOLE, Proxy, Task
 
@@ -83,7 +84,7 @@ class SearcherSpec(_Strict):
     """How hyperparameters are chosen. `initial_trials` of every run come from Sobol before the model (`ax` only)."""
 
     name: str = "ax"
-    initial_trials: Annotated[int, Field(ge=1, le=1000)] = 5
+    initial_trials: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = 5
 
     @field_validator("name")
     @classmethod
@@ -106,13 +107,15 @@ STORED = {"stored": True}  # context of a study accepted by a version that may h
 class Resources(_Strict):
     """What one trial may use, and what happens when it fails."""
 
-    cpus: Annotated[int, Field(ge=1, le=1024)] = 1
+    cpus: Annotated[int, Field(ge=1, le=1024), AS_WHOLE] = 1
     gpus: Annotated[float, Field(ge=0, le=1, json_schema_extra=LEAST_GPUS)] = 0.0  # a training uses one
     # a trial still training then is stopped
     max_seconds: Annotated[
         float, Field(le=30 * 86400, json_schema_extra={"minimum": LEAST["max_seconds"]})
     ] = 3600.0
-    max_retries: Annotated[int, Field(ge=0, le=10)] = 2  # after a crash, with the same hyperparameters
+    max_retries: Annotated[int, Field(ge=0, le=10), AS_WHOLE] = (
+        2  # after a crash, with the same hyperparameters
+    )
     decoder: decoders.Decoder = "pillow"  # of images on disk to train on
     compile: bool = False  # trainings' steps, by torch
 
@@ -152,9 +155,9 @@ class StudySpec(_Strict):
     start: Name | None = None  # in the data folder's `starts`: the network that every training starts from
     methods: Annotated[tuple[MethodSpec, ...], Field(strict=False)]
     searcher: SearcherSpec = SearcherSpec()
-    runs: Annotated[int, Field(ge=1, le=1000)] = 20
-    trials: Annotated[int, Field(ge=1, le=1000)] = 25
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    runs: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = 20
+    trials: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = 25
+    seed: Annotated[int, Field(ge=0, lt=2**63), AS_WHOLE] = 0
     resources: Resources = Resources()
 
     @field_validator("task")
@@ -172,6 +175,7 @@ class StudySpec(_Strict):
         if not isinstance(entry, Mapping):
             raise ValueError(f"must be a mapping of {', '.join(known)}")
         task = TASKS.get(info.data.get("task", ""))
+        entry = {key: whole(value) for key, value in entry.items()}
         for key, value in entry.items():
             if key not in known:
                 faults.append((key, f"unknown key; allowed are {', '.join(known)}"))

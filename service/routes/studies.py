@@ -90,7 +90,14 @@ EDIT: dict[str, Any] = {
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Edit"}}},
     }
 }
-LOCATION = {"headers": {"Location": {"description": "The study's address.", "schema": {"type": "string"}}}}
+LOCATION = {
+    "headers": {
+        "Location": {
+            "description": "The study's address, relative to that of the request.",
+            "schema": {"type": "string"},
+        }
+    }
+}
 
 
 class _Query(BaseModel):
@@ -150,7 +157,7 @@ def submit_study(
     # what it runs on is noted when it runs, elsewhere perhaps
     study, new = shared.store.submit(spec, {}, actor=caller.name, **more)
     shared.wake()
-    return json(_study(shared, study), 202 if new else 200, {"Location": f"/v1/studies/{study.id}"})
+    return json(_study(shared, study), 202 if new else 200, {"Location": f"studies/{study.id}"})
 
 
 @router.get("", response_model=Page[StudySummary])

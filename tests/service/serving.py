@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
@@ -52,6 +53,11 @@ def client_of(app: FastAPI, token: str | None = None, **headers: str) -> TestCli
         raise_server_exceptions=False,
         follow_redirects=False,
     )
+
+
+def location(answer: httpx.Response) -> str:
+    """The address that an answer leads to."""
+    return str(answer.url.join(answer.headers["location"]))
 
 
 def token_of(app: FastAPI, scope: Scope, name: str | None = None) -> str:

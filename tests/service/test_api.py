@@ -15,7 +15,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
-from serving import client_of, serving
+from serving import client_of, location, serving
 from sqlalchemy import Engine, delete, event, update
 from starlette.testclient import TestClient
 from writers import spec, stored, trial
@@ -73,7 +73,7 @@ def test_a_method_that_is_not_taken(client: TestClient, method: str, path: str, 
 def test_the_unexpected_is_told_to_the_log_only(
     client: TestClient, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    where = client.post("/v1/studies", json=FILE).headers["location"]
+    where = location(client.post("/v1/studies", json=FILE))
     with writing(engine) as connection:
         connection.execute(update(studies).values(spec={"secret": "of the inside"}))
     answer = client.get(where)
@@ -88,7 +88,7 @@ def test_the_unexpected_is_told_to_the_log_only(
 
 
 def test_ray_that_is_away_is_told(app: FastAPI, client: TestClient, engine: Engine) -> None:
-    where = client.post("/v1/studies", json=FILE).headers["location"]
+    where = location(client.post("/v1/studies", json=FILE))
     with writing(engine) as connection:
         connection.execute(update(studies).values(job="a-job"))
     answer = client.get(f"{where}/logs")
@@ -100,7 +100,7 @@ def test_ray_that_is_away_is_told(app: FastAPI, client: TestClient, engine: Engi
 def test_a_log_that_ray_has_forgotten_is_the_one_that_is_kept(
     app: FastAPI, client: TestClient, store: Store, engine: Engine
 ) -> None:
-    where = client.post("/v1/studies", json=FILE).headers["location"]
+    where = location(client.post("/v1/studies", json=FILE))
     study = where.rpartition("/")[2]
     with writing(engine) as connection:
         connection.execute(update(studies).values(job="job-12"))
@@ -304,7 +304,7 @@ def test_a_locked_database_is_told_and_survived(
     impatient = Store(connect(url))
     with serving(impatient, spoken_digits) as app:
         client = client_of(app)
-        study = client.post("/v1/studies", json=FILE).headers["location"]
+        study = location(client.post("/v1/studies", json=FILE))
         with writing(store.engine) as connection:
             connection.execute(update(studies).values(priority=3))
             for answer in (

@@ -15,7 +15,7 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from serving import client_of, serving, token_of
+from serving import client_of, location, serving, token_of
 from sqlalchemy import Engine, update
 from starlette.testclient import TestClient
 from writers import spec, stored, trial
@@ -52,23 +52,33 @@ def test_a_study_file_is_queued(client: TestClient, app: FastAPI, store: Store) 
     answer = client.post("/v1/studies", json=FILE, params={"labels": ["paper", "a:b"], "priority": -3})
     assert answer.status_code == 202
     study = Study.model_validate_json(answer.content)
-    assert answer.headers["location"] == f"/v1/studies/{study.id}"
+    assert answer.headers["location"] == f"studies/{study.id}"  # right under any prefix
     assert study.id == from_json(FILE).study_id
     assert (study.state, study.labels, study.priority) == (StudyState.QUEUED, ("a:b", "paper"), -3)
     assert (study.submitted_by, study.last_event, study.provenance) == ("local", 1, {})
     assert study.trials.planned == 12
     assert study.spec == from_json(FILE).to_json()  # with every default
     assert study.incumbents == {}
-    assert client.get(answer.headers["location"]).json() == answer.json()
+    assert client.get(location(answer)).json() == answer.json()
     assert store.study_by_id(study.id).spec == study.spec
     assert len(app.state.woken) == 1
 
 
+def test_a_whole_number_may_be_written_as_a_real_one(client: TestClient) -> None:
+    """As JSON Schema has it."""
+    file = FILE | {"runs": 2.0, "trials": 3.0}
+    sent = client.post("/v1/studies", json=file, params={"priority": "32.0"})
+    assert (sent.status_code, sent.json()["priority"]) == (202, 32), sent.text
+    assert sent.json()["id"] == from_json(FILE | {"runs": 2, "trials": 3}).study_id
+    edited = client.patch(location(sent), json={"priority": -7.0})
+    assert (edited.status_code, edited.json()["priority"]) == (200, -7), edited.text
+
+
 def test_the_same_study_again_is_the_one_that_is_there(client: TestClient, engine: Engine) -> None:
     first = client.post("/v1/studies", json=FILE)
-    client.patch(first.headers["location"], json={"name": "renamed"})
+    client.patch(location(first), json={"name": "renamed"})
     again = client.post("/v1/studies", json=FILE, params={"labels": "other"})
-    assert (again.status_code, again.headers["location"]) == (200, first.headers["location"])
+    assert (again.status_code, location(again)) == (200, location(first))
     assert (again.json()["name"], again.json()["labels"]) == ("renamed", [])
     assert stored(engine, studies) == 1
 
@@ -119,7 +129,7 @@ def test_of_many_at_once_under_one_key_one_is_accepted(store: Store) -> None:
 
 def test_a_key_is_forgotten_with_its_study(client: TestClient, engine: Engine) -> None:
     key = {"Idempotency-Key": "k"}
-    where = client.post("/v1/studies", json=FILE, headers=key).headers["location"]
+    where = location(client.post("/v1/studies", json=FILE, headers=key))
     bring(engine, from_json(FILE).study_id, StudyState.CANCELLED)
     assert client.delete(where).status_code == 204
     assert client.post("/v1/studies", json=FILE, headers=key).status_code == 202
@@ -373,7 +383,7 @@ def test_a_cursor_survives_the_study_it_names(
 
 
 def test_editing_changes_what_it_names(client: TestClient, app: FastAPI, store: Store) -> None:
-    where = client.post("/v1/studies", json=FILE, params={"labels": "x"}).headers["location"]
+    where = location(client.post("/v1/studies", json=FILE, params={"labels": "x"}))
     answer = client.patch(where, json={"labels": ["b", "a", "a"], "priority": 7})
     assert (answer.status_code, answer.json()["labels"], answer.json()["priority"]) == (200, ["a", "b"], 7)
     answer = client.patch(where, json={"name": "renamed", "priority": None})
@@ -410,7 +420,7 @@ AFTER = {  # of each state, what each action leads to; None where it is refused
 def test_actions(
     client: TestClient, app: FastAPI, store: Store, engine: Engine, action: str, state: StudyState
 ) -> None:
-    where = client.post("/v1/studies", json=FILE).headers["location"]
+    where = location(client.post("/v1/studies", json=FILE))
     bring(engine, from_json(FILE).study_id, state)
     answer = client.post(f"{where}/{action}")
     if (after := AFTER[action][state]) is None:
@@ -426,7 +436,7 @@ def test_actions(
 
 
 def test_pausing_now_gives_up_what_is_in_flight(client: TestClient, engine: Engine) -> None:
-    where = client.post("/v1/studies", json=FILE).headers["location"]
+    where = location(client.post("/v1/studies", json=FILE))
     bring(engine, from_json(FILE).study_id, StudyState.RUNNING)
     assert client.post(f"{where}/pause", params={"now": True}).json()["requested"] == "pause-now"
     assert client.post(f"{where}/resume").json()["requested"] is None
@@ -434,7 +444,7 @@ def test_pausing_now_gives_up_what_is_in_flight(client: TestClient, engine: Engi
 
 @pytest.mark.parametrize("state", StudyState)
 def test_only_what_has_finished_is_deleted(client: TestClient, engine: Engine, state: StudyState) -> None:
-    where = client.post("/v1/studies", json=FILE).headers["location"]
+    where = location(client.post("/v1/studies", json=FILE))
     bring(engine, from_json(FILE).study_id, state)
     answer = client.delete(where)
     if state in (StudyState.COMPLETED, StudyState.FAILED, StudyState.CANCELLED):

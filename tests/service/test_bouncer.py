@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from bouncer import pgbouncer
-from serving import client_of, serving, token_of
+from serving import client_of, location, serving, token_of
 from sqlalchemy import Engine, make_url
 from test_queue import Ray, queue
 from writers import spec, trial
@@ -48,7 +48,7 @@ def test_every_answer_is_to_its_own_question(behind: Store, spoken_digits: Path)
             client, file = clients[name], spec(f"{name}-{number}").to_json()
             sent = client.post("/v1/studies", json=file, headers={"Idempotency-Key": f"{number}"})
             assert (sent.status_code, sent.json().get("submitted_by")) == (202, name), sent.text
-            where = sent.headers["location"]
+            where = location(sent)
             for _ in range(6):  # psycopg prepares what it has seen five times
                 found = client.get(where)
                 assert (found.status_code, found.json().get("name")) == (200, f"{name}-{number}"), found.text

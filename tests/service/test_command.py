@@ -4,12 +4,15 @@ import json
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import killable
 import pytest
@@ -21,6 +24,7 @@ from writers import finish, spec, trial
 from service.database import connect, upgrade
 from service.errors import StateError
 from service.owner import Owner
+from service.serve import _address, _listening
 from service.store import Store
 from service.terminal import plain
 from studies.methods import METHODS
@@ -541,6 +545,29 @@ def test_tokens_are_made_listed_and_revoked(tunebench):
         "latin-1"
     )
     assert tunebench("token", "revoke", "bob")[0] == 2
+    assert tunebench("token", "create", "guest", "--expires", 7)[0] == 0
+    found = {row["token"]: row for row in json.loads(tunebench("token", "list", "--json")[1])}
+    assert found["anna"]["expires"] is None
+    lasts = datetime.fromisoformat(found["guest"]["expires"]) - datetime.fromisoformat(
+        found["guest"]["created"]
+    )
+    assert lasts == timedelta(days=7)
+    for days in (0, 36_501, "soon"):
+        code, _, err = tunebench("token", "create", "other", "--expires", days)
+        assert (code, "--expires" in err) == (2, True), err
+    assert len(json.loads(tunebench("token", "list", "--json")[1])) == 2
+
+
+@pytest.mark.parametrize(
+    ("host", "said"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("localhost", "127.0.0.1")]
+)
+def test_the_address_that_is_said_can_be_asked(host, said):
+    if ":" in host and not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
+    with _listening(host, 0) as listening:
+        url = _address(listening)
+        assert url == f"http://{said}:{listening.getsockname()[1]}"
+        socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), 5).close()
 
 
 def test_a_service_that_others_reach_needs_a_token(tunebench):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from browsing import PHONE, Watched, chromium
+from nginx import nginx
 from served import Served
 from showcase import finished, underway
 from writers import spec
@@ -650,6 +651,23 @@ def test_logging_out(browser: Any, tmp_path: Path) -> None:
         assert "/login" in page.url
         watched.context.close()
     engine.dispose()
+
+
+def test_all_of_it_works_under_a_prefix(browser: Any, served: Served, store: Store, tmp_path: Path) -> None:
+    lease, rest = running(store, 3)
+    with nginx(served.url, tmp_path) as front:
+        watched = Watched(browser, front)
+        page = watched.page
+        page.goto(f"{front}/")
+        page.locator(f"[data-study={lease.study}] a").first.click()
+        page.wait_for_url(f"{front}/studies/{lease.study}")
+        watched.wait_for_trials(3)
+        store.record(lease, next(rest))
+        watched.wait_for_trials(4)
+        page.locator("#actions").get_by_role("button", name="Pause", exact=True).click()
+        page.locator("#state", has_text="pausing").wait_for()
+        watched.context.close()
+    assert (watched.faults, watched.elsewhere) == ([], [])
 
 
 def test_many_methods_of_a_proxy_fit(browser: Any, served: Served, store: Store) -> None:

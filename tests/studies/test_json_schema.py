@@ -19,7 +19,7 @@ from trainers.tasks import Proxy
 STUDY = Draft202012Validator(study_schema())
 MINIMAL: dict[str, Any] = {"name": "s", "task": "spoken-digits", "methods": ["gradient-filter"]}
 odd = st.sampled_from(
-    [None, True, False, 0, 1, -1, 2, 0.5, 1.5, 10**400, "", "x", [], [1], [0.5, 0.5], {}, {"x": 1}]
+    [None, True, False, 0, 1, -1, 2, 2.0, 0.5, 1.5, 10**400, "", "x", [], [1], [0.5, 0.5], {}, {"x": 1}]
 )
 dimension = odd | st.fixed_dictionaries({}, optional={"low": odd, "high": odd, "log": odd, "x": odd})
 space = st.dictionaries(

@@ -6,7 +6,7 @@ from functools import reduce
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from synthetic import study_of
 
@@ -107,6 +107,34 @@ def test_a_spec_survives_the_round_trip(data):
     assert again == spec
     assert again.digest == spec.digest
     assert again.to_json() == spec.to_json()
+
+
+def in_reals(value):
+    match value:
+        case dict():
+            return {key: in_reals(item) for key, item in value.items()}
+        case list():
+            return [in_reals(item) for item in value]
+        case int() if not isinstance(value, bool) and value <= 2**53:
+            return float(value)
+    return value
+
+
+@given(study_files())
+@example(
+    MINIMAL
+    | {
+        "task": "cifar10-birealnet20",
+        "methods": [{"name": "iir-filter", "space": {"order": [1, 2]}}],
+        "proxy": {"epochs": 5, "width": 16, "first_step": 2},
+        "resources": {"cpus": 2, "max_retries": 1, "max_seconds": 60},
+    }
+)
+def test_a_whole_number_may_be_written_as_a_real_one(data):
+    """As JSON Schema has it: the study is the same."""
+    spec = from_json(in_reals(data))
+    assert spec.to_json() == from_json(data).to_json()
+    assert spec.digest == from_json(data).digest
 
 
 def test_what_changes_the_trials_changes_the_digest():
@@ -221,6 +249,8 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ({"runs": 0}, "runs: .*1, got 0"),
         ({"runs": -3}, "runs: .*1, got -3"),
         ({"runs": "20"}, "runs: .*integer, got '20'"),
+        ({"runs": 20.5}, r"runs: .*integer.*, got 20\.5"),
+        ({"seed": 2.0**62}, "seed: .*integer"),  # whichever of its neighbours was written
         ({"runs": True}, "runs: .*integer, got True"),
         ({"trials": 10**9}, "trials: .*1000, got 1000000000"),
         ({"seed": -1}, "seed: .*got -1"),

@@ -1,0 +1,77 @@
+"""A real nginx with the documented configuration, under the prefix /tb/; one that compresses, under /zipped/."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
+DOCUMENT = Path(__file__).parents[2] / "docs" / "proxy.md"
+KINDS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")  # folders of its own, else root's
+SETTINGS = """
+daemon off;
+pid nginx.pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    {folders}
+    server {{
+        listen 127.0.0.1:{port};
+        {location}
+        location /zipped/ {{
+            gzip on;
+            gzip_types *;
+            proxy_pass {served}/;
+        }}
+    }}
+}}
+"""
+
+
+def documented() -> str:
+    """The block that the document gives, as it is there."""
+    (block,) = re.findall(r"```nginx\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    return str(block)
+
+
+@contextmanager
+def nginx(served: str, folder: Path) -> Iterator[str]:
+    """The address of the service at `served` as it is from outside, without the slash at its end."""
+    if NGINX is None:
+        pytest.skip("nginx is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    location, times = re.subn(r"127\.0\.0\.1:8000", urlsplit(served).netloc, documented())
+    assert times == 1
+    folders = "\n    ".join(f"{kind}_temp_path {kind};" for kind in KINDS)
+    file = folder / "nginx.conf"
+    file.write_text(SETTINGS.format(folders=folders, port=port, location=location, served=served))
+    command = [NGINX, "-p", str(folder), "-c", str(file), "-e", "stderr"]
+    with (folder / "log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
+        try:
+            _wait(port, process, folder / "log")
+            yield f"http://127.0.0.1:{port}/tb"
+        finally:
+            process.terminate()
+
+
+def _wait(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    end = time.monotonic() + 20
+    while True:
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < end
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
