@@ -66,13 +66,20 @@ def homeless() -> dict[str, str]:
 
 @contextmanager
 def ray_folder() -> Iterator[Path]:
-    """One that is removed at the end, and this Python as Ray can start it. Raises StudyError."""
-    folder, executable = make_ray_folder(), sys.executable
+    """One that is removed at the end, and this Python as Ray can start it. Raises StudyError.
+
+    Ray's processes have their temporary files in it too: the dashboard's sockets are among them.
+    """
+    folder, executable, given = make_ray_folder(), sys.executable, os.environ.get("TMPDIR")
     try:
-        sys.executable = python(folder)
+        sys.executable, os.environ["TMPDIR"] = python(folder), str(folder)
         yield folder
     finally:
         sys.executable = executable
+        if given is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = given
         shutil.rmtree(folder, ignore_errors=True)
 
 
