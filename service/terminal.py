@@ -120,6 +120,8 @@ def _print_table(table: Table) -> None:
 
 def _cell(value: Any) -> str:
     match value:
+        case None:
+            return ""
         case bool():
             return "yes" if value else "no"
         case list() | tuple():

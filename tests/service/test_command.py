@@ -538,6 +538,7 @@ def test_tokens_are_made_listed_and_revoked(tunebench):
     assert tunebench("token", "create", "bob", "--scope", "root")[0] == 2
     (row,) = json.loads(tunebench("token", "list", "--json")[1])
     assert (row["token"], row["scope"], row["revoked"]) == ("anna", "admin", None)
+    assert "None" not in tunebench("token", "list")[1]
     assert tunebench("token", "revoke", "anna", "--yes")[0] == 0
     (row,) = json.loads(tunebench("token", "list", "--json")[1])
     assert row["revoked"] is not None
