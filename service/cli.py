@@ -1,5 +1,6 @@
 """The `tunebench` command."""
 
+import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -78,6 +79,7 @@ for name, command in COMMANDS.items():
 
 def main() -> None:
     """Run the command; what a user can put right is one message and exit code 2."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where it has no place for its cache
     try:
         with printing():
             app()

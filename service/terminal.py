@@ -69,11 +69,16 @@ def print_rows(rows: Sequence[dict[str, Any]], as_json: bool, empty: str = "none
     if not rows:
         say(empty)
         return
+    shown = [[plain(_cell(value)) for value in row.values()] for row in rows]
+    words = [
+        max(map(len, " ".join(column).split()), default=0) for column in zip(rows[0], *shown, strict=True)
+    ]
+    whole = sum(words) + 2 * len(words) <= out.width  # else words are broken where they have to be
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in rows[0]:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(plain(_cell(value))) for value in row.values()))
+    for name, width in zip(rows[0], words, strict=True):
+        table.add_column(name, overflow="fold", min_width=width if whole else None)
+    for line in shown:
+        table.add_row(*map(Text, line))
     _print_table(table)
 
 

@@ -57,7 +57,7 @@ def _note(comparison: Comparison) -> str:
     if comparison["target"] is not None:
         text += f"; trials to the target are means that count at most {comparison['compared_at']}"
     if (more := len(comparison["ranking"]) - ROWS) > 0:
-        text += f". {count(more, 'more method')}: see the tables"
+        text += f". {count(more, 'more method')}: see the report"
     return f"{text}."
 
 

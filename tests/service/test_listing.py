@@ -1,10 +1,12 @@
 """Studies listed, looked at before they run, and changed."""
 
+import io
 import json
 import shlex
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from writers import finish, spec
 
 from service import terminal
@@ -91,6 +93,21 @@ def test_a_study_is_one_line_of_a_terminal(tunebench, service, studies, monkeypa
 def test_columns_are_cut_and_then_left_out(room, expected):
     least = {"methods": 12, "id": 20}
     assert fitted({"id": 30, "state": 9, "methods": 40}, least, room) == expected
+
+
+@pytest.mark.parametrize(("width", "whole"), [(60, True), (20, False)])
+def test_a_table_breaks_between_words_while_it_can(monkeypatch, width, whole):
+    shown = io.StringIO()
+    monkeypatch.setattr(
+        terminal, "out", Console(file=shown, width=width, force_terminal=True, color_system=None)
+    )
+    told = "97.59 % (97.40 % to 97.80 %)"
+    terminal.print_rows(
+        [{"method": "straight-through Adam", "validation": told, "test": told}], as_json=False
+    )
+    words = {word for line in shown.getvalue().splitlines() for word in line.split()}
+    assert (words == set(f"method validation test straight-through Adam {told}".split())) is whole
+    assert max(map(len, shown.getvalue().splitlines())) <= width
 
 
 def test_piped_text_is_never_broken(tunebench, service, studies):

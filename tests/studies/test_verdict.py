@@ -124,7 +124,7 @@ def test_the_table_has_the_best_first_and_six_rows_at_most():
     assert [row[0] for row in found["rows"]] == [
         comparison["methods"][name]["label"] for name in comparison["ranking"][:ROWS]
     ]
-    assert found["note"].endswith("3 more methods: see the tables.")
+    assert found["note"].endswith("3 more methods: see the report.")
     assert found["rows"][0][-1] == ""
     assert {row[-1] for row in found["rows"][1:]} <= {"worse", "not told apart"}
     minimised = dict(comparison, direction="minimize")
