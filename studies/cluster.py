@@ -102,7 +102,7 @@ def _start(folder: Path) -> None:
             object_store_memory=128 * 2**20,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            # else this waits for workers, deaf to Ctrl-C, and for ever where none can start
+            # else this waits for workers, for ever where none can start
             _system_config={"prestart_worker_first_driver": False},
         )
     finally:

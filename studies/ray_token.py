@@ -33,6 +33,8 @@ def make_ray_token(environ: Mapping[str, str] = os.environ) -> str:
     if environ.get("RAY_AUTH_TOKEN", "").strip():
         return environ["RAY_AUTH_TOKEN"].strip()
     path = _path(environ)
+    if not environ.get("RAY_AUTH_TOKEN_PATH"):  # the folder is Ray's and holds nothing for others
+        _tighten(path.parent)
     _tighten(path)
     if token := find_ray_token(environ):
         return token
@@ -55,21 +57,21 @@ def make_ray_token(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def _tighten(path: Path) -> None:
-    """Take from others what they may do with the file. Raises StudyError where this user cannot."""
+    """Take from others what they may do with the token or its folder. Raises StudyError where this user cannot."""
     with suppress(FileNotFoundError):
         allowed = path.stat().st_mode & 0o777
         if not allowed & OTHERS:
             return
         try:
-            path.chmod(0o600)
+            path.chmod(allowed & ~OTHERS)
         except OSError as error:
             raise StudyError(
                 f"Ray's token {str(path)!r} is open to other users (mode {allowed:o}) and not yours to change; name a "
                 "file of your own with RAY_AUTH_TOKEN_PATH"
             ) from error
         log.warning(
-            "Ray's token %s was open to other users (mode %o) and is yours alone now; if somebody may have read it, "
-            "remove it, and the next start makes a new one",
+            "%s, of Ray's token, was open to other users (mode %o) and is yours alone now; if somebody may have read "
+            "or replaced the token, remove it, and the next start makes a new one",
             path,
             allowed,
         )

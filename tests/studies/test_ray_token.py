@@ -57,6 +57,18 @@ def test_a_token_that_others_may_read_is_taken_from_them(tmp_path, caplog):
     assert "was open to other users (mode 644) and is yours alone now" in told.getMessage()
 
 
+def test_the_folder_of_a_token_is_taken_from_others_too(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = tmp_path / ".ray"
+    folder.mkdir()
+    folder.chmod(0o777)
+    made = make_ray_token({})
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert make_ray_token({}) == made
+    (told,) = caplog.records
+    assert f"{folder}, of Ray's token, was open to other users (mode 777)" in told.getMessage()
+
+
 def test_a_token_of_another_user_that_all_may_read_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "token"
     path.write_text("known to all")
