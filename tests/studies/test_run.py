@@ -323,7 +323,9 @@ def test_a_method_whose_first_trials_all_fail_of_one_error_stops_the_study(fault
         resources={"max_retries": 0},
     )
     sink = Kept()
-    told = r"^gradient-filter has no result: all \d trials failed: RuntimeError: a layer broke \(\d trials\)$"
+    told = (
+        r"^gradient-filter has no result: all \d+ trials failed: RuntimeError: a layer broke \(\d+ trials\)$"
+    )
     with pytest.raises(NoResultError, match=told):
         run_study(spec, "s-8", sink, [], data_dir=spoken_digits)
     assert len(sink.trials) < spec.planned
