@@ -5,12 +5,12 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from serving import await_port
 from sqlalchemy import make_url
 from writers import SERVER
 
@@ -51,20 +51,7 @@ def pgbouncer(schema: str) -> Iterator[str]:
             [PGBOUNCER, "--quiet", str(file)], user=nobody, stderr=subprocess.PIPE
         ) as process:
             try:
-                _wait(port, process)
+                await_port(port, process, lambda: process.stderr and process.stderr.read())
                 yield f"postgresql://anybody@127.0.0.1:{port}"
             finally:
                 process.kill()
-
-
-def _wait(port: int, process: "subprocess.Popen[bytes]") -> None:
-    end = time.monotonic() + 20
-    while True:
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        assert time.monotonic() < end
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return

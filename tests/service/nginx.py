@@ -5,13 +5,13 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from serving import await_port
 
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "proxy.md"
@@ -58,20 +58,7 @@ def nginx(served: str, folder: Path) -> Iterator[str]:
     command = [NGINX, "-p", str(folder), "-c", str(file), "-e", "stderr"]
     with (folder / "log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
         try:
-            _wait(port, process, folder / "log")
+            await_port(port, process, (folder / "log").read_text)
             yield f"http://127.0.0.1:{port}/tb"
         finally:
             process.terminate()
-
-
-def _wait(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    end = time.monotonic() + 20
-    while True:
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < end
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return

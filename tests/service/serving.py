@@ -1,7 +1,9 @@
 """The app over a store, with all its parts: what `tunebench serve` hands to it, and a client that asks it."""
 
 import socket
-from collections.abc import Iterator
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,20 @@ def location(answer: httpx.Response) -> str:
 def token_of(app: FastAPI, scope: Scope, name: str | None = None) -> str:
     """A new token."""
     return tokens.create(app.state.services.store.engine, name or str(scope), scope)
+
+
+def await_port(port: int, process: "subprocess.Popen[bytes]", said: Callable[[], object]) -> None:
+    """Until the process listens there; what it `said` where it has ended."""
+    end = time.monotonic() + 20
+    while True:
+        assert process.poll() is None, said()
+        assert time.monotonic() < end
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _closed_port() -> int:
