@@ -1,5 +1,6 @@
 """Files of PyTorch's that somebody else has made."""
 
+import os
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -36,17 +37,17 @@ def compressed(file: Path) -> None:
 
 class Runs:
     def __reduce__(self) -> Any:
-        return print, ("run",)
+        return os.system, ("echo run",)
 
 
 BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "empty": (lambda file: file.write_bytes(b""), "it is empty"),
     "text": (lambda file: file.write_text("<html>"), "."),
     "compressed": (compressed, "in it is compressed"),
-    "runs something": (lambda file: torch.save(Runs(), file), r"it holds (builtins\.)?print"),
+    "runs something": (lambda file: torch.save(Runs(), file), r"it holds posix\.system"),
     "runs something, old": (
         lambda file: torch.save(Runs(), file, _use_new_zipfile_serialization=False),
-        r"it holds (builtins\.)?print",
+        r"it holds posix\.system",
     ),
     "a plain pickle": (lambda file: file.write_bytes(pickle.dumps(Runs())), "."),
     "larger than it is": (
@@ -60,13 +61,13 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("kind", BAD)
-def test_others_are_refused_with_the_reason(kind: str, tmp_path: Path, capsys: Any) -> None:
+def test_others_are_refused_with_the_reason(kind: str, tmp_path: Path, capfd: Any) -> None:
     file = tmp_path / "x.pt"
     make, message = BAD[kind]
     make(file)
     with pytest.raises(ValueError, match=message):
         tensors.read(file)
-    assert capsys.readouterr().out == ""
+    assert capfd.readouterr().out == ""
 
 
 def test_every_byte_that_is_damaged_is_found(tmp_path: Path) -> None:
