@@ -10,6 +10,7 @@ from datetime import datetime
 
 from starlette.concurrency import run_in_threadpool
 
+from service import priority
 from service.analyst import Analyst
 from service.database import url_of
 from service.states import ACTIVE
@@ -50,7 +51,8 @@ class Analysis:
         self._store = store
         url = url_of(store.engine)
         # curves and numbers do not wait while something is drawn or packed
-        self._numbers, self._drawings = Analyst(url), Analyst(url)
+        self._numbers = Analyst(url, priority.NUMBERS)
+        self._drawings = Analyst(url, priority.DRAWINGS)
         self._one_comparison = (
             asyncio.Lock()
         )  # so that curves, which take a tenth of the time, wait for one and no more

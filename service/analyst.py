@@ -1,4 +1,4 @@
-"""The process that computes analyses: `python -m service.analyst`, asked and answering over pipes.
+"""The process that computes analyses: `python -m service.analyst NICENESS`, asked and answering over pipes.
 
 The service itself never loads SciPy or Matplotlib, and nothing that it answers at once waits for a computation.
 """
@@ -51,8 +51,8 @@ class Analyst:
     `IDLE_SECONDS` or the service is gone.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, niceness: int) -> None:
+        self._url, self._niceness = url, niceness
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="analyst")
         self._busy = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -115,7 +115,7 @@ class Analyst:
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "service.analyst"],
+                [sys.executable, "-m", "service.analyst", str(self._niceness)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=os.environ | ONE_THREAD,
@@ -160,7 +160,7 @@ def _comparison(store: Store, study: StudyRecord) -> bytes:
     from studies.comparison import compare
     from studies.verdict import answer
 
-    comparison = compare(study, store.compared_trials(study))
+    comparison = compare(study, store.trials(study.id), store.epochs_a_trial(study.id))
     return _json({"last_event": study.last_event, **answer(comparison), "comparison": comparison})
 
 
@@ -197,7 +197,7 @@ ANALYSES: dict[str, Callable[[Store, StudyRecord], bytes]] = {
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the service decides
-    priority.i_give_way(priority.ANALYST)  # whoever asks for what is at hand goes first
+    priority.i_give_way(int(sys.argv[1]))  # whoever asks for what is at hand goes first
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing that a library prints comes between the answers
     url = _receive(source)

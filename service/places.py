@@ -84,7 +84,7 @@ class Local:
 
     def comparison(self, study: str) -> "Comparison":
         record = self.store.study_by_id(study)
-        return self._compared(record, self.store.compared_trials(record))
+        return self._compared(record, self.store.trials(study), self.store.epochs_a_trial(study))
 
     def export(self, study: str, folder: Path) -> "Comparison":
         from studies.export import export
@@ -94,12 +94,17 @@ class Local:
         export(record, trials, folder, compared.comparison)
         return compared
 
-    def _compared(self, record: StudyRecord, trials: Sequence[TrialRecord]) -> "Comparison":
+    def _compared(
+        self,
+        record: StudyRecord,
+        trials: Sequence[TrialRecord],
+        epochs: Mapping[str, Sequence[int]] | None = None,
+    ) -> "Comparison":
         from service.schemas import Comparison
         from studies.comparison import compare
         from studies.verdict import answer
 
-        comparison = compare(record, trials)
+        comparison = compare(record, trials, epochs)
         return Comparison(last_event=record.last_event, comparison=comparison, **answer(comparison))
 
 

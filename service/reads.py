@@ -34,7 +34,6 @@ from service.rows import (
     study_records,
     trial_record,
 )
-from service.states import ACTIVE
 from service.tables import best_so_far, epochs, labels, logs, studies, trials
 from studies.failures import LONGEST, nothing
 from studies.records import EpochRecord, StudyRecord, StudyState, TrialRecord, TrialState
@@ -261,12 +260,20 @@ class Reads:
                     of_trial[row] = tuple(EpochRecord(**named(EPOCH_COLUMNS, epoch[1:])) for epoch in group)
         return [trial_record(named(TRIAL_COLUMNS, row[1:]), of_trial.get(row[0], ())) for row in rows]
 
-    def compared_trials(self, study: StudyRecord) -> list[TrialRecord]:
-        """The trials for a comparison: with their epochs, whose number is audited, unless the study runs.
-
-        Reading them takes longer than all the rest.
-        """
-        return self.trials(study.id, with_epochs=study.state not in ACTIVE)
+    def epochs_a_trial(self, study: str) -> dict[str, tuple[int, int]]:
+        """By method, the fewest and the most epochs of its completed trials: counted, as reading all takes longer."""
+        completed = and_(trials.c.study == study, trials.c.state == TrialState.COMPLETED)
+        counted = (
+            select(trials.c.method, func.count(epochs.c.trial).label("done"))
+            .outerjoin(epochs, epochs.c.trial == trials.c.id)
+            .where(completed)
+            .group_by(trials.c.id, trials.c.method)
+            .subquery()
+        )
+        fewest, most = func.min(counted.c.done), func.max(counted.c.done)
+        with reading(self.engine) as connection:
+            rows = connection.execute(select(counted.c.method, fewest, most).group_by(counted.c.method)).all()
+        return {method: (low, high) for method, low, high in rows}
 
     def outcomes(self, study: str) -> list[Outcome]:
         """The objectives of the study's trials by method, run and trial: what its curves are made of."""

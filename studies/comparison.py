@@ -40,8 +40,10 @@ class _Times:
     means: Floats
 
 
-def compare(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]:
-    """The content of comparison.json.
+def compare(
+    study: StudyRecord, trials: Sequence[TrialRecord], epochs: Mapping[str, Sequence[int]] | None = None
+) -> dict[str, Any]:
+    """The content of comparison.json. `epochs`: as `audit` takes them.
 
     Methods are compared after `compared_at` trials: the budget or, in an unfinished study, the largest number
     of trials that every run has done. An estimate is `{value, low, high, level}`, null where there is none;
@@ -117,7 +119,7 @@ def compare(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]
         "target": number(sign * dict(targets)[TARGET_SHARE]) if targets else None,
         "target_share": TARGET_SHARE,
         "pairs": _pairs(best, ends, sign, targets, times, draws),
-        "parity": audit(spec, trials, horizon),
+        "parity": audit(spec, trials, horizon, epochs),
     }
 
 

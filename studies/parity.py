@@ -10,11 +10,18 @@ from studies.spec import StudySpec
 from trainers.tasks import TASKS
 
 
-def audit(spec: StudySpec, trials: Sequence[TrialRecord], horizon: int) -> list[dict[str, Any]]:
+def audit(
+    spec: StudySpec,
+    trials: Sequence[TrialRecord],
+    horizon: int,
+    epochs: Mapping[str, Sequence[int]] | None = None,
+) -> list[dict[str, Any]]:
     """One entry a check: `what`, `equal`, and each method's value in `values`, JSON values.
 
-    `horizon` is the trial at which the methods are compared. What a study file gives all methods at once
-    (task, recipe where no method searches it, searcher, limits) is equal by construction and not listed.
+    `horizon` is the trial at which the methods are compared. `epochs` has, by method, how many a completed trial
+    has, or the fewest and the most; by default they are counted in the records, which may come without. What a
+    study file gives all methods at once (task, recipe where no method searches it, searcher, limits) is equal by
+    construction and not listed.
     """
     of = {m.name: [t for t in trials if t.method == m.name] for m in spec.methods}
     compared = {name: [t for t in its if t.trial <= horizon] for name, its in of.items()}
@@ -36,11 +43,12 @@ def audit(spec: StudySpec, trials: Sequence[TrialRecord], horizon: int) -> list[
             {name: sum(t.state is TrialState.FAILED for t in its) for name, its in of.items()},
         ),
     ]
-    epochs = {
-        name: [len(t.epochs) for t in its if t.state is TrialState.COMPLETED] for name, its in of.items()
-    }
-    if all(map(any, epochs.values())):  # the records may come without their epochs
-        checks.append(("epochs of a completed trial", {name: _spread(its) for name, its in epochs.items()}))
+    if epochs is None:
+        epochs = {
+            name: [len(t.epochs) for t in its if t.state is TrialState.COMPLETED] for name, its in of.items()
+        }
+    if all(any(epochs.get(name, ())) for name in of):
+        checks.append(("epochs of a completed trial", {name: _spread(epochs[name]) for name in of}))
     entries = [_entry(what, values) for what, values in checks]
     if len(spec.methods) > 1:
         entries.insert(2, _seeds(of))

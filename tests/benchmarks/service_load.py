@@ -3,13 +3,13 @@
     python tests/benchmarks/service_load.py [--database sqlite|POSTGRESQL_URL] [--scale 1] [--seconds 60] [--no-study]
 
 Fills a new database with 200 studies (times --scale, as all its trials, epochs and events), 50 of them of 1,000 trials.
-`tunebench serve` serves it and runs a study of 1,000 trials on the same cores: a Ray head, a driver, as many workers as
-cores; --no-study leaves that queued for comparison. Each request goes to a route chosen at random, and to one of fifty
-1,000-trial studies, one in five to the running one. A latency is that of the whole answer as the client sees it; what
-has to be computed, since nobody has asked it of that study before, is given apart. This twice: at first nothing is
-computed yet. Then the same clients ask without a pause: the throughput. Beside the latencies: what the service, its
-analysts and the study had of the cores, and how long the former two were ready and had none. At the end the plans of
-all these queries: which read a whole table.
+`tunebench serve` serves it and runs a study of 1,000 trials on the same cores: a Ray head that has run for a minute, a
+driver, as many workers as cores; --no-study leaves that queued for comparison. Each request goes to a route chosen at
+random, and to one of fifty 1,000-trial studies, one in five to the running one. A latency is that of a whole answer as
+the client sees it; what has to be computed, since nobody has asked it of that study before, is given apart. This twice:
+at first nothing is computed yet. Then the same clients ask without a pause: the throughput. Beside the latencies: what
+the service, its analysts and the study had of the cores, and how long the former two were ready and had none. At last,
+the plans of all these queries: which read a whole table.
 """
 
 import argparse
@@ -44,6 +44,7 @@ from service.analyst import IDLE_SECONDS
 from service.app import create_app
 from service.database import connect, reading, upgrade, writing
 from service.events import EventKind
+from service.head import STEADY_SECONDS
 from service.jobs import Jobs
 from service.rows import outline
 from service.services import Services
@@ -428,6 +429,9 @@ def measure(url: str, arguments: argparse.Namespace) -> None:
         running = http.post("/v1/studies", json=spec_of(10**6, True).to_json()).json()["id"]
         if arguments.study:
             wait_for_trials(http, running, 20)
+            time.sleep(
+                max(0.0, service.create_time() + STEADY_SECONDS + 10 - time.time())
+            )  # see RayStart.give_way
         else:
             http.post(f"/v1/studies/{running}/pause").raise_for_status()
         for route in ("curves", "figure8.svg"):

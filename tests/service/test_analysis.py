@@ -330,7 +330,7 @@ def test_a_process_ends_with_the_service(url: str, lease: Lease) -> None:
         assert service.stdout is not None
         assert service.stdout.readline() == b"ready\n"
         (child,) = psutil.Process(service.pid).children()
-        assert (child.nice(), os.getsid(child.pid)) == (priority.ANALYST, child.pid)
+        assert (child.nice(), os.getsid(child.pid)) == (priority.NUMBERS, child.pid)
         service.kill()
     assert service.returncode == -signal.SIGKILL
     child.wait(10)
