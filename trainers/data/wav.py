@@ -41,7 +41,9 @@ def read_wav(file: Path) -> tuple[NDArray[np.float64], int]:
         raise DataError(f"{file}: has {rate} samples a second, {bound}")
     if width not in KINDS:
         raise DataError(f"{file}: has {8 * width} bits a sample, not 8, 16 or 32")
-    if not sound or len(sound) != announced:
+    if announced == 0:
+        raise DataError(f"{file}: has no sound in it")
+    if len(sound) != announced:
         raise DataError(f"{file}: has {len(sound)} bytes of sound, {announced} are announced")
     values = np.frombuffer(sound, dtype=KINDS[width]).reshape(-1, channels)
     if len(values) > LONGEST_SECONDS * rate:
