@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import re
 import struct
 import wave
 import zipfile
@@ -137,6 +138,20 @@ def test_what_is_wrong_is_named(change, message, small: tuple[Recordings, Path],
     with pytest.raises(DataError, match=message):
         data.fetch(tmp_path / "data", folder)
     assert not data.path(tmp_path / "data").exists()
+
+
+def test_whoever_names_the_inner_folder_is_told_the_one_above(
+    small: tuple[Recordings, Path], tmp_path: Path
+) -> None:
+    data, folder = small
+    inner = folder / data.folder
+    told = f"{inner}: is the recordings alone; name the folder above it, {folder.resolve()}"
+    with pytest.raises(DataError, match=re.escape(told)):
+        data.fetch(tmp_path / "data", inner)
+    data.fetch(tmp_path / "data", folder)
+    (empty := tmp_path / "elsewhere" / data.folder).mkdir(parents=True)
+    with pytest.raises(DataError, match=f"{empty}: holds no {data.folder}$"):
+        data.fetch(tmp_path / "data", empty)
 
 
 def test_wavs_of_every_width_and_in_stereo(tmp_path: Path) -> None:

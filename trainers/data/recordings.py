@@ -59,7 +59,7 @@ class Recordings:
             read_arrays(file, ARRAYS, self.command)
             return file
         with unpacked(source, [self.download], root, self.command, self.most_bytes) as folder:
-            arrays = self._read(holding(folder, self.folder))
+            arrays = self._read(self._around(folder))
         write_arrays(file, dict(zip(ARRAYS, arrays, strict=True)))
         read_tensors.cache_clear()
         return file
@@ -87,6 +87,13 @@ class Recordings:
             test=Samples(inputs[test], digits[test]),
             classes=10,
         )
+
+    def _around(self, folder: Path) -> Path:
+        """What holds the folder of recordings. Raises DataError, which tells whoever has named that one itself."""
+        whole = folder.resolve()
+        if whole.name == self.folder and any(whole.parent.glob(self.files)):
+            raise DataError(f"{folder}: is the recordings alone; name the folder above it, {whole.parent}")
+        return holding(folder, self.folder)
 
     def _read(self, folder: Path) -> tuple[NDArray[np.generic], ...]:
         """Features, digits and speakers (as numbers, in the order of their names) of all recordings."""
