@@ -55,13 +55,15 @@ def read(path: Path) -> Any:
 
 
 def parse(text: str) -> Any:
-    """The value that a text writes. Raises ValueError saying where it is neither JSON nor YAML."""
+    """The value that a text writes. Raises ValueError saying where it is neither JSON nor YAML, or too much."""
     try:
         return json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         in_json = f"; nor is it JSON: {error}" if text.lstrip().startswith("{") else ""
     try:
         return yaml.load(text, Loader=_Loader)
+    except _TooMuchError as error:
+        raise ValueError(f"goes beyond what is allowed: {_where(error)}") from error
     except yaml.YAMLError as error:
         raise ValueError(f"is not YAML: {_where(error)}{in_json}") from error
 
@@ -88,6 +90,10 @@ def _where(error: yaml.YAMLError) -> str:
             return str(error).replace("\n", " ")
 
 
+class _TooMuchError(ComposerError):
+    """Of a text that is YAML as far as it was read."""
+
+
 class _Loader(yaml.SafeLoader):
     """Plain values by the core schema and merge keys; a key is text and given once, and all of it is bounded."""
 
@@ -105,7 +111,7 @@ class _Loader(yaml.SafeLoader):
         alias = self.check_event(yaml.AliasEvent)
         where = parent.start_mark if parent else None
         if self._depth > MOST_DEPTH:
-            raise ComposerError(None, None, f"is nested deeper than {MOST_DEPTH}", where)
+            raise _TooMuchError(None, None, f"is nested deeper than {MOST_DEPTH}", where)
         before = self._composed
         self._depth += 1
         node = super().compose_node(parent, index)
@@ -116,7 +122,7 @@ class _Loader(yaml.SafeLoader):
         self._composed += self._sizes[node] if alias else 1
         if self._composed > MOST_VALUES:
             fault = f"holds more than {MOST_VALUES:,} values, an alias counted as what it stands for"
-            raise ComposerError(None, None, fault, where)
+            raise _TooMuchError(None, None, fault, where)
         self._sizes[node] = self._composed - before
         return node
 
