@@ -4,9 +4,10 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from service.commands import catalog, data, queue, run, server, studies, validate
 from service.errors import ServiceError
@@ -15,7 +16,22 @@ from service.terminal import plain
 from studies.errors import StudyError
 from trainers.errors import DataError
 
+
+class Commands(TyperGroup):
+    """The commands, which are told a wrong option without the name of an exception."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix(
+                "Value error, "
+            )  # pydantic's, by which Typer reads values
+            raise
+
+
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,

@@ -63,7 +63,25 @@ def test_a_list_shows_turns_priorities_labels_and_owners_and_has_filters(tuneben
             assert tunebench("list", *none, *place)[:2] == (0, "no such studies\n")
         for half in (["list", "--label", "\udcff"], ["list", "--task", "\udcff"], ["show", "\udcff"]):
             assert tunebench(*half, *place)[0] in (0, 2)
-    assert tunebench("list", "--state", "done")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value", "allowed"),
+    [
+        (["list", "--state", "done"], "done", list(StudyState)),
+        (["token", "create", "ada", "--scope", "all"], "all", ["read", "submit", "admin"]),
+    ],
+)
+def test_a_value_that_an_option_does_not_know_is_told_with_those_it_does(
+    tunebench, arguments, value, allowed
+):
+    code, _, err = tunebench(*arguments)
+    told = " ".join(err.replace("│", " ").split())
+    assert code == 2
+    assert (
+        f"Invalid value for '{arguments[-2]}': '{value}' is not one of {', '.join(map(repr, map(str, allowed)))}"
+        in told
+    )
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
