@@ -1,12 +1,16 @@
 """The app: every route behind one door, every error a problem, every answer documented."""
 
+import gzip
 from collections.abc import Iterator
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import Depends, FastAPI
 from pydantic.json_schema import models_json_schema
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from service import problems
 from service.auth import authenticated
@@ -32,12 +36,14 @@ def create_app(services: Services) -> FastAPI:
         title="tunebench",
         summary=SUMMARY,
         version=version("tunebench"),
+        openapi_url=None,  # its own route makes the JSON anew for everybody who asks
         docs_url=None,  # its page fetches scripts from another host
         redoc_url=None,
         redirect_slashes=False,
         servers=[{"url": "."}],  # relative to the document's own address, whatever prefix that has
         generate_unique_id_function=lambda route: route.name,
     )
+    app.add_route("/openapi.json", _document, include_in_schema=False)
     app.state.services = services
     app.state.checking = None
     app.state.metrics = Metrics(services.store.engine, services.streams)
@@ -75,6 +81,20 @@ class _App(FastAPI):
                 }
             self.openapi_schema = document
         return self.openapi_schema
+
+    @cached_property
+    def document(self) -> tuple[bytes, bytes]:
+        """The same as JSON, plain and compressed: made once, as anybody may ask for it."""
+        plain = bytes(JSONResponse(self.openapi()).body)
+        return plain, gzip.compress(plain, 6, mtime=0)
+
+
+async def _document(request: Request) -> Response:
+    plain, compressed = request.app.document
+    if "gzip" not in request.headers.get("accept-encoding", ""):
+        return Response(plain, media_type="application/json")
+    headers = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    return Response(compressed, headers=headers, media_type="application/json")
 
 
 def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

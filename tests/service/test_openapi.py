@@ -1,5 +1,6 @@
 """The OpenAPI document: what it promises, and whether the service keeps it."""
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from serving import client_of, serving, token_of
+from starlette.responses import JSONResponse
 from writers import spec, trial
 
 from service.owner import Owner
@@ -72,6 +74,23 @@ def operations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 # what it promises
+
+
+def test_it_is_written_once_for_all_who_ask(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = client_of(app)
+    first = client.get("/openapi.json", headers={"Accept-Encoding": "gzip"})
+    monkeypatch.setattr(gzip, "compress", None)
+    monkeypatch.setattr(JSONResponse, "render", None)
+    again = client.get("/openapi.json", headers={"Accept-Encoding": "gzip"})
+    plain = client.get("/openapi.json", headers={"Accept-Encoding": "identity"})
+    assert first.json() == again.json() == plain.json() == app.openapi()
+    assert [answer.headers.get("content-encoding") for answer in (first, again, plain)] == [
+        "gzip",
+        "gzip",
+        None,
+    ]
+    assert {answer.headers["vary"] for answer in (first, again, plain)} == {"Accept-Encoding"}
+    assert int(again.headers["content-length"]) < int(plain.headers["content-length"]) / 4
 
 
 def test_it_is_openapi_3_1(document: dict[str, Any]) -> None:
