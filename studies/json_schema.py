@@ -10,14 +10,14 @@ from studies.methods import METHODS
 from studies.searchers import SEARCHERS
 from studies.size import MOST_ITEMS
 from studies.space import Choice, Dimension, Fixed, Float, Int, to_json
-from studies.spec import Resources, SearcherSpec, StudySpec
+from studies.spec import LEAST, Resources, SearcherSpec, StudySpec
 from trainers.hyperparameters import VALID, Interval, Options
 from trainers.tasks import MOST_FIRST_EPOCHS, TASKS
 
 WHOLE_NUMBER = {"type": "integer", "minimum": 1}
 PROXY = {
     "epochs": WHOLE_NUMBER,
-    "train_fraction": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+    "train_fraction": {"type": "number", "minimum": LEAST["train_fraction"], "maximum": 1},
     "width": WHOLE_NUMBER,
     "image_size": WHOLE_NUMBER,
     "first_step": {"type": "integer", "minimum": 0, "maximum": MOST_FIRST_EPOCHS},

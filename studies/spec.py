@@ -99,7 +99,8 @@ class SearcherSpec(_Strict):
         return {"name": entry} if isinstance(entry, str) else entry
 
 
-LEAST = {"gpus": 0.01, "max_seconds": 1.0}  # less is as good as none
+# Less is as good as none: 0.0001 of the largest data set, ImageNet with 1,300 images a class, leaves no class one.
+LEAST = {"gpus": 0.01, "max_seconds": 1.0, "train_fraction": 0.0001}
 LEAST_GPUS: dict[str, Any] = {"anyOf": [{"const": 0}, {"minimum": LEAST["gpus"]}]}
 STORED = {"stored": True}  # context of a study accepted by a version that may have allowed more
 
@@ -185,6 +186,8 @@ class StudySpec(_Strict):
                 continue
             try:
                 proxy = Proxy(**{key: value})
+                if key in LEAST and value < LEAST[key] and info.context is not STORED:
+                    raise ValueError(f"{key} must be at least {LEAST[key]:g}, got {value!r}")
                 if task is not None:
                     proxy.of(task)
             except ValueError as error:

@@ -228,6 +228,17 @@ def test_a_proxy_is_estimated_by_its_own_kind(client: TestClient, store: Store) 
     assert estimate(proxy={"epochs": 4}) is None
 
 
+@pytest.mark.parametrize("address", ["/v1/studies", "/v1/studies:validate"])
+def test_a_share_of_next_to_nothing_is_refused_at_once(client: TestClient, address: str) -> None:
+    answer = client.post(address, json=FILE | {"proxy": {"train_fraction": 1e-320}})
+    assert answer.status_code == 422
+    (fault,) = answer.json()["faults"]
+    assert fault == {
+        "field": "proxy.train_fraction",
+        "message": "train_fraction must be at least 0.0001, got 1e-320",
+    }
+
+
 def test_a_proxy_is_found_under_its_task_and_named_as_a_proxy(client: TestClient) -> None:
     study = client.post("/v1/studies", json=FILE | {"proxy": {"epochs": 5}}).json()
     assert (study["task"], study["proxy"]) == ("spoken-digits", {"epochs": 5})

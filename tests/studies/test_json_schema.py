@@ -109,8 +109,19 @@ def test_a_proxy_fits() -> None:
     assert STUDY.is_valid(data)
     assert accepted(data)
     assert PROXY.keys() == {field.name for field in fields(Proxy)}
-    for entry in ({"epochs": 0}, {"first_step": -1}, {"train_fraction": 0}, {"width": "8"}, {"depth": 2}):
+    assert accepted(MINIMAL | {"proxy": {"train_fraction": 0.0001}})
+    assert STUDY.is_valid(MINIMAL | {"proxy": {"train_fraction": 0.0001}})
+    refused = (
+        {"epochs": 0},
+        {"first_step": -1},
+        {"train_fraction": 0},
+        {"train_fraction": 1e-320},
+        {"width": "8"},
+        {"depth": 2},
+    )
+    for entry in refused:
         assert not STUDY.is_valid(MINIMAL | {"proxy": entry})
+        assert not accepted(MINIMAL | {"proxy": entry})
 
 
 def test_a_start_fits() -> None:

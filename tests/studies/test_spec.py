@@ -295,6 +295,13 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ({"proxy": {"epochs": 11}}, "proxy.epochs: epochs must be at most spoken-digits's own, 10, got 11"),
         ({"proxy": {"train_fraction": True}}, r"proxy.train_fraction: .* must be in \(0, 1\], got True"),
         ({"proxy": {"train_fraction": 10**400}}, r"proxy.train_fraction: .* must be in \(0, 1\], got 1000"),
+        *(
+            (
+                {"proxy": {"train_fraction": share}},
+                f"proxy.train_fraction: .* must be at least 0.0001, got {share}$",
+            )
+            for share in (1e-320, 9.9e-05)
+        ),
         ({"proxy": {"image_size": 8}}, "proxy.image_size: spoken-digits has no images: no image_size 8"),
         (
             {"task": "cifar10-convnet", "proxy": {"image_size": 7}},
@@ -378,9 +385,11 @@ def test_a_study_that_was_accepted_once_can_be_read():
     data = from_json(MINIMAL).to_json()
     data["resources"] |= {"max_seconds": 0.5, "gpus": 1e-3}
     data["methods"] = [{"name": "bop", "space": {"gamma": [i / 2000 for i in range(1, 2000)]}}]
+    data["proxy"] = {"train_fraction": 1e-320}
     with pytest.raises(SpecError):
         from_json(data)
     spec = stored(replace(study_of(), spec=data))
+    assert spec.to_json()["proxy"] == {"train_fraction": 1e-320}
     assert spec.to_json()["resources"]["max_seconds"] == 0.5
     assert len(spec.methods[0].space["gamma"].values) == 1999
 
