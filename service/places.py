@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from service.errors import DatabaseError, SchemaMissing, ServiceError, StoreError, StudyUnknown
 from service.lookup import ambiguous, matching
-from service.settings import Settings, service_url
+from service.settings import Settings, database_url, service_url
 from studies.records import StudyRecord, StudyState, TrialRecord
 
 if TYPE_CHECKING:  # each of the two needs seconds of imports that the other does not
@@ -45,10 +45,16 @@ class Place(Protocol):
 
 
 class Local:
-    """A database that this process opens."""
+    """A database that this process opens. What else the environment sets is read once it is asked for."""
 
-    def __init__(self, settings: Settings, option: str = "") -> None:
-        self.settings, self.option = settings, option
+    def __init__(self, database_url: str, environ: Mapping[str, str], option: str = "") -> None:
+        self.database_url, self.option = database_url, option
+        self._environ = environ
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Raises SettingError."""
+        return replace(Settings.from_environment(self._environ), database_url=self.database_url)
 
     @cached_property
     def store(self) -> "Store":
@@ -56,7 +62,7 @@ class Local:
         from service.store import Store
 
         try:
-            return Store(connect(self.settings.database_url))
+            return Store(connect(self.database_url))
         except SchemaMissing as error:  # its message ends in the command that helps
             raise DatabaseError(f"{error}{self.option}", error.fault) from error
 
@@ -64,7 +70,7 @@ class Local:
         """Whether there is a database yet."""
         from service.database import connect, exists
 
-        return exists(connect(self.settings.database_url))
+        return exists(connect(self.database_url))
 
     def studies(
         self, *, states: Sequence[StudyState] = (), task: str | None = None, label: str | None = None
@@ -168,11 +174,10 @@ def served(url: str | None, environ: Mapping[str, str] = os.environ) -> Served:
 
 
 def local(db: str | None, environ: Mapping[str, str] = os.environ) -> Local:
-    settings = Settings.from_environment(environ)
-    if db:
-        settings = replace(settings, database_url=db)
+    """Raises SettingError."""
+    database = database_url(db, environ)
     # another command would find it by itself, unless it was given here or there is a service to be asked first
     if not (db or environ.get("TUNEBENCH_URL")):
-        return Local(settings)
-    shown = re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", settings.database_url)
-    return Local(settings, f" --db {shlex.quote(shown)}")
+        return Local(database, environ)
+    shown = re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", database)
+    return Local(database, environ, f" --db {shlex.quote(shown)}")

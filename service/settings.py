@@ -21,6 +21,11 @@ def service_token(given: str | None, environ: Mapping[str, str] = os.environ) ->
     return environ.get("TUNEBENCH_TOKEN") or None if given is None else given
 
 
+def database_url(given: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """The database: the one given, else TUNEBENCH_DATABASE_URL, else ./tunebench.db. Raises SettingError."""
+    return given or _secret(environ, "TUNEBENCH_DATABASE_URL") or "sqlite:///tunebench.db"
+
+
 @dataclass(frozen=True)
 class Settings:
     """`RAY_ADDRESS` is Ray's own: set, that cluster is used; not set, a local one is started."""
@@ -37,7 +42,7 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Raises SettingError naming the variable, its value and what is allowed."""
         return cls(
-            database_url=_secret(environ, "TUNEBENCH_DATABASE_URL") or "sqlite:///tunebench.db",
+            database_url=database_url(None, environ),
             data_dir=_data_dir(environ),
             ray_address=environ.get("RAY_ADDRESS") or None,
             ray_dashboard=environ.get("TUNEBENCH_RAY_DASHBOARD") or cls.ray_dashboard,

@@ -40,7 +40,7 @@ def run(
     check_folder(out_dir, study_spec.study_id)
     from service.database import connect, upgrade
 
-    upgrade(connect(here.settings.database_url))
+    upgrade(connect(here.database_url))
     _drive(here, here.store.create_study(study_spec, {}), out_dir)  # its driver says what it ran on
 
 

@@ -29,7 +29,7 @@ def upgrade(db: Database = None) -> None:
     """Create the database's tables or bring them up to date."""
     from service import database
 
-    database.upgrade(database.connect(local(db).settings.database_url))
+    database.upgrade(database.connect(local(db).database_url))
     say("The database is up to date.")
 
 

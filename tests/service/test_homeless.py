@@ -28,12 +28,21 @@ def namespaces():
 
 def test_what_a_user_without_a_home_lacks_is_named(tmp_path):
     told = "error: this user has no home folder; name one for data sets with TUNEBENCH_DATA_DIR"
-    assert run("-m", "service.cli", "list", folder=tmp_path) == (2, told)
+    (tmp_path / "s.yaml").write_text("name: s\ntask: spoken-digits\nmethods: [gradient-filter]\n")
+    for command in (["data", "list"], ["serve"], ["run", "s.yaml"], ["validate", "s.yaml"]):
+        assert run("-m", "service.cli", *command, folder=tmp_path) == (2, told)
+    assert [file.name for file in tmp_path.iterdir()] == ["s.yaml"]
     code, told = run("-m", "trainers", "spoken-digits", "gradient-filter", folder=tmp_path)
     assert (code, told.endswith("there is no home folder; name another, or set TUNEBENCH_DATA_DIR")) == (
         2,
         True,
     )
+
+
+@pytest.mark.parametrize("database", [[], ["--db", "sqlite:///studies.db"]])
+def test_who_only_asks_a_database_needs_no_home(tmp_path, database):
+    for command in (["db", "upgrade"], ["list"], ["token", "list"]):
+        assert run("-m", "service.cli", *command, *database, folder=tmp_path) == (0, "")
 
 
 def test_a_user_with_folders_needs_no_home(tmp_path):
