@@ -1,13 +1,15 @@
 """The folder in which Ray may start: for this user alone, as Ray lets everybody write to all it makes in there."""
 
+import fcntl
 import os
 import re
 import shutil
+import socket
 import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from studies.errors import StudyError
@@ -16,14 +18,19 @@ from studies.errors import StudyError
 LONGEST = 107 - len(
     "/tunebench-12345678/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/dash_MetricsHead"
 )
+LOCK = "run.lock"  # in the folder of a run, which holds it; that of a head has none, as another goes on in it
 NOWHERE = "/nonexistent"
 PLAIN = re.compile(r"[\w./+:@%,=-]+", re.ASCII)  # what neither Ray nor a shell reads otherwise in a command
 
 
 def make_ray_folder() -> Path:
-    """A new one, in RAY_TMPDIR or TMPDIR where Ray can take those, else in /tmp. Raises StudyError."""
+    """A new one, in RAY_TMPDIR or TMPDIR where Ray can take those, else in /tmp. Raises StudyError.
+
+    What runs that were killed have left there is removed.
+    """
     given = (os.environ.get(name) for name in ("RAY_TMPDIR", "TMPDIR"))
     chosen = next((name for name in given if name and _is_fit(name)), "/tmp")
+    _sweep(Path(chosen))
     try:
         folder = Path(tempfile.mkdtemp(prefix="tunebench-", dir=chosen))
         of_ray(folder).mkdir()
@@ -71,16 +78,48 @@ def ray_folder() -> Iterator[Path]:
     Ray's processes have their temporary files in it too: the dashboard's sockets are among them.
     """
     folder, executable, given = make_ray_folder(), sys.executable, os.environ.get("TMPDIR")
-    try:
-        sys.executable, os.environ["TMPDIR"] = python(folder), str(folder)
-        yield folder
-    finally:
-        sys.executable = executable
-        if given is None:
-            del os.environ["TMPDIR"]
-        else:
-            os.environ["TMPDIR"] = given
-        shutil.rmtree(folder, ignore_errors=True)
+    with _held(folder):
+        try:
+            sys.executable, os.environ["TMPDIR"] = python(folder), str(folder)
+            yield folder
+        finally:
+            sys.executable = executable
+            if given is None:
+                del os.environ["TMPDIR"]
+            else:
+                os.environ["TMPDIR"] = given
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Under a lock of this process, of which the system lets go however it ends."""
+    new = folder / f"{LOCK}.new"
+    with ExitStack() as stack:
+        with suppress(OSError):  # no locks on this file system, or no room: the folder is never swept
+            lock = stack.enter_context(new.open("wb", buffering=0))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.write(socket.gethostname().encode())
+            new.rename(folder / LOCK)  # held from the moment that it is there
+        yield
+
+
+def _sweep(base: Path) -> None:
+    """Remove the folders of this user's runs on this machine whose process has ended without doing so."""
+    for folder in base.glob("tunebench-*"):
+        with suppress(OSError):  # it has no lock, or that is held, or another process sweeps
+            if not is_ray_folder(folder):
+                continue
+            with (folder / LOCK).open("r+b") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if lock.read() != socket.gethostname().encode():
+                    continue
+                for found in folder.iterdir():
+                    if found.is_dir() and not found.is_symlink():
+                        shutil.rmtree(found)
+                    elif found.name != LOCK:
+                        found.unlink()
+                shutil.rmtree(folder)  # the lock last: what could not be removed now is found again
 
 
 def _is_fit(folder: str) -> bool:
