@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from service.commands import catalog, data, queue, run, server, studies, validate
+from service.commands import catalog, data, run, server, show, submit, validate
+from service.commands.printing import printing
+from service.commands.terminal import plain
 from service.errors import ServiceError
-from service.printing import printing
-from service.terminal import plain
 from studies.errors import StudyError
 from trainers.errors import DataError
 
@@ -66,18 +66,18 @@ for name, group in GROUPS.items():
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run.run,
     "resume": run.resume,
-    "list": studies.list_studies,
-    "show": studies.show,
-    "export": studies.export,
+    "list": show.list_studies,
+    "show": show.show,
+    "export": show.export,
     "validate": validate.validate,
     "serve": server.serve,
-    "submit": queue.submit,
-    "watch": queue.watch,
-    "edit": queue.edit,
-    "pause": queue.pause,
-    "cancel": queue.cancel,
-    "delete": queue.delete,
-    "logs": queue.logs,
+    "submit": submit.submit,
+    "watch": submit.watch,
+    "edit": submit.edit,
+    "pause": submit.pause,
+    "cancel": submit.cancel,
+    "delete": submit.delete,
+    "logs": submit.logs,
     "token create": server.create_token,
     "token list": server.list_tokens,
     "token revoke": server.revoke_token,

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from service.events import EventKind, EventRecord, as_json
+from service.records import EventKind, EventRecord, as_json
+from studies.design.whole_numbers import AS_WHOLE
 from studies.records import EpochRecord, Request, StudyRecord, StudyState, TrialRecord, TrialState
-from studies.whole import AS_WHOLE
 from trainers.hyperparameters import Value
 from trainers.tasks import TASKS
 

@@ -10,20 +10,18 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
-from sqlalchemy import Engine
-
-from service import tokens
-from service.analysis import Analysis
-from service.app import create_app
-from service.database import connect, upgrade, url_of
+from service.api.analyses import Analysis
+from service.api.app import create_app
+from service.api.server import Server
+from service.api.services import Services
+from service.api.stream import Streams
+from service.cluster.head import ray_jobs
+from service.cluster.queue import Queue
+from service.database import tokens
+from service.database.engine import connect, upgrade, url_of
+from service.database.store import Store
 from service.errors import SettingError
-from service.head import ray_jobs
-from service.queue import Queue
-from service.server import Server
-from service.services import Services
 from service.settings import Settings
-from service.store import Store
-from service.stream import Streams
 
 log = logging.getLogger("tunebench")
 
@@ -47,7 +45,7 @@ def serve(settings: Settings, host: str, port: int, option: str = "") -> None:
     with (
         _until_told_to_stop(),
         _listening(host, port) as listening,
-        ray_jobs(settings, _for_jobs(settings, engine)) as jobs,
+        ray_jobs(settings, _for_jobs(settings, url_of(engine))) as jobs,
         Queue(store, jobs, settings.max_running_studies) as queue,
         closing(Analysis(store)) as analysis,
     ):
@@ -79,10 +77,10 @@ def _until_told_to_stop() -> Iterator[None]:
             signal.signal(kind, handler)
 
 
-def _for_jobs(settings: Settings, engine: Engine) -> dict[str, str]:
+def _for_jobs(settings: Settings, database_url: str) -> dict[str, str]:
     """The environment of studies' drivers: where the database and the data are, wherever they are started."""
     return {
-        "TUNEBENCH_DATABASE_URL": url_of(engine),
+        "TUNEBENCH_DATABASE_URL": database_url,
         "TUNEBENCH_DATA_DIR": str(settings.data_dir),
         # a package that is not installed is found from where the service was started
         "PYTHONPATH": os.pathsep.join(

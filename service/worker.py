@@ -6,14 +6,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from service.database import connect
-from service.driver import drive
+from service.cluster.driver import drive
+from service.cluster.kept_log import KeptLog
+from service.commands.progress import StudyProgress
+from service.database.engine import connect
+from service.database.store import Store
 from service.errors import LeaseLost, ServiceError
-from service.kept_log import KeptLog
 from service.priority import driver_gives_way
-from service.progress import StudyProgress
 from service.settings import Settings
-from service.store import Store
 from studies.errors import StudyError
 from studies.records import StudyRecord, StudyState
 from trainers.errors import DataError
@@ -40,7 +40,7 @@ def main() -> int:
 def _work(store: Store, study: StudyRecord, fence: int, data_dir: Path, console: Console) -> int:
     """The job's exit code."""
     try:
-        methods = ", ".join(method["name"] for method in study.spec["methods"])
+        methods = ", ".join(study.methods)
         console.print(
             f"{study.id}: {methods} on {study.task_label}, {study.trials} trials done before", markup=False
         )

@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from trainers.hyperparameters import Value
-from trainers.results import EpochResult as EpochRecord
 from trainers.tasks import Proxy
+from trainers.training.results import EpochResult as EpochRecord
 
 __all__ = [
     "EpochRecord",
@@ -98,9 +98,34 @@ class StudyRecord:
         return self.proxy.label(self.task, self.start)
 
     @property
+    def methods(self) -> tuple[str, ...]:
+        """Its methods' names, in its order."""
+        return tuple(method["name"] for method in self.spec["methods"])
+
+    @property
+    def runs(self) -> int:
+        """Independent tuning runs of each method."""
+        return int(self.spec["runs"])
+
+    @property
+    def budget(self) -> int:
+        """Trials of each run."""
+        return int(self.spec["trials"])
+
+    @property
+    def planned(self) -> int:
+        """How many trials it has in all."""
+        return planned(self.spec)
+
+    @property
     def trials(self) -> int:
         """How many trials have finished."""
         return self.completed + self.diverged + self.failed
+
+
+def planned(spec: Mapping[str, Any]) -> int:
+    """How many trials a stored spec asks for."""
+    return len(spec["methods"]) * int(spec["runs"]) * int(spec["trials"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import yaml
 
 from service.cli import app
 from service.settings import Settings
-from studies import trial
+from studies.running import trial
 
 ROOT = Path(__file__).parent.parent
 DOCKER = ROOT / "docker"

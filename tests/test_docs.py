@@ -8,10 +8,10 @@ import typer
 
 from service.cli import app
 from service.settings import DEFAULT_URL, Settings
-from studies.methods import METHODS
-from studies.searchers import SEARCHERS
-from studies.space import searched
-from studies.spec import StudySpec, from_json
+from studies.design.methods import METHODS
+from studies.design.searchers import SEARCHERS
+from studies.design.space import searched
+from studies.design.spec import StudySpec, from_json
 from trainers.data import DATASETS
 from trainers.optimizers import OPTIMIZERS
 from trainers.tasks import TASKS

@@ -21,9 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns 0; 2 for bad input; 130 where Ctrl-C stopped it.
     """
     options = _parser().parse_intermixed_args(arguments)
-    from trainers import teachers  # after the arguments: --help need not wait for torch
-    from trainers.checkpoints import Checkpoint
-    from trainers.loop import train
+    from trainers.training import teachers  # after the arguments: --help need not wait for torch
+    from trainers.training.checkpoints import Checkpoint
+    from trainers.training.loop import train
 
     try:
         tasks = {**TASKS, **TEACHERS, **REAL_TASKS}

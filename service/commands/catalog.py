@@ -1,13 +1,13 @@
 """What studies are made of."""
 
 from service.commands.options import AsJson
-from service.terminal import print_rows
+from service.commands.terminal import print_rows
 
 
 def methods(as_json: AsJson = False) -> None:
     """List the training methods and their search spaces."""
-    from studies.methods import METHODS
-    from studies.space import searched, to_json
+    from studies.design.methods import METHODS
+    from studies.design.space import searched, to_json
 
     rows = [
         {
@@ -45,7 +45,7 @@ def tasks(as_json: AsJson = False) -> None:
 
 def searchers(as_json: AsJson = False) -> None:
     """List the searchers."""
-    from studies.searchers import SEARCHERS
+    from studies.design.searchers import SEARCHERS
 
     rows = [
         {"searcher": name, "summary": (suggest.__doc__ or "").splitlines()[0]}

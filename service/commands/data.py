@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from service.commands.options import AsJson, Yes
+from service.commands.terminal import agree, notes, print_rows, say
 from service.settings import Settings
-from service.terminal import agree, notes, print_rows, say
 from studies.errors import StudyError
 
 

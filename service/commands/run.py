@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.commands.backends import Local, local, place
 from service.commands.options import Database, Place, Runs, Study, Trials
-from service.commands.studies import tell_export
+from service.commands.show import tell_export
 from service.commands.study_file import changed
+from service.commands.terminal import notes, say
 from service.errors import StudyUnknown
-from service.places import Local, local, place
-from service.terminal import notes, say
+from studies.analysis.failures import commonest
 from studies.errors import SpecError, StudyError
-from studies.failures import commonest
-from studies.folder import check_folder
 from studies.records import StudyRecord, StudyState
+from studies.results.output_folder import check_folder
 
 if TYPE_CHECKING:
-    from studies.spec import StudySpec
+    from studies.design.spec import StudySpec
 
 OutDir = Annotated[Path | None, typer.Option("--out", help="Export here; else results/STUDY.")]
 
@@ -31,14 +31,14 @@ def run(
     trials: Trials = None,
 ) -> None:
     """Run a study here and export it; an unfinished study of the same spec goes on where it stopped."""
-    from studies.spec import from_json
+    from studies.design.spec import from_json
 
     study_spec = from_json(changed(spec, runs, trials), source=str(spec))
     here = local(db)
     out_dir = out_dir or Path("results") / study_spec.study_id
     check_ready(study_spec, here)
     check_folder(out_dir, study_spec.study_id)
-    from service.database import connect, upgrade
+    from service.database.engine import connect, upgrade
 
     upgrade(connect(here.database_url))
     _drive(here, here.store.create_study(study_spec, {}), out_dir)  # its driver says what it ran on
@@ -62,7 +62,7 @@ def resume(
             found = client.resume(where.find(study).id)
         say(f"{found.id}: {found.state} at {where.url}")
         return
-    from studies.spec import stored
+    from studies.design.spec import stored
 
     try:
         record = where.store.study(study)
@@ -78,10 +78,10 @@ def resume(
 
 def _drive(here: Local, study: StudyRecord, out_dir: Path) -> None:
     """Run what is left with progress, export, and say what came out."""
-    from service.driver import check_same_origin, drive
-    from service.progress import StudyProgress
-    from studies.provenance import provenance
-    from studies.spec import stored
+    from service.cluster.driver import check_same_origin, drive
+    from service.commands.progress import StudyProgress
+    from studies.design.spec import stored
+    from studies.running.provenance import provenance
 
     spec = stored(study)
     failed = study.state is StudyState.FAILED and here.store.without_result(study.id) is not None
@@ -132,9 +132,10 @@ def check_ready(spec: "StudySpec", here: Local) -> None:
     Data, a teacher, the network to start from or the decoder are missing, that network is another, a proxy leaves
     too few of the data, or a trial needs more than this machine has.
     """
-    from studies import ready, room
-    from trainers import decoders, teachers
+    from studies.running import capacity, ready
     from trainers.data import DATASETS
+    from trainers.feeding import decoders
+    from trainers.training import teachers
 
     task = spec.task_definition()
     try:
@@ -144,5 +145,5 @@ def check_ready(spec: "StudySpec", here: Local) -> None:
     DATASETS[task.dataset].check(here.settings.data_dir)
     teachers.check(task, here.settings.data_dir)
     ready.check(spec, here.settings.data_dir)
-    if here.settings.ray_address is None and (lack := room.fault(spec, [room.here(spec)])):
+    if here.settings.ray_address is None and (lack := capacity.fault(spec, [capacity.here(spec)])):
         raise SpecError(spec.name, [lack])

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from service.commands.backends import local
 from service.commands.options import AsJson, Database, Yes
-from service.places import local
-from service.terminal import agree, notes, print_rows, say
+from service.commands.terminal import agree, notes, print_rows, say
 
 TokenName = Annotated[str, typer.Argument(help="Whose it is; shown as the actor of what is done with it.")]
 
@@ -27,9 +27,9 @@ def serve(
 
 def upgrade(db: Database = None) -> None:
     """Create the database's tables or bring them up to date."""
-    from service import database
+    from service.database import engine
 
-    database.upgrade(database.connect(local(db).database_url))
+    engine.upgrade(engine.connect(local(db).database_url))
     say("The database is up to date.")
 
 
@@ -45,7 +45,7 @@ def create_token(
     db: Database = None,
 ) -> None:
     """Make a token and print it; it is nowhere else. From the first one on, nobody is let in without."""
-    from service.tokens import Scope, create
+    from service.database.tokens import Scope, create
 
     say(create(local(db).store.engine, name, Scope(scope), expires))
     say(f"Whoever has this may {scope}. Use it as TUNEBENCH_TOKEN, or paste it into the page.", notes)
@@ -53,7 +53,7 @@ def create_token(
 
 def list_tokens(db: Database = None, as_json: AsJson = False) -> None:
     """List the tokens by name, not the tokens themselves."""
-    from service.tokens import created
+    from service.database.tokens import created
 
     rows = [
         {
@@ -70,7 +70,7 @@ def list_tokens(db: Database = None, as_json: AsJson = False) -> None:
 
 def revoke_token(name: TokenName, db: Database = None, yes: Yes = False) -> None:
     """Let a token allow nothing from now on."""
-    from service.tokens import named, revoke
+    from service.database.tokens import named, revoke
 
     engine = local(db).store.engine
     token = named(engine, name)

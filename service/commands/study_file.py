@@ -7,7 +7,7 @@ from typing import Any
 
 def changed(file: Path, runs: int | None, trials: int | None) -> Any:
     """What the file holds, with these runs and trials where they are given."""
-    from studies.notation import read
+    from studies.design.notation import read
 
     study = read(file)
     changes = {key: value for key, value in (("runs", runs), ("trials", trials)) if value is not None}

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.commands.backends import Local, place
 from service.commands.options import AsJson, Database, Place, Runs, Trials
 from service.commands.run import check_ready
 from service.commands.study_file import changed
-from service.places import Local, place
-from service.terminal import print_json, say
-from studies.words import count
+from service.commands.terminal import print_json, say
+from studies.results.wording import count
 
 if TYPE_CHECKING:
     from service.schemas import Validation
@@ -46,8 +46,8 @@ def validate(
 
 
 def _here(study: object, source: str, here: Local) -> "Validation":
-    from service.validation import validation
-    from studies.spec import from_json
+    from service.api.validation import validation
+    from studies.design.spec import from_json
 
     spec = from_json(study, source=source)
     check_ready(spec, here)

@@ -21,7 +21,7 @@ IMPORT = """
 import sys, time
 def resident_mb():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
-import numpy, studies.spec
+import numpy, studies.design.spec
 for module in sys.argv[1:]:
     before, begun = resident_mb(), time.perf_counter()
     __import__(module)
@@ -30,10 +30,10 @@ for module in sys.argv[1:]:
 
 
 def measure(runs: int, trials: int, rounds: int) -> None:
-    from studies.comparison import compare
-    from studies.curves import as_json
-    from studies.export import IMAGES, archive, image
-    from studies.tables import FORMS, TABLES, table
+    from studies.analysis.comparison import compare
+    from studies.analysis.curves import as_json
+    from studies.results.data_tables import FORMS, TABLES, table
+    from studies.results.export import IMAGES, archive, image
 
     study, records = figure8_like(runs=runs, trials=trials)
     found: dict[str, Any] = {}
@@ -67,6 +67,11 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     measure(options.runs, options.trials, options.rounds)
-    print("what importing adds, after numpy and studies.spec")
-    modules = ["studies.curves", "studies.comparison", "studies.tables", "studies.export"]
+    print("what importing adds, after numpy and studies.design.spec")
+    modules = [
+        "studies.analysis.curves",
+        "studies.analysis.comparison",
+        "studies.results.data_tables",
+        "studies.results.export",
+    ]
     subprocess.run([sys.executable, "-c", IMPORT, *modules], check=True)

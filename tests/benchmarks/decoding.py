@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from trainers.data.image_folder import ImageFiles
-from trainers.data.loader import training_batches
-from trainers.decoders import Decoder
 from trainers.devices import find, wait
+from trainers.feeding.decoders import Decoder
+from trainers.feeding.loader import training_batches
 
 BATCH = 64
 DECODERS: tuple[Decoder, ...] = ("pillow", "dali")

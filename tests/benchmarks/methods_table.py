@@ -33,16 +33,16 @@ from sklearn.preprocessing import StandardScaler
 
 import studies
 from service.settings import Settings
-from studies.spec import StudySpec, load
-from studies.trial import assign
-from trainers import teachers
+from studies.design.spec import StudySpec, load
+from studies.running.trial import assign
 from trainers.data import DATASETS
 from trainers.errors import DataError
-from trainers.feed import Part, feed
-from trainers.inputs import pixels, prepare
-from trainers.metrics import METRICS
+from trainers.feeding.feed import Part, feed
+from trainers.feeding.network_inputs import pixels, prepare
 from trainers.seeds import derive
 from trainers.tasks import TASKS, TEACHERS, Proxy, Task
+from trainers.training import teachers
+from trainers.training.metrics import METRICS
 
 SPECS = Path(studies.__file__).parent / "specs"
 PENALTIES = [10.0**exponent for exponent in range(-1, 6)]

@@ -4,8 +4,8 @@ Contenders take turns on the same network, the same images and the same first we
 formulation: signs whose gradient is made of masked temporaries, offsets and PReLU one by one, every convolution on
 its own, float32, channels first. `ours` is the network of `trainers.models`, channels last; `ours bf16` the same
 under autocast, which is fast only where the processor has instructions for it; `ours compiled` the same compiled by
-torch (`trainers.compilation`), a minute before its first step. A step is forward, backward, the gradient filter on
-the binary weights and SGD on the others, both optimizers written plainly in `plain`.
+torch (`trainers.training.compilation`), a minute before its first step. A step is forward, backward, the gradient
+filter on the binary weights and SGD on the others, both optimizers written plainly in `plain`.
 
 Prints by how much outputs and gradients differ in float64 at a small size, where they must agree, and the median
 seconds of a step. In float32 the losses may differ in the second digit: sums in another order turn signs round.
@@ -22,12 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from trainers.binary import BinaryConv2d, partition
-from trainers.compilation import batch_loss, compiled
 from trainers.devices import repeatable
+from trainers.layers.binary import BinaryConv2d, partition
+from trainers.layers.react import RPReLU, RSign
 from trainers.models import MODELS, reactnet
 from trainers.optimizers import GradientFilter
-from trainers.react import RPReLU, RSign
+from trainers.training.compilation import batch_loss, compiled
 
 ALPHA, GAMMA = 1e-3, 1e-1
 KINDS = ("plain", "ours", "ours bf16", "ours compiled")

@@ -15,8 +15,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from trainers.binary import binary_parameters
 from trainers.devices import wait
+from trainers.layers.binary import binary_parameters
 from trainers.models import MODELS
 from trainers.optimizers import GradientFilter
 

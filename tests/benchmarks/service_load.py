@@ -39,21 +39,21 @@ import psutil
 import psycopg
 from sqlalchemy import Column, Engine, event, insert
 
-from service.analysis import Analysis
-from service.analyst import IDLE_SECONDS
-from service.app import create_app
-from service.database import connect, reading, upgrade, writing
-from service.events import EventKind
-from service.head import STEADY_SECONDS
-from service.jobs import Jobs
-from service.rows import outline
-from service.services import Services
+from service.api.analyses import Analysis
+from service.api.analyst import IDLE_SECONDS
+from service.api.app import create_app
+from service.api.services import Services
+from service.api.stream import Streams
+from service.cluster.head import STEADY_SECONDS
+from service.cluster.jobs import Jobs
+from service.database.engine import connect, reading, upgrade, writing
+from service.database.rows import outline
+from service.database.store import EPOCH_COLUMNS, TRIAL_COLUMNS, Store
+from service.database.tables import epochs, events, labels, metadata, studies, trials
+from service.records import EventKind
 from service.settings import Settings
-from service.store import EPOCH_COLUMNS, TRIAL_COLUMNS, Store
-from service.stream import Streams
-from service.tables import epochs, events, labels, metadata, studies, trials
+from studies.design.spec import StudySpec, from_json
 from studies.records import EpochRecord, TrialRecord, TrialState
-from studies.spec import StudySpec, from_json
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "studies"))
 from synthetic import START, figure8_like
@@ -340,7 +340,7 @@ def parts(service: psutil.Process) -> dict[str, list[psutil.Process]]:
     found: dict[str, list[psutil.Process]] = {"service": [service], "analysts": [], "study": []}
     for child in service.children():
         with suppress(psutil.NoSuchProcess):
-            if "service.analyst" in child.cmdline():
+            if "service.api.analyst" in child.cmdline():
                 found["analysts"].append(child)
             else:
                 found["study"] += [child, *child.children(recursive=True)]

@@ -21,9 +21,9 @@ import psutil
 
 import studies
 from service.settings import Settings
-from studies.searchers import Observation
-from studies.spec import from_json, load
-from studies.trial import assign, choose, train
+from studies.design.searchers import Observation
+from studies.design.spec import from_json, load
+from studies.running.trial import assign, choose, train
 
 # as Ray does for its workers: one thread a process, for every library
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
@@ -58,8 +58,8 @@ def floor(spec) -> tuple[float, dict[tuple[str, int], list[float]]]:
 
 
 def study(spec, folder: Path) -> tuple[float, int, dict[tuple[str, int], list[float]]]:
-    from service.database import connect
-    from service.store import Store
+    from service.database.engine import connect
+    from service.database.store import Store
 
     url = f"sqlite:///{folder}/study.db"
     command = [sys.executable, "-m", "service.cli", "run", str(SPEC), "--db", url, "--out", str(folder)]

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from trainers.binary import BinaryLinear, partition
 from trainers.data import DATASETS
-from trainers.loop import train
+from trainers.layers.binary import BinaryLinear, partition
 from trainers.models import MODELS
 from trainers.schedules import factor
 from trainers.tasks import TASKS
+from trainers.training.loop import train
 
 TASK = TASKS["spoken-digits"]
 ALPHA, GAMMA = 1e-3, 1e-1

@@ -21,11 +21,11 @@ from starlette.testclient import TestClient
 from writers import SERVER, spec
 
 from service.cli import main
-from service.database import VERSION_TABLE, connect, reading, upgrade, writing
-from service.lease import Lease
-from service.owner import Owner
-from service.store import Store
-from service.tables import metadata
+from service.database.engine import VERSION_TABLE, connect, reading, upgrade, writing
+from service.database.lease import Lease
+from service.database.owner import Owner
+from service.database.store import Store
+from service.database.tables import metadata
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psutil
 
+from service.cluster.head import Head
+from service.cluster.jobs import Jobs
+from service.cluster.ray_start import RayStart
 from service.errors import RayUnavailable
-from service.head import Head
-from service.jobs import Jobs
-from service.ray_start import RayStart
 
 
 def within(seconds, condition):

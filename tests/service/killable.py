@@ -16,8 +16,8 @@ from apart import without_ray
 from heads import elsewhere
 from twins import numbers
 
-from service.database import connect
-from service.store import Store
+from service.database.engine import connect
+from service.database.store import Store
 
 REAL = {"scaling": False, "clipping": False}  # the model is searched once, not once for each of four choices
 SPEC = {

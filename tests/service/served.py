@@ -8,9 +8,9 @@ from typing import Any
 from serving import serving
 from writers import processes
 
-from service.database import connect
-from service.server import Server
-from service.store import Store
+from service.api.server import Server
+from service.database.engine import connect
+from service.database.store import Store
 
 
 def _serve(url: str, data_dir: Path, listening: socket.socket) -> None:

@@ -12,15 +12,15 @@ import httpx
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from service import tokens
-from service.analysis import Analysis
-from service.app import create_app
-from service.jobs import Jobs
-from service.services import Services
+from service.api.analyses import Analysis
+from service.api.app import create_app
+from service.api.services import Services
+from service.api.stream import Streams
+from service.cluster.jobs import Jobs
+from service.database import tokens
+from service.database.store import Store
+from service.database.tokens import Scope
 from service.settings import Settings
-from service.store import Store
-from service.stream import Streams
-from service.tokens import Scope
 
 ADDRESS = "http://127.0.0.1:8000"
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from service.lease import Lease
-from service.owner import Owner
-from service.store import Store
-from studies.provenance import provenance
+from service.database.lease import Lease
+from service.database.owner import Owner
+from service.database.store import Store
+from studies.design.space import Space
+from studies.design.spec import StudySpec
 from studies.records import EpochRecord, StudyState, TrialRecord, TrialState
-from studies.space import Space
-from studies.spec import StudySpec
+from studies.running.provenance import provenance
 from trainers.hyperparameters import Value
 from trainers.seeds import derive
 from trainers.tasks import TASKS

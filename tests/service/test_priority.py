@@ -13,9 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service import priority, ray_start
-from service.owner import Owner
-from service.ray_start import RayStart
+from service import priority
+from service.cluster import ray_start
+from service.cluster.ray_start import RayStart
+from service.database.owner import Owner
 
 SPIN = """
 import os, sys

@@ -10,20 +10,20 @@ from typing import Any
 
 from sqlalchemy import Engine, event, func, select
 
-from service.database import connect, reading, upgrade
+from service.database.engine import connect, reading, upgrade
+from service.database.lease import Lease
+from service.database.owner import Owner
+from service.database.store import Store
 from service.errors import LeaseHeld
-from service.lease import Lease
-from service.owner import Owner
-from service.store import Store
+from studies.design.spec import StudySpec, from_json
 from studies.records import EpochRecord, StudyRecord, StudyState, TrialRecord, TrialState
-from studies.spec import StudySpec, from_json
 
 SERVER = os.environ.get("TUNEBENCH_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 START = datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
 
 # Forked from a clean process that has the store imported: quick, and no engine or thread is inherited.
 processes = get_context("forkserver")
-processes.set_forkserver_preload(["service.store"])
+processes.set_forkserver_preload(["service.database.store"])
 
 
 def spec(name: str = "a-study", **changes: Any) -> StudySpec:

@@ -14,7 +14,8 @@ DRIVER = "TUNEBENCH_TEST_DRIVER"  # the process to kill; where there is none, wh
 
 def install():
     """Run at the start of every worker: the filter misbehaves where alpha is one of the values above."""
-    from trainers import checkpoints, optimizers
+    from trainers import optimizers
+    from trainers.training import checkpoints
 
     looks = itertools.count(1)
     checkpoints.Checkpoint.due = lambda self, *, end=False: next(looks) % 50 == 0  # kept every 50 steps

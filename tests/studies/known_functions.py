@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from studies.searchers import SEARCHERS, Observation
-from studies.space import Float
+from studies.design.searchers import SEARCHERS, Observation
+from studies.design.space import Float
 
 BRANIN = {"x1": Float(-5.0, 10.0), "x2": Float(0.0, 15.0)}  # minimum 0.397887
 HARTMANN6 = {f"x{i}": Float(0.0, 1.0) for i in range(1, 7)}  # minimum -3.32237

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from studies.design.spec import PROTOCOL, StudySpec, from_json
 from studies.records import StudyRecord, StudyState, TrialRecord, TrialState
-from studies.spec import PROTOCOL, StudySpec, from_json
 from trainers.seeds import derive
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainers.binary import partition
-from trainers.checkpoints import Checkpoint
 from trainers.data import DATASETS, Samples, Splits
 from trainers.data.splits import channel_statistics
+from trainers.layers.binary import partition
 from trainers.models import MODELS
 from trainers.tasks import Task
+from trainers.training.checkpoints import Checkpoint
 
 RELAXED = {"learning_rate": 0.05, "lambda_rate": 2.0}
 LATENT = {"learning_rate": 1.0, "initial_magnitude": 0.01, "gamma": 0.1, "weight_decay": 1e-3}

@@ -10,15 +10,15 @@ import torch
 from made_up import VALUES, Stop, Stopping, bright_and_dark
 from pictures import data_folder
 
-from trainers import compilation, loop
-from trainers.checkpoints import Checkpoint
-from trainers.decoders import Decoder
 from trainers.devices import repeatable, seeded
-from trainers.feed import feed
+from trainers.feeding.decoders import Decoder
+from trainers.feeding.feed import feed
 from trainers.models import MODELS
-from trainers.results import EpochResult
 from trainers.tasks import TASKS, WHOLE, Proxy, Task
-from trainers.training import Training
+from trainers.training import compilation, loop
+from trainers.training.checkpoints import Checkpoint
+from trainers.training.results import EpochResult
+from trainers.training.training import Training
 
 pytestmark = [
     pytest.mark.gpu,

@@ -6,7 +6,7 @@ from made_up import SMALL
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from trainers.binary import BinaryConv2d, BinaryLinear, partition
+from trainers.layers.binary import BinaryConv2d, BinaryLinear, partition
 from trainers.models import MODELS, birealnet, reactnet
 from trainers.models.stack import ChannelNorm
 from trainers.optimizers import GradientFilter

@@ -7,7 +7,7 @@ import torch
 
 from trainers.data import DATASETS, Samples, Splits
 from trainers.data.splits import channel_statistics, scaled_down
-from trainers.inputs import pixels, prepare
+from trainers.feeding.network_inputs import pixels, prepare
 from trainers.models import MODELS
 from trainers.tasks import LEAST, TASKS, Least, Proxy, Recipe, Task
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from pictures import data_folder
 
-from trainers import checkpoints
 from trainers.__main__ import main
 from trainers.tasks import TEACHERS
+from trainers.training import checkpoints
 
 FILTER = ["spoken-digits", "gradient-filter", "--set", "alpha=1e-3", "--set", "gamma=1"]
 
@@ -38,9 +38,9 @@ def test_trains_and_prints_json_lines(spoken_digits: Path) -> None:
 
 
 KEEPING = """
-import signal, sys, trainers.checkpoints
+import signal, sys, trainers.training.checkpoints
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job's children ignore
-trainers.checkpoints.EVERY_SECONDS = 0.05
+trainers.training.checkpoints.EVERY_SECONDS = 0.05
 from trainers.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """

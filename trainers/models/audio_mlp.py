@@ -4,7 +4,7 @@ import math
 
 from torch import nn
 
-from trainers.binary import BinaryLinear
+from trainers.layers.binary import BinaryLinear
 
 
 def audio_mlp(input_shape: tuple[int, ...], classes: int, *, width: int) -> nn.Sequential:

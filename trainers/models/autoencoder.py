@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
-from trainers.binary import BinaryConv2d
+from trainers.layers.binary import BinaryConv2d
 from trainers.models.stack import of_real_input
 
 

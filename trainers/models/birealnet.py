@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from trainers.binary import BinaryConv2d
+from trainers.layers.binary import BinaryConv2d
 
 
 class Block(nn.Module):

@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor, nn
 
-from trainers.binary import ESTIMATORS, BinaryLinear
+from trainers.layers.binary import ESTIMATORS, BinaryLinear
 from trainers.models.stack import of_real_input
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from trainers.binary import BinaryConv2d
-from trainers.react import RPReLU, RSign
+from trainers.layers.binary import BinaryConv2d
+from trainers.layers.react import RPReLU, RSign
 
 
 class Shortcut(nn.Module):

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from trainers.binary import BinaryConv2d, BinaryLinear
+from trainers.layers.binary import BinaryConv2d, BinaryLinear
 
 
 class ChannelNorm(nn.LayerNorm):

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from trainers.binary import draw_signs, sign
 from trainers.hyperparameters import check
+from trainers.layers.binary import draw_signs, sign
 from trainers.optimizers.batches import cache_batches
 from trainers.optimizers.buffers import buffer, load_buffers
 from trainers.optimizers.scalars import within

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from trainers.binary import sign
+from trainers.layers.binary import sign
 from trainers.optimizers.adam import project
 from trainers.optimizers.relaxed import Relaxed
 

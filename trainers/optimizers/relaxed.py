@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from trainers.binary import sign
+from trainers.layers.binary import sign
 from trainers.optimizers.adam import adam_step
 from trainers.optimizers.binary_optimizer import BinaryOptimizer
 from trainers.schedules import Progress

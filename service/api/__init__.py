@@ -1,0 +1,1 @@
+"""HTTP: the app, its routes, who may ask, and what is computed for whoever asks."""

@@ -1,0 +1,247 @@
+"""The process that computes analyses: `python -m service.api.analyst NICENESS`, asked and answering over pipes.
+
+The service itself never loads SciPy or Matplotlib, and nothing that it answers at once waits for a computation.
+"""
+
+import asyncio
+import json
+import os
+import pickle
+import select
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import IO, Any
+
+from service import priority
+from service.database.engine import connect
+from service.database.store import Store
+from service.errors import AnalysisStopped, ServiceError, StoreError
+from studies.errors import StudyError
+from studies.records import StudyRecord
+
+IDLE_SECONDS = 60.0  # without a question, then the process ends
+LONGEST_SECONDS = 120.0  # of one computation
+LENGTH = struct.Struct("!Q")  # of the message that follows
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """An analysis as bytes, of the study as it was made and what had happened to it up to its event `last_event`."""
+
+    created_at: datetime
+    last_event: int
+    content: bytes
+
+
+class Analyst:
+    """A process that computes one analysis after the other, asked by a thread of its own.
+
+    It is started at the first question, replaced where it was killed, and ends when it has been idle for
+    `IDLE_SECONDS` or the service is gone.
+    """
+
+    def __init__(self, url: str, niceness: int) -> None:
+        self._url, self._niceness = url, niceness
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="analyst")
+        self._busy = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._retirement: threading.Timer | None = None
+        self._closed = False
+
+    async def ask(self, study: str, what: str) -> Computed:
+        """Compute `what`, a key of `ANALYSES`. Raises what the computation raises.
+
+        Raises AnalysisStopped where the process was killed, its successor too, or needs longer than may be.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._compute, study, what)
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        self._closed = True
+        if (process := self._process) is not None:
+            process.kill()
+        self._thread.shutdown(cancel_futures=True)
+        self._retire()
+        if self._retirement is not None:
+            self._retirement.cancel()
+
+    def _compute(self, study: str, what: str) -> Computed:
+        with self._busy:
+            if self._retirement is not None:
+                self._retirement.cancel()
+            try:
+                answer = self._answer(study, what)
+            finally:
+                self._retirement = threading.Timer(IDLE_SECONDS, self._retire)
+                self._retirement.daemon = True
+                self._retirement.start()
+        if isinstance(answer, Exception):
+            raise answer
+        return Computed(*answer)
+
+    def _answer(self, study: str, what: str) -> Any:
+        for _ in range(2):
+            if self._closed:
+                break
+            with suppress(EOFError, BrokenPipeError):
+                process = self._started()
+                assert process.stdin is not None
+                assert process.stdout is not None
+                _send(process.stdin, (study, what))
+                answers = select.poll()
+                answers.register(process.stdout, select.POLLIN)
+                if answers.poll(1000 * LONGEST_SECONDS):
+                    return _receive(process.stdout)
+                self._end()
+                raise AnalysisStopped(
+                    f"{what} of study {study} takes longer than {LONGEST_SECONDS:g} seconds"
+                )
+            self._end()
+        raise AnalysisStopped(
+            f"the process that computes {what} of study {study} was ended before it was done"
+        )
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "service.api.analyst", str(self._niceness)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=os.environ | ONE_THREAD,
+                start_new_session=True,
+            )
+            assert self._process.stdin is not None
+            _send(self._process.stdin, self._url)
+        return self._process
+
+    def _retire(self) -> None:
+        if self._busy.acquire(blocking=False):
+            try:
+                self._end()
+            finally:
+                self._busy.release()
+
+    def _end(self) -> None:
+        """End the process, which holds nothing but what it has read; the next question starts another."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            with suppress(BrokenPipeError), process:  # closes the pipes and waits for its end
+                pass
+
+
+def _curves(store: Store, study: StudyRecord) -> bytes:
+    from studies.analysis.comparison import label
+    from studies.analysis.curves import as_json
+
+    curves = as_json(study, store.outcomes(study.id))
+    for name, method in curves["methods"].items():
+        method["label"] = label(name)
+        method["runs"] = [
+            {"run": run, "best_so_far": best} for run, best in enumerate(method["runs"], start=1)
+        ]
+    return _json(
+        {"task": study.task, "task_label": study.task_label, "last_event": study.last_event} | curves
+    )
+
+
+def _comparison(store: Store, study: StudyRecord) -> bytes:
+    from studies.analysis.comparison import compare
+    from studies.results.verdict import answer
+
+    comparison = compare(study, store.trials(study.id), store.epochs_a_trial(study.id))
+    return _json({"last_event": study.last_event, **answer(comparison), "comparison": comparison})
+
+
+def _figure(store: Store, study: StudyRecord, kind: str) -> bytes:
+    from studies.results.export import image
+
+    return image(study, store.trials(study.id), kind)
+
+
+def _archive(store: Store, study: StudyRecord) -> bytes:
+    from studies.results.export import archive
+
+    return archive(study, store.trials(study.id, with_epochs=True))
+
+
+def _table(store: Store, study: StudyRecord, name: str, form: str) -> bytes:
+    from studies.results.data_tables import table
+
+    return table(study, store.trials(study.id), name, form)
+
+
+ANALYSES: dict[str, Callable[[Store, StudyRecord], bytes]] = {
+    "curves": _curves,
+    "comparison": _comparison,
+    **{f"figure8.{kind}": partial(_figure, kind=kind) for kind in ("png", "svg", "pdf")},
+    "export.zip": _archive,
+    **{
+        f"{name}.{form}": partial(_table, name=name, form=form)
+        for name in ("trials", "curves")
+        for form in ("csv", "parquet", "json")
+    },
+}
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the service decides
+    priority.i_give_way(int(sys.argv[1]))  # whoever asks for what is at hand goes first
+    source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing that a library prints comes between the answers
+    url = _receive(source)
+    store: Store | None = None
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            study, what = _receive(source)
+            answer: tuple[datetime, int, bytes] | Exception
+            try:
+                store = store or Store(connect(url))
+                record = store.study_by_id(study)
+                answer = (record.created_at, record.last_event, ANALYSES[what](store, record))
+            except StudyError as error:
+                answer = StoreError(
+                    f"study {study} was stored by a version that this one cannot read: {error}"
+                )
+            except ServiceError as error:
+                answer = error
+            except Exception:
+                answer = RuntimeError(f"{what} of study {study}:\n{traceback.format_exc()}")
+            _send(sink, answer)
+
+
+def _send(sink: IO[bytes], message: object) -> None:
+    content = pickle.dumps(message)
+    sink.write(LENGTH.pack(len(content)) + content)
+    sink.flush()
+
+
+def _receive(source: IO[bytes]) -> Any:
+    """The next message. Raises EOFError where the other side is gone."""
+    content = _exactly(source, *LENGTH.unpack(_exactly(source, LENGTH.size)))
+    return pickle.loads(content)
+
+
+def _exactly(source: IO[bytes], size: int) -> bytes:
+    if len(content := source.read(size)) < size:
+        raise EOFError
+    return content
+
+
+def _json(content: object) -> bytes:
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+if __name__ == "__main__":
+    main()

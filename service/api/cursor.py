@@ -1,0 +1,48 @@
+"""Cursors: the place where a list goes on, as text that means nothing to whoever passes it back."""
+
+import base64
+from datetime import UTC, datetime
+from types import GenericAlias
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError
+
+from service.api.problems import Refused
+
+
+def _in_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is before the year 1 or after the year 9999 in UTC") from error
+
+
+# kinds of values, each as the database can be asked for it
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Small = Annotated[int, Field(ge=0, lt=2**31)]
+Large = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Cursor:
+    """Of a list that is in the order named `order`; `kinds` are the types of the values that make up a place in it."""
+
+    def __init__(self, order: str, *kinds: Any) -> None:
+        self._order = order
+        place: Any = GenericAlias(tuple, (str, *kinds))
+        self._place = TypeAdapter[Any](place, config=ConfigDict(ser_json_inf_nan="strings"))
+
+    def write(self, *place: Any) -> str:
+        content = self._place.dump_json((self._order, *place))
+        return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+    def read(self, text: str) -> list[Any]:
+        """The place that was written. Raises Refused for any other text, also one of another order."""
+        try:
+            order, *place = self._place.validate_json(base64.urlsafe_b64decode(text + "=="))
+        except (ValueError, ValidationError) as error:
+            fault = f"is not one that was given, got {text!r:.80}"
+            raise Refused("invalid-request", faults=[("cursor", fault)]) from error
+        if order != self._order:
+            fault = f"was given for the order {order}, not {self._order}"
+            raise Refused("invalid-request", faults=[("cursor", fault)])
+        return list(place)

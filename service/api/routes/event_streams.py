@@ -1,0 +1,127 @@
+"""What happens to a study while it happens: its events, the log of its job."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+
+from service.api.problems import documented
+from service.api.routes import Known, Shared, StudyId
+from service.api.services import Services
+from service.api.stream import Listening
+from service.errors import LogMissing, RayUnavailable, ServiceError
+from studies.records import StudyRecord
+
+router = APIRouter(prefix="/v1/studies/{study}", tags=["events"])
+Number = Annotated[
+    int | None, Query(ge=0, le=2**53, description="The number of the last event that is known.")
+]
+LastEventId = Annotated[
+    int | None, Header(alias="Last-Event-ID", ge=0, le=2**53, description="The same; goes before `after`.")
+]
+UNBUFFERED = {"X-Accel-Buffering": "no"}
+EXAMPLE = """retry: 1000
+id: 41
+
+event: trial
+data: {"number":42,"time":"2026-01-02T03:04:05Z","actor":"host:1234","kind":"trial","data":{"method":"latent-sgd",\
+"run":1,"trial":3,"state":"completed","objective":0.93}}
+id: 42
+
+: still here
+"""
+EVENT = {"contentMediaType": "application/json", "contentSchema": {"$ref": "#/components/schemas/Event"}}
+SENT: dict[str, Any] = {  # each event of the stream, as before OpenAPI 3.2
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string"},
+        "data": {"type": "string", **EVENT},
+    },
+    "required": ["data"],
+}
+STREAM: dict[str, Any] = {
+    "description": "Server-sent events: `id` is the event's number, `event` its kind, `data` the event as JSON. "
+    "Comments show that the stream lives. It opens with an `id` that is no event: who loses it comes back with that.",
+    "content": {"text/event-stream": {"schema": SENT, "example": EXAMPLE}},
+}
+
+
+async def _slot(shared: Shared, caller: Known) -> AsyncIterator[Listening]:
+    with shared.streams.slot(caller.name) as mine:
+        yield mine
+
+
+async def _following(
+    shared: Shared,
+    caller: Known,
+    follow: Annotated[bool, Query(description="Go on until the job has ended.")] = False,
+) -> AsyncIterator[Listening | None]:
+    if not follow:
+        yield None
+        return
+    with shared.streams.slot(caller.name) as mine:
+        yield mine
+
+
+@router.get(
+    "/events",
+    response_class=StreamingResponse,
+    responses={200: STREAM, **documented(401, 403, 404, 422, 503)},
+)
+async def events(
+    shared: Shared,
+    study: StudyId,
+    mine: Annotated[Listening, Depends(_slot)],
+    last_event_id: LastEventId = None,
+    after: Number = None,
+) -> Response:
+    """Every event after the one that is known, once and in order, or what happens from now on.
+
+    A stream ends where its study is deleted, its token is revoked or expires, or the service stops. It may be cut off
+    at any moment: come back with the number of the last event.
+    """
+    known = after if last_event_id is None else last_event_id
+    record = await run_in_threadpool(shared.store.study_by_id, study)
+    return StreamingResponse(
+        shared.streams.listen(record, known, mine), media_type="text/event-stream", headers=UNBUFFERED
+    )
+
+
+@router.get(
+    "/logs",
+    response_class=PlainTextResponse,
+    responses=documented(401, 403, 404, 422, 503),
+)
+async def logs(
+    shared: Shared,
+    study: StudyId,
+    mine: Annotated[Listening | None, Depends(_following)],
+    tail: Annotated[int, Query(ge=1, le=10_000, description="How many of the last lines.")] = 200,
+) -> Response:
+    """The log of the study's last Ray job, as text; where Ray no longer knows it, what was kept of the last log."""
+    record = await run_in_threadpool(shared.store.study_by_id, study)
+    text, is_live = await run_in_threadpool(_log, shared, record, tail)
+    if record.job is None or mine is None or not is_live:
+        return PlainTextResponse(text)
+    lines = shared.streams.until_over(shared.jobs.follow(record.job, tail), mine)
+    return StreamingResponse(lines, media_type=PlainTextResponse.media_type, headers=UNBUFFERED)
+
+
+def _log(shared: Services, study: StudyRecord, tail: int) -> tuple[str, bool]:
+    """The end of the log, and whether Ray has it. Raises LogMissing, RayUnavailable."""
+    missing: ServiceError = LogMissing(
+        f"study {study.id} has not been started by a service, so there is no log of it"
+    )
+    if study.job is not None:
+        missing = LogMissing(f"Ray no longer knows job {study.job}, and nothing was kept of its log")
+        try:
+            if (text := shared.jobs.logs(study.job, tail)) is not None:
+                return text, True
+        except RayUnavailable as error:
+            missing = error
+    if (kept := shared.store.log(study.id)) is None:
+        raise missing
+    return "".join(kept.splitlines(keepends=True)[-tail:]), False

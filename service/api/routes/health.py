@@ -1,0 +1,54 @@
+"""Whether the service lives and can serve, and its metrics."""
+
+import asyncio
+
+from fastapi import APIRouter, Depends, Request
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import PlainTextResponse, Response
+
+from service.api.auth import authenticated
+from service.api.problems import documented
+from service.api.prometheus import Metrics
+from service.api.routes import Shared, json
+from service.api.services import Services
+from service.errors import RayUnavailable
+from service.schemas import Readiness, Targets
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", response_class=PlainTextResponse)
+async def healthz() -> str:
+    """Whether the process lives."""
+    return "ok"
+
+
+@router.get("/readyz", response_model=Readiness, responses=documented(503))
+async def readyz(request: Request, shared: Shared) -> Response:
+    """Whether the service can serve: its database answers, has the tables and room. Says whether Ray answers, too."""
+    state = request.app.state
+    if state.checking is None or state.checking.done():
+        state.checking = asyncio.create_task(_check(shared))
+    return json(await asyncio.shield(state.checking))  # one check for all who ask meanwhile
+
+
+async def _check(shared: Services) -> Readiness:
+    await asyncio.to_thread(shared.store.require_room)
+    try:
+        await asyncio.to_thread(shared.jobs.check)
+    except RayUnavailable:
+        return Readiness(database="ok", ray="does not answer")
+    return Readiness(database="ok", ray="ok")
+
+
+@router.get("/metrics", dependencies=[Depends(authenticated)], response_class=PlainTextResponse)
+def metrics(request: Request) -> Response:
+    """Metrics for Prometheus."""
+    found: Metrics = request.app.state.metrics
+    return Response(found.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/metrics/targets", dependencies=[Depends(authenticated)], response_model=list[Targets])
+def metrics_targets(shared: Shared) -> list[Targets]:
+    """Where Ray's metrics are, studies' gauges among them: for Prometheus' HTTP service discovery."""
+    return [Targets(targets=found["targets"], labels=found["labels"]) for found in shared.jobs.metrics()]

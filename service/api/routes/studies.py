@@ -1,0 +1,292 @@
+"""Studies: submitted, listed, edited, paused, resumed, cancelled, deleted."""
+
+import os
+from math import inf
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Header, Query
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.responses import Response
+
+from service.api.cursor import Cursor, Moment
+from service.api.json_body import body, read
+from service.api.problems import documented
+from service.api.routes import Known, Shared, StudyId, json, writes
+from service.api.services import Services
+from service.api.validation import validation
+from service.errors import RayUnavailable
+from service.schemas import (
+    Edit,
+    Label,
+    Page,
+    Priority,
+    Study,
+    StudyName,
+    StudySummary,
+    Validation,
+)
+from studies.design.spec import StudySpec, from_json
+from studies.errors import SpecError
+from studies.records import Request, StudyRecord, StudyState
+from studies.running import capacity
+from trainers.data import DATASETS
+from trainers.feeding import decoders
+from trainers.tasks import TASKS
+from trainers.training import teachers
+from trainers.training.start import missing, start_file
+
+router = APIRouter(prefix="/v1/studies", tags=["studies"])
+Body = Annotated[bytes, Depends(body)]
+NEWEST_FIRST = Cursor("newest first", Moment, Annotated[str, Field(pattern=r"^[a-z0-9-]{1,80}$")])
+STUDY_FILE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "A study file as JSON; what it leaves out has its default.",
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/StudyFile"},
+                "examples": {
+                    "figure8": {
+                        "summary": "Figure 8: two methods, 20 runs of 25 trials each",
+                        "value": {
+                            "name": "figure8-spoken-digits",
+                            "task": "spoken-digits",
+                            "methods": ["gradient-filter", "latent-sgd"],
+                        },
+                    },
+                    "narrowed": {
+                        "summary": "One method, its space narrowed, by random search",
+                        "value": {
+                            "name": "narrow",
+                            "task": "spoken-digits",
+                            "methods": [
+                                {"name": "gradient-filter", "space": {"alpha": {"low": 1e-4}, "gamma": 0.1}}
+                            ],
+                            "searcher": "random",
+                            "runs": 5,
+                            "trials": 10,
+                        },
+                    },
+                    "proxy": {
+                        "summary": "A task scaled down, shown as a proxy of it",
+                        "value": {
+                            "name": "short-digits",
+                            "task": "spoken-digits",
+                            "proxy": {"epochs": 5, "train_fraction": 0.5},
+                            "methods": ["gradient-filter", "latent-sgd"],
+                            "runs": 5,
+                            "trials": 10,
+                        },
+                    },
+                },
+            }
+        },
+    }
+}
+EDIT: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Edit"}}},
+    }
+}
+LOCATION = {
+    "headers": {
+        "Location": {
+            "description": "The study's address, relative to that of the request.",
+            "schema": {"type": "string"},
+        }
+    }
+}
+
+
+class _Query(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Submission(_Query):
+    labels: list[Label] = Field(default=[], max_length=20, description="May be given several times.")
+    priority: Priority = 0
+
+
+class Filter(_Query):
+    state: list[StudyState] = Field(default=[], description="May be given several times; any of them.")
+    task: StudyName | None = Field(default=None, description="Studies of its proxies too.")
+    label: Label | None = None
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = Field(default=None, max_length=500, description="`next` of the part before.")
+
+
+class Pause(_Query):
+    now: bool = Field(default=False, description="Give up the trials in flight, which are run again later.")
+
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]([\x20-\x7e]{0,126}[\x21-\x7e])?$",
+        description="Of the sender's choice: sent again within a week, the same submission makes nothing new.",
+        examples=["6f1c2a0e"],
+    ),
+]
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=Study,
+    responses={
+        200: {"model": Study, "description": "There is this study already; it stays as it is.", **LOCATION},
+        202: {"description": "The study is queued.", **LOCATION},
+        **documented(409),
+    },
+    openapi_extra=STUDY_FILE,
+)
+@writes
+def submit_study(
+    shared: Shared,
+    caller: Known,
+    content: Body,
+    wanted: Annotated[Submission, Query()],
+    key: IdempotencyKey = None,
+) -> Response:
+    """Queue a study. One that cannot run is refused with all its faults; one that is there already is returned."""
+    spec = _runnable(shared, content)
+    more: dict[str, Any] = {"labels": wanted.labels, "priority": wanted.priority, "key": key}
+    # what it runs on is noted when it runs, elsewhere perhaps
+    study, new = shared.store.submit(spec, {}, actor=caller.name, **more)
+    shared.wake()
+    return json(_study(shared, study), 202 if new else 200, {"Location": f"studies/{study.id}"})
+
+
+@router.get("", response_model=Page[StudySummary])
+def list_studies(shared: Shared, wanted: Annotated[Filter, Query()]) -> Response:
+    """The studies, the newest first."""
+    before = None if wanted.cursor is None else NEWEST_FIRST.read(wanted.cursor)
+    found = shared.store.studies(
+        states=wanted.state,
+        task=wanted.task,
+        label=wanted.label,
+        before=None if before is None else (before[0], before[1]),
+        limit=wanted.limit + 1,
+    )
+    shown, rest = found[: wanted.limit], found[wanted.limit :]
+    cursor = NEWEST_FIRST.write(shown[-1].created_at, shown[-1].id) if rest else None
+    return json(Page[StudySummary](items=tuple(map(StudySummary.of, shown)), next=cursor))
+
+
+@router.post(":validate", response_model=Validation, openapi_extra=STUDY_FILE)
+def validate_study(shared: Shared, content: Body) -> Response:
+    """Check a study and estimate what it would cost; nothing is stored."""
+    spec = _runnable(shared, content)
+    return json(validation(spec, shared.store))
+
+
+@router.get("/{study}", response_model=Study)
+def read_study(shared: Shared, study: StudyId) -> Response:
+    """One study: its state, spec, provenance and the best trial of each method."""
+    return json(_study(shared, shared.store.study_by_id(study)))
+
+
+@router.patch("/{study}", response_model=Study, openapi_extra=EDIT)
+@writes
+def edit_study(shared: Shared, caller: Known, study: StudyId, content: Body) -> Response:
+    """Change a study's name, labels or priority."""
+    try:
+        edit = Edit.model_validate(read(content))
+    except ValidationError as error:
+        faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]
+        raise RequestValidationError(faults) from error
+    changed = shared.store.edit(
+        study, actor=caller.name, name=edit.name, labels=edit.labels, priority=edit.priority
+    )
+    return json(_study(shared, changed))
+
+
+@router.delete("/{study}", status_code=204, responses=documented(409))
+@writes
+def delete_study(shared: Shared, study: StudyId) -> Response:
+    """Remove a finished study with its trials and events."""
+    shared.store.delete(study)
+    return Response(status_code=204)
+
+
+@router.post("/{study}/pause", status_code=202, response_model=Study, responses=documented(409))
+@writes
+def pause_study(shared: Shared, caller: Known, study: StudyId, wanted: Annotated[Pause, Query()]) -> Response:
+    """Stop a study once the trials in flight have finished; resumed, it has the very trials it would have had."""
+    return _asked(shared, caller, study, Request.PAUSE_NOW if wanted.now else Request.PAUSE)
+
+
+@router.post("/{study}/resume", status_code=202, response_model=Study, responses=documented(409))
+@writes
+def resume_study(shared: Shared, caller: Known, study: StudyId) -> Response:
+    """Queue a paused, failed or cancelled study again."""
+    found = shared.store.resume(study, actor=caller.name)
+    shared.wake()
+    return json(_study(shared, found), 202)
+
+
+@router.post("/{study}/cancel", status_code=202, response_model=Study, responses=documented(409))
+@writes
+def cancel_study(shared: Shared, caller: Known, study: StudyId) -> Response:
+    """Stop a study now and count it as finished: what it has is kept, and it may be deleted, or resumed after all."""
+    return _asked(shared, caller, study, Request.CANCEL)
+
+
+def _asked(shared: Services, caller: Known, study: str, request: Request) -> Response:
+    found = shared.store.ask(study, request, actor=caller.name)
+    shared.wake()
+    return json(_study(shared, found), 202)
+
+
+def _study(shared: Services, study: StudyRecord) -> Study:
+    maximize = TASKS[study.task].direction == "maximize"
+    incumbents = shared.store.incumbents(study.id, maximize=maximize) if study.trials else {}
+    known = study.job in shared.jobs.known
+    dashboard = f"{shared.jobs.dashboard_url}/#/jobs/{quote(study.job)}" if study.job and known else None
+    return Study.of(study, incumbents, dashboard)
+
+
+def _machines(shared: Services) -> list[dict[str, float]]:
+    """Those that trials run on, as far as they are known: a cluster may be away, or its workers yet to come."""
+    try:
+        machines = shared.jobs.nodes()
+    except RayUnavailable:
+        machines = []
+    if any(machine.get("CPU") for machine in machines):
+        return machines
+    cpus = (os.cpu_count() or 1) if shared.settings.ray_address is None else inf
+    return [{"CPU": cpus, "GPU": inf, "memory": inf}]
+
+
+def _runnable(shared: Services, content: bytes) -> StudySpec:
+    """The study in the body. Raises SpecError with every fault that keeps it from running here."""
+    spec = from_json(read(content))
+    limit, faults = shared.settings.max_trials, []
+    if spec.planned > limit:
+        faults.append(("trials", f"{spec.planned} in all runs of all methods; at most {limit} are allowed"))
+    task = spec.task_definition()
+    dataset = task.dataset
+    if shared.settings.ray_address is None:  # the trials run on this machine
+        if not DATASETS[dataset].path(shared.settings.data_dir).exists():
+            faults.append(
+                ("task", f"its data are not on this server; there, run: tunebench data fetch {dataset}")
+            )
+        teacher = teachers.file_of(task, shared.settings.data_dir)
+        if teacher and not teacher.exists():
+            faults.append(("task", f"its teacher is not on this server: {teacher} is missing"))
+        start = spec.start and start_file(shared.settings.data_dir, spec.start)
+        if start and not start.exists():
+            faults.append(("start", f"is not on this server: {missing(start, TASKS[spec.task], spec.proxy)}"))
+        try:
+            decoders.version(spec.resources.decoder)
+        except ValueError as error:
+            faults.append(("resources.decoder", str(error)))
+    if lack := capacity.fault(spec, _machines(shared)):
+        faults.append(lack)
+    if faults:
+        raise SpecError("study", faults)
+    return spec

@@ -1,0 +1,95 @@
+"""Trials of a study, their epochs, and its runs."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from service.api.cursor import Cursor, Large, Moment, Small
+from service.api.problems import Refused
+from service.api.routes import Shared, StudyId, json
+from service.api.services import Services
+from service.schemas import Epoch, Items, Page, Run, StudyName, Trial, trial_id
+from studies.records import TrialRecord, TrialState
+from trainers.tasks import TASKS
+
+router = APIRouter(prefix="/v1/studies/{study}", tags=["trials"])
+TRIAL_ID = re.compile(r"([a-z0-9][a-z0-9-]{0,62})-r0*([1-9][0-9]{0,5})-t0*([1-9][0-9]{0,5})")
+TrialId = Annotated[str, Path(description="The trial's id.", examples=["gradient-filter-r01-t03"])]
+Sort = Literal["number", "objective", "test_metric", "train_seconds", "suggest_seconds", "finished_at"]
+
+
+class Filter(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: StudyName | None = None
+    run: int | None = Field(default=None, ge=1, le=1000)
+    state: list[TrialState] = Field(default=[], description="May be given several times; any of them.")
+    sort: Sort = Field(default="number", description="`number` is by method, run and trial. Nulls come last.")
+    order: Literal["asc", "desc"] = "asc"
+    limit: int = Field(default=100, ge=1, le=1000)
+    cursor: str | None = Field(default=None, max_length=500, description="`next` of the part before.")
+
+
+@router.get("/runs", response_model=Items[Run])
+def list_runs(shared: Shared, study: StudyId) -> Response:
+    """Every run of every method with its best so far, also those that have no trial yet."""
+    record = shared.store.study_by_id(study)
+    found = shared.store.runs(study, maximize=TASKS[record.task].direction == "maximize")
+    runs = []
+    for method in record.methods:
+        for run in range(1, record.runs + 1):
+            trials, best, holder = found.get((method, run), (0, None, None))
+            incumbent = None if holder is None else trial_id(method, run, holder)
+            runs.append(Run(method=method, run=run, trials=trials, best_so_far=best, incumbent=incumbent))
+    return json(Items[Run](items=tuple(runs)))
+
+
+@router.get("/trials", response_model=Page[Trial])
+def list_trials(shared: Shared, study: StudyId, wanted: Annotated[Filter, Query()]) -> Response:
+    """The finished trials of a study."""
+    cursor = _cursor(wanted)
+    found = shared.store.trials_page(
+        study,
+        method=wanted.method,
+        run=wanted.run,
+        states=wanted.state,
+        sort=None if wanted.sort == "number" else wanted.sort,
+        descending=wanted.order == "desc",
+        after=None if wanted.cursor is None else cursor.read(wanted.cursor),
+        limit=wanted.limit + 1,
+    )
+    if not found:
+        shared.store.study_by_id(study)  # there may be no such study
+    shown, rest = found[: wanted.limit], found[wanted.limit :]
+    following = cursor.write(*shown[-1][1]) if rest else None
+    return json(Page[Trial](items=tuple(Trial.of(trial) for trial, _ in shown), next=following))
+
+
+@router.get("/trials/{trial}", response_model=Trial)
+def read_trial(shared: Shared, study: StudyId, trial: TrialId) -> Response:
+    """One finished trial."""
+    return json(Trial.of(_trial(shared, study, trial)))
+
+
+@router.get("/trials/{trial}/epochs", response_model=Items[Epoch])
+def list_epochs(shared: Shared, study: StudyId, trial: TrialId) -> Response:
+    """The epochs of a trial's training."""
+    return json(Items[Epoch](items=tuple(map(Epoch.of, _trial(shared, study, trial).epochs))))
+
+
+def _cursor(wanted: Filter) -> Cursor:
+    kinds: dict[str, list[Any]] = {"number": [StudyName, Small, Small], "finished_at": [Moment, Large]}
+    return Cursor(f"{wanted.sort} {wanted.order}", *kinds.get(wanted.sort, [Small, float, Large]))
+
+
+def _trial(shared: Services, study: str, text: str) -> TrialRecord:
+    found = None
+    if match := TRIAL_ID.fullmatch(text):
+        found = shared.store.trial(study, match[1], int(match[2]), int(match[3]))
+    if found is None:
+        shared.store.study_by_id(study)
+        raise Refused("unknown-trial", f"study {study} has no finished trial {text!r:.100}")
+    return found

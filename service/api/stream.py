@@ -1,0 +1,248 @@
+"""Event streams: one reader of the database a process, any number of listeners."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+from fastapi.sse import format_sse_event
+
+from service.database import tokens
+from service.database.store import Store
+from service.errors import DatabaseError, StreamsFull
+from service.records import EventRecord
+from service.schemas import Event
+from studies.records import StudyRecord
+
+POLL_SECONDS = 0.25
+ALLOWED_SECONDS = 1.0  # how soon a stream ends whose token no longer allows it
+AWAY_SECONDS = 5.0  # the longest pause between two tries of a database that is away
+HEARTBEAT_SECONDS = 15.0
+RECONNECT_MILLISECONDS = 1000  # how long a browser waits before it comes back
+KEPT = 256  # events of a study in memory; whoever is further behind reads the database
+HEARTBEAT = format_sse_event(comment="still here")
+
+log = logging.getLogger("tunebench.stream")
+Numbered = tuple[int, bytes]
+
+
+class _Topic:
+    """A study that is listened to: its events up to `last` as they are sent, the most recent ones kept."""
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+        self.over = False
+        self.listeners = 0
+        self.news = asyncio.Event()
+        self._kept: deque[Numbered] = deque(maxlen=KEPT)
+
+    def add(self, events: list[Numbered]) -> None:
+        events = [event for event in events if event[0] > self.last]
+        if not events or events[0][0] != self.last + 1:
+            return  # they were read for a topic that was left and opened again since: the next ones fit
+        self._kept.extend(events)
+        self.last = events[-1][0]
+        self.wake()
+
+    def end(self) -> None:
+        self.over = True
+        self.wake()
+
+    def wake(self) -> None:
+        self.news.set()
+        self.news = asyncio.Event()
+
+    def after(self, number: int) -> list[Numbered] | None:
+        """The events after `number`, None where some of them are no longer kept."""
+        missing = max(0, self.last - number)
+        if missing > len(self._kept):
+            return None
+        return list(islice(self._kept, len(self._kept) - missing, None))
+
+
+class Listening:
+    """Somebody's open streams, all of which end at once."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name  # of a token, or "local"
+        self.open = 0
+        self.over = asyncio.Event()
+
+
+class Streams:
+    """Server-sent events of studies. All methods are for the event loop that the app runs in.
+
+    A listener holds the number of the last event it has sent and nothing else, so a slow one costs no memory. While
+    anybody listens, the database is asked every `POLL_SECONDS` for news of all studies that are listened to; while it
+    is away, streams stay open and go on where they were.
+    """
+
+    def __init__(self, store: Store, limit: int) -> None:
+        self.open = 0  # streams and followed logs
+        self.limit = limit
+        self._closing = False
+        self._store = store
+        self._topics: dict[str, _Topic] = {}
+        self._listening: dict[str, Listening] = {}
+        self._poller: asyncio.Task[None] | None = None
+        self._doorkeeper: asyncio.Task[None] | None = None
+        self._catching_up = asyncio.Semaphore(4)  # not all connections of the pool
+
+    @contextmanager
+    def slot(self, name: str) -> Iterator[Listening]:
+        """One of the streams that may be open at once, of which one token may have a quarter. Raises StreamsFull."""
+        if self._closing:
+            raise StreamsFull("the service is shutting down; come back in a moment")
+        if self.open >= self.limit:
+            raise StreamsFull(f"{self.limit} streams are open, as many as may be at once; try again later")
+        mine = self._listening.get(name) or Listening(name)
+        if name not in tokens.RESERVED and mine.open >= max(1, self.limit // 4):
+            raise StreamsFull(f"{name} has {mine.open} streams open, as many as one token may; close some")
+        self._listening[name] = mine
+        if self._doorkeeper is None or self._doorkeeper.done():
+            self._doorkeeper = asyncio.create_task(self._watch(), name="open streams")
+        self.open, mine.open = self.open + 1, mine.open + 1
+        try:
+            yield mine
+        finally:
+            self.open, mine.open = self.open - 1, mine.open - 1
+            if not mine.open and self._listening.get(name) is mine:
+                del self._listening[name]
+
+    def close(self) -> None:
+        """End all streams, to be called before the server waits for its connections to close."""
+        self._closing = True
+        self._end(self._listening)
+
+    def _end(self, names: Iterable[str]) -> None:
+        for name in list(names):
+            self._listening.pop(name).over.set()
+        for topic in self._topics.values():
+            topic.wake()
+
+    async def _watch(self) -> None:
+        """End the streams of those who are no longer let in: their token is revoked, has expired, or is needed now."""
+        while self._listening:
+            await asyncio.sleep(ALLOWED_SECONDS)
+            try:
+                allowed = await asyncio.to_thread(tokens.allowed, self._store.engine, list(self._listening))
+            except DatabaseError:
+                continue  # which has nothing new to tell them either
+            self._end(self._listening.keys() - allowed)
+
+    async def until_over(self, chunks: AsyncIterator[str], mine: Listening) -> AsyncIterator[str]:
+        """The chunks as they come, until they or these streams end."""
+        over = asyncio.ensure_future(mine.over.wait())
+        waited: set[asyncio.Future[Any]] = {over}
+        try:
+            while not over.done():
+                arriving = asyncio.ensure_future(anext(chunks, None))
+                waited.add(arriving)
+                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+                if not arriving.done() or (chunk := arriving.result()) is None:
+                    return
+                waited.remove(arriving)
+                yield chunk
+        finally:
+            for future in waited:
+                future.cancel()
+
+    async def listen(self, study: StudyRecord, after: int | None, mine: Listening) -> AsyncIterator[bytes]:
+        """Every event of the study after `after`, or from now on, once and in order, until the study is deleted.
+
+        Where the study has no event `after` yet, the number is of a deleted study of the same id: all are sent.
+        The stream opens with a number and no event, so that a client which loses it before the first event comes back
+        with that number.
+        """
+        number = study.last_event if after is None else after if after <= study.last_event else 0
+        topic = self._topics.setdefault(study.id, _Topic(study.last_event))
+        topic.listeners += 1
+        if self._poller is None or self._poller.done():
+            self._poller = asyncio.create_task(self._poll(), name="events")
+        try:
+            yield format_sse_event(id=str(number), retry=RECONNECT_MILLISECONDS)
+            while not mine.over.is_set():
+                events, patience = await self._after(study.id, topic, number)
+                if events:
+                    number = events[-1][0]
+                    yield b"".join(content for _, content in events)
+                elif topic.over:
+                    return
+                else:
+                    try:
+                        async with asyncio.timeout(patience):
+                            await topic.news.wait()
+                    except TimeoutError:
+                        yield HEARTBEAT
+        finally:
+            topic.listeners -= 1
+            if not topic.listeners and self._topics.get(study.id) is topic:
+                del self._topics[study.id]
+
+    async def _after(self, study: str, topic: _Topic, number: int) -> tuple[list[Numbered], float]:
+        """What there is to send after `number`, and how long to wait for more where there is nothing."""
+        events = topic.after(number)
+        if events is not None:
+            return events, HEARTBEAT_SECONDS
+        async with self._catching_up:
+            try:
+                return await asyncio.to_thread(self._read, study, number), POLL_SECONDS
+            except DatabaseError:
+                return [], AWAY_SECONDS
+
+    async def _poll(self) -> None:
+        pause = POLL_SECONDS
+        try:
+            while self._topics and not self._closing:
+                await asyncio.sleep(pause)
+                try:
+                    found = await asyncio.to_thread(
+                        self._news, {study: topic.last for study, topic in self._topics.items()}
+                    )
+                except DatabaseError as error:
+                    if pause == POLL_SECONDS:  # said once
+                        log.warning("event streams wait: %s", error)
+                    pause = min(2 * pause, AWAY_SECONDS)
+                    continue
+                back, pause = pause != POLL_SECONDS, POLL_SECONDS
+                self._tell(found, back)
+        except Exception:
+            log.exception("the event streams end after an unexpected error; their clients come back")
+            for topic in self._topics.values():
+                topic.end()
+            self._topics.clear()
+
+    def _tell(self, found: Mapping[str, list[Numbered] | None], everybody: bool) -> None:
+        for study, topic in list(self._topics.items()):
+            events = found.get(study, [])
+            if events is None:
+                topic.end()
+                del self._topics[study]
+            elif events:
+                topic.add(events)
+            elif everybody:
+                topic.wake()
+
+    def _news(self, seen: Mapping[str, int]) -> dict[str, list[Numbered] | None]:
+        """What is new of each study, after the number that was seen of it; None for one that is no longer there."""
+        last = self._store.last_events(list(seen))
+        news: dict[str, list[Numbered] | None] = {}
+        for study, number in seen.items():
+            if last.get(study, -1) < number:
+                news[study] = None
+            elif last[study] > number:
+                news[study] = self._read(study, number)
+        return news
+
+    def _read(self, study: str, number: int) -> list[Numbered]:
+        return [(event.number, _encoded(event)) for event in self._store.events(study, number, limit=KEPT)]
+
+
+def _encoded(event: EventRecord) -> bytes:
+    shown = Event(
+        number=event.number, time=event.time, actor=event.actor, kind=event.kind, data=dict(event.data)
+    )
+    return format_sse_event(data_str=shown.model_dump_json(), event=event.kind, id=str(event.number))

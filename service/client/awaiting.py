@@ -1,0 +1,364 @@
+"""The Python client of a service, to be awaited: every request, and what becomes of its answer."""
+
+import io
+import json
+import uuid
+import zipfile
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from service.client.errors import Unavailable, foreign, unknown, unreachable
+from service.client.proxies import way_to
+from service.client.retrying import Awaiting, Exchange, Params, Patience, Transport
+from service.client.sse import messages
+from service.errors import ServiceError
+from service.records import FINISHED, EventKind
+from service.schemas import (
+    Comparison,
+    Curves,
+    Epoch,
+    Event,
+    Items,
+    Method,
+    Page,
+    Run,
+    Searcher,
+    Study,
+    StudySummary,
+    Task,
+    Trial,
+    Validation,
+    trial_id,
+)
+from service.settings import service_token, service_url
+from studies.design.notation import read
+from studies.design.spec import StudySpec
+from studies.records import StudyState, TrialState
+from studies.results.output_folder import OWNER
+
+M = TypeVar("M", bound=BaseModel)
+StudyFile = StudySpec | Mapping[str, Any] | Path
+Table = Literal["trials", "curves"]
+Sort = Literal["number", "objective", "test_metric", "train_seconds", "suggest_seconds", "finished_at"]
+STUDIES_A_PAGE, TRIALS_A_PAGE = 200, 1000  # the most that a service gives at once
+LONGEST_POLL = 2.0  # seconds
+SILENCE_SECONDS = 45.0  # three heartbeats of an event stream: after that its connection is dead
+
+
+class AsyncClient:
+    """A service's studies: of the one at `url`, else at TUNEBENCH_URL, else on this machine; the token is `token`, else
+    TUNEBENCH_TOKEN. Results are the models of `service.schemas`; a study is named by its whole id.
+
+    What fails in passing (no connection, 502, 503, 504) is tried again for up to `timeout` seconds, changes too: they
+    are idempotent, and a submission carries a key. What is refused is an ApiError: NotFound, Conflict, Invalid with
+    its faults, Unauthorized, Forbidden, Unavailable. Any number of tasks (threads, for `Client`) may share one.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        timeout: float = 60.0,
+        transport: Callable[..., Transport] = Awaiting,
+    ) -> None:
+        self.url = _checked(service_url(url))
+        token = service_token(token)
+        headers = {"User-Agent": "tunebench"}
+        if token is not None:
+            if not (token.isascii() and token.isprintable() and token.strip()):
+                raise ServiceError("the token is none: it is one line of printable ASCII")
+            headers["Authorization"] = f"Bearer {token.strip()}"
+        way, limits = way_to(self.url), httpx.Limits(max_connections=None)
+        http = transport(base_url=self.url, headers=headers, limits=limits, **way)
+        self._exchange = Exchange(http, timeout, way["proxy"])
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._exchange.transport.close()
+
+    async def submit(self, study: StudyFile, *, labels: Iterable[str] = (), priority: int = 0) -> Study:
+        """Queue a study: a spec, the content of a study file, or the path of one. The same study is queued once."""
+        return await self._ask(
+            Study,
+            "POST",
+            "v1/studies",
+            params={"labels": list(labels), "priority": priority},
+            content=_content(study),
+            headers={"Idempotency-Key": str(uuid.uuid4())},
+        )
+
+    async def validate(self, study: StudyFile) -> Validation:
+        """What the study would be and cost, or Invalid; nothing is queued."""
+        return await self._ask(Validation, "POST", "v1/studies:validate", content=_content(study))
+
+    async def studies(
+        self, *, states: Iterable[StudyState | str] = (), task: str | None = None, label: str | None = None
+    ) -> AsyncGenerator[StudySummary, None]:
+        """The studies, the newest first."""
+        params: Params = {"state": list(states), "task": task, "label": label, "limit": STUDIES_A_PAGE}
+        async with aclosing(self._pages(Page[StudySummary], "v1/studies", params)) as studies:
+            async for study in studies:
+                yield study
+
+    async def study(self, study: str) -> Study:
+        return await self._ask(Study, "GET", _of(study))
+
+    async def edit(
+        self,
+        study: str,
+        *,
+        name: str | None = None,
+        labels: Iterable[str] | None = None,
+        priority: int | None = None,
+    ) -> Study:
+        """Change what is not part of the spec; None leaves it."""
+        given = {"name": name, "labels": None if labels is None else list(labels), "priority": priority}
+        changes = {key: value for key, value in given.items() if value is not None}
+        return await self._ask(Study, "PATCH", _of(study), content=json.dumps(changes).encode())
+
+    async def pause(self, study: str, *, now: bool = False) -> Study:
+        """Stop after the trials in flight, or without them (`now`). Resumed, the study has the very same trials."""
+        return await self._ask(Study, "POST", _of(study, "pause"), params={"now": now})
+
+    async def resume(self, study: str) -> Study:
+        """Queue a paused, failed or cancelled study again."""
+        return await self._ask(Study, "POST", _of(study, "resume"))
+
+    async def cancel(self, study: str) -> Study:
+        return await self._ask(Study, "POST", _of(study, "cancel"))
+
+    async def delete(self, study: str) -> None:
+        """Remove a finished study with its trials."""
+        await self._exchange.ask("DELETE", _of(study))
+
+    async def runs(self, study: str) -> tuple[Run, ...]:
+        return (await self._ask(Items[Run], "GET", _of(study, "runs"))).items
+
+    async def trials(
+        self,
+        study: str,
+        *,
+        method: str | None = None,
+        run: int | None = None,
+        states: Iterable[TrialState | str] = (),
+        sort: Sort = "number",
+        descending: bool = False,
+    ) -> AsyncGenerator[Trial, None]:
+        """The finished trials; those without the number that they are sorted by come last."""
+        params: Params = {
+            "method": method,
+            "run": run,
+            "state": list(states),
+            "sort": sort,
+            "order": "desc" if descending else "asc",
+            "limit": TRIALS_A_PAGE,
+        }
+        async with aclosing(self._pages(Page[Trial], _of(study, "trials"), params)) as trials:
+            async for trial in trials:
+                yield trial
+
+    async def trial(self, study: str, trial: str) -> Trial:
+        return await self._ask(Trial, "GET", _of(study, "trials", trial))
+
+    async def epochs(self, study: str, trial: str) -> tuple[Epoch, ...]:
+        return (await self._ask(Items[Epoch], "GET", _of(study, "trials", trial, "epochs"))).items
+
+    async def curves(self, study: str) -> Curves:
+        """Every run's best so far, and median and mean with their intervals."""
+        return await self._ask(Curves, "GET", _of(study, "curves"))
+
+    async def comparison(self, study: str) -> Comparison:
+        """The comparison of the methods, in words and numbers."""
+        return await self._ask(Comparison, "GET", _of(study, "comparison"))
+
+    async def figure8(self, study: str, format: Literal["png", "svg", "pdf"] = "png") -> bytes:
+        return await self._exchange.ask("GET", _of(study, f"figure8.{format}"))
+
+    async def table(
+        self, study: str, table: Table = "trials", format: Literal["csv", "parquet", "json"] = "csv"
+    ) -> bytes:
+        """A table of the export as a file of that format."""
+        return await self._exchange.ask("GET", _of(study, "export", f"{table}.{format}"))
+
+    async def to_dataframe(self, study: str, table: Table = "trials") -> Any:
+        """A table of the export as a pandas DataFrame; needs pandas."""
+        try:
+            import pandas  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise ServiceError("to_dataframe needs pandas; run: pip install pandas") from error
+        return pandas.read_parquet(io.BytesIO(await self.table(study, table, "parquet")))
+
+    async def export(self, study: str, to: Path) -> list[Path]:
+        """Write the export (figures, tables, comparison, provenance, report) into the folder `to`."""
+        return _unpacked(await self._exchange.ask("GET", _of(study, "export.zip")), to)
+
+    async def methods(self) -> tuple[Method, ...]:
+        return (await self._ask(Items[Method], "GET", "v1/methods")).items
+
+    async def tasks(self) -> tuple[Task, ...]:
+        return (await self._ask(Items[Task], "GET", "v1/tasks")).items
+
+    async def searchers(self) -> tuple[Searcher, ...]:
+        return (await self._ask(Items[Searcher], "GET", "v1/searchers")).items
+
+    async def events(self, study: str, after: int = 0) -> AsyncGenerator[Event, None]:
+        """What happens to the study after event `after`, each event once and in order, for as long as it exists.
+
+        A connection that breaks or falls silent is made again, for up to `timeout` seconds, and goes on where it was.
+        """
+        patience = None
+        while True:
+            headers = {"Last-Event-ID": str(after), "Accept": "text/event-stream"}
+            stream = self._exchange.stream(
+                "GET", _of(study, "events"), headers=headers, silence=SILENCE_SECONDS
+            )
+            try:
+                async with aclosing(stream) as chunks, aclosing(messages(chunks)) as heard:
+                    async for message in heard:
+                        if message.id and not message.data:  # where the stream begins
+                            after = min(after, int(message.id))  # less: the study was deleted and made anew
+                            continue
+                        patience = None
+                        if not message.data:
+                            continue
+                        event = _read(Event, message.data, self.url)
+                        if event.number > after + 1:
+                            break  # what is between was lost on the way
+                        if event.number == after + 1:
+                            after = event.number
+                            yield event
+                broken = unreachable(self.url, "the connection ended")
+            except Unavailable as error:
+                broken = error
+            patience = patience or Patience(self._exchange.seconds)
+            await self._exchange.transport.sleep(patience.pause(broken))
+
+    async def watch(self, study: str) -> AsyncGenerator[Study | Trial, None]:
+        """The study, each of its trials once, and the study again whenever it changes, until it is finished."""
+        now = await self.study(study)
+        yield now
+        seen = set[str]()
+        async with aclosing(self.trials(study)) as trials:
+            async for trial in trials:
+                seen.add(trial.id)
+                yield trial
+        if now.state in FINISHED:
+            return
+        async with aclosing(self.events(study, now.last_event)) as events:
+            async for event in events:
+                if event.kind is EventKind.TRIAL:
+                    name = trial_id(*(event.data[key] for key in ("method", "run", "trial")))
+                    if name not in seen:
+                        yield await self.trial(study, name)
+                    continue
+                now = await self.study(study)
+                yield now
+                if now.state in FINISHED and event.number >= now.last_event:
+                    return
+
+    async def wait(self, study: str, timeout: float | None = None) -> Study:
+        """The study once it is completed, failed or cancelled. Raises TimeoutError after `timeout` seconds."""
+        patience, poll = Patience(float("inf") if timeout is None else timeout), 0.1
+        while (now := await self.study(study)).state not in FINISHED:
+            if not patience.left:
+                raise TimeoutError(f"study {study} is still {now.state} after {timeout:g} s")
+            await self._exchange.transport.sleep(min(poll, patience.left))
+            poll = min(1.5 * poll, LONGEST_POLL)
+        return now
+
+    async def logs(self, study: str, *, tail: int = 200, follow: bool = False) -> AsyncGenerator[str, None]:
+        """The last lines of the log of the study's job; with `follow` those to come too, until the job ends."""
+        silence = None if follow else self._exchange.seconds
+        params: Params = {"tail": tail, "follow": follow}
+        stream = self._exchange.stream("GET", _of(study, "logs"), params=params, silence=silence)
+        rest = b""
+        async with aclosing(stream) as chunks:
+            async for chunk in chunks:
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    yield line.decode(errors="replace")
+        if rest:
+            yield rest.decode(errors="replace")
+
+    async def _ask(self, kind: type[M], method: str, path: str, **parts: Any) -> M:
+        return _read(kind, await self._exchange.ask(method, path, **parts), self.url)
+
+    async def _pages(self, kind: type[Page[M]], path: str, params: Params) -> AsyncGenerator[M, None]:
+        cursor: str | None = None
+        while True:
+            page = await self._ask(kind, "GET", path, params={**params, "cursor": cursor})
+            for item in page.items:
+                yield item
+            if (cursor := page.next) is None:
+                return
+
+
+def _checked(text: str) -> httpx.URL:
+    """The URL of a service. Raises ServiceError, which does not show a password."""
+    try:
+        url = httpx.URL(text)
+        url.host.encode("idna")
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise ServiceError(f"a service's URL cannot be read: {error}") from error
+    plain = not (url.query or url.fragment or url.userinfo)
+    if url.scheme not in ("http", "https") or not url.host or not plain or (url.port or 0) >= 2**16:
+        shown = "***@" + url.host if url.userinfo else text
+        raise ServiceError(f"{shown!r} is no service's URL; one is like http://127.0.0.1:8000")
+    return url
+
+
+def _of(study: str, *rest: str) -> str:
+    """The path of what belongs to a study. Raises NotFound for what is no name but part of a path."""
+    names = (study, *rest)
+    if bad := [name for name in names if name in ("", ".", "..")]:
+        raise unknown(f"there is no {bad[0]!r}")
+    return "/".join(["v1/studies", *(quote(name, safe="", errors="replace") for name in names)])
+
+
+def _content(study: StudyFile) -> bytes:
+    content: Any = study
+    if isinstance(study, Path):
+        content = read(study)
+    elif isinstance(study, StudySpec):
+        content = study.to_json()
+    try:
+        return json.dumps(content).encode()  # NaN, too: the service says where it is
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ServiceError(f"a study holds only what JSON can: {error}") from error
+
+
+def _read(kind: type[M], content: bytes | str, url: httpx.URL) -> M:
+    """The model in an answer; what a newer service says beyond it is left out."""
+    try:
+        return kind.model_validate_json(content, extra="ignore")
+    except ValidationError as error:
+        raise foreign(url) from error
+
+
+def _unpacked(archive: bytes, folder: Path) -> list[Path]:
+    """Write the files of the archive, all in one folder of it, into `folder`, each whole or not at all."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as packed:
+            folder.mkdir(parents=True, exist_ok=True)
+            paths = {folder / name.rpartition("/")[2]: name for name in packed.namelist()}
+            for path in sorted(paths, key=lambda path: path.name != OWNER):
+                part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+                part.write_bytes(packed.read(paths[path]))
+                part.replace(path)
+    except OSError as error:
+        raise ServiceError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, ValueError, RuntimeError) as error:
+        raise ServiceError(f"the export is damaged: {error}") from error
+    return list(paths)

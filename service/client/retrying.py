@@ -1,0 +1,205 @@
+"""Requests to a service, made again until they are answered, over httpx, blocking or not."""
+
+import random
+import time
+from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol, TypeVar
+
+import anyio
+import httpx
+
+from service.client.errors import NotFound, Unavailable, refused, unreachable
+
+T = TypeVar("T")
+Params = Mapping[str, str | int | bool | Sequence[str] | None]
+JSON = {"Content-Type": "application/json"}
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two attempts, doubling
+CONNECT_SECONDS = 5.0
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
+
+
+class Transport(Protocol):
+    """httpx, blocking or not, behind one set of words."""
+
+    @property
+    def http(self) -> httpx.Client | httpx.AsyncClient: ...
+
+    async def send(self, request: httpx.Request) -> httpx.Response: ...  # its body is not read yet
+
+    async def read(self, response: httpx.Response) -> None: ...
+
+    def chunks(self, response: httpx.Response) -> AsyncGenerator[bytes, None]: ...
+
+    async def close(self, response: httpx.Response | None = None) -> None: ...  # None: everything
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Awaiting:
+    def __init__(self, **options: Any) -> None:
+        self.http = httpx.AsyncClient(**options)
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        return await self.http.send(request, stream=True)
+
+    async def read(self, response: httpx.Response) -> None:
+        await response.aread()
+
+    async def chunks(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
+        async for chunk in response.aiter_bytes():
+            yield chunk
+
+    async def close(self, response: httpx.Response | None = None) -> None:
+        await (self.http.aclose() if response is None else response.aclose())
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+
+
+class Blocking:
+    """Blocks where `Awaiting` awaits, so a coroutine over it never suspends: `result` and `items` run it."""
+
+    def __init__(self, **options: Any) -> None:
+        self.http = httpx.Client(**options)
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        return self.http.send(request, stream=True)
+
+    async def read(self, response: httpx.Response) -> None:
+        response.read()
+
+    async def chunks(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
+        for chunk in response.iter_bytes():
+            yield chunk
+
+    async def close(self, response: httpx.Response | None = None) -> None:
+        (self.http if response is None else response).close()
+
+    async def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def result(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine over a `Blocking` transport returns."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    coroutine.close()
+    raise RuntimeError("a coroutine over a blocking transport has waited for something else")
+
+
+def items(generator: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+    """What an asynchronous generator over a `Blocking` transport yields."""
+    try:
+        while True:
+            try:
+                item = result(generator.__anext__())
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        result(generator.aclose())
+
+
+class Patience:
+    """When to try again, and for how long: pauses that double, with jitter, or as long as the service asks for."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self._pause = FIRST_PAUSE
+
+    @property
+    def left(self) -> float:
+        return max(self._end - time.monotonic(), 0.0)
+
+    def pause(self, error: Unavailable) -> float:
+        """Seconds until the next attempt, the last one at the end. Raises the error where that would be too late."""
+        left, asked_for = self.left, error.retry_after or 0.0
+        if asked_for >= left:
+            raise error
+        pause = asked_for + random.uniform(self._pause / 2, self._pause)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        return min(pause, left)
+
+
+class Exchange:
+    """All requests of a client. Every one may be made twice: those that change something are idempotent or keyed."""
+
+    def __init__(self, transport: Transport, seconds: float, proxy: httpx.Proxy | None = None) -> None:
+        self.transport, self.seconds = transport, seconds
+        self._by = f" by way of the proxy {proxy.url}" if proxy else ""  # without its password
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """The content of the answer. Raises ApiError, after `seconds` of trying where that could help."""
+        patience, perhaps_done = Patience(self.seconds), False
+        while True:
+            silence = max(patience.left, 1.0)
+            stream = self.stream(
+                method, path, params=params, content=content, headers=headers, silence=silence
+            )
+            try:
+                async with aclosing(stream) as chunks:
+                    return b"".join([chunk async for chunk in chunks])
+            except NotFound:
+                if method == "DELETE" and perhaps_done:
+                    return b""
+                raise
+            except Unavailable as error:
+                perhaps_done |= not isinstance(error.__cause__, NOT_SENT)
+                pause = patience.pause(error)
+            await self.transport.sleep(pause)
+
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        silence: float | None,
+    ) -> AsyncGenerator[bytes, None]:
+        """The content as it comes, tried once; given up after `silence` seconds without any. Raises ApiError."""
+        request = self.transport.http.build_request(
+            method,
+            path,
+            params={name: _sendable(value) for name, value in (params or {}).items() if value is not None},
+            content=content,
+            headers={**(headers or {}), **({} if content is None else JSON)},
+            timeout=httpx.Timeout(silence, connect=CONNECT_SECONDS),
+        )
+        try:
+            response = await self.transport.send(request)
+            try:
+                if not response.is_success:
+                    await self.transport.read(response)
+                    raise refused(response)
+                async with aclosing(self.transport.chunks(response)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+            finally:
+                await self.transport.close(response)
+        except httpx.RequestError as error:
+            raise unreachable(request.url, error, self._by) from error
+
+
+def _sendable(value: str | int | bool | Sequence[str]) -> Any:
+    """Half a character, as a file's name may have, is no text for URLs: a question mark, for the service to refuse."""
+    match value:
+        case str():
+            return value.encode(errors="replace").decode()
+        case int():
+            return value
+        case _:
+            return [_sendable(text) for text in value]

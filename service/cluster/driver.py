@@ -1,0 +1,179 @@
+"""The process that runs a study: takes its lease, runs what is left, gives it back."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from service.cluster.sink import LeasedSink
+from service.database.lease import Lease
+from service.database.owner import Owner
+from service.database.store import Store
+from service.errors import LeaseLost, ServiceError
+from service.records import CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED
+from studies.design.spec import StudySpec, stored
+from studies.errors import NoResultError, StudyError
+from studies.records import Request, Sink, StudyRecord, StudyState, TrialRecord
+from studies.running import ready
+from studies.running.pulse import Pulse
+from studies.running.stop import Stop
+from trainers.errors import DataError
+
+LEASE_SECONDS = 60.0
+
+
+class _Watched:
+    """Tells `watch` of every trial, once it is stored."""
+
+    def __init__(self, sink: Sink, watch: Callable[[TrialRecord], None]) -> None:
+        self._sink, self._watch = sink, watch
+
+    def record(self, trial: TrialRecord) -> None:
+        self._sink.record(trial)
+        self._watch(trial)
+
+
+def drive(
+    store: Store,
+    study: StudyRecord,
+    data_dir: Path,
+    watch: Callable[[TrialRecord], None],
+    *,
+    fence: int | None = None,
+    tell: Callable[[str], None] = lambda trouble: None,
+) -> StudyState:
+    """Run what is left of the study. Returns the state it is left in: completed or, on request, paused or cancelled.
+
+    Failed where a method is without a result: all of its trials have failed, or the first of them all of one error.
+
+    `watch` is told of each trial: of those done before, then of each new one after it is stored; `tell`, what the study
+    waits for where it has none under way for long. On an interrupt
+    (SIGINT or SIGTERM) the study is left paused and KeyboardInterrupt is raised; where it cannot go on it is left
+    failed with the reason, which is raised. Either way it can be driven again, and its trials are those of an
+    uninterrupted study. `fence` is given by the service, to which an interrupt or a fault that may pass means that
+    the study is queued again.
+    """
+    served = fence is not None
+    lease = store.claim(study.id, Owner.current(), LEASE_SECONDS, fence=fence)
+    try:
+        # Ray takes seconds to import: not for `tunebench list`, nor for who may not run the study
+        from studies.running.cluster import cluster
+        from studies.running.experiment import run_study
+        from studies.running.provenance import provenance
+
+        spec = _same_version(study)
+        history = store.trials(study.id)
+        for trial in history:
+            watch(trial)
+        stop, pulse = Stop(), Pulse("its data are summed and read")
+        # from here on: large files take long to sum and to load
+        with LeasedSink(store, lease, stop, pulse, tell) as sink:
+            ran_on = provenance(spec, data_dir)
+            if history:
+                check_same_origin(study, ran_on)
+            store.ran_on(lease, ran_on)
+            if len(history) < spec.planned:  # otherwise the last driver died after its last trial
+                ready.check(spec, data_dir)  # the service cannot, without torch
+                pulse.doing = "it waits for Ray to start, or to be joined"
+                with cluster(), _terminated_is_interrupted():
+                    watched = _Watched(sink, watch)
+                    start_sum = ran_on.get("start", {}).get("sha256")
+                    if not run_study(
+                        spec,
+                        study.id,
+                        watched,
+                        history,
+                        stop=stop,
+                        pulse=pulse,
+                        data_dir=data_dir,
+                        start_sum=start_sum,
+                    ):
+                        return _stopped(store, lease)
+    except (
+        KeyboardInterrupt,
+        SystemExit,
+    ) as stopped:  # the latter is Ray's answer to SIGTERM while it starts
+        store.finish(lease, QUEUED if served else PAUSED)
+        raise KeyboardInterrupt from stopped
+    except LeaseLost:
+        raise
+    except NoResultError as error:
+        store.finish(
+            lease,
+            FAILED,
+            error=f"{error}; its other trials were not run: once the cause is mended, resume it",
+        )
+        return FAILED
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        with suppress(ServiceError):  # the database itself may be what failed
+            if served and not isinstance(error, StudyError | DataError):
+                store.give_up(lease, reason)
+            else:
+                store.finish(lease, FAILED, error=reason)
+        raise
+    lost = store.without_result(study.id)
+    state = COMPLETED if lost is None else FAILED
+    store.finish(lease, state, error=lost)
+    return state
+
+
+def _stopped(store: Store, lease: Lease) -> StudyState:
+    """Leave the study as was asked for. Raises LeaseLost where another process has taken it."""
+    match store.requested(lease):
+        case Request.CANCEL:
+            state = CANCELLED
+        case None:  # asked to pause, and to go on while the last trials finished
+            state = QUEUED
+        case _:
+            state = PAUSED
+    store.finish(lease, state)
+    return state
+
+
+def _same_version(study: StudyRecord) -> StudySpec:
+    spec = stored(study)
+    if spec.study_id != study.id:
+        raise StudyError(
+            f"{study.id} was started by another version of tunebench, whose trials cannot be mixed with this "
+            "one's; go on with that version, or run the spec anew"
+        )
+    return spec
+
+
+def check_same_origin(study: StudyRecord, ran_on: Mapping[str, Any]) -> None:
+    """Raise StudyError where the trials that the study has learned from another teacher, started from another network
+    or were trained on other data."""
+    for key, did in (("teacher", "learned from another teacher"), ("start", "started from another network")):
+        before = study.provenance.get(key)
+        if before != ran_on.get(key):
+            raise StudyError(
+                f"{study.id}: its trials {did} than the one that is here now; put that one back "
+                f"({before}), or run the study under another name"
+            )
+    before, now = study.provenance.get("data", {}).get("sha256"), ran_on["data"]["sha256"]
+    if before and now and before != now:
+        raise StudyError(
+            f"{study.id}: its trials were trained on other data than those that are here now; put those back "
+            f"({ran_on['data']['set']}, sha256 {before}), or run the study under another name"
+        )
+
+
+@contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    """To be entered after Ray has started, which sets handlers of its own."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,56 @@
+"""What a job prints, kept with its study: Ray forgets its jobs and their logs when its head starts anew."""
+
+import os
+import stat
+import threading
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from service.database.store import LOG_CHARACTERS, Store
+from service.errors import DatabaseError
+
+EVERY_SECONDS = 20.0  # what a killed job may lose of it
+
+
+class KeptLog:
+    """While the context is open, and at its end, the end of the file that this process prints into is stored."""
+
+    def __init__(self, store: Store, study: str, job: str) -> None:
+        self._store, self._study, self._job = store, study, job
+        self._kept = ""
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="log", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        self._thread.join()
+        self._keep()
+
+    def _work(self) -> None:
+        while not self._closed.wait(EVERY_SECONDS):
+            self._keep()
+
+    def _keep(self) -> None:
+        text = printed()
+        if text and text != self._kept:
+            with suppress(DatabaseError):  # the driver says so where it matters
+                self._store.keep_log(self._study, self._job, text)
+                self._kept = text
+
+
+def printed() -> str:
+    """The end of what this process has printed, where that goes into a file."""
+    with suppress(OSError):
+        if stat.S_ISREG(os.fstat(2).st_mode):
+            with Path("/proc/self/fd/2").open("rb") as file:  # opened anew: whoever prints keeps its place
+                file.seek(max(0, os.fstat(2).st_size - LOG_CHARACTERS))
+                return file.read().decode(errors="replace")
+    return ""

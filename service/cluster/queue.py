@@ -1,0 +1,193 @@
+"""The queue: starts queued studies as Ray jobs, and puts back those whose driver is gone."""
+
+import logging
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from service.cluster.jobs import ENDED, Jobs
+from service.database.claims import SLOW_SECONDS, Claims, Held
+from service.database.lease import Lease
+from service.database.owner import Owner
+from service.database.store import Store
+from service.errors import DatabaseError, RayUnavailable, StudyUnknown
+
+STOP_SECONDS = 60.0  # how long Ray may take to end the job of a driver that is gone
+LOG_LINES = 1000  # of its log that are kept
+TICK_SECONDS = 1.0
+ASK_RAY_SECONDS = 3.0  # how often Ray is asked what has become of the running studies' jobs
+TROUBLE_SECONDS = (
+    15.0  # Ray may be away that long, as when it starts, before a study that waits for it says so
+)
+MAX_PAUSE_SECONDS = 60.0  # between starts that Ray refuses
+
+log = logging.getLogger("tunebench.queue")
+
+
+class Queue:
+    """Works in a thread of its own while its context is open. Any number of services may share one database.
+
+    All it knows is in the database: it may die at any moment, and another one goes on. `wake` makes it look at once.
+    """
+
+    def __init__(self, store: Store, jobs: Jobs, max_running: int) -> None:
+        self._store, self._jobs = store, jobs
+        self._claims = Claims(store.engine, Owner.current(), max_running)
+        self._woken, self._closed = threading.Event(), threading.Event()
+        self._asked_ray = -ASK_RAY_SECONDS
+        self._pause, self._not_before = 0.0, 0.0  # after a start that Ray has refused
+        self._stopping: dict[str, float] = {}  # since when, by job
+        self._thread = threading.Thread(target=self._work, name="queue", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        self._woken.set()
+        self._thread.join()
+
+    def wake(self) -> None:
+        """Something has been queued or asked for."""
+        self._woken.set()
+
+    def step(self) -> None:
+        """Put back what is lost, then start as many studies as may run. Raises DatabaseError."""
+        self._reconcile()
+        while (started := self._start_next()) is not None:
+            self._submit(started)
+
+    def _work(self) -> None:
+        trouble, since = "", 0.0
+        while not self._closed.is_set():
+            try:
+                self.step()
+                trouble = ""
+            except (DatabaseError, RayUnavailable) as error:
+                if str(error) != trouble:  # said once, not every second
+                    log.warning("%s", error)
+                    trouble, since = str(error), time.monotonic()
+                elif isinstance(error, RayUnavailable) and time.monotonic() > since + TROUBLE_SECONDS:
+                    self._tell_next(trouble)
+            except Exception:
+                log.exception("the queue goes on after an unexpected error")
+            self._woken.wait(TICK_SECONDS)
+            self._woken.clear()
+
+    def _reconcile(self) -> None:
+        held = self._claims.held()
+        ended = self._ended_jobs(held)
+        for one in held:
+            if one.free:
+                if (left := self._left_by(one.job)) is not None:
+                    self._put_back(one, self._with_cause(one, f"its driver is gone{left}"))
+            elif reason := ended.get(one.study):
+                self._put_back(one, self._with_cause(one, reason))
+            elif one.slow:
+                slow = f"its driver has not started for {SLOW_SECONDS:g} s"
+                self._claims.tell(one.study, self._with_cause(one, slow))
+        jobs = {one.job for one in held}
+        self._stopping = {job: since for job, since in self._stopping.items() if job in jobs}
+
+    def _with_cause(self, held: Held, reason: str) -> str:
+        cause = self._jobs.why() if held.unclaimed else ""
+        return f"{reason}; Ray: {cause}" if cause else reason
+
+    def _tell_next(self, trouble: str) -> None:
+        """Say at the study that would run what keeps it from that."""
+        with suppress(DatabaseError, StudyUnknown):
+            if (study := self._claims.next()) is not None:
+                self._claims.tell(study, trouble)
+
+    def _ended_jobs(self, held: Sequence[Held]) -> dict[str, str]:
+        """Of these studies, those whose Ray job is over, with what Ray says.
+
+        A job that Ray does not know may be of another cluster, where the lease tells; but not one that this service has
+        submitted and that has not begun: Ray has started anew.
+        """
+        jobs = {one.job: one for one in held if one.job is not None}
+        if time.monotonic() < self._asked_ray + ASK_RAY_SECONDS:  # also without jobs, for `Jobs.known`
+            return {}
+        self._asked_ray = time.monotonic()
+        try:
+            states = self._jobs.states()
+        except RayUnavailable:
+            return {}
+        ended = {}
+        for job, one in jobs.items():
+            if states.get(job) in ENDED:
+                ended[one.study] = f"its Ray job has {states[job].lower()}"
+            elif one.unclaimed and job not in states:
+                ended[one.study] = "Ray has started anew and lost its job"
+        return ended
+
+    def _left_by(self, job: str | None) -> str | None:
+        """What became of the job of a driver that is gone, in words; None while its driver or a worker lives.
+
+        A driver that is frozen keeps its workers, and the next one would be without any. Ray is told to stop the job
+        and given `STOP_SECONDS` for it.
+        """
+        if job is None:
+            return ""
+        try:
+            if (state := self._jobs.states().get(job)) is None:
+                return ""
+            if state in ENDED and not self._jobs.workers(job):
+                return ", its Ray job was stopped" if job in self._stopping else ""
+            if job not in self._stopping:
+                self._stopping[job] = time.monotonic()
+                self._jobs.stop(job)
+        except RayUnavailable:
+            return ""  # nor does anything start
+        if time.monotonic() < self._stopping[job] + STOP_SECONDS:
+            return None
+        return f", and Ray has not ended its job within {STOP_SECONDS:g} s"
+
+    def _put_back(self, held: Held, reason: str) -> None:
+        with suppress(RayUnavailable, DatabaseError):  # a disk that is full of it has room for the state
+            if held.job is not None and (text := self._jobs.logs(held.job, LOG_LINES)):
+                self._store.keep_log(held.study, held.job, text)
+        if (state := self._claims.put_back(held, reason)) is not None:
+            log.warning("%s: %s; now %s", held.study, reason, state)
+
+    def _start_next(self) -> Lease | None:
+        """Claim the study that is to run next, if one more may run."""
+        if time.monotonic() < self._not_before or self._claims.next() is None:
+            return None
+        self._jobs.states()  # where Ray is away, nothing is started only to be put back
+        return self._claims.claim(again=self._pause > 0)
+
+    def _submit(self, lease: Lease) -> None:
+        study = self._store.study_by_id(lease.study)
+        command = [sys.executable, "-m", "service.worker", study.id, "--fence", str(lease.fence)]
+        metadata = {
+            "study": study.id,
+            "name": study.name,
+            "task": study.task_label,
+            "methods": ", ".join(study.methods),
+            "trials": f"{study.trials} of {study.planned} when it started",
+        }
+        assert study.job is not None
+        try:
+            self._jobs.submit(study.job, shlex.join(command), metadata)
+        except RayUnavailable as error:
+            self._refused(lease, str(error))
+            raise
+        self._pause = 0.0
+        if study.trouble is not None:
+            self._claims.accepted(lease)
+        log.info("%s: started as Ray job %s", study.id, study.job)
+
+    def _refused(self, lease: Lease, reason: str) -> None:
+        """Queue the study again; the next start is tried after a pause, twice as long each time."""
+        self._pause = min(2 * self._pause + 1, MAX_PAUSE_SECONDS)
+        self._not_before = time.monotonic() + self._pause
+        self._claims.refused(lease, reason)

@@ -1,0 +1,180 @@
+"""`ray start --head` as a process, with everything that it starts."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Self
+
+from service import priority
+from service.database.owner import Owner
+from studies.running.ray_folder import homeless, is_ray_folder, make_ray_folder, of_ray, python
+from studies.running.ray_logs import why
+
+PARTS = {"gcs_server", "dashboard.py", "raylet"}  # in the order in which they start
+LAST = "raylet"
+KILL_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class RayStart:
+    """Where a head is. `process` is empty while none runs; `settings` stands for what it was started with.
+
+    Everything listens on loopback, with Ray's token authentication. `folder` is for this user alone and the head's own,
+    as Ray tells a job its cluster by what is written there. `trouble` is why the last one died, until one lives on.
+    """
+
+    process: str = ""
+    address: str = "127.0.0.1:6379"
+    dashboard_url: str = "http://127.0.0.1:8265"
+    folder: str = ""
+    settings: str = ""
+    trouble: str = ""
+
+    def prepared(self, settings: str) -> Self:
+        """The next head: where this one was, as far as the ports are free. Raises OSError and StudyError."""
+        address, dashboard_url, folder = _free(self.address), _free(self.dashboard_url), self.folder
+        if not self.is_closed():
+            folder = str(make_ray_folder())
+        _logs(folder).parent.unlink(missing_ok=True)  # the last session's say nothing about this one
+        (of_ray(Path(folder)) / "ray_current_cluster").write_text(address)
+        return replace(
+            self,
+            process="",
+            address=address,
+            dashboard_url=dashboard_url,
+            folder=folder,
+            settings=settings,
+        )
+
+    def spawn(self, environment: Mapping[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start it, in a session of its own: it outlives this process. It is up some seconds later."""
+        options = {
+            "node-ip-address": "127.0.0.1",
+            "port": _port(self.address),
+            "dashboard-host": "127.0.0.1",
+            "dashboard-port": _port(self.dashboard_url),
+            "include-dashboard": "true",
+            "dashboard-agent-listen-port": 0,
+            "ray-client-server-port": _port(_free(":0")),  # there is no way to have none
+            "min-worker-port": 0,
+            "max-worker-port": 0,
+            "temp-dir": of_ray(Path(self.folder)),
+            "object-store-memory": 128 * 2**20,
+            "include-log-monitor": "false",  # which shows workers' logs on drivers' terminals
+        }
+        command = [python(Path(self.folder)), "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+        command += ["--no-monitor", "--disable-usage-stats"]  # a monitor adds and removes machines
+        return subprocess.Popen(
+            command + [f"--{name}={value}" for name, value in options.items()],
+            env={
+                **os.environ,
+                **homeless(),
+                **environment,
+                "RAY_AUTH_MODE": "token",
+                "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all on loopback: docs/decisions/0007
+                "TUNEBENCH_RAY_FOLDER": self.folder,
+                "TMPDIR": self.folder,  # what a killed job leaves goes with it
+                priority.KEY: str(priority.of_study()),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def give_way(self) -> None:
+        """Let it and its workers go after the service from now on. Not while it starts: Ray gives up on slow parts."""
+        priority.give_way(Owner.parse(self.process).pid, priority.of_study())
+
+    def is_alive(self) -> bool:
+        if not self.process:
+            return False
+        process = Owner.parse(self.process)
+        return process.place == Owner.current().place and not process.is_dead()
+
+    def parts(self) -> set[str]:
+        """Those of `PARTS` that are up: it lives on without one that ended in good order or never had its port."""
+        pid = Owner.parse(self.process).pid
+        try:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except OSError:  # not Linux
+            return PARTS
+        return {Path(word).name for child in children for word in _command(child)} & PARTS
+
+    def why(self) -> str:
+        """What its logs say is wrong; empty where they say nothing."""
+        return why(_logs(self.folder)) if self.folder else ""
+
+    def is_closed(self) -> bool:
+        """Whether its folder is there, and for this user alone."""
+        return self.folder != "" and is_ray_folder(Path(self.folder))
+
+    def kill(self) -> list[int]:
+        """Kill it and all it has started: no more is lost than trials in flight. Returns what does not end."""
+        if session := self._session():
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(session, signal.SIGKILL)
+        give_up = time.monotonic() + KILL_SECONDS
+        while (left := self._left()) and time.monotonic() < give_up:
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
+        return left
+
+    def _session(self) -> int:
+        """The number of its session and process group; 0 where that is another's by now."""
+        if not self.process:
+            return 0
+        process = Owner.parse(self.process)
+        here = Owner.of(process.pid)
+        return process.pid if process.place == here.place and here.started in ("", process.started) else 0
+
+    def _left(self) -> list[int]:
+        """Living processes of its session and, as jobs have sessions of their own, those that inherited its folder."""
+        session = str(self._session() or None)
+        mark = f"TUNEBENCH_RAY_FOLDER={self.folder}\0".encode()
+        left = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                state, _, _, its_session = (process / "stat").read_text().rpartition(")")[2].split()[:4]
+                its_own = its_session == session or mark in (process / "environ").read_bytes()
+            except OSError:  # ended, or of another user
+                continue
+            if its_own and state not in "ZX" and int(process.name) != os.getpid():
+                left.append(int(process.name))
+        return left
+
+
+def _logs(folder: str) -> Path:
+    return of_ray(Path(folder)) / "session_latest" / "logs"
+
+
+def _command(pid: str) -> list[str]:
+    """A process's name and the words of its command."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
+        return [Path(f"/proc/{pid}/comm").read_text().strip(), *words]
+    except OSError:
+        return []
+
+
+def _port(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+def _free(url: str) -> str:
+    """The same where nobody listens there, else with another port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", _port(url)))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        return f"{url.rpartition(':')[0]}:{probe.getsockname()[1]}"

@@ -1,0 +1,110 @@
+"""The sink of a study in the database: it keeps the lease while the study runs, and hears what is asked of it."""
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from service.database.lease import Lease
+from service.database.store import Store
+from service.errors import DatabaseAway, LeaseLost, StoreError
+from studies.records import Request, TrialRecord
+from studies.running.pulse import Pulse
+from studies.running.stop import Stop
+
+ASK_SECONDS = 1.0  # how often the study's row is looked at for a request
+AWAY_SECONDS = 300.0  # how long a trial waits for a database that is away before the study stops
+
+
+class LeasedSink:
+    """Records trials under a lease that a thread renews while the context is open, thrice in its length.
+
+        lease = store.claim(study.id, Owner.current(), lease_seconds=60)
+        with LeasedSink(store, lease, stop) as sink:
+            run_study(spec, study.id, sink, store.trials(study.id), stop=stop, data_dir=data_dir)
+
+    The same thread tells `stop` when the study is to be paused or cancelled, or is no longer this process's, and says
+    in its row, and to `tell`, what it waits for where `pulse` says that no trial is under way. Leaving
+    the context does not give the lease back. `record` is for one thread, as the Sink protocol says; it waits for a
+    database that restarts.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        lease: Lease,
+        stop: Stop,
+        pulse: Pulse | None = None,
+        tell: Callable[[str], None] = lambda trouble: None,
+    ) -> None:
+        self.store = store
+        self.lease = lease
+        self._stop, self._pulse, self._tell = stop, pulse, tell
+        self._trouble: str | None = None
+        self._lost: LeaseLost | None = None
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name=f"lease of {lease.study}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        self._thread.join()
+
+    def record(self, trial: TrialRecord) -> None:
+        """Store the trial. Raises LeaseLost where another process has taken the study, at the latest here."""
+        give_up = time.monotonic() + AWAY_SECONDS
+        pause = 0.1
+        while True:
+            if self._lost is not None:
+                raise self._lost
+            try:
+                return self.store.record(self.lease, trial)
+            except DatabaseAway:
+                if time.monotonic() > give_up:
+                    raise
+            except StoreError:
+                # the connection may have broken after the commit and before its answer
+                if pause == 0.1 or not self._is_stored(trial):
+                    raise
+                return None
+            time.sleep(pause)
+            pause = min(2 * pause, 5.0)
+
+    def _tell_what_it_waits_for(self) -> None:
+        trouble = self._pulse.waits() if self._pulse else None
+        if trouble != self._trouble:
+            self.store.tell(self.lease, trouble)
+            self._trouble = trouble
+            if trouble:
+                self._tell(trouble)
+
+    def _is_stored(self, trial: TrialRecord) -> bool:
+        return self.store.trial(trial.study, trial.method, trial.run, trial.trial) == trial
+
+    def _keep(self) -> None:
+        every = min(ASK_SECONDS, self.lease.seconds / 3)
+        renew_at = time.monotonic() + self.lease.seconds / 3
+        while not self._closed.wait(every):
+            try:
+                if time.monotonic() >= renew_at:
+                    self.store.renew(self.lease)
+                    renew_at = time.monotonic() + self.lease.seconds / 3
+                request = self.store.requested(self.lease)
+                self._tell_what_it_waits_for()
+            except LeaseLost as error:
+                self._lost = error
+                self._stop.abort()
+                return
+            except Exception:
+                # the database may be back at the next try; if not, `record` meets the same error and raises it
+                continue
+            if request is Request.PAUSE:
+                self._stop.drain()
+            elif request is not None:
+                self._stop.abort()

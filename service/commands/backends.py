@@ -1,0 +1,183 @@
+"""Where studies are: in a database here, or at a service."""
+
+import os
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from service.database.lookup import ambiguous, matching
+from service.errors import DatabaseError, SchemaMissing, ServiceError, StoreError, StudyUnknown
+from service.settings import Settings, database_url, service_url
+from studies.records import StudyRecord, StudyState, TrialRecord
+
+if TYPE_CHECKING:  # each of the two needs seconds of imports that the other does not
+    from service.client import Client
+    from service.database.store import Store
+    from service.schemas import Comparison, Study, StudySummary
+
+PATIENCE_SECONDS = 5.0  # with a service that does not answer: somebody sits and waits
+ANALYSIS_SECONDS = 150.0  # what takes a service a while
+
+
+class Place(Protocol):
+    """What can be asked of either. All raise ServiceError. `option` is what names it to another command."""
+
+    option: str
+
+    def studies(
+        self, *, states: Sequence[StudyState] = (), task: str | None = None, label: str | None = None
+    ) -> Iterable["StudySummary"]:
+        """The newest first, of those in any of these states, with this task and label."""
+
+    def find(self, key: str) -> "Study":
+        """The study that `key` fits, as `service.database.lookup` has it."""
+
+    def comparison(self, study: str) -> "Comparison":
+        """Of the study with this id."""
+
+    def export(self, study: str, folder: Path) -> "Comparison":
+        """Write the study with this id into the folder, and return its comparison."""
+
+
+class Local:
+    """A database that this process opens. What else the environment sets is read once it is asked for."""
+
+    def __init__(self, database_url: str, environ: Mapping[str, str], option: str = "") -> None:
+        self.database_url, self.option = database_url, option
+        self._environ = environ
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Raises SettingError."""
+        return replace(Settings.from_environment(self._environ), database_url=self.database_url)
+
+    @cached_property
+    def store(self) -> "Store":
+        from service.database.engine import connect
+        from service.database.store import Store
+
+        try:
+            return Store(connect(self.database_url))
+        except SchemaMissing as error:  # its message ends in the command that helps
+            raise DatabaseError(f"{error}{self.option}", error.fault) from error
+
+    def exists(self) -> bool:
+        """Whether there is a database yet."""
+        from service.database.engine import connect, exists
+
+        return exists(connect(self.database_url))
+
+    def studies(
+        self, *, states: Sequence[StudyState] = (), task: str | None = None, label: str | None = None
+    ) -> Iterable["StudySummary"]:
+        from service.schemas import StudySummary
+
+        return map(StudySummary.of, self.store.studies(states=states, task=task, label=label))
+
+    def find(self, key: str) -> "Study":
+        from service.schemas import Study
+        from studies.design.spec import stored
+
+        record = self.store.study(key)
+        task = stored(record).task_definition()
+        best = self.store.incumbents(record.id, maximize=task.direction == "maximize")
+        return Study.of(record, best, dashboard=None)
+
+    def comparison(self, study: str) -> "Comparison":
+        record = self.store.study_by_id(study)
+        return self._compared(record, self.store.trials(study), self.store.epochs_a_trial(study))
+
+    def export(self, study: str, folder: Path) -> "Comparison":
+        from studies.results.export import export
+
+        record, trials = self.store.study_by_id(study), self.store.trials(study, with_epochs=True)
+        compared = self._compared(record, trials)
+        export(record, trials, folder, compared.comparison)
+        return compared
+
+    def _compared(
+        self,
+        record: StudyRecord,
+        trials: Sequence[TrialRecord],
+        epochs: Mapping[str, Sequence[int]] | None = None,
+    ) -> "Comparison":
+        from service.schemas import Comparison
+        from studies.analysis.comparison import compare
+        from studies.results.verdict import answer
+
+        comparison = compare(record, trials, epochs)
+        return Comparison(last_event=record.last_event, comparison=comparison, **answer(comparison))
+
+
+class Served:
+    """A service, reached over HTTP."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.option = url, f" --url {shlex.quote(url)}"
+
+    def client(self, patience: float = PATIENCE_SECONDS) -> "Client":
+        from service.client import Client
+
+        return Client(self.url, timeout=patience)
+
+    def studies(
+        self, *, states: Sequence[StudyState] = (), task: str | None = None, label: str | None = None
+    ) -> Iterable["StudySummary"]:
+        with self.client() as client:
+            yield from client.studies(states=states, task=task, label=label)
+
+    def find(self, key: str, *, whole: bool = False) -> "Study":
+        """The study that `key` fits, or that has it as its `whole` id or name."""
+        from service.client.errors import NotFound
+
+        with self.client() as client:
+            with suppress(NotFound):
+                return client.study(key)
+            there = [(study.id, study.name) for study in client.studies()]
+            matches = matching(key, there, whole=whole)
+            if len(matches) == 1:
+                return client.study(matches[0])
+        if matches:
+            raise StoreError(ambiguous(key, matches))
+        if fits := matching(key, there):
+            raise StudyUnknown(f"no study is named {key!r} in full; it fits {', '.join(fits[:20])}")
+        known = ", ".join(id for id, _ in there[:20]) + ", ..." * (len(there) > 20)
+        raise StudyUnknown(
+            f"no study {key!r} at {self.url}; there " + (f"are {known}" if there else "are none yet")
+        )
+
+    def comparison(self, study: str) -> "Comparison":
+        with self.client(ANALYSIS_SECONDS) as client:
+            return client.comparison(study)
+
+    def export(self, study: str, folder: Path) -> "Comparison":
+        with self.client(ANALYSIS_SECONDS) as client:
+            client.export(study, folder)
+        return self.comparison(study)
+
+
+def place(url: str | None, db: str | None, environ: Mapping[str, str] = os.environ) -> Local | Served:
+    """`--url` or `--db`, else TUNEBENCH_URL, else TUNEBENCH_DATABASE_URL, else ./tunebench.db."""
+    if url and db:
+        raise ServiceError("--url is a service and --db a database here: give one of them")
+    return local(db, environ) if db or not (url or environ.get("TUNEBENCH_URL")) else served(url, environ)
+
+
+def served(url: str | None, environ: Mapping[str, str] = os.environ) -> Served:
+    """`--url`, else TUNEBENCH_URL, else a service on this machine."""
+    return Served(service_url(url, environ))
+
+
+def local(db: str | None, environ: Mapping[str, str] = os.environ) -> Local:
+    """Raises SettingError."""
+    database = database_url(db, environ)
+    # another command would find it by itself, unless it was given here or there is a service to be asked first
+    if not (db or environ.get("TUNEBENCH_URL")):
+        return Local(database, environ)
+    shown = re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", database)
+    return Local(database, environ, f" --db {shlex.quote(shown)}")

@@ -1,0 +1,156 @@
+"""Progress of a study in the terminal: one bar a method, with the best so far and the time left."""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import timedelta
+from statistics import median
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console, RenderableType
+from rich.constrain import Constrain
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
+
+from service.commands.terminal import plain, say
+from studies.analysis.failures import commonest
+from studies.design.spec import stored
+from studies.records import StudyRecord, TrialRecord
+from studies.results.wording import value
+
+if TYPE_CHECKING:
+    from service.schemas import Trial
+
+LINE_SECONDS = 15.0  # how often a log file, which shows no bars, gets a line
+
+
+class _Bars(Progress):
+    """Leaves room for the ^C that a terminal shows: one that had to wrap it would keep a bar that is never cleared."""
+
+    def __init__(self, *columns: ProgressColumn, console: Console) -> None:
+        self._on = console
+        super().__init__(*columns, console=console, disable=not console.is_terminal)
+
+    def get_renderable(self) -> RenderableType:
+        return Constrain(super().get_renderable(), max(self._on.width - len("^C") - 1, 1))
+
+
+class StudyProgress:
+    """Call it with each finished trial, those done before first, inside its context.
+
+    A study of `trials` trials a method, of which `before` are done. The time left is estimated from the others, since
+    the first of them was begun, and anew whenever the state changes: waiting is no part of it.
+    """
+
+    def __init__(
+        self,
+        methods: Sequence[str],
+        trials: int,
+        *,
+        metric: str,
+        maximize: bool,
+        before: int,
+        console: Console,
+    ) -> None:
+        self._metric = metric
+        self._total, self._maximize, self._before, self._console = trials, maximize, before, console
+        self._done, self._state = dict.fromkeys(methods, 0), ""
+        self._failures: set[str] = set()
+        self._best: dict[str, dict[int, float]] = defaultdict(dict)
+        self._start, self._last_line = 0.0, time.monotonic()
+        self._bars = _Bars(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[best]}", markup=False),
+            TextColumn("{task.fields[left]}", markup=False),
+            console=console,
+        )
+        width = max(map(len, methods))
+        self._tasks = {
+            method: self._bars.add_task(
+                plain(method).ljust(width), total=trials, best=self._best_text(method), left=""
+            )
+            for method in methods
+        }
+
+    @classmethod
+    def of(cls, study: StudyRecord, console: Console) -> Self:
+        """Of a study in a database here."""
+        spec = stored(study)
+        methods = [method.name for method in spec.methods]
+        task = spec.task_definition()
+        return cls(
+            methods,
+            spec.runs * spec.trials,
+            metric=task.metric,
+            maximize=task.direction == "maximize",
+            before=study.trials,
+            console=console,
+        )
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, trial: "TrialRecord | Trial") -> None:
+        self._done[trial.method] += 1
+        self._tell_failure(trial)
+        if trial.objective is not None:
+            best = self._best[trial.method]
+            choose = max if self._maximize else min
+            best[trial.run] = choose(best.get(trial.run, trial.objective), trial.objective)
+        done = sum(self._done.values())
+        if done == self._before + 1:
+            self._start = time.monotonic() - trial.suggest_seconds - trial.train_seconds
+        self._show(trial.method, self._left(done))
+        if not self._console.is_terminal and time.monotonic() - self._last_line > LINE_SECONDS:
+            self._last_line = time.monotonic()
+            parts = [f"{m} {n}/{self._total}, {self._best_text(m)}" for m, n in self._done.items()]
+            say("; ".join(filter(None, [*parts, self._left(done)])), self._console)
+
+    def state(self, text: str) -> None:
+        """Say what the study is doing, beside its bars until the next trial."""
+        if text != self._state:
+            self._before = max(self._before, sum(self._done.values()))
+        for method in self._tasks:
+            self._show(method, text)
+        if not self._console.is_terminal and text != self._state:
+            say(text, self._console)
+        self._state = text
+
+    def _tell_failure(self, trial: "TrialRecord | Trial") -> None:
+        """Say why the trial failed, where no other has failed of that error before."""
+        for failure in commonest([trial]):
+            if (kind := failure.kind) not in self._failures:
+                self._failures.add(kind)
+                say(
+                    f"{trial.method}, run {trial.run} trial {trial.trial} failed: {failure.error}",
+                    self._console,
+                )
+
+    def _show(self, method: str, left: str) -> None:
+        done = self._done[method]
+        self._bars.update(
+            self._tasks[method],
+            completed=done,
+            best=self._best_text(method),
+            left="done" if done == self._total else plain(left),
+        )
+
+    def _best_text(self, method: str) -> str:
+        if not self._best[method]:
+            return "no result yet"
+        return f"best so far {value(median(self._best[method].values()), self._metric)} (median run)"
+
+    def _left(self, done: int) -> str:
+        if done <= self._before:
+            return ""
+        since = time.monotonic() - self._start
+        seconds = round((len(self._done) * self._total - done) * since / (done - self._before))
+        return f"{timedelta(seconds=seconds)} left"

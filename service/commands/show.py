@@ -1,0 +1,153 @@
+"""Looking at studies, in a database here or at a service."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.commands.backends import Local, place
+from service.commands.options import AsJson, Database, Place, Study
+from service.commands.terminal import out, paragraph, print_json, print_lines, print_rows, say
+from studies.records import StudyState
+from studies.results.output_folder import check_folder
+from studies.results.wording import count, setting, value
+
+if TYPE_CHECKING:
+    from service.schemas import Comparison, StudySummary
+
+NARROW = 105  # columns, fewer than the table of the best methods needs
+
+# How narrow a column of the list may become; of these, the first go first where that is still too wide.
+LEAST = {
+    "created (UTC)": 16,
+    "methods": 12,
+    "by": 6,
+    "task": 12,
+    "labels": 8,
+    "priority": 8,
+    "turn": 4,
+    "study": 20,
+}
+
+
+def list_studies(
+    url: Place = None,
+    db: Database = None,
+    state: Annotated[list[StudyState] | None, typer.Option(help="In this state; may be given again.")] = None,
+    task: Annotated[str | None, typer.Option(help="Of this task, or of a proxy of it.")] = None,
+    label: Annotated[str | None, typer.Option(help="With this label.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the studies, the newest first, a line each."""
+    where = place(url, db)
+    studies = list(where.studies(states=state or (), task=task, label=label))
+    if as_json:
+        print_json([study.model_dump(mode="json") for study in studies])
+        return
+    if not studies:
+        run = (
+            "run one: tunebench run SPEC" if isinstance(where, Local) else "queue one: tunebench submit SPEC"
+        )
+        say("no such studies" if state or task or label else f"no studies yet; {run}{where.option}")
+        return
+    waiting = any(study.state is StudyState.QUEUED for study in studies)
+    turns = _turns(where.studies(states=[StudyState.QUEUED])) if waiting else {}
+    print_lines([_line(study, turns) for study in studies], LEAST)
+
+
+def show(study: Study, url: Place = None, db: Database = None, as_json: AsJson = False) -> None:
+    """Show a study: its state, the verdict, each method's best trial, the comparison in words."""
+    where = place(url, db)
+    found = where.find(study)
+    compared = where.comparison(found.id)
+    if as_json:
+        print_json(found.model_dump(mode="json") | compared.model_dump(mode="json", exclude={"last_event"}))
+        return
+    say(f"{found.id}  {found.state}, {done(found)} of {found.trials.planned} trials on {found.task_label}")
+    if found.trouble:
+        say(f"does not go on: {found.trouble}")
+    if found.error:
+        say(f"stopped: {found.error}")
+    tell(compared)
+
+
+def export(
+    study: Study,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to; made where it is missing.")],
+    url: Place = None,
+    db: Database = None,
+) -> None:
+    """Write a study's figure, curves, trials, comparison, provenance and report, also while it runs."""
+    where = place(url, db)
+    found = where.find(study).id
+    check_folder(out_dir, found)
+    tell_export(where.export(found, out_dir), out_dir)
+
+
+def tell_export(compared: "Comparison", folder: Path) -> None:
+    """Say what an export has written, and the comparison."""
+    say(f"Figure: {folder / 'figure8.png'}\nReport: {folder / 'report.md'}")
+    tell(compared)
+
+
+def done(study: "StudySummary") -> int:
+    """How many of its trials are over."""
+    return study.trials.completed + study.trials.diverged + study.trials.failed
+
+
+def tell(compared: "Comparison") -> None:
+    """The verdict, the table of the best methods, their best trials, why trials failed, and all of it in words."""
+    say("")
+    paragraph(compared.verdict)
+    if (table := compared.table).rows:
+        say("")
+        # in a narrow terminal each interval has a line of its own, unbroken
+        rows = [
+            [cell.replace(" (", "\n(" if out.is_terminal and out.width < NARROW else " (") for cell in row]
+            for row in table.rows
+        ]
+        print_rows([dict(zip(table.columns, row, strict=True)) for row in rows], as_json=False, empty="")
+        paragraph(table.note)
+    methods, metric = compared.comparison["methods"], compared.comparison["metric"]
+    for name in compared.comparison["ranking"]:
+        say("")
+        _tell_best(methods[name], metric)
+        for failure in methods[name]["errors"]:
+            paragraph(f"  {count(failure['trials'], 'trial')} failed: {failure['error']}")
+    for text in compared.summary.split("\n\n"):
+        say("")
+        paragraph(text)
+
+
+def _tell_best(method: Mapping[str, Any], metric: str) -> None:
+    best = method["best"]
+    if best is None:
+        say(f"{method['label']}: no result yet")
+        return
+    scores = f"{value(best['objective'], metric)} (test {value(best['test_metric'], metric)})"
+    say(f"{method['label']}: best {scores}, run {best['run']} trial {best['trial']}, with")
+    for name, given in best["hyperparameters"].items():
+        end = best["at_bounds"].get(name)
+        say(f"  {name} = {setting(given)}{f' (the {end} end of its range)' if end else ''}")
+
+
+def _turns(queued: "Iterable[StudySummary]") -> dict[str, int]:
+    """When each of them is started, as the queue has it: by priority, then first come."""
+    order = sorted(queued, key=lambda study: (-study.priority, study.created_at, study.id))
+    return {study.id: turn for turn, study in enumerate(order, 1)}
+
+
+def _line(study: "StudySummary", turns: Mapping[str, int]) -> dict[str, str]:
+    return {
+        "study": study.id,
+        "state": study.state,
+        "turn": str(turns.get(study.id, "")),
+        "trials": f"{done(study)}/{study.trials.planned}",
+        "priority": str(study.priority or ""),
+        "task": study.task_label,
+        "methods": ", ".join(study.methods),
+        "created (UTC)": f"{study.created_at:%Y-%m-%d %H:%M}",
+        "labels": ", ".join(study.labels),
+        "by": "" if study.submitted_by == "local" else study.submitted_by or "",
+    }

@@ -1,0 +1,155 @@
+"""Studies at a service: queued, watched, stopped."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.commands.backends import Served, served
+from service.commands.options import AsJson, Runs, Service, Study, Trials, WholeStudy, Yes
+from service.commands.show import done, tell
+from service.commands.study_file import changed
+from service.commands.terminal import agree, notes, print_json, say
+from studies.records import StudyState
+from studies.results.wording import count
+
+if TYPE_CHECKING:
+    from service.schemas import Study as StudyFound
+
+WATCH_SECONDS = 600.0  # how long a watch waits for a service to come back
+
+
+def submit(
+    spec: Annotated[Path, typer.Argument(help="Study file, YAML or JSON.")],
+    url: Service = None,
+    label: Annotated[list[str] | None, typer.Option(help="A label; may be given again.")] = None,
+    priority: Annotated[int, typer.Option(help="Higher first, -100 to 100.")] = 0,
+    runs: Runs = None,
+    trials: Trials = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show its progress until it is finished.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Queue a study at a service; one of the same spec that is there already is left as it is."""
+    study = changed(spec, runs, trials)
+    where = served(url)
+    with where.client() as client:
+        queued = client.submit(study, labels=label or (), priority=priority)
+    if as_json:
+        print_json(queued.model_dump(mode="json"))
+    else:
+        say(f"{queued.id}: {queued.state} at {where.url}")
+    if watch:
+        _watch(where, queued)
+
+
+def watch(study: Study, url: Service = None) -> None:
+    """Show a study's progress until it is finished; it goes on whether it is watched or not."""
+    where = served(url)
+    _watch(where, where.find(study))
+
+
+def edit(
+    study: Study,
+    url: Service = None,
+    priority: Annotated[int | None, typer.Option(help="Higher first, -100 to 100.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="A label to add; may be given again.")] = None,
+    unlabel: Annotated[list[str] | None, typer.Option(help="One to take away; may be given again.")] = None,
+    name: Annotated[str | None, typer.Option(help="Another name; its id stays.")] = None,
+) -> None:
+    """Change a study's priority, labels or name; what is not given stays."""
+    where = served(url)
+    found = where.find(study)
+    labels = {*found.labels, *(label or ())} - {*(unlabel or ())}
+    with where.client() as client:
+        now = client.edit(
+            found.id, priority=priority, name=name, labels=sorted(labels) if label or unlabel else None
+        )
+    labelled = f", labels {', '.join(now.labels)}" if now.labels else ""
+    say(f"{now.id}: {now.state}, priority {now.priority}{labelled}, name {now.name}")
+
+
+def pause(
+    study: Study,
+    url: Service = None,
+    now: Annotated[bool, typer.Option("--now", help="Give up the trials in flight.")] = False,
+) -> None:
+    """Stop a study after the trials in flight and free the cluster; resumed, it has the very same trials."""
+    where = served(url)
+    with where.client() as client:
+        _tell(where, client.pause(where.find(study).id, now=now))
+
+
+def cancel(study: WholeStudy, url: Service = None) -> None:
+    """Stop a study; what it has is kept, and it goes on where it was if it is resumed."""
+    where = served(url)
+    with where.client() as client:
+        _tell(where, client.cancel(where.find(study, whole=True).id))
+
+
+def delete(study: WholeStudy, url: Service = None, yes: Yes = False) -> None:
+    """Remove a finished study with all its trials, for good."""
+    where = served(url)
+    found = where.find(study, whole=True)
+    trials = count(done(found), "trial")
+    agree(f"{found.id} at {where.url} and its {trials} will be gone for good.", yes)
+    with where.client() as client:
+        client.delete(found.id)
+    say(f"{found.id} is removed from {where.url}, with {trials}")
+
+
+def logs(
+    study: Study,
+    url: Service = None,
+    tail: Annotated[int, typer.Option(help="Lines, the last ones.")] = 200,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with those to come.")] = False,
+) -> None:
+    """Print the log of a study's job."""
+    where = served(url)
+    with where.client() as client:
+        line = None
+        for line in client.logs(where.find(study).id, tail=tail, follow=follow):
+            say(line)
+    if line is None:
+        say("its job has printed nothing so far", notes)
+
+
+def _tell(where: Served, study: "StudyFound") -> None:
+    asked = f", asked to {study.requested}" if study.requested else ""
+    say(f"{study.id}: {study.state}{asked} at {where.url}")
+
+
+def _state(study: "StudyFound") -> str:
+    if study.requested:
+        return f"asked to {study.requested}"
+    return f"{study.state}: {study.trouble}" if study.trouble else study.state
+
+
+def _watch(where: Served, study: "StudyFound") -> None:
+    from service.commands.progress import StudyProgress
+    from service.schemas import Trial
+
+    progress = StudyProgress(
+        study.methods,
+        study.runs * study.budget,
+        metric=study.metric,
+        maximize=study.direction == "maximize",
+        before=done(study),
+        console=notes,
+    )
+    try:
+        with where.client(WATCH_SECONDS) as client, progress:
+            for seen in client.watch(study.id):
+                if isinstance(seen, Trial):
+                    progress(seen)
+                else:
+                    study = seen
+                    progress.state(_state(seen))
+    except KeyboardInterrupt:
+        again = f"tunebench watch {study.id}{where.option}"
+        say(f"No longer watched, {study.id} goes on at {where.url}. To watch it again: {again}", notes)
+        raise typer.Exit(130) from None
+    if study.state is not StudyState.COMPLETED:
+        say(f"{study.id}: {study.state}" + (f": {study.error}" if study.error else ""), notes)
+        raise typer.Exit(1)
+    say(f"{study.id}: {study.state}", notes)
+    tell(where.comparison(study.id))

@@ -1,0 +1,1 @@
+"""The database, the only state: all SQL is here."""

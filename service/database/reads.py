@@ -1,0 +1,379 @@
+"""What the database says of studies and trials."""
+
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    RowMapping,
+    and_,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
+
+from service.database import events as log
+from service.database.engine import now, reading, require_schema
+from service.database.lookup import DIGITS, ambiguous, matching
+from service.database.rows import (
+    EPOCH_COLUMNS,
+    LISTED_COLUMNS,
+    TRIAL_COLUMNS,
+    named,
+    one_or_none,
+    study_records,
+    trial_record,
+)
+from service.database.tables import best_so_far, epochs, events, labels, logs, studies, trials
+from service.errors import DatabaseError, StoreError, StudyUnknown
+from service.records import QUEUED, EventKind, EventRecord
+from studies.analysis.failures import LONGEST, nothing
+from studies.records import EpochRecord, StudyRecord, StudyState, TrialRecord, TrialState, planned
+from trainers.tasks import WHOLE, Proxy
+
+FULL_BYTES = 2**20  # a disk with less has no room for what is to be written
+
+
+class Outcome(NamedTuple):
+    """What a curve needs of a finished trial."""
+
+    method: str
+    run: int
+    trial: int
+    objective: float | None
+
+
+class Ended(NamedTuple):
+    """How a trial ended; of its error no more than is shown."""
+
+    method: str
+    trial: int
+    state: TrialState
+    error: str | None
+
+
+class Totals(NamedTuple):
+    """Of all studies together; `waited` is how many seconds the first of those queued has."""
+
+    studies: dict[StudyState, int]
+    trials: dict[TrialState, int]
+    suggest_seconds: float
+    train_seconds: float
+    waited: float
+
+
+class Reads:
+    """All reads. Records are copies. Raises DatabaseError where the database fails."""
+
+    def __init__(self, engine: Engine) -> None:
+        require_schema(engine)
+        self.engine = engine
+
+    def studies(
+        self,
+        *,
+        states: Sequence[StudyState] = (),
+        task: str | None = None,
+        label: str | None = None,
+        before: tuple[datetime, str] | None = None,
+        limit: int | None = None,
+    ) -> list[StudyRecord]:
+        """The studies, the newest first; `before` is the creation time and id of the last one seen.
+
+        Each has the outline of its spec (`rows.outline`) and no provenance.
+        """
+        if (
+            not f"{task or ''}{label or ''}".isprintable()
+        ):  # half a character, which no database can be asked for
+            return []
+        # PostgreSQL and SQLite both follow an index of (x, created_at, id) backwards
+        query = (
+            select(*LISTED_COLUMNS).order_by(studies.c.created_at.desc(), studies.c.id.desc()).limit(limit)
+        )
+        if states:
+            query = query.where(studies.c.state.in_(states))
+        if task is not None:
+            query = query.where(studies.c.task == task)
+        if label is not None:
+            labelled = select(labels.c.study).where(labels.c.label == label)
+            query = query.where(studies.c.id.in_(labelled))
+        if before is not None:
+            query = query.where(tuple_(studies.c.created_at, studies.c.id) < tuple_(*_bound(before)))
+        with reading(self.engine) as connection:
+            return study_records(connection, connection.execute(query).all(), LISTED_COLUMNS)
+
+    def study(self, key: str) -> StudyRecord:
+        """The study that `key` fits, as `lookup` has it. Raises StudyUnknown, StoreError where several do."""
+        # LIKE would not use the index
+        fits = [and_(studies.c.id >= key, studies.c.id < key + "\U0010ffff"), studies.c.name == key]
+        if DIGITS.fullmatch(key):
+            fits.append(studies.c.id.like(f"%-{key}%"))
+        query = select(studies.c.id, studies.c.name).where(or_(*fits)).order_by(studies.c.id)
+        with reading(self.engine) as connection:
+            # neither database can be asked for a NUL or half a character
+            found = connection.execute(query).all() if key.isprintable() else []
+            ids = matching(key, [(row.id, row.name) for row in found])
+            if len(ids) > 1:
+                raise StoreError(ambiguous(key, ids))
+            record = one_or_none(connection, ids[0]) if ids else None
+            if record is None:
+                raise _unknown(connection, key)
+            return record
+
+    def study_by_id(self, study: str) -> StudyRecord:
+        """The study with exactly this id. Raises StudyUnknown."""
+        with reading(self.engine) as connection:
+            record = one_or_none(connection, study) if study.isprintable() else None
+        if record is None:
+            raise StudyUnknown(f"no study {study!r}")
+        return record
+
+    def events(self, study: str, after: int = 0, limit: int = 1000) -> list[EventRecord]:
+        """What happened to the study after event `after`, in order."""
+        with reading(self.engine) as connection:
+            return log.after(connection, study, after, limit)
+
+    def log(self, study: str) -> str | None:
+        """The end of the study's last log that is kept; None where none is."""
+        query = select(logs.c.text).where(logs.c.study == study).order_by(logs.c.time.desc()).limit(1)
+        with reading(self.engine) as connection:
+            return connection.scalar(query)
+
+    def last_events(self, ids: Sequence[str]) -> dict[str, int]:
+        """The number of the last event of each of these studies that are there."""
+        query = select(studies.c.id, studies.c.last_event).where(studies.c.id.in_(ids))
+        with reading(self.engine) as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def seconds_per_trial(self, task: str, proxy: Proxy = WHOLE) -> tuple[int, float, float] | None:
+        """Of recorded trials of the task, or of this proxy of it: how many, and the mean seconds to suggest and to
+        train; None without any."""
+        done = func.sum(studies.c.completed + studies.c.diverged)
+        sums = select(done, func.sum(studies.c.suggest_seconds), func.sum(studies.c.train_seconds))
+        same = [studies.c.task == task]
+        for field in fields(Proxy):
+            stored, value = studies.c.outline["proxy", field.name].as_float(), getattr(proxy, field.name)
+            same.append(stored.is_(None) if value is None else stored == value)
+        with reading(self.engine) as connection:
+            row = connection.execute(sums.where(*same)).one()
+        return (int(row[0]), row[1] / row[0], row[2] / row[0]) if row[0] else None
+
+    def incumbents(self, study: str, *, maximize: bool) -> dict[str, TrialRecord]:
+        """The best trial of each method that has one; of equals the first to finish."""
+        # grouped rather than ranked by a window function, which takes several times as long
+        mine, best = trials.c.study == study, func.max if maximize else func.min
+        tops = select(trials.c.method, best(trials.c.objective).label("top")).where(mine)
+        top = tops.group_by(trials.c.method).subquery()
+        holds = and_(top.c.method == trials.c.method, top.c.top == trials.c.objective)
+        first = select(func.min(trials.c.id)).join(top, holds).where(mine).group_by(trials.c.method)
+        with reading(self.engine) as connection:
+            rows = connection.execute(select(*TRIAL_COLUMNS).where(trials.c.id.in_(first))).all()
+        return {row.method: trial_record(named(TRIAL_COLUMNS, row), ()) for row in rows}
+
+    def runs(
+        self, study: str, *, maximize: bool
+    ) -> dict[tuple[str, int], tuple[int, float | None, int | None]]:
+        """Of each run with a trial, by method and run: the number of its trials, its best objective, whose that is."""
+        mine, best = trials.c.study == study, func.max if maximize else func.min
+        number, top = func.count().label("number"), best(trials.c.objective).label("top")
+        of_run = (trials.c.method, trials.c.run)
+        run = select(*of_run, number, top).where(mine).group_by(*of_run).subquery()
+        holds = and_(
+            mine, run.c.method == trials.c.method, run.c.run == trials.c.run, run.c.top == trials.c.objective
+        )
+        query = select(*run.c, func.min(trials.c.trial)).outerjoin(trials, holds).group_by(*run.c)
+        with reading(self.engine) as connection:
+            rows = connection.execute(query).all()
+        return {(row[0], row[1]): (row[2], row[3], row[4]) for row in rows}
+
+    def trial(self, study: str, method: str, run: int, number: int) -> TrialRecord | None:
+        """One trial with its epochs."""
+        this = (
+            trials.c.study == study,
+            trials.c.method == method,
+            trials.c.run == run,
+            trials.c.trial == number,
+        )
+        with reading(self.engine) as connection:
+            row = connection.execute(select(trials.c.id, *TRIAL_COLUMNS).where(*this)).one_or_none()
+            if row is None:
+                return None
+            of_trial = select(*EPOCH_COLUMNS).where(epochs.c.trial == row[0]).order_by(epochs.c.epoch)
+            rows = connection.execute(of_trial).all()
+        return trial_record(
+            named(TRIAL_COLUMNS, row[1:]), tuple(EpochRecord(**named(EPOCH_COLUMNS, e)) for e in rows)
+        )
+
+    def trials_page(
+        self,
+        study: str,
+        *,
+        method: str | None = None,
+        run: int | None = None,
+        states: Sequence[TrialState] = (),
+        sort: str | None = None,
+        descending: bool = False,
+        after: Sequence[Any] | None = None,
+        limit: int = 100,
+    ) -> list[tuple[TrialRecord, list[Any]]]:
+        """A page of a study's trials without epochs, each with its place, to be given as `after` for the next page.
+
+        In order of method, run and trial, or of the column `sort`, where trials without a number come last either way.
+        """
+        chosen = [trials.c.study == study]
+        chosen += [] if method is None else [trials.c.method == method]
+        chosen += [] if run is None else [trials.c.run == run]
+        chosen += [trials.c.state.in_(states)] if states else []
+        keys: list[Any] = [trials.c.method, trials.c.run, trials.c.trial]
+        if sort is not None:
+            column = trials.c[sort]
+            keys = [column, trials.c.id]
+            if sort != "finished_at":
+                number = and_(column.is_not(None), column != literal(math.nan, column.type))
+                nothing = literal(0.0, column.type)
+                keys[0] = case((number, column), else_=nothing)
+                keys.insert(0, case((number, int(descending)), else_=int(not descending)))
+        place = tuple_(*keys)
+        if after is not None:
+            bound = tuple_(*(literal(a, key.type) for a, key in zip(after, keys, strict=True)))
+            chosen.append(place < bound if descending else place > bound)
+        order = [key.desc() if descending else key for key in keys]
+        query = select(*TRIAL_COLUMNS, *keys).where(*chosen).order_by(*order).limit(limit)
+        with reading(self.engine) as connection:
+            rows = connection.execute(query).all()
+        n = len(TRIAL_COLUMNS)
+        return [(trial_record(named(TRIAL_COLUMNS, row[:n]), ()), list(row[n:])) for row in rows]
+
+    def trials(
+        self, study: str, method: str | None = None, *, with_epochs: bool = False
+    ) -> list[TrialRecord]:
+        """The trials of the study with this id by method, run and trial, in at most two queries.
+
+        Without `with_epochs` their `epochs` are empty.
+        """
+        chosen = [trials.c.study == study] + ([] if method is None else [trials.c.method == method])
+        query = select(trials.c.id, *TRIAL_COLUMNS).where(*chosen)
+        query = query.order_by(trials.c.method, trials.c.run, trials.c.trial)
+        of_trial: dict[int, tuple[EpochRecord, ...]] = {}
+        with reading(self.engine) as connection:
+            rows = connection.execute(query).all()
+            if with_epochs:
+                joined = select(epochs.c.trial, *EPOCH_COLUMNS).join(trials, trials.c.id == epochs.c.trial)
+                joined = joined.where(*chosen).order_by(epochs.c.trial, epochs.c.epoch)
+                for row, group in groupby(connection.execute(joined), key=lambda epoch: epoch[0]):
+                    of_trial[row] = tuple(EpochRecord(**named(EPOCH_COLUMNS, epoch[1:])) for epoch in group)
+        return [trial_record(named(TRIAL_COLUMNS, row[1:]), of_trial.get(row[0], ())) for row in rows]
+
+    def epochs_a_trial(self, study: str) -> dict[str, tuple[int, int]]:
+        """By method, the fewest and the most epochs of its completed trials: counted, as reading all takes longer."""
+        completed = and_(trials.c.study == study, trials.c.state == TrialState.COMPLETED)
+        counted = (
+            select(trials.c.method, func.count(epochs.c.trial).label("done"))
+            .outerjoin(epochs, epochs.c.trial == trials.c.id)
+            .where(completed)
+            .group_by(trials.c.id, trials.c.method)
+            .subquery()
+        )
+        fewest, most = func.min(counted.c.done), func.max(counted.c.done)
+        with reading(self.engine) as connection:
+            rows = connection.execute(select(counted.c.method, fewest, most).group_by(counted.c.method)).all()
+        return {method: (low, high) for method, low, high in rows}
+
+    def outcomes(self, study: str) -> list[Outcome]:
+        """The objectives of the study's trials by method, run and trial: what its curves are made of."""
+        columns = (trials.c.method, trials.c.run, trials.c.trial, trials.c.objective)
+        query = select(*columns).where(trials.c.study == study)
+        with reading(self.engine) as connection:
+            rows = connection.execute(query.order_by(trials.c.method, trials.c.run, trials.c.trial)).all()
+        return [Outcome(*row) for row in rows]
+
+    def totals(self) -> Totals:
+        """Of all studies together."""
+        counts = {TrialState.COMPLETED: studies.c.completed, TrialState.DIVERGED: studies.c.diverged}
+        counts[TrialState.FAILED] = studies.c.failed
+        sums = [func.sum(column) for column in counts.values()]
+        seconds = [func.sum(studies.c.suggest_seconds), func.sum(studies.c.train_seconds)]
+        by_state = select(studies.c.state, func.count(), *sums, *seconds).group_by(studies.c.state)
+        # queued by its last change of state, which is among its last events
+        changes = select(events.c.time).where(
+            events.c.study == studies.c.id, events.c.kind == EventKind.STATE
+        )
+        queued = changes.order_by(events.c.number.desc()).limit(1).scalar_subquery()
+        oldest = select(func.min(queued)).where(studies.c.state == QUEUED)
+        with reading(self.engine) as connection:
+            rows = connection.execute(by_state).all()
+            since = connection.scalar(oldest)
+            waited = 0.0 if since is None else max((now(connection) - since).total_seconds(), 0.0)
+        *done, suggest_seconds, train_seconds = (sum(row[2 + i] for row in rows) for i in range(5))
+        return Totals(
+            studies={StudyState(row[0]): row[1] for row in rows},
+            trials=dict(zip(counts, done, strict=True)),
+            suggest_seconds=suggest_seconds,
+            train_seconds=train_seconds,
+            waited=waited,
+        )
+
+    def require_room(self) -> None:
+        """Raises DatabaseError where the database does not answer, lacks its tables, or its disk is full."""
+        require_schema(self.engine)
+        if self.engine.dialect.name != "sqlite":
+            return
+        folder = Path(str(self.engine.url.database)).absolute().parent
+        if shutil.disk_usage(folder).free < FULL_BYTES:
+            raise DatabaseError(f"the disk of {folder} is full", "has no disk space left")
+
+    def ended(self, study: str, *, failed: bool = False) -> list[Ended]:
+        """How the study's trials ended, or those that failed, by method, run and trial."""
+        with reading(self.engine) as connection:
+            return _ended(connection, study, failed=failed)
+
+    def without_result(self, study: str) -> str | None:
+        """Of a study that has all its trials: which method has no result, and why. None where every one has."""
+        with reading(self.engine) as connection:
+            query = select(studies).where(studies.c.id == study)
+            return without_result(connection, connection.execute(query).mappings().one())
+
+    def best_so_far(self, study: str) -> dict[tuple[str, int], tuple[float | None, ...]]:
+        """By method and run, the best objective after each trial, None before the first; from the view."""
+        view = best_so_far.c
+        query = select(view.method, view.run, view.best_so_far).where(view.study == study)
+        with reading(self.engine) as connection:
+            rows = connection.execute(query.order_by(view.method, view.run, view.trial)).all()
+        runs = groupby(rows, key=lambda row: (row[0], row[1]))
+        return {run: tuple(row[2] for row in group) for run, group in runs}
+
+
+def without_result(connection: Connection, row: RowMapping) -> str | None:
+    """As above, of the study of this row."""
+    spec = row["spec"]
+    if row["completed"] + row["diverged"] + row["failed"] < planned(spec) or not row["failed"]:
+        return None
+    return nothing(spec, _ended(connection, row["id"]))
+
+
+def _ended(connection: Connection, study: str, *, failed: bool = False) -> list[Ended]:
+    error = func.substr(trials.c.error, 1, 2 * LONGEST)
+    chosen = [trials.c.study == study] + ([trials.c.state == TrialState.FAILED] if failed else [])
+    query = select(trials.c.method, trials.c.trial, trials.c.state, error).where(*chosen)
+    rows = connection.execute(query.order_by(trials.c.method, trials.c.run, trials.c.trial)).all()
+    return [Ended(method, trial, TrialState(state), told) for method, trial, state, told in rows]
+
+
+def _unknown(connection: Connection, key: str) -> StudyUnknown:
+    ids = list(connection.scalars(select(studies.c.id).order_by(studies.c.created_at.desc()).limit(21)))
+    known = ", ".join(ids[:20] + ["..."] * (len(ids) > 20))
+    return StudyUnknown(f"no study {key!r}; " + (f"there are {known}" if ids else "there are none yet"))
+
+
+def _bound(place: tuple[datetime, str]) -> list[Any]:
+    return [literal(place[0], studies.c.created_at.type), literal(place[1], studies.c.id.type)]

@@ -1,0 +1,71 @@
+"""Rows of the database as records, and records as rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Column, Connection, Row, Table, select
+
+from service.database.tables import epochs, labels, studies, trials
+from studies.records import EpochRecord, Request, StudyRecord, StudyState, TrialRecord, TrialState
+
+
+def _columns(table: Table, record: type) -> list[Column[Any]]:
+    return [table.c[field.name] for field in fields(record) if field.name in table.c]
+
+
+STUDY_COLUMNS = _columns(studies, StudyRecord)
+LISTED_COLUMNS = [column for column in STUDY_COLUMNS if column.name not in ("spec", "provenance")]
+LISTED_COLUMNS.append(studies.c.outline)
+TRIAL_COLUMNS = _columns(trials, TrialRecord)
+EPOCH_COLUMNS = _columns(epochs, EpochRecord)
+
+
+def outline(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What a list shows of a study: its spec in the same shape, without what may be large."""
+    kept = {key: spec[key] for key in ("proxy", "start", "runs", "trials") if key in spec}
+    methods = [{"name": method["name"]} for method in spec["methods"]]
+    return kept | {"methods": methods, "searcher": {"name": spec["searcher"]["name"]}}
+
+
+def one_or_none(connection: Connection, study: str) -> StudyRecord | None:
+    rows = connection.execute(select(*STUDY_COLUMNS).where(studies.c.id == study)).all()
+    return study_records(connection, rows)[0] if rows else None
+
+
+def one(connection: Connection, study: str) -> StudyRecord:
+    record = one_or_none(connection, study)
+    assert record is not None
+    return record
+
+
+def study_records(
+    connection: Connection, rows: Sequence[Row[Any]], columns: Sequence[Column[Any]] = STUDY_COLUMNS
+) -> list[StudyRecord]:
+    """The records of rows of these columns, with their labels."""
+    query = select(labels.c.study, labels.c.label).where(labels.c.study.in_([row.id for row in rows]))
+    of_study: dict[str, tuple[str, ...]] = {}
+    for study, label in connection.execute(query.order_by(labels.c.study, labels.c.label)) if rows else ():
+        of_study[study] = (*of_study.get(study, ()), label)
+    return [_study_record(named(columns, row), of_study.get(row.id, ())) for row in rows]
+
+
+def _study_record(values: dict[str, Any], labels: tuple[str, ...]) -> StudyRecord:
+    values["state"] = StudyState(values["state"])
+    values["requested"] = values["requested"] and Request(values["requested"])
+    if "outline" in values:
+        values |= {"spec": values.pop("outline"), "provenance": {}}
+    return StudyRecord(**values, labels=labels)
+
+
+def trial_record(values: dict[str, Any], of_trial: tuple[EpochRecord, ...]) -> TrialRecord:
+    values["state"] = TrialState(values["state"])
+    return TrialRecord(**values, epochs=of_trial)
+
+
+def row_of(columns: list[Column[Any]], record: object) -> dict[str, Any]:
+    return {column.name: getattr(record, column.name) for column in columns}
+
+
+def named(columns: Sequence[Column[Any]], values: Any) -> dict[str, Any]:
+    return {column.name: value for column, value in zip(columns, values, strict=True)}

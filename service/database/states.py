@@ -1,0 +1,110 @@
+"""The states of a study and the ways between them: each change one guarded update and one event."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, select, update
+
+from service.database.events import append
+from service.database.tables import studies
+from service.errors import StateError, StudyUnknown
+from service.records import (
+    ACTIVE,
+    CANCELLED,
+    COMPLETED,
+    FAILED,
+    FINISHED,
+    PAUSED,
+    QUEUED,
+    RUNNING,
+    STARTING,
+    EventKind,
+)
+from studies.records import Request, StudyState
+
+FROM: Mapping[StudyState, tuple[StudyState, ...]] = {
+    QUEUED: (STARTING, RUNNING, PAUSED, FAILED, CANCELLED),
+    STARTING: (QUEUED,),
+    RUNNING: (QUEUED, STARTING, RUNNING, PAUSED, FAILED, CANCELLED),
+    PAUSED: (QUEUED, STARTING, RUNNING),
+    COMPLETED: (RUNNING,),
+    FAILED: (STARTING, RUNNING),
+    CANCELLED: (QUEUED, STARTING, RUNNING, PAUSED, FAILED),
+}
+MAX_ATTEMPTS = 5  # starts without a finished trial before a study is left failed
+NO_LEASE = {"lease_owner": None, "lease_since": None, "lease_expires_at": None}
+
+
+def locked(connection: Connection, study: str) -> RowMapping:
+    """The study's row, locked until the transaction ends. Raises StudyUnknown."""
+    query = select(studies).where(studies.c.id == study).with_for_update()
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise StudyUnknown(f"no study {study!r}")
+    return row
+
+
+def change(
+    connection: Connection,
+    row: RowMapping,
+    to: StudyState,
+    *,
+    actor: str,
+    time: datetime,
+    reason: str | None = None,
+    quiet: bool = False,
+    **values: Any,
+) -> None:
+    """Bring the study of the locked `row` into another state, with the event. Raises StateError.
+
+    `quiet` is what repeats itself, such as starts that Ray refuses: nobody is to read of each.
+    """
+    now = StudyState(row["state"])
+    if now not in FROM[to]:
+        allowed = ", ".join(FROM[to])
+        raise StateError(f"study {row['id']} is {now}; only one that is {allowed} can become {to}")
+    if to not in ACTIVE:
+        values |= NO_LEASE | {"requested": None}
+    values.setdefault("not_before", None)
+    values.setdefault("trouble", reason if to is QUEUED else None)
+    ended = {"finished_at": time if to in FINISHED else None, "error": reason if to is FAILED else None}
+    guarded = update(studies).where(studies.c.id == row["id"], studies.c.state == now)
+    connection.execute(guarded.values(state=to, **ended, **values))
+    if not quiet:
+        data = {"from": now, "to": to, "reason": reason}
+        append(connection, row["id"], EventKind.STATE, data, actor=actor, time=time)
+
+
+def tell(connection: Connection, row: RowMapping, trouble: str | None, *, actor: str, time: datetime) -> None:
+    """Say why the study of the locked `row` does not go on, or that it does: with an event where that is news."""
+    if row["trouble"] == trouble:
+        return
+    connection.execute(update(studies).where(studies.c.id == row["id"]).values(trouble=trouble))
+    data = {"from": row["state"], "to": row["state"], "reason": trouble}
+    append(connection, row["id"], EventKind.STATE, data, actor=actor, time=time)
+
+
+def put_back(
+    connection: Connection, row: RowMapping, *, actor: str, time: datetime, reason: str
+) -> StudyState:
+    """Queue a study again whose driver is gone, or do what the driver was asked for. Returns the new state.
+
+    After `MAX_ATTEMPTS` starts without a finished trial it is left failed; before, it waits twice as long each time.
+    """
+    attempts = row["attempts"]
+    values: dict[str, Any] = {}
+    match row["requested"]:
+        case Request.PAUSE | Request.PAUSE_NOW:
+            to = PAUSED
+        case Request.CANCEL:
+            to = CANCELLED
+        case _ if attempts >= MAX_ATTEMPTS:
+            to = FAILED
+            reason = f"given up after {attempts} starts without a finished trial; the last one: {reason}"
+        case _:
+            to = QUEUED
+            if attempts:
+                values["not_before"] = time + timedelta(seconds=2**attempts)
+    change(connection, row, to, actor=actor, time=time, reason=reason, **values)
+    return to

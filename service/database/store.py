@@ -1,0 +1,374 @@
+"""Studies in the database: created, claimed, written under a lease, read."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    and_,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from service.database import events as log
+from service.database.engine import now, reading, writing
+from service.database.lease import Lease, actor_of, extend, take
+from service.database.owner import Owner
+from service.database.reads import Reads, without_result
+from service.database.rows import (
+    EPOCH_COLUMNS,
+    TRIAL_COLUMNS,
+    one,
+    one_or_none,
+    outline,
+    row_of,
+)
+from service.database.states import change, locked, put_back, tell
+from service.database.tables import epochs, labels, logs, studies, submissions, trials
+from service.errors import LeaseLost, StateError, StoreError
+from service.records import ACTIVE, CANCELLED, COMPLETED, FAILED, FINISHED, PAUSED, QUEUED, EventKind, as_json
+from studies.design.spec import StudySpec
+from studies.records import Request, StudyRecord, StudyState, TrialRecord, planned
+
+LONGEST_SECONDS = 1e9  # of a trial: thirty years
+LOG_CHARACTERS = 64 * 1024  # of a job's log that are kept
+LOGS = 10  # logs that are kept of a study, the last ones
+SUBMISSION_DAYS = 7  # how long an Idempotency-Key is remembered
+
+
+class Store(Reads):
+    """All reads and writes of studies and trials.
+
+    Holds nothing but the engine: any number of threads may share one, processes may not. Every method is one
+    transaction, whole or not at all, and outlives the process from the moment it returns; records are copies.
+
+    A study's trials are written only by the process that holds its lease. A claim raises the study's fencing
+    number and a write with an older number is refused, so a process that slept while its lease was taken over
+    changes nothing.
+
+    Every method raises DatabaseError where the database fails. The constructor raises it unless the schema is
+    the one that this code was written for.
+    """
+
+    def create_study(
+        self,
+        spec: StudySpec,
+        provenance: Mapping[str, Any],
+        *,
+        actor: str = "local",
+        labels: Iterable[str] = (),
+        priority: int = 0,
+        key: str | None = None,
+        created_at: datetime | None = None,
+    ) -> StudyRecord:
+        """Store a queued study, as `submit` does."""
+        study, _ = self.submit(
+            spec, provenance, actor=actor, labels=labels, priority=priority, key=key, created_at=created_at
+        )
+        return study
+
+    def submit(
+        self,
+        spec: StudySpec,
+        provenance: Mapping[str, Any],
+        *,
+        actor: str,
+        labels: Iterable[str] = (),
+        priority: int = 0,
+        key: str | None = None,
+        created_at: datetime | None = None,
+    ) -> tuple[StudyRecord, bool]:
+        """Store a queued study. One of the same spec that is there already is returned as it is, and False.
+
+        `key` is the sender's Idempotency-Key: sent again within a week by the same actor, the same submission
+        returns the same study, also where that was renamed or is being run; another one raises StoreError.
+        """
+        sent = json.dumps([spec.to_json(), sorted(set(labels)), priority], sort_keys=True)
+        submission = {"digest": hashlib.sha256(sent.encode()).hexdigest(), "study": spec.study_id}
+        try:
+            with writing(self.engine) as connection:
+                time = now(connection)
+                if key is not None and self._submitted(connection, actor, key, submission, time):
+                    return one(connection, spec.study_id), False
+                there = connection.scalar(select(studies.c.spec).where(studies.c.id == spec.study_id))
+                if there is None:
+                    _insert(connection, spec, provenance, actor, labels, priority, created_at or time)
+                elif there != spec.to_json():
+                    raise StoreError(
+                        f"study {spec.study_id} is stored with another spec; give this one another name"
+                    )
+                if key is not None:
+                    row = {"actor": actor, "key": key, "created_at": time} | submission
+                    connection.execute(insert(submissions).values(row))
+                return one(connection, spec.study_id), there is None
+        except IntegrityError:  # created by another process just now
+            return self.submit(
+                spec,
+                provenance,
+                actor=actor,
+                labels=labels,
+                priority=priority,
+                key=key,
+                created_at=created_at,
+            )
+
+    def _submitted(
+        self, connection: Connection, actor: str, key: str, submission: Mapping[str, str], time: datetime
+    ) -> bool:
+        old = submissions.c.created_at < time - timedelta(days=SUBMISSION_DAYS)
+        connection.execute(delete(submissions).where(old))
+        mine = and_(submissions.c.actor == actor, submissions.c.key == key)
+        before = connection.execute(select(submissions).where(mine)).mappings().one_or_none()
+        if before is not None and before["digest"] != submission["digest"]:
+            raise StoreError(f"Idempotency-Key {key!r} was used before for another submission; use a new one")
+        if one_or_none(connection, submission["study"]) is not None:
+            return before is not None
+        if before is not None:
+            # its study was deleted; what another sender has stored under the key since it was read is left
+            this = and_(mine, submissions.c.created_at == before["created_at"])
+            connection.execute(delete(submissions).where(this))
+        return False
+
+    def edit(
+        self,
+        study: str,
+        *,
+        actor: str,
+        name: str | None = None,
+        labels: Iterable[str] | None = None,
+        priority: int | None = None,
+    ) -> StudyRecord:
+        """Change what is not part of the spec; None leaves it. Raises StudyUnknown."""
+        with writing(self.engine) as connection:
+            locked(connection, study)
+            given = {"name": name, "priority": priority}
+            values: dict[str, Any] = {column: value for column, value in given.items() if value is not None}
+            if values:
+                connection.execute(update(studies).where(studies.c.id == study).values(**values))
+            if labels is not None:
+                values["labels"] = _label(connection, study, labels)
+            if values:
+                log.append(connection, study, EventKind.EDIT, values, actor=actor, time=now(connection))
+            return one(connection, study)
+
+    def ask(self, study: str, request: Request, *, actor: str) -> StudyRecord:
+        """Pause or cancel a study: at once where nobody runs it, else as soon as its driver can.
+
+        Asking again for the same changes nothing. Raises StudyUnknown, StateError where the state does not allow it.
+        """
+        to = CANCELLED if request is Request.CANCEL else PAUSED
+        with writing(self.engine) as connection:
+            row = locked(connection, study)
+            time = now(connection)
+            if row["state"] in ACTIVE:
+                order = [None, Request.PAUSE, Request.PAUSE_NOW, Request.CANCEL]
+                if order.index(row["requested"]) < order.index(request):
+                    connection.execute(update(studies).where(studies.c.id == study).values(requested=request))
+                    data = {"requested": request}
+                    log.append(connection, study, EventKind.REQUEST, data, actor=actor, time=time)
+            elif row["state"] != to:
+                change(connection, row, to, actor=actor, time=time)
+            return one(connection, study)
+
+    def resume(self, study: str, *, actor: str) -> StudyRecord:
+        """Queue a paused, failed or cancelled study again; a running one forgets that it was asked to stop.
+
+        Raises StudyUnknown, StateError where it is completed, or has all its trials and came to nothing.
+        """
+        with writing(self.engine) as connection:
+            row = locked(connection, study)
+            time = now(connection)
+            if row["state"] in ACTIVE:
+                if row["requested"] is not None:
+                    connection.execute(update(studies).where(studies.c.id == study).values(requested=None))
+                    data = {"requested": None}
+                    log.append(connection, study, EventKind.REQUEST, data, actor=actor, time=time)
+            elif row["state"] != QUEUED:
+                if row["state"] == FAILED and (reason := without_result(connection, row)):
+                    raise StateError(
+                        f"study {study} has all its trials, none is left to run; once the cause is mended, "
+                        f"submit it under another name: {reason}"
+                    )
+                change(connection, row, QUEUED, actor=actor, time=time, attempts=0)
+            return one(connection, study)
+
+    def delete(self, study: str) -> None:
+        """Remove a finished study with its trials and events. Raises StudyUnknown, StateError."""
+        with writing(self.engine) as connection:
+            row = locked(connection, study)
+            if row["state"] not in FINISHED:
+                raise StateError(
+                    f"study {study} is {row['state']}; only one that is {', '.join(FINISHED)} can be deleted"
+                )
+            connection.execute(delete(studies).where(studies.c.id == study))
+
+    def requested(self, lease: Lease) -> Request | None:
+        """What the driver of the study is asked to do. Raises LeaseLost."""
+        query = select(studies.c.requested, studies.c.fence).where(studies.c.id == lease.study)
+        with reading(self.engine) as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None or row.fence != lease.fence:
+            raise LeaseLost(f"this process no longer runs study {lease.study}")
+        return None if row.requested is None else Request(row.requested)
+
+    def claim(self, study: str, owner: Owner, lease_seconds: float, *, fence: int | None = None) -> Lease:
+        """Take the study with this id to run it: of all who try, one succeeds. It is running afterwards.
+
+        A lease that has expired, or whose owner is a process of this host that has ended, is taken over. `fence` is
+        for a driver that the service started. Raises LeaseHeld where another process has it, LeaseLost where the
+        service no longer wants that start, StoreError where the study is unknown or completed.
+        """
+        if not lease_seconds > 0:
+            raise ValueError(f"lease_seconds must be above 0, got {lease_seconds!r}")
+        with writing(self.engine) as connection:
+            return take(connection, study, owner, lease_seconds, fence=fence)
+
+    def renew(self, lease: Lease) -> None:
+        """Keep the lease for its length from now. Raises LeaseLost."""
+        with writing(self.engine) as connection:
+            extend(connection, lease)
+
+    def record(self, lease: Lease, trial: TrialRecord) -> None:
+        """Store a finished trial with its epochs and renew the lease.
+
+        Raises LeaseLost, and StoreError where it is not the next trial of its run or holds what no trial can.
+        """
+        if trial.study != lease.study:
+            raise ValueError(f"a trial of {trial.study} cannot be written under the lease of {lease.study}")
+        which = f"trial {trial.trial} of {trial.method} run {trial.run} of study {trial.study}"
+        run = (trials.c.study == trial.study, trials.c.method == trial.method, trials.c.run == trial.run)
+        values = row_of(TRIAL_COLUMNS, trial) | {"hyperparameters": dict(trial.hyperparameters)}
+        try:
+            with writing(self.engine) as connection:
+                counted = {
+                    trial.state.value: studies.c[trial.state.value] + 1,
+                    "suggest_seconds": studies.c.suggest_seconds + _summed(trial.suggest_seconds),
+                    "train_seconds": studies.c.train_seconds + _summed(trial.train_seconds),
+                    "attempts": 0,
+                }
+                time = extend(connection, lease, **counted)
+                done = connection.scalar(select(func.max(trials.c.trial)).where(*run)) or 0
+                if trial.trial <= done:
+                    raise StoreError(f"{which} is recorded already")
+                if trial.trial > done + 1:
+                    raise StoreError(f"{which} cannot be recorded before trial {done + 1}")
+                row = connection.scalar(insert(trials).values(values).returning(trials.c.id))
+                if trial.epochs:
+                    rows = [{"trial": row} | row_of(EPOCH_COLUMNS, epoch) for epoch in trial.epochs]
+                    connection.execute(insert(epochs), rows)
+                data = {key: getattr(trial, key) for key in ("method", "run", "trial", "state")}
+                data["objective"] = as_json(trial.objective)
+                log.append(
+                    connection, trial.study, EventKind.TRIAL, data, actor=actor_of(lease.owner), time=time
+                )
+        except IntegrityError as error:
+            raise StoreError(f"{which} is refused by the database: {error.orig}") from error
+
+    def tell(self, lease: Lease, trouble: str | None) -> None:
+        """Say why the study does not go on, or that it does. Raises LeaseLost."""
+        with writing(self.engine) as connection:
+            time = extend(connection, lease)
+            row = locked(connection, lease.study)
+            tell(connection, row, trouble, actor=actor_of(lease.owner), time=time)
+
+    def keep_log(self, study: str, job: str, text: str) -> None:
+        """Keep the end of the log of a job of the study, instead of what was kept of it; of the last jobs only."""
+        this = and_(logs.c.study == study, logs.c.job == job)
+        mine = select(logs.c.job).where(logs.c.study == study).order_by(logs.c.time.desc(), logs.c.job)
+        with suppress(IntegrityError), writing(self.engine) as connection:  # the study is deleted just now
+            connection.execute(delete(logs).where(this))
+            row = {"study": study, "job": job, "time": now(connection), "text": text[-LOG_CHARACTERS:]}
+            connection.execute(insert(logs).values(row))
+            old = list(connection.scalars(mine.offset(LOGS)))
+            connection.execute(delete(logs).where(logs.c.study == study, logs.c.job.in_(old)))
+
+    def ran_on(self, lease: Lease, provenance: Mapping[str, Any]) -> None:
+        """Note what the study runs on: its provenance, or under `continued` of it where it began on something else."""
+        this = studies.c.id == lease.study
+        with writing(self.engine) as connection:
+            extend(connection, lease)
+            stored = dict(connection.scalars(select(studies.c.provenance).where(this)).one())
+            earlier = stored.pop("continued", [])
+            if dict(provenance) in [stored, *earlier]:
+                return
+            if stored:
+                stored["continued"] = [*earlier, dict(provenance)]
+            else:  # submitted to the service, whose machine does not train
+                stored = dict(provenance)
+            connection.execute(update(studies).where(this).values(provenance=stored))
+
+    def finish(self, lease: Lease, state: StudyState, error: str | None = None) -> None:
+        """Give the lease back and leave the study in `state`, not running, with the reason where it failed.
+
+        Raises LeaseLost, and StoreError where a study that lacks trials is to be completed.
+        """
+        if state in ACTIVE:
+            raise ValueError("a study that is given back cannot be left running")
+        with writing(self.engine) as connection:
+            time = extend(connection, lease)
+            row = locked(connection, lease.study)
+            if state is COMPLETED:
+                mine = trials.c.study == lease.study
+                stored = connection.scalar(select(func.count()).select_from(trials).where(mine))
+                if stored != (wanted := planned(row["spec"])):
+                    raise StoreError(f"study {lease.study} has {stored} of {wanted} trials: not completed")
+            change(connection, row, state, actor=actor_of(lease.owner), time=time, reason=error)
+
+    def give_up(self, lease: Lease, reason: str) -> StudyState:
+        """Give the lease back after something that may pass: the study is queued again, a bounded number of times.
+
+        Returns what has become of it. Raises LeaseLost.
+        """
+        with writing(self.engine) as connection:
+            time = extend(connection, lease)
+            row = locked(connection, lease.study)
+            return put_back(connection, row, actor=actor_of(lease.owner), time=time, reason=reason)
+
+
+def _summed(seconds: float) -> float:
+    """What is added to a sum, which one number that cannot be would spoil for good."""
+    return seconds if 0 <= seconds <= LONGEST_SECONDS else 0.0
+
+
+def _insert(
+    connection: Connection,
+    spec: StudySpec,
+    provenance: Mapping[str, Any],
+    actor: str,
+    labels: Iterable[str],
+    priority: int,
+    time: datetime,
+) -> None:
+    row = {
+        "id": spec.study_id,
+        "name": spec.name,
+        "task": spec.task,
+        "state": QUEUED,
+        "direction": spec.task_definition().direction,
+        "spec": spec.to_json(),
+        "outline": outline(spec.to_json()),
+        "provenance": dict(provenance),
+        "created_at": time,
+        "priority": priority,
+        "submitted_by": actor,
+    }
+    connection.execute(insert(studies).values(row))
+    _label(connection, spec.study_id, labels)
+    data = {"from": None, "to": QUEUED, "reason": None}
+    log.append(connection, spec.study_id, EventKind.STATE, data, actor=actor, time=time)
+
+
+def _label(connection: Connection, study: str, given: Iterable[str]) -> list[str]:
+    connection.execute(delete(labels).where(labels.c.study == study))
+    rows = [{"study": study, "label": label} for label in sorted(set(given))]
+    if rows:
+        connection.execute(insert(labels), rows)
+    return [row["label"] for row in rows]

@@ -1,0 +1,174 @@
+"""The tables, named as the records are. The migrations make them; a test keeps the two the same."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    column,
+    table,
+)
+
+from service.database.columns import Message, Name, Real, RowId, Time
+
+metadata = MetaData()
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("name", Name, nullable=False),
+    Column("state", Name, nullable=False),
+    Column("direction", Name, nullable=False),  # of the task's metric: what "best" means
+    Column("spec", JSON, nullable=False),
+    Column("outline", JSON),  # of the spec, what lists show: a spec may have a megabyte
+    Column("provenance", JSON, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("started_at", Time),
+    Column("finished_at", Time),
+    Column("error", Message),
+    Column("fence", BigInteger, nullable=False, server_default="0"),  # the number of claims so far
+    Column("lease_owner", Name),
+    Column("lease_since", Time),
+    Column("lease_expires_at", Time),
+    Column("task", Name, nullable=False, server_default="unknown"),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("submitted_by", Name),
+    Column("requested", Name),  # of its driver: pause, pause-now or cancel
+    Column("attempts", Integer, nullable=False, server_default="0"),  # starts since the last trial
+    Column("not_before", Time),  # when it may be started again
+    Column("job", Name),  # its last Ray job
+    Column("trouble", Message),  # why it does not go on, while it does not
+    Column("completed", Integer, nullable=False, server_default="0"),  # trials of each state
+    Column("diverged", Integer, nullable=False, server_default="0"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("suggest_seconds", Real, nullable=False, server_default="0"),  # of all its trials
+    Column("train_seconds", Real, nullable=False, server_default="0"),
+    Column("last_event", BigInteger, nullable=False, server_default="0"),
+    CheckConstraint("direction IN ('maximize', 'minimize')", name="ck_studies_direction"),
+    Index("ix_studies_name", "name"),
+    Index("ix_studies_created_at", "created_at", "id"),
+    Index("ix_studies_state", "state", "created_at", "id"),
+    Index("ix_studies_task", "task", "created_at", "id"),
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    Column("study", Name, ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True),
+    Column("label", Name, primary_key=True),
+    Index("ix_labels_label", "label", "study"),
+    sqlite_with_rowid=False,
+)
+
+# What happened to a study, numbered 1, 2, ... within it: whoever has number n asks for the ones after n.
+events = Table(
+    "events",
+    metadata,
+    Column("study", Name, ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("time", Time, nullable=False),
+    Column("actor", Name, nullable=False),
+    Column("kind", Name, nullable=False),
+    Column("data", JSON, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The end of the log of each of a study's Ray jobs, as Ray forgets them.
+logs = Table(
+    "logs",
+    metadata,
+    Column("study", Name, ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True),
+    Column("job", Name, primary_key=True),
+    Column("time", Time, nullable=False),
+    Column("text", Message, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("digest", Name, nullable=False),  # SHA-256 of the token, which is nowhere else
+    Column("scope", Name, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("revoked_at", Time),
+    Column("expires_at", Time),
+    UniqueConstraint("digest", name="uq_tokens_digest"),
+    CheckConstraint("scope IN ('read', 'submit', 'admin')", name="ck_tokens_scope"),
+)
+
+# Submissions that carried an Idempotency-Key: sent again they make nothing new.
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("actor", Name, primary_key=True),
+    Column("key", Name, primary_key=True),
+    Column("digest", Name, nullable=False),  # of what was sent
+    Column("study", Name, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Index("ix_submissions_created_at", "created_at"),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("study", Name, ForeignKey("studies.id", ondelete="CASCADE"), nullable=False),
+    Column("method", Name, nullable=False),
+    Column("run", Integer, nullable=False),
+    Column("trial", Integer, nullable=False),
+    Column("state", Name, nullable=False),
+    Column("hyperparameters", JSON, nullable=False),
+    Column("source", Name, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("objective", Real),
+    Column("test_metric", Real),
+    Column("suggest_seconds", Real, nullable=False),
+    Column("train_seconds", Real, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Message),
+    Column("started_at", Time, nullable=False),
+    Column("finished_at", Time, nullable=False),
+    UniqueConstraint("study", "method", "run", "trial", name="uq_trials_study_method_run_trial"),
+    CheckConstraint("run >= 1 AND trial >= 1", name="ck_trials_numbers"),
+    # a NaN is the best or the worst of a run depending on who compares
+    CheckConstraint("objective <> 'NaN'", name="ck_trials_objective_number"),
+    CheckConstraint("(state = 'failed') = (objective IS NULL)", name="ck_trials_objective_state"),
+)
+
+epochs = Table(
+    "epochs",
+    metadata,
+    Column(
+        "trial", RowId, ForeignKey("trials.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("train_loss", Real, nullable=False),
+    Column("validation_metric", Real, nullable=False),
+    Column("test_metric", Real, nullable=False),
+    Column("flip_ratio", Real, nullable=False),
+    Column("train_seconds", Real, nullable=False),
+    Column("evaluate_seconds", Real, nullable=False),
+    Column("diverged", Boolean, nullable=False),
+    Column("validation_top5", Real),
+    Column("test_top5", Real),
+    sqlite_with_rowid=False,
+)
+
+# A view over trials: the best objective of a run up to each of its trials, NULL before the first one.
+best_so_far = table(
+    "best_so_far",
+    column("study", Name),
+    column("method", Name),
+    column("run", Integer),
+    column("trial", Integer),
+    column("best_so_far", Real),
+)

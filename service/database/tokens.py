@@ -1,0 +1,134 @@
+"""API tokens: whoever has one may do what its scope allows. The database holds their digests only."""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, Engine, exists, func, insert, literal, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from service.database.engine import now, reading, writing
+from service.database.tables import tokens
+from service.errors import StoreError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+RESERVED = ("local", "service")  # actors that are no token
+COLUMNS = (tokens.c.name, tokens.c.scope, tokens.c.created_at, tokens.c.revoked_at, tokens.c.expires_at)
+MAX_DAYS = 36_500
+
+
+class Scope(StrEnum):
+    """Each may do what the ones before it may."""
+
+    READ = "read"
+    SUBMIT = "submit"  # and pause, resume, cancel, edit
+    ADMIN = "admin"  # and delete
+
+    def allows(self, needed: "Scope") -> bool:
+        return list(Scope).index(self) >= list(Scope).index(needed)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What is known of a token; not the token itself."""
+
+    name: str
+    scope: Scope
+    created_at: datetime
+    revoked_at: datetime | None
+    expires_at: datetime | None
+
+
+def create(engine: Engine, name: str, scope: Scope, days: int | None = None) -> str:
+    """A new token, told only here, for so many days or for good.
+
+    Raises StoreError where the name is taken, by a revoked one too, or is no name.
+    """
+    if days is not None and not 1 <= days <= MAX_DAYS:
+        raise ValueError(f"days must be from 1 to {MAX_DAYS}, got {days}")
+    if not NAME.fullmatch(name) or name in RESERVED:
+        raise StoreError(
+            f"{name!r} cannot name a token; use 1 to 63 letters, digits, dots, hyphens and underscores, "
+            f"not {' or '.join(RESERVED)}"
+        )
+    token = "tb_" + secrets.token_urlsafe(32)
+    row = {"name": name, "digest": _digest(token), "scope": scope}
+    try:
+        with writing(engine) as connection:
+            time = now(connection)
+            until = None if days is None else time + timedelta(days=days)
+            connection.execute(insert(tokens).values(row | {"created_at": time, "expires_at": until}))
+    except IntegrityError as error:
+        raise StoreError(f"there is a token {name!r} already; use another name") from error
+    return token
+
+
+def created(engine: Engine) -> list[Token]:
+    """All tokens, the revoked ones too, by name."""
+    with reading(engine) as connection:
+        rows = connection.execute(select(*COLUMNS).order_by(tokens.c.name)).all()
+    return [_token(*row) for row in rows]
+
+
+def named(engine: Engine, name: str) -> Token:
+    """What is known of the token of this name. Raises StoreError."""
+    found = [token for token in created(engine) if token.name == name]
+    if not found:
+        raise StoreError(f"no token {name!r}")
+    return found[0]
+
+
+def revoke(engine: Engine, name: str) -> None:
+    """Let the token allow nothing from now on; again changes nothing. Raises StoreError where there is none."""
+    if not NAME.fullmatch(name):
+        raise StoreError(f"no token {name!r}")
+    this = tokens.c.name == name
+    with writing(engine) as connection:
+        if connection.scalar(select(tokens.c.name).where(this)) is None:
+            raise StoreError(f"no token {name!r}")
+        first = update(tokens).where(this, tokens.c.revoked_at.is_(None))
+        connection.execute(first.values(revoked_at=now(connection)))
+
+
+def find(engine: Engine, token: str) -> Token | None:
+    """What is known of this token, unless it is unknown, revoked or has expired."""
+    query = select(*COLUMNS).where(tokens.c.digest == _digest(token), _valid(engine))
+    with reading(engine) as connection:
+        row = connection.execute(query).one_or_none()
+    return None if row is None else _token(*row)
+
+
+def allowed(engine: Engine, names: Collection[str]) -> set[str]:
+    """Those of these actors who are let in: by a valid token, or "local" while there are none."""
+    with reading(engine) as connection:
+        found = connection.scalars(select(tokens.c.name).where(tokens.c.name.in_(names), _valid(engine)))
+        any_created = connection.scalar(select(exists(select(tokens.c.name))))
+        return {*found, *([] if any_created else ["local"])}
+
+
+def _valid(engine: Engine) -> ColumnElement[bool]:
+    # by the clock that all who share the database see, without asking for it
+    here = engine.dialect.name == "sqlite"
+    moment = literal(datetime.now(UTC), tokens.c.expires_at.type) if here else func.clock_timestamp()
+    lasting = or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > moment)
+    return tokens.c.revoked_at.is_(None) & lasting
+
+
+def any_created(engine: Engine) -> bool:
+    """Whether there has ever been a token, also where all are revoked by now."""
+    with reading(engine) as connection:
+        return bool(connection.scalar(select(exists(select(tokens.c.name)))))
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
+
+
+def _token(name: str, scope: str, *times: datetime | None) -> Token:
+    created_at, revoked_at, expires_at = times
+    assert created_at is not None
+    return Token(name, Scope(scope), created_at, revoked_at, expires_at)

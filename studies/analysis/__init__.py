@@ -1,0 +1,1 @@
+"""What a study's trials say: curves, estimates, tests, the comparison."""

@@ -1,0 +1,78 @@
+"""How many extra trials a method needs to get where another is after n: the paper's "around 10 more"."""
+
+import numpy as np
+
+from studies.analysis.curves import Floats
+from studies.analysis.stats import Draws
+
+
+def mean_curve(best: Floats) -> Floats:
+    """`(runs, trials)` to `(trials,)`: mean over the runs, NaN where one has no value.
+
+    A mean over the runs that have one would fall when a bad run gets its first, or a good one stops early.
+    """
+    return np.asarray(best.mean(axis=0))
+
+
+def median_curve(best: Floats) -> Floats:
+    """`(runs, trials)` to `(trials,)`: median over the runs, NaN where one has no value."""
+    return np.asarray(np.median(best, axis=0))
+
+
+def resampled_means(best: Floats, draws: Draws) -> Floats:
+    """`mean_curve` of every resample of the runs, `(trials, resamples)`."""
+    finite = np.isfinite(best)
+    # not matmul: BLAS waits milliseconds for its threads where every core is training
+    means = np.einsum("rt,rk->tk", np.where(finite, best, 0.0), draws.astype(np.float64)) / len(best)
+    for run, trial in np.argwhere(~finite):  # 0 times any of these is NaN, so they are no part of the sum
+        means[trial, draws[run] > 0] += best[run, trial]
+    return np.asarray(means)
+
+
+def resampled_medians(best: Floats, draws: Draws) -> Floats:
+    """`median_curve` of every resample of the runs, `(trials, resamples)`.
+
+    The runs are put in order once; each resample then counts up its draws until it is half-way.
+    """
+    runs, trials = best.shape
+    order = best.argsort(axis=0)  # NaN last
+    passed, lower, upper = (np.zeros((trials, draws.shape[1]), draws.dtype) for _ in range(3))
+    for run in order:
+        passed += draws[run]
+        lower += passed <= (runs - 1) // 2
+        upper += passed <= runs // 2
+    ordered = np.take_along_axis(best, order, axis=0)
+    trial = np.arange(trials)[:, None]
+    medians = (ordered[lower, trial] + ordered[upper, trial]) / 2
+    for run, trial in np.argwhere(np.isnan(best)):
+        medians[trial, draws[run] > 0] = np.nan
+    return np.asarray(medians)
+
+
+CURVES = {"mean": (mean_curve, resampled_means), "median": (median_curve, resampled_medians)}
+
+
+def extra_trials(a: Floats, b: Floats) -> Floats:
+    """For every n, the trials beyond n that curve `a` needs to get where `b` is after n.
+
+    Negative where it needs fewer, on a plateau of `a` even against itself: it was there before n. `a` and `b` are
+    `(trials, ...)` and never fall: higher is better. Infinite where `a` is not there within the budget N: what is
+    known then is that it needs at least N - n + 1 more. NaN where `b` has no value.
+    """
+    budget, undefined = len(a), np.isnan(b)
+    # equal means must count as equal in whatever order their runs were added up
+    goals = np.where(undefined, -np.inf, b - 1e-12 * np.abs(b))
+    extra = np.empty(b.shape)
+    first = 0  # what is short of one goal everywhere is short of the next
+    for i, goal in enumerate(goals):
+        before = np.full(goal.shape, first, np.min_scalar_type(budget))
+        short = np.ones(goal.shape, dtype=bool)
+        for level in a[first:]:
+            short &= ~(level >= goal)  # a NaN of `a` is short
+            if not short.any():
+                break
+            before += short
+        first = int(before.min())
+        extra[i] = np.where(before < budget, before.astype(np.float64) - i, np.inf)
+    extra[undefined] = np.nan
+    return extra

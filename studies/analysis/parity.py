@@ -1,0 +1,112 @@
+"""Parity audit: what must be equal between the methods of a study, checked on its records."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from studies.design.methods import REAL
+from studies.design.space import Fixed, searched, to_json
+from studies.design.spec import StudySpec
+from studies.records import TrialRecord, TrialState
+from trainers.tasks import TASKS
+
+
+def audit(
+    spec: StudySpec,
+    trials: Sequence[TrialRecord],
+    horizon: int,
+    epochs: Mapping[str, Sequence[int]] | None = None,
+) -> list[dict[str, Any]]:
+    """One entry a check: `what`, `equal`, and each method's value in `values`, JSON values.
+
+    `horizon` is the trial at which the methods are compared. `epochs` has, by method, how many a completed trial
+    has, or the fewest and the most; by default they are counted in the records, which may come without. What a
+    study file gives all methods at once (task, recipe where no method searches it, searcher, limits) is equal by
+    construction and not listed.
+    """
+    of = {m.name: [t for t in trials if t.method == m.name] for m in spec.methods}
+    compared = {name: [t for t in its if t.trial <= horizon] for name, its in of.items()}
+    checks: list[tuple[str, Mapping[str, Any]]] = [
+        ("trials done in each run", {name: _spread(_per_run(spec, its)) for name, its in of.items()}),
+        (
+            f"trials chosen without a model in each run, of the first {horizon}",
+            {
+                name: _spread(_per_run(spec, [t for t in its if t.source != "model"]))
+                for name, its in compared.items()
+            },
+        ),
+        (
+            "retries after a crash",
+            {name: sum(max(0, t.attempts - 1) for t in its) for name, its in of.items()},
+        ),
+        (
+            "trials that failed for good",
+            {name: sum(t.state is TrialState.FAILED for t in its) for name, its in of.items()},
+        ),
+    ]
+    if epochs is None:
+        epochs = {
+            name: [len(t.epochs) for t in its if t.state is TrialState.COMPLETED] for name, its in of.items()
+        }
+    if all(any(epochs.get(name, ())) for name in of):
+        checks.append(("epochs of a completed trial", {name: _spread(epochs[name]) for name in of}))
+    entries = [_entry(what, values) for what, values in checks]
+    if len(spec.methods) > 1:
+        entries.insert(2, _seeds(of))
+    return entries + _real(spec) + _bounds(spec)
+
+
+def _entry(what: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    distinct = {str(value) for value in values.values()}
+    return {"what": what, "equal": len(distinct) == 1, "values": dict(values)}
+
+
+def _per_run(spec: StudySpec, trials: Sequence[TrialRecord]) -> list[int]:
+    counts = dict.fromkeys(range(1, spec.runs + 1), 0)
+    for trial in trials:
+        counts[trial.run] += 1
+    return list(counts.values())
+
+
+def _spread(numbers: Sequence[int]) -> int | str:
+    low, high = min(numbers), max(numbers)
+    return low if low == high else f"{low} to {high}"
+
+
+def _seeds(of: Mapping[str, Sequence[TrialRecord]]) -> dict[str, Any]:
+    """Data order and initialisation: trial t of run r has the same seed in every method."""
+    seeds = [{(t.run, t.trial): t.seed for t in its} for its in of.values()]
+    shared = [(its[key], seeds[0][key]) for its in seeds[1:] for key in its.keys() & seeds[0].keys()]
+    different = sum(one != other for one, other in shared)
+    values = {name: f"{len(shared) - different} of {len(shared)} equal" for name in of}
+    return {
+        "what": "seeds of trial t of run r, between the methods",
+        "equal": different == 0,
+        "values": values,
+    }
+
+
+def _real(spec: StudySpec) -> list[dict[str, Any]]:
+    """What one method is given of the real-valued parameters' optimizer, each is: the others have the recipe's."""
+    recipe = TASKS[spec.task].recipe.real
+    names = [name for name in recipe if any(name in m.space for m in spec.methods)]
+    return [
+        _entry(
+            f"values of {name}",
+            {m.name: to_json(m.space.get(name, Fixed(recipe[name]))) for m in spec.methods},
+        )
+        for name in names
+    ]
+
+
+def _bounds(spec: StudySpec) -> list[dict[str, Any]]:
+    """A hyperparameter that two methods share is searched over the same values."""
+    spaces = {
+        m.name: {name: d for name, d in searched(m.space).items() if name not in REAL} for m in spec.methods
+    }
+    names = dict.fromkeys(name for space in spaces.values() for name in space)
+    entries = []
+    for name in names:
+        values = {method: to_json(space[name]) for method, space in spaces.items() if name in space}
+        if len(values) > 1:
+            entries.append(_entry(f"values searched for {name}", values))
+    return entries

@@ -1,0 +1,99 @@
+"""Study files as JSON Schema (2020-12), for whoever writes them by program.
+
+A file that fits may still be refused, as a schema cannot say that `low` is less than `high`; one that does not fit is.
+"""
+
+import math
+from typing import Any
+
+from studies.design.methods import METHODS
+from studies.design.searchers import SEARCHERS
+from studies.design.size import MOST_ITEMS
+from studies.design.space import Choice, Dimension, Fixed, Float, Int, to_json
+from studies.design.spec import LEAST, Resources, SearcherSpec, StudySpec
+from trainers.hyperparameters import VALID, Interval, Options
+from trainers.tasks import MOST_FIRST_EPOCHS, TASKS
+
+WHOLE_NUMBER = {"type": "integer", "minimum": 1}
+PROXY = {
+    "epochs": WHOLE_NUMBER,
+    "train_fraction": {"type": "number", "minimum": LEAST["train_fraction"], "maximum": 1},
+    "width": WHOLE_NUMBER,
+    "image_size": WHOLE_NUMBER,
+    "first_step": {"type": "integer", "minimum": 0, "maximum": MOST_FIRST_EPOCHS},
+}
+
+
+def space_schema(method: str) -> dict[str, Any]:
+    """What a study file may say under `space` of this method.
+
+    What it leaves out is searched as by default, or not at all where there is no default.
+    """
+    space, known = METHODS[method].space, METHODS[method].known
+    return _mapping(
+        {name: _dimension(name, d) for name, d in known.items()}
+        | {name: _dimension(name, d) | {"default": to_json(d)} for name, d in space.items()}
+    )
+
+
+def searcher_schema(name: str) -> dict[str, Any]:
+    """What a study file may say under `searcher` to get this one."""
+    model = SearcherSpec.model_json_schema()
+    spelled_out = _mapping(model["properties"] | {"name": {"const": name}}, required=["name"])
+    return {"anyOf": [{"const": name}, spelled_out]}
+
+
+def study_schema() -> dict[str, Any]:
+    """A whole study file."""
+    model = StudySpec.model_json_schema()
+    methods = [
+        _mapping({"name": {"const": name}, "space": space_schema(name)}, required=["name"])
+        for name in METHODS
+    ]
+    searchers = _mapping(SearcherSpec.model_json_schema()["properties"] | {"name": {"enum": list(SEARCHERS)}})
+    own: dict[str, Any] = {
+        "task": {"enum": list(TASKS)},
+        "proxy": _mapping(PROXY),
+        "start": model["properties"]["name"] | {"title": "Start"},
+        "methods": {
+            "type": "array",
+            "items": {"anyOf": [{"enum": list(METHODS)}, *methods]},
+            "minItems": 1,
+            "maxItems": len(METHODS),
+        },
+        "searcher": {"anyOf": [{"enum": list(SEARCHERS)}, searchers], "default": SearcherSpec().name},
+        "resources": _mapping(Resources.model_json_schema()["properties"]),
+    }
+    return _mapping(model["properties"] | own, required=model["required"])
+
+
+def _mapping(properties: dict[str, Any], required: list[str] | None = None) -> dict[str, Any]:
+    schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    return schema | ({"required": required} if required else {})
+
+
+def _dimension(name: str, default: Dimension) -> dict[str, Any]:
+    value = _value(VALID[name], default)
+    choices = {"type": "array", "items": value, "minItems": 1, "maxItems": MOST_ITEMS, "uniqueItems": True}
+    forms = [value, choices]
+    match default:
+        case Float() | Int():
+            ends = {"low": value | {"default": default.low}, "high": value | {"default": default.high}}
+            integer = {"integer": {"const": True}} if isinstance(default, Int) else {}
+            forms.append(_mapping(ends | {"log": {"type": "boolean", "default": default.log}} | integer))
+        case Choice() | Fixed():
+            pass
+    return {"anyOf": forms}
+
+
+def _value(valid: Interval | Options, default: Dimension) -> dict[str, Any]:
+    match valid:
+        case Options(values):
+            return {"enum": list(values)}
+        case Interval(low, high, open_low, open_high):
+            schema: dict[str, Any] = {"type": "integer" if isinstance(default, Int) else "number"}
+            if math.isfinite(low):
+                schema["exclusiveMinimum" if open_low else "minimum"] = low
+            if math.isfinite(high):
+                schema["exclusiveMaximum" if open_high else "maximum"] = high
+            return schema

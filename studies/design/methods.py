@@ -1,0 +1,169 @@
+"""The training methods a study can compare, each with its default search space."""
+
+from dataclasses import dataclass, field
+
+from studies.design.space import Choice, Float, Space
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """An optimizer for the binary parameters (a name in `trainers.optimizers.OPTIMIZERS`) and its search space.
+
+    The space holds the hyperparameters that the source tunes, over bounds around the values that it uses or tries. A
+    study file may add the dimensions in `extra` and REAL; where it does not, the optimizer's or the recipe's default
+    holds.
+    """
+
+    optimizer: str
+    space: Space
+    summary: str
+    source: str
+    label: str = ""  # its name in running text
+    extra: Space = field(default_factory=dict)
+
+    @property
+    def known(self) -> Space:
+        """Whatever a study file may say of the method, the dimensions of its own space first."""
+        return {**self.space, **self.extra, **REAL}
+
+
+# of the real-valued parameters' optimizer, bounds around the recipes' values; a task has those of its own optimizer
+REAL: Space = {
+    "real_learning_rate": Float(1e-4, 1.0, log=True),  # 1e-3 to 1e-1
+    "real_momentum": Float(0.0, 0.99),  # 0.9
+    "real_beta1": Float(0.5, 0.995),  # 0.9 and 0.99
+    "real_beta2": Float(0.9, 0.9999),  # 0.999
+    "real_weight_decay": Float(1e-6, 1e-2, log=True),  # none and 1e-4
+}
+
+SWITCH = Choice((False, True))
+DECAY = Choice(("none", "linear", "cosine"))
+PHASES: Space = {"decay": DECAY, "pretraining": Float(0.0, 0.5), "fine_tuning": Float(0.02, 0.5)}
+
+ALPHA = Float(1e-6, 1.0, log=True)  # 000: 1e-3 on CIFAR-10, 1e-5 on ImageNet
+GAMMA = Float(1e-3, 1.0, log=True)  # 000: 0.1
+LATENT = {
+    "learning_rate": Float(1e-4, 10.0, log=True),
+    "initial_magnitude": Float(1e-4, 1.0, log=True),
+    "gamma": GAMMA,
+    "weight_decay": Float(1e-6, 1e-1, log=True),
+}
+ADAM = Float(1e-4, 1.0, log=True)  # 001: 1e-3; 002: 1e-2 and 1e-3
+ADAPTIVITY = Float(1e-7, 1e-1, log=True)  # 001: 1e-6 to 1e-2; 002: 1e-4; Suarez-Ramirez et al.: 1e-7
+LAMBDA_RATE = Float(
+    1e-3, 1e2, log=True
+)  # 002: 0.01 over 1,000 epochs; ten epochs need a hundred times as much
+
+METHODS: dict[str, Method] = {
+    "gradient-filter": Method(
+        optimizer="gradient-filter",
+        space={"alpha": ALPHA, "gamma": GAMMA},
+        summary="second-order gradient filter, no latent weights",
+        source="Quist et al. 2023, eqs 11-13",
+        label="gradient filter",
+        extra={"decay": DECAY},
+    ),
+    "latent-sgd": Method(
+        optimizer="latent-sgd",
+        space={**LATENT, "scaling": SWITCH, "clipping": SWITCH},
+        summary="SGD with momentum and weight decay on latent weights",
+        source="Quist et al. 2023, eqs 1-5 and Table 1",
+        label="latent SGD",
+        extra={"decay": DECAY},
+    ),
+    "gradient-filter-first-order": Method(
+        optimizer="gradient-filter-first-order",
+        space={"alpha": ALPHA},
+        summary="first-order gradient filter: one average of the gradient, no latent weights",
+        source="Quist et al. 2023, eq 10 and Figure 2",
+        label="first-order gradient filter",
+        extra={"decay": DECAY},
+    ),
+    "iir-filter": Method(
+        optimizer="iir-filter",
+        # the filter's alpha is about pi times such a cut-off
+        space={"cutoff": Float(1e-6, 0.5, log=True), "order": Choice((1, 2, 3, 4))},
+        summary="the gradient through a Butterworth low-pass filter, no latent weights",
+        source="Quist et al. 2023, eq 14",
+        label="Butterworth filter",
+        extra={"decay": DECAY},
+    ),
+    "latent-sgd-magnitude-independent": Method(
+        optimizer="latent-sgd-magnitude-independent",
+        space=LATENT,
+        summary="SGD on latent weights without scaling and clipping",
+        source="Quist et al. 2023, eqs 2-9, Figures 3 and 4",
+        label="magnitude-independent latent SGD",
+        extra={"decay": DECAY},
+    ),
+    "ste-adam": Method(
+        optimizer="ste-adam",
+        space={
+            "learning_rate": ADAM,
+            "beta1": Float(0.5, 0.995),  # 001: 0.99; Kingma & Ba: 0.9
+            "beta2": Float(0.9, 0.9999),  # 0.999
+            "weight_decay": Float(
+                1e-8, 1e-2, log=True
+            ),  # the papers have none; as good as none at the lower end
+            "clipping": SWITCH,
+        },
+        summary="Adam on latent weights, straight through their sign",
+        source="Paren and Poudel 2021, eqs 4-5; Nayak et al. 2020",
+        label="straight-through Adam",
+        extra={"decay": DECAY},
+    ),
+    "bop": Method(
+        optimizer="bop",
+        space={"gamma": ADAPTIVITY, "tau": Float(1e-10, 1e-3, log=True)},  # tau 1e-9 to 1e-7 (001, 002)
+        summary="weights flip where the averaged gradient passes a threshold",
+        source="Nayak et al. 2020, eqs 1-2; Helwegen et al. 2019",
+        label="Bop",
+        extra={"decay": DECAY, "tau_decay": DECAY},
+    ),
+    "bop-second-order": Method(
+        optimizer="bop-second-order",
+        # Suarez-Ramirez et al.: sigma 1e-3, tau 1e-6
+        space={
+            "gamma": ADAPTIVITY,
+            "sigma": Float(1e-5, 1.0, log=True),
+            "tau": Float(1e-10, 1.0, log=True),
+        },
+        summary="Bop with the averaged gradient over the root of its square's average",
+        source="Paren and Poudel 2021, section 3.3; Suarez-Ramirez et al. 2021",
+        label="second-order Bop",
+        extra={"decay": DECAY, "tau_decay": DECAY},
+    ),
+    "mirror-descent": Method(
+        optimizer="mirror-descent",
+        # 1.003 to 1.3 over 1,000 epochs; log-uniform is uniform in the last beta's logarithm
+        space={"learning_rate": ADAM, "beta_rate": Float(1.001, 4.0, log=True)},
+        summary="Adam on latent weights under an ever steeper tanh",
+        source="Paren and Poudel 2021, eq 6; Ajanthan et al. 2021",
+        label="mirror descent",
+        extra=PHASES,
+    ),
+    "proxquant-l1": Method(
+        optimizer="proxquant-l1",
+        space={"learning_rate": ADAM, "lambda_rate": LAMBDA_RATE},
+        summary="real weights drawn to their signs by a growing penalty on the distance",
+        source="Paren and Poudel 2021, eqs 8-10; Bai et al. 2019",
+        label="ProxQuant L1",
+        extra=PHASES,
+    ),
+    "proxquant-l2": Method(
+        optimizer="proxquant-l2",
+        space={"learning_rate": ADAM, "lambda_rate": LAMBDA_RATE},
+        summary="real weights drawn to their signs by a growing penalty on the squared distance",
+        source="Paren and Poudel 2021, eqs 8-10; Bai et al. 2019",
+        label="ProxQuant L2",
+        extra=PHASES,
+    ),
+    "bnew": Method(
+        optimizer="bnew",
+        space={"learning_rate": ADAM, "lambda_rate": LAMBDA_RATE},
+        summary="real weights in [-1, 1] driven outwards by a growing concave penalty",
+        source="Paren and Poudel 2021, eq 12 and section 4",
+        label="BNEW",
+        extra=PHASES,
+    ),
+}

@@ -1,0 +1,217 @@
+"""Searchers: which hyperparameters to try next, as pure functions of the space, the history and a seed."""
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol, TypeGuard
+
+import numpy as np
+
+from studies.design.space import Choice, Float, Int, Space, points, searched
+from trainers.hyperparameters import Value
+from trainers.seeds import derive
+
+AX_NARROWEST = 1.5e-5  # of a range's width, in decades where it is logarithmic
+AX_LAST_DECADE = 308  # it takes ten to the power of what it has come to
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A finished trial as a searcher sees it; `objective` is None where the trial failed."""
+
+    hyperparameters: dict[str, Value]  # empty where choosing them is what failed
+    objective: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """The next trial's hyperparameters, fixed ones included, and what chose them: sobol, model or random."""
+
+    hyperparameters: dict[str, Value]
+    source: str
+
+
+class Suggest(Protocol):
+    """Choose the trial after `history`, which is every earlier trial of one run in order.
+
+    The same arguments give the same suggestion in any process on the same kind of machine. `seed` belongs to the
+    run, not to the trial. No global random state is read, and none is left changed.
+    """
+
+    def __call__(
+        self, space: Space, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
+    ) -> Suggestion: ...
+
+
+def suggest_random(
+    space: Space, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
+) -> Suggestion:
+    """Independent uniform draws."""
+    quantiles = np.random.default_rng(derive(seed, "random", len(history))).random(len(space))
+    return Suggestion(
+        {name: d.at(float(u)) for (name, d), u in zip(space.items(), quantiles, strict=True)}, "random"
+    )
+
+
+def suggest_sobol(
+    space: Space, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
+) -> Suggestion:
+    """The next point of a scrambled Sobol sequence, one sequence a run."""
+    from scipy.stats import qmc
+
+    free = searched(space)
+    chosen = {name: d.at(0.0) for name, d in space.items()}
+    if free:
+        sequence = qmc.Sobol(len(free), scramble=True, rng=np.random.default_rng(derive(seed, "sobol")))
+        if history:
+            sequence.fast_forward(len(history))
+        point = sequence.random(1)[0]
+        chosen |= {name: d.at(float(u)) for (name, d), u in zip(free.items(), point, strict=True)}
+    return Suggestion(chosen, "sobol")
+
+
+def suggest_ax(
+    space: Space, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
+) -> Suggestion:
+    """Sobol for `initial_trials`, then Bayesian optimisation: Ax's default Gaussian process and acquisition.
+
+    Ax's own start is not used: it would begin every run at the centre of the space, which tells all runs how the
+    bounds were chosen. Sobol goes on where there is nothing to model, as no trial has succeeded yet, or nothing to
+    choose, as every point of a finite space has been tried. An objective that is not finite counts as the worst
+    finite one.
+    """
+    free = searched(space)
+    tried = {tuple(o.hyperparameters[name] for name in free) for o in history if o.hyperparameters}
+    finite = [o.objective for o in history if o.objective is not None and math.isfinite(o.objective)]
+    if len(history) < initial_trials or not finite or len(tried) >= points(free):
+        return suggest_sobol(space, history, seed, maximize=maximize, initial_trials=initial_trials)
+
+    worst = min(finite) if maximize else max(finite)
+    with _quiet():
+        import torch
+        from ax.api.client import Client
+        from ax.core.data import Data, DataRow
+
+    with _quiet(), _one_thread(), torch.random.fork_rng(devices=[]):
+        client = Client(random_seed=derive(seed, "ax", len(history)) % 2**32)
+        client.configure_experiment(parameters=[_ax_parameter(name, d) for name, d in free.items()])
+        client.configure_optimization(objective="objective" if maximize else "-objective")
+        client.configure_generation_strategy(
+            method="fast", initialization_budget=0, initialize_with_center=False, torch_device="cpu"
+        )
+        rows = []
+        for observation in history:
+            if not observation.hyperparameters:
+                continue
+            index = client.attach_trial(
+                {name: _to_ax(d, observation.hyperparameters[name]) for name, d in free.items()}
+            )
+            if observation.objective is None:
+                client.mark_trial_failed(index)
+                continue
+            value = observation.objective if math.isfinite(observation.objective) else worst
+            trial = client._experiment.trials[index]
+            rows.append(DataRow(index, trial.arm.name, "objective", "objective", value, math.nan, math.nan))
+            trial.mark_completed()
+        client._experiment.attach_data(Data(rows))  # one by one a third of the time goes into sorting them
+        torch.manual_seed(derive(seed, "acquisition", len(history)))
+        (point,) = client.get_next_trials(max_trials=1).values()
+    chosen = {name: d.at(0.0) for name, d in space.items()}
+    return Suggestion(chosen | {name: _from_ax(d, point[name]) for name, d in free.items()}, "model")
+
+
+SEARCHERS: dict[str, Suggest] = {"ax": suggest_ax, "sobol": suggest_sobol, "random": suggest_random}
+
+
+def _ax_parameter(name: str, dimension: Float | Int | Choice) -> object:
+    from ax.api.configs import ChoiceParameterConfig, RangeParameterConfig
+
+    if isinstance(dimension, Choice):
+        values = list(range(len(dimension.values)) if _by_rank(dimension) else dimension.values)
+        kind = type(values[0]).__name__
+        ordered = isinstance(values[0], int | float) and len(values) > 2
+        return ChoiceParameterConfig(name=name, values=values, parameter_type=kind, is_ordered=ordered)
+    if _by_quantile(dimension):
+        return RangeParameterConfig(name=name, bounds=(0.0, 1.0), parameter_type="float")
+    return RangeParameterConfig(
+        name=name,
+        bounds=(dimension.low * _unit(dimension), dimension.high * _unit(dimension)),
+        parameter_type="int" if isinstance(dimension, Int) else "float",
+        scaling="log" if dimension.log else "linear",
+    )
+
+
+def _by_quantile(dimension: Float | Int) -> TypeGuard[Float]:
+    """Whether Ax is told quantiles, as it refuses the range or takes all of its values for one (0019)."""
+    if not isinstance(dimension, Float):
+        return False
+    start, end = dimension.low * _unit(dimension), dimension.high * _unit(dimension)
+    if dimension.log:
+        start, end = math.log10(start), math.log10(end)
+        if end > AX_LAST_DECADE:
+            return True
+    return end - start < AX_NARROWEST or not _told_apart((start, end))
+
+
+def _by_rank(dimension: Choice) -> bool:
+    """Whether Ax is told ranks, as it would take some values for one or for infinite."""
+    return isinstance(dimension.values[0], float) and not _told_apart(dimension.values)
+
+
+def _told_apart(numbers: Sequence[Value]) -> bool:
+    """Whether single precision, in which Ax has bounds and choices, takes no two for one and none for infinite."""
+    with np.errstate(over="ignore"):
+        single = np.asarray(numbers, np.float32)
+    return bool(np.isfinite(single).all()) and len(np.unique(single)) == len(single)
+
+
+def _unit(dimension: Float | Int) -> int | float:
+    """What Ax's numbers are multiples of: ranges that it refuses as too narrow are scaled to 1."""
+    width = dimension.high - dimension.low
+    return 1 / width if width < AX_NARROWEST else 1
+
+
+def _to_ax(dimension: Float | Int | Choice, value: Value) -> Value:
+    if isinstance(dimension, Choice):
+        return sorted(dimension.values).index(value) if _by_rank(dimension) else value
+    if isinstance(value, str):
+        return value
+    return dimension.quantile(value) if _by_quantile(dimension) else value * _unit(dimension)
+
+
+def _from_ax(dimension: Float | Int | Choice, value: Value) -> Value:
+    """Ax works in transformed coordinates and may come back a rounding error outside a bound."""
+    if isinstance(dimension, Choice):
+        return sorted(dimension.values)[int(value)] if _by_rank(dimension) else value
+    if _by_quantile(dimension):
+        return dimension.at(min(max(float(value), 0.0), 1.0))
+    number = int(value) if isinstance(dimension, Int) else float(value) / _unit(dimension)
+    return min(max(number, dimension.low), dimension.high)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums come out differently on other numbers of threads, and so would suggestions."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Ax and BoTorch comment on every step; errors still come through."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,231 @@
+"""Search spaces: the hyperparameters of a method and the values a searcher may give each."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from studies.design.whole_numbers import whole
+from trainers.hyperparameters import VALID, Value
+
+AT_BOUND = 0.01  # so near to an end of its range, in the range's own scale, a value counts as lying at it
+
+
+@dataclass(frozen=True, slots=True)
+class Float:
+    """Real numbers in [low, high], uniform in the value or, with `log`, in its logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        _check_bounds(self.low, self.high, self.log)
+
+    def __contains__(self, value: object) -> bool:
+        return (
+            isinstance(value, float | int) and not isinstance(value, bool) and self.low <= value <= self.high
+        )
+
+    def at(self, u: float) -> float:
+        """The value at quantile `u` in [0, 1]: at 0 and 1 the very bounds."""
+        if u in (0, 1):
+            return self.high if u else self.low
+        start, end = self._ends
+        point = min(start + u * (end - start), end)
+        return min(max(math.exp(point) if self._in_logarithms else point, self.low), self.high)
+
+    def quantile(self, value: float) -> float:
+        """The quantile of a value in the range: `at` the other way round, as far as its numbers tell values apart."""
+        start, end = self._ends
+        point = math.log(value) if self._in_logarithms else value
+        return (point - start) / (end - start)
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        return (math.log(self.low), math.log(self.high)) if self._in_logarithms else (self.low, self.high)
+
+    @property
+    def _in_logarithms(self) -> bool:
+        """Not where the bounds are so close that their logarithms are one number."""
+        return self.log and math.log(self.low) < math.log(self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Int:
+    """Whole numbers in [low, high], uniform in the value or, with `log`, roughly so in its logarithm."""
+
+    low: int
+    high: int
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        _check_bounds(self.low, self.high, self.log)
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def at(self, u: float) -> int:
+        """The value at quantile `u` in [0, 1]: each whole number owns the half unit on either side of it."""
+        low, high = self.low - 0.5, self.high + 0.5
+        if self.log:
+            value = round(math.exp(math.log(low) + u * (math.log(high) - math.log(low))))
+        else:
+            value = round(low + u * (high - low))
+        return min(max(value, self.low), self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few values, all equally likely at first."""
+
+    values: tuple[Value, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.values) < 2:
+            raise ValueError(f"a choice needs at least two values, got {list(self.values)}")
+        if len({(type(v), v) for v in self.values}) < len(self.values):
+            raise ValueError(f"a choice's values must differ, got {list(self.values)}")
+        if len({type(v) for v in self.values}) > 1:
+            raise ValueError(f"a choice's values must be of one type, got {list(self.values)}")
+
+    def __contains__(self, value: object) -> bool:
+        return any(type(value) is type(v) and value == v for v in self.values)
+
+    def at(self, u: float) -> Value:
+        """The value at quantile `u` in [0, 1]."""
+        return self.values[min(int(u * len(self.values)), len(self.values) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """One value: nothing to search, not counted as a dimension."""
+
+    value: Value
+
+    def __contains__(self, value: object) -> bool:
+        return type(value) is type(self.value) and value == self.value
+
+    def at(self, u: float) -> Value:
+        """The value."""
+        return self.value
+
+
+Dimension = Float | Int | Choice | Fixed
+Space = Mapping[str, Dimension]
+
+
+def searched(space: Space) -> dict[str, Float | Int | Choice]:
+    """The dimensions that a searcher chooses: all but the fixed ones, in order."""
+    return {name: d for name, d in space.items() if not isinstance(d, Fixed)}
+
+
+def points(space: Space) -> float:
+    """How many different points the space has: 1 where all is fixed, infinity where anything is real."""
+    total = 1.0
+    for dimension in space.values():
+        match dimension:
+            case Float():
+                total = math.inf
+            case Int(low, high):
+                total *= high - low + 1
+            case Choice(values):
+                total *= len(values)
+    return total
+
+
+def bound(dimension: Dimension, value: Value) -> Literal["low", "high"] | None:
+    """The end of its range that the value lies at; None inside, and where there is no range."""
+    if not isinstance(dimension, Float | Int) or not isinstance(value, int | float):
+        return None
+    place = Float(dimension.low, dimension.high, dimension.log).quantile(value)
+    return "low" if place <= AT_BOUND else "high" if place >= 1 - AT_BOUND else None
+
+
+def to_json(dimension: Dimension) -> Any:
+    """The dimension as a study file writes it; `parse` reads it back."""
+    match dimension:
+        case Float(low, high, log):
+            return {"low": float(low), "high": float(high), "log": log}
+        case Int(low, high, log):
+            return {"low": low, "high": high, "log": log, "integer": True}
+        case Choice(values):
+            return list(values)
+        case Fixed(value):
+            return value
+
+
+def parse(name: str, entry: object, default: Dimension) -> Dimension:
+    """Read one hyperparameter of a study file.
+
+    `entry` is a value (fixes it), a list (one of these) or a mapping with `low`, `high` and `log`, each defaulting
+    to the method's own. Raises ValueError with the value and what is allowed.
+    """
+    dimension = _parse(entry, default)
+    valid = VALID[name]
+    match dimension:
+        case Float(low, high) | Int(low, high):
+            values: tuple[Value, ...] = (low, high)
+        case Choice(values):
+            pass
+        case Fixed(value):
+            values = (value,)
+    for value in values:
+        if value not in valid:
+            raise ValueError(f"{value!r} is out of range; {name} must be in {valid}")
+    return dimension
+
+
+def _parse(entry: object, default: Dimension) -> Dimension:
+    match entry:
+        case bool() | int() | float() | str():
+            return Fixed(_number(entry, default))
+        case list() if all(isinstance(v, bool | int | float | str) for v in entry):
+            values = tuple(_number(value, default) for value in entry)
+            return Fixed(values[0]) if len(values) == 1 else Choice(values)
+        case dict() if isinstance(default, Float | Int):
+            return _parse_range(entry, default)
+        case dict():
+            raise ValueError(f"{entry!r} is a range, but the choices are {to_json(default)}")
+        case _:
+            raise ValueError(f"{entry!r} is not a value, a list of values or a mapping with low, high, log")
+
+
+def _number(value: Value, default: Dimension) -> Value:
+    """A whole number as a real one where the hyperparameter is real, else as a whole one: 1 and 1.0 are the same."""
+    if not isinstance(default, Float):
+        return whole(value)
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _parse_range(entry: dict[object, object], default: Float | Int) -> Float | Int:
+    integer = isinstance(default, Int)
+    allowed = {"low", "high", "log"} | ({"integer"} if integer else set())
+    unknown = [str(key) for key in entry if key not in allowed]
+    if unknown:
+        raise ValueError(f"unknown key {', '.join(unknown)}; a range has {', '.join(sorted(allowed))}")
+    low, high = entry.get("low", default.low), entry.get("high", default.high)
+    log = entry.get("log", default.log)
+    if integer:
+        low, high = whole(low), whole(high)
+    for key, bound in (("low", low), ("high", high)):
+        if isinstance(bound, bool) or not isinstance(bound, int if integer else int | float):
+            raise ValueError(f"{key} must be a {'whole ' if integer else ''}number, got {bound!r}")
+    if not isinstance(log, bool):
+        raise ValueError(f"log must be true or false, got {log!r}")
+    if isinstance(low, int) and isinstance(high, int) and integer:
+        return Int(low, high, log)
+    assert isinstance(low, int | float)
+    assert isinstance(high, int | float)
+    return Float(float(low), float(high), log)
+
+
+def _check_bounds(low: float, high: float, log: bool) -> None:
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"bounds must be finite, got low {low!r} and high {high!r}")
+    if not low < high:
+        raise ValueError(f"low must be less than high, got low {low!r} and high {high!r}")
+    if not math.isfinite(high - low):
+        raise ValueError(f"high minus low must be finite, got low {low!r} and high {high!r}")
+    if log and low <= 0:
+        raise ValueError(f"a log range must have low above 0, got {low!r}")

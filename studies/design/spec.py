@@ -1,0 +1,363 @@
+"""Study files: read, checked whole, resolved to a frozen `StudySpec`."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from studies.design import size
+from studies.design.methods import METHODS, REAL
+from studies.design.notation import read
+from studies.design.searchers import SEARCHERS
+from studies.design.space import Space, parse, to_json
+from studies.design.whole_numbers import AS_WHOLE, whole
+from studies.errors import SpecError
+from studies.records import StudyRecord
+from trainers.feeding import decoders
+from trainers.tasks import TASKS, WHOLE, Proxy, Task
+
+PROTOCOL = 3  # raised whenever the same spec would give different trials
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+class _InnerError(ValueError):
+    """Keys below the one that is looked at, each with its fault."""
+
+    def __init__(self, faults: list[tuple[str, str]]) -> None:
+        super().__init__(str(faults))
+        self.faults = faults
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+
+
+class MethodSpec(_Strict):
+    """One method of a study with its whole search space, defaults filled in."""
+
+    name: str
+    space: Space
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve(cls, entry: object) -> object:
+        if isinstance(entry, str):
+            entry = {"name": entry}
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"{entry!r} is not a method's name or a mapping with name and space")
+        name, overrides = entry.get("name"), entry.get("space", {})
+        if not isinstance(name, str) or name not in METHODS:
+            raise ValueError(f"unknown method {name!r}; known are {', '.join(METHODS)}")
+        if not isinstance(overrides, Mapping):
+            raise ValueError(f"space must be a mapping of hyperparameters, got {overrides!r}")
+        known = METHODS[name].known
+        faults, space = [], dict(METHODS[name].space)
+        for key, value in overrides.items():
+            if key not in known:
+                faults.append((key, f"{name} has no such hyperparameter; it has {', '.join(known)}"))
+                continue
+            try:
+                space[key] = parse(key, value, known[key])
+            except (ValueError, OverflowError) as error:
+                faults.append((key, str(error)))
+        if faults:
+            raise _InnerError([(f"space.{key}", fault) for key, fault in faults])
+        return {**entry, "space": space}
+
+
+class SearcherSpec(_Strict):
+    """How hyperparameters are chosen. `initial_trials` of every run come from Sobol before the model (`ax` only)."""
+
+    name: str = "ax"
+    initial_trials: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = 5
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in SEARCHERS:
+            raise ValueError(f"unknown searcher; known are {', '.join(SEARCHERS)}")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve(cls, entry: object) -> object:
+        return {"name": entry} if isinstance(entry, str) else entry
+
+
+# Less is as good as none: 0.0001 of the largest data set, ImageNet with 1,300 images a class, leaves no class one.
+LEAST = {"gpus": 0.01, "max_seconds": 1.0, "train_fraction": 0.0001}
+LEAST_GPUS: dict[str, Any] = {"anyOf": [{"const": 0}, {"minimum": LEAST["gpus"]}]}
+STORED = {"stored": True}  # context of a study accepted by a version that may have allowed more
+
+
+class Resources(_Strict):
+    """What one trial may use, and what happens when it fails."""
+
+    cpus: Annotated[int, Field(ge=1, le=1024), AS_WHOLE] = 1
+    gpus: Annotated[float, Field(ge=0, le=1, json_schema_extra=LEAST_GPUS)] = 0.0  # a training uses one
+    # a trial still training then is stopped
+    max_seconds: Annotated[
+        float, Field(le=30 * 86400, json_schema_extra={"minimum": LEAST["max_seconds"]})
+    ] = 3600.0
+    max_retries: Annotated[int, Field(ge=0, le=10), AS_WHOLE] = (
+        2  # after a crash, with the same hyperparameters
+    )
+    decoder: decoders.Decoder = "pillow"  # of images on disk to train on
+    compile: bool = False  # trainings' steps, by torch
+
+    @field_validator("gpus", "max_seconds", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        small = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+        return float(value) if small else value  # type: ignore[arg-type]
+
+    @field_validator("gpus", "max_seconds")
+    @classmethod
+    def _worth_having(cls, value: float, info: ValidationInfo) -> float:
+        assert info.field_name is not None
+        least = LEAST[info.field_name]
+        if (
+            value >= least
+            or (value > 0 and info.context is STORED)
+            or (value == 0 and info.field_name == "gpus")
+        ):
+            return value
+        raise ValueError(f"must be {'0 or ' if info.field_name == 'gpus' else ''}at least {least:g}")
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, without what was added later where it is as it was before."""
+        added = {"decoder": "pillow", "compile": False}
+        return self.model_dump(
+            exclude={name for name, before in added.items() if getattr(self, name) == before}
+        )
+
+
+class StudySpec(_Strict):
+    """A study: task x methods x searcher x (runs, trials). All of a study file, every default filled in."""
+
+    name: Name
+    task: str
+    proxy: Proxy = WHOLE
+    start: Name | None = None  # in the data folder's `starts`: the network that every training starts from
+    methods: Annotated[tuple[MethodSpec, ...], Field(strict=False)]
+    searcher: SearcherSpec = SearcherSpec()
+    runs: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = 20
+    trials: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = 25
+    seed: Annotated[int, Field(ge=0, lt=2**63), AS_WHOLE] = 0
+    resources: Resources = Resources()
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, value: str) -> str:
+        if value not in TASKS:
+            raise ValueError(f"unknown task; known are {', '.join(TASKS)}")
+        return value
+
+    @field_validator("proxy", mode="before")
+    @classmethod
+    def _of_the_task(cls, entry: object, info: ValidationInfo) -> Proxy:
+        """Only what is not as the task has it anyway: a proxy that changes nothing is the task."""
+        known, faults = [field.name for field in fields(Proxy)], []
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"must be a mapping of {', '.join(known)}")
+        task = TASKS.get(info.data.get("task", ""))
+        entry = {key: whole(value) for key, value in entry.items()}
+        for key, value in entry.items():
+            if key not in known:
+                faults.append((key, f"unknown key; allowed are {', '.join(known)}"))
+                continue
+            if value is None:
+                faults.append((key, "needs a value; what is left out is as the task has it"))
+                continue
+            try:
+                proxy = Proxy(**{key: value})
+                if key in LEAST and value < LEAST[key] and info.context is not STORED:
+                    raise ValueError(f"{key} must be at least {LEAST[key]:g}, got {value!r}")
+                if task is not None:
+                    proxy.of(task)
+            except ValueError as error:
+                faults.append((key, str(error)))
+        if faults:
+            raise _InnerError(faults)
+        return Proxy(**entry) if task is None else Proxy(**entry).without_own(task)
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("needs a name; left out, trainings start from nothing")
+        return value
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _few(cls, value: object) -> object:
+        if isinstance(value, list | tuple) and len(value) > len(METHODS):
+            raise ValueError(f"at most {len(METHODS)} methods are known, and each may appear once")
+        return value
+
+    @field_validator("methods")
+    @classmethod
+    def _different(cls, value: tuple[MethodSpec, ...]) -> tuple[MethodSpec, ...]:
+        if not value:
+            raise ValueError(f"at least one method is needed; known are {', '.join(METHODS)}")
+        times = Counter(method.name for method in value)
+        if twice := sorted(name for name in times if times[name] > 1):
+            raise ValueError(f"{', '.join(twice)} is listed more than once; a method may appear once")
+        return value
+
+    @field_validator("methods")
+    @classmethod
+    def _fit_the_task(cls, value: tuple[MethodSpec, ...], info: ValidationInfo) -> tuple[MethodSpec, ...]:
+        """Of the real-valued parameters' optimizer, only what the task's recipe has."""
+        task = TASKS.get(info.data.get("task", ""))
+        if task is None:
+            return value
+        has = f"{task.name} trains real-valued parameters with {', '.join(task.recipe.real)}"
+        faults = [
+            (f"{i}.space.{key}", has)
+            for i, method in enumerate(value)
+            for key in method.space
+            if key in REAL and key not in task.recipe.real
+        ]
+        if faults:
+            raise _InnerError(faults)
+        return value
+
+    @field_validator("resources")
+    @classmethod
+    def _decodes_the_task(cls, value: Resources, info: ValidationInfo) -> Resources:
+        if task := TASKS.get(info.data.get("task", "")):
+            try:
+                decoders.check(value.decoder, task)
+            except ValueError as error:
+                raise _InnerError([("decoder", str(error))]) from error
+        return value
+
+    def to_json(self) -> dict[str, Any]:
+        """The spec as JSON values, methods with their whole spaces; `from_json` reads it back equal."""
+        return {
+            "name": self.name,
+            "task": self.task,
+            **({"proxy": self.proxy.changes} if self.proxy.changes else {}),
+            **({"start": self.start} if self.start else {}),
+            "methods": [
+                {"name": m.name, "space": {key: to_json(d) for key, d in m.space.items()}}
+                for m in self.methods
+            ],
+            "searcher": self.searcher.model_dump(),
+            "runs": self.runs,
+            "trials": self.trials,
+            "seed": self.seed,
+            "resources": self.resources.to_json(),
+        }
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that two specs share only if they ask for the same trials."""
+        text = json.dumps([PROTOCOL, self.to_json()], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def study_id(self) -> str:
+        """A readable name for the study of this spec: `<name>-<digest>`."""
+        return f"{self.name}-{self.digest[:8]}"
+
+    @property
+    def planned(self) -> int:
+        """Trials in all."""
+        return len(self.methods) * self.runs * self.trials
+
+    @property
+    def task_label(self) -> str:
+        """The task's name, or that of its proxy, and what its trainings start from."""
+        return self.proxy.label(self.task, self.start)
+
+    def task_definition(self) -> Task:
+        """The task as the study has it: scaled down where it is a proxy's."""
+        return self.proxy.of(TASKS[self.task])
+
+
+def from_json(data: object, source: str = "study") -> StudySpec:
+    """Check a study given as JSON values. Raises SpecError with one line a fault: key, fault, value."""
+    if fault := size.fault(data):
+        raise SpecError(source, [fault])
+    spec = _checked(data, source)
+    if fault := size.fault(
+        spec.to_json()
+    ):  # with the defaults too: what is stored and exported is read again
+        raise SpecError(source, [fault])
+    return spec
+
+
+def stored(study: StudyRecord) -> StudySpec:
+    """The spec of a study that was accepted once. Raises SpecError."""
+    return _checked(study.spec, study.id, STORED)
+
+
+def _checked(data: object, source: str, context: dict[str, bool] | None = None) -> StudySpec:
+    if not isinstance(data, Mapping):
+        raise SpecError(source, [("", f"a study is a mapping of keys to values, got {_show(data)}")])
+    try:
+        return StudySpec.model_validate(dict(data), context=context)
+    except ValidationError as error:
+        raise SpecError(source, _faults(error)) from error
+
+
+def load(path: Path) -> StudySpec:
+    """Read and check a YAML or JSON study file. Raises StudyError naming the file, the key and the value."""
+    return from_json(read(path), source=str(path))
+
+
+def _faults(error: ValidationError) -> list[tuple[str, str]]:
+    faults = []
+    for fault in error.errors(include_url=False):
+        key = ".".join(str(part) for part in fault["loc"])
+        message = fault["msg"].removeprefix("Value error, ")
+        match fault["type"]:
+            case "extra_forbidden":
+                faults.append((key, f"unknown key; allowed are {', '.join(_allowed(fault['loc']))}"))
+            case "missing":
+                faults.append((key, "is required"))
+            case "value_error" if isinstance(inner := fault["ctx"]["error"], _InnerError):
+                faults += [(f"{key}.{name}", message) for name, message in inner.faults]
+            case "string_pattern_mismatch":
+                allowed = "must be 1 to 63 lower-case letters, digits and inner hyphens"
+                faults.append((key, f"{allowed}, got {_show(fault['input'])}"))
+            case _:
+                message = message[0].lower() + message[1:].replace("tuple", "list")
+                faults.append((key, f"{message}, got {_show(fault['input'])}"))
+    return faults
+
+
+def _allowed(location: tuple[int | str, ...]) -> list[str]:
+    """The keys allowed beside the unknown one at `location`."""
+    match location:
+        case ("methods", int(), _):
+            model: type[BaseModel] = MethodSpec
+        case ("searcher", _):
+            model = SearcherSpec
+        case ("resources", _):
+            model = Resources
+        case _:
+            model = StudySpec
+    return list(model.model_fields)
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,179 @@
+"""The tables of a study as data: typed columns and rows, written as CSV, Parquet or JSON."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from studies.analysis.curves import CENTRE, best_so_far, centre, curves_of, runs_of
+from studies.design.space import Choice, Dimension, Fixed, Float, Int
+from studies.design.spec import StudySpec, stored
+from studies.encoding import number
+from studies.errors import StudyError
+from studies.records import StudyRecord, TrialRecord
+
+Kind = Literal["text", "integer", "number", "boolean"]
+KINDS: dict[type, Kind] = {str: "text", bool: "boolean", int: "integer", float: "number"}
+Cell = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`columns` are names and kinds, which depend on the study's spec alone; a cell without a value is None."""
+
+    columns: Mapping[str, Kind]
+    rows: Sequence[tuple[Cell, ...]]
+
+
+def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> Table:
+    """One row a finished trial, with the best so far of its run; `hp.<name>` for each hyperparameter.
+
+    No text in it is a user's own: a study's id begins with a letter or digit, the rest are names of ours.
+    """
+    spec = stored(study)
+    hyperparameters = _hyperparameters(spec)
+    fixed: dict[str, Kind] = {
+        "study": "text",
+        "method": "text",
+        "run": "integer",
+        "trial": "integer",
+        "state": "text",
+        "objective": "number",
+        "test_metric": "number",
+        "best_so_far": "number",
+        "suggest_seconds": "number",
+        "train_seconds": "number",
+        "attempts": "integer",
+    }
+    columns = fixed | {f"hp.{name}": kind for name, kind in hyperparameters.items()}
+    order = {method.name: i for i, method in enumerate(spec.methods)}
+    direction = spec.task_definition().direction
+    rows = []
+    for run in sorted(runs_of(trials), key=lambda run: (order[run.method], run.run)):
+        best, _ = best_so_far([t.objective for t in run.trials], direction)
+        for t, so_far in zip(run.trials, best.tolist(), strict=True):
+            outcome = (t.state.value, t.objective, t.test_metric, so_far)
+            effort = (t.suggest_seconds, t.train_seconds, t.attempts)
+            values = (t.hyperparameters.get(name) for name in hyperparameters)
+            rows.append((t.study, t.method, t.run, t.trial, *outcome, *effort, *values))
+    return _table(columns, rows)
+
+
+def curves_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> Table:
+    """One row a method and trial: median and mean of the `n` runs that have a value after it.
+
+    From one row to the next they may fall where `n` changes or runs are not all there; the figure and
+    `extra_trials` use only the trials where `n` is the number of runs.
+    """
+    spec = stored(study)
+    columns: dict[str, Kind] = {"method": "text", "trial": "integer", "n": "integer"}
+    columns |= dict.fromkeys(CENTRE, "number")
+    rows: list[tuple[Cell, ...]] = []
+    for method in spec.methods:
+        curves = curves_of(method.name, trials, (spec.runs, spec.trials), spec.task_definition().direction)
+        found = centre(curves)
+        rows += [
+            (method.name, trial, *cells)
+            for trial, cells in enumerate(zip(*found.values(), strict=True), start=1)
+        ]
+    return _table(columns, rows)
+
+
+def table(study: StudyRecord, trials: Sequence[TrialRecord], name: str, form: str) -> bytes:
+    """The table `name` of TABLES as a file of the form `form` of FORMS. Raises StudyError for another."""
+    for what, asked, known in (("table", name, TABLES), ("form", form, FORMS)):
+        if asked not in known:
+            raise StudyError(f"unknown {what} {asked!r}; known are {', '.join(known)}")
+    return FORMS[form](TABLES[name](study, trials))
+
+
+def to_csv(table: Table) -> bytes:
+    """An empty cell is no value, `inf` is infinity, truth is `true` or `false`."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows([_text(cell) for cell in row] for row in table.rows)
+    return buffer.getvalue().encode()
+
+
+def to_json(table: Table) -> bytes:
+    """A list of records, one a line; null is no value, the text "inf" or "-inf" infinity."""
+    encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
+    lines = [
+        encode(
+            {
+                name: number(cell) if isinstance(cell, float) else cell
+                for name, cell in zip(table.columns, row, strict=True)
+            }
+        )
+        for row in table.rows
+    ]
+    return ("[\n" + ",\n".join(lines) + "\n]\n" if lines else "[]\n").encode()
+
+
+def to_parquet(table: Table) -> bytes:
+    """Text, int64, double and boolean columns; null is no value."""
+    import pyarrow as pa  # 30 MB that only this needs
+    from pyarrow import parquet
+
+    types = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
+    schema = pa.schema([(name, types[kind]) for name, kind in table.columns.items()])
+    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    buffer = io.BytesIO()
+    parquet.write_table(pa.Table.from_arrays(arrays, schema=schema), buffer)
+    return buffer.getvalue()
+
+
+TABLES: dict[str, Callable[[StudyRecord, Sequence[TrialRecord]], Table]] = {
+    "trials": trials_table,
+    "curves": curves_table,
+}
+FORMS: dict[str, Callable[[Table], bytes]] = {"csv": to_csv, "parquet": to_parquet, "json": to_json}
+
+
+def _hyperparameters(spec: StudySpec) -> dict[str, Kind]:
+    """Every hyperparameter of the methods and what its values are, by the search space: no trial is needed."""
+    kinds: dict[str, set[Kind]] = {}
+    for method in spec.methods:
+        for name, dimension in method.space.items():
+            kinds.setdefault(name, set()).add(_kind(dimension))
+    # methods may search the same numbers as whole ones and as real ones
+    return {name: "number" if len(found) > 1 else found.pop() for name, found in kinds.items()}
+
+
+def _kind(dimension: Dimension) -> Kind:
+    match dimension:
+        case Float():
+            return "number"
+        case Int():
+            return "integer"
+        case Choice(values):
+            return KINDS[type(values[0])]
+        case Fixed(value):
+            return KINDS[type(value)]
+
+
+def _table(columns: dict[str, Kind], rows: Sequence[tuple[Any, ...]]) -> Table:
+    """NaN as None, every number of a `number` column a float."""
+    real = [kind == "number" for kind in columns.values()]
+    return Table(columns, [tuple(map(_cell, row, real)) for row in rows])
+
+
+def _cell(value: Any, real: bool) -> Cell:
+    if not real or value is None:
+        return value  # type: ignore[no-any-return]
+    return None if math.isnan(value) else float(value)
+
+
+def _text(cell: Cell) -> str:
+    match cell:
+        case None:
+            return ""
+        case bool():
+            return str(cell).lower()
+        case _:
+            return str(cell)

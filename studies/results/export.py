@@ -1,0 +1,160 @@
+"""Writes a study's figure, tables, comparison, provenance and report: a folder, an archive, one image."""
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+from uuid import uuid4
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from studies.analysis.comparison import compare
+from studies.analysis.curves import runs_of
+from studies.design.spec import PROTOCOL, StudySpec, stored
+from studies.encoding import to_json
+from studies.errors import StudyError
+from studies.records import StudyRecord, TrialRecord
+from studies.results import figures
+from studies.results.data_tables import FORMS, TABLES
+from studies.results.dictionary import dictionary
+from studies.results.output_folder import OWNER
+from studies.results.report import changes_file, report, study_file
+from trainers.seeds import derive
+
+# the settings and metadata of each kind of image: no date, no random identifiers, fonts embedded as fonts
+IMAGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "png": ({}, {"Software": None}),
+    "svg": ({"svg.hashsalt": "tunebench"}, {"Date": None}),
+    "pdf": ({"pdf.fonttype": 42}, {"CreationDate": None}),
+}
+_drawing = Lock()  # matplotlib's settings are the process's: two threads would undo each other's
+
+
+def export(
+    study: StudyRecord,
+    trials: Sequence[TrialRecord],
+    out: Path,
+    comparison: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Write everything into `out` and return the files, the figure first and the report last.
+
+    `comparison` is that of `compare` where the caller has it. Each file replaces the one before it whole or not at
+    all, and the same records give the same bytes. Raises StudyError naming the path where `out` cannot be written.
+    """
+    files = _files(study, trials, comparison)
+    for name in sorted(files, key=OWNER.__ne__):
+        _write(out / name, files[name])
+    return [out / name for name in files]
+
+
+def archive(
+    study: StudyRecord, trials: Sequence[TrialRecord], comparison: Mapping[str, Any] | None = None
+) -> bytes:
+    """What `export` writes as a zip file with one folder, named as the study; the same records, the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packed:
+        for name, content in _files(study, trials, comparison).items():
+            entry = zipfile.ZipInfo(f"{study.id}/{name}")  # dated 1980
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            packed.writestr(entry, content)
+    return buffer.getvalue()
+
+
+def image(study: StudyRecord, trials: Sequence[TrialRecord], kind: str) -> bytes:
+    """Figure 8 as a file of a kind of IMAGES. Raises StudyError for another."""
+    if kind not in IMAGES:
+        raise StudyError(f"unknown kind of image {kind!r}; known are {', '.join(IMAGES)}")
+    with _drawing:
+        return _image(figures.figure8(study, trials), kind)
+
+
+def _files(
+    study: StudyRecord, trials: Sequence[TrialRecord], comparison: Mapping[str, Any] | None
+) -> dict[str, bytes]:
+    spec = stored(study)
+    if comparison is None:
+        comparison = compare(study, trials)
+    with _drawing:
+        drawn = figures.figure8(study, trials)
+        files = {f"figure8.{kind}": _image(drawn, kind) for kind in IMAGES}
+        if comparison["target"] is not None:
+            files["trials-to-target.png"] = _image(figures.trials_to_target(comparison), "png")
+        if comparison["pairs"]:
+            files["extra-trials.png"] = _image(figures.extra_trials(comparison), "png")
+    for name, build in TABLES.items():
+        table = build(study, trials)
+        files |= {f"{name}.{form}": write(table) for form, write in FORMS.items()}
+    changes = _changes(study)
+    return (
+        files
+        | {name: diff.encode() for name, diff in changes.items()}
+        | {
+            "study.yaml": study_file(study).encode(),
+            "dictionary.md": dictionary().encode(),
+            "comparison.json": to_json(comparison),
+            "provenance.json": to_json(_provenance(study, spec, trials)),
+            "report.md": report(study, comparison, sorted(files)).encode(),
+        }
+    )
+
+
+def _changes(study: StudyRecord) -> dict[str, str]:
+    """The changes to the code that ran, where there were any, by the names of their files."""
+    ran_on = (study.provenance, *study.provenance.get("continued", ()))
+    diffs = (ran.get("changes", {}).get("diff") for ran in ran_on)
+    return {changes_file(i): diff for i, diff in enumerate(diffs) if diff}
+
+
+def _without_diffs(ran_on: Mapping[str, Any], i: int = 0) -> dict[str, Any]:
+    """The provenance with the names of the files in place of what they hold."""
+    found = dict(ran_on)
+    if "continued" in found:
+        found["continued"] = [_without_diffs(ran, n) for n, ran in enumerate(found["continued"], start=1)]
+    if "changes" in found:
+        changes = dict(found["changes"])
+        found["changes"] = {"file": changes_file(i) if changes.pop("diff", None) else None} | changes
+    return found
+
+
+def _provenance(study: StudyRecord, spec: StudySpec, trials: Sequence[TrialRecord]) -> dict[str, Any]:
+    """What the study is and what it ran on; every seed of it follows from the study's or is listed."""
+    seeds: dict[str, dict[str, list[int]]] = {method.name: {} for method in spec.methods}
+    for run in runs_of(trials):
+        seeds[run.method][str(run.run)] = [trial.seed for trial in run.trials]
+    return {
+        "protocol": PROTOCOL,
+        **_without_diffs(study.provenance),
+        "study": study.id,
+        "digest": spec.digest,
+        "state": study.state.value,
+        "created_at": study.created_at.isoformat(),
+        "started_at": study.started_at and study.started_at.isoformat(),
+        "finished_at": study.finished_at and study.finished_at.isoformat(),
+        "spec": study.spec,
+        "seeds": {"study": spec.seed, "bootstrap": derive(spec.seed, "bootstrap"), "trials": seeds},
+    }
+
+
+def _image(figure: Figure, kind: str) -> bytes:
+    settings, metadata = IMAGES[kind]
+    buffer = io.BytesIO()
+    with rc_context(settings):  # type: ignore[arg-type]
+        figure.savefig(buffer, format=kind, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,383 @@
+"""The report of a study: text that stands by itself, made of its comparison."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from studies.analysis.stats import BOOTSTRAP_FROM
+from studies.design.methods import METHODS
+from studies.design.notation import write
+from studies.records import StudyRecord
+from studies.results.summary import CROWD, halfway, summary
+from studies.results.verdict import table, verdict
+from studies.results.wording import (
+    difference,
+    estimate,
+    extra,
+    p_value,
+    setting,
+    share,
+    trials,
+    value,
+    values,
+)
+from trainers.tasks import TASKS
+
+PAPER = (
+    "Joris Quist, Yunqiang Li and Jan van Gemert: *Understanding weight-magnitude hyperparameters in training binary "
+    "networks*. International Conference on Learning Representations (ICLR), 2023. Its Figure 8 is the one at the top."
+)
+NONE = re.compile(r"(^| )(teacher|data published|versions .*)$")  # null there is none, and not unknown
+COMPUTED = """
+- **The unit is the run**: one independent tuning run of one method. Trials are never pooled.
+- **Best so far** after trial n is the best validation {metric} of a run's first n trials: a step function,
+  not interpolated, absent before the first trial with a result. A diverged trial counts with the worst
+  {metric} there is; a failed one leaves the best so far as it was. The test {metric} is that of the trial
+  holding the best validation {metric}; no searcher sees it, and the validation value is optimistic for having
+  been chosen.
+- **Median** over runs with the interval between two order statistics: distribution-free, its exact level is
+  given; it is at least that level with ties. **Mean** over runs with Student's t interval. Bands in the figures
+  hold at each trial by itself, not for the curve as a whole; mean and median are drawn where every run has a
+  value.
+- **A run without a result** (all its trials failed) is in no median or mean. Between methods it counts as worse
+  than any run with one, and ∞ stands for what that leaves unbounded.
+- **Paired**, the analysis: run r of every method shares its data split, data order and real-valued
+  initialisation. The difference is the Hodges-Lehmann estimate, the median of all averages of two run-by-run
+  differences, with the interval of the exact signed-rank test (at least its level with ties). The interval
+  assumes that the differences lie symmetrically about their centre. p is that of the exact signed-rank test with
+  mid-ranks for ties and Pratt's treatment of zeros.
+- **Unpaired**, given for comparison, does not use the pairing: median of all differences between a run of one
+  and a run of the other, with the interval of the exact Mann-Whitney test; P(better), ties half, with Newcombe's
+  score interval; p by exact enumeration of the rank sums, ties by mid-ranks. Beyond 50 runs p and intervals use
+  the normal approximation.
+- **Holm**: p adjusted over all pairs of methods, for validation and test, paired and unpaired each apart. No
+  interval (of a difference, of trials to a target, of extra trials) is adjusted for the number of pairs.
+- **Trials to a target**: the first trial at which a run's best so far reaches it, censored at {horizon}
+  trials. The mean is the restricted one, the area under the Kaplan-Meier curve up to {horizon}: a run that
+  does not get there counts as {horizon}. Its interval and that of the difference are bootstrap percentile
+  intervals over runs. Success rates have Wilson's interval, but with one method none: the target then sets them.
+- **The target**: the rule was fixed beforehand, the target is computed from the results: what at least {share:.0%}
+  of all runs, counted together without regard to the method, reach. Intervals take it as given; other targets
+  stand beside it.
+- **Extra trials** after n: how many more trials than n the validation curve of one method needs to reach that of
+  the other after n; ≥ where it does not get there within the budget. On a plateau the number is negative even for
+  a method against itself, as it was at that level before n. Bootstrap percentile interval over runs.
+- **Bootstrap**: {resamples} samples of runs, the same run numbers for every method, percentiles moved
+  outwards for the small number of runs (Hesterberg 2015), seed derived from the study's. {level:.0%} is the
+  nominal level: in simulated studies 93% of the intervals of a difference in trials hold the truth with 6 runs,
+  94% with 10 and 95% with 20. Fewer than {fewest} runs are too few for an interval.
+"""
+
+
+def report(study: StudyRecord, comparison: Mapping[str, Any], images: Sequence[str]) -> str:
+    """Markdown. `images` names the files beside the report that it may show."""
+    text = [
+        f"# {study.name}",
+        f"**{verdict(comparison)}**{_data(study)}",
+        *_at_a_glance(comparison),
+        f"![Best so far over trials](figure8.png)\n\n{_caption(comparison)}",
+        summary(comparison),
+    ]
+    if comparison["compared_at"]:
+        text += ["## How good", *_good(comparison), *_apart(comparison)]
+    text += [*_best(comparison), *_failed(comparison)]
+    if comparison["compared_at"]:
+        text += ["## How many trials", *_targets(comparison, images), *_extra(comparison, images)]
+    text += ["## What was equal", *_parity(comparison)]
+    computed = COMPUTED.format(
+        metric=comparison["metric"],
+        horizon=comparison["compared_at"],
+        share=comparison["target_share"],
+        resamples=comparison["resamples"],
+        level=comparison["level"],
+        fewest=BOOTSTRAP_FROM,
+    )
+    text += ["## How the numbers are computed", computed.strip()]
+    text += ["## Where it comes from", *_provenance(study)]
+    text += ["## To run it again", *_again(study)]
+    text += ["## References", *_references(study)]
+    return "\n\n".join(text) + "\n"
+
+
+def _at_a_glance(comparison: Mapping[str, Any]) -> Iterator[str]:
+    found = table(comparison)
+    if found["rows"]:
+        yield _table(found["columns"], found["rows"])
+        yield found["note"]
+
+
+def _best(comparison: Mapping[str, Any]) -> Iterator[str]:
+    """The best trial of each method, with every digit: what to train with."""
+    rows = []
+    for m in _ranked(comparison):
+        if (best := m["best"]) is not None:
+            scores = [value(best[what], comparison["metric"]) for what in ("objective", "test_metric")]
+            given = [
+                f"{name} = {setting(x)}" + (f" **({end} end of its range)**" if end else "")
+                for name, x in best["hyperparameters"].items()
+                for end in [best["at_bounds"].get(name)]
+            ]
+            rows.append([m["label"], f"run {best['run']} trial {best['trial']}", *scores, "<br>".join(given)])
+    if rows:
+        yield "## Best trials"
+        yield _table(["method", "trial", "validation", "test", "hyperparameters"], rows)
+
+
+def _failed(comparison: Mapping[str, Any]) -> Iterator[str]:
+    rows = [
+        [m["label"], str(failure["trials"]), f"`{failure['error'].replace('`', chr(39))}`"]
+        for m in _ranked(comparison)
+        for failure in m["errors"]
+    ]
+    if rows:
+        yield "## Why trials failed"
+        yield "The commonest errors; those that differ in numbers alone count as one."
+        yield _table(["method", "trials", "error"], rows)
+
+
+def _ranked(comparison: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [comparison["methods"][name] for name in comparison["ranking"]]
+
+
+def _data(study: StudyRecord) -> str:
+    for ran_on in (study.provenance, *study.provenance.get("continued", [])):
+        data = ran_on.get("data", {})
+        if data.get("published") is False:
+            return f" **The data are not {data['set']} as it was published**: expect other results."
+    return ""
+
+
+def _caption(comparison: Mapping[str, Any]) -> str:
+    if len(comparison["methods"]) > CROWD:
+        return (
+            f"*Best validation {comparison['metric']} so far: the mean of the runs of each method (thick lines) and "
+            "their median (dashed), where every run has a value. Runs and intervals of so many methods would hide "
+            "each other: see the tables.*"
+        )
+    return (
+        f"*Best validation {comparison['metric']} so far of every run (points, moved sideways to tell "
+        "the methods apart), the mean of the runs (thick lines) and their median (dashed) with its "
+        "order-statistic interval (bands, at each trial by itself), where every run has a value. Bad first "
+        "trials may lie beyond the axis: arrows on its edge.*"
+    )
+
+
+def _good(comparison: Mapping[str, Any]) -> Iterator[str]:
+    metric = comparison["metric"]
+    yield f"Best {metric} after {comparison['compared_at']} trials, over the runs."
+    rows = []
+    for m in _ranked(comparison):
+        best, test = m["best_at_budget"], m["test_at_budget"]
+        rows.append(
+            [f"{m['label']} ({m['dimensions']})", f"{best['n']} of {m['runs']}"]
+            + [estimate(part[centre], metric) for part in (best, test) for centre in ("median", "mean")]
+        )
+    heads = ["validation median", "validation mean", "test median", "test mean"]
+    yield _table(["method (hyperparameters)", "runs with a result", *heads], rows)
+
+
+def _apart(comparison: Mapping[str, Any]) -> Iterator[str]:
+    if not comparison["pairs"]:
+        return
+    yield "Between the methods; paired is the analysis."
+    rows = []
+    for pair in comparison["pairs"]:
+        a, b = _labels(comparison, pair)
+        for split, what in (("validation", "best_at_budget"), ("test", "test_at_budget")):
+            for kind, test in sorted(pair[what].items()):
+                if kind == "paired":
+                    better = f"{test['a_better']} better, {test['equal']} equal, {test['b_better']} worse"
+                else:
+                    better = f"P(better) {share(test['p_a_better'])}"
+                shift = difference(test["hodges_lehmann"], comparison["metric"])
+                ps = [p_value(test[key]) for key in ("p", "p_holm")]
+                rows.append([f"{a} minus {b}", split, kind, shift, better, *ps])
+    heads = ["difference", "split", "runs", "Hodges-Lehmann", "first better", "p", "Holm-adjusted p"]
+    yield _table(heads, rows)
+
+
+def _targets(comparison: Mapping[str, Any], images: Sequence[str]) -> Iterator[str]:
+    if comparison["target"] is None:
+        return
+    few = " The runs are too few for intervals of means." if comparison["runs"] < BOOTSTRAP_FROM else ""
+    yield (
+        f"Mean trials to a validation target, counting at most {comparison['compared_at']}, and the share of runs "
+        f"that got there.{few}"
+    )
+    methods = comparison["methods"]
+    rows = []
+    for i, target in enumerate(next(iter(methods.values()))["trials_to_target"]):
+        reached = f"{target['share']:.0%} of all runs"
+        if target["share"] == comparison["target_share"]:
+            reached = f"**{reached}** (the endpoint)"
+        row = [value(target["target"], comparison["metric"]), reached]
+        for m in methods.values():
+            entry = m["trials_to_target"][i]
+            row.append(f"{trials(entry['restricted_mean'])}; {share(entry['success_rate'])}")
+        row += [trials(pair["trials_to_target"][i]["difference"]) for pair in comparison["pairs"]]
+        rows.append(row)
+    pairs = [_labels(comparison, pair) for pair in comparison["pairs"]]
+    heads = [m["label"] for m in methods.values()] + [f"{b} minus {a}" for a, b in pairs]
+    yield _table(["target", "reached by at least", *heads], rows)
+    if "trials-to-target.png" in images:
+        yield "![Share of runs at the target](trials-to-target.png)"
+        interval = ", with Wilson's interval" if comparison["pairs"] else ""
+        yield f"*Share of runs that have reached the target after each trial{interval}.*"
+
+
+def _extra(comparison: Mapping[str, Any], images: Sequence[str]) -> Iterator[str]:
+    reference = next(iter(comparison["methods"]))
+    found = [
+        e for pair in comparison["pairs"] for e in pair["extra_trials"] if e["reference"] == reference
+    ]  # fmt: skip
+    if not found:
+        return
+    name = comparison["methods"][reference]["label"]
+    horizon = comparison["compared_at"]
+    known = {entry["trial"] for entry in found[0]["by_trial"] if entry["at_least"] is not None}
+    if horizon not in known:
+        yield f"No extra trials: not every run of {name} has a result."
+        return
+    shown = {1, halfway(comparison), *range(5, horizon, 5)} & known
+    if not shown or any(
+        e["by_trial"][-1]["extra"] is not None for e in found
+    ):  # else it says no more than "≥ 1"
+        shown.add(horizon)
+    few = " The runs are too few for intervals." if found[0]["level"] is None else ""
+    yield f"Extra trials that a method needs to get where {name} is after n trials.{few}"
+    rows = [[str(n), *(extra(e["by_trial"][n - 1], e["level"]) for e in found)] for n in sorted(shown)]
+    heads = [f"{comparison['methods'][e['method']]['label']}, {e['curve']} curve" for e in found]
+    yield _table(["n", *heads], rows)
+    if "extra-trials.png" in images:
+        yield "![Extra trials](extra-trials.png)"
+        interval = "with their interval at each n by itself; " if found[0]["level"] is not None else ""
+        yield f"*Extra trials by the mean validation curves, {interval}on the dotted line the budget ends.*"
+
+
+def _parity(comparison: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        "Task, data, network, recipe of the real-valued parameters but for what the study searches of it, epochs, "
+        "searcher, number of runs and trials, time limit and retries come from one study file and are the same for "
+        "every method. Checked on the records:"
+    )
+    methods = comparison["methods"]
+    names = [m["label"] for m in methods.values()]
+    rows = [
+        [check["what"], "yes" if check["equal"] else "**no**"]
+        + [values(check["values"].get(name, "–")) for name in methods]
+        for check in comparison["parity"]
+    ]
+    yield _table(["", "equal", *names], rows)
+    yield "What each method was given, and what became of its trials:"
+    keys = {
+        "dimensions": "hyperparameters searched",
+        "initial_trials": "trials of a run without a model",
+        "model_based_trials": "trials of a run chosen by the model",
+        "completed": "completed trials",
+        "diverged": "diverged trials",
+        "failed": "failed trials",
+        "retries": "retries",
+    }
+    rows = [[words, *(str(m[key]) for m in methods.values())] for key, words in keys.items()]
+    for key, words in (("suggest_seconds", "suggest"), ("train_seconds", "train")):
+        seconds = ["–" if m[key] is None else f"{float(m[key]):.2f}" for m in methods.values()]
+        rows.append([f"seconds to {words}, median", *seconds])
+    yield _table(["", *names], rows)
+    yield "Search spaces:"
+    rows = [
+        [m["label"], name, values(entry) + ("" if isinstance(entry, list | dict) else " (fixed)")]
+        for m in methods.values()
+        for name, entry in m["hyperparameters"].items()
+    ]
+    yield _table(["method", "hyperparameter", "values"], rows)
+
+
+def _provenance(study: StudyRecord) -> Iterator[str]:
+    rows = [["study", f"`{study.id}`"], ["state", study.state.value]]
+    rows += [[key, str(found)] for key, found in _flat(study.provenance)]
+    rows += [
+        [what, f"{when:%Y-%m-%d %H:%M:%S} UTC"]
+        for what, when in (("started", study.started_at), ("finished", study.finished_at))
+        if when is not None
+    ]
+    yield _table(["what", "value"], rows)
+    yield (
+        "Beside this file are `trials` (every trial) and `curves` (the curves), each as CSV, Parquet and JSON, "
+        "`comparison.json` (every number here), `provenance.json` (the seeds too), `study.yaml`, and `dictionary.md`, "
+        "which says what every column and key means."
+    )
+
+
+def _again(study: StudyRecord) -> Iterator[str]:
+    """From a folder with nothing but the export to the same trials."""
+    commit = (study.provenance.get("commit") or "").removesuffix("+changes")
+    data = study.provenance.get("data", {}).get("set") or TASKS[study.task].dataset
+    lines = ["git clone REPOSITORY tunebench && cd tunebench"]
+    lines += [f"git checkout {commit}"] if commit else []
+    if changes := study.provenance.get("changes"):
+        lines.append(
+            f"git apply EXPORT/{changes_file(0)}"
+            if changes["diff"]
+            else f"# its code had changes of {changes['bytes']} bytes, too large to be kept: sha256 {changes['sha256']}"
+        )
+    lines += ["make install", f".venv/bin/tunebench data fetch {data}"]
+    lines += [
+        f"# in the data folder: {found['file']}, sha256 {found['sha256']}"
+        for found in (study.provenance.get("teacher"), study.provenance.get("start"))
+        if found
+    ]
+    lines.append(".venv/bin/tunebench run EXPORT/study.yaml --out again")
+    yield (
+        "EXPORT is this folder, REPOSITORY where tunebench is from. The same study file with the same code on the same "
+        "kind of machine gives the same trials. "
+        f"`tunebench export {study.id} --out results` writes this folder again from the database."
+    )
+    yield "```sh\n" + "\n".join(lines) + "\n```"
+    yield f"`study.yaml`:\n\n```yaml\n{study_file(study).strip()}\n```"
+
+
+def _references(study: StudyRecord) -> Iterator[str]:
+    sources = [(m["name"], METHODS[m["name"]].source) for m in study.spec["methods"] if m["name"] in METHODS]
+    yield PAPER
+    yield "\n".join(f"- `{name}`: {source}" for name, source in sources)
+
+
+def study_file(study: StudyRecord) -> str:
+    """The study as a file that `tunebench run` takes, with every default filled in: it has the same id."""
+    return write(_plain(study.spec))
+
+
+def changes_file(i: int) -> str:
+    """Where the changes to the code are that ran first (0) or went on."""
+    return "changes.patch" if i == 0 else f"changes-{i}.patch"
+
+
+def _labels(comparison: Mapping[str, Any], pair: Mapping[str, Any]) -> tuple[str, str]:
+    return comparison["methods"][pair["a"]]["label"], comparison["methods"][pair["b"]]["label"]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """What is known; where null says that there is none, nothing."""
+    for key, found in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(found, Mapping):
+            yield from _flat(found, f"{name} ")
+        elif name == "changes diff":
+            yield name, changes_file(0) if found else "too large to be kept"
+        elif key == "continued":
+            for i, ran_on in enumerate(found, start=1):
+                yield from _flat({k: v for k, v in ran_on.items() if k != "changes"}, f"continued {i} ")
+        elif found is not None or not NONE.search(name):
+            yield name, "unknown" if found is None else found
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _plain(found) for key, found in content.items()}
+    return [_plain(found) for found in content] if isinstance(content, list | tuple) else content
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (heads, *rows)]
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    return "\n".join([lines[0], "|" + " --- |" * len(heads), *lines[1:]])

@@ -1,0 +1,212 @@
+"""A comparison at a glance: a verdict in one sentence, a table of the best methods."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from studies.results.summary import Comparison, Pair, at_target, excludes_zero, settled, summary
+from studies.results.wording import (
+    Estimate,
+    brief,
+    brief_trials,
+    capital,
+    count,
+    gap,
+    listed,
+    opposite,
+    value,
+)
+
+ROWS = 6  # of the table
+NAMED = 3  # so many methods the sentence names, more it counts
+VALIDATION, TEST = "best_at_budget", "test_at_budget"
+ON = {VALIDATION: "on validation", TEST: "on the test split"}
+
+
+def answer(comparison: Comparison) -> dict[str, Any]:
+    """What the terminal, the report and the page open with, as JSON values.
+
+    `verdict` is one sentence. `table` has `columns` and `rows` of texts, the best methods first, and a `note` of what
+    they are. `summary` is all of it in paragraphs.
+    """
+    return {"verdict": verdict(comparison), "table": table(comparison), "summary": summary(comparison)}
+
+
+def verdict(comparison: Comparison) -> str:
+    """What the tests tell apart, and no more: no method wins by a point estimate."""
+    if not comparison["compared_at"]:
+        return "There is nothing to compare yet: not every run has done its first trial."
+    text = _verdict(comparison)
+    if not comparison["complete"]:
+        return f"So far, after {count(comparison['compared_at'], 'trial')}: {text}."
+    return f"{capital(text)}."
+
+
+def table(comparison: Comparison) -> dict[str, Any]:
+    """The best ROWS methods by their median run: how good, how soon, and whether the first one is told from them."""
+    if not comparison["compared_at"]:
+        return {"columns": [], "rows": [], "note": ""}
+    metric, ranking = comparison["metric"], comparison["ranking"]
+    columns = ["method", f"validation {metric}", f"test {metric}"]
+    if comparison["target"] is not None:
+        columns.append(f"trials to {value(comparison['target'], metric)}")
+    if len(ranking) > 1:
+        columns.append("against the first")
+    rows = [list(_row(comparison, name)) for name in ranking[:ROWS]]
+    return {"columns": columns, "rows": rows, "note": _note(comparison)}
+
+
+def _note(comparison: Comparison) -> str:
+    level, runs = f"{comparison['level']:.0%}", comparison["runs"]
+    text = f"Medians of {count(runs, 'run')} after {count(comparison['compared_at'], 'trial')}"
+    if any(
+        _bounded(comparison, m[VALIDATION]["median"])["low"] is not None
+        for m in comparison["methods"].values()
+    ):
+        text += f", in brackets intervals of {level} or a little more"
+    if comparison["target"] is not None:
+        text += f"; trials to the target are means that count at most {comparison['compared_at']}"
+    if (more := len(comparison["ranking"]) - ROWS) > 0:
+        text += f". {count(more, 'more method')}: see the report"
+    return f"{text}."
+
+
+def _bounded(comparison: Comparison, e: Estimate) -> Estimate:
+    """The estimate without its interval where few runs leave that a lower level than all others have."""
+    return {**e, "low": None} if e["level"] is None or e["level"] < comparison["level"] else e
+
+
+def _row(comparison: Comparison, name: str) -> Iterator[str]:
+    m, first = comparison["methods"][name], comparison["ranking"][0]
+    yield m["label"]
+    for what in (VALIDATION, TEST):
+        yield brief(_bounded(comparison, m[what]["median"]), comparison["metric"])
+    if comparison["target"] is not None:
+        yield brief_trials(at_target(comparison, m["trials_to_target"])["restricted_mean"])
+    if len(comparison["ranking"]) > 1:
+        ahead = None if name == first else _ahead(comparison, _pair(comparison, first, name), VALIDATION)
+        yield "" if name == first else {None: "not told apart", first: "worse", name: "better"}[ahead]
+
+
+def _verdict(comparison: Comparison) -> str:
+    methods, runs = comparison["methods"], comparison["runs"]
+    scored = [name for name in comparison["ranking"] if methods[name][VALIDATION]["n"]]
+    if not scored:
+        return "no method has a result, as every trial failed"
+    best = methods[scored[0]]
+    if len(methods) == 1:
+        median = brief(_bounded(comparison, best[VALIDATION]["median"]), comparison["metric"])
+        return (
+            f"{best['label']} is the only method here, compared with none; the best validation "
+            f"{comparison['metric']} of its median run is {median}"
+        )
+    if len(scored) == 1:
+        return f"only {best['label']} has a result: every trial of the others failed"
+    if runs < (needed := _runs_needed(len(comparison["pairs"]), comparison["level"])):
+        return (
+            f"nothing is decided: with {count(runs, 'run')} of each method no test{_adjusted(comparison)} can tell two "
+            f"of them apart, which takes at least {needed}"
+        )
+    return _of_two(comparison, *comparison["pairs"]) if len(methods) == 2 else _of_many(comparison, scored)
+
+
+def _of_two(comparison: Comparison, pair: Pair) -> str:
+    a, b = (_label(comparison, pair[side]) for side in "ab")
+    winners = {what: _ahead(comparison, pair, what) for what in (VALIDATION, TEST)}
+    sooner = _sooner(comparison, pair)
+    if not (any(winners.values()) or sooner):
+        return f"no difference can be told between {a} and {b}, neither in how good they get nor in how soon"
+    return (
+        f"{_better(comparison, pair, winners)}; {sooner or 'in how many trials they need none can be told'}"
+    )
+
+
+def _better(comparison: Comparison, pair: Pair, winners: Mapping[str, str | None]) -> str:
+    """Which of the two gets better, on validation and on the test split, and by how much."""
+    labels = {pair[side]: _label(comparison, pair[side]) for side in "ab"}
+    found = {what: winner for what, winner in winners.items() if winner}
+    if not found:
+        return f"no difference can be told in how good {' and '.join(labels.values())} get"
+    by = {what: gap(pair[what]["paired"]["hodges_lehmann"], comparison["metric"]) for what in found}
+    (first, winner), *rest = found.items()
+    (loser,) = labels.keys() - {winner}
+    text = f"{labels[winner]} ends better than {labels[loser]} {ON[first]}, by {by[first]}"
+    if not rest:
+        (other,) = ON.keys() - {first}
+        return f"{text}, but {ON[other]} no difference can be told"
+    return f"{text}, {'and' if rest[0][1] == winner else 'but worse'} {ON[TEST]}, by {by[TEST]}"
+
+
+def _sooner(comparison: Comparison, pair: Pair) -> str:
+    """Which of the two needs fewer trials to the target; nothing where that is not told."""
+    if comparison["target"] is None:
+        return ""
+    saving = at_target(comparison, pair["trials_to_target"])["difference"]
+    if not excludes_zero(saving):
+        return ""
+    soonest = pair["a" if saving["value"] > 0 else "b"]
+    fewer = brief_trials(saving if saving["value"] > 0 else opposite(saving), " trials fewer")
+    goal = value(comparison["target"], comparison["metric"])
+    return f"{_label(comparison, soonest)} needs {fewer} to reach {goal}"
+
+
+def _of_many(comparison: Comparison, scored: Sequence[str]) -> str:
+    """What the best method is told from: of those that none is told better than, the one with the best median run."""
+
+    def beats(one: str, what: str) -> list[str]:
+        return [
+            name
+            for name in scored
+            if name != one and _ahead(comparison, _pair(comparison, one, name), what) == one
+        ]
+
+    beaten = {loser for name in scored for loser in beats(name, VALIDATION)}
+    first = next((name for name in scored if name not in beaten), scored[0])
+    others = [name for name in scored if name != first]
+    than, than_on_test = beats(first, VALIDATION), beats(first, TEST)
+    rest = [_label(comparison, name) for name in others if name not in than]
+    text = f"{_label(comparison, first)} ends better than {_some(than, others)} {ON[VALIDATION]}"
+    text += f" and {'' if than == than_on_test else f'than {_some(than_on_test, others)} '}{ON[TEST]}"
+    if not than:
+        text = f"no difference can be told between {_label(comparison, first)}, whose median run is the best, and "
+        text += f"the {len(others)} others"
+        if than_on_test:
+            text += f" {ON[VALIDATION]}; {ON[TEST]} it ends better than {_some(than_on_test, others)}"
+    elif rest:
+        text += f"; {ON[VALIDATION]} no difference can be told from {listed(rest) if len(rest) <= NAMED else len(rest)}"
+    failed = len(comparison["methods"]) - len(scored)
+    return text + (f"; {count(failed, 'method')} failed in every trial" if failed else "")
+
+
+def _some(beaten: Sequence[str], others: Sequence[str]) -> str:
+    if len(beaten) == len(others):
+        return f"each of the {len(others)} others"
+    return f"{len(beaten) or 'none'} of the {len(others)} others"
+
+
+def _ahead(comparison: Comparison, pair: Pair, what: str) -> str | None:
+    """The better one of a pair; None unless both the test and the interval tell them apart."""
+    test = pair[what]["paired"]
+    shift = test["hodges_lehmann"]
+    if not (settled(comparison, test) and excludes_zero(shift)):
+        return None
+    ahead = (float(shift["value"]) > 0) == (comparison["direction"] == "maximize")
+    return str(pair["a" if ahead else "b"])
+
+
+def _pair(comparison: Comparison, one: str, other: str) -> Pair:
+    return next(pair for pair in comparison["pairs"] if {pair["a"], pair["b"]} == {one, other})
+
+
+def _adjusted(comparison: Comparison) -> str:
+    pairs = len(comparison["pairs"])
+    return f", adjusted for {pairs} pairs," if pairs > 1 else ""
+
+
+def _runs_needed(pairs: int, level: float) -> int:
+    """The fewest runs with which the exact signed-rank test, Holm-adjusted, can come out below 1 - `level`."""
+    return math.floor(2 + math.log2(pairs / (1 - level)))
+
+
+def _label(comparison: Comparison, method: str) -> str:
+    return str(comparison["methods"][method]["label"])

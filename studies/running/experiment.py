@@ -1,0 +1,346 @@
+"""Run a study as one Ray Tune experiment."""
+
+import logging
+import os
+import re
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from studies.running.cluster import Place, own, slots, why_no_worker  # first, as Ray reads what it sets
+
+# isort: split
+from ray import tune
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+
+from studies.analysis.failures import Losses
+from studies.design.searchers import Suggestion
+from studies.design.spec import StudySpec
+from studies.errors import NoResultError, StudyError
+from studies.records import EpochRecord, Sink, TrialRecord, TrialState
+from studies.running.capacity import needs, told
+from studies.running.gauges import Gauges
+from studies.running.pulse import Pulse
+from studies.running.schedule import Schedule
+from studies.running.stop import Stop
+from studies.running.trial import Assignment, assign, folder
+from studies.running.worker import Fault, Training
+from trainers.tasks import TASKS
+
+WORKER_SECONDS = 45.0  # without a worker after that, something may be wrong
+FAILURE = re.compile(r"^Failure # \d+ \(occurred at .*\)\n", re.MULTILINE)
+
+log = logging.getLogger("tunebench.study")
+
+
+class _Over(BaseException):
+    """Leaves Tune's loop at once, because of its cause if it has one: Tune's own way out waits for busy workers."""
+
+
+class _Conductor(Searcher):  # type: ignore[misc]
+    """Gives Tune the schedule's trials, until a stop is wanted."""
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        study: str,
+        schedule: Schedule,
+        stop: Stop,
+        data_dir: Path,
+        start_sum: str | None,
+    ) -> None:
+        super().__init__()
+        self._spec, self._study, self._schedule = spec, study, schedule
+        self._stop, self._data_dir = stop, data_dir
+        self._start_sum = start_sum
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self._stop.draining or self._schedule.remaining == 0:
+            return str(Searcher.FINISHED)
+        turn = self._schedule.next()
+        if turn is None:
+            return None
+        assignment = assign(
+            self._spec,
+            turn.method,
+            turn.run,
+            turn.history,
+            data_dir=self._data_dir,
+            start_sum=self._start_sum,
+        )
+        return {
+            "assignment": assignment,
+            "slot": turn.slot,
+            "worker": f"{self._study}-slot{turn.slot + 1:02d}",
+            "resources": own(self._spec, turn.slot),
+        }
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Nothing: the recorder below is told the same with the trial itself."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the sink holds the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the sink holds the state."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, for the copy that Tune keeps and nobody reads."""
+        return {}
+
+
+class _Recorder(Callback):  # type: ignore[misc]
+    """Turns what Tune says of its trials into records for the sink, whose first fault ends the study."""
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        study: str,
+        schedule: Schedule,
+        sink: Sink,
+        gauges: Gauges,
+        losses: Losses,
+        stop: Stop,
+        pulse: Pulse,
+    ) -> None:
+        self._study, self._schedule, self._sink, self._gauges = study, schedule, sink, gauges
+        self._losses, self._stop, self._pulse = losses, stop, pulse
+        self._worst, self._resources = TASKS[spec.task].worst, spec.resources
+        self._failures: Counter[str] = Counter()
+        self._warned = False
+        self._under_way: dict[str, datetime] = {}  # since when
+        self._awaited: set[str] | None = None  # those that were under way when a stop was first wanted
+        self._suggested: dict[str, tuple[Suggestion, float]] = {}
+        self._faults: dict[str, Fault] = {}
+        self._begun, self._awaits_workers = time.monotonic(), True
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if self._awaits_workers and time.monotonic() > self._begun + WORKER_SECONDS:
+            self._awaits_workers = False
+            _tell_why_no_worker()
+        if self._stop.draining and self._awaited is None:
+            self._awaited = set(self._under_way)
+        if self._stop.aborting or (self._awaited is not None and not self._awaited & self._under_way.keys()):
+            raise _Over
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as above: a sink need not be picklable."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        # not told of a trial whose worker dies while it is being made or handed over
+        self._awaits_workers = False
+        if trial.trial_id not in self._under_way:
+            self._gauges.running(trial.config["assignment"].method, +1)
+        self._under_way[trial.trial_id] = datetime.now(UTC)
+        self._pulse.beat(len(self._under_way))
+        self._schedule.started(trial.config["slot"])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        if "suggestion" in result:
+            self._suggested[trial.trial_id] = result["suggestion"], result["suggest_seconds"]
+            if trial.trial_id in self._under_way:  # as if this worker had trained all that it goes on from
+                self._under_way[trial.trial_id] -= timedelta(seconds=result["seconds_before"])
+        if "fault" in result:
+            fault: Fault = result["fault"]
+            if fault.hopeless:
+                raise _Over from StudyError(f"a worker cannot train: {fault.words.partition(': ')[2]}")
+            self._faults[trial.trial_id] = fault
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        epochs: tuple[EpochRecord, ...] = trial.last_result["epochs"]
+        last = epochs[-1]
+        if (fault := trial.last_result["not_kept"]) and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"trainings cannot be kept in {folder(trial.config['assignment'].data_dir)}: {fault}; one whose worker "
+                "is lost starts anew",
+                stacklevel=1,
+            )
+        self._finish(
+            trial,
+            state=TrialState.DIVERGED if last.diverged else TrialState.COMPLETED,
+            objective=self._worst if last.diverged else last.validation_metric,
+            test_metric=self._worst if last.diverged else last.test_metric,
+            attempts=self._failures[trial.config["assignment"].name] + trial.num_failures + 1,
+            error=f"the training became non-finite in epoch {last.epoch}" if last.diverged else None,
+            epochs=epochs,
+        )
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Tune will try the trial again."""
+        self._faults.pop(trial.trial_id, None)
+        _forget_pickled(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        fault = self._faults.pop(trial.trial_id, None)
+        _forget_pickled(trial)
+        assignment: Assignment = trial.config["assignment"]
+        self._failures[assignment.name] += trial.num_failures
+        if self._failures[assignment.name] <= self._resources.max_retries:
+            # Tune gives up at once on a trial whose worker dies while it is handed over
+            self._ended(trial)
+            self._schedule.put_back(assignment.method, assignment.run)
+            return
+        self._finish(
+            trial,
+            state=TrialState.FAILED,
+            objective=None,
+            test_metric=None,
+            attempts=self._failures[assignment.name],
+            error=self._reason(trial, fault),
+            epochs=(),
+        )
+
+    def _reason(self, trial: Trial, fault: Fault | None) -> str:
+        if fault is not None:
+            return f"{fault.words}\n\n{fault.trace}"
+        started = self._under_way.get(trial.trial_id)
+        if (
+            started is not None
+            and (datetime.now(UTC) - started).total_seconds() >= self._resources.max_seconds
+        ):
+            return f"stopped: still running after max_seconds = {self._resources.max_seconds:g}"
+        return f"the worker process died: {_last_error(trial)}"
+
+    def _finish(
+        self,
+        trial: Trial,
+        *,
+        state: TrialState,
+        objective: float | None,
+        test_metric: float | None,
+        attempts: int,
+        error: str | None,
+        epochs: tuple[EpochRecord, ...],
+    ) -> None:
+        assignment: Assignment = trial.config["assignment"]
+        suggestion, suggest_seconds = self._suggested.pop(trial.trial_id, (Suggestion({}, "none"), 0.0))
+        started_at = self._ended(trial)
+        record = TrialRecord(
+            study=self._study,
+            method=assignment.method,
+            run=assignment.run,
+            trial=assignment.trial,
+            state=state,
+            hyperparameters=suggestion.hyperparameters,
+            source=suggestion.source,
+            seed=assignment.seed,
+            objective=objective,
+            test_metric=test_metric,
+            suggest_seconds=suggest_seconds,
+            train_seconds=sum(epoch.train_seconds for epoch in epochs),
+            attempts=attempts,
+            error=error,
+            started_at=started_at,
+            finished_at=datetime.now(UTC),
+            epochs=epochs,
+        )
+        try:
+            self._sink.record(record)
+        except Exception as fault:
+            raise _Over from fault
+        self._schedule.finished(record)
+        self._gauges.finished(record)
+        if self._schedule.remaining and (reason := self._losses.add(record)):
+            raise _Over from NoResultError(reason)
+
+    def _ended(self, trial: Trial) -> datetime:
+        """The trial is no longer under way. Returns when it started."""
+        started_at = self._under_way.pop(trial.trial_id, None)
+        if started_at is not None:
+            self._gauges.running(trial.config["assignment"].method, -1)
+        self._pulse.beat(len(self._under_way))
+        return started_at or datetime.now(UTC)
+
+
+def _tell_why_no_worker() -> None:
+    """End the study where Ray says why none starts; otherwise they may be slow, or the cluster busy."""
+    reason = why_no_worker()
+    if reason:
+        raise _Over from StudyError(f"Ray's workers do not start: {reason}")
+    log.warning("no trial has started for %.0f s: the cluster is busy, or workers are slow", WORKER_SECONDS)
+
+
+def _forget_pickled(trial: Trial) -> None:
+    """Keep Tune from reading the error's pickle in the end: on a cluster of others it may be another's by then."""
+    trial.run_metadata.pickled_error_filename = None
+
+
+def _last_error(trial: Trial) -> str:
+    """What Tune has written of the trial's last error."""
+    try:
+        return FAILURE.split(Path(trial.error_file).read_text(errors="replace"))[-1].strip()
+    except OSError:
+        return "no reason is known"
+
+
+def run_study(
+    spec: StudySpec,
+    study: str,
+    sink: Sink,
+    history: Sequence[TrialRecord],
+    *,
+    data_dir: Path,
+    start_sum: str | None = None,
+    stop: Stop | None = None,
+    pulse: Pulse | None = None,
+) -> bool:
+    """Run what is left of a study after `history`, the trials that are already recorded.
+
+    Needs `cluster()`. Every trial goes to `sink` when it has finished; the trials are the same, number for number,
+    whether the study runs in one go or is stopped and continued. Returns whether all have finished: False only where
+    `stop` came first. Raises what the sink raises, and StudyError where a trial needs more than the cluster has, or a
+    worker lacks what trials need, such as the start whose checksum is `start_sum`, if that is known; NoResultError
+    where a method's trials all fail of one error.
+    """
+    stop, pulse = stop or Stop(), pulse or Pulse("")
+    pulse.doing = f"Ray gives it no worker; each takes {told(needs(spec))}"
+    room = slots(spec)
+    schedule = Schedule(spec, study, history, room)
+    if schedule.remaining == 0 or stop.draining:
+        return schedule.remaining == 0
+
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * room)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed trials are recorded, with their reason
+    gauges, losses = Gauges(spec, study, history), Losses(spec.to_json(), history)
+    fault: BaseException | None = None
+    with tempfile.TemporaryDirectory(prefix="tunebench-", ignore_cleanup_errors=True) as scratch:
+        try:
+            tune.Tuner(
+                Training,
+                tune_config=tune.TuneConfig(
+                    search_alg=_Conductor(spec, study, schedule, stop, data_dir, start_sum),
+                    num_samples=-1,  # until the conductor says that it has finished
+                    reuse_actors=True,
+                    trial_name_creator=lambda trial: trial.config["assignment"].name,
+                    trial_dirname_creator=lambda trial: trial.config["assignment"].name,
+                ),
+                run_config=tune.RunConfig(
+                    name=study,
+                    storage_path=scratch,
+                    verbose=0,
+                    failure_config=tune.FailureConfig(max_failures=spec.resources.max_retries),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    callbacks=[_Recorder(spec, study, schedule, sink, gauges, losses, stop, pulse)],
+                ),
+            ).fit()
+        except _Over as over:
+            fault = over.__cause__
+            Place.give_back()
+    if fault is not None:
+        raise fault
+    if schedule.remaining and not stop.draining:
+        raise StudyError(f"{study}: stopped with {schedule.remaining} trials left to run")
+    return schedule.remaining == 0

@@ -1,0 +1,113 @@
+"""What a study ran on: code, versions, hardware, protocol."""
+
+import hashlib
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from studies.design.spec import PROTOCOL, StudySpec
+from trainers.data import DATASETS
+from trainers.files import checksum
+from trainers.training import teachers
+from trainers.training.start import start_file
+
+PACKAGES = (
+    "tunebench",
+    "torch",
+    "ray",
+    "ax-platform",
+    "botorch",
+    "gpytorch",
+    "numpy",
+    "scipy",
+    "sqlalchemy",
+    "nvidia-dali-cuda120",
+)
+CODE = ("service", "studies", "trainers", "pyproject.toml", "constraints.txt")
+LARGEST_DIFF = 64 * 2**10  # bytes that are kept of changes to the code
+
+
+def provenance(spec: StudySpec, data_dir: Path) -> dict[str, Any]:
+    """JSON values for the stored study, with its data, its teacher and what it starts from in `data_dir`; unknown
+    ones are None, never left out, but `start` where there is none."""
+    task = spec.task_definition()
+    teacher = teachers.file_of(task, data_dir)
+    return {
+        "protocol": PROTOCOL,
+        **code(Path(__file__).resolve().parents[2]),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "hardware": {
+            "host": platform.node(),
+            "system": platform.platform(),
+            "cpu": _cpu_model(),
+            "cores": os.cpu_count(),
+            "memory_bytes": _memory_bytes(),
+        },
+        "data": {"set": task.dataset, **DATASETS[task.dataset].origin(data_dir)},
+        "teacher": teacher and _file(teacher),
+        **({"start": _file(start_file(data_dir, spec.start))} if spec.start else {}),
+    }
+
+
+def _file(file: Path) -> dict[str, str | None]:
+    return {"file": file.name, "sha256": checksum(file)}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def code(top: Path) -> dict[str, Any]:
+    """The commit of the checkout at `top`, `+changes` where its code differs from it, and that difference; None where
+    there is no checkout, but an installed package."""
+    try:
+        if Path(_git(top, "rev-parse", "--show-toplevel").decode().strip()) != top:
+            return {"commit": None}
+        commit, diff = _git(top, "rev-parse", "HEAD").decode().strip(), _diff(top)
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None}
+    if not diff:
+        return {"commit": commit}
+    text = diff.decode(errors="replace") if len(diff) <= LARGEST_DIFF else None
+    changes = {"diff": text, "bytes": len(diff), "sha256": hashlib.sha256(diff).hexdigest()}
+    return {"commit": f"{commit}+changes", "changes": changes}
+
+
+def _diff(top: Path) -> bytes:
+    """What git would apply to the commit to get the code that runs, new files too."""
+    new = _git(top, "ls-files", "--others", "--exclude-standard", "-z", "--", *CODE).decode().split("\0")
+    parts = [_git(top, "diff", "--binary", "--no-ext-diff", "HEAD", "--", *CODE)]
+    parts += [
+        _git(top, "diff", "--binary", "--no-index", "--", "/dev/null", name, ok=1) for name in new if name
+    ]
+    return b"".join(parts)
+
+
+def _git(folder: Path, *arguments: str, ok: int = 0) -> bytes:
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode not in (0, ok):
+        done.check_returncode()
+    return done.stdout
+
+
+def _cpu_model() -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or None
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), None)
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None

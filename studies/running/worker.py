@@ -1,0 +1,130 @@
+"""The worker processes of a study: each carries out one trial after another."""
+
+import faulthandler
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from traceback import format_exception
+from typing import TYPE_CHECKING, Any, Self
+
+from ray import tune
+from ray._raylet import setproctitle  # type: ignore[attr-defined]
+
+from studies.records import EpochRecord
+from studies.running.cluster import Place
+from studies.running.trial import Assignment, choose, kept, sweep, train
+from trainers.errors import CheckpointError, DataError, UnusableError
+
+if TYPE_CHECKING:
+    from trainers.training.checkpoints import Checkpoint
+
+REPORT_SECONDS = 10.0  # a long training reports its epochs to Ray this often, a short one once
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a trial raised, in words; `hopeless` where another attempt would fail of it as well."""
+
+    words: str
+    trace: str
+    hopeless: bool
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        hopeless = isinstance(error, DataError | CheckpointError | UnusableError)
+        return cls(f"{type(error).__name__}: {error}", "".join(format_exception(error)), hopeless)
+
+
+class Training(tune.Trainable):  # type: ignore[misc]
+    """A worker process: carries out one trial after another.
+
+    The worker also computes the suggestion, so there are exactly as many suggestions at a time as there are trial
+    slots, and the driver's loop only hands out work. The suggestion is reported before the training starts: a
+    crash cannot lose it. So is what the trial raises: the file in which Tune keeps it may be another's, on a cluster
+    where others may write. A trial past `max_seconds` ends its process, even one that hangs inside C code; Tune
+    starts another.
+
+    A training that takes long is kept on disk: tried again on the same machine, after whatever crash, it goes on where
+    it was, and what it has taken of `max_seconds` stays taken. What is kept goes once the driver has the result.
+
+    On Ray's dashboard the actor is named after its study and slot, as the name of an actor is for life; its log and
+    the title of its process name the trial.
+    """
+
+    _worker = "Training"  # the class itself is printed, too
+    _fault: Exception | None = None
+    _finished: "Checkpoint | None" = None
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> Place:
+        return Place([config["resources"]])
+
+    def setup(self, config: dict[str, Any]) -> None:
+        # seconds the first time, and not the trial's
+        import scipy.stats  # noqa: F401
+
+        import trainers.training.loop  # noqa: F401
+
+        self._take(config)
+        sweep(self._assignment.data_dir)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._forget()
+        self._take(new_config)
+        return True
+
+    def _take(self, config: dict[str, Any]) -> None:
+        self._worker = config["worker"]
+        self._assignment: Assignment = config["assignment"]
+        self._training: Iterator[EpochRecord] | None = None
+        self._epochs: list[EpochRecord] = []
+        self._fault = None
+
+    def __repr__(self) -> str:
+        return self._worker
+
+    def step(self) -> dict[str, Any]:
+        """A part of the trial. An error is reported, and raised when Tune asks for more."""
+        if self._fault is not None:
+            raise self._fault
+        try:
+            return self._step()
+        except Exception as error:
+            self._fault = error
+            return {"fault": Fault.of(error)}
+
+    def _step(self) -> dict[str, Any]:
+        setproctitle(f"ray::{self._assignment.name}")
+        if self._training is None:
+            faulthandler.dump_traceback_later(self._assignment.max_seconds, exit=True)
+            suggestion, seconds = choose(self._assignment)
+            print(
+                f"{self._assignment.name}: {suggestion.source}, {dict(suggestion.hyperparameters)}",
+                flush=True,
+            )
+            self._checkpoint = kept(self._assignment, suggestion)
+            before = self._checkpoint.seconds()
+            left = self._assignment.max_seconds - seconds - before
+            faulthandler.dump_traceback_later(max(1.0, left), exit=True)
+            self._training = train(self._assignment, suggestion, self._checkpoint)
+            return {"suggestion": suggestion, "suggest_seconds": seconds, "seconds_before": before}
+        report_at = time.monotonic() + REPORT_SECONDS
+        for epoch in self._training:
+            self._epochs.append(epoch)
+            if time.monotonic() > report_at:
+                return {"epoch": epoch.epoch, "validation_metric": epoch.validation_metric}
+        faulthandler.cancel_dump_traceback_later()
+        self._finished = self._checkpoint
+        last = self._epochs[-1]
+        print(f"{self._assignment.name}: {last.validation_metric} after epoch {last.epoch}", flush=True)
+        return {"done": True, "epochs": tuple(self._epochs), "not_kept": self._checkpoint.fault}
+
+    def cleanup(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Tune ends a worker or hands it another trial after the driver has recorded the last one."""
+        if self._finished is not None:
+            self._finished.remove()
+            self._finished = None

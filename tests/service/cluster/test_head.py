@@ -1,0 +1,235 @@
+"""Real Ray heads: started, killed, taken over."""
+
+import json
+import logging
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from apart import python_in
+from heads import answers, elsewhere, of, running, within
+
+from service.cluster import head as head_module
+from service.cluster import ray_start
+from service.cluster.head import Head, ray_jobs
+from service.cluster.jobs import Jobs
+from service.errors import RayUnavailable, ServiceError
+from service.settings import Settings
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(autouse=True)
+def token_file(monkeypatch, tmp_path):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "ray" / "token"))
+    return tmp_path / "ray" / "token"
+
+
+def named(process):
+    """Its name and its command; a job's watchdog sleeps for a second at a time, in a process each."""
+    try:
+        return process.name(), " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return "", ""
+
+
+def listens(process):
+    """Name and address of each of its open ports; none where it has ended meanwhile."""
+    try:
+        connections = process.net_connections("inet")
+        return [
+            (process.name(), connection.laddr.ip.removeprefix("::ffff:"))
+            for connection in connections
+            if connection.status == psutil.CONN_LISTEN
+        ]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def mode(path):
+    return oct(stat.S_IMODE(Path(path).stat().st_mode))
+
+
+def test_a_head_is_closed_to_all_others_and_ends_with_everything_it_started(
+    tmp_path, token_file, monkeypatch
+):
+    monkeypatch.setattr(sys, "executable", python_in(tmp_path / "My 'Project'" / "venv"))
+    with running(tmp_path, SECRET="s3cret") as (head, jobs):
+        assert mode(token_file) == "0o600"
+        assert mode(head.running.folder) == "0o700"
+        assert {mode(file) for file in tmp_path.glob("ray-head.*")} == {"0o600"}
+        assert httpx.get(f"{jobs.dashboard_url}/api/jobs/").status_code == 401
+        jobs.submit("sleeps", "sleep 1000", {})
+        assert within(30, lambda: [p for p in of(head) if p.name() == "sleep"])
+        started = of(head)
+        assert {"gcs_server", "raylet", "sleep"} <= {named(process)[0] for process in started}
+        listening = [found for process in started for found in listens(process)]
+        assert {"gcs_server", "raylet"} <= {name for name, _ in listening}
+        assert {ip for _, ip in listening} == {"127.0.0.1"}
+        assert "s3cret" not in json.dumps(jobs._ask("GET", "/api/jobs/").json())
+        assert not any("s3cret" in named(process)[1] for process in started)
+        assert "s3cret" not in (tmp_path / "ray-head.json").read_text()
+        folder, start = head.running.folder, time.monotonic()
+    assert time.monotonic() - start < 5
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in started)
+    assert not Path(folder).exists()
+
+
+def leader(head):
+    return psutil.Process(int(head.running.process.split(":")[1]))
+
+
+def part(head, name):
+    """Jobs may be asked for before all parts are up."""
+    (found,) = within(30, lambda: [child for child in leader(head).children() if child.name() == name])
+    return found
+
+
+def test_a_head_that_dies_is_cleared_away_and_started_again(tmp_path):
+    with running(tmp_path) as (head, jobs):
+        for victim, kill in (
+            ("gcs_server", signal.SIGKILL),
+            ("raylet", signal.SIGTERM),  # which `ray start` takes for a good end
+            ("ray start", signal.SIGKILL),
+        ):
+            jobs.submit("sleeps", "sleep 1000", {})
+            assert within(30, lambda: [p for p in of(head) if p.name() == "sleep"])
+            first, before = of(head), head.running
+            process = leader(head) if victim == "ray start" else part(head, victim)
+            process.send_signal(kill)
+            assert within(10, lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)  # noqa: B023
+            assert within(60, lambda: head.running.process != before.process and answers(jobs))  # noqa: B023
+            assert not [process for process in first if process in of(head)], (
+                f"{victim}: all that was left is gone"
+            )
+            assert (head.running.address, head.running.dashboard_url) == (
+                before.address,
+                before.dashboard_url,
+            )
+            assert jobs.states() == {}
+        jobs.submit("sleeps", "true", {})
+        assert within(30, lambda: jobs.states()["sleeps"] == "SUCCEEDED")
+
+
+def test_a_port_that_was_taken_meanwhile_is_given_up(tmp_path, monkeypatch):
+    elsewhere(tmp_path)
+    wanted = json.loads((tmp_path / "ray-head.json").read_text())["dashboard_url"]
+    looked_free = ray_start._free
+    monkeypatch.setattr(ray_start, "_free", lambda url: url if url == wanted else looked_free(url))
+    with socket.create_server(("127.0.0.1", int(wanted.rpartition(":")[2]))):
+        started = time.monotonic()
+        head = Head(tmp_path, {}).__enter__()
+        try:
+            first = head.running.process
+            assert within(40, lambda: head.running.process != first), (
+                "it is noticed that there is no dashboard"
+            )
+            assert time.monotonic() - started < 40
+            monkeypatch.setattr(ray_start, "_free", looked_free)
+            assert within(60, lambda: answers(Jobs(head.running.dashboard_url, head.token)))
+            assert head.running.dashboard_url != wanted
+        finally:
+            head.__exit__(None, None, None)
+
+
+SERVICE = """
+import sys, time
+from pathlib import Path
+from service.cluster.head import Head
+with Head(Path(sys.argv[1]), {}) as head:
+    print(head.running.dashboard_url, flush=True)
+    time.sleep(1000)
+"""
+
+
+def test_a_killed_service_leaves_its_head_to_the_next(tmp_path):
+    elsewhere(tmp_path)
+    service = subprocess.Popen(
+        [sys.executable, "-c", SERVICE, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    url = service.stdout.readline().strip()
+    token = (tmp_path / "ray" / "token").read_text()
+    assert within(60, lambda: answers(Jobs(url, token)))
+    service.kill()
+    service.wait()
+    written = json.loads((tmp_path / "ray-head.json").read_text())
+    with running(tmp_path) as (head, jobs):
+        assert head.running.process == written["process"]
+        assert jobs.dashboard_url == url
+        taken_over = of(head)
+        part(head, "raylet").kill()
+        assert within(60, lambda: head.running.process != written["process"] and answers(jobs))
+    assert not any(
+        process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in taken_over
+    )
+
+
+def test_a_head_left_with_other_settings_is_replaced(tmp_path):
+    elsewhere(tmp_path)
+    service = subprocess.Popen(
+        [sys.executable, "-c", SERVICE, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    service.stdout.readline()
+    service.kill()
+    service.wait()
+    left = psutil.Process(int(json.loads((tmp_path / "ray-head.json").read_text())["process"].split(":")[1]))
+    assert left.is_running()
+    with Head(tmp_path, {"TUNEBENCH_DATABASE_URL": "sqlite:///another.db"}) as head:
+        assert not left.is_running() or left.status() == psutil.STATUS_ZOMBIE
+        assert leader(head).environ()["TUNEBENCH_DATABASE_URL"] == "sqlite:///another.db"
+
+
+def test_two_services_share_a_head_and_the_second_keeps_it_up(tmp_path):
+    elsewhere(tmp_path)
+    first = Head(tmp_path, {})
+    first.__enter__()
+    with running(tmp_path) as (second, jobs):
+        assert second.running == first.running
+        with (
+            pytest.raises(ServiceError, match="another service keeps a Ray head in"),
+            Head(tmp_path, {"A": "1"}),
+        ):
+            pass
+        first.__exit__(None, None, None)
+        assert not answers(jobs)
+        assert within(60, lambda: answers(jobs)), "taken over"
+        assert second.running.process != first.running.process
+
+
+def test_a_head_that_does_not_start_is_tried_again_after_ever_longer_pauses(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(head_module, "LOOK_SECONDS", 0.1)
+    caplog.set_level(logging.WARNING, logger="tunebench.ray")
+    with Head(tmp_path, {"PYTHONHOME": "/nowhere"}) as head:
+        assert within(20, lambda: len(caplog.records) == 3)
+        jobs = Jobs("http://127.0.0.1:9", head.token, head.why)
+        with pytest.raises(RayUnavailable) as refused:
+            jobs.states()
+    told = [record.getMessage() for record in caplog.records]
+    assert ["again in 1 s" in told[0], "again in 3 s" in told[1], "again in 7 s" in told[2]] == [True] * 3
+    end = (tmp_path / "ray-head.log").read_text().strip().rpartition("\n")[2]
+    assert end
+    assert all(line.endswith(end) for line in told)
+    assert str(refused.value).endswith(f"does not answer: its head has died: {end}")
+
+
+def test_a_cluster_at_ray_address_is_joined_and_never_started(tmp_path, monkeypatch):
+    with running(tmp_path / "other") as (other, _):
+        monkeypatch.setenv("RAY_ADDRESS", other.running.address)
+        settings = Settings("sqlite://", tmp_path / "own", ray_dashboard=other.running.dashboard_url)
+        with ray_jobs(settings, {}) as jobs:
+            assert jobs.states() == {}
+            leader(other).kill()
+            assert within(10, lambda: not answers(jobs))
+            with pytest.raises(RayUnavailable, match="does not answer"):
+                jobs.states()
+            assert within(60, lambda: answers(jobs)), "it is back"
+        assert of(other), "left as it is"
+    assert not (tmp_path / "own").exists()

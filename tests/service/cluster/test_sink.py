@@ -1,0 +1,131 @@
+"""The sink keeps its lease, and knows when it has lost it."""
+
+import threading
+import time
+
+import pytest
+from sqlalchemy import Engine, update
+from writers import elsewhere, spec, trial
+
+from service.cluster.sink import LeasedSink
+from service.database.engine import writing
+from service.database.lease import Lease
+from service.database.owner import Owner
+from service.database.store import Store
+from service.database.tables import studies
+from service.errors import DatabaseAway, DatabaseError, LeaseHeld, LeaseLost, StoreError
+from studies.records import Request, Sink, TrialRecord
+from studies.running.pulse import Pulse
+from studies.running.stop import Stop
+
+
+def test_the_lease_is_kept_while_the_sink_is_open_and_no_longer(store: Store) -> None:
+    study = store.create_study(spec(), {}).id
+    with LeasedSink(store, store.claim(study, elsewhere(), 0.8), Stop()):
+        time.sleep(1.2)
+        with pytest.raises(LeaseHeld):
+            store.claim(study, Owner.current(), 60)
+    assert not any(thread.name == f"lease of {study}" for thread in threading.enumerate())
+    time.sleep(0.9)
+    assert store.claim(study, Owner.current(), 60).fence == 2
+
+
+def test_trials_are_recorded(store: Store) -> None:
+    lease = store.claim(store.create_study(spec(), {}).id, Owner.current(), 60)
+    with LeasedSink(store, lease, Stop()) as opened:
+        sink: Sink = opened
+        sink.record(trial(lease.study))
+    assert store.trials(lease.study, with_epochs=True) == [trial(lease.study)]
+
+
+def test_a_lost_lease_is_remembered_and_raised(store: Store, engine: Engine) -> None:
+    study = store.create_study(spec(), {}).id
+    stop = Stop()
+    with LeasedSink(store, store.claim(study, elsewhere(), 0.15), stop) as sink:
+        with writing(engine) as connection:
+            connection.execute(update(studies).values(fence=7))
+        deadline = time.monotonic() + 10
+        while sink._thread.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        sink.store = None  # type: ignore[assignment]  # not asked again
+        with pytest.raises(LeaseLost):
+            sink.record(trial(study))
+    assert stop.aborting
+    assert store.trials(study) == []
+
+
+def test_what_a_study_without_a_trial_waits_for_is_its_trouble(
+    store: Store, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studies.running.pulse.IDLE_SECONDS", 0.0)
+    monkeypatch.setattr("service.cluster.sink.ASK_SECONDS", 0.05)
+    pulse, told = Pulse("Ray gives it no worker"), list[str]()
+
+    def trouble_is(text: str) -> bool:
+        deadline = time.monotonic() + 10
+        while text not in (store.study_by_id(lease.study).trouble or "none") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return text in (store.study_by_id(lease.study).trouble or "none")
+
+    with LeasedSink(store, lease, Stop(), pulse, told.append):
+        assert trouble_is(" UTC: Ray gives it no worker")
+        pulse.beat(2)
+        assert trouble_is("none")
+        pulse.beat(0)
+        assert trouble_is("no trial under way since ")
+    assert len(told) == 2
+    assert [event.data["reason"] for event in store.events(lease.study)[2:]] == [told[0], None, told[1]]
+
+
+@pytest.mark.parametrize("request_", list(Request))
+def test_a_request_reaches_the_run(store: Store, lease: Lease, request_: Request) -> None:
+    stop = Stop()
+    with LeasedSink(store, lease, stop):
+        time.sleep(1.2)
+        assert not stop.draining
+        store.ask(lease.study, request_, actor="alice")
+        deadline = time.monotonic() + 10
+        while not stop.draining and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert (stop.draining, stop.aborting) == (True, request_ is not Request.PAUSE)
+
+
+def test_a_trial_waits_for_a_database_that_is_away_and_is_stored_once(store: Store, lease: Lease) -> None:
+    """As when PostgreSQL restarts: the connection breaks before a commit, or after it and before its answer."""
+    record, faults = store.record, iter(["before", "after", "not"])
+
+    def unsteady(lease: Lease, done: TrialRecord) -> None:
+        fault = next(faults)
+        if fault != "before":
+            record(lease, done)
+        if fault != "not":
+            raise DatabaseAway("database broke the connection")
+
+    store.record = unsteady  # type: ignore[method-assign]
+    with LeasedSink(store, lease, Stop()) as sink:
+        sink.record(trial(lease.study))
+        store.record = record  # type: ignore[method-assign]
+        with pytest.raises(StoreError, match="is recorded already"):
+            sink.record(trial(lease.study))
+    assert store.trials(lease.study, with_epochs=True) == [trial(lease.study)]
+
+
+def test_a_failing_database_is_tried_again() -> None:
+    class Failing:
+        tries = 0
+
+        def renew(self, lease: Lease) -> None:
+            self.tries += 1
+            if self.tries < 3:
+                raise DatabaseError("database cannot be reached")
+
+        def requested(self, lease: Lease) -> None:
+            return None
+
+    failing = Failing()
+    with LeasedSink(failing, Lease("a-study", Owner.current(), 1, 0.03), Stop()) as sink:  # type: ignore[arg-type]
+        deadline = time.monotonic() + 10
+        while failing.tries < 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert sink._lost is None
+    assert failing.tries >= 5

@@ -1,0 +1,260 @@
+"""The contract of the store, over both databases: studies and trials."""
+
+import dataclasses
+import math
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, event, update
+from writers import START, spec, stored, trial
+
+from service.database.engine import writing
+from service.database.lease import Lease
+from service.database.store import Store
+from service.database.tables import epochs, studies, trials
+from service.errors import StoreError
+from studies.records import StudyState, TrialRecord, TrialState
+
+PROVENANCE = {
+    "commit": "0f3c",
+    "threads": 2,
+    "note": "Ångström 测试 🙂",
+    "nested": {"a": [1, 2.5, None, True]},
+}
+
+
+def same(a: object, b: object) -> bool:
+    """Equal in value and in type, NaN being equal to NaN."""
+    if dataclasses.is_dataclass(a) and type(a) is type(b):
+        return all(same(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, float) and isinstance(b, float) and math.isnan(a):
+        return math.isnan(b)
+    return type(a) is type(b) and a == b
+
+
+# creating and finding studies
+
+
+def test_a_study_comes_back_as_it_went_in(store: Store) -> None:
+    created = store.create_study(spec(seed=2**63 - 1), PROVENANCE, created_at=START)
+    assert created == store.study(created.id)
+    assert (created.id, created.name) == (spec(seed=2**63 - 1).study_id, "a-study")
+    assert created.state is StudyState.QUEUED
+    assert same(created.spec, spec(seed=2**63 - 1).to_json())
+    assert same(created.provenance, PROVENANCE)
+    assert (created.created_at, created.created_at.utcoffset()) == (START, timedelta(0))
+    assert (created.started_at, created.finished_at, created.error) == (None, None, None)
+
+
+def test_a_study_gets_the_present_time(store: Store) -> None:
+    created = store.create_study(spec(), {}).created_at
+    assert abs(datetime.now(UTC) - created) < timedelta(seconds=30)
+
+
+def test_creating_a_study_again_leaves_it_as_it_is(store: Store, engine: Engine) -> None:
+    first = store.create_study(spec(), PROVENANCE)
+    assert store.create_study(spec(), {"commit": "another"}) == first
+    assert stored(engine, studies) == 1
+
+
+def test_an_id_shared_with_another_spec_is_refused(store: Store, engine: Engine) -> None:
+    study = store.create_study(spec(), PROVENANCE)
+    with writing(engine) as connection:
+        connection.execute(update(studies).values(spec=spec(seed=1).to_json()))
+    with pytest.raises(StoreError, match=f"{study.id} is stored with another spec"):
+        store.create_study(spec(), PROVENANCE)
+
+
+def test_studies_are_listed_newest_first(store: Store) -> None:
+    assert store.studies() == []
+    for day, name in enumerate(("older", "newest", "oldest")):
+        store.create_study(spec(name), {}, created_at=START + timedelta(days=(1, 2, 0)[day]))
+    assert [study.name for study in store.studies()] == ["newest", "older", "oldest"]
+
+
+def test_a_study_is_found_by_id_name_or_unique_prefix(store: Store) -> None:
+    one, two = store.create_study(spec("wide"), {}), store.create_study(spec("wide-net"), {})
+    assert store.study(two.id) == two
+    assert store.study("wide") == one  # a name before a prefix
+    assert store.study("wide-n") == two
+    assert store.study(one.id[:-1]) == one
+
+
+def test_an_ambiguous_study_names_those_it_fits(store: Store) -> None:
+    one, two = store.create_study(spec("wide"), {}), store.create_study(spec("wide", seed=1), {})
+    for key in ("wide", "wi", ""):
+        with pytest.raises(StoreError) as caught:
+            store.study(key)
+        assert one.id in str(caught.value)
+        assert two.id in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["no", "a%", "A-STUDY", "a-study\0", "\udcff", "'; DROP TABLE studies; --"])
+def test_an_unknown_study_names_what_there_is(store: Store, key: str) -> None:
+    with pytest.raises(StoreError, match="there are none yet"):
+        store.study(key)
+    study = store.create_study(spec(), {})
+    with pytest.raises(StoreError, match=f"no study .*; there are {study.id}"):
+        store.study(key)
+
+
+# trials
+
+
+def test_every_field_of_a_trial_comes_back_as_it_went_in(store: Store, lease: Lease) -> None:
+    odd = trial(
+        lease.study,
+        state=TrialState.DIVERGED,
+        hyperparameters={"z": 0.1 + 0.2, "alpha": 5e-324, "big": 1.7976931348623157e308, "n": 2**63 - 1}
+        | {"whole": 1.0, "minus": -0.0, "yes": True, "no": False, "one": 1, "word": 'naïve 测试 🙂 " \\ \n'},
+        source="modèle",
+        seed=2**63 - 1,
+        objective=-math.inf,
+        test_metric=math.nan,
+        suggest_seconds=1e-9,
+        attempts=3,
+        error="Traceback:\n  'é' % \\x00 🙂",
+        started_at=datetime(2025, 3, 30, 2, 30, 0, 1, tzinfo=timezone(timedelta(hours=-11, minutes=-30))),
+    )
+    losses = (math.nan, math.inf, -math.inf, 5e-324)
+    odd = dataclasses.replace(
+        odd,
+        epochs=tuple(
+            dataclasses.replace(odd.epochs[0], epoch=n, train_loss=loss, diverged=n > 1)
+            for n, loss in enumerate(losses, start=1)
+        ),
+    )
+    store.record(lease, odd)
+    (stored,) = store.trials(lease.study, with_epochs=True)
+    assert stored.started_at == odd.started_at
+    assert stored.started_at.utcoffset() == timedelta(0)
+    assert same(stored, dataclasses.replace(odd, started_at=stored.started_at))
+    assert str(stored.hyperparameters["minus"]) == "-0.0"
+
+
+@given(
+    value=st.floats(allow_nan=False, allow_infinity=False),
+    number=st.floats(),
+    whole=st.integers(-(2**63), 2**63 - 1),
+    word=st.text(st.characters(exclude_categories=["Cs"])),
+)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_number_and_any_text_come_back(
+    store: Store, lease: Lease, value: float, number: float, whole: int, word: str
+) -> None:
+    n = len(store.trials(lease.study)) + 1
+    kept = trial(
+        lease.study,
+        number=n,
+        hyperparameters={"value": value, "whole": whole, word: word.replace("\0", "")},
+        seed=whole,
+        test_metric=number,
+        train_seconds=number,
+        error=word,
+    )
+    kept = dataclasses.replace(
+        kept, hyperparameters={k.replace("\0", ""): v for k, v in kept.hyperparameters.items()}
+    )
+    store.record(lease, kept)
+    stored = store.trials(lease.study)[-1]
+    assert same(stored, dataclasses.replace(kept, epochs=(), error=word.replace("\0", "?")))
+
+
+def test_seconds_that_are_no_number_do_not_spoil_their_sum(store: Store, lease: Lease) -> None:
+    for number, seconds in enumerate((2.0, math.inf, -math.inf, math.nan, 1e308, 1e308, -1.0, 3.0), start=1):
+        store.record(lease, trial(lease.study, number=number, train_seconds=seconds))
+    study = store.study_by_id(lease.study)
+    assert (study.train_seconds, study.completed) == (5.0, 8)
+
+
+def test_an_error_with_unprintable_bytes_does_not_lose_the_trial(store: Store, lease: Lease) -> None:
+    store.record(lease, failed(lease.study, 1, error="killed \0 \udcff"))
+    assert store.trials(lease.study)[0].error == "killed ? ?"
+
+
+def failed(study: str, number: int, **changes: Any) -> TrialRecord:
+    return trial(
+        study, number=number, **{"state": TrialState.FAILED, "objective": None, "epochs": ()} | changes
+    )
+
+
+def test_trials_come_in_order_and_by_method(store: Store, lease: Lease) -> None:
+    for method, run, number in [("latent-sgd", 1, 1), ("gradient-filter", 2, 1), ("gradient-filter", 1, 1)]:
+        store.record(lease, trial(lease.study, method, run, number))
+        store.record(lease, trial(lease.study, method, run, number + 1))
+    keys = [(t.method, t.run, t.trial) for t in store.trials(lease.study)]
+    assert keys == [
+        (m, r, n)
+        for m, r in [("gradient-filter", 1), ("gradient-filter", 2), ("latent-sgd", 1)]
+        for n in (1, 2)
+    ]
+    assert [t.run for t in store.trials(lease.study, "latent-sgd")] == [1, 1]
+    assert store.trials("another") == []
+    assert store.study(lease.study).trials == 6
+
+
+def test_epochs_come_only_when_asked_for_and_in_two_queries(
+    store: Store, lease: Lease, engine: Engine
+) -> None:
+    for number in range(1, 6):
+        store.record(lease, trial(lease.study, number=number))
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    assert [t.epochs for t in store.trials(lease.study)] == [()] * 5
+    statements.clear()
+    assert store.trials(lease.study, with_epochs=True)[4] == trial(lease.study, number=5)
+    assert len([s for s in statements if s.startswith("SELECT")]) == 2
+
+
+def test_a_trial_out_of_turn_is_refused_and_changes_nothing(
+    store: Store, lease: Lease, engine: Engine
+) -> None:
+    store.record(lease, trial(lease.study))
+    with pytest.raises(StoreError, match=r"trial 1 of gradient-filter run 1 .* is recorded already"):
+        store.record(lease, trial(lease.study, objective=0.9))
+    with pytest.raises(StoreError, match="cannot be recorded before trial 2"):
+        store.record(lease, trial(lease.study, number=3))
+    assert store.trials(lease.study, with_epochs=True) == [trial(lease.study)]
+    assert stored(engine, epochs) == 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objective": math.nan},
+        {"objective": None},
+        {"state": TrialState.FAILED},
+        {"epochs": trial("s").epochs[:1] * 2},
+    ],
+)
+def test_what_no_trial_can_be_is_refused_and_changes_nothing(
+    store: Store, lease: Lease, engine: Engine, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(StoreError, match=r"trial 1 .* is refused by the database"):
+        store.record(lease, trial(lease.study, **changes))
+    assert (stored(engine, trials), stored(engine, epochs)) == (0, 0)
+
+
+def test_a_time_without_a_zone_is_refused(store: Store, lease: Lease, engine: Engine) -> None:
+    with pytest.raises(Exception, match="needs a time zone"):
+        store.record(lease, trial(lease.study, started_at=START.replace(tzinfo=None)))
+    assert stored(engine, trials) == 0
+
+
+def test_what_a_study_runs_on_is_noted_once(store: Store, lease: Lease) -> None:
+    first, other = {"commit": "first"}, {"commit": "another"}
+    for _ in range(2):  # it was stored without, as the service does
+        store.ran_on(lease, first)
+        assert store.study(lease.study).provenance == first
+    for _ in range(2):
+        store.ran_on(lease, other)
+        assert store.study(lease.study).provenance == first | {"continued": [other]}
+    store.ran_on(lease, first)
+    assert store.study(lease.study).provenance == first | {"continued": [other]}

@@ -1,0 +1,148 @@
+"""Best-so-far curves: worked examples, and what holds for any objectives."""
+
+import json
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import figure8_like, study_of, trial_of, trials_of
+
+from studies.analysis import stats
+from studies.analysis.curves import as_json, best_so_far, centre, curves_of, runs_of
+from studies.design.spec import from_json
+from studies.records import TrialState
+
+objectives = st.lists(st.none() | st.floats(0, 1) | st.just(math.inf), max_size=30)
+directions = st.sampled_from(["maximize", "minimize"])
+
+
+@pytest.mark.parametrize(
+    ("direction", "values", "best", "holder"),
+    [
+        ("maximize", [0.3, 0.2, 0.5, 0.5, 0.4], [0.3, 0.3, 0.5, 0.5, 0.5], [1, 1, 3, 3, 3]),
+        ("minimize", [0.3, 0.2, 0.5, 0.2, 0.1], [0.3, 0.2, 0.2, 0.2, 0.1], [1, 2, 2, 2, 5]),
+        ("maximize", [None, None, 0.1, None, 0.2], [math.nan, math.nan, 0.1, 0.1, 0.2], [0, 0, 3, 3, 5]),
+        ("maximize", [0.0, 0.6], [0.0, 0.6], [1, 2]),
+        ("maximize", [None], [math.nan], [0]),
+        ("maximize", [], [], []),
+    ],
+    ids=["rising", "falling", "failed ones carry the incumbent on", "diverged first", "all failed", "none"],
+)
+def test_best_so_far_worked(direction, values, best, holder):
+    got_best, got_holder = best_so_far(values, direction)
+    np.testing.assert_array_equal(got_best, best)
+    assert got_holder.tolist() == holder
+
+
+@given(objectives, directions, st.data())
+def test_never_looks_ahead(values, direction, data):
+    cut = data.draw(st.integers(0, len(values)))
+    whole, prefix = best_so_far(values, direction), best_so_far(values[:cut], direction)
+    np.testing.assert_array_equal(whole[0][:cut], prefix[0])
+    np.testing.assert_array_equal(whole[1][:cut], prefix[1])
+
+
+@given(objectives, directions)
+def test_monotone_and_held_by_its_incumbent(values, direction):
+    best, holder = best_so_far(values, direction)
+    sign = 1 if direction == "maximize" else -1
+    known = sign * best[~np.isnan(best)]
+    assert (known[1:] >= known[:-1]).all()
+    for t, (value, trial) in enumerate(zip(best, holder, strict=True), start=1):
+        seen = [v for v in values[:t] if v is not None]
+        if not seen:
+            assert math.isnan(value)
+            assert trial == 0
+            continue
+        assert value == (max(seen) if direction == "maximize" else min(seen))
+        assert values.index(value) + 1 == trial
+
+
+def test_unfinished_study_has_only_the_trials_done():
+    study = study_of(runs=3, trials=4)
+    trials = trials_of(study, {"gradient-filter": [[0.5, 0.6, 0.4], [None, 0.2]]})
+    curves = curves_of("gradient-filter", trials, (3, 4), "maximize")
+    nan = math.nan
+    np.testing.assert_array_equal(curves.best, [[0.5, 0.6, 0.6, nan], [nan, 0.2, nan, nan], [nan] * 4])
+    assert curves.incumbent.tolist() == [[1, 2, 2, 0], [0, 2, 0, 0], [0] * 4]
+    assert curves.done.tolist() == [3, 2, 0]
+    assert curves.n.tolist() == [1, 2, 1, 0]
+
+
+def test_diverged_trials_count_with_their_worst_objective():
+    study = study_of(runs=1, trials=2)
+    spec = from_json(study.spec)
+    diverged = trial_of(spec, "latent-sgd", 1, 1, 0.0, state=TrialState.DIVERGED)
+    trials = [diverged, trial_of(spec, "latent-sgd", 1, 2, None)]
+    assert curves_of("latent-sgd", trials, (1, 2), "maximize").best.tolist() == [[0.0, 0.0]]
+
+
+def test_the_order_of_the_records_does_not_matter():
+    _, trials = figure8_like(runs=3, trials=5)
+    turned = curves_of("latent-sgd", trials[::-1], (3, 5), "maximize")
+    np.testing.assert_array_equal(turned.best, curves_of("latent-sgd", trials, (3, 5), "maximize").best)
+    assert [(run.method, run.run) for run in runs_of(trials[::-1])] == [
+        (m, r) for m in ("gradient-filter", "latent-sgd") for r in (1, 2, 3)
+    ]
+
+
+def test_gaps_doubles_and_strangers_are_refused():
+    _, trials = figure8_like(runs=2, trials=3)
+    with pytest.raises(ValueError, match=r"gradient-filter run 1: .* got \[1, 3\]"):
+        runs_of([trials[0], trials[2]])
+    with pytest.raises(ValueError, match=r"got \[1, 1\]"):
+        runs_of([trials[0], trials[0]])
+    with pytest.raises(ValueError, match="run 2 with 3 trials is outside a study of 1 runs x 3 trials"):
+        curves_of("latent-sgd", trials, (1, 3), "maximize")
+
+
+def test_the_centre_is_of_the_runs_that_have_a_value():
+    _, trials = figure8_like(runs=8, trials=5)
+    some = [t for t in trials if t.trial <= 3 or t.run < 3]
+    curves = curves_of("latent-sgd", some, (8, 5), "maximize")
+    found = centre(curves)
+    assert found["n"] == curves.n.tolist() == [8, 8, 8, 2, 2]
+    for i, column in enumerate(curves.best.T):
+        values = column[~np.isnan(column)]
+        for what, e in (("median", stats.median(values)), ("mean", stats.mean(values))):
+            ends = [found[f"{what}{end}"][i] for end in ("", "_low", "_high", "_level")]
+            assert ends == [e.value, e.low, e.high, e.level]
+
+
+def test_curves_for_the_page():
+    study = study_of(runs=2, trials=4)
+    trials = trials_of(study, {"gradient-filter": [[None, 0.5, 0.25], [-math.inf]]})
+    got = json.loads(json.dumps(as_json(study, trials), allow_nan=False))
+    assert (got["study"], got["metric"], got["direction"]) == (study.id, "accuracy", "maximize")
+    filters, latent = got["methods"].values()
+    assert filters["runs"] == [[None, 0.5, 0.5], ["-inf"]]
+    assert filters["n"] == [1, 1, 1]
+    assert filters["median"] == ["-inf", 0.5, 0.5]
+    assert filters["mean_low"] == [None, None, None]
+    assert latent["runs"] == [[], []]
+    assert latent.keys() == filters.keys()
+    assert not any(values for name, values in latent.items() if name != "runs")
+
+
+def test_curves_before_the_first_trial_and_of_one_method():
+    study, trials = figure8_like(runs=2, trials=3)
+    assert as_json(study, [])["methods"]["latent-sgd"]["runs"] == [[], []]
+    alone, trials = figure8_like(runs=2, trials=3, methods=["latent-sgd"])
+    assert list(as_json(alone, trials)["methods"]) == ["latent-sgd"]
+    assert as_json(alone, trials)["methods"]["latent-sgd"]["n"] == [2, 2, 2]
+
+
+def test_four_columns_of_a_trial_are_enough():
+    @dataclass(frozen=True)
+    class Row:
+        method: str
+        run: int
+        trial: int
+        objective: float | None
+
+    study, trials = figure8_like(runs=3, trials=5)
+    rows = [Row(t.method, t.run, t.trial, t.objective) for t in trials]
+    assert as_json(study, rows) == as_json(study, trials)

@@ -1,0 +1,323 @@
+import math
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from known_functions import FUNCTIONS, best_found, branin, hartmann6
+from scipy.stats import kstest, sem, t
+
+from studies.design.methods import METHODS
+from studies.design.searchers import (
+    SEARCHERS,
+    Observation,
+    Suggestion,
+    _from_ax,
+    _to_ax,
+    suggest_ax,
+    suggest_random,
+    suggest_sobol,
+)
+from studies.design.size import MOST_ITEMS
+from studies.design.space import Choice, Fixed, Float, Int
+from studies.design.spec import from_json
+from trainers.seeds import derive
+
+MIXED = {
+    "a": Float(1e-6, 1.0, log=True),
+    "b": Int(1, 100, log=True),
+    "c": Choice(("x", "y", "z")),
+    "d": Choice((False, True)),
+    "e": Fixed(0.25),
+    "f": Choice((1, 2, 4)),
+}
+
+
+def ask(searcher, history=(), seed=0, space=MIXED, **keys):
+    return SEARCHERS[searcher](space, history, seed, **({"maximize": True, "initial_trials": 3} | keys))
+
+
+def parse_methods(**overrides):
+    data = {
+        "name": "s",
+        "task": "spoken-digits",
+        "methods": [{"name": "gradient-filter", "space": overrides}],
+    }
+    return from_json(data).methods[0].space
+
+
+def grow(searcher, trials, objective, seed=0, space=MIXED, **keys):
+    history = []
+    for _ in range(trials):
+        point = ask(searcher, history, seed, space, **keys).hyperparameters
+        history.append(Observation(point, objective(point)))
+    return history
+
+
+@pytest.mark.parametrize("searcher", SEARCHERS)
+def test_every_suggestion_is_inside_the_space_and_whole(searcher):
+    history = grow(searcher, 6, lambda point: math.log(point["a"]) + point["b"])
+    for observation in history:
+        assert observation.hyperparameters.keys() == MIXED.keys()
+        for name, value in observation.hyperparameters.items():
+            assert value in MIXED[name], (name, value)
+
+
+NASTY = {
+    "narrow log": Float(0.99999, 0.9999999, log=True),
+    "narrow log, larger": Float(100.0, 100.001, log=True),
+    "narrow far away": Float(1000.0, 1000.00001),
+    "one in single precision": Float(1e16, 1e16 * (1 + 2**-24)),
+    "narrow far away, log": Float(1e12, 1e12 + 1, log=True),
+    "adjacent": Float(0.1, math.nextafter(0.1, 1)),
+    "adjacent log": Float(0.1, math.nextafter(0.1, 1), log=True),
+    "denormal": Float(5e-324, 1e-323),
+    "denormal log": Float(1e-320, 1e-310, log=True),
+    "all there is": Float(5e-324, sys.float_info.max, log=True),
+    "wide": Float(1e-5, 1e200),
+    "widest": Float(0.0, sys.float_info.max),
+    "scaled": Float(1e-10, 1e-6),
+    "scaled log": Float(1e-10, 1e-6, log=True),
+    "adjacent choices": Choice((0.1, math.nextafter(0.1, 1))),
+    "choices far apart": Choice((0.0, 5e-324, 1e308)),
+}
+
+
+def score(point):
+    """Highest at a quantile of 0.3, or the second of some choices."""
+    return -sum(
+        abs(d.quantile(point[name]) - 0.3) if isinstance(d, Float) else point[name] != d.values[1]
+        for name, d in NASTY.items()
+        if name in point
+    )
+
+
+@pytest.mark.parametrize("searcher", SEARCHERS)
+def test_ranges_and_choices_that_ax_would_refuse(searcher):
+    history = grow(searcher, 4, score, 3, NASTY)  # the last by the model
+    for observation in history:
+        assert all(observation.hyperparameters[name] in dimension for name, dimension in NASTY.items())
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_ax_hears_of_each_bound_and_says_it_back(name):
+    dimension = NASTY[name]
+    ends = dimension.values if isinstance(dimension, Choice) else (dimension.low, dimension.high)
+    assert [_from_ax(dimension, _to_ax(dimension, end)) for end in ends] == list(ends)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_ax_is_told_the_values_of_what_it_takes(name):
+    """Told otherwise, studies would have other trials under the same id."""
+    for dimension in [*METHODS[name].known.values(), Float(100.0, 100.001), Choice((1e-10, 1e-9))]:
+        ends = dimension.values if isinstance(dimension, Choice) else (dimension.low, dimension.high)
+        assert [_to_ax(dimension, end) for end in ends] == list(ends)
+    assert [_to_ax(Float(1e-10, 1e-6), end) for end in (1e-10, 1e-6)] == pytest.approx(
+        [1e-4, 1.0001], rel=1e-3
+    )
+
+
+def test_ax_finds_the_best_of_a_range_that_it_would_refuse():
+    history = grow("ax", 8, score, 0, {"narrow log": NASTY["narrow log"]})
+    assert max(observation.objective for observation in history) > -0.05
+
+
+def bounds():
+    nasty = st.sampled_from([5e-324, 1e-310, 1e-200, 1e-5, 1.0, 100.0, 1e16, 1e38, 1e200, sys.float_info.max])
+    low = nasty | st.floats(5e-324, sys.float_info.max)
+    near = st.tuples(low, st.floats(1e-16, 1e-3)).map(lambda end: (end[0], end[0] * (1 + end[1])))
+    pairs = (near | st.tuples(low, low)).filter(lambda ends: ends[0] != ends[1] and max(ends) < math.inf)
+    return st.builds(lambda ends, log: Float(*sorted(ends), log), pairs, st.booleans())
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(bounds(), min_size=3, max_size=3), st.integers(0, 2**63 - 1))
+@example([Float(1e-8, 1e-5), Float(1e-8, 1e-5, log=True), Float(1e-8, 1e8)], 0)
+def test_ax_stays_within_any_bounds(ranges, seed):
+    space = {f"x{i}": dimension for i, dimension in enumerate(ranges)}
+    history = grow("ax", 3, lambda point: space["x0"].quantile(point["x0"]), seed, space, initial_trials=2)
+    for observation in history:
+        assert all(observation.hyperparameters[name] in dimension for name, dimension in space.items())
+
+
+@pytest.mark.parametrize("searcher", SEARCHERS)
+def test_a_suggestion_depends_on_its_arguments_alone(searcher):
+    history = grow(searcher, 5, lambda point: point["a"])
+    torch.manual_seed(1)
+    np.random.seed(1)
+    first = ask(searcher, history)
+    torch.manual_seed(2)
+    np.random.seed(2)
+    state = torch.get_rng_state()
+    assert ask(searcher, history) == first
+    assert torch.equal(torch.get_rng_state(), state)
+    assert ask(searcher, history, seed=1) != first
+
+
+def test_the_number_of_threads_changes_no_suggestion():
+    space = METHODS["latent-sgd"].space
+    history = grow("ax", 6, lambda point: point["gamma"], space=space)
+    before = torch.get_num_threads()
+    try:
+        suggestions = []
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            suggestions.append(ask("ax", history, 0, space))
+    finally:
+        torch.set_num_threads(before)
+    assert suggestions == suggestions[:1] * 3
+    assert suggestions[0].source == "model"
+
+
+def test_another_process_suggests_the_same():
+    space = METHODS["latent-sgd"].space
+    history = grow("ax", 6, lambda point: point["gamma"], space=space)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        there = pool.submit(ask, "ax", history, 0, space).result()
+    assert there == ask("ax", history, 0, space)
+    assert there.source == "model"
+
+
+def test_ax_is_told_what_its_client_would_tell_it():
+    from ax.api.client import Client  # takes seconds: not for whoever collects tests
+    from ax.api.configs import RangeParameterConfig
+
+    _, space = FUNCTIONS["branin"]
+    history = grow("ax", 8, lambda point: point["x1"] - point["x2"], 0, space)
+    client = Client(random_seed=derive(0, "ax", 8) % 2**32)
+    bounds = {name: (dimension.low, dimension.high) for name, dimension in space.items()}
+    client.configure_experiment(
+        [RangeParameterConfig(name=name, bounds=b, parameter_type="float") for name, b in bounds.items()]
+    )
+    client.configure_optimization(objective="objective")
+    client.configure_generation_strategy(
+        method="fast", initialization_budget=0, initialize_with_center=False, torch_device="cpu"
+    )
+    for observation in history:
+        index = client.attach_trial(observation.hyperparameters)
+        client.complete_trial(index, raw_data={"objective": observation.objective})
+    torch.manual_seed(derive(0, "acquisition", 8))
+    (point,) = client.get_next_trials(max_trials=1).values()
+    assert ask("ax", history, 0, space) == Suggestion(point, "model")
+
+
+def test_ax_starts_with_sobol_and_not_at_the_centre():
+    history = grow("ax", 3, lambda point: point["a"])
+    assert history == grow("sobol", 3, lambda point: point["a"])
+    assert ask("ax", history[:2]).source == "sobol"
+    assert ask("ax", history).source == "model"
+    firsts = [ask("ax", seed=seed).hyperparameters["a"] for seed in range(200)]
+    assert kstest(np.log(firsts), "uniform", args=(math.log(1e-6), -math.log(1e-6))).pvalue > 0.01
+
+
+def test_all_trials_failed_goes_on_with_sobol():
+    history = grow("ax", 4, lambda point: None)
+    assert ask("ax", history) == ask("sobol", history)
+
+
+def test_failures_and_divergence_are_told_to_the_model():
+    history = grow("ax", 6, lambda point: point["a"])
+    failed = [*history[:-1], Observation(history[-1].hyperparameters, None)]
+    diverged = [*history[:-1], Observation(history[-1].hyperparameters, -math.inf)]
+    nameless = [*history[:-1], Observation({}, None)]
+    suggestions = [ask("ax", h) for h in (history, failed, diverged, nameless)]
+    assert [s.source for s in suggestions] == ["model"] * 4
+    points = [s.hyperparameters["a"] for s in suggestions]
+    assert len(set(points[:3])) == 3
+
+
+def test_a_model_that_learns_nothing_still_suggests():
+    history = grow("ax", 7, lambda point: 0.1)
+    assert ask("ax", history).source == "model"
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+def test_ax_goes_the_right_way(maximize):
+    space = {"x": Float(0.0, 1.0)}
+    history = grow("ax", 9, lambda point: point["x"], space=space, maximize=maximize)
+    best = (max if maximize else min)(observation.objective for observation in history)
+    assert best == pytest.approx(1.0 if maximize else 0.0, abs=0.02)
+
+
+@pytest.mark.parametrize("searcher", SEARCHERS)
+def test_nothing_to_search(searcher):
+    assert ask(searcher, [Observation({"e": 0.25}, 1.0)] * 5, space={"e": Fixed(0.25)}).hyperparameters == {
+        "e": 0.25
+    }
+
+
+def test_random_is_uniform_in_the_scale():
+    draws = [
+        suggest_random(MIXED, [None] * i, 0, maximize=True, initial_trials=1).hyperparameters
+        for i in range(2000)
+    ]
+    assert (
+        kstest(np.log([d["a"] for d in draws]), "uniform", args=(math.log(1e-6), -math.log(1e-6))).pvalue
+        > 0.01
+    )
+    assert np.mean([d["d"] for d in draws]) == pytest.approx(0.5, abs=0.04)
+
+
+def test_sobol_points_of_a_run_fill_the_space():
+    draws = [
+        suggest_sobol(
+            METHODS["gradient-filter"].space, [None] * i, 0, maximize=True, initial_trials=1
+        ).hyperparameters
+        for i in range(64)
+    ]
+    cells = {(int(math.log10(d["alpha"]) * 8 / 6), int(math.log10(d["gamma"]) * 8 / 3)) for d in draws}
+    assert len(cells) == 64
+
+
+def test_known_functions():
+    assert branin({"x1": math.pi, "x2": 2.275}) == pytest.approx(0.397887, abs=1e-6)
+    point = dict(
+        zip(FUNCTIONS["hartmann6"][1], [0.20169, 0.150011, 0.476874, 0.275332, 0.311652, 0.6573], strict=True)
+    )
+    assert hartmann6(point) == pytest.approx(-3.32237, abs=1e-5)
+
+
+@pytest.mark.timeout(900)
+def test_ax_does_as_well_as_published():
+    """Mean best after 25 trials against the figures published for Ax: 0.442 and -2.835.
+
+    Four seeds leave a standard error of 0.01 and 0.3: what is refuted is being worse, by a one-sided t interval.
+    """
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        futures = {f: [pool.submit(best_found, f, "ax", seed) for seed in range(4)] for f in FUNCTIONS}
+        best = {f: np.array([future.result() for future in futures[f]]) for f in FUNCTIONS}
+    for function, published in (("branin", 0.442), ("hartmann6", -2.835)):
+        bound = best[function].mean() - t(3).ppf(0.95) * sem(best[function])
+        assert bound <= published, (function, best[function])
+
+
+def test_an_ax_suggestion_leaves_torch_as_it_was():
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    suggest_ax({"x": Float(0.0, 1.0)}, [Observation({"x": 0.5}, 1.0)], 0, maximize=True, initial_trials=1)
+    assert (torch.get_num_threads(), torch.get_default_dtype()) == (threads, dtype)
+
+
+@pytest.mark.parametrize("choices", [[1, 0.1, 0.5], [0.1, 1]])
+def test_whole_and_real_numbers_may_be_mixed_in_a_list(choices):
+    space = parse_methods(gamma=choices, alpha={"low": 1e-3})
+    history = grow("ax", 6, lambda point: point["gamma"], space=space)
+    assert history[-1].hyperparameters["gamma"] in space["gamma"]
+    assert ask("ax", history, space=space).source == "model"
+
+
+def test_ax_takes_as_many_choices_as_a_study_may_list():
+    space = {"x": Choice(tuple(i / 1001 for i in range(1, MOST_ITEMS + 1)))}
+    history = grow("ax", 4, lambda point: point["x"], space=space)
+    assert history[-1].hyperparameters["x"] in space["x"]
+
+
+def test_a_finite_space_that_is_exhausted_goes_on():
+    space = {"a": Choice((False, True)), "b": Int(1, 2), "c": Fixed(0.5)}
+    history = grow("ax", 12, lambda point: float(point["b"]), space=space)
+    tried = {(o.hyperparameters["a"], o.hyperparameters["b"]) for o in history}
+    assert tried == {(a, b) for a in (False, True) for b in (1, 2)}
+    assert ask("ax", history, space=space).source == "sobol"

@@ -1,0 +1,412 @@
+import math
+import re
+import time
+from dataclasses import replace
+from functools import reduce
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from synthetic import study_of
+
+import studies
+from studies.design import size
+from studies.design.methods import METHODS
+from studies.design.space import Fixed, Float, to_json
+from studies.design.spec import from_json, load, stored
+from studies.errors import SpecError, StudyError
+from trainers.tasks import TASKS, Proxy
+
+SPECS = sorted((Path(studies.__file__).parent / "specs").glob("*.yaml"))
+SPECS_BY_NAME = {path.stem: path for path in SPECS}
+MINIMAL = {"name": "s", "task": "spoken-digits", "methods": ["gradient-filter"]}
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_shipped_specs_load_and_are_named_after_their_file(path):
+    assert load(path).name == path.stem
+
+
+@pytest.mark.parametrize("task", ["spoken-digits", "cifar10-bvgg"])
+def test_the_studies_of_every_method_leave_none_out(task):
+    assert [method.name for method in load(SPECS_BY_NAME[f"methods-{task}"]).methods] == list(METHODS)
+
+
+def test_figure8_is_the_papers_protocol():
+    spec = load(SPECS_BY_NAME["figure8-spoken-digits"])
+    assert (spec.runs, spec.trials, spec.searcher.name) == (20, 25, "ax")
+    assert [(m.name, len(m.space)) for m in spec.methods] == [("gradient-filter", 2), ("latent-sgd", 6)]
+
+
+def test_a_method_entry_narrows_and_fixes(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "name: s\ntask: spoken-digits\nmethods:\n"
+        "  - {name: latent-sgd, space: {learning_rate: {low: 1e-4, high: 1, log: true}, clipping: false}}\n"
+    )
+    space = load(path).methods[0].space
+    assert space["learning_rate"] == Float(1e-4, 1.0, log=True)
+    assert space["clipping"] == Fixed(False)
+    assert space["gamma"] == METHODS["latent-sgd"].space["gamma"]
+
+
+@st.composite
+def study_files(draw):
+    def entry(name):
+        overrides = {}
+        for key, dimension in METHODS[name].space.items():
+            quantiles = sorted(draw(st.lists(st.floats(0, 1), min_size=2, max_size=2, unique=True)))
+            values = [dimension.at(u) for u in quantiles]
+            kind = draw(st.sampled_from(["default", "fixed", "list", "range"]))
+            if kind == "fixed":
+                overrides[key] = values[0]
+            elif kind == "list" and values[0] != values[1]:
+                overrides[key] = values
+            elif kind == "range" and isinstance(dimension, Float) and values[0] < values[1]:
+                overrides[key] = {"low": values[0], "high": values[1], "log": draw(st.booleans())}
+        return {"name": name, "space": overrides} if overrides or draw(st.booleans()) else name
+
+    names = draw(st.lists(st.sampled_from(sorted(METHODS)), min_size=1, unique=True))
+    return {
+        "name": draw(st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?\Z")),
+        "task": "spoken-digits",
+        "methods": [entry(name) for name in names],
+        "searcher": draw(
+            st.sampled_from(["ax", "sobol", {"name": "random"}, {"name": "ax", "initial_trials": 3}])
+        ),
+        "runs": draw(st.integers(1, 1000)),
+        "trials": draw(st.integers(1, 1000)),
+        "seed": draw(st.integers(0, 2**63 - 1)),
+        "resources": {"cpus": draw(st.integers(1, 64)), "gpus": draw(st.sampled_from([0, 0.5, 1]))},
+    }
+
+
+def test_a_decoder_is_part_of_a_study_unless_it_is_the_usual_one():
+    images = MINIMAL | {"task": "imagenet-birealnet18"}
+    usual, dali = (from_json(images | {"resources": {"decoder": name}}) for name in ("pillow", "dali"))
+    assert usual.to_json() == from_json(images).to_json()
+    assert set(usual.to_json()["resources"]) == {"cpus", "gpus", "max_seconds", "max_retries"}
+    assert dali.to_json()["resources"]["decoder"] == "dali"
+    assert from_json(dali.to_json()) == dali
+    assert dali.digest != usual.digest
+
+
+def test_compiling_is_part_of_a_study_where_it_is_asked_for():
+    usual, compiled = (from_json(MINIMAL | {"resources": {"compile": choice}}) for choice in (False, True))
+    assert usual.to_json() == from_json(MINIMAL).to_json()
+    assert compiled.to_json()["resources"]["compile"] is True
+    assert from_json(compiled.to_json()) == compiled
+    assert compiled.digest != usual.digest
+
+
+@given(study_files())
+def test_a_spec_survives_the_round_trip(data):
+    spec = from_json(data)
+    again = from_json(spec.to_json())
+    assert again == spec
+    assert again.digest == spec.digest
+    assert again.to_json() == spec.to_json()
+
+
+def in_reals(value):
+    match value:
+        case dict():
+            return {key: in_reals(item) for key, item in value.items()}
+        case list():
+            return [in_reals(item) for item in value]
+        case int() if not isinstance(value, bool) and value <= 2**53:
+            return float(value)
+    return value
+
+
+@given(study_files())
+@example(
+    MINIMAL
+    | {
+        "task": "cifar10-birealnet20",
+        "methods": [{"name": "iir-filter", "space": {"order": [1, 2]}}],
+        "proxy": {"epochs": 5, "width": 16, "first_step": 2},
+        "resources": {"cpus": 2, "max_retries": 1, "max_seconds": 60},
+    }
+)
+def test_a_whole_number_may_be_written_as_a_real_one(data):
+    """As JSON Schema has it: the study is the same."""
+    spec = from_json(in_reals(data))
+    assert spec.to_json() == from_json(data).to_json()
+    assert spec.digest == from_json(data).digest
+
+
+def test_what_changes_the_trials_changes_the_digest():
+    digests = [
+        from_json(MINIMAL | change).digest
+        for change in (
+            {},
+            {"seed": 1},
+            {"runs": 3},
+            {"trials": 3},
+            {"searcher": "sobol"},
+            {"methods": [{"name": "gradient-filter", "space": {"alpha": 0.1}}]},
+            {"proxy": {"epochs": 5}},
+            {"proxy": {"epochs": 5, "width": 32}},
+            {"start": "first"},
+            {"start": "second"},
+            {"start": "first", "proxy": {"epochs": 5}},
+        )
+    ]
+    assert len(set(digests)) == len(digests)
+
+
+def test_a_proxy_is_named_as_one():
+    spec = from_json(MINIMAL | {"proxy": {"width": 32, "epochs": 5, "train_fraction": 0.5}})
+    assert spec.task == "spoken-digits"
+    assert spec.task_label == "proxy of spoken-digits: 5 epochs, 50% of the training samples, width 32"
+    assert spec.task_definition() == spec.proxy.of(TASKS["spoken-digits"])
+    assert spec.to_json()["proxy"] == {"epochs": 5, "train_fraction": 0.5, "width": 32}
+    assert from_json(spec.to_json()) == spec
+    assert str(Proxy(epochs=1, image_size=16)) == "1 epoch, images of 16 x 16"
+    spec = from_json(MINIMAL | {"proxy": {"first_step": 5}})
+    assert spec.task_label == "spoken-digits: 5 epochs with real weights before"  # more, no proxy
+    assert spec.task_definition().recipe.epochs_by("bop") == 15
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [{}, {"first_step": 0}, {"epochs": 10, "width": 256}, {"train_fraction": 1}, {"train_fraction": 1.0}],
+)
+def test_a_proxy_that_changes_nothing_is_the_task(proxy):
+    spec = from_json(MINIMAL | {"proxy": proxy})
+    assert spec == from_json(MINIMAL)
+    assert spec.task_label == "spoken-digits"
+    assert "proxy" not in spec.to_json()
+
+
+def test_what_trainings_start_from_is_named():
+    spec = from_json(MINIMAL | {"start": "bnew-2021"})
+    assert spec.task_label == "spoken-digits, from bnew-2021"
+    assert spec.to_json()["start"] == "bnew-2021"
+    assert from_json(spec.to_json()) == spec
+    spec = from_json(MINIMAL | {"start": "1", "proxy": {"epochs": 5}})
+    assert spec.task_label == "proxy of spoken-digits: 5 epochs, from 1"
+    spec = from_json(MINIMAL | {"start": "1", "proxy": {"first_step": 1}})
+    assert spec.task_label == "spoken-digits: 1 epoch with real weights before, from 1"
+    assert "start" not in from_json(MINIMAL).to_json()
+
+
+def test_a_study_without_a_proxy_or_a_start_keeps_its_id():
+    assert load(SPECS_BY_NAME["figure8-spoken-digits"]).study_id == "figure8-spoken-digits-593d756e"
+
+
+def test_writing_a_default_out_does_not_change_the_digest():
+    alpha = to_json(METHODS["gradient-filter"].space["alpha"])
+    written_out = MINIMAL | {"methods": [{"name": "gradient-filter", "space": {"alpha": alpha}}], "runs": 20}
+    assert from_json(written_out).digest == from_json(MINIMAL).digest
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"task": "spoken-digit"}, f"task: unknown task; known are {', '.join(TASKS)}, got 'spoken-digit'"),
+        ({"methods": ["sgd"]}, "methods.0: unknown method 'sgd'; known are gradient-filter, latent-sgd"),
+        ({"methods": ["latent-sgd", "latent-sgd"]}, "methods: latent-sgd is listed more than once"),
+        ({"methods": []}, "methods: at least one method is needed; known are gradient-filter, latent-sgd"),
+        ({"methods": "latent-sgd"}, "methods: .*, got 'latent-sgd'"),
+        (
+            {"methods": [{"name": "latent-sgd", "spaces": {}}]},
+            "methods.0.spaces: unknown key; allowed are name, space",
+        ),
+        (
+            {"methods": [{"name": "latent-sgd", "space": {"alpha": 1.0}}]},
+            "methods.0.space.alpha: latent-sgd has no such hyperparameter; it has learning_rate",
+        ),
+        (
+            {"methods": [{"name": "latent-sgd", "space": {"gamma": {"low": 1.0, "high": 0.1}}}]},
+            "methods.0.space.gamma: low must be less than high, got low 1.0 and high 0.1",
+        ),
+        (
+            {"methods": [{"name": "latent-sgd", "space": {"gamma": {"low": 0.1, "high": 3.0}}}]},
+            r"methods.0.space.gamma: 3.0 is out of range; gamma must be in \(0, 1\]",
+        ),
+        (
+            {"methods": ["latent-sgd", {"name": "bop", "space": {"real_beta1": 0.5}}]},
+            "methods.1.space.real_beta1: spoken-digits trains real-valued parameters with real_learning_rate, "
+            "real_weight_decay, real_momentum",
+        ),
+        (
+            {
+                "methods": [
+                    {"name": "bop", "space": {"real_learning_rate": {"low": 0, "high": 1, "log": False}}}
+                ]
+            },
+            r"methods.0.space.real_learning_rate: 0.0 is out of range; .* must be in \(0, inf\)",
+        ),
+        (
+            {"methods": [{"name": "bop", "space": {"real_lr": 1}}]},
+            "methods.0.space.real_lr: bop has no such hyperparameter; it has .*, tau_decay, real_learning_rate",
+        ),
+        ({"searcher": "grid"}, "searcher.name: unknown searcher; known are ax, sobol, random, got 'grid'"),
+        ({"searcher": {"name": "ax", "initial_trials": 0}}, "searcher.initial_trials: .* 1, got 0"),
+        ({"runs": 0}, "runs: .*1, got 0"),
+        ({"runs": -3}, "runs: .*1, got -3"),
+        ({"runs": "20"}, "runs: .*integer, got '20'"),
+        ({"runs": 20.5}, r"runs: .*integer.*, got 20\.5"),
+        ({"seed": 2.0**62}, "seed: .*integer"),  # whichever of its neighbours was written
+        ({"runs": True}, "runs: .*integer, got True"),
+        ({"trials": 10**9}, "trials: .*1000, got 1000000000"),
+        ({"seed": -1}, "seed: .*got -1"),
+        ({"resources": {"gpus": 1.5}}, "resources.gpus: input should be less than or equal to 1, got 1.5"),
+        (
+            {"resources": {"gpu": 1}},
+            "resources.gpu: unknown key; allowed are cpus, gpus, max_seconds, max_retries, decoder, compile",
+        ),
+        (
+            {"resources": {"decoder": "gif"}},
+            "resources.decoder: input should be 'pillow' or 'dali', got 'gif'",
+        ),
+        (
+            {"resources": {"decoder": "dali"}},
+            "resources.decoder: spoken-digits has no images on disk for dali to decode",
+        ),
+        ({"resources": {"compile": 1}}, "resources.compile: input should be a valid boolean, got 1"),
+        ({"resources": {"max_seconds": 0}}, "resources.max_seconds: must be at least 1, got 0"),
+        ({"resources": {"max_seconds": 1e-300}}, "resources.max_seconds: must be at least 1, got 1e-300"),
+        ({"resources": {"max_seconds": math.nan}}, "resources.max_seconds: .*got nan"),
+        ({"resources": {"gpus": 1e-300}}, "resources.gpus: must be 0 or at least 0.01, got 1e-300"),
+        ({"methods": ["bop"] * 13}, "methods: at most 12 methods are known, and each may appear once"),
+        ({"resources": {"max_seconds": 10**400}}, "resources.max_seconds: "),
+        (
+            {"methods": [{"name": "latent-sgd", "space": {"gamma": 10**400}}]},
+            "methods.0.space.gamma: .*too large",
+        ),
+        ({"name": "../x"}, "name: must be 1 to 63 lower-case letters, digits and inner hyphens, got '../x'"),
+        ({"learning_rate": 1}, "learning_rate: unknown key; allowed are name, task, proxy, start, methods"),
+        *(
+            (
+                {"start": name},
+                f"start: must be 1 to 63 lower-case letters, digits and inner hyphens, got {re.escape(repr(name))}",
+            )
+            for name in ("../teachers/x", "/x", "x.pt", "First", "a_b", "-a", "", "a" * 64, "a\n")
+        ),
+        ({"start": 1}, "start: input should be a valid string, got 1"),
+        ({"start": None}, "start: needs a name; left out, trainings start from nothing, got None"),
+        ({"proxy": {"first_step": -1}}, r"proxy.first_step: first_step must be in \[0, 10000\], got -1"),
+        ({"proxy": {"epochs": 0}}, "proxy.epochs: epochs must be at least 1, got 0"),
+        ({"proxy": {"epochs": "5"}}, "proxy.epochs: epochs must be at least 1, got '5'"),
+        ({"proxy": {"epochs": 11}}, "proxy.epochs: epochs must be at most spoken-digits's own, 10, got 11"),
+        ({"proxy": {"train_fraction": True}}, r"proxy.train_fraction: .* must be in \(0, 1\], got True"),
+        ({"proxy": {"train_fraction": 10**400}}, r"proxy.train_fraction: .* must be in \(0, 1\], got 1000"),
+        *(
+            (
+                {"proxy": {"train_fraction": share}},
+                f"proxy.train_fraction: .* must be at least 0.0001, got {share}$",
+            )
+            for share in (1e-320, 9.9e-05)
+        ),
+        ({"proxy": {"image_size": 8}}, "proxy.image_size: spoken-digits has no images: no image_size 8"),
+        (
+            {"task": "cifar10-convnet", "proxy": {"image_size": 7}},
+            "proxy.image_size: image_size must be at least 8 for cifar10-convnet's network, got 7",
+        ),
+        (
+            {"proxy": {"depth": 3}},
+            "proxy.depth: unknown key; allowed are epochs, train_fraction, width, image_size",
+        ),
+        (
+            {"proxy": 10},
+            "proxy: must be a mapping of epochs, train_fraction, width, image_size, first_step, got 10",
+        ),
+        ({"proxy": {"epochs": None}}, "proxy.epochs: needs a value; what is left out is as the task has it"),
+    ],
+)
+def test_a_fault_names_the_key_the_value_and_what_is_allowed(change, message):
+    with pytest.raises(StudyError, match=message) as caught:
+        from_json(MINIMAL | change, source="file.yaml")
+    assert str(caught.value).startswith("file.yaml: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_every_fault_is_told_at_once():
+    with pytest.raises(StudyError) as caught:
+        from_json(
+            {
+                "name": "s",
+                "methods": ["sgd", {"name": "latent-sgd", "space": {"x": 1, "gamma": 0}}],
+                "runs": 0,
+                "proxy": {"width": 0, "x": 1},
+            }
+        )
+    assert len(str(caught.value).splitlines()) == 7
+
+
+def space(**overrides):
+    return {"methods": [{"name": "latent-sgd", "space": overrides}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            space(learning_rate=list(range(1, 1002))),
+            "methods.0.space.learning_rate: lists 1,001 values, and at most 1,000 are allowed; give a range",
+        ),
+        ({"methods": ["bop"] * 150_000}, "methods: lists 150,000 values, and at most 1,000 are allowed"),
+        ({f"k{i}": 1 for i in range(100_000)}, "has 100,003 keys, and at most 100 are allowed"),
+        (space(**{f"k{i}": 1 for i in range(101)}), "methods.0.space: has 101 keys"),
+        ({"x": [[[0] * 100] * 100] * 100}, "holds more than 10,000 values"),
+        ({"k" * 101: 1}, "has a key of more than 100 characters"),
+        ({"seed": 10**5000}, "seed: is a number of more than 400 digits"),
+        ({"x": reduce(lambda inner, _: [inner], range(10_000), 0)}, r"x[.0]*: is nested deeper than 50"),
+    ],
+)
+def test_what_is_too_large_is_refused_before_it_is_looked_at(change, message):
+    before = time.process_time()
+    with pytest.raises(SpecError, match=f"^study: {message}") as refusal:
+        from_json(MINIMAL | change)
+    assert time.process_time() - before < 0.5  # the second took 170 s
+    assert len(refusal.value.faults) == 1
+
+
+def test_what_is_stored_of_a_study_is_within_the_limits_too():
+    many = [i / 1001 for i in range(1, 1001)]
+    full = [
+        {"name": "latent-sgd", "space": dict.fromkeys(("gamma", "initial_magnitude", "weight_decay"), many)},
+        {"name": "ste-adam", "space": dict.fromkeys(("beta1", "beta2", "weight_decay"), many)},
+        {"name": "bop-second-order", "space": dict.fromkeys(("gamma", "sigma", "tau"), many)},
+    ]
+    spec = from_json(MINIMAL | {"methods": full})
+    assert from_json(spec.to_json()) == spec
+    more = [*full, {"name": "bop", "space": {"gamma": many[:970]}}]  # 9,996 values and what is left out
+    assert size.fault(MINIMAL | {"methods": more}) is None
+    with pytest.raises(SpecError, match="holds more than 10,000 values"):
+        from_json(MINIMAL | {"methods": more})
+
+
+def test_a_study_that_was_accepted_once_can_be_read():
+    data = from_json(MINIMAL).to_json()
+    data["resources"] |= {"max_seconds": 0.5, "gpus": 1e-3}
+    data["methods"] = [{"name": "bop", "space": {"gamma": [i / 2000 for i in range(1, 2000)]}}]
+    data["proxy"] = {"train_fraction": 1e-320}
+    with pytest.raises(SpecError):
+        from_json(data)
+    spec = stored(replace(study_of(), spec=data))
+    assert spec.to_json()["proxy"] == {"train_fraction": 1e-320}
+    assert spec.to_json()["resources"]["max_seconds"] == 0.5
+    assert len(spec.methods[0].space["gamma"].values) == 1999
+
+
+@pytest.mark.parametrize("content", ["- a\n- b", "", "study"])
+def test_a_file_that_holds_no_mapping_is_refused(tmp_path, content):
+    (tmp_path / "s.yaml").write_text(content)
+    with pytest.raises(StudyError, match="a study is a mapping"):
+        load(tmp_path / "s.yaml")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(StudyError, match=r"none\.yaml: cannot be read: .*No such file"):
+        load(tmp_path / "none.yaml")
+
+
+def test_json_is_read_too(tmp_path):
+    path = tmp_path / "s.json"
+    path.write_text('{"name": "s", "task": "spoken-digits", "methods": ["gradient-filter"]}')
+    assert load(path) == from_json(MINIMAL)

@@ -1,0 +1,260 @@
+"""What an export leaves in its folder, read back."""
+
+import io
+import json
+import math
+import re
+import resource
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+from synthetic import figure8_like, study_of, trials_of
+
+from studies.analysis.comparison import compare
+from studies.design.notation import parse
+from studies.design.spec import PROTOCOL
+from studies.errors import StudyError
+from studies.results.data_tables import FORMS, TABLES, table
+from studies.results.export import IMAGES, archive, export, image
+from studies.results.report import report
+from studies.results.summary import summary
+from studies.results.verdict import verdict
+from studies.results.wording import difference
+
+NAMES = {
+    "figure8.png", "figure8.svg", "figure8.pdf", "curves.csv", "curves.parquet", "curves.json", "trials.csv",
+    "trials.parquet", "trials.json", "comparison.json", "provenance.json", "report.md", "study.yaml",
+    "dictionary.md",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    out = tmp_path_factory.mktemp("export") / "results" / "deep"
+    study, trials = figure8_like(runs=4, trials=6)
+    return study, trials, out, export(study, trials, out)
+
+
+def test_the_files(exported):
+    _, _, out, files = exported
+    assert set(out.iterdir()) == set(files)
+    assert {file.name for file in files} == NAMES | {"extra-trials.png", "trials-to-target.png"}
+    assert (out / "figure8.pdf").read_bytes().startswith(b"%PDF")
+    assert "<svg" in (out / "figure8.svg").read_text()
+    with Image.open(out / "figure8.png") as image:
+        assert image.width >= 1000
+
+
+@pytest.mark.parametrize(("name", "form"), [*product(TABLES, FORMS)])
+def test_the_tables(exported, name, form):
+    study, trials, out, _ = exported
+    assert (out / f"{name}.{form}").read_bytes() == table(study, trials, name, form)
+
+
+def test_infinite_and_unknown_values_are_json(tmp_path):
+    study = study_of(["latent-sgd"], runs=2, trials=3)
+    trials = trials_of(study, {"latent-sgd": [[None, 0.5, -math.inf], [-math.inf, 0.7, None]]})
+    export(replace(study, provenance={"limit": math.inf, "unknown": math.nan}), trials, tmp_path)
+    provenance = json.loads((tmp_path / "provenance.json").read_text(), parse_constant=pytest.fail)
+    assert (provenance["limit"], provenance["unknown"]) == ("inf", None)
+    curves = json.loads((tmp_path / "curves.json").read_text(), parse_constant=pytest.fail)
+    assert [(row["n"], row["median"], row["mean"]) for row in curves] == [
+        (1, "-inf", "-inf"), (2, 0.6, 0.6), (2, 0.6, 0.6)
+    ]  # fmt: skip
+
+
+def test_comparison_and_provenance(exported):
+    study, trials, out, _ = exported
+    assert json.loads((out / "comparison.json").read_text(), parse_constant=pytest.fail) == compare(
+        study, trials
+    )
+    provenance = json.loads((out / "provenance.json").read_text(), parse_constant=pytest.fail)
+    assert provenance["spec"] == study.spec
+    assert provenance["protocol"] == PROTOCOL
+    assert provenance["commit"] == "0" * 40
+    assert {"versions", "hardware", "python"} <= set(provenance)
+    assert provenance["seeds"]["study"] == 0
+    assert provenance["seeds"]["trials"]["latent-sgd"]["4"][5] == trials[-1].seed
+
+
+def test_the_report_stands_by_itself(exported):
+    study, trials, out, _ = exported
+    text = (out / "report.md").read_text()
+    comparison = compare(study, trials)
+    assert text.split("\n\n")[1] == f"**{verdict(comparison)}**"
+    assert summary(comparison) in text
+    for name in ("figure8.png", "trials-to-target.png", "extra-trials.png"):
+        assert f"]({name})" in text
+        assert (out / name).exists()
+    for part in (
+        "How good",
+        "How many trials",
+        "What was equal",
+        "How the numbers are computed",
+        "Where it comes from",
+        "To run it again",
+        "References",
+    ):
+        assert f"\n## {part}\n" in text
+    assert f"tunebench export {study.id}" in text
+    assert not re.search(r"\b(None|nan|inf)\b", text)
+
+
+@pytest.mark.parametrize(("published", "told"), [(False, True), (True, False), (None, False)])
+def test_the_report_says_that_data_are_not_the_published_ones(exported, published, told):
+    study, trials, *_ = exported
+    data = {"set": "cifar10", "sha256": "0" * 64, "published": published}
+    unknown = {"set": "cifar10", "sha256": None, "published": None}
+    for provenance in (
+        {"data": data},
+        {"continued": [{"data": data}]},
+        {"data": unknown, "continued": [{"data": data}]},
+    ):
+        text = report(replace(study, provenance=provenance), compare(study, trials), [])
+        assert ("**The data are not cifar10 as it was published**" in text.split("\n\n")[1]) == told
+
+
+def test_the_study_in_the_report_reads_back(exported):
+    study, trials, *_ = exported
+    spec = {**study.spec, "name": "0o10", "start": "1e3"}  # words that YAML 1.2 has for numbers, if bare
+    text = report(replace(study, spec=spec), compare(study, trials), [])
+    assert parse(text.split("```yaml\n")[1].split("```")[0]) == spec
+
+
+def test_the_report_sets_test_beside_validation(exported):
+    study, trials, out, _ = exported
+    text = (out / "report.md").read_text()
+    (pair,) = compare(study, trials)["pairs"]
+    for split, what in (("validation", "best_at_budget"), ("test", "test_at_budget")):
+        shift = difference(pair[what]["paired"]["hodges_lehmann"], "accuracy")
+        assert f"| {split} | paired | {shift} | {pair[what]['paired']['a_better']} better, " in text
+    assert "too few for intervals" in text  # four runs
+
+
+def test_the_report_of_enough_runs(tmp_path):
+    export(*figure8_like(runs=6, trials=12), tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "too few for intervals" not in text
+    assert "with their interval at each n by itself" in text
+    assert re.search(r"\n\| 10 \| ≥ 3 \(≥ \d\) \|", text)
+    assert "\n| 12 | " not in text  # "≥ 1" there would say only that the budget is over
+
+
+def test_the_report_of_failed_runs(tmp_path):
+    study = study_of(runs=6, trials=2)
+    objectives = {"gradient-filter": [[0.9, 0.9]] * 5 + [[None, None]], "latent-sgd": [[0.8, 0.8]] * 6}
+    export(study, trials_of(study, objectives), tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "| 5 of 6 |" in text
+    assert "No extra trials: not every run of gradient filter has a result." in text
+    assert not re.search(r"\b(None|nan|inf)\b", text)
+
+
+def test_tables_are_whole(exported):
+    lines = (exported[2] / "report.md").read_text().splitlines()
+    for rule in (i for i, line in enumerate(lines) if line.startswith("| ---")):
+        columns = lines[rule].count("|")
+        assert lines[rule - 1].count("|") == columns
+        for row in lines[rule + 1 : lines.index("", rule)]:
+            assert row.count("|") == columns
+
+
+def test_the_same_records_give_the_same_bytes(exported, tmp_path):
+    study, trials, _, files = exported
+    for one, other in zip(files, export(study, trials[::-1], tmp_path), strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
+
+
+def test_the_archive_holds_what_is_written(exported):
+    study, trials, _, files = exported
+    packed = archive(study, trials)
+    with zipfile.ZipFile(io.BytesIO(packed)) as unpacked:
+        assert unpacked.testzip() is None
+        assert {entry: unpacked.read(entry) for entry in unpacked.namelist()} == {
+            f"{study.id}/{file.name}": file.read_bytes() for file in files
+        }
+        assert {entry.date_time for entry in unpacked.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    assert archive(study, trials[::-1], compare(study, trials)) == packed
+
+
+def test_a_comparison_at_hand_is_used(exported, tmp_path):
+    study, trials, _, _ = exported
+    marked = compare(study, trials) | {"resamples": 123}
+    export(study, trials, tmp_path, marked)
+    assert json.loads((tmp_path / "comparison.json").read_text())["resamples"] == 123
+    assert "**Bootstrap**: 123 samples" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize("kind", IMAGES)
+def test_an_image_is_the_one_written_by_however_many_threads(exported, kind):
+    study, trials, out, _ = exported
+    with ThreadPoolExecutor(4) as pool:
+        kinds = [kind, *IMAGES] * 2
+        drawn = pool.map(lambda kind: image(study, trials, kind), kinds)
+        for each, content in zip(kinds, drawn, strict=True):
+            assert content == (out / f"figure8.{each}").read_bytes()
+
+
+def test_another_kind_of_image_is_refused(exported):
+    study, trials, _, _ = exported
+    with pytest.raises(StudyError, match="unknown kind of image 'gif'; known are png, svg, pdf"):
+        image(study, trials, "gif")
+
+
+@pytest.mark.parametrize("kept", [0, 1, 20])
+def test_an_unfinished_study(kept, tmp_path):
+    study, trials = figure8_like(runs=4, trials=6)
+    some = sorted(trials, key=lambda t: (t.trial, t.run))[:kept]
+    names = {file.name for file in export(study, some, tmp_path)}
+    assert names >= NAMES
+    assert "The study is unfinished" in (tmp_path / "report.md").read_text()
+    assert len(pd.read_csv(tmp_path / "trials.csv")) == kept
+
+
+@pytest.mark.parametrize("missing", ["a method", "runs", "trials of a run"])
+def test_a_study_that_lacks(missing, tmp_path):
+    study, trials = figure8_like(runs=3, trials=4)
+    kept = {
+        "a method": lambda t: t.method == "latent-sgd",
+        "runs": lambda t: t.run > 1,
+        "trials of a run": lambda t: t.trial <= t.run + (t.method == "latent-sgd"),
+    }[missing]
+    some = [t for t in trials if kept(t)]
+    assert {file.name for file in export(study, some, tmp_path)} >= NAMES
+    assert len(pd.read_parquet(tmp_path / "trials.parquet")) == len(some)
+    assert not re.search(r"\b(None|nan|inf)\b", (tmp_path / "report.md").read_text())
+
+
+def test_a_folder_that_cannot_be(tmp_path):
+    study, trials = figure8_like(runs=2, trials=2)
+    (tmp_path / "file").write_text("here already")
+    with pytest.raises(StudyError, match=r"file/provenance\.json: cannot be written"):
+        export(study, trials, tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "here already"
+
+
+def test_no_room_leaves_the_files_as_they_were(tmp_path):
+    """A limit on the size of files stands in for a full disk: writing fails half-way in the same call."""
+    study, trials = figure8_like(runs=2, trials=2)
+    export(study, trials, tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(StudyError, match=r"provenance\.json: cannot be written: File too large"):
+            export(study, trials[:2], tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_relative_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files = export(*figure8_like(runs=2, trials=2), Path("results"))
+    assert all(file.exists() for file in files)

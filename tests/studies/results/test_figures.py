@@ -1,0 +1,235 @@
+"""The figures show all they claim, and are fit for print."""
+
+import io
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.text import Text
+from synthetic import figure8_like, study_of, trials_of
+
+from studies.analysis.comparison import compare, label
+from studies.analysis.curves import curves_of
+from studies.design.methods import METHODS as METHOD_TABLE
+from studies.results import figures
+from studies.results.report import report
+
+METHODS = ("gradient-filter", "latent-sgd")
+
+
+@pytest.fixture(scope="module")
+def records():
+    return figure8_like(runs=6, trials=10)
+
+
+def legend(figure):
+    return [text.get_text() for text in (figure.axes[0].get_legend() or figure.legends[0]).get_texts()]
+
+
+def test_figure8_says_what_it_shows(records):
+    figure = figures.figure8(*records)
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "Trials"
+    assert axes.get_ylabel() == "Best validation accuracy so far (%)"
+    assert legend(figure)[:5] == [
+        "gradient filter (2 hyperparameters)",
+        "latent SGD (6 hyperparameters)",
+        "mean of the runs",
+        "median and interval",
+        "one run",
+    ]
+
+
+def test_a_proxys_figures_say_so(records):
+    _, trials = records
+    study = study_of(METHODS, runs=6, trials=10, proxy={"epochs": 5, "train_fraction": 0.25, "width": 32})
+    compared = compare(study, trials)
+    words = "proxy of spoken-digits: 5 epochs, 25% of the training samples, width 32"
+    for figure in (
+        figures.figure8(study, trials),
+        figures.trials_to_target(compared),
+        figures.extra_trials(compared),
+    ):
+        title = next(text for text in figure.findobj(Text) if "proxy" in text.get_text())
+        assert title.get_text().replace("\n", " ") == words
+        box, axes = title.get_window_extent(), figure.axes[0].get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y0 >= axes.y1
+    assert f"tuned on a {words}, in 6 independent runs" in report(study, compared, [])
+
+
+def test_the_figures_of_trainings_that_start_from_another_network_say_so(records):
+    _, trials = records
+    study = study_of(METHODS, runs=6, trials=10, start="first")
+    compared = compare(study, trials)
+    for figure in (
+        figures.figure8(study, trials),
+        figures.trials_to_target(compared),
+        figures.extra_trials(compared),
+    ):
+        assert "spoken-digits, from first" in [text.get_text() for text in figure.findobj(Text)]
+
+
+def test_every_run_mean_and_median_is_drawn(records):
+    study, trials = records
+    lines = figures.figure8(study, trials).axes[0].lines
+    for method in METHODS:
+        best = 100 * curves_of(method, trials, (6, 10), "maximize").best
+        drawn = [np.asarray(line.get_ydata()) for line in lines]
+        assert any(y.size == 60 and np.array_equal(np.sort(y), np.sort(best.ravel())) for y in drawn)
+        assert any(y.size == 10 and np.allclose(y, best.mean(axis=0)) for y in drawn)
+        assert any(y.size == 10 and np.allclose(y, np.median(best, axis=0)) for y in drawn)
+
+
+def test_points_beyond_the_axis_are_marked_and_counted(records):
+    study, trials = records
+    figure = figures.figure8(study, trials)
+    low, high = figure.axes[0].get_ylim()
+    best = 100 * np.concatenate([curves_of(m, trials, (6, 10), "maximize").best for m in METHODS])
+    off = int(((best < low) | (best > high)).sum())
+    assert 0 < off <= 0.1 * best.size
+    assert legend(figure)[-1] == f"beyond the axis ({off})"
+    edge = [line for line in figure.axes[0].lines if line.get_marker() == "v" and not line.get_clip_on()]
+    assert sum(len(line.get_ydata()) for line in edge) == off
+
+
+def test_methods_stand_apart(records):
+    lines = [line for line in figures.figure8(*records).axes[0].lines if len(line.get_ydata()) == 60]
+    first, second = lines
+    assert first.get_color() != second.get_color()
+    assert first.get_marker() != second.get_marker()
+    assert not set(first.get_xdata()) & set(second.get_xdata())
+
+
+def test_every_method_has_a_look_and_a_name_of_its_own():
+    assert len(figures.LOOKS) >= len(METHOD_TABLE)
+    for column in zip(*figures.LOOKS, strict=True):
+        assert len(set(column)) == len(figures.LOOKS)
+    labels = [label(name) for name in METHOD_TABLE]
+    assert len(set(labels)) == len(labels)
+    assert all(method.label for method in METHOD_TABLE.values())
+    assert label("a-method-of-the-future") == "a method of the future"
+
+
+# Machado et al. 2009: linear RGB as seen by all, and without red, green and blue receptors
+SEEN = {
+    "all": np.eye(3),
+    "protanopia": np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]),
+    "deuteranopia": np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]),
+    "tritanopia": np.array([[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]]),
+}
+XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+@pytest.mark.parametrize("vision", SEEN)
+def test_no_two_methods_colours_look_the_same(vision):
+    srgb = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour, _ in figures.LOOKS]) / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    xyz = np.clip(linear @ SEEN[vision].T, 0, 1) @ XYZ.T / XYZ.sum(axis=1)
+    cube = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    lab = np.stack(
+        [116 * cube[:, 1] - 16, 500 * (cube[:, 0] - cube[:, 1]), 200 * (cube[:, 1] - cube[:, 2])], axis=1
+    )
+    apart = np.linalg.norm(lab[:, None] - lab, axis=2)[np.triu_indices(len(lab), 1)]
+    assert apart.min() > 10  # CIELAB: five times what is just seen
+
+
+@pytest.fixture(scope="module")
+def long_names():
+    names = sorted(METHOD_TABLE, key=lambda name: len(METHOD_TABLE[name].label))[-4:]
+    return figure8_like(runs=6, trials=10, methods=names)
+
+
+@pytest.fixture(scope="module")
+def all_methods():
+    return figure8_like(runs=6, trials=10, slow=1.1, methods=list(METHOD_TABLE))
+
+
+def test_a_crowd_is_means_and_medians(all_methods):
+    study, trials = all_methods
+    figure = figures.figure8(study, trials)
+    (axes,) = figure.axes
+    assert not axes.collections
+    drawn = [np.asarray(line.get_ydata()) for line in axes.lines]
+    assert len(drawn) == 2 * len(METHOD_TABLE)
+    for method in METHOD_TABLE:
+        best = 100 * curves_of(method, trials, (6, 10), "maximize").best
+        for middle in (best.mean(axis=0), np.median(best, axis=0)):
+            assert any(y.size == 10 and np.allclose(y, middle) for y in drawn)
+    assert legend(figure)[len(METHOD_TABLE) :] == ["mean of the runs", "median"]
+    comparison = compare(study, trials)
+    for draw in (figures.trials_to_target, figures.extra_trials):
+        assert not draw(comparison).axes[0].collections
+    assert "Runs and intervals of so many methods would hide each other" in report(
+        study, comparison, ["figure8.png"]
+    )
+
+
+@pytest.mark.parametrize("draw", ["figure8", "trials_to_target", "extra_trials"])
+@pytest.mark.parametrize("which", ["records", "long_names", "all_methods"])
+def test_fit_for_print(which, draw, request):
+    records = request.getfixturevalue(which)
+    figure = figures.figure8(*records) if draw == "figure8" else getattr(figures, draw)(compare(*records))
+    assert 3.3 <= figure.get_figwidth() <= 3.5
+    figure.canvas.draw()
+    shown = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    assert min(text.get_fontsize() for text in shown) >= 7
+    inside = figure.get_tightbbox().padded(-0.02)
+    assert inside.x0 >= 0
+    assert inside.x1 <= figure.get_figwidth()
+
+
+def test_a_figure_of_anything():
+    study, trials = figure8_like(runs=3, trials=5)
+    for some in ([], trials[:1], [t for t in trials if t.trial < 3], trials):
+        figures.figure8(study, some).savefig(io.BytesIO())
+    failed = study_of(runs=2, trials=2)
+    figures.figure8(failed, trials_of(failed, {m: [[None, None]] * 2 for m in METHODS})).savefig(io.BytesIO())
+    one_failed = {m: [[None, None], [0.5, 0.6]] for m in METHODS}
+    figures.extra_trials(compare(failed, trials_of(failed, one_failed))).savefig(io.BytesIO())
+    comparison = compare(*figure8_like(runs=1, trials=3))
+    figures.extra_trials(comparison).savefig(io.BytesIO())
+    figures.trials_to_target(comparison).savefig(io.BytesIO())
+
+
+def test_settings_of_matplotlib_are_left_alone(records):
+    before = dict(matplotlib.rcParams)
+    figures.figure8(*records).savefig(io.BytesIO())
+    assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(
+    ("module", "needs"),
+    [
+        ("studies.analysis.comparison", []),
+        ("studies.results.data_tables", []),
+        ("studies.results.export", ["matplotlib"]),
+    ],
+)
+def test_light_imports(module, needs):
+    """The service answers with them: each of these costs a process its time and memory."""
+    heavy = ["torch", "ray", "ax", "sqlalchemy", "scipy.stats", "scipy.optimize", "pyarrow", "pandas",
+             "matplotlib.pyplot", "matplotlib"]  # fmt: skip
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(needs)
+
+
+def test_mean_and_median_stop_where_a_run_is_missing(records):
+    """Over fewer runs they could fall: here the best run is the one that stops early."""
+    study, trials = records
+    some = [t for t in trials if t.trial <= 7 or t.run != 1]
+    lines = figures.figure8(study, some).axes[0].lines
+    drawn = [np.asarray(line.get_ydata()) for line in lines if len(line.get_ydata()) == 10]
+    assert len(drawn) == 4
+    for y in drawn:
+        assert np.isnan(y).tolist() == [False] * 7 + [True] * 3
+
+
+def test_one_method_has_no_band_at_its_own_target():
+    for methods, bands in ((METHODS, 2), (METHODS[:1], 0)):
+        figure = figures.trials_to_target(compare(*figure8_like(runs=6, trials=5, methods=methods)))
+        assert len(figure.axes[0].collections) == bands

@@ -1,0 +1,182 @@
+"""The tables read back by pandas: the same numbers and the same types from each form, whatever a study holds."""
+
+import io
+import json
+import math
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet
+import pytest
+from pydantic import ValidationError
+from synthetic import figure8_like, study_of, trial_of, trials_of
+
+from studies.analysis.curves import as_json, curves_of
+from studies.design.methods import METHODS as METHOD_TABLE
+from studies.design.methods import Method
+from studies.design.space import Choice, Fixed, Float, Int
+from studies.design.spec import StudySpec, from_json
+from studies.errors import StudyError
+from studies.records import TrialState
+from studies.results.data_tables import FORMS, TABLES, curves_table, table, trials_table
+from trainers.hyperparameters import VALID, Interval, Options
+
+METHODS = ("gradient-filter", "latent-sgd")
+TRIAL_COLUMNS = [
+    "study", "method", "run", "trial", "state", "objective", "test_metric", "best_so_far", "suggest_seconds",
+    "train_seconds", "attempts", "hp.alpha", "hp.gamma", "hp.learning_rate", "hp.initial_magnitude",
+    "hp.weight_decay", "hp.scaling", "hp.clipping",
+]  # fmt: skip
+CURVE_COLUMNS = [
+    "method", "trial", "n", "median", "median_low", "median_high", "median_level", "mean", "mean_low", "mean_high",
+    "mean_level",
+]  # fmt: skip
+
+
+def with_every_outcome():
+    """Failed, diverged, without hyperparameters, without a test metric, infinite; the second method unfinished."""
+    study = study_of(runs=2, trials=3)
+    spec = from_json(study.spec)
+    trials = trials_of(study, {METHODS[0]: [[None, 0.5, 0.4], [0.6, 0.7, None]], METHODS[1]: [[0.25]]})
+    trials[0] = replace(trials[0], hyperparameters={})
+    trials[2] = trial_of(
+        spec,
+        METHODS[0],
+        1,
+        3,
+        -math.inf,
+        state=TrialState.DIVERGED,
+        train_seconds=math.inf,
+        test_metric=math.nan,
+    )
+    return study, trials
+
+
+def read(study, trials, name, form):
+    """The table as pandas has it, with JSON's text for infinities as numbers again."""
+    content = table(study, trials, name, form)
+    if form == "csv":
+        return pd.read_csv(io.BytesIO(content))
+    if form == "parquet":
+        return pd.read_parquet(io.BytesIO(content))
+    records = json.loads(content, parse_constant=pytest.fail)
+    columns = TRIAL_COLUMNS if name == "trials" else CURVE_COLUMNS
+    assert all(list(record) == columns for record in records)
+    return pd.DataFrame.from_records(records, columns=columns)
+
+
+@pytest.mark.parametrize(("name", "form"), [*product(TABLES, FORMS)])
+def test_every_form_holds_the_same_numbers(name, form):
+    study, trials = with_every_outcome()
+    expected, got = TABLES[name](study, trials), read(study, trials, name, form)
+    assert list(got.columns) == list(expected.columns)
+    assert len(got) == len(expected.rows)
+    for (column, kind), cells in zip(expected.columns.items(), zip(*expected.rows, strict=True), strict=True):
+        if kind == "number":
+            values = np.array([math.nan if cell is None else cell for cell in cells])
+            np.testing.assert_array_equal(got[column].astype(float), values, column)
+        else:
+            assert [None if pd.isna(cell) else cell for cell in got[column]] == list(cells), column
+
+
+def test_trials():
+    study, trials = with_every_outcome()
+    found = trials_table(study, trials[::-1])
+    assert list(found.columns) == TRIAL_COLUMNS
+    rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+    assert [(row["method"], row["run"], row["trial"]) for row in rows] == [
+        (t.method, t.run, t.trial) for t in trials
+    ]
+    assert [row["objective"] for row in rows] == [None, 0.5, -math.inf, 0.6, 0.7, None, 0.25]
+    assert [row["best_so_far"] for row in rows] == [None, 0.5, 0.5, 0.6, 0.7, 0.7, 0.25]
+    assert [row["test_metric"] for row in rows] == [None, 0.5, None, 0.6, 0.7, None, 0.25]
+    assert {rows[0][column] for column in TRIAL_COLUMNS if column.startswith("hp.")} == {None}
+    assert rows[1]["hp.alpha"] == trials[1].hyperparameters["alpha"]
+    assert rows[-1]["hp.clipping"] is trials[-1].hyperparameters["clipping"]
+
+
+def test_curves_are_those_of_the_page():
+    study, trials = with_every_outcome()
+    found = curves_table(study, trials)
+    assert list(found.columns) == CURVE_COLUMNS
+    page = as_json(study, trials)["methods"]
+    assert [row[:3] for row in found.rows] == [
+        (METHODS[0], 1, 1), (METHODS[0], 2, 2), (METHODS[0], 3, 2), (METHODS[1], 1, 1)
+    ]  # fmt: skip
+    for i, column in enumerate(CURVE_COLUMNS[2:], start=2):
+        assert [row[i] for row in found.rows] == [cell for m in METHODS for cell in page[m][column]]
+
+
+def test_curves_of_a_whole_study():
+    study, trials = figure8_like(runs=8, trials=6)
+    got = read(study, trials, "curves", "csv")
+    best = curves_of("latent-sgd", trials, (8, 6), "maximize").best
+    ours = got[got.method == "latent-sgd"]
+    assert ours.trial.tolist() == [1, 2, 3, 4, 5, 6]
+    assert set(ours.n) == {8}
+    np.testing.assert_array_equal(ours["median"], np.median(best, axis=0))
+    np.testing.assert_array_equal(ours["median_low"], np.sort(best, axis=0)[0])
+    np.testing.assert_allclose(ours["median_level"], 1 - 2 / 2**8, rtol=1e-14)
+    np.testing.assert_allclose(ours["mean"], best.mean(axis=0), rtol=1e-15)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 20])
+def test_types_do_not_hang_on_what_is_there(kept):
+    study, trials = figure8_like(runs=4, trials=6)
+    some = sorted(trials, key=lambda t: (t.trial, t.run))[:kept]
+    for name in TABLES:
+        schemas = [
+            pyarrow.parquet.read_schema(io.BytesIO(table(study, its, name, "parquet")))
+            for its in (some, trials)
+        ]
+        assert schemas[0].equals(schemas[1])
+    types = dict(zip(schemas[0].names, map(str, schemas[0].types), strict=True))
+    assert types["n"] == "int64"
+    assert types["mean_high"] == "double"
+    types = trials_table(study, some).columns
+    assert (types["hp.alpha"], types["hp.clipping"], types["run"]) == ("number", "boolean", "integer")
+    assert len(read(study, some, "trials", "csv")) == kept
+
+
+def test_every_kind_of_hyperparameter(monkeypatch):
+    space = {"depth": Int(1, 9), "rule": Choice(("a", "b")), "rate": Fixed(1), "size": Float(0, 1)}
+    other = {"rule": Fixed("b"), "rate": Float(0, 2), "depth": Choice((2, 4)), "size": Fixed(0.5)}
+    for name, valid in (("depth", Interval(1, 9)), ("rule", Options(("a", "b"))), ("rate", Interval(0, 2)),
+                        ("size", Interval(0, 1))):  # fmt: skip
+        monkeypatch.setitem(VALID, name, valid)
+    for name, its in (("one", space), ("two", other)):
+        monkeypatch.setitem(METHOD_TABLE, name, Method("gradient-filter", its, "", ""))
+    study = study_of(["one", "two"], runs=1, trials=1)
+    trials = trials_of(study, {"one": [[0.5]], "two": [[0.5]]})
+    found = pd.read_parquet(io.BytesIO(table(study, trials, "trials", "parquet")))
+    values = {name: found[f"hp.{name}"].tolist() for name in space}
+    assert values == {"depth": [5, 4], "rule": ["b", "b"], "rate": [1.0, 1.0], "size": [0.5, 0.5]}
+    assert [str(found[f"hp.{name}"].dtype) for name in ("depth", "rate")] == ["int64", "float64"]
+    assert b",5,b,1.0,0.5\n" in table(study, trials, "trials", "csv")
+
+
+def test_one_method_alone_has_its_own_columns():
+    study, trials = figure8_like(runs=2, trials=2, methods=METHODS[:1])
+    assert [c for c in trials_table(study, trials).columns if c.startswith("hp.")] == ["hp.alpha", "hp.gamma"]
+    assert {row[0] for row in curves_table(study, trials).rows} == {METHODS[0]}
+
+
+@pytest.mark.parametrize("begin", list("=+-@\t\r\n"))
+def test_no_cell_can_be_taken_for_a_formula(begin):
+    """The only text of a user's is the study's name, in front of its id; what else is text is ours."""
+    study, trials = with_every_outcome()
+    kinds = trials_table(study, trials).columns | curves_table(study, trials).columns
+    assert {name for name, kind in kinds.items() if kind == "text"} == {"study", "method", "state"}
+    with pytest.raises(ValidationError, match="name"):
+        StudySpec.model_validate(study.spec | {"name": f"{begin}cmd"})
+    assert not any(str(name).startswith(begin) for name in (*METHOD_TABLE, *VALID, *TrialState))
+
+
+def test_another_table_or_form_is_refused():
+    study, trials = figure8_like(runs=1, trials=1)
+    with pytest.raises(StudyError, match="unknown table 'epochs'; known are trials, curves"):
+        table(study, trials, "epochs", "csv")
+    with pytest.raises(StudyError, match="unknown form 'xlsx'; known are csv, parquet, json"):
+        table(study, trials, "trials", "xlsx")

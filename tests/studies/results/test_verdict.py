@@ -1,0 +1,213 @@
+"""The verdict, which says no more than the tests do, and the table of the best methods."""
+
+from dataclasses import replace
+
+import pytest
+from synthetic import figure8_like, study_of, trials_of
+
+from studies.analysis.comparison import compare
+from studies.design.methods import METHODS
+from studies.records import TrialState
+from studies.results.report import report
+from studies.results.verdict import ROWS, answer, table, verdict
+
+PAIR = ("gradient-filter", "latent-sgd")
+NOISE = [0.90, 0.92, 0.91, 0.94, 0.93, 0.95, 0.92, 0.93, 0.91, 0.94]
+
+
+def of_runs(values, trials=1, **keys):
+    """A comparison of methods whose runs hold one value each from their first trial on."""
+    study = study_of(list(values), runs=len(next(iter(values.values()))), trials=trials, **keys)
+    return compare(study, trials_of(study, {m: [[v] * trials for v in its] for m, its in values.items()}))
+
+
+def shifted(by):
+    return [round(v + by + 0.001 * i, 4) for i, v in enumerate(NOISE)]
+
+
+def test_who_ends_better_and_sooner():
+    study, trials = figure8_like(runs=12, trials=8, slow=4.0)
+    found = verdict(compare(study, trials))
+    assert found.startswith("Gradient filter ends better than latent SGD on validation, by ")
+    assert " percentage points (" in found
+    assert ", and on the test split, by " in found
+    assert "; gradient filter needs " in found
+    assert " trials fewer (" in found
+    swapped = verdict(compare(*figure8_like(runs=12, trials=8, slow=0.25)))
+    assert swapped.startswith("Latent SGD ends better than gradient filter on validation")
+
+
+def test_no_difference_is_told_where_the_test_tells_none():
+    """The first method's median is higher: that decides nothing."""
+    other = [v - (0.004 if i % 2 else -0.003) for i, v in enumerate(NOISE)]
+    comparison = of_runs(dict(zip(PAIR, (NOISE, other), strict=True)))
+    first, second = (m["best_at_budget"]["median"]["value"] for m in comparison["methods"].values())
+    assert first != second
+    assert verdict(comparison) == (
+        "No difference can be told between gradient filter and latent SGD, "
+        "neither in how good they get nor in how soon."
+    )
+    assert table(comparison)["rows"][1][-1] == "not told apart"
+
+
+def test_an_interval_that_reaches_zero_is_no_verdict_whatever_the_test_says():
+    comparison = compare(*figure8_like(slow=1.8))
+    paired = comparison["pairs"][0]["best_at_budget"]["paired"]
+    assert paired["p_holm"] < 0.05
+    assert paired["hodges_lehmann"]["low"] == 0
+    assert verdict(comparison).startswith(
+        "No difference can be told in how good gradient filter and latent SGD"
+    )
+
+
+@pytest.mark.parametrize(
+    ("test_shift", "said"),
+    [
+        (
+            0.0,
+            "on validation, by 4.5 percentage points (4.20 to 4.70), but on the test split no difference can be told",
+        ),
+        (0.04, "on validation, by 4.5"),
+    ],
+)
+def test_validation_and_test_are_told_apart_each(test_shift, said):
+    study = study_of(list(PAIR), runs=10, trials=1)
+    values = dict(zip(PAIR, (shifted(0.04), NOISE), strict=True))
+    wobble = [0.002, -0.002]
+    trials = [
+        replace(t, test_metric=NOISE[t.run - 1] + (test_shift + wobble[t.run % 2]) * (t.method == PAIR[0]))
+        for t in trials_of(study, {m: [[v] for v in its] for m, its in values.items()})
+    ]
+    found = verdict(compare(study, trials))
+    assert found.replace("4.45", "4.5").startswith(f"Gradient filter ends better than latent SGD {said}")
+    assert ("and on the test split, by" in found) == bool(test_shift)
+
+
+@pytest.mark.parametrize(
+    ("runs", "methods", "needed"), [(1, 2, 6), (5, 2, 6), (7, 3, 7), (6, 3, 7), (11, 12, 12)]
+)
+def test_too_few_runs_decide_nothing(runs, methods, needed):
+    """Whatever the values are: the exact test has no smaller p."""
+    values = {
+        name: [0.9 - 0.1 * i - 0.001 * r for r in range(runs)]
+        for i, name in enumerate(list(METHODS)[:methods])
+    }
+    comparison = of_runs(values)
+    smallest = min(p["best_at_budget"]["paired"]["p_holm"] or 1 for p in comparison["pairs"])
+    assert (smallest < 0.05) == (runs >= needed)
+    text = verdict(comparison)
+    assert (f"which takes at least {needed}." in text) == (runs < needed)
+    assert ("ends better" in text) == (runs >= needed)
+
+
+def test_of_many_methods():
+    names = list(METHODS)[:5]
+    values = dict(zip(names, (shifted(0.03), shifted(0.03)[::-1], NOISE, NOISE, NOISE), strict=True))
+    text = verdict(of_runs(values))
+    assert "ends better than 3 of the 4 others on validation and on the test split" in text
+    assert "; on validation no difference can be told from " in text
+    values = dict.fromkeys(names, NOISE)
+    assert verdict(of_runs(values)) == (
+        "No difference can be told between gradient filter, whose median run is the best, and the 4 others."
+    )
+
+
+def test_the_table_has_the_best_first_and_six_rows_at_most():
+    names = list(METHODS)[:9]
+    values = {name: [v - 0.01 * ((i * 5) % 9) for v in NOISE] for i, name in enumerate(names)}
+    comparison = of_runs(values)
+    found = table(comparison)
+    medians = [
+        comparison["methods"][name]["best_at_budget"]["median"]["value"] for name in comparison["ranking"]
+    ]
+    assert medians == sorted(medians, reverse=True)
+    assert [row[0] for row in found["rows"]] == [
+        comparison["methods"][name]["label"] for name in comparison["ranking"][:ROWS]
+    ]
+    assert found["note"].endswith("3 more methods: see the report.")
+    assert found["rows"][0][-1] == ""
+    assert {row[-1] for row in found["rows"][1:]} <= {"worse", "not told apart"}
+    minimised = dict(comparison, direction="minimize")
+    assert table(minimised)["rows"][1][-1] != "worse"
+
+
+def test_intervals_of_few_runs_are_not_in_the_table():
+    """Three runs give 75 % at most, which beside the others' 95 % would mislead."""
+    row = table(compare(*figure8_like(runs=3, trials=6)))["rows"][0]
+    assert not any("(" in cell for cell in row)
+    assert "(" in table(compare(*figure8_like(runs=6, trials=6)))["rows"][0][1]
+
+
+def test_what_there_is_no_verdict_of():
+    study, trials = figure8_like(runs=6, trials=4)
+    assert verdict(compare(study, [])).startswith("There is nothing to compare yet")
+    assert verdict(compare(study, [t for t in trials if t.trial <= 2])).startswith("So far, after 2 trials: ")
+    failed = [
+        replace(t, state=TrialState.FAILED, objective=None, test_metric=None, error="E: x") for t in trials
+    ]
+    assert verdict(compare(study, failed)) == "No method has a result, as every trial failed."
+    half = [t if t.method == PAIR[0] else f for t, f in zip(trials, failed, strict=True)]
+    assert (
+        verdict(compare(study, half))
+        == "Only gradient filter has a result: every trial of the others failed."
+    )
+    alone = verdict(compare(*figure8_like(runs=6, trials=4, methods=[PAIR[1]])))
+    assert alone.startswith("Latent SGD is the only method here, compared with none; ")
+
+
+@pytest.mark.parametrize("runs", [1, 2, 6])
+@pytest.mark.parametrize("methods", [1, 2, 3, 12])
+def test_it_is_one_sentence_for_every_size(runs, methods):
+    found = answer(compare(*figure8_like(runs=runs, trials=3, methods=list(METHODS)[:methods])))
+    text = found["verdict"]
+    assert text.endswith(".")
+    assert ". " not in text
+    assert not [bad for bad in ("None", "nan", "inf", "  ", "{", "–") if bad in text]
+    assert all(len(row) == len(found["table"]["columns"]) for row in found["table"]["rows"])
+
+
+def test_the_best_trial_with_every_digit_and_what_lies_at_a_bound():
+    study = study_of([*PAIR, "ste-adam"], runs=2, trials=2)
+    trials = trials_of(study, {m: [[0.8, 0.9], [0.9, 0.7]] for m in (*PAIR, "ste-adam")})
+    best = {
+        "gradient-filter": {"alpha": 1e-6, "gamma": 1.0},
+        "latent-sgd": {"learning_rate": 10.0, "gamma": 0.03},
+        "ste-adam": {"beta2": 0.89999647, "beta1": 0.7},
+    }
+    trials = [
+        replace(t, hyperparameters={**t.hyperparameters, **best[t.method]})
+        if (t.run, t.trial) == (2, 1)
+        else t
+        for t in trials
+    ]
+    comparison = compare(study, trials)
+    found = {name: m["best"] for name, m in comparison["methods"].items()}
+    assert [(b["run"], b["trial"], b["objective"]) for b in found.values()] == [
+        (2, 1, 0.9)
+    ] * 3  # the first of equals
+    assert found["gradient-filter"]["at_bounds"] == {"alpha": "low", "gamma": "high"}
+    assert found["latent-sgd"]["at_bounds"] == {"learning_rate": "high"}
+    assert found["ste-adam"]["at_bounds"] == {"beta2": "low"}
+    text = report(study, comparison, [])
+    assert "alpha = 1e-06 **(low end of its range)**<br>gamma = 1 **(high end of its range)**" in text
+    assert "beta2 = 0.89999647 **(low end of its range)**" in text
+    assert (
+        "alpha = 1e-06 (low end) and gamma = 1 (high end) with gradient filter; "
+        in answer(comparison)["summary"]
+    )
+
+
+def test_why_trials_failed_is_counted():
+    study = study_of(list(PAIR), runs=4, trials=3)
+    trials = trials_of(study, {m: [[0.9, None, None]] * 4 for m in PAIR})
+    trials = [
+        replace(t, error=f"ValueError: no `{t.run}`|\nTraceback" if t.method == PAIR[0] else t.error)
+        for t in trials
+    ]
+    comparison = compare(study, trials)
+    assert comparison["methods"]["latent-sgd"]["errors"] == [
+        {"error": "RuntimeError: out of memory", "trials": 8}
+    ]
+    text = report(study, comparison, [])
+    assert "\n| gradient filter | 8 | `ValueError: no '1'\\|` |\n" in text
+    assert "Why trials failed" not in report(study, compare(study, [t for t in trials if t.trial == 1]), [])

@@ -1,0 +1,109 @@
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from studies.design.spec import from_json
+from studies.errors import StudyError
+from studies.records import TrialRecord, TrialState
+from studies.running.schedule import Schedule
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def study(methods=2, runs=3, trials=4):
+    names = ["gradient-filter", "latent-sgd"][:methods]
+    return from_json({"name": "s", "task": "spoken-digits", "methods": names, "runs": runs, "trials": trials})
+
+
+def record(method, run, trial, objective=0.5):
+    return TrialRecord(
+        study="s",
+        method=method,
+        run=run,
+        trial=trial,
+        state=TrialState.COMPLETED,
+        hyperparameters={"alpha": trial / 100},
+        source="sobol",
+        seed=0,
+        objective=objective,
+        test_metric=objective,
+        suggest_seconds=0.0,
+        train_seconds=0.0,
+        attempts=1,
+        error=None,
+        started_at=NOW,
+        finished_at=NOW,
+    )
+
+
+@given(
+    st.integers(1, 2),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(1, 9),
+    st.randoms(use_true_random=False),
+)
+def test_every_trial_is_handed_out_once_whatever_finishes_first(methods, runs, trials, slots, random):
+    schedule = Schedule(study(methods, runs, trials), "s", [], slots)
+    under_way, done = [], Counter()
+    while schedule.remaining:
+        while (turn := schedule.next()) is not None:
+            assert len(turn.history) == done[turn.method, turn.run]
+            assert (turn.method, turn.run) not in [(t.method, t.run) for t in under_way]
+            load = Counter(t.slot for t in under_way)
+            assert load[turn.slot] == 0 or (load[turn.slot] == 1 and len(load) == slots), (
+                "free slots come first"
+            )
+            under_way.append(turn)
+        for slot in {turn.slot for turn in under_way}:
+            if random.random() < 0.7:
+                schedule.started(slot)
+        turn = under_way.pop(random.randrange(len(under_way)))
+        done[turn.method, turn.run] += 1
+        schedule.finished(record(turn.method, turn.run, done[turn.method, turn.run]))
+    assert schedule.next() is None
+    assert set(done.values()) == {trials}
+    assert len(done) == methods * runs
+
+
+def test_a_slot_gets_a_second_trial_once_its_worker_is_up():
+    schedule = Schedule(study(), "s", [], slots=2)
+    assert [schedule.next().slot, schedule.next().slot] == [0, 1]
+    assert schedule.next() is None
+    schedule.started(1)
+    assert schedule.next().slot == 1
+    assert schedule.next() is None
+
+
+def test_the_shortest_run_is_next():
+    history = [record("gradient-filter", 1, 1), record("latent-sgd", 1, 1), record("gradient-filter", 2, 1)]
+    schedule = Schedule(study(runs=2), "s", history, slots=4)
+    turns = [schedule.next() for _ in range(4)]
+    assert [(t.method, t.run, len(t.history)) for t in turns] == [
+        ("latent-sgd", 2, 0),
+        ("gradient-filter", 1, 1),
+        ("latent-sgd", 1, 1),
+        ("gradient-filter", 2, 1),
+    ]
+
+
+def test_failed_trials_are_part_of_the_history():
+    schedule = Schedule(study(1, 1), "s", [record("gradient-filter", 1, 1, None)], slots=1)
+    (observation,) = schedule.next().history
+    assert (observation.hyperparameters, observation.objective) == ({"alpha": 0.01}, None)
+
+
+def test_a_trial_that_came_to_nothing_is_handed_out_again():
+    schedule = Schedule(study(1, 1), "s", [], slots=1)
+    turn = schedule.next()
+    assert schedule.next() is None
+    schedule.put_back(turn.method, turn.run)
+    assert schedule.next() == turn
+
+
+def test_a_history_with_a_gap_is_refused():
+    with pytest.raises(StudyError, match="s: gradient-filter run 1 has trial 2 but not 1"):
+        Schedule(study(), "s", [record("gradient-filter", 1, 2)], slots=1)

@@ -1,0 +1,223 @@
+"""Stopping a study on a real cluster, and going on with it."""
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+from twins import numbers
+
+from studies.design.spec import from_json
+from studies.running.experiment import run_study
+from studies.running.stop import Stop
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def slow():
+    """Run at the start of every worker: the filter's trials wait until somebody makes the file `go`."""
+    from trainers import optimizers
+
+    folder = Path(os.environ["TEST_FOLDER"])
+
+    class Waiting(optimizers.GradientFilter):
+        def step(self, closure=None):
+            (folder / str(os.getpid())).touch()
+            while not (folder / "go").exists():
+                time.sleep(0.01)
+            super().step(closure)
+
+    optimizers.OPTIMIZERS["gradient-filter"] = Waiting
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("workers")
+
+
+@pytest.fixture(scope="module")
+def two_slots(folder):
+    ray.shutdown()
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    hook = {"worker_process_setup_hook": slow, "env_vars": {"TEST_FOLDER": str(folder)}}
+    ray.init("local", num_cpus=2, log_to_driver=False, runtime_env=hook)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def workers(folder, two_slots):
+    """The process ids of workers that are in the middle of a trial, which they do not finish before `go`."""
+    for file in folder.iterdir():
+        file.unlink()
+    return lambda: [int(file.name) for file in folder.iterdir() if file.name.isdigit()]
+
+
+@pytest.fixture
+def go(folder, workers):
+    (folder / "go").touch()
+
+
+def study():
+    return from_json(
+        {
+            "name": "s",
+            "task": "spoken-digits",
+            "methods": ["gradient-filter", "latent-sgd"],
+            "searcher": "sobol",
+            "runs": 2,
+            "trials": 3,
+        }
+    )
+
+
+def filter_only():
+    return from_json(
+        {"name": "f", "task": "spoken-digits", "methods": ["gradient-filter"], "searcher": "sobol"}
+    )
+
+
+class Kept:
+    def __init__(self, then=lambda sink: None):
+        self.trials, self._then = [], then
+
+    def record(self, trial):
+        self.trials.append(trial)
+        self._then(self)
+
+
+class Later(threading.Thread):
+    """Does something once a condition holds, and remembers when."""
+
+    def __init__(self, condition, act):
+        super().__init__(daemon=True)
+        self._condition, self._act, self.at = condition, act, None
+        self.start()
+
+    def run(self):
+        while not self._condition():
+            time.sleep(0.01)
+        self.at = time.monotonic()
+        self._act()
+
+
+def is_free():
+    return ray.available_resources().get("CPU") == 2
+
+
+def within(seconds, condition):
+    give_up = time.monotonic() + seconds
+    while not condition() and time.monotonic() < give_up:
+        time.sleep(0.02)
+    return condition()
+
+
+@pytest.fixture(scope="module")
+def whole(folder, two_slots, spoken_digits):
+    (folder / "go").touch()
+    sink = Kept()
+    assert run_study(study(), "s-1", sink, [], data_dir=spoken_digits) is True
+    return sink.trials
+
+
+def test_a_drained_and_an_aborted_study_go_on_with_the_same_trials(whole, go, spoken_digits):
+    stop = Stop()
+    drained = Kept(lambda sink: len(sink.trials) == 3 and stop.drain())
+    assert run_study(study(), "s-1", drained, [], stop=stop, data_dir=spoken_digits) is False
+    assert 3 <= len(drained.trials) < len(whole) - 4
+    stop = Stop()
+    aborted = Kept(lambda sink: len(sink.trials) == 4 and stop.abort())
+    assert run_study(study(), "s-1", aborted, drained.trials, stop=stop, data_dir=spoken_digits) is False
+    assert len(aborted.trials) == 4
+    rest = Kept()
+    before = drained.trials + aborted.trials
+    assert run_study(study(), "s-1", rest, before, data_dir=spoken_digits) is True
+    assert numbers(before + rest.trials) == numbers(whole)
+
+
+def test_busy_workers_are_given_up_at_once(workers, spoken_digits):
+    stop, sink, titles = Stop(), Kept(), []
+
+    def abort():
+        titles.extend(psutil.Process(pid).cmdline()[0] for pid in workers())
+        stop.abort()
+
+    aborted = Later(lambda: len(workers()) == 2, abort)
+    assert run_study(filter_only(), "f-1", sink, [], stop=stop, data_dir=spoken_digits) is False
+    assert time.monotonic() - aborted.at < 2
+    assert sink.trials == []
+    assert within(2, lambda: not any(psutil.pid_exists(pid) for pid in workers()))
+    assert within(2, is_free)
+    assert sorted(titles) == ["ray::f-gradient-filter-r01-t01", "ray::f-gradient-filter-r02-t01"]
+
+
+def test_a_drained_study_finishes_the_trials_in_flight(workers, folder, spoken_digits):
+    stop, sink = Stop(), Kept()
+
+    def drain():
+        stop.drain()
+        time.sleep(1)
+        (folder / "go").touch()
+
+    Later(lambda: len(workers()) == 2, drain)
+    assert run_study(filter_only(), "f-1", sink, [], stop=stop, data_dir=spoken_digits) is False
+    assert {(1, 1), (2, 1)} <= {(trial.run, trial.trial) for trial in sink.trials}
+    assert len(sink.trials) <= 3, "of those handed out in advance one may have been as quick"
+    assert within(2, is_free)
+
+
+def test_a_drained_study_waits_for_its_trials_until_it_is_aborted(workers, folder, spoken_digits):
+    stop, sink = Stop(), Kept()
+    drained = Later(lambda: len(workers()) == 2, stop.drain)
+    aborted = Later(lambda: drained.at is not None and time.monotonic() > drained.at + 3, stop.abort)
+    assert run_study(filter_only(), "f-1", sink, [], stop=stop, data_dir=spoken_digits) is False
+    assert 0 < time.monotonic() - aborted.at < 2
+    assert sink.trials == []
+
+
+@pytest.mark.parametrize("wish", ["drain", "abort"])
+def test_a_study_that_waits_for_the_cluster_stops_at_once(wish, workers, spoken_digits):
+    taken = ray.util.placement_group([{"CPU": 2}])
+    ray.get(taken.ready())
+    stop, sink, start = Stop(), Kept(), time.monotonic()
+    stopped = Later(lambda: time.monotonic() > start + 3, getattr(stop, wish))
+    try:
+        assert run_study(filter_only(), "f-1", sink, [], stop=stop, data_dir=spoken_digits) is False
+        assert time.monotonic() - stopped.at < 2
+    finally:
+        ray.util.remove_placement_group(taken)
+    assert workers() == sink.trials == []
+    assert within(2, is_free)
+
+
+def test_a_study_whose_workers_are_still_starting_stops_at_once(workers, spoken_digits):
+    stop, sink = Stop(), Kept()
+    stopped = Later(lambda: ray.available_resources().get("CPU", 0) == 0, stop.drain)
+    assert run_study(filter_only(), "f-1", sink, [], stop=stop, data_dir=spoken_digits) is False
+    assert time.monotonic() - stopped.at < 2
+    assert workers() == sink.trials == []
+    assert within(2, is_free)
+
+
+def test_a_fault_of_the_sink_does_not_wait_for_busy_workers(workers, spoken_digits):
+    def full(sink):
+        raise OSError("no space left on device")
+
+    failed = Kept(full)
+    with pytest.raises(OSError, match="no space left"):  # a latent one: the filter's trials wait
+        run_study(study(), "s-1", failed, [], data_dir=spoken_digits)
+    assert within(2, lambda: not any(psutil.pid_exists(pid) for pid in workers()))
+    assert within(2, is_free)
+
+
+@pytest.mark.parametrize("wish", ["drain", "abort"])
+def test_a_stop_that_comes_before_the_study(whole, wish, go, spoken_digits):
+    stop, sink = Stop(), Kept()
+    getattr(stop, wish)()
+    assert run_study(study(), "s-1", sink, whole[:5], stop=stop, data_dir=spoken_digits) is False
+    assert run_study(study(), "s-1", sink, whole, stop=stop, data_dir=spoken_digits) is True
+    assert sink.trials == []

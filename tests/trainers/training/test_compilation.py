@@ -1,0 +1,124 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch._inductor.lowering  # which the decompositions expect
+from functorch.compile import default_partition, make_boxed_func
+from made_up import SMALL, VALUES, Stop, Stopping
+from torch import Tensor, nn
+from torch._dynamo.backends.common import aot_autograd
+from torch._inductor.decomposition import select_decomp_table
+from torch.fx import GraphModule
+
+from trainers.errors import CheckpointError, UnusableError
+from trainers.models import MODELS
+from trainers.tasks import TASKS, Proxy
+from trainers.training import loop
+from trainers.training.checkpoints import Checkpoint
+from trainers.training.compilation import _compiled, _gather_gradients, batch_loss
+from trainers.training.losses import LOSSES
+from trainers.training.results import EpochResult
+
+SPEECH = TASKS["spoken-digits"]
+
+
+def loss_and_gradients(step: Any, *arguments: Any) -> list[Tensor]:
+    model: nn.Module = arguments[0]
+    torch.manual_seed(0)
+    loss = step(*arguments)
+    return [loss, *torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad])]
+
+
+def as_it_is(graph: GraphModule, inputs: list[Tensor]) -> Any:
+    """A backend that looks at what it would compile and leaves the graph to Python. What a compiler makes of it is
+    torch's, and its sums come in another order, by which signs turn round."""
+    aot = aot_autograd(
+        fw_compiler=lambda part, _: make_boxed_func(part.forward),
+        partition_fn=partitioned,
+        decompositions=select_decomp_table(),
+    )
+    aot(graph, inputs)
+    return graph.forward
+
+
+def partitioned(joint: GraphModule, *arguments: Any, **options: Any) -> Any:
+    """Into forward and backward, where nothing may be summed in an order that a GPU is free to choose."""
+    assert any("sum" in str(node.target) for node in joint.graph.nodes)
+    for node in joint.graph.nodes:
+        name = str(node.target)
+        assert not any(kind in name for kind in ("scatter_add", "scatter_reduce", "scatter.reduce")), name
+        assert "index_put" not in name or len(node.args) < 4 or not node.args[3], f"{name} that accumulates"
+    return default_partition(joint, *arguments, **options)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_network_is_one_graph_whose_gradients_are_gathered(name: str) -> None:
+    """Nothing in it falls back to Python, and nothing is summed by atomic additions, which repeat on no GPU."""
+    shape, options = SMALL[name]
+    torch.manual_seed(0)
+    model = MODELS[name](shape, 4, **options).double().train()
+    inputs = torch.randn(6, *shape, dtype=torch.float64)
+    if name == "autoencoder":
+        arguments: tuple[Any, ...] = (model, None, LOSSES["mean-squared-error"], inputs, inputs)
+    elif name in ("reactnet-a", "binary-resnet20"):
+        teacher = nn.Sequential(nn.Flatten(), nn.LazyLinear(4, dtype=torch.float64)).eval()
+        teacher(inputs)
+        arguments = (model, teacher, LOSSES["distribution"], inputs, torch.arange(6) % 4)
+    else:
+        of = "squared-hinge" if name in ("fullycon", "lenet5", "convnet") else "cross-entropy"
+        arguments = (model, None, LOSSES[of], inputs, torch.arange(6) % 4)
+    torch.compiler.reset()
+    _gather_gradients()
+    step = torch.compile(batch_loss, fullgraph=True, dynamic=False, backend=as_it_is)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    ours = loss_and_gradients(step, *arguments)
+    averages = {key: value.clone() for key, value in model.state_dict().items()}
+    model.load_state_dict(before)
+    torch.testing.assert_close(ours, loss_and_gradients(batch_loss, *arguments))
+    torch.testing.assert_close(averages, model.state_dict())  # of normalisation
+
+
+def test_a_compiled_training_goes_on_bit_for_bit_and_is_the_same_in_all_but_rounding(
+    spoken_digits: Path, tmp_path: Path
+) -> None:
+    def train(**options: Any) -> Iterator[EpochResult]:
+        options = {"seed": 0, "compile": True, "proxy": Proxy(epochs=2, width=16)} | options
+        values = VALUES["gradient-filter"]
+        return loop.train(SPEECH, "gradient-filter", values, split_seed=0, data_dir=spoken_digits, **options)
+
+    def figures(results: Iterator[EpochResult]) -> list[tuple[float, ...]]:
+        return [(r.train_loss, r.validation_metric, r.test_metric, r.flip_ratio) for r in results]
+
+    whole = figures(train())
+    kept = tmp_path / "kept"
+    with pytest.raises(Stop):
+        list(train(checkpoint=Stopping(kept, 27)))
+    assert figures(train(checkpoint=Checkpoint(kept))) == whole
+    with pytest.raises(CheckpointError, match="of another training, compiled True and not None"):
+        next(train(checkpoint=Checkpoint(kept), compile=False))
+    plain = figures(train(compile=False))
+    assert plain[0] != whole[0]  # or nothing was compiled
+    assert plain[0][0] == pytest.approx(whole[0][0], rel=1e-2)
+
+    # another training of the kind is not compiled anew
+    started = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    list(train(seed=1))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == started
+
+
+def test_without_a_compiler_nothing_is_trained(
+    spoken_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _compiled.cache_clear()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    options = {"seed": 0, "split_seed": 0, "data_dir": spoken_digits, "compile": True}
+    without = torch._inductor.config.patch({"cpp.cxx": (None, "/none")})
+    with (
+        without,
+        pytest.raises(
+            UnusableError, match=r"torch cannot compile on this machine: .*No working C\+\+ compiler"
+        ),
+    ):
+        next(loop.train(SPEECH, "gradient-filter", VALUES["gradient-filter"], **options))

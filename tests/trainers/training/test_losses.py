@@ -1,0 +1,66 @@
+import math
+
+import pytest
+import torch
+
+from trainers.training.losses import LOSSES, distribution, squared_hinge
+from trainers.training.metrics import METRICS, is_among_five, psnr, squared_error
+
+
+def test_squared_hinge_by_hand() -> None:
+    outputs = torch.tensor([[2.0, -0.5, 0.0], [0.5, 0.25, -3.0]])
+    # signs: + - - and - + -; max(0, 1 - s y)^2
+    expected = (0 + 0.25 + 1 + 2.25 + 0.5625 + 0) / 6
+    assert float(squared_hinge(outputs, torch.tensor([0, 1]))) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_gradient_of_squared_hinge() -> None:
+    outputs = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor([0, 3, 2, 1, 1])
+    assert torch.autograd.gradcheck(lambda x: squared_hinge(x, targets), outputs)
+
+
+def test_cross_entropy_of_equal_logits() -> None:
+    loss = LOSSES["cross-entropy"](torch.zeros(3, 10), torch.tensor([0, 4, 9]))
+    assert float(loss) == pytest.approx(math.log(10))
+
+
+def test_distribution_loss_by_hand() -> None:
+    """Teacher (3/4, 1/4), network (1/2, 1/2) and (1/4, 3/4)."""
+    teacher = torch.tensor([[3.0, 1.0], [3.0, 1.0]]).log()
+    outputs = torch.tensor([[0.0, 0.0], [1.0, 3.0]])
+    outputs[1] = outputs[1].log()
+    first = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    second = 0.75 * math.log(3) + 0.25 * math.log(1 / 3)
+    assert float(distribution(outputs, teacher)) == pytest.approx((first + second) / 2, rel=1e-6)
+    assert float(distribution(teacher + 7, teacher)) == pytest.approx(0, abs=1e-6)
+
+
+def test_its_gradient_is_that_of_cross_entropy_with_the_teachers_shares() -> None:
+    generator = torch.Generator().manual_seed(0)
+    teacher = torch.randn(5, 4, dtype=torch.float64, generator=generator)
+    outputs = torch.randn(5, 4, dtype=torch.float64, generator=generator).requires_grad_()
+    (gradient,) = torch.autograd.grad(distribution(outputs, teacher), outputs)
+    torch.testing.assert_close(gradient, (outputs.softmax(1) - teacher.softmax(1)).detach() / 5)
+
+
+def test_among_five() -> None:
+    logits = torch.tensor([[5.0, 4, 3, 2, 1, 0], [0.0, 1, 2, 3, 4, 5]])
+    assert is_among_five(logits, torch.tensor([4, 0])).tolist() == [True, False]
+    assert is_among_five(logits[:, :3], torch.tensor([2, 0])).tolist() == [True, True]
+
+
+def test_accuracy_is_the_mean_of_what_is_correct() -> None:
+    metric = METRICS["accuracy"]
+    right = metric.of_samples(torch.tensor([[1.0, 2.0], [3.0, 0.0]]), torch.tensor([1, 1]))
+    assert right.tolist() == [True, False]
+    assert metric.of_mean(0.5) == 0.5
+
+
+def test_psnr_by_hand() -> None:
+    """An error of a tenth of the range everywhere is 20 dB, the greatest possible one 0 dB, none infinite."""
+    target = torch.full((2, 3, 4, 4), -1.0)
+    errors = squared_error(target + torch.tensor([0.2, 2.0])[:, None, None, None], target)
+    assert errors.tolist() == pytest.approx([0.04, 4.0])
+    assert [psnr(float(e)) for e in errors] == pytest.approx([20, 0], abs=1e-5)
+    assert psnr(0.0) == math.inf

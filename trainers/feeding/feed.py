@@ -1,0 +1,202 @@
+"""A task's samples, batch by batch on the device that trains: held there, or read from disk while it computes."""
+
+import math
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from trainers.data import DATASETS, ImageFiles, ImageSplits, Samples, Splits
+from trainers.data.splits import held_out, scaled_down
+from trainers.errors import UnusableError
+from trainers.feeding import decoders
+from trainers.feeding.decoders import Decoder
+from trainers.feeding.loader import evaluation_batches, training_batches
+from trainers.seeds import derive
+from trainers.tasks import Proxy, Task
+
+# numbers in a batch of inputs that is scored: on a CPU its caches are to hold what the layers make of them
+SCORED_AT_ONCE, SCORED_AT_ONCE_ON_CPU = 2**22, 2**18
+Batches = Generator[Samples, None, None]
+Part = Literal["training", "validation", "test"]
+
+
+class Feed(Protocol):
+    """Where a training's batches come from; images are bytes, `mean` and `std` (channels,) say how they are scaled.
+
+    An epoch takes the training samples in a new random order in whole batches: those that do not fill the last one
+    are left out of that epoch. What a batch holds depends on the seeds, its epoch and its number alone, so that a
+    training goes on in the middle of an epoch with `start`. To close a generator of batches stops what reads for it.
+    """
+
+    input_shape: tuple[int, ...]
+    classes: int
+    mean: Tensor | None
+    std: Tensor | None
+    samples: int  # to train on
+    steps_an_epoch: int
+    decoder: str | None  # of images to train on, where it is not Pillow, and its version
+
+    def training(self, epoch: int, start: int = 0) -> Batches:
+        """The batches of an epoch, counted from 1, from number `start` on; epochs are asked for in their order."""
+
+    def scored(self, part: Part) -> Batches:
+        """All samples of `part` in their order, in batches of which the last one may be smaller."""
+
+
+def feed(
+    task: Task,
+    proxy: Proxy,
+    *,
+    seed: int,
+    split_seed: int,
+    data_dir: Path,
+    place: torch.device,
+    workers: int | None = None,
+    decoder: Decoder = "pillow",
+) -> Feed:
+    """The feed of a task that `proxy` has scaled down. Raises DataError, and ValueError where no batch is filled.
+
+    Images too many for memory are decoded by `workers`, Pillow's processes or DALI's threads: unless given as many as
+    torch has threads, but on the CPU, whose threads train, as few as there can be. Any number gives the same batches.
+    `decoder` is of the images to train on; ValueError where it is unknown, not installed, or has none to decode.
+    """
+    if workers is not None and workers < 0:
+        raise ValueError(f"workers must be at least 0, got {workers}")
+    decoders.check(decoder, task)
+    data = DATASETS[task.dataset]
+    drawn_by = derive(split_seed, "train-fraction")
+    if data.files is not None:
+        files = data.files(data_dir, split_seed)
+        if proxy.train_fraction:
+            files = _share(files, proxy.train_fraction, drawn_by)
+        if workers is None:
+            workers = 0 if place.type == "cpu" else torch.get_num_threads()
+        assert task.image_size is not None
+        return Streamed(files, task.recipe.batch_size, task.image_size, seed, place, workers, decoder)
+    splits = data.splits(data_dir, split_seed)
+    if proxy.train_fraction or proxy.image_size:
+        splits = scaled_down(splits, proxy.train_fraction, proxy.image_size, drawn_by)
+    return Held(splits, task.recipe.batch_size, seed, place)
+
+
+class Held:
+    """Samples that are all on the device, where batches are put together."""
+
+    decoder: str | None = None
+
+    def __init__(self, splits: Splits, batch_size: int, seed: int, place: torch.device) -> None:
+        self._train, validation, test = (
+            Samples(part.inputs.to(place), part.targets.to(place))
+            for part in (splits.train, splits.validation, splits.test)
+        )
+        self._parts: dict[Part, Samples] = {"training": self._train, "validation": validation, "test": test}
+        self._batch_size, self._place = batch_size, place
+        self._order = torch.Generator().manual_seed(derive(seed, "data-order"))
+        self._epoch, self._shuffled = 0, torch.empty(0, dtype=torch.int64)
+        self.input_shape, self.classes = splits.input_shape, splits.classes
+        self.mean, self.std = splits.mean, splits.std
+        self.samples = len(self._train.targets)
+        self.steps_an_epoch = _steps(self.samples, batch_size)
+
+    def training(self, epoch: int, start: int = 0) -> Batches:
+        while self._epoch < epoch:
+            self._shuffled = torch.randperm(self.samples, generator=self._order)
+            self._epoch += 1
+        batches = torch.split(self._shuffled.to(self._place), self._batch_size)
+        for batch in batches[start : self.steps_an_epoch]:
+            yield Samples(self._train.inputs[batch], self._train.targets[batch])
+
+    def scored(self, part: Part) -> Batches:
+        numbers = SCORED_AT_ONCE_ON_CPU if self._place.type == "cpu" else SCORED_AT_ONCE
+        at_once = max(1, numbers // math.prod(self.input_shape))
+        for batch in zip(*(torch.split(tensor, at_once) for tensor in self._parts[part]), strict=True):
+            yield Samples(*batch)
+
+
+class Streamed:
+    """Images on disk: random parts of them to train on, their middles to be scored.
+
+    `decoder` has those to train on. What is scored is Pillow's, for scores to be compared with others' (000,
+    reproducibility statement).
+    """
+
+    def __init__(
+        self,
+        files: ImageSplits,
+        batch_size: int,
+        image_size: int,
+        seed: int,
+        place: torch.device,
+        workers: int,
+        decoder: Decoder,
+    ) -> None:
+        self._files, self._seed, self._place = files, seed, place
+        self._batch_size, self._image_size = batch_size, image_size
+        self._workers, self._decoder = workers, decoder
+        self.decoder: str | None = decoders.version(decoder)
+        self.input_shape: tuple[int, ...] = (3, image_size, image_size)
+        self.classes = files.classes
+        self.mean: Tensor | None = files.mean
+        self.std: Tensor | None = files.std
+        self.samples = len(files.train)
+        self.steps_an_epoch = _steps(self.samples, batch_size)
+
+    def training(self, epoch: int, start: int = 0) -> Batches:
+        return self._placed(
+            training_batches(
+                self._files.train,
+                batch_size=self._batch_size,
+                image_size=self._image_size,
+                seed=self._seed,
+                epoch=epoch,
+                start=start,
+                workers=self._workers,
+                place=self._place,
+                decoder=self._decoder,
+            )
+        )
+
+    def scored(self, part: Part) -> Batches:
+        parts = {
+            "training": self._files.train,
+            "validation": self._files.validation,
+            "test": self._files.test,
+        }
+        return self._placed(
+            evaluation_batches(
+                parts[part],
+                batch_size=self._batch_size,
+                image_size=self._image_size,
+                workers=self._workers,
+                place=self._place,
+            )
+        )
+
+    def _placed(self, batches: Generator[tuple[Tensor, Tensor], None, None]) -> Batches:
+        try:
+            for images, targets in batches:
+                yield Samples(
+                    images.to(self._place, non_blocking=True), targets.to(self._place, non_blocking=True)
+                )
+        finally:
+            batches.close()
+
+
+def _steps(samples: int, batch_size: int) -> int:
+    if samples < batch_size:
+        raise UnusableError(f"{samples} training samples do not fill a batch of {batch_size}")
+    return samples // batch_size
+
+
+def _share(files: ImageSplits, fraction: float, seed: int) -> ImageSplits:
+    """A share of every class of the training images, drawn by `seed`. Raises ValueError where a class has none left."""
+    train = files.train
+    kept = held_out(torch.from_numpy(train.targets), fraction, seed)[1].numpy()
+    part = ImageFiles(train.folder, train.names[kept], train.targets[kept])
+    if len(set(part.targets.tolist())) < files.classes:
+        raise UnusableError(f"train_fraction {fraction} leaves classes without a training sample")
+    return replace(files, train=part)

@@ -1,0 +1,1 @@
+"""Binary layers and ReActNet's RSign and RPReLU."""

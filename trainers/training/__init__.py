@@ -1,0 +1,1 @@
+"""One training: its loop, its state, its checkpoints, its start, its scores."""

@@ -1,0 +1,51 @@
+"""How good a network is on a split."""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from trainers.data import Samples
+from trainers.feeding.network_inputs import Pixels, prepare
+from trainers.tasks import Task
+from trainers.training.metrics import METRICS, is_among_five, is_broken
+
+
+class Score(NamedTuple):
+    """The task's metric, and top-5 where it counts that."""
+
+    metric: float
+    top5: float | None = None
+
+    @classmethod
+    def worst(cls, task: Task) -> "Score":
+        """Of a training that diverged."""
+        return cls(task.worst, 0.0 if task.top5 else None)
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[Samples],
+    task: Task,
+    scale: Pixels | None,
+    generator: torch.Generator,
+) -> Score:
+    """The score of `model` on `batches`; noise comes from `generator`, on their device. Leaves the model evaluating.
+
+    It is not a number where an output is not finite: the largest of such outputs is no answer.
+    """
+    model.eval()
+    metric = METRICS[task.metric]
+    measures = [is_broken, metric.of_samples, *([is_among_five] if task.top5 else [])]
+    sums = torch.zeros(len(measures), dtype=torch.float64, device=generator.device)
+    samples = 0
+    for batch in batches:
+        samples += len(batch.targets)
+        inputs, targets = prepare(batch, task.recipe, scale, generator, training=False)
+        outputs = model(inputs)
+        sums += torch.stack([measure(outputs, targets).sum(dtype=torch.float64) for measure in measures])
+    broken, value, *top5 = [total / samples for total in sums.tolist()]
+    return Score(math.nan if broken else metric.of_mean(value), *top5)

@@ -1,0 +1,112 @@
+"""Starting from another network's weights."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainers.errors import CheckpointError
+from trainers.tasks import Proxy, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from trainers.optimizers import BinaryOptimizer
+
+
+def start_file(data_dir: Path, name: str) -> Path:
+    """Where the checkpoint lies under a data folder whose network a study's trainings start from by this name."""
+    return data_dir / "starts" / f"{name}.pt"
+
+
+def missing(file: Path, task: Task, proxy: Proxy) -> str:
+    """That there is no start in `file`, and what to do for trainings of `proxy` of `task`."""
+    data_dir = file.parent.parent
+    sizes = {name: value for name, value in proxy.changes.items() if name in ("width", "image_size")}
+    same = "".join(f" --{name.replace('_', '-')} {value}" for name, value in sizes.items())
+    return (
+        f"{file}: missing; train one, of a first step alone or by a METHOD, and put it there when it is done: "
+        f"python -m trainers {task.name} --first-step EPOCHS{same} --data {data_dir} --checkpoint {file.name}; "
+        f"mkdir -p {file.parent}; mv {file.name} {file.parent}"
+    )
+
+
+def check_start(file: Path, task: Task, proxy: Proxy, data_dir: Path) -> None:
+    """Raise CheckpointError where trainings of `proxy` of `task` cannot start from `file`.
+
+    That is where it is missing, damaged, of a training that is not over or diverged, or has no binary layer of their
+    network; a warning names what else of it is not there. Reads the data too, whose classes and shape decide the
+    network; raises DataError, and ValueError where they are too few.
+    """
+    import torch  # takes seconds: not for whoever asks where a start is
+
+    from trainers.feeding.feed import feed
+    from trainers.models import MODELS
+
+    if not file.exists():
+        raise CheckpointError(missing(file, task, proxy))
+    task = proxy.of(task)
+    source = feed(task, proxy, seed=0, split_seed=0, data_dir=data_dir, place=torch.device("cpu"))
+    with torch.random.fork_rng(devices=[]):
+        model = MODELS[task.model](source.input_shape, source.classes, **task.model_options)
+    state, _ = _fitting(file, model)
+    if not state["over"]:
+        raise CheckpointError(f"{file}: its training is not over: {len(state['results'])} epochs so far")
+
+
+def start_from(path: Path, model: nn.Module, optimizer: BinaryOptimizer) -> None:
+    """Take over from a checkpoint what has the same name and shape in `model`.
+
+    A warning names what the checkpoint has not. Raises CheckpointError where that is every binary layer.
+    """
+    state, weights = _fitting(path, model)
+    take_over(weights, model, optimizer, real=state["real_weights"])
+
+
+def _fitting(path: Path, model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The state in a checkpoint, and those of its weights that have the same name and shape in `model`."""
+    from torch import Tensor
+
+    from trainers import tensors
+    from trainers.layers.binary import binary_parameters
+    from trainers.training.checkpoints import read
+
+    try:
+        state: dict[str, Any] = read(path)["state"]
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; give a file that a training was kept in, by --checkpoint") from error
+    match state:
+        case {"model": {}, "results": [*_, {"diverged": True}]}:
+            raise CheckpointError(f"{path}: its training diverged; start from another")
+        case {"model": {}, "results": [*_], "over": bool(), "real_weights": bool()}:
+            pass
+        case _:
+            raise CheckpointError(f"{path}: no checkpoint of a training")
+    own = model.state_dict()
+    weights = {
+        name: weight
+        for name, weight in state["model"].items()
+        if name in own and isinstance(weight, Tensor) and weight.shape == own[name].shape
+    }
+    binary = set(binary_parameters(model))
+    if not any(theta in binary for name, theta in model.named_parameters() if name in weights):
+        raise CheckpointError(f"{path}: of another network: no binary layer has the same name and shape")
+    if name := tensors.broken(weights):
+        raise CheckpointError(f"{path}: {name} holds numbers that are not finite; start from another")
+    if others := [name for name in own if name not in weights]:
+        warnings.warn(f"{path}: has nothing for {', '.join(others)}, which start as they are", stacklevel=3)
+    return state, weights
+
+
+def take_over(
+    weights: Mapping[str, Tensor], model: nn.Module, optimizer: BinaryOptimizer, *, real: bool
+) -> None:
+    """Give `model` the weights of these names, those of binary layers as `optimizer` takes them over."""
+    binary = {theta for group in optimizer.param_groups for theta in group["params"]}
+    named = {name: theta for name, theta in model.named_parameters() if name in weights and theta in binary}
+    model.load_state_dict(
+        {name: weight for name, weight in weights.items() if name not in named}, strict=False
+    )
+    optimizer.take_over({theta: weights[name] for name, theta in named.items()}, real=real)

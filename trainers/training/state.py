@@ -1,0 +1,94 @@
+"""All of a training that moves."""
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainers.optimizers import BinaryOptimizer
+from trainers.training.flips import FlipCounter
+from trainers.training.results import EpochResult
+
+
+class State:
+    """All of a training that moves; a training that is given its `state_dict` goes on from there, bit for bit.
+
+    `step` counts the training's steps taken, `results` are those of its finished epochs. `loss_sum` and `flips` are
+    the present epoch's, and so are `train_seconds`, up to when they were last added to. `stage` is the number of the
+    training's step in the sense of two-step training, the optimizers are that stage's. What is drawn without a
+    generator, such as dropout, comes from torch's own random state; it is in `state_dict` as it then is.
+    """
+
+    binary_optimizer: BinaryOptimizer
+    real_optimizer: torch.optim.Optimizer
+    flips: FlipCounter
+
+    def __init__(self, model: nn.Module, augmentation: torch.Generator) -> None:
+        self.model = model
+        self.augmentation = augmentation
+        self.place = augmentation.device
+        self.loss_sum = torch.zeros((), device=self.place)
+        self.stage = self.step = 0
+        self.train_seconds = 0.0
+        self.results: list[EpochResult] = []
+        self._draws: list[Tensor] = []
+
+    def begin_epoch(self) -> None:
+        self.loss_sum.zero_()
+        self.flips.reset()
+        self.train_seconds = 0.0
+        self._draws = []
+
+    def is_finite(self) -> bool:
+        """Whether the network is made of numbers, and what the binary weights' optimizer keeps. Waits for the device.
+
+        The sign of NaN is one like any other: the layers after it do not show what has become of those before.
+        """
+        kept = [value for values in self.binary_optimizer.state.values() for value in values.values()]
+        numbers = [
+            t for t in (*self.model.state_dict().values(), *kept) if t.is_floating_point() and t.numel()
+        ]
+        ends = [
+            end for t in numbers for end in t.aminmax()
+        ]  # NaN is either; isfinite takes eight times as long
+        return bool(torch.stack(ends).isfinite().all())
+
+    def go_on_drawing(self) -> None:
+        """Within an epoch that was loaded, set torch's random state to what it was."""
+        if self._draws:
+            torch.set_rng_state(self._draws[0])
+        if self._draws[1:]:
+            torch.cuda.set_rng_state(self._draws[1], self.place)
+        self._draws = []
+
+    def state_dict(self) -> dict[str, Any]:
+        draws = [torch.get_rng_state()]
+        if self.place.type == "cuda":
+            draws.append(torch.cuda.get_rng_state(self.place))
+        return {
+            "model": self.model.state_dict(),
+            "binary_optimizer": self.binary_optimizer.state_dict(),
+            "real_optimizer": self.real_optimizer.state_dict(),
+            "flips": self.flips.state_dict(),
+            "augmentation": self.augmentation.get_state(),
+            "draws": draws,
+            "loss_sum": self.loss_sum,
+            "real_weights": self.binary_optimizer.real,
+            "stage": self.stage,
+            "step": self.step,
+            "train_seconds": self.train_seconds,
+            "results": [asdict(result) for result in self.results],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.binary_optimizer.load_state_dict(state["binary_optimizer"])
+        self.real_optimizer.load_state_dict(state["real_optimizer"])
+        self.flips.load_state_dict(state["flips"])
+        self.augmentation.set_state(state["augmentation"])
+        self._draws = state["draws"]
+        self.loss_sum.copy_(state["loss_sum"])
+        self.step = state["step"]
+        self.train_seconds = state["train_seconds"]
+        self.results = [EpochResult(**result) for result in state["results"]]

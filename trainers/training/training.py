@@ -1,0 +1,290 @@
+"""A training under way."""
+
+import math
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainers.data import Samples
+from trainers.devices import repeatable, seeded, wait
+from trainers.errors import CheckpointError, DataError, first_line
+from trainers.feeding.feed import Feed, Part
+from trainers.feeding.network_inputs import pixels, prepare
+from trainers.files import checksum
+from trainers.hyperparameters import Value
+from trainers.layers.binary import partition
+from trainers.models import MODELS
+from trainers.optimizers.real_parameters import real_optimizer
+from trainers.schedules import factor
+from trainers.seeds import derive
+from trainers.tasks import Proxy, Task
+from trainers.training import teachers
+from trainers.training.checkpoints import Checkpoint
+from trainers.training.compilation import batch_loss, compiled
+from trainers.training.flips import FlipCounter
+from trainers.training.losses import LOSSES
+from trainers.training.results import EpochResult
+from trainers.training.scoring import Score, evaluate
+from trainers.training.stages import Stage, stages
+from trainers.training.start import start_from, take_over
+from trainers.training.state import State
+
+COLD_STEPS = 2  # of a stage that are compiled in, or recorded as graphs: no part of a training's seconds
+PARTS: tuple[Part, Part] = ("validation", "test")
+
+
+class Training:
+    """The network of one training and what it is trained with, an epoch at a time. All that moves is in `state`.
+
+    `task` is scaled down by `proxy` already, `source` has its samples on `place`, `teacher` the weights of the network
+    that it learns from; all else is `train`'s. Raises ValueError where `optimizer` and the network do not go together,
+    and DataError for the teacher.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        optimizer: str | None,
+        hyperparameters: Mapping[str, Value],
+        source: Feed,
+        *,
+        proxy: Proxy,
+        place: torch.device,
+        seed: int,
+        split_seed: int,
+        teacher: Path | None,
+        compile: bool,
+    ) -> None:
+        self._task, self._optimizer, self._hyperparameters = task, optimizer, hyperparameters
+        self._source, self._proxy, self._place, self._teacher = source, proxy, place, teacher
+        self._seed, self._split_seed, self._compile = seed, split_seed, compile
+        self._recipe = task.recipe.tuned(hyperparameters)
+        self._loss = LOSSES[self._recipe.loss]
+        self._batch_loss = compiled(repr(task), place.type) if compile else batch_loss
+        self._scale = pixels(self._recipe, source.mean, source.std, place)
+        self._stages = stages(self._recipe, optimizer, hyperparameters)
+        self._checkpoint: Checkpoint | None = None
+
+        with seeded(derive(seed, "real-initialisation"), torch.device("cpu")):
+            model = MODELS[task.model](source.input_shape, source.classes, **task.model_options)
+        self.model = _placed(model, place)
+        self._binary, self._real = partition(model)
+        if bool(self._binary) != (optimizer is not None or self._recipe.first_step is not None):
+            if self._binary:
+                raise ValueError(f"{task.name} needs a method for its binary weights, got None")
+            got = optimizer or f"a first step of {self._recipe.epochs_by(None)} epochs"
+            raise ValueError(f"{task.name} has no binary weights, got {got}")
+        self._master: nn.Module | None = None
+        if self._recipe.teacher and teacher:
+            master = teachers.load(self._recipe.teacher, teacher, source.input_shape, source.classes)
+            self._master = _placed(master, place)
+        self.state = State(model, torch.Generator(place).manual_seed(derive(seed, "augmentation")))
+
+    def begin(
+        self, checkpoint: Checkpoint | None = None, start: Path | None = None, start_sum: str | None = None
+    ) -> None:
+        """Go on from `checkpoint` if it holds this training, or else begin, from the weights in `start` if it is given.
+
+        From here on the training is kept in `checkpoint`. Raises CheckpointError, also where `start` has another
+        checksum than `start_sum`, or changes while it is read.
+        """
+        decided_by = self._decided_by(start)
+        if start and decided_by["start"] is None:
+            raise CheckpointError(f"{start}: there is no such checkpoint")
+        self._checkpoint = checkpoint
+        kept = checkpoint and checkpoint.open(decided_by)
+        if checkpoint and kept:
+            self._go_on(kept, checkpoint.path)
+        else:
+            self._begin_stage(0)
+        if start and not kept:
+            start_from(start, self.model, self.state.binary_optimizer)
+            self.state.flips.look()
+        if start and {checksum(start), decided_by["start"]} != {start_sum or decided_by["start"]}:
+            raise CheckpointError(
+                f"{start}: is not what was to be started from; put that one back (sha256 {start_sum})"
+                if start_sum
+                else f"{start}: changed while it was read; start again"
+            )
+
+    def _go_on(self, kept: dict[str, Any], path: Path) -> None:
+        try:
+            self._begin_stage(kept["stage"])
+            self.state.load_state_dict(kept)
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: damaged ({first_line(error)}); delete it") from error
+
+    @property
+    def results(self) -> tuple[EpochResult, ...]:
+        """Of the epochs that are finished."""
+        return tuple(self.state.results)
+
+    @property
+    def diverged(self) -> bool:
+        return bool(self.state.results) and self.state.results[-1].diverged
+
+    @property
+    def over(self) -> bool:
+        """Whether no epoch follows."""
+        return self.diverged or len(self.state.results) == self._stages[-1].last_epoch
+
+    def epoch(self) -> EpochResult:
+        """Train the next epoch, or what is left of it where the training goes on, and score the network after it."""
+        state, epoch = self.state, len(self.state.results) + 1
+        if epoch > self._stage.last_epoch:
+            self._begin_stage(state.stage + 1)
+        with repeatable(self._place):
+            train_loss = self._train(epoch)
+            started = time.perf_counter()
+            scores = self._scores() if math.isfinite(train_loss) and self.state.is_finite() else []
+        diverged = not scores or any(math.isnan(score.metric) for score in scores)
+        if diverged and self._master:
+            self._check_teacher(self._master)
+        validation, test = [Score.worst(self._task)] * len(PARTS) if diverged else scores
+        result = EpochResult(
+            epoch=epoch,
+            train_loss=train_loss,
+            validation_metric=validation.metric,
+            test_metric=test.metric,
+            flip_ratio=state.flips.ratio(),
+            train_seconds=state.train_seconds,
+            evaluate_seconds=time.perf_counter() - started,
+            diverged=diverged,
+            validation_top5=validation.top5,
+            test_top5=test.top5,
+        )
+        state.results.append(result)
+        state.train_seconds = 0.0
+        if self._checkpoint and self._checkpoint.due(end=self.over):
+            self._keep(self._checkpoint)
+        return result
+
+    @property
+    def _stage(self) -> Stage:
+        return self._stages[self.state.stage]
+
+    def _begin_stage(self, number: int) -> None:
+        """With new optimizers; the second stage from the first one's weights."""
+        state = self.state
+        before = {name: weight.clone() for name, weight in self.model.state_dict().items()} if number else {}
+        state.stage = number
+        self._cold = COLD_STEPS if self._compile else 0  # the second one compiles its own optimizer's step
+        state.binary_optimizer = self._stage.optimizer(
+            self._binary,
+            **self._stage.values,  # type: ignore[arg-type]  # checked by whoever gave them
+            generator=torch.Generator().manual_seed(derive(self._seed, "binary-initialisation")),
+        )
+        if self._compile:
+            state.binary_optimizer.compile()
+        state.real_optimizer = real_optimizer(self.model, self._real, self._recipe)
+        if before:
+            take_over(before, self.model, state.binary_optimizer, real=True)
+        state.flips = FlipCounter(self._binary)
+
+    def _train(self, epoch: int) -> float:
+        """Take the steps of `epoch` that have not been taken. Returns its mean loss, its one wait for the device."""
+        state, steps = self.state, self._source.steps_an_epoch
+        taken = state.step - (epoch - 1) * steps
+        if taken == 0:
+            state.begin_epoch()
+        started = time.perf_counter()
+        self.model.train()
+        with (
+            seeded(derive(self._seed, "dropout", epoch), self._place),
+            closing(self._source.training(epoch, taken)) as batches,
+        ):
+            state.go_on_drawing()
+            for samples in batches:
+                self._step(samples)
+                if self._cold:
+                    wait(self._place)
+                    self._cold -= 1
+                    started = time.perf_counter()
+                if self._checkpoint and self._checkpoint.due():
+                    wait(self._place)
+                    state.train_seconds += time.perf_counter() - started
+                    self._keep(self._checkpoint)
+                    started = time.perf_counter()
+        mean_loss = float(state.loss_sum) / steps
+        state.train_seconds += time.perf_counter() - started
+        return mean_loss
+
+    def _step(self, samples: Samples) -> None:
+        """One step of both optimizers on a batch. Nothing in it waits for the device."""
+        state = self.state
+        self._schedule()
+        inputs, targets = prepare(samples, self._recipe, self._scale, state.augmentation, training=True)
+        for parameter in (*self._binary, *self._real):
+            parameter.grad = None
+        if self._compile:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        loss = self._batch_loss(self.model, self._master, self._loss, inputs, targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.real_optimizer.step()
+        state.binary_optimizer.step()
+        state.flips.update()
+        state.loss_sum += loss.detach()
+        state.step += 1
+
+    def _keep(self, checkpoint: Checkpoint) -> None:
+        checkpoint.write(self.state.state_dict() | {"over": self.over})
+
+    def _schedule(self) -> None:
+        """Set what the coming step uses of all that moves over a training."""
+        recipe, state = self._recipe, self.state
+        progress = self._stage.progress(state.step, self._source.steps_an_epoch, recipe.decay_end)
+        rate = recipe.learning_rate * factor(recipe.decay, progress.step, progress.total_steps, progress.end)
+        for group in state.real_optimizer.param_groups:
+            group["lr"] = rate
+        state.binary_optimizer.schedule(progress)
+
+    def _scores(self) -> list[Score]:
+        """Of the network with binary weights, on each of `PARTS`."""
+        scores = []
+        with self.state.binary_optimizer.binarised():
+            for i, part in enumerate(PARTS):
+                noise = torch.Generator(self._place).manual_seed(derive(self._split_seed, "evaluation", i))
+                with closing(self._source.scored(part)) as batches:
+                    scores.append(evaluate(self.model, batches, self._task, self._scale, noise))
+        return scores
+
+    def _check_teacher(self, master: nn.Module) -> None:
+        """Raise DataError where the teacher gives no numbers: what diverges of that says nothing of the method."""
+        noise = torch.Generator(self._place).manual_seed(0)
+        with closing(self._source.scored("validation")) as batches, torch.no_grad():
+            inputs, _ = prepare(next(batches), self._recipe, self._scale, noise, training=False)
+            if not master(inputs).isfinite().all():
+                raise DataError(
+                    f"{self._teacher}: what the teacher answers is not finite; put another one there"
+                )
+
+    def _decided_by(self, start: Path | None) -> dict[str, Any]:
+        """All that the training's numbers depend on, by name, for its checkpoint."""
+        return {
+            "task": self._task.name,
+            "recipe": asdict(self._recipe),
+            "model": dict(self._task.model_options),
+            "method": self._optimizer,
+            "hyperparameters": dict(self._hyperparameters),
+            "seed": self._seed,
+            "split_seed": self._split_seed,
+            "proxy": self._proxy.changes,
+            "training samples": self._source.samples,
+            "device": self._place.type,
+            "compiled": self._compile or None,
+            "decoder": self._source.decoder,
+            "teacher": self._teacher and checksum(self._teacher),
+            "start": start and checksum(start),
+        }
+
+
+def _placed(model: nn.Module, place: torch.device) -> nn.Module:
+    """`model` on `place`, images channels last in memory."""
+    model.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stub
+    return model
