@@ -10,7 +10,7 @@ from pathlib import Path
 # service's session takes the turns of the service itself. Hence sessions of their own, each of them nice; a study's
 # by less than 15: Ray's own processes are among them and must answer each other in time. Numbers go before drawings,
 # which take longer.
-NUMBERS, DRAWINGS, STUDY = 4, 8, 12
+NUMBERS, DRAWINGS, STUDY = 2, 4, 12
 RAYS, KEY = "RAY_worker_niceness", "TUNEBENCH_NICENESS"  # variables; the second is for drivers
 TRIES, WAIT_SECONDS = 20, 0.1
 

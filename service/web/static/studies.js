@@ -98,8 +98,8 @@ function labels(study) {
     form.elements.label.value = name;
     restart();
   };
-  const about = { type: "button", class: "label", title: "Show studies with this label" };
-  return study.labels.map((name) => h("button", { ...about, onclick: only(name) }, name));
+  const about = (name) => ({ type: "button", class: "label", title: `Show studies with the label ${name}` });
+  return study.labels.map((name) => h("button", { ...about(name), onclick: only(name) }, name));
 }
 
 function restart() {

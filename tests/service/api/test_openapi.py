@@ -32,7 +32,7 @@ TARGETS = (
 SERVED = [not_a_server_error, positive_data_acceptance]
 CONFIG = {
     "max-stream-events": 1,
-    "request-timeout": 10,
+    "request-timeout": 60,
     "checks": {
         # low < high is beyond JSON Schema, and so is that a study is not there
         "positive_data_acceptance": {"expected-statuses": ["2xx", "401", "403", "404", "409", "422"]},

@@ -672,6 +672,7 @@ def test_all_of_it_works_under_a_prefix(browser: Any, served: Served, store: Sto
 
 def test_many_methods_of_a_proxy_fit(browser: Any, served: Served, store: Store) -> None:
     proxy = {"epochs": 5, "train_fraction": 0.1, "width": 16}
+    store.create_study(spec(next(names)), {}, labels=["a label that says it all, " * 4])
     study = finished(store, spec(next(names), methods=list(METHODS), runs=1, trials=1, proxy=proxy))
     found = Watched(browser, served.url, viewport={"width": 1100, "height": 800})
     page = found.page
