@@ -1,6 +1,7 @@
 """The README says what the code does."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,15 @@ def test_every_decision_is_listed():
     folder = ROOT / "docs" / "decisions"
     listed = set(re.findall(r"\((\d{4}[^)]+)\)", (folder / "README.md").read_text()))
     assert listed == {path.name for path in folder.glob("[0-9]*.md")}
+
+
+def test_papers_are_cited_by_author_and_year():
+    """Never by a number of ours, such as `000`: docs/papers.md."""
+    number = re.compile(r"(?<![\w.,:\"'-])00[0-3](?:'s\b|,? (?:eqs?|sections?|Tables?|Figures?)\b)")
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    named = (ROOT / "docs/papers.md").read_text()
+    for name in ("Quist 2023", "Nayak 2020", "Paren & Poudel 2021"):
+        assert f"**{name}**" in named
+    for file in files.split():
+        if file.endswith((".py", ".md", ".yaml")) and (ROOT / file).exists():
+            assert not number.search((ROOT / file).read_text()), file

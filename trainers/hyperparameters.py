@@ -44,41 +44,43 @@ SWITCH = Options((False, True))
 DECAY = Options(("none", "linear", "cosine", "exponential"))
 
 VALID: dict[str, Interval | Options] = {
-    # 000 eq 12, alpha = epsilon * lambda: discount factor of the filter's second average
+    # Quist 2023, eq 12, alpha = epsilon * lambda: discount factor of the filter's second average
     "alpha": Interval(0, 1, open_low=True),
-    # 000 eqs 2 and 11: discount factor of the gradient's average (momentum is 1 - gamma)
+    # Quist 2023, eqs 2 and 11: discount factor of the gradient's average (momentum is 1 - gamma)
     "gamma": Interval(0, 1, open_low=True),
-    # 000 eq 3: epsilon
+    # Quist 2023, eq 3: epsilon
     "learning_rate": Interval(0, math.inf, open_low=True, open_high=True),
-    # 000 eq 1: latent weights start uniform in [-s, s]; 0 starts them at zero with random signs
+    # Quist 2023, eq 1: latent weights start uniform in [-s, s]; 0 starts them at zero with random signs
     "initial_magnitude": Interval(0, math.inf, open_high=True),
-    # 000 eq 3: lambda
+    # Quist 2023, eq 3: lambda
     "weight_decay": Interval(0, math.inf, open_high=True),
-    # 000 Table 1: binary weights times their channel's mean latent magnitude
+    # Quist 2023, Table 1: binary weights times their channel's mean latent magnitude
     "scaling": SWITCH,
-    # 000 Table 1: no gradient where a latent weight has left [-1, 1]; 002 eq 4: latent weights put back into it
+    # Quist 2023, Table 1: no gradient where a latent weight has left [-1, 1]; Paren & Poudel 2021, eq 4: latent weights
+    # put back into it
     "clipping": SWITCH,
-    # 000 section 3, alpha decay: how alpha or what is its like falls; where not given, as the task's recipe says
+    # Quist 2023, section 3, alpha decay: how alpha or what is its like falls; where not given, as the task's recipe
+    # says
     "decay": DECAY,
     # of a low-pass filter, as a share of half the sampling rate: a cycle in 2 / cutoff steps passes at half power
     "cutoff": Interval(0, 1, open_low=True, open_high=True),
-    # 000 eq 14: how many steps a filter looks back
+    # Quist 2023, eq 14: how many steps a filter looks back
     "order": Options((1, 2, 3, 4)),
     # Kingma & Ba 2015, algorithm 1: shares of the old value in the averages of the gradient and of its square
     "beta1": Interval(0, 1, open_high=True),
     "beta2": Interval(0, 1, open_high=True),
-    # 001 eq 2: what the averaged gradient must reach to flip a weight
+    # Nayak 2020, eq 2: what the averaged gradient must reach to flip a weight
     "tau": Interval(0, math.inf, open_high=True),
     "tau_decay": DECAY,
-    # 002 section 3.3: discount factor of the squared gradient's average
+    # Paren & Poudel 2021, section 3.3: discount factor of the squared gradient's average
     "sigma": Interval(0, 1, open_low=True),
-    # 002 section 3.2: lambda_rate, the factor of the temperature beta an epoch
+    # Paren & Poudel 2021, section 3.2: lambda_rate, the factor of the temperature beta an epoch
     "beta_rate": Interval(1, math.inf, open_high=True),
-    # 002 sections 3.4 and 4.3: growth of the regulariser's weight lambda an epoch
+    # Paren & Poudel 2021, sections 3.4 and 4.3: growth of the regulariser's weight lambda an epoch
     "lambda_rate": Interval(0, math.inf, open_high=True),
-    # 002 section 4.3: share of the training's steps before weights are pulled to -1 and +1
+    # Paren & Poudel 2021, section 4.3: share of the training's steps before weights are pulled to -1 and +1
     "pretraining": Interval(0, 0.5),
-    # 002 section 4.3: share of the training's steps, the last ones, with the signs frozen
+    # Paren & Poudel 2021, section 4.3: share of the training's steps, the last ones, with the signs frozen
     "fine_tuning": Interval(0, 0.5, open_low=True),
     # of the recipe's optimizer of the real-valued parameters, whatever the method
     "real_learning_rate": Interval(0, math.inf, open_low=True, open_high=True),

@@ -15,8 +15,8 @@ class FirstStep:
     """The first of two steps of a training: the same network with real-valued weights in its binary layers.
 
     Their activations are binary already. For so many epochs more than the recipe's Adam with this learning rate and
-    weight decay trains these weights, in [-1, 1] (002 section 4.3), while the recipe trains all else; decays run over
-    the step and start anew with the second, which every method starts from these weights with.
+    weight decay trains these weights, in [-1, 1] (Paren & Poudel 2021, section 4.3), while the recipe trains all else;
+    decays run over the step and start anew with the second, which every method starts from these weights with.
     """
 
     epochs: int
@@ -35,8 +35,8 @@ class Recipe:
 
     Images of bytes become floats by `pixels`: from -1 to 1, or with every channel's mean and deviation taken
     out; `augmentation` changes training images before. With `noise` the network gets normal noise of that
-    deviation on its inputs, in training and scoring, and is to give back what was there (001 eq 4). A `first_step`
-    comes before the recipe's own epochs.
+    deviation on its inputs, in training and scoring, and is to give back what was there (Nayak 2020, eq 4). A
+    `first_step` comes before the recipe's own epochs.
 
     With a `teacher`, the name of a task in TEACHERS whose network has been trained, `loss` compares the outputs
     with the teacher's on the same inputs, not with the classes.
@@ -278,7 +278,7 @@ def _of_images(
     )
 
 
-# 001, with its authors' code: docs/decisions/0011
+# Nayak 2020, with its authors' code: docs/decisions/0011
 HINGE_MNIST = Recipe(
     epochs=500,
     batch_size=100,
@@ -300,7 +300,7 @@ BVGG = Recipe(
 )
 DENOISING = replace(BVGG, augmentation="none", loss="mean-squared-error", noise=0.1)
 
-# 000 section 4.1
+# Quist 2023, section 4.1
 BIREALNET = Recipe(
     epochs=400,
     batch_size=256,
@@ -312,7 +312,7 @@ BIREALNET = Recipe(
     augmentation="crop-and-flip",
 )
 
-# 002 section 5.1
+# Paren & Poudel 2021, section 5.1
 RESNET = Recipe(
     epochs=1000,
     batch_size=128,
@@ -323,11 +323,12 @@ RESNET = Recipe(
     augmentation="crop-and-flip",
 )
 
-# what 002's ResNet-20 and 000's ReActNet-A learn from: He et al. 2016, with a cosine for their steps
+# what the ResNet-20 of Paren & Poudel 2021 and the ReActNet-A of Quist 2023 learn from: He et al. 2016, with a cosine
+# for their steps
 RESNET_TEACHER = replace(BIREALNET, epochs=180, batch_size=128)
 IMAGENET_TEACHER = replace(BIREALNET, epochs=90, augmentation="flip-and-colours")
 
-# 000 section 4.1: 600,000 steps on the images that are not held out for validation
+# Quist 2023, section 4.1: 600,000 steps on the images that are not held out for validation
 REACTNET = Recipe(
     epochs=249,
     batch_size=510,
@@ -459,7 +460,7 @@ _TEACHERS = (
 )
 TEACHERS: dict[str, Task] = {task.name: task for task in _TEACHERS}
 
-# Another one, that no task learns from: 001's autoencoder, to compare the binary one with.
+# Another one, that no task learns from: Nayak 2020's autoencoder, to compare the binary one with.
 _REAL = _of_images(
     "cifar10-real-denoise",
     "images with noise to be taken out, a real-valued autoencoder",

@@ -40,19 +40,20 @@ SWITCH = Choice((False, True))
 DECAY = Choice(("none", "linear", "cosine"))
 PHASES: Space = {"decay": DECAY, "pretraining": Float(0.0, 0.5), "fine_tuning": Float(0.02, 0.5)}
 
-ALPHA = Float(1e-6, 1.0, log=True)  # 000: 1e-3 on CIFAR-10, 1e-5 on ImageNet
-GAMMA = Float(1e-3, 1.0, log=True)  # 000: 0.1
+ALPHA = Float(1e-6, 1.0, log=True)  # Quist 2023: 1e-3 on CIFAR-10, 1e-5 on ImageNet
+GAMMA = Float(1e-3, 1.0, log=True)  # Quist 2023: 0.1
 LATENT = {
     "learning_rate": Float(1e-4, 10.0, log=True),
     "initial_magnitude": Float(1e-4, 1.0, log=True),
     "gamma": GAMMA,
     "weight_decay": Float(1e-6, 1e-1, log=True),
 }
-ADAM = Float(1e-4, 1.0, log=True)  # 001: 1e-3; 002: 1e-2 and 1e-3
-ADAPTIVITY = Float(1e-7, 1e-1, log=True)  # 001: 1e-6 to 1e-2; 002: 1e-4; Suarez-Ramirez et al.: 1e-7
+ADAM = Float(1e-4, 1.0, log=True)  # Nayak 2020: 1e-3; Paren & Poudel 2021: 1e-2 and 1e-3
+# Nayak 2020: 1e-6 to 1e-2; Paren & Poudel 2021: 1e-4; Suarez-Ramirez et al.: 1e-7
+ADAPTIVITY = Float(1e-7, 1e-1, log=True)
 LAMBDA_RATE = Float(
     1e-3, 1e2, log=True
-)  # 002: 0.01 over 1,000 epochs; ten epochs need a hundred times as much
+)  # Paren & Poudel 2021: 0.01 over 1,000 epochs; ten epochs need a hundred times as much
 
 METHODS: dict[str, Method] = {
     "gradient-filter": Method(
@@ -100,7 +101,7 @@ METHODS: dict[str, Method] = {
         optimizer="ste-adam",
         space={
             "learning_rate": ADAM,
-            "beta1": Float(0.5, 0.995),  # 001: 0.99; Kingma & Ba: 0.9
+            "beta1": Float(0.5, 0.995),  # Nayak 2020: 0.99; Kingma & Ba: 0.9
             "beta2": Float(0.9, 0.9999),  # 0.999
             "weight_decay": Float(
                 1e-8, 1e-2, log=True
@@ -114,7 +115,8 @@ METHODS: dict[str, Method] = {
     ),
     "bop": Method(
         optimizer="bop",
-        space={"gamma": ADAPTIVITY, "tau": Float(1e-10, 1e-3, log=True)},  # tau 1e-9 to 1e-7 (001, 002)
+        # tau 1e-9 to 1e-7 (Nayak 2020, Paren & Poudel 2021)
+        space={"gamma": ADAPTIVITY, "tau": Float(1e-10, 1e-3, log=True)},
         summary="weights flip where the averaged gradient passes a threshold",
         source="Nayak et al. 2020, eqs 1-2; Helwegen et al. 2019",
         label="Bop",

@@ -1,7 +1,7 @@
 """Time the gradient filter's step on ReActNet-A: `python tests/benchmarks/optimizer_step.py [--device cuda]`.
 
 Five steps take turns, so that whatever else the machine does falls on all of them: the difference equation
-of 000 eqs 14-17 written plainly, one parameter at a time with concatenated histories; the cascade of eqs
+of Quist 2023, eqs 14-17 written plainly, one parameter at a time with concatenated histories; the cascade of eqs
 11-13 written plainly; ours; ours compiled by torch, half a minute before its first step; and the floor, the time to
 move the step's bytes once (read gradient, m, g and theta, write m, g and theta) by torch's fastest way. Prints the
 median of each, and ratios of medians.

@@ -103,7 +103,7 @@ def test_birealnets_layer_by_layer() -> None:
 @pytest.mark.parametrize(
     ("name", "shape", "expected"),
     [
-        ("lenet5", MNIST, "C20 N C20 P N C50 N C50 P N F D500 N D10 N"),  # 001 Table 2
+        ("lenet5", MNIST, "C20 N C20 P N C50 N C50 P N F D500 N D10 N"),  # Nayak 2020, Table 2
         (
             "convnet",
             CIFAR,

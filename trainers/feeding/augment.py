@@ -21,7 +21,9 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def crop_and_flip(images: Tensor, generator: torch.Generator, *, padding: int = 4) -> Tensor:
-    """Each image moved by up to `padding` pixels, what enters is 0, and half of them mirrored (000 section 4.1).
+    """Each image moved by up to `padding` pixels, what enters is 0, and half of them mirrored.
+
+    Source: Quist 2023, section 4.1.
 
     (batch, channels, height, width) -> the same shape and type, by one gather from the padded images.
     """
@@ -46,7 +48,7 @@ def flip(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def add_noise(images: Tensor, generator: torch.Generator, *, factor: float = 0.1) -> Tensor:
-    """Floats in [-1, 1] + factor * N(0, 1), clipped to [-1, 1]: 001 eq 4, with the bounds of its text."""
+    """Floats in [-1, 1] + factor * N(0, 1), clipped to [-1, 1]: Nayak 2020, eq 4, with the bounds of its text."""
     noise = torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
     return noise.mul_(factor).add_(images).clamp_(-1, 1)
 

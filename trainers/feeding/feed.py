@@ -120,7 +120,7 @@ class Held:
 class Streamed:
     """Images on disk: random parts of them to train on, their middles to be scored.
 
-    `decoder` has those to train on. What is scored is Pillow's, for scores to be compared with others' (000,
+    `decoder` has those to train on. What is scored is Pillow's, for scores to be compared with others' (Quist 2023,
     reproducibility statement).
     """
 

@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 
 
 def sign(x: Tensor) -> Tensor:
-    """-1 where x < 0, else +1: never 0, and for activations not random either (000 eq 5 draws at 0)."""
+    """-1 where x < 0, else +1: never 0, and for activations not random either (Quist 2023, eq 5 draws at 0)."""
     return torch.copysign(torch.ones((), dtype=x.dtype, device=x.device), x + 0.0)  # -0.0 + 0.0 is +0.0
 
 
@@ -23,19 +23,20 @@ class EstimatedSign(torch.autograd.Function):
 
 
 class StraightThrough(EstimatedSign):
-    """Derivative 1 for |x| <= 1 and 0 outside (002 eq 1)."""
+    """Derivative 1 for |x| <= 1 and 0 outside (Paren & Poudel 2021, eq 1)."""
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        # the kernel leaves out its bounds, 002 eq 1 includes |x| = 1: the bounds are the next number after it
+        # the kernel leaves out its bounds, Paren & Poudel 2021, eq 1 includes |x| = 1: the bounds are the next number
+        # after it
         bound = 1 + torch.finfo(x.dtype).eps
         return torch.ops.aten.hardtanh_backward(gradient, x, -bound, bound)  # type: ignore[no-any-return]
 
 
 class PiecewisePolynomial(EstimatedSign):
-    """Derivative 2 - 2|x| for |x| <= 1 and 0 outside (002 eq 2, from Bi-Real Net)."""
+    """Derivative 2 - 2|x| for |x| <= 1 and 0 outside (Paren & Poudel 2021, eq 2, from Bi-Real Net)."""
 
     @staticmethod
     @once_differentiable

@@ -14,7 +14,7 @@ ELEMENTS = 1 << 16
 class RSign(nn.Module):
     """sign(x + offset), a learned offset a channel: (batch, channels, ...) -> the same shape, in {-1, +1}.
 
-    The derivative of the sign is taken as 2 - 2|x + offset| within 1 of 0, else 0 (002 eq 2).
+    The derivative of the sign is taken as 2 - 2|x + offset| within 1 of 0, else 0 (Paren & Poudel 2021, eq 2).
     """
 
     def __init__(self, channels: int) -> None:

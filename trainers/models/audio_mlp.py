@@ -1,4 +1,4 @@
-"""The audio network of 000 section 4.2: four fully connected layers, the first real-valued."""
+"""The audio network of Quist 2023, section 4.2: four fully connected layers, the first real-valued."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Denoising autoencoder, binary or real-valued: 001 Table 6."""
+"""Denoising autoencoder, binary or real-valued: Nayak 2020, Table 6."""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""Bi-Real-Net: a shortcut round every binary convolution (Liu et al. 2018); 20 layers as in 000 section 4.1, and 18."""
+"""Bi-Real-Net: a shortcut round every binary convolution (Liu et al. 2018).
+
+With 20 layers as in Quist 2023, section 4.1, and with 18.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""BVGG, the BinaryNet of Courbariaux as Helwegen et al. train it with Bop: 001 sections 3 and 4."""
+"""BVGG, the BinaryNet of Courbariaux as Helwegen et al. train it with Bop: Nayak 2020, sections 3 and 4."""
 
 from torch import nn
 
@@ -10,7 +10,7 @@ def bvgg(
 ) -> nn.Sequential:
     """(batch, channels, height, width) -> (batch, classes); `normalisation` is "batch" or "layer".
 
-    Differs from `convnet` as 001's code does: normalisation without a scale, no padding of the image.
+    Differs from `convnet` as Nayak 2020's code does: normalisation without a scale, no padding of the image.
     `width` is the filters of the first convolutions, 128.
     """
     filters = [width * factor for factor in (1, 1, 2, 2, 4, 4)]

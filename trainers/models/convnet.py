@@ -1,4 +1,4 @@
-"""ConvNet with binary weights, of the shape of VGG: 001 Table 3."""
+"""ConvNet with binary weights, of the shape of VGG: Nayak 2020, Table 3."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""FullyCon, dense layers with binary weights: 001 Table 1."""
+"""FullyCon, dense layers with binary weights: Nayak 2020, Table 1."""
 
 import math
 
@@ -9,7 +9,7 @@ from trainers.models.stack import of_real_input
 
 
 class Sign(nn.Module):
-    """The sign with the straight-through gradient (001's binary tanh), where something comes after it."""
+    """The sign with the straight-through gradient (Nayak 2020's binary tanh), where something comes after it."""
 
     def forward(self, x: Tensor) -> Tensor:
         return ESTIMATORS["straight-through"](x)

@@ -1,4 +1,4 @@
-"""LeNet-5 with binary weights: 001 Table 2."""
+"""LeNet-5 with binary weights: Nayak 2020, Table 2."""
 
 from torch import nn
 

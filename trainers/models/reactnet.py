@@ -1,4 +1,4 @@
-"""ReActNet-A: MobileNet with binary convolutions, RSign and RPReLU (Liu et al. 2020; 000 section 4.1)."""
+"""ReActNet-A: MobileNet with binary convolutions, RSign and RPReLU (Liu et al. 2020; Quist 2023, section 4.1)."""
 
 import torch
 from torch import Tensor, nn

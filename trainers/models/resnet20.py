@@ -1,4 +1,4 @@
-"""ResNet-20 for small images (He et al. 2016, section 4.2), and its binary form for 002 section 5.1."""
+"""ResNet-20 for small images (He et al. 2016, section 4.2), and its binary form (Paren & Poudel 2021, section 5.1)."""
 
 from collections.abc import Callable
 
@@ -62,8 +62,8 @@ def resnet20(input_shape: tuple[int, ...], classes: int, *, width: int = 16) -> 
 def binary_resnet20(input_shape: tuple[int, ...], classes: int, *, width: int = 16) -> nn.Sequential:
     """(batch, channels, height, width) -> logits; the 18 convolutions between the first and the last layer binary.
 
-    002 says that a sign comes before each of them and that what Bi-Real Net and ReActNet brought is useful;
-    hence a shortcut round each, RSign and RPReLU.
+    Paren & Poudel 2021 says that a sign comes before each of them and that what Bi-Real Net and ReActNet brought is
+    useful; hence a shortcut round each, RSign and RPReLU.
     """
     return _resnet20(
         input_shape,

@@ -1,4 +1,4 @@
-"""ResNet-34 (He et al. 2016), real-valued: the teacher of 000 section 4.1."""
+"""ResNet-34 (He et al. 2016), real-valued: the teacher of Quist 2023, section 4.1."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Convolutions and dense layers with binary weights, one after the other: the networks of 001, Tables 2 and 3."""
+"""Convolutions and dense layers with binary weights, one after the other (Nayak 2020, Tables 2 and 3)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,7 +10,10 @@ from trainers.layers.binary import BinaryConv2d, BinaryLinear
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of (batch, channels, ...), at each position on its own (001 section 4)."""
+    """Layer normalisation over the channels of (batch, channels, ...), at each position on its own.
+
+    Source: Nayak 2020, section 4.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)

@@ -11,7 +11,7 @@ EPSILON = 1e-8  # the paper's
 
 
 def project(ws: list[Tensor]) -> None:
-    """Put back into [-1, 1], in place: the projection of 002 eqs 4 and 12."""
+    """Put back into [-1, 1], in place: the projection of Paren & Poudel 2021, eqs 4 and 12."""
     torch._foreach_clamp_min_(ws, -1)
     torch._foreach_clamp_max_(ws, 1)
 

@@ -1,4 +1,7 @@
-"""Bop: a binary weight flips where its averaged gradient is large enough and points against it (001 section 3)."""
+"""Bop: a binary weight flips where its averaged gradient is large enough and points against it.
+
+Source: Nayak 2020, section 3.
+"""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -18,8 +21,9 @@ def bop_step(
 ) -> None:
     """One step in place: m <- (1-gamma) m + gamma gradient; theta flips where |m| >= tau and sign(m) = theta.
 
-    That is theta <- -sign(m) where |m| >= tau. 001 eq 2 compares sign(m) with the last m's and 002 eq 7 has the
-    gradient's sign turned; both are slips (Helwegen et al. 2019, algorithm 1). Where m = 0, theta stays.
+    That is theta <- -sign(m) where |m| >= tau. Nayak 2020, eq 2 compares sign(m) with the last m's and Paren & Poudel
+    2021, eq 7 has the gradient's sign turned; both are slips (Helwegen et al. 2019, algorithm 1). Where m = 0, theta
+    stays.
     """
     torch._foreach_lerp_(ms, gradients, gamma)
     large = [torch.nn.functional.hardshrink(m, _below(tau, m.dtype)) for m in ms]
@@ -35,7 +39,10 @@ def second_order_step(
     sigma: float,
     tau: float,
 ) -> None:
-    """As `bop_step` with m / sqrt(v) for m against tau, v <- (1-sigma) v + sigma gradient^2 (002 section 3.3)."""
+    """As `bop_step` with m / sqrt(v) for m against tau, v <- (1-sigma) v + sigma gradient^2.
+
+    Source: Paren & Poudel 2021, section 3.3.
+    """
     torch._foreach_lerp_(ms, gradients, gamma)
     torch._foreach_mul_(vs, 1 - sigma)
     torch._foreach_addcmul_(vs, gradients, gradients, sigma)
@@ -66,8 +73,8 @@ class Bop(Thresholded):
     """Optimizer of binary weights by one moving average of the gradient and a threshold; no latent weights.
 
     `gamma` in (0, 1] is the adaptivity, the new gradient's share in the average, `tau` >= 0 the threshold. The
-    recipe's decay shapes gamma (002 section 5.1); `tau_decay` shapes tau, which the papers keep. With tau = 0 it is
-    the gradient filter of first order.
+    recipe's decay shapes gamma (Paren & Poudel 2021, section 5.1); `tau_decay` shapes tau, which the papers keep. With
+    tau = 0 it is the gradient filter of first order.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("gamma", "tau")

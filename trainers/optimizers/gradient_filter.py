@@ -1,4 +1,4 @@
-"""The gradient filter: binary weights are the sign of a twice smoothed gradient (000 eqs 11-13)."""
+"""The gradient filter: binary weights are the sign of a twice smoothed gradient (Quist 2023, eqs 11-13)."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -108,7 +108,7 @@ class GradientFilter(Filtering):
 
 
 class FirstOrderFilter(GradientFilter):
-    """The gradient filter with one average, the second (000 eqs 9-10 with the gradient for m)."""
+    """The gradient filter with one average, the second (Quist 2023, eqs 9-10 with the gradient for m)."""
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("alpha",)
 

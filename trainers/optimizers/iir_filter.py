@@ -1,4 +1,4 @@
-"""Any linear filter of the gradient: binary weights are the sign of its output (000 eq 14)."""
+"""Any linear filter of the gradient: binary weights are the sign of its output (Quist 2023, eq 14)."""
 
 import cmath
 import math
@@ -47,7 +47,7 @@ def butterworth(cutoff: float, order: int) -> Filter:
 
 @lru_cache(maxsize=256)
 def difference_equation(b: tuple[float, ...], a: tuple[float, ...]) -> Filter:
-    """The filter of 000 eq 14. Raises ValueError where it has no stable output."""
+    """The filter of Quist 2023, eq 14. Raises ValueError where it has no stable output."""
     if not all(map(math.isfinite, (*b, *a))) or not a or not b or a[0] == 0:
         raise ValueError(f"a filter needs finite coefficients and a[0] other than 0, got b {b} and a {a}")
     radius = max(map(abs, np.roots(a).tolist()), default=0.0)
@@ -111,7 +111,7 @@ class IIRFilter(Filtering):
     A Butterworth low-pass of `order` 1 to 4 with its `cutoff` in (0, 1), the share of half the sampling rate where
     half the power passes: the smaller, the longer the memory. Its states are scaled so that it slows down to a
     stop as a schedule takes the cut-off down to 0. Or, for cut-off and order None, any stable filter: `coefficients`
-    (b, a) of 000 eq 14.
+    (b, a) of Quist 2023, eq 14.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("cutoff", "order")

@@ -1,4 +1,4 @@
-"""SGD on latent weights: binary weights are the sign of real-valued ones (000 eqs 1-5)."""
+"""SGD on latent weights: binary weights are the sign of real-valued ones (Quist 2023, eqs 1-5)."""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -37,7 +37,7 @@ def latent_step(
 
 
 class LatentSGD(BinaryOptimizer):
-    """Optimizer of binary weights that keeps a latent weight for each: the six knobs of 000 Table 1.
+    """Optimizer of binary weights that keeps a latent weight for each: the six knobs of Quist 2023, Table 1.
 
     `learning_rate` > 0 and `weight_decay` >= 0 are epsilon and lambda, `gamma` in (0, 1] the gradient's
     share in the moving average (momentum is 1 - gamma). Latent weights start uniform in [-s, s], s =
@@ -124,7 +124,7 @@ class LatentSGD(BinaryOptimizer):
 
 
 class MagnitudeIndependentSGD(LatentSGD):
-    """Latent SGD without scaling and clipping: only the signs of latent weights matter (000 section 3)."""
+    """Latent SGD without scaling and clipping: only the signs of latent weights matter (Quist 2023, section 3)."""
 
     hyperparameters: ClassVar[tuple[str, ...]] = (
         "learning_rate",

@@ -1,4 +1,4 @@
-"""Mirror descent: the forward pass uses the tanh of latent weights, ever steeper (002 section 3.2)."""
+"""Mirror descent: the forward pass uses the tanh of latent weights, ever steeper (Paren & Poudel 2021, section 3.2)."""
 
 import math
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ STEEPEST = 1e30  # every tanh is a sign long before, and in float32 it can still
 
 
 class MirrorDescent(Relaxed):
-    """Optimizer of weights tanh(beta w) with beta = beta_rate^t after t epochs, from 1 on (002 eq 6).
+    """Optimizer of weights tanh(beta w) with beta = beta_rate^t after t epochs, from 1 on (Paren & Poudel 2021, eq 6).
 
     Adam moves w by the gradient with respect to tanh(beta w) as it stands, and w is put back into [-1, 1] (eq 4). At
     a large beta it is the straight-through method.

@@ -1,4 +1,4 @@
-"""ProxQuant and BNEW: weights that a growing penalty draws to -1 and +1 (002 sections 3.4 and 4)."""
+"""ProxQuant and BNEW: weights that a growing penalty draws to -1 and +1 (Paren & Poudel 2021, sections 3.4 and 4)."""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -14,7 +14,10 @@ STRONGEST = 1e30  # every weight is its sign long before, and in float32 it can 
 
 
 def prox_l1(ws: list[Tensor], strength: float) -> None:
-    """In place: argmin_x strength |x - sign(w)| + (x - w)^2 (002 eqs 8-9): w by strength / 2 nearer to its sign."""
+    """In place: argmin_x strength |x - sign(w)| + (x - w)^2, which is w by strength / 2 nearer to its sign.
+
+    Source: Paren & Poudel 2021, eqs 8-9.
+    """
     if strength == 0:
         return  # not even rounded
     for w in ws:
@@ -24,18 +27,26 @@ def prox_l1(ws: list[Tensor], strength: float) -> None:
 
 
 def prox_l2(ws: list[Tensor], strength: float) -> None:
-    """In place: argmin_x strength (x - sign(w))^2 + (x - w)^2 (002 eqs 8-9), a mean of w and its sign."""
+    """In place: argmin_x strength (x - sign(w))^2 + (x - w)^2, a mean of w and its sign.
+
+    Source: Paren & Poudel 2021, eqs 8-9.
+    """
     torch._foreach_lerp_(ws, [sign(w) for w in ws], strength / (1 + strength))
 
 
 def prox_bnew(ws: list[Tensor], strength: float) -> None:
-    """In place: (1 + 2 strength) w, put back into [-1, 1] (002 eq 12, the form that exists at every strength)."""
+    """In place: (1 + 2 strength) w, put back into [-1, 1].
+
+    Source: Paren & Poudel 2021, eq 12, the form that exists at every strength.
+    """
     torch._foreach_mul_(ws, 1 + 2 * strength)
     project(ws)
 
 
 class Proximal(Relaxed):
-    """Base of the optimizers that take a step of Adam and then one towards the signs, `proximal` (002 eqs 10 and 12).
+    """Base of the optimizers that take a step of Adam and then one towards the signs, `proximal`.
+
+    Source: Paren & Poudel 2021, eqs 10 and 12.
 
     Its strength is the learning rate times lambda, which grows by `lambda_rate` an epoch from the end of the
     pre-training on (section 4.3); before, it is 0.
@@ -89,6 +100,9 @@ class ProxQuantL2(Proximal):
 
 
 class BNEW(Proximal):
-    """Binary networks the easy way: the concave penalty -w^2 on weights that stay in [-1, 1] (002 section 4)."""
+    """Binary networks the easy way: the concave penalty -w^2 on weights that stay in [-1, 1].
+
+    Source: Paren & Poudel 2021, section 4.
+    """
 
     proximal = staticmethod(prox_bnew)

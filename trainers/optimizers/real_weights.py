@@ -13,7 +13,9 @@ from trainers.schedules import Progress
 
 
 class RealWeights(Relaxed):
-    """Adam on real-valued weights that are put back into [-1, 1] after every step (002 section 4.3, pre-training).
+    """Adam on real-valued weights that are put back into [-1, 1] after every step.
+
+    Source: Paren & Poudel 2021, section 4.3, pre-training.
 
     No method of its own: they never grow binary. `binarised` gives their signs.
     """

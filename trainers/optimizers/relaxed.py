@@ -19,9 +19,10 @@ class Relaxed(BinaryOptimizer):
     Adam moves real-valued weights, which start as a real-valued layer's, Glorot uniform; a subclass says in `relax`
     how they are drawn to -1 and +1 and what of them the forward pass uses, and in `grow` how that gets stronger.
 
-    By `schedule` a training has three phases (002 section 4.3). For the share `pretraining` of its steps the weights
-    are real, then they are drawn to the signs, and for the share `fine_tuning`, at least one step, the parameters
-    hold the signs and stay, while the real-valued parameters adapt. Before that `binarised` gives the signs.
+    By `schedule` a training has three phases (Paren & Poudel 2021, section 4.3). For the share `pretraining` of its
+    steps the weights are real, then they are drawn to the signs, and for the share `fine_tuning`, at least one step,
+    the parameters hold the signs and stay, while the real-valued parameters adapt. Before that `binarised` gives the
+    signs.
     """
 
     optional: ClassVar[tuple[str, ...]] = ("decay", "pretraining", "fine_tuning")

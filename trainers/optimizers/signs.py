@@ -17,7 +17,7 @@ def write_signs(thetas: list[Tensor], xs: list[Tensor], direction: int = 1) -> N
 
 
 def write_scaled_signs(theta: Tensor, w: Tensor) -> None:
-    """theta <- sign(w) times its channel's mean |w| (000 Table 1, scaling); channels are the first dimension.
+    """theta <- sign(w) times its channel's mean |w| (Quist 2023, Table 1, scaling); channels are the first dimension.
 
     Where w = 0, theta keeps its sign. A channel whose mean is 0 gets zeros that hold their sign for later.
     """

@@ -1,4 +1,4 @@
-"""Adam on latent weights, straight through their sign (002 section 3.1, 001)."""
+"""Adam on latent weights, straight through their sign (Paren & Poudel 2021, section 3.1, Nayak 2020)."""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -14,9 +14,9 @@ from trainers.optimizers.signs import write_signs
 class STEAdam(BinaryOptimizer):
     """Optimizer of binary weights that are the signs of latent ones, which Adam moves.
 
-    The gradient is that of the loss by the binary weights (002 eqs 4 and 5). With `clipping` the latent weights are
-    put back into [-1, 1] after every step, the projection of eq 4. They start as a real-valued layer's, Glorot
-    uniform. Adam's corrections count the steps of a parameter's group.
+    The gradient is that of the loss by the binary weights (Paren & Poudel 2021, eqs 4 and 5). With `clipping` the
+    latent weights are put back into [-1, 1] after every step, the projection of eq 4. They start as a real-valued
+    layer's, Glorot uniform. Adam's corrections count the steps of a parameter's group.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = (

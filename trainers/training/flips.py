@@ -1,4 +1,4 @@
-"""The share of binary weights that change sign in a step: the FF ratio (000 eq 18)."""
+"""The share of binary weights that change sign in a step: the FF ratio (Quist 2023, eq 18)."""
 
 from collections.abc import Sequence
 from typing import Any

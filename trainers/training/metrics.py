@@ -38,7 +38,10 @@ def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def psnr(mean_squared_error: float) -> float:
-    """Peak signal-to-noise ratio of images from -1 to 1, in dB (001 eq 3): from 0 on, infinite without an error."""
+    """Peak signal-to-noise ratio of images from -1 to 1, in dB: from 0 on, infinite without an error.
+
+    Source: Nayak 2020, eq 3.
+    """
     return 10 * math.log10(RANGE**2 / mean_squared_error) if mean_squared_error else math.inf
 
 

@@ -31,8 +31,8 @@ def test_sign_is_plus_one_at_both_zeros(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(
     ("estimator", "slope"),
     [
-        ("straight-through", [0, 1, 1, 1, 1, 1, 1, 0]),  # 002 eq 1
-        ("piecewise-polynomial", [0, 0, 1.5, 2, 2, 1.5, 0, 0]),  # 002 eq 2
+        ("straight-through", [0, 1, 1, 1, 1, 1, 1, 0]),  # Paren & Poudel 2021, eq 1
+        ("piecewise-polynomial", [0, 0, 1.5, 2, 2, 1.5, 0, 0]),  # Paren & Poudel 2021, eq 2
     ],
 )
 def test_estimators_by_hand(estimator: str, slope: list[float], dtype: torch.dtype) -> None:

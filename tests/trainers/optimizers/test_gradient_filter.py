@@ -68,7 +68,7 @@ def test_is_the_cascade_in_numpy_under_alpha_decay(decay: str, compiled: bool) -
 
 def test_is_equation_17_at_constant_alpha() -> None:
     alpha, gamma, shape = 0.02, 0.1, (11,)
-    b = [alpha * gamma, 0, 0]  # 000 eq 16
+    b = [alpha * gamma, 0, 0]  # Quist 2023, eq 16
     a = [1, (alpha - 1) + (gamma - 1), (alpha - 1) * (gamma - 1)]
     xs = gradients(shape)
     theta = parameter(shape)

@@ -8,7 +8,7 @@ from trainers.optimizers.iir_filter import butterworth, difference_equation
 from trainers.schedules import Progress
 
 STEPS = 300
-CASCADE = [0.02 * 0.1, 0, 0], [1, (0.02 - 1) + (0.1 - 1), (0.02 - 1) * (0.1 - 1)]  # 000 eq 16
+CASCADE = [0.02 * 0.1, 0, 0], [1, (0.02 - 1) + (0.1 - 1), (0.02 - 1) * (0.1 - 1)]  # Quist 2023, eq 16
 
 
 def gradients(shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:

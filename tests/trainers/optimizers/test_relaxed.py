@@ -1,4 +1,4 @@
-"""Mirror descent, ProxQuant and BNEW against the equations of 002, their three phases and their limits."""
+"""Mirror descent, ProxQuant and BNEW against Paren & Poudel 2021, their three phases and their limits."""
 
 import math
 from typing import Any
@@ -39,7 +39,7 @@ def used(name: str, w: float, beta: float) -> float:
 
 
 def pulled(name: str, w: float, strength: float) -> float:
-    """What the method makes of a weight after Adam's step: 002 eqs 4, 9 and 12."""
+    """What the method makes of a weight after Adam's step: Paren & Poudel 2021, eqs 4, 9 and 12."""
     s = 1.0 if w >= 0 else -1.0
     match name:
         case "mirror-descent":
