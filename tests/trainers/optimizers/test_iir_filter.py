@@ -21,7 +21,7 @@ def gradients(shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
 
 
 def signs(xs: torch.Tensor, filtered: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """000 eq 13 with its rule for 0, step by step."""
+    """Quist 2023, eq 13 with its rule for 0, step by step."""
     theta, result = start.copy(), []
     for y in filtered:
         theta = np.where(y > 0, -1.0, np.where(y < 0, 1.0, theta))

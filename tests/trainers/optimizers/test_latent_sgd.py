@@ -78,7 +78,7 @@ def test_is_the_latent_weight_network_under_autograd(scaling: bool, clipping: bo
 def test_is_the_gradient_filter_with_alpha_epsilon_lambda(
     learning_rate: float, weight_decay: float, decay: str
 ) -> None:
-    """000 eqs 3-13 and figure 7: scaling and clipping off, start at zero, alpha = epsilon lambda."""
+    """Quist 2023, eqs 3-13 and figure 7: scaling and clipping off, start at zero, alpha = epsilon lambda."""
     shape, gamma, steps = (40, 25), 0.1, 200
     generator = torch.Generator().manual_seed(5)
     mean = 0.3 * torch.randn(shape, generator=generator, dtype=torch.float64)
