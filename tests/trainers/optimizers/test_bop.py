@@ -43,7 +43,7 @@ def test_first_steps_by_hand() -> None:
 @pytest.mark.parametrize("tau_decay", ["none", "linear"])
 @pytest.mark.parametrize("second_order", [False, True])
 def test_is_the_rule_weight_by_weight(decay: str, tau_decay: str, second_order: bool) -> None:
-    """Nayak 2020, eqs 1 and 2, with sign(w) for sign(m_(t-1)), and Paren & Poudel 2021, section 3.3's division by sqrt(v)."""
+    """Nayak 2020, eqs 1 and 2, with sign(w) for sign(m_(t-1)); divided by sqrt(v) in Paren & Poudel 2021, 3.3."""
     gamma, sigma, tau = 0.1, 0.05, 0.15 if second_order else 0.2
     xs, theta = gradients(), parameter()
     options = {"decay": decay, "tau_decay": tau_decay}

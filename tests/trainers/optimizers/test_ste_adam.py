@@ -19,7 +19,7 @@ def gradients(shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize(("clipping", "weight_decay"), list(itertools.product([False, True], [0.0, 0.3])))
 @pytest.mark.parametrize("decay", ["none", "linear", "cosine"])
 def test_is_torchs_adam_projected(clipping: bool, weight_decay: float, decay: str) -> None:
-    """Paren & Poudel 2021, eq 4 with Adam's step for the gradient's, the latent weight an ordinary parameter of torch's."""
+    """Paren & Poudel 2021, eq 4 with Adam's step; the latent weight is an ordinary parameter of torch."""
     shape, learning_rate = (12, 8), 0.03
     xs = gradients(shape)
     theta = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
