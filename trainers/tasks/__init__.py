@@ -1,0 +1,19 @@
+"""Tasks: what is trained on what, by which recipe, and how it is scored. All data, nothing to run."""
+
+from trainers.tasks.proxy import LEAST, MOST_FIRST_EPOCHS, WHOLE, Least, Proxy
+from trainers.tasks.table import REAL_TASKS, TASKS, TEACHERS
+from trainers.tasks.task import FirstStep, Recipe, Task
+
+__all__ = [
+    "LEAST",
+    "MOST_FIRST_EPOCHS",
+    "REAL_TASKS",
+    "TASKS",
+    "TEACHERS",
+    "WHOLE",
+    "FirstStep",
+    "Least",
+    "Proxy",
+    "Recipe",
+    "Task",
+]

@@ -1,0 +1,109 @@
+"""What a task is: what is trained on what, by which recipe, and how it is scored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from trainers.hyperparameters import Value
+from trainers.schedules import EXPONENTIAL_END
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstStep:
+    """The first of two steps of a training: the same network with real-valued weights in its binary layers.
+
+    Their activations are binary already. For so many epochs more than the recipe's Adam with this learning rate and
+    weight decay trains these weights, in [-1, 1] (Paren & Poudel 2021, section 4.3), while the recipe trains all else;
+    decays run over the step and start anew with the second, which every method starts from these weights with.
+    """
+
+    epochs: int
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything of a training but the binary parameters' optimizer: the same for every method.
+
+    `optimizer` trains the real-valued parameters: SGD with `momentum`, or Adam with `betas`; both with
+    `learning_rate` and `weight_decay` (none on normalisation, biases, RSign and RPReLU). `decay` shapes both
+    their learning rate and the binary optimizer's alpha or learning rate over all steps, from its start value to
+    0, exponentially to `decay_end` of it.
+
+    Images of bytes become floats by `pixels`: from -1 to 1, or with every channel's mean and deviation taken
+    out; `augmentation` changes training images before. With `noise` the network gets normal noise of that
+    deviation on its inputs, in training and scoring, and is to give back what was there (Nayak 2020, eq 4). A
+    `first_step` comes before the recipe's own epochs.
+
+    With a `teacher`, the name of a task in TEACHERS whose network has been trained, `loss` compares the outputs
+    with the teacher's on the same inputs, not with the classes.
+    """
+
+    epochs: int
+    batch_size: int
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    learning_rate: float
+    momentum: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    decay: Literal["none", "linear", "cosine", "exponential"]
+    decay_end: float = EXPONENTIAL_END
+    loss: Literal["cross-entropy", "squared-hinge", "mean-squared-error", "distribution"] = "cross-entropy"
+    pixels: Literal["symmetric", "standardised"] = "symmetric"
+    augmentation: Literal["none", "crop-and-flip", "flip-and-colours"] = "none"
+    noise: float = 0.0
+    teacher: str | None = None
+    first_step: FirstStep | None = None
+
+    def epochs_by(self, method: str | None) -> int:
+        """All epochs of a training by `method`, or, without one, of its first step alone if it has one."""
+        if self.first_step is None:
+            return self.epochs
+        return self.first_step.epochs + (self.epochs if method else 0)
+
+    @property
+    def real(self) -> dict[str, float]:
+        """The hyperparameters of `optimizer`, as a training may be given others."""
+        own = {"real_learning_rate": self.learning_rate, "real_weight_decay": self.weight_decay}
+        if self.optimizer == "adam":
+            return own | {"real_beta1": self.betas[0], "real_beta2": self.betas[1]}
+        return own | {"real_momentum": self.momentum}
+
+    def tuned(self, hyperparameters: Mapping[str, Value]) -> "Recipe":
+        """The recipe with what `hyperparameters` have of `real`; the others are the method's."""
+        real = {key: float(hyperparameters.get(key, value)) for key, value in self.real.items()}
+        return replace(
+            self,
+            learning_rate=real["real_learning_rate"],
+            momentum=real.get("real_momentum", self.momentum),
+            betas=(real.get("real_beta1", self.betas[0]), real.get("real_beta2", self.betas[1])),
+            weight_decay=real["real_weight_decay"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """Data, model, recipe and metric. `dataset` and `model` are names in DATASETS and MODELS.
+
+    `image_size` is the side of the data set's images, None where it has none. With `top5` it is also counted how
+    often the class is among the five likeliest. The worst accuracy is 0, and so is the worst PSNR of outputs from -1
+    to 1.
+    """
+
+    name: str
+    summary: str
+    dataset: str
+    model: str
+    model_options: Mapping[str, int | str | bool] = field(default_factory=dict)
+    recipe: Recipe
+    metric: Literal["accuracy", "PSNR"] = "accuracy"
+    direction: Literal["maximize", "minimize"] = "maximize"
+    worst: float = 0.0  # the objective of a training that diverged
+    image_size: int | None = None
+    top5: bool = False
+
+    @property
+    def width(self) -> int:
+        """Of the network, in the model's own units."""
+        return int(self.model_options["width"])
