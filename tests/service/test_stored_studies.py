@@ -1,0 +1,52 @@
+"""Studies that an earlier version has stored: the same ids and the same bytes of comparison.json for ever.
+
+stored/studies.db.gz has, made up and written by version 0.1 with schema 0004: a complete study; one of three methods,
+stopped unevenly, with failed and diverged trials; one whose task was minimised, with infinite objectives; one of a
+single run; one with hardly a result, so that targets are null; one with nothing to compare yet. Beside it lies what
+that version exported as their comparison.json.
+"""
+
+import gzip
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from service.database.engine import connect, upgrade
+from service.database.store import Store
+from studies.design.spec import stored
+from studies.results.export import export
+from trainers.tasks import TASKS
+
+STORED = Path(__file__).parent / "stored"
+STUDIES = sorted(file.stem for file in STORED.glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    file = tmp_path_factory.mktemp("stored") / "studies.db"
+    file.write_bytes(gzip.decompress((STORED / "studies.db.gz").read_bytes()))
+    engine = connect(f"sqlite:///{file}")
+    upgrade(engine)
+    yield Store(engine)
+    engine.dispose()
+
+
+@pytest.fixture(autouse=True)
+def minimised(monkeypatch):
+    """No task of ours is."""
+    task = replace(TASKS["cifar10-denoise"], direction="minimize", worst=math.inf)
+    monkeypatch.setitem(TASKS, "cifar10-denoise", task)
+
+
+def test_they_are_all_there(store):
+    assert sorted(study.id for study in store.studies()) == STUDIES
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_stored_study_has_its_id_and_its_comparison(study, store, tmp_path):
+    record, trials = store.study_by_id(study), store.trials(study, with_epochs=True)
+    assert stored(record).study_id == study
+    export(record, trials, tmp_path)
+    assert (tmp_path / "comparison.json").read_bytes() == (STORED / f"{study}.json").read_bytes()
