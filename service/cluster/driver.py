@@ -2,11 +2,10 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from service.cluster.sink import LeasedSink
 from service.database.lease import Lease
@@ -15,7 +14,7 @@ from service.database.store import Store
 from service.errors import LeaseLost, ServiceError
 from service.records import CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED
 from studies.design.spec import StudySpec, stored
-from studies.errors import NoResultError, StudyError
+from studies.errors import NoResultError, SpecError, StudyError
 from studies.records import Request, Sink, StudyRecord, StudyState, TrialRecord
 from studies.running import ready
 from studies.running.pulse import Pulse
@@ -72,11 +71,13 @@ def drive(
         # from here on: large files take long to sum and to load
         with LeasedSink(store, lease, stop, pulse, tell) as sink:
             ran_on = provenance(spec, data_dir)
-            if history:
-                check_same_origin(study, ran_on)
+            if history and (different := ready.changed(study.provenance, ran_on)):
+                raise SpecError(study.id, different)
             store.ran_on(lease, ran_on)
             if len(history) < spec.planned:  # otherwise the last driver died after its last trial
-                ready.check(spec, data_dir)  # the service cannot, without torch
+                # before every trial fails of it; Ray knows the machines only once it has started
+                if faults := ready.faults(spec, data_dir, machines=None, elsewhere=True):
+                    raise SpecError(spec.name, faults)
                 pulse.doing = "it waits for Ray to start, or to be joined"
                 with cluster(), _terminated_is_interrupted():
                     watched = _Watched(sink, watch)
@@ -142,24 +143,6 @@ def _same_version(study: StudyRecord) -> StudySpec:
             "one's; go on with that version, or run the spec anew"
         )
     return spec
-
-
-def check_same_origin(study: StudyRecord, ran_on: Mapping[str, Any]) -> None:
-    """Raise StudyError where the trials that the study has learned from another teacher, started from another network
-    or were trained on other data."""
-    for key, did in (("teacher", "learned from another teacher"), ("start", "started from another network")):
-        before = study.provenance.get(key)
-        if before != ran_on.get(key):
-            raise StudyError(
-                f"{study.id}: its trials {did} than the one that is here now; put that one back "
-                f"({before}), or run the study under another name"
-            )
-    before, now = study.provenance.get("data", {}).get("sha256"), ran_on["data"]["sha256"]
-    if before and now and before != now:
-        raise StudyError(
-            f"{study.id}: its trials were trained on other data than those that are here now; put those back "
-            f"({ran_on['data']['set']}, sha256 {before}), or run the study under another name"
-        )
 
 
 @contextmanager

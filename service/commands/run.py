@@ -78,19 +78,18 @@ def resume(
 
 def _drive(here: Local, study: StudyRecord, out_dir: Path) -> None:
     """Run what is left with progress, export, and say what came out."""
-    from service.cluster.driver import check_same_origin, drive
+    from service.cluster.driver import drive
     from service.commands.progress import StudyProgress
     from studies.design.spec import stored
+    from studies.running import ready
     from studies.running.provenance import provenance
 
     spec = stored(study)
     failed = study.state is StudyState.FAILED and here.store.without_result(study.id) is not None
     if failed or study.state is StudyState.COMPLETED:
         say(f"{study.id} is complete: {spec.planned} trials are in the database", notes)
-        try:
-            check_same_origin(study, provenance(spec, here.settings.data_dir))
-        except StudyError as error:
-            say(f"note: {error}", notes)
+        for _, difference in ready.changed(study.provenance, provenance(spec, here.settings.data_dir)):
+            say(f"note: {study.id}: {difference}", notes)
         _conclude(here, study.id, out_dir)
         return
     kept = f", {study.trials} of them done before" if study.trials else ""
@@ -127,23 +126,9 @@ def _conclude(here: Local, study: str, out_dir: Path) -> None:
 
 
 def check_ready(spec: "StudySpec", here: Local) -> None:
-    """Raise before anything is written where the study cannot run.
-
-    Data, a teacher, the network to start from or the decoder are missing, that network is another, a proxy leaves
-    too few of the data, or a trial needs more than this machine has.
-    """
+    """Raise SpecError with every fault that keeps the study from running here. Nothing is written."""
     from studies.running import capacity, ready
-    from trainers.data import DATASETS
-    from trainers.feeding import decoders
-    from trainers.training import teachers
 
-    task = spec.task_definition()
-    try:
-        decoders.version(spec.resources.decoder)
-    except ValueError as error:
-        raise SpecError(spec.name, [("resources.decoder", str(error))]) from error
-    DATASETS[task.dataset].check(here.settings.data_dir)
-    teachers.check(task, here.settings.data_dir)
-    ready.check(spec, here.settings.data_dir)
-    if here.settings.ray_address is None and (lack := capacity.fault(spec, [capacity.here(spec)])):
-        raise SpecError(spec.name, [lack])
+    machines = [capacity.here(spec)] if here.settings.ray_address is None else None
+    if faults := ready.faults(spec, here.settings.data_dir, machines):
+        raise SpecError(spec.name, faults)

@@ -1,43 +1,107 @@
-"""Whether a study can run on what is in a data folder."""
+"""Whether a study can run: on what is in a data folder, what is installed here, and the machines there are."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from studies.design.spec import StudySpec
-from studies.errors import SpecError
+from studies.running import capacity
 from trainers.data import DATASETS
-from trainers.errors import CheckpointError, UnusableError
-from trainers.feeding import sample_counts
+from trainers.errors import CheckpointError, DataError, UnusableError
+from trainers.feeding import decoders, sample_counts
 from trainers.tasks import TASKS
 from trainers.training import teachers
 from trainers.training.start import check_start, missing, start_file
 
+Fault = tuple[str, str]  # a key of the study file and what is wrong with it, as SpecError has them
 
-def check(spec: StudySpec, data_dir: Path) -> None:
-    """Raise SpecError, before every trial fails of it, where there are too few training samples or the proxy leaves too
-    few, or where the network that trainings start from is missing or another.
 
-    Reads the data where it needs them, for seconds; where they are not on this machine it cannot tell. Raises
-    DataError for damaged ones, and for a teacher that is none for them.
+def faults(
+    spec: StudySpec,
+    data_dir: Path | None,
+    machines: Sequence[Mapping[str, float]] | None,
+    *,
+    deep: bool = True,
+    elsewhere: bool = False,
+) -> list[Fault]:
+    """Everything that keeps the study from running; empty where it can run.
+
+    `machines` are what each one that trials may run on has, by Ray's names; None where they are not known yet, and
+    `data_dir` is None where another machine has it. Unless `deep`, torch is not imported and no file is read: only
+    what is missing is found. With `elsewhere` trials may run on machines that have data, a teacher or a decoder which
+    this one lacks, so that these are no faults; the network to start from must be here, as its checksum is kept.
     """
-    task, share = spec.task_definition(), spec.proxy.train_fraction
-    start = spec.start and start_file(data_dir, spec.start)
-    if start and not start.exists():  # also where the data are elsewhere: the study is to know its checksum
-        raise SpecError(spec.name, [("start", missing(start, TASKS[spec.task], spec.proxy))])
+    found: list[Fault] = []
+    if data_dir is not None:
+        found += _missing(spec, data_dir, elsewhere)
+        if deep and DATASETS[TASKS[spec.task].dataset].path(data_dir).exists():
+            found += _unusable(spec, data_dir)
+    if machines is not None and (lack := capacity.fault(spec, machines)):
+        found.append(lack)
+    return found
+
+
+def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Fault]:
+    """How what is here now differs from what a study's trials have used, by the provenance of each."""
+    found = []
+    for key, field, did in (
+        ("teacher", "task", "learned from another teacher"),
+        ("start", "start", "started from another network"),
+    ):
+        if before.get(key) != now.get(key):
+            put_back = f"put that one back ({before.get(key)}), or run the study under another name"
+            found.append((field, f"its trials {did} than the one that is here now; {put_back}"))
+    first, second = before.get("data", {}).get("sha256"), now["data"]["sha256"]
+    if first and second and first != second:
+        put_back = (
+            f"put those back ({now['data']['set']}, sha256 {first}), or run the study under another name"
+        )
+        found.append(
+            ("task", f"its trials were trained on other data than those that are here now; {put_back}")
+        )
+    return found
+
+
+def _missing(spec: StudySpec, data_dir: Path, elsewhere: bool) -> list[Fault]:
+    task, found = spec.task_definition(), list[Fault]()
+    if not elsewhere:
+        data = DATASETS[task.dataset].path(data_dir)
+        if not data.exists():
+            found.append(("task", f"{data}: missing; run: tunebench data fetch {task.dataset}"))
+        with _noted(found, "task", DataError):
+            teachers.check(task, data_dir)
+    if spec.start and not (start := start_file(data_dir, spec.start)).exists():
+        found.append(("start", missing(start, TASKS[spec.task], spec.proxy)))
+    if not elsewhere:
+        with _noted(found, "resources.decoder", UnusableError):
+            decoders.version(spec.resources.decoder)
+    return found
+
+
+def _unusable(spec: StudySpec, data_dir: Path) -> list[Fault]:
+    """What is wrong with the files that are here: reads the data set, for seconds, and what goes with it."""
+    task, proxy, found = TASKS[spec.task], spec.proxy, list[Fault]()
     data = DATASETS[task.dataset]
-    if not data.path(data_dir).exists():
-        return
-    if share is not None or data.any_number:
-        try:
-            sample_counts.check(task, share or 1, data_dir)
-        except UnusableError as error:
-            raise SpecError(spec.name, [("task", str(error))]) from error
-        except ValueError as error:
-            raise SpecError(spec.name, [("proxy.train_fraction", str(error))]) from error
-    teachers.check_weights(TASKS[spec.task], spec.proxy, data_dir)
-    if start:
-        try:
-            check_start(start, TASKS[spec.task], spec.proxy, data_dir)
-        except CheckpointError as error:
-            raise SpecError(spec.name, [("start", str(error))]) from error
-        except ValueError as error:
-            raise SpecError(spec.name, [("task", str(error))]) from error
+    with _noted(found, "task", DataError):
+        data.check(data_dir)
+    if not found and (proxy.train_fraction is not None or data.any_number):
+        with _noted(found, "proxy.train_fraction", ValueError), _noted(found, "task", UnusableError):
+            sample_counts.check(spec.task_definition(), proxy.train_fraction or 1, data_dir)
+    if found:  # the rest is compared with the data
+        return found
+    with _noted(found, "task", DataError, ValueError):
+        teachers.check_weights(task, proxy, data_dir)
+    if spec.start and (start := start_file(data_dir, spec.start)).exists():
+        with _noted(found, "task", DataError, ValueError), _noted(found, "start", CheckpointError):
+            check_start(start, task, proxy, data_dir)
+    return list(dict.fromkeys(found))
+
+
+@contextmanager
+def _noted(found: list[Fault], field: str, *errors: type[Exception]) -> Iterator[None]:
+    """Errors of these kinds are faults of `field`."""
+    try:
+        yield
+    except errors as error:
+        found.append((field, str(error)))

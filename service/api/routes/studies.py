@@ -30,12 +30,8 @@ from service.schemas import (
 from studies.design.spec import StudySpec, from_json
 from studies.errors import SpecError
 from studies.records import Request, StudyRecord, StudyState
-from studies.running import capacity
-from trainers.data import DATASETS
-from trainers.feeding import decoders
+from studies.running import ready
 from trainers.tasks import TASKS
-from trainers.training import teachers
-from trainers.training.start import missing, start_file
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"])
 Body = Annotated[bytes, Depends(body)]
@@ -265,28 +261,13 @@ def _machines(shared: Services) -> list[dict[str, float]]:
 def _runnable(shared: Services, content: bytes) -> StudySpec:
     """The study in the body. Raises SpecError with every fault that keeps it from running here."""
     spec = from_json(read(content))
-    limit, faults = shared.settings.max_trials, []
+    limit, found = shared.settings.max_trials, list[ready.Fault]()
     if spec.planned > limit:
-        faults.append(("trials", f"{spec.planned} in all runs of all methods; at most {limit} are allowed"))
-    task = spec.task_definition()
-    dataset = task.dataset
-    if shared.settings.ray_address is None:  # the trials run on this machine
-        if not DATASETS[dataset].path(shared.settings.data_dir).exists():
-            faults.append(
-                ("task", f"its data are not on this server; there, run: tunebench data fetch {dataset}")
-            )
-        teacher = teachers.file_of(task, shared.settings.data_dir)
-        if teacher and not teacher.exists():
-            faults.append(("task", f"its teacher is not on this server: {teacher} is missing"))
-        start = spec.start and start_file(shared.settings.data_dir, spec.start)
-        if start and not start.exists():
-            faults.append(("start", f"is not on this server: {missing(start, TASKS[spec.task], spec.proxy)}"))
-        try:
-            decoders.version(spec.resources.decoder)
-        except ValueError as error:
-            faults.append(("resources.decoder", str(error)))
-    if lack := capacity.fault(spec, _machines(shared)):
-        faults.append(lack)
-    if faults:
-        raise SpecError("study", faults)
+        found.append(("trials", f"{spec.planned} in all runs of all methods; at most {limit} are allowed"))
+    own = shared.settings.ray_address is None  # the trials run on this machine
+    data_dir = shared.settings.data_dir if own else None
+    faults = ready.faults(spec, data_dir, _machines(shared), deep=False)
+    found += [(field, f"on this server: {message}" if own else message) for field, message in faults]
+    if found:
+        raise SpecError("study", found)
     return spec

@@ -189,7 +189,7 @@ def test_a_decoder_that_is_not_on_this_machine_is_refused(
     assert answer.status_code == 422
     assert answer.json()["faults"][-1] == {
         "field": "resources.decoder",
-        "message": "NVIDIA DALI is not installed here: pip install 'tunebench[dali]'",
+        "message": "on this server: NVIDIA DALI is not installed here: pip install 'tunebench[dali]'",
     }
 
 
@@ -260,7 +260,7 @@ def test_what_a_study_starts_from_is_on_the_server(store: Store, spoken_digits: 
             assert answer.status_code == 422
             (fault,) = answer.json()["faults"]
             assert fault["field"] == "start"
-            assert fault["message"].startswith(f"is not on this server: {file}: missing; train one, ")
+            assert fault["message"].startswith(f"on this server: {file}: missing; train one, ")
             (fault,) = client.post(path, json=sent | {"start": "../x"}).json()["faults"]
             assert fault["field"] == "start"
             assert fault["message"].endswith("lower-case letters, digits and inner hyphens, got '../x'")

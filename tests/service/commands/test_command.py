@@ -128,6 +128,19 @@ def test_a_decoder_that_is_not_here_is_told(tunebench, monkeypatch):
     assert list(Path().iterdir()) == [Path("s.yaml")]
 
 
+def test_all_that_is_missing_is_told_at_once_and_nothing_is_written(tunebench, monkeypatch, tmp_path):
+    monkeypatch.setenv("TUNEBENCH_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    study = write(f"{GOOD}start: first\nresources: {{cpus: 500}}\n")
+    for command in ("run", "validate"):
+        code, out, err = tunebench(command, study)
+        assert (code, out) == (2, "")
+        assert [line.split(": ")[:3] for line in err.splitlines()] == [
+            ["error", "s", key] for key in ("task", "start", "resources.cpus")
+        ]
+        assert list(Path().iterdir()) == [Path("s.yaml")]
+
+
 def test_data_that_fill_no_batch_are_told(tunebench, tmp_path, monkeypatch):
     folder = data_folder(tmp_path, classes=2, train=13, val=2)
     monkeypatch.setenv("TUNEBENCH_DATA_DIR", str(folder))
