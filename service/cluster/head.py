@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -18,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from service.cluster.jobs import Jobs
+from service.cluster.periodic import Periodic
 from service.cluster.ray_start import LAST, PARTS, RayStart
 from service.database.owner import Owner
 from service.errors import ServiceError
@@ -49,7 +49,7 @@ def ray_jobs(settings: Settings, environment: Mapping[str, str]) -> Iterator[Job
         yield jobs
 
 
-class Head:
+class Head(Periodic):
     """A head that runs while the context is open.
 
     It is started at once and is up some seconds later, where it was the last time if the ports are free. Of several
@@ -67,8 +67,7 @@ class Head:
         self._child: subprocess.Popen[bytes] | None = None
         self._since, self._pause, self._came_up = 0.0, 0.0, False
         self._watching = False
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="ray head", daemon=True)
+        super().__init__(LOOK_SECONDS, self._watch, name="Ray head")
 
     def __enter__(self) -> Self:
         try:
@@ -83,14 +82,12 @@ class Head:
                 f"Ray cannot be started from {self._data_dir}: {error.strerror}; name one that can be written with "
                 "TUNEBENCH_DATA_DIR"
             ) from error
-        self._thread.start()
-        return self
+        return super().__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closed.set()
-        self._thread.join()
+        super().__exit__(kind, error, trace)
         if self._watching:
             self._clear()
             shutil.rmtree(self.running.folder, ignore_errors=True)
@@ -98,21 +95,17 @@ class Head:
         self._lock.close()
 
     def _watch(self) -> None:
-        while not self._closed.wait(LOOK_SECONDS):
-            try:
-                if not self._watching:
-                    if self._take_lock():
-                        self._go_on()
-                    else:
-                        self.running = self._read() or self.running
-                elif not self._is_whole():
-                    self._start_again()
-                elif time.monotonic() - self._since > STEADY_SECONDS:
-                    self.running.give_way()
-                    if self.running.trouble:
-                        self._write(replace(self.running, trouble=""))
-            except Exception:
-                log.exception("the Ray head cannot be started")
+        if not self._watching:
+            if self._take_lock():
+                self._go_on()
+            else:
+                self.running = self._read() or self.running
+        elif not self._is_whole():
+            self._start_again()
+        elif time.monotonic() - self._since > STEADY_SECONDS:
+            self.running.give_way()
+            if self.running.trouble:
+                self._write(replace(self.running, trouble=""))
 
     def _take_lock(self) -> bool:
         with suppress(BlockingIOError):
@@ -156,7 +149,7 @@ class Head:
         )
         self._clear()
         self._write(replace(self.running, trouble=reason))
-        if not self._closed.wait(self._pause):
+        if not self.closing.wait(self._pause):
             self._start()
 
     def why(self) -> str:

@@ -2,41 +2,30 @@
 
 import os
 import stat
-import threading
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
+from service.cluster.periodic import Periodic
 from service.database.store import LOG_CHARACTERS, Store
 from service.errors import DatabaseError
 
 EVERY_SECONDS = 20.0  # what a killed job may lose of it
 
 
-class KeptLog:
+class KeptLog(Periodic):
     """While the context is open, and at its end, the end of the file that this process prints into is stored."""
 
     def __init__(self, store: Store, study: str, job: str) -> None:
         self._store, self._study, self._job = store, study, job
         self._kept = ""
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="log", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+        super().__init__(EVERY_SECONDS, self._keep, name="log")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closed.set()
-        self._thread.join()
+        super().__exit__(kind, error, trace)
         self._keep()
-
-    def _work(self) -> None:
-        while not self._closed.wait(EVERY_SECONDS):
-            self._keep()
 
     def _keep(self) -> None:
         text = printed()

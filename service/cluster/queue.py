@@ -3,14 +3,12 @@
 import logging
 import shlex
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 from service.cluster.jobs import ENDED, Jobs
+from service.cluster.periodic import Periodic
 from service.database.claims import SLOW_SECONDS, Claims, Held
 from service.database.lease import Lease
 from service.database.owner import Owner
@@ -29,7 +27,7 @@ MAX_PAUSE_SECONDS = 60.0  # between starts that Ray refuses
 log = logging.getLogger("tunebench.queue")
 
 
-class Queue:
+class Queue(Periodic):
     """Works in a thread of its own while its context is open. Any number of services may share one database.
 
     All it knows is in the database: it may die at any moment, and another one goes on. `wake` makes it look at once.
@@ -38,26 +36,12 @@ class Queue:
     def __init__(self, store: Store, jobs: Jobs, max_running: int) -> None:
         self._store, self._jobs = store, jobs
         self._claims = Claims(store.engine, Owner.current(), max_running)
-        self._woken, self._closed = threading.Event(), threading.Event()
         self._asked_ray = -ASK_RAY_SECONDS
         self._pause, self._not_before = 0.0, 0.0  # after a start that Ray has refused
         self._stopping: dict[str, float] = {}  # since when, by job
-        self._thread = threading.Thread(target=self._work, name="queue", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._closed.set()
-        self._woken.set()
-        self._thread.join()
-
-    def wake(self) -> None:
-        """Something has been queued or asked for."""
-        self._woken.set()
+        self._trouble, self._trouble_since = "", 0.0
+        super().__init__(TICK_SECONDS, self._step_or_tell, name="queue")
+        self.wake()  # it looks as soon as its context is entered
 
     def step(self) -> None:
         """Put back what is lost, then start as many studies as may run. Raises DatabaseError."""
@@ -65,22 +49,17 @@ class Queue:
         while (started := self._start_next()) is not None:
             self._submit(started)
 
-    def _work(self) -> None:
-        trouble, since = "", 0.0
-        while not self._closed.is_set():
-            try:
-                self.step()
-                trouble = ""
-            except (DatabaseError, RayUnavailable) as error:
-                if str(error) != trouble:  # said once, not every second
-                    log.warning("%s", error)
-                    trouble, since = str(error), time.monotonic()
-                elif isinstance(error, RayUnavailable) and time.monotonic() > since + TROUBLE_SECONDS:
-                    self._tell_next(trouble)
-            except Exception:
-                log.exception("the queue goes on after an unexpected error")
-            self._woken.wait(TICK_SECONDS)
-            self._woken.clear()
+    def _step_or_tell(self) -> None:
+        try:
+            self.step()
+            self._trouble = ""
+        except (DatabaseError, RayUnavailable) as error:
+            now = time.monotonic()
+            if str(error) != self._trouble:  # said once, not every second
+                log.warning("%s", error)
+                self._trouble, self._trouble_since = str(error), now
+            elif isinstance(error, RayUnavailable) and now > self._trouble_since + TROUBLE_SECONDS:
+                self._tell_next(self._trouble)
 
     def _reconcile(self) -> None:
         held = self._claims.held()

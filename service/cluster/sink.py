@@ -1,11 +1,9 @@
 """The sink of a study in the database: it keeps the lease while the study runs, and hears what is asked of it."""
 
-import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
+from service.cluster.periodic import Periodic
 from service.database.lease import Lease
 from service.database.store import Store
 from service.errors import DatabaseAway, LeaseLost, StoreError
@@ -17,7 +15,7 @@ ASK_SECONDS = 1.0  # how often the study's row is looked at for a request
 AWAY_SECONDS = 300.0  # how long a trial waits for a database that is away before the study stops
 
 
-class LeasedSink:
+class LeasedSink(Periodic):
     """Records trials under a lease that a thread renews while the context is open, thrice in its length.
 
         lease = store.claim(study.id, Owner.current(), lease_seconds=60)
@@ -43,18 +41,8 @@ class LeasedSink:
         self._stop, self._pulse, self._tell = stop, pulse, tell
         self._trouble: str | None = None
         self._lost: LeaseLost | None = None
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name=f"lease of {lease.study}", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._closed.set()
-        self._thread.join()
+        self._renew_at = time.monotonic() + lease.seconds / 3
+        super().__init__(min(ASK_SECONDS, lease.seconds / 3), self._keep, name=f"lease of {lease.study}")
 
     def record(self, trial: TrialRecord) -> None:
         """Store the trial. Raises LeaseLost where another process has taken the study, at the latest here."""
@@ -88,23 +76,21 @@ class LeasedSink:
         return self.store.trial(trial.study, trial.method, trial.run, trial.trial) == trial
 
     def _keep(self) -> None:
-        every = min(ASK_SECONDS, self.lease.seconds / 3)
-        renew_at = time.monotonic() + self.lease.seconds / 3
-        while not self._closed.wait(every):
-            try:
-                if time.monotonic() >= renew_at:
-                    self.store.renew(self.lease)
-                    renew_at = time.monotonic() + self.lease.seconds / 3
-                request = self.store.requested(self.lease)
-                self._tell_what_it_waits_for()
-            except LeaseLost as error:
-                self._lost = error
-                self._stop.abort()
-                return
-            except Exception:
-                # the database may be back at the next try; if not, `record` meets the same error and raises it
-                continue
-            if request is Request.PAUSE:
-                self._stop.drain()
-            elif request is not None:
-                self._stop.abort()
+        try:
+            if time.monotonic() >= self._renew_at:
+                self.store.renew(self.lease)
+                self._renew_at = time.monotonic() + self.lease.seconds / 3
+            request = self.store.requested(self.lease)
+            self._tell_what_it_waits_for()
+        except LeaseLost as error:
+            self._lost = error
+            self._stop.abort()
+            self.closing.set()
+            return
+        except Exception:
+            # the database may be back at the next try; if not, `record` meets the same error and raises it
+            return
+        if request is Request.PAUSE:
+            self._stop.drain()
+        elif request is not None:
+            self._stop.abort()
