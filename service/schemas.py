@@ -362,20 +362,12 @@ def trial_id(method: str, run: int, trial: int) -> str:
 
 
 def _summary(study: StudyRecord) -> dict[str, Any]:
-    spec = study.spec
-    methods = tuple(method["name"] for method in spec["methods"])
     values = {name: getattr(study, name) for name in StudySummary.model_fields if hasattr(study, name)}
     counts = TrialCounts(
         completed=study.completed,
         diverged=study.diverged,
         failed=study.failed,
-        planned=len(methods) * spec["runs"] * spec["trials"],
+        planned=study.planned,
     )
-    own = {
-        "proxy": study.proxy.changes,
-        "methods": methods,
-        "searcher": spec["searcher"]["name"],
-        "runs": spec["runs"],
-        "budget": spec["trials"],
-    }
-    return values | own | {"trials": counts}
+    searcher = study.spec["searcher"]["name"]
+    return values | {"proxy": study.proxy.changes, "searcher": searcher, "trials": counts}

@@ -14,6 +14,7 @@ from service.database.lookup import ambiguous, matching
 from service.errors import DatabaseError, SchemaMissing, ServiceError, StoreError, StudyUnknown
 from service.settings import Settings, database_url, service_url
 from studies.records import StudyRecord, StudyState, TrialRecord
+from trainers.tasks import TASKS
 
 if TYPE_CHECKING:  # each of the two needs seconds of imports that the other does not
     from service.client import Client
@@ -81,11 +82,9 @@ class Local:
 
     def find(self, key: str) -> "Study":
         from service.schemas import Study
-        from studies.design.spec import stored
 
         record = self.store.study(key)
-        task = stored(record).task_definition()
-        best = self.store.incumbents(record.id, maximize=task.direction == "maximize")
+        best = self.store.incumbents(record.id, maximize=TASKS[record.task].direction == "maximize")
         return Study.of(record, best, dashboard=None)
 
     def comparison(self, study: str) -> "Comparison":

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 
 from service.commands.terminal import plain, say
 from studies.analysis.failures import commonest
-from studies.design.spec import stored
 from studies.records import StudyRecord, TrialRecord
 from studies.results.wording import value
+from trainers.tasks import TASKS
 
 if TYPE_CHECKING:
     from service.schemas import Trial
@@ -77,12 +77,10 @@ class StudyProgress:
     @classmethod
     def of(cls, study: StudyRecord, console: Console) -> Self:
         """Of a study in a database here."""
-        spec = stored(study)
-        methods = [method.name for method in spec.methods]
-        task = spec.task_definition()
+        task = TASKS[study.task]
         return cls(
-            methods,
-            spec.runs * spec.trials,
+            study.methods,
+            study.runs * study.budget,
             metric=task.metric,
             maximize=task.direction == "maximize",
             before=study.trials,
