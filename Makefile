@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install data figure8 demo methods-table test lint check bench clean
+.PHONY: help install data figure8 demo methods-table test lint docs check bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## +/\t/' | expand -t 16
@@ -17,7 +17,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing tunebench and its dependencies into $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version + "; try: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[dev,docs]'
 	@touch $@
 
 data: $(INSTALLED)  ## the spoken digits
@@ -40,7 +40,10 @@ lint: $(INSTALLED)  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: lint test  ## what CI runs
+docs: $(INSTALLED)  ## these pages as a site in site/, warnings are errors
+	$(BIN)/sphinx-build --quiet --fail-on-warning --nitpicky --fresh-env docs site
+
+check: lint docs test  ## what CI runs
 
 bench: data  ## the benchmarks, side by side with what they are measured against
 	$(BIN)/python tests/benchmarks/optimizer_step.py
@@ -52,4 +55,4 @@ bench: data  ## the benchmarks, side by side with what they are measured against
 	$(BIN)/python tests/benchmarks/service_study.py
 
 clean:  ## remove the environment and caches; databases, data and results stay
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

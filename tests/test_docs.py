@@ -1,6 +1,7 @@
-"""The README says what the code does."""
+"""The pages say what the code does, their links lead somewhere and their samples run."""
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -12,18 +13,27 @@ from service.settings import DEFAULT_URL, Settings
 from studies.design.methods import METHODS
 from studies.design.searchers import SEARCHERS
 from studies.design.space import searched
-from studies.design.spec import StudySpec, from_json
+from studies.design.spec import StudySpec, from_json, load
+from trainers.__main__ import _parser
 from trainers.data import DATASETS
 from trainers.optimizers import OPTIMIZERS
 from trainers.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+PAGES = {
+    str(file.relative_to(ROOT)): file.read_text()
+    for file in (
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docker/README.md")),
+        *sorted((ROOT / "docs").rglob("*.md")),
+    )
+}
+README, STUDIES, COMMANDS = (PAGES[name] for name in ("README.md", "docs/studies.md", "docs/commands.md"))
+CATALOG = PAGES["docs/methods-and-tasks.md"]
 
 
-def table(header):
-    """The rows of the README's table whose first column is `header`, each a list of cells without back-quotes."""
-    lines = README.split(f"\n| {header} |", 1)[1].splitlines()[2:]
+def table(page, header):
+    """The rows of the page's table whose first column is `header`, each a list of cells without back-quotes."""
+    lines = page.split(f"\n| {header} |", 1)[1].splitlines()[2:]
     rows = []
     for line in lines:
         if not line.startswith("|"):
@@ -33,7 +43,7 @@ def table(header):
 
 
 def test_methods():
-    assert {row[0]: row[1] for row in table("method")} == {
+    assert {row[0]: row[1] for row in table(CATALOG, "method")} == {
         name: ", ".join(searched(method.space)) for name, method in METHODS.items()
     }
     assert {method.optimizer for method in METHODS.values()} <= OPTIMIZERS.keys()
@@ -51,23 +61,23 @@ def test_what_a_study_may_add_to_a_methods_space():
     for name, method in METHODS.items():
         for key in method.known.keys() - method.space.keys():
             methods.setdefault(key, []).append(name)
-    assert {row[0]: row[1].split(", ") for row in table("hyperparameter")} == {
+    assert {row[0]: row[1].split(", ") for row in table(CATALOG, "hyperparameter")} == {
         key: ["every method"] if names == list(METHODS) else names for key, names in methods.items()
     }
 
 
 def test_tasks():
-    assert {row[0] for row in table("task")} == TASKS.keys()
+    assert {row[0] for row in table(CATALOG, "task")} == TASKS.keys()
     assert {task.dataset for task in TASKS.values()} <= DATASETS.keys()
 
 
 def test_data_sets():
-    sentence = README.split("`tunebench data list` has the data sets: ")[1].split(", any folder")[0]
+    sentence = CATALOG.split("`tunebench data list` has the data sets: ")[1].split(", any folder")[0]
     assert set(re.findall(r"`([^`]+)`", sentence)) == DATASETS.keys()
 
 
 def test_searchers():
-    assert {row[0] for row in table("searcher")} == SEARCHERS.keys()
+    assert {row[0] for row in table(CATALOG, "searcher")} == SEARCHERS.keys()
     for name in SEARCHERS:
         from_json({"name": "s", "task": "spoken-digits", "methods": ["latent-sgd"], "searcher": name})
 
@@ -88,16 +98,16 @@ def test_commands_and_their_options():
         for name, command in commands().items()
     }
     documented = {}
-    for usage, _ in table("command"):
+    for usage, _ in table(COMMANDS, "command"):
         name = re.match(r"tunebench ([a-z ]*[a-z])", usage)[1]
         documented[name] = set(re.findall(r"--[a-z]+", usage))
     everywhere = {"--db", "--url", "--json"}
     assert documented == {name: options - everywhere for name, options in known.items()}
-    assert all(option in README for option in everywhere)
+    assert all(option in COMMANDS for option in everywhere)
 
 
 def test_keys_of_a_study_file():
-    assert [row[0] for row in table("key")] == list(StudySpec.model_fields)
+    assert [row[0] for row in table(STUDIES, "key")] == list(StudySpec.model_fields)
 
 
 INTERNAL = {"TUNEBENCH_NICENESS", "TUNEBENCH_RAY_FOLDER"}  # from one process of a service to another
@@ -107,13 +117,13 @@ def test_settings():
     source = "".join(
         path.read_text() for layer in ("service", "studies") for path in (ROOT / layer).rglob("*.py")
     )
-    documented = {row[0] for row in table("variable")}
+    documented = {row[0] for row in table(COMMANDS, "variable")}
     of_ray = {"RAY_ADDRESS", "RAY_AUTH_TOKEN"}
     assert set(re.findall(r"TUNEBENCH_[A-Z_]+", source)) - INTERNAL | of_ray == documented
 
 
 def test_the_defaults_of_settings():
-    defaults = {row[0]: row[2] for row in table("variable")}
+    defaults = {row[0]: row[2] for row in table(COMMANDS, "variable")}
     settings = Settings.from_environment({})
     assert defaults["TUNEBENCH_DATABASE_URL"] == settings.database_url
     assert Path(defaults["TUNEBENCH_DATA_DIR"]).expanduser() == settings.data_dir
@@ -124,7 +134,7 @@ def test_the_defaults_of_settings():
 
 
 def test_where_studies_are():
-    assert f"else `TUNEBENCH_URL`, else {DEFAULT_URL}" in README
+    assert f"else `TUNEBENCH_URL`, else {DEFAULT_URL}" in COMMANDS
 
 
 def test_make_targets():
@@ -133,9 +143,95 @@ def test_make_targets():
         assert f"make {target}" in README or target in ("help", "clean", "data", "install", "lint")
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)#]+)\)", README))
-def test_links(link):
-    assert (ROOT / link).exists()
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 120
+
+
+def without_code(text):
+    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page):
+    """The names that a page's headings can be linked to by."""
+    headings = re.findall(r"^#+ (.+)$", without_code(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+LINKS = [
+    (page, link)
+    for page, text in PAGES.items()
+    for link in re.findall(r"\]\((?!\w+:)([^)]+)\)", without_code(text))
+]
+
+
+@pytest.mark.parametrize(("page", "link"), LINKS)
+def test_links(page, link):
+    name, _, anchor = link.partition("#")
+    goal = (ROOT / page).parent / name if name else ROOT / page
+    assert goal.exists()
+    assert not anchor or anchor in anchors(goal.read_text())
+
+
+def samples(language):
+    return [
+        pytest.param(code, id=f"{page}-{i}")
+        for page, text in PAGES.items()
+        for i, code in enumerate(re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    ]
+
+
+@pytest.mark.parametrize("code", samples("yaml"))
+def test_studies_in_pages_are_valid(code, tmp_path):
+    (tmp_path / "study.yaml").write_text(code)
+    assert load(tmp_path / "study.yaml").name
+
+
+@pytest.mark.parametrize("code", samples("python"))
+def test_python_in_pages(code, monkeypatch, tmp_path):
+    """It runs; of a service, a test of the client runs it, and files that a recipe makes have its tests."""
+    program = compile(code, "sample", "exec")
+    if "service.client" not in code and not re.match(r"# \w+(/\w+)*\.py", code):
+        monkeypatch.chdir(tmp_path)
+        exec(program, {})
+
+
+def shell_lines():
+    """Every command of ours in a page's code, in a sentence or in lines of its own; usage is without brackets."""
+    ours = r"(tunebench|python -m trainers|python tests/benchmarks/\w+\.py|make)(?= |$)"
+    for page, text in PAGES.items():
+        fenced = re.findall(r"^```(?:sh)?\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+        lines = [line for block in fenced for line in block.splitlines()]
+        bare = without_code(text)
+        lines += re.findall(r"^    (.+)$", bare, re.MULTILINE) + re.findall(r"`([^`\n]+)`", bare)
+        for line in lines:
+            for found in re.finditer(ours, line):
+                before = line[: found.start()].rstrip()
+                if not before or before.endswith(("&&", "|", "do", ";")) or "=" in before.split()[-1]:
+                    words = re.split(r" #| \||;| &&| >", line[found.start() :])[0]
+                    yield pytest.param(found[1], re.sub(r"[\[\]]", "", words), id=f"{page}: {words}")
+
+
+@pytest.mark.parametrize(("program", "line"), [*shell_lines()])
+def test_commands_in_pages_exist(program, line):
+    words = shlex.split(line.removeprefix(program))
+    options = {word.partition("=")[0] for word in words if word.startswith("-")}
+    if program == "tunebench":
+        known = commands()
+        named = [name for name in known if words[: len(name.split())] == name.split()]
+        known_options = {"-h", "--help", "--version", "--install-completion"}
+        for name in named:
+            known_options |= {option for parameter in known[name].params for option in parameter.opts}
+        assert options <= known_options
+        groups = {name.split()[0] for name in known}
+        assert named or not words or words[0] in groups | known_options
+    elif program == "python -m trainers":
+        assert options <= _parser()._option_string_actions.keys()
+    elif program == "make":
+        targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert {word for word in words if re.fullmatch(r"[a-z0-9-]+", word)} <= set(targets)
+    else:
+        source = (ROOT / program.removeprefix("python ")).read_text()
+        assert all(f'"{option}"' in source for option in options)
 
 
 def test_every_decision_is_listed():

@@ -40,6 +40,7 @@ from studies.records import StudyState, TrialState
 from studies.results.export import export
 from trainers.tasks import TASKS
 
+DOCUMENT = Path(__file__).parents[3] / "docs" / "service-and-cluster.md"
 SPEC = {"name": "s", "task": "spoken-digits", "methods": ["gradient-filter"]}
 OPENING = b"id: %d\nretry: 1000\n\n"
 
@@ -682,10 +683,10 @@ def test_a_watch_ends_with_the_study(service, client_class):
     assert [type(found) for found in again] == [Study] + [Trial] * 12
 
 
-def test_the_example_in_the_readme(service, monkeypatch, tmp_path, capsys):
+def test_the_example_in_the_documentation(service, monkeypatch, tmp_path, capsys):
     (example,) = (
         block.removeprefix("python\n")
-        for block in (Path(__file__).parents[3] / "README.md").read_text().split("```")
+        for block in DOCUMENT.read_text().split("```")
         if "service.client" in block
     )
     monkeypatch.chdir(tmp_path)
