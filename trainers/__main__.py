@@ -13,6 +13,7 @@ from typing import Any
 from trainers.errors import CheckpointError, DataError
 from trainers.hyperparameters import Value
 from trainers.tasks import REAL_TASKS, TASKS, TEACHERS, Proxy
+from trainers.training_spec import Machine, TrainingSpec
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,70 +22,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns 0; 2 for bad input; 130 where Ctrl-C stopped it.
     """
     options = _parser().parse_intermixed_args(arguments)
-    from trainers.training import teachers  # after the arguments: --help need not wait for torch
-    from trainers.training.checkpoints import Checkpoint
-    from trainers.training.loop import train
-
     try:
-        tasks = {**TASKS, **TEACHERS, **REAL_TASKS}
-        if options.task not in tasks:
-            raise ValueError(f"unknown task {options.task!r}; known are {', '.join(tasks)}")
-        task = tasks[options.task]
-        hyperparameters = dict(_setting(text) for text in options.set)
-        proxy = Proxy(
-            epochs=options.epochs,
-            train_fraction=options.train_fraction,
-            width=options.width,
-            image_size=options.image_size,
-            first_step=options.first_step,
-        ).without_own(task)
-        save = options.save
-        if save is None and options.task in TEACHERS:
-            if proxy.changes:
-                raise ValueError("a proxy of a teacher needs --save PATH: tasks expect the teacher itself")
-            save = teachers.path(options.data, options.task)
-            if save.exists():
-                raise ValueError(
-                    f"{save}: is there already; delete it, or put this one elsewhere with --save"
-                )
-        recipe = proxy.of(task).recipe
-        if options.method is None and recipe.first_step and proxy.epochs:
-            raise ValueError(
-                f"--epochs {proxy.epochs} is of the second step, which needs a METHOD; without one --first-step "
-                "says for how many epochs the first is trained"
-            )
-        epochs = recipe.epochs_by(options.method)
-        what = ", ".join(filter(None, [proxy.label(task.name), options.method]))
-        results = train(
-            task,
-            options.method,
-            hyperparameters,
-            seed=options.seed,
-            split_seed=options.split_seed,
+        spec = _spec(options)
+        machine = Machine(
             data_dir=options.data,
             device=options.device,
-            proxy=proxy,
-            checkpoint=options.checkpoint and Checkpoint(options.checkpoint),
-            start=options.start,
-            teacher=options.teacher,
-            save=save,
             workers=options.workers,
-            compile=options.compile,
             decoder=options.decoder,
+            compile=options.compile,
         )
-        train_seconds = evaluate_seconds = 0.0
-        for result in results:
-            _print_json(asdict(result))
-            train_seconds += result.train_seconds
-            evaluate_seconds += result.evaluate_seconds
-            print(
-                f"\r{what}: epoch {result.epoch}/{epochs}, "
-                f"loss {result.train_loss:.4f}, validation {task.metric} {result.validation_metric:.4f}",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
-        print(file=sys.stderr)
+        outcome = _train(spec, machine, options.checkpoint, _save(options, spec))
     except (CheckpointError, DataError, ValueError) as error:
         print(f"trainers: {error}", file=sys.stderr)
         return 2
@@ -93,26 +40,101 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     _print_json(
         {
-            "task": task.name,
-            "proxy": proxy.changes,
-            "method": options.method,
-            "hyperparameters": hyperparameters,
-            "seed": options.seed,
-            "split_seed": options.split_seed,
-            "start": options.start and str(options.start),
-            "device": options.device,
-            "decoder": options.decoder,
-            "compile": options.compile,
-            "objective": result.validation_metric,
-            "test_metric": result.test_metric,
-            "validation_top5": result.validation_top5,
-            "test_top5": result.test_top5,
-            "diverged": result.diverged,
-            "train_seconds": train_seconds,
-            "evaluate_seconds": evaluate_seconds,
+            "task": spec.task.name,
+            "proxy": spec.proxy.changes,
+            "method": spec.method,
+            "hyperparameters": spec.hyperparameters,
+            "seed": spec.seed,
+            "split_seed": spec.split_seed,
+            "start": spec.start and str(spec.start),
+            "device": machine.device,
+            "decoder": machine.decoder,
+            "compile": machine.compile,
+            **outcome,
         }
     )
     return 0
+
+
+def _spec(options: argparse.Namespace) -> TrainingSpec:
+    """What is to be trained. Raises ValueError."""
+    tasks = {**TASKS, **TEACHERS, **REAL_TASKS}
+    if options.task not in tasks:
+        raise ValueError(f"unknown task {options.task!r}; known are {', '.join(tasks)}")
+    hyperparameters = dict(_setting(text) for text in options.set)
+    proxy = Proxy(
+        epochs=options.epochs,
+        train_fraction=options.train_fraction,
+        width=options.width,
+        image_size=options.image_size,
+        first_step=options.first_step,
+    )
+    return TrainingSpec(
+        task=tasks[options.task],
+        proxy=proxy.without_own(tasks[options.task]),
+        method=options.method,
+        hyperparameters=hyperparameters,
+        seed=options.seed,
+        split_seed=options.split_seed,
+        teacher=options.teacher,
+        start=options.start,
+    )
+
+
+def _save(options: argparse.Namespace, spec: TrainingSpec) -> Path | None:
+    """Where the trained weights are to be put. Raises ValueError for a teacher that is there, or is none."""
+    from trainers.training import teachers
+
+    save: Path | None = options.save
+    if save is None and options.task in TEACHERS:
+        if spec.proxy.changes:
+            raise ValueError("a proxy of a teacher needs --save PATH: tasks expect the teacher itself")
+        save = teachers.path(options.data, options.task)
+        if save.exists():
+            raise ValueError(f"{save}: is there already; delete it, or put this one elsewhere with --save")
+    return save
+
+
+def _train(
+    spec: TrainingSpec, machine: Machine, checkpoint: Path | None, save: Path | None
+) -> dict[str, float | bool | None]:
+    """Train and tell of every epoch. Returns the outcome by name."""
+    from trainers.training.checkpoints import (
+        Checkpoint,  # after the arguments: --help need not wait for torch
+    )
+    from trainers.training.loop import train
+
+    recipe = spec.scaled.recipe
+    if spec.method is None and recipe.first_step and spec.proxy.epochs:
+        raise ValueError(
+            f"--epochs {spec.proxy.epochs} is of the second step, which needs a METHOD; without one --first-step "
+            "says for how many epochs the first is trained"
+        )
+    epochs = recipe.epochs_by(spec.method)
+    what = ", ".join(filter(None, [spec.proxy.label(spec.task.name), spec.method]))
+    kept = Checkpoint(checkpoint) if checkpoint else None
+    train_seconds = evaluate_seconds = 0.0
+    for result in train(spec, machine, checkpoint=kept, save=save):
+        _print_json(asdict(result))
+        train_seconds += result.train_seconds
+        evaluate_seconds += result.evaluate_seconds
+        print(
+            f"\r{what}: epoch {result.epoch}/{epochs}, "
+            f"loss {result.train_loss:.4f}, validation {spec.task.metric} {result.validation_metric:.4f}",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
+    print(file=sys.stderr)
+    return {
+        "objective": result.validation_metric,
+        "test_metric": result.test_metric,
+        "validation_top5": result.validation_top5,
+        "test_top5": result.test_top5,
+        "diverged": result.diverged,
+        "train_seconds": train_seconds,
+        "evaluate_seconds": evaluate_seconds,
+    }
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,6 +16,12 @@ def find(name: str) -> torch.device:
         raise ValueError(f"device {name!r} cannot be used: {first_line(error)}") from error
 
 
+def take_threads(number: int | None) -> None:
+    """Have torch use so many on the CPU, None for as many as it does: sums differ with it in their last bits."""
+    if number is not None:
+        torch.set_num_threads(number)
+
+
 def wait(place: torch.device) -> None:
     """Until the device has done all that it was given."""
     if place.type == "cuda":

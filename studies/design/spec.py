@@ -28,6 +28,7 @@ from studies.errors import SpecError
 from studies.records import StudyRecord
 from trainers.feeding import decoders
 from trainers.tasks import TASKS, WHOLE, Proxy, Task
+from trainers.training_spec import Machine
 
 PROTOCOL = 3  # raised whenever the same spec would give different trials
 
@@ -140,10 +141,21 @@ class Resources(_Strict):
         raise ValueError(f"must be {'0 or ' if info.field_name == 'gpus' else ''}at least {least:g}")
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, without what was added later where it is as it was before."""
-        added = {"decoder": "pillow", "compile": False}
-        return self.model_dump(
-            exclude={name for name, before in added.items() if getattr(self, name) == before}
+        """As JSON values, without what a `Machine` has by default, so that what is new there changes no study's id."""
+        defaults = {each.name: each.default for each in fields(Machine)}
+        mine = self.model_dump()
+        return {
+            name: value for name, value in mine.items() if name not in defaults or value != defaults[name]
+        }
+
+    def machine(self, data_dir: Path) -> Machine:
+        """What a trial trains on."""
+        return Machine(
+            data_dir=data_dir,
+            device="cuda" if self.gpus > 0 else "cpu",
+            threads=self.cpus,
+            decoder=self.decoder,
+            compile=self.compile,
         )
 
 

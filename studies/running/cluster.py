@@ -143,7 +143,7 @@ def slots(spec: StudySpec) -> int:
     return min(int(room(spec, nodes)), spec.runs * len(spec.methods))
 
 
-class Place(PlacementGroupFactory):  # type: ignore[misc]
+class Slot(PlacementGroupFactory):  # type: ignore[misc]
     """A trial's request of the cluster. All that is taken is remembered, to give it back where Tune does not."""
 
     taken: ClassVar[WeakSet[PlacementGroup]] = WeakSet()

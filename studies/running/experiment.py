@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from studies.running.cluster import Place, own, slots, why_no_worker  # first, as Ray reads what it sets
+from studies.running.cluster import Slot, own, slots, why_no_worker  # first, as Ray reads what it sets
 
 # isort: split
 from ray import tune
@@ -31,7 +31,7 @@ from studies.running.pulse import Pulse
 from studies.running.schedule import Schedule
 from studies.running.stop import Stop
 from studies.running.trial import Assignment, assign, folder
-from studies.running.worker import Fault, Training
+from studies.running.worker import Fault, TrialWorker
 from trainers.tasks import TASKS
 
 WORKER_SECONDS = 45.0  # without a worker after that, something may be wrong
@@ -163,9 +163,9 @@ class _Recorder(Callback):  # type: ignore[misc]
         last = epochs[-1]
         if (fault := trial.last_result["not_kept"]) and not self._warned:
             self._warned = True
+            kept_in = folder(trial.config["assignment"].machine.data_dir)
             warnings.warn(
-                f"trainings cannot be kept in {folder(trial.config['assignment'].data_dir)}: {fault}; one whose worker "
-                "is lost starts anew",
+                f"trainings cannot be kept in {kept_in}: {fault}; one whose worker is lost starts anew",
                 stacklevel=1,
             )
         self._finish(
@@ -236,7 +236,7 @@ class _Recorder(Callback):  # type: ignore[misc]
             state=state,
             hyperparameters=suggestion.hyperparameters,
             source=suggestion.source,
-            seed=assignment.seed,
+            seed=assignment.training.seed,
             objective=objective,
             test_metric=test_metric,
             suggest_seconds=suggest_seconds,
@@ -319,7 +319,7 @@ def run_study(
     with tempfile.TemporaryDirectory(prefix="tunebench-", ignore_cleanup_errors=True) as scratch:
         try:
             tune.Tuner(
-                Training,
+                TrialWorker,
                 tune_config=tune.TuneConfig(
                     search_alg=_Conductor(spec, study, schedule, stop, data_dir, start_sum),
                     num_samples=-1,  # until the conductor says that it has finished
@@ -338,7 +338,7 @@ def run_study(
             ).fit()
         except _Over as over:
             fault = over.__cause__
-            Place.give_back()
+            Slot.give_back()
     if fault is not None:
         raise fault
     if schedule.remaining and not stop.draining:

@@ -1,21 +1,21 @@
 """One trial: choose hyperparameters from the run's history, then train with them."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from studies.design.methods import METHODS
 from studies.design.searchers import SEARCHERS, Observation, Suggestion
 from studies.design.space import Space
-from studies.design.spec import StudySpec
-from trainers.feeding.decoders import Decoder
+from studies.design.spec import SearcherSpec, StudySpec
 from trainers.seeds import derive
-from trainers.tasks import TASKS, Proxy
+from trainers.tasks import TASKS, Task
 from trainers.training.results import EpochResult
 from trainers.training.start import start_file
+from trainers.training_spec import FIRST, Machine, TrainingSpec, fingerprint
 
 if TYPE_CHECKING:
     from trainers.training.checkpoints import Checkpoint
@@ -27,31 +27,21 @@ LEFT_SECONDS = 30 * 86400  # no trial lasts longer
 class Assignment:
     """Everything that decides a trial, so that any process can carry it out with the same result.
 
-    Trials of the same run and number share `seed` (data order, initialisation) between methods, and all trials
-    of a run share `split_seed`: runs are paired. `searcher_seed` belongs to the method's run. `start_sum` is the
-    checksum of what `start` names, None where it is not known.
+    `training` is what it trains, but for the hyperparameters, which it chooses first; `machine` what it trains on.
+    Trials of the same run and number share the training's `seed` (data order, initialisation) between methods, and all
+    trials of a run its `split_seed`: runs are paired. `searcher_seed` belongs to the method's run.
     """
 
     name: str
-    task: str
-    proxy: Proxy
-    start: str | None
-    start_sum: str | None
     method: str
     run: int
     trial: int
-    seed: int
-    split_seed: int
-    searcher: str
+    training: TrainingSpec
+    machine: Machine
+    searcher: SearcherSpec
     searcher_seed: int
-    initial_trials: int
     space: Space
     history: tuple[Observation, ...]
-    data_dir: Path
-    device: str
-    threads: int
-    decoder: Decoder
-    compile: bool
     max_seconds: float
 
 
@@ -64,52 +54,46 @@ def assign(
     data_dir: Path,
     start_sum: str | None = None,
 ) -> Assignment:
-    """The trial of `method`'s run `run` that follows `history`."""
+    """The trial of `method`'s run `run` that follows `history`; `start_sum` is the checksum of the study's start, if
+    that is known."""
     trial = len(history) + 1
     return Assignment(
         name=f"{spec.name}-{method}-r{run:02d}-t{trial:02d}",
-        task=spec.task,
-        proxy=spec.proxy,
-        start=spec.start,
-        start_sum=start_sum,
         method=method,
         run=run,
         trial=trial,
-        seed=derive(spec.seed, "run", run, "trial", trial),
-        split_seed=derive(spec.seed, "run", run, "split"),
-        searcher=spec.searcher.name,
+        training=TrainingSpec(
+            task=TASKS[spec.task],
+            proxy=spec.proxy,
+            method=METHODS[method].optimizer,
+            seed=derive(spec.seed, "run", run, "trial", trial),
+            split_seed=derive(spec.seed, "run", run, "split"),
+            start=start_file(data_dir, spec.start) if spec.start else None,
+            start_sum=start_sum,
+        ),
+        machine=spec.resources.machine(data_dir),
+        searcher=spec.searcher,
         searcher_seed=derive(spec.seed, "method", method, "run", run, "searcher"),
-        initial_trials=spec.searcher.initial_trials,
         space=next(m.space for m in spec.methods if m.name == method),
         history=history,
-        data_dir=data_dir,
-        device="cuda" if spec.resources.gpus > 0 else "cpu",
-        threads=spec.resources.cpus,
-        decoder=spec.resources.decoder,
-        compile=spec.resources.compile,
         max_seconds=spec.resources.max_seconds,
     )
 
 
 def choose(assignment: Assignment) -> tuple[Suggestion, float]:
     """The trial's hyperparameters and the seconds it took to choose them."""
-    _take_threads(assignment)
+    from trainers.devices import take_threads
+
+    take_threads(assignment.machine.threads)
     start = time.perf_counter()
-    suggestion = SEARCHERS[assignment.searcher](
+    suggestion = SEARCHERS[assignment.searcher.name](
         assignment.space,
         assignment.history,
         assignment.searcher_seed,
-        maximize=TASKS[assignment.task].direction == "maximize",
-        initial_trials=assignment.initial_trials,
+        maximize=assignment.training.task.direction == "maximize",
+        initial_trials=assignment.searcher.initial_trials,
     )
     return suggestion, time.perf_counter() - start
-
-
-def _take_threads(assignment: Assignment) -> None:
-    """Sums differ in their last bits with the number of threads: it is part of what decides a trial."""
-    import torch
-
-    torch.set_num_threads(assignment.threads)
 
 
 def kept(assignment: Assignment, suggestion: Suggestion) -> "Checkpoint":
@@ -119,19 +103,29 @@ def kept(assignment: Assignment, suggestion: Suggestion) -> "Checkpoint":
     """
     from trainers.training.checkpoints import Checkpoint
 
-    added = {"start": assignment.start, "decoder": assignment.decoder, "compile": assignment.compile}
-    number = derive(
-        assignment.task,
-        repr(assignment.proxy),
-        assignment.method,
-        repr(sorted(suggestion.hyperparameters.items())),
-        assignment.seed,
-        assignment.split_seed,
-        assignment.device,
-        assignment.threads,
-        *(f"{name} {value}" for name, value in added.items() if value not in (None, "pillow", False)),
-    )
-    return Checkpoint(folder(assignment.data_dir) / f"{assignment.name}-{number:016x}", spare=True)
+    named = fingerprint(_training(assignment, suggestion), assignment.machine)
+    words = {name: _word(value) for name, value in named.items()}
+    first = [words.pop(name) for name in FIRST]
+    number = derive(*first, *(f"{name} {word}" for name, word in words.items()))
+    return Checkpoint(folder(assignment.machine.data_dir) / f"{assignment.name}-{number:016x}", spare=True)
+
+
+def _training(assignment: Assignment, suggestion: Suggestion) -> TrainingSpec:
+    return replace(assignment.training, hyperparameters=suggestion.hyperparameters)
+
+
+def _word(value: Any) -> int | str:
+    """What stands for a part of a training's fingerprint in the name of a file; of a file its name."""
+    match value:
+        case Task():
+            return value.name
+        case Path():
+            return value.stem
+        case Mapping():
+            return repr(sorted(value.items()))
+        case int() | str():
+            return value
+    return repr(value)
 
 
 def folder(data_dir: Path) -> Path:
@@ -153,19 +147,4 @@ def train(
     """The trial's training, an epoch at a time. Raises CheckpointError where its start is no longer what it was."""
     from trainers.training.loop import train
 
-    _take_threads(assignment)
-    return train(
-        TASKS[assignment.task],
-        METHODS[assignment.method].optimizer,
-        suggestion.hyperparameters,
-        seed=assignment.seed,
-        split_seed=assignment.split_seed,
-        data_dir=assignment.data_dir,
-        device=assignment.device,
-        proxy=assignment.proxy,
-        decoder=assignment.decoder,
-        compile=assignment.compile,
-        checkpoint=checkpoint,
-        start=start_file(assignment.data_dir, assignment.start) if assignment.start else None,
-        start_sum=assignment.start_sum,
-    )
+    return train(_training(assignment, suggestion), assignment.machine, checkpoint=checkpoint)

@@ -11,7 +11,7 @@ from ray import tune
 from ray._raylet import setproctitle  # type: ignore[attr-defined]
 
 from studies.records import EpochRecord
-from studies.running.cluster import Place
+from studies.running.cluster import Slot
 from studies.running.trial import Assignment, choose, kept, sweep, train
 from trainers.errors import CheckpointError, DataError, UnusableError
 
@@ -35,7 +35,7 @@ class Fault:
         return cls(f"{type(error).__name__}: {error}", "".join(format_exception(error)), hopeless)
 
 
-class Training(tune.Trainable):  # type: ignore[misc]
+class TrialWorker(tune.Trainable):  # type: ignore[misc]
     """A worker process: carries out one trial after another.
 
     The worker also computes the suggestion, so there are exactly as many suggestions at a time as there are trial
@@ -51,13 +51,13 @@ class Training(tune.Trainable):  # type: ignore[misc]
     the title of its process name the trial.
     """
 
-    _worker = "Training"  # the class itself is printed, too
+    _worker = "TrialWorker"  # the class itself is printed, too
     _fault: Exception | None = None
     _finished: "Checkpoint | None" = None
 
     @classmethod
-    def default_resource_request(cls, config: dict[str, Any]) -> Place:
-        return Place([config["resources"]])
+    def default_resource_request(cls, config: dict[str, Any]) -> Slot:
+        return Slot([config["resources"]])
 
     def setup(self, config: dict[str, Any]) -> None:
         # seconds the first time, and not the trial's
@@ -66,7 +66,7 @@ class Training(tune.Trainable):  # type: ignore[misc]
         import trainers.training.loop  # noqa: F401
 
         self._take(config)
-        sweep(self._assignment.data_dir)
+        sweep(self._assignment.machine.data_dir)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._forget()

@@ -43,6 +43,7 @@ from trainers.seeds import derive
 from trainers.tasks import TASKS, TEACHERS, Proxy, Task
 from trainers.training import teachers
 from trainers.training.metrics import METRICS
+from trainers.training_spec import Machine, TrainingSpec
 
 SPECS = Path(studies.__file__).parent / "specs"
 PENALTIES = [10.0**exponent for exponent in range(-1, 6)]
@@ -55,7 +56,7 @@ def inputs_and_targets(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """What the network gets and should give of the training, validation and test samples, without augmentation."""
     place = torch.device("cpu")
-    source = feed(proxy.of(task), proxy, seed=0, split_seed=split_seed, data_dir=data_dir, place=place)
+    source = feed(TrainingSpec(task=task, proxy=proxy, split_seed=split_seed), Machine(data_dir=data_dir))
     scale = pixels(task.recipe, source.mean, source.std, place)
     parts: tuple[Part, ...] = ("training", "validation", "test")
     for number, part in enumerate(parts):
@@ -107,7 +108,7 @@ def linear_of(spec: StudySpec, out: Path, data_dir: Path) -> dict[str, float]:
     proxy = Proxy(train_fraction=spec.proxy.train_fraction, image_size=spec.proxy.image_size, width=width)
     found = []
     for run in range(1, spec.runs + 1):
-        split_seed = assign(spec, spec.methods[0].name, run, (), data_dir=data_dir).split_seed
+        split_seed = assign(spec, spec.methods[0].name, run, (), data_dir=data_dir).training.split_seed
         of = [task.dataset, task.recipe.pixels, task.recipe.noise, proxy.changes, split_seed, PENALTIES]
         kept = out / "linear" / f"{derive(json.dumps(of)):016x}.json"
         if not kept.exists():

@@ -21,6 +21,7 @@ from trainers.models import MODELS
 from trainers.schedules import factor
 from trainers.tasks import TASKS
 from trainers.training.loop import train
+from trainers.training_spec import Machine, TrainingSpec
 
 TASK = TASKS["spoken-digits"]
 ALPHA, GAMMA = 1e-3, 1e-1
@@ -75,7 +76,8 @@ def plain(data_dir: Path) -> None:
 
 def ours(data_dir: Path) -> None:
     values = {"alpha": ALPHA, "gamma": GAMMA}
-    for _ in train(TASK, "gradient-filter", values, seed=0, split_seed=0, data_dir=data_dir):
+    spec = TrainingSpec(task=TASK, method="gradient-filter", hyperparameters=values)
+    for _ in train(spec, Machine(data_dir=data_dir)):
         pass
 
 

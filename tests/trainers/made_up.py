@@ -1,7 +1,7 @@
 """Data sets made up for a test, small networks and ones that are watched, a setting of every method, a stop."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,10 @@ from trainers.data.splits import channel_statistics
 from trainers.layers.binary import partition
 from trainers.models import MODELS
 from trainers.tasks import Task
+from trainers.training import loop
 from trainers.training.checkpoints import Checkpoint
+from trainers.training.results import EpochResult
+from trainers.training_spec import Machine, TrainingSpec
 
 RELAXED = {"learning_rate": 0.05, "lambda_rate": 2.0}
 LATENT = {"learning_rate": 1.0, "initial_magnitude": 0.01, "gamma": 0.1, "weight_decay": 1e-3}
@@ -92,6 +95,21 @@ def watched_weights(
             scored.append(all((p.abs() == 1).all() for p in binary))
 
     return watched(task, monkeypatch, look), trained, scored
+
+
+def train_with(
+    task: Task,
+    method: str | None,
+    hyperparameters: Mapping[str, Any],
+    *,
+    checkpoint: Checkpoint | None = None,
+    save: Path | None = None,
+    **others: Any,
+) -> Iterator[EpochResult]:
+    """`train`, with `others` of the fields of its two values."""
+    on = {each.name: others.pop(each.name) for each in fields(Machine) if each.name in others}
+    spec = TrainingSpec(task=task, method=method, hyperparameters=hyperparameters, **others)
+    return loop.train(spec, Machine(**on), checkpoint=checkpoint, save=save)
 
 
 class Stop(BaseException):

@@ -7,18 +7,19 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import VALUES, Stop, Stopping, bright_and_dark
+from made_up import VALUES, Stop, Stopping, bright_and_dark, train_with
 from pictures import data_folder
 
 from trainers.devices import repeatable, seeded
 from trainers.feeding.decoders import Decoder
 from trainers.feeding.feed import feed
 from trainers.models import MODELS
-from trainers.tasks import TASKS, WHOLE, Proxy, Task
-from trainers.training import compilation, loop
+from trainers.tasks import TASKS, Proxy, Task
+from trainers.training import compilation
 from trainers.training.checkpoints import Checkpoint
 from trainers.training.results import EpochResult
 from trainers.training.training import Training
+from trainers.training_spec import Machine, TrainingSpec
 
 pytestmark = [
     pytest.mark.gpu,
@@ -38,7 +39,7 @@ def small(name: str, monkeypatch: pytest.MonkeyPatch, batch_size: int = 8, **cha
 def train(task: Task, device: str = "cuda", **options: Any) -> Iterator[EpochResult]:
     """Not on the CPU unless that is asked for; compiled, a training is recorded as CUDA graphs from end to end."""
     options = {"seed": 0, "split_seed": 0, "data_dir": Path(), "proxy": TWO_STEPS} | options
-    yield from loop.train(task, "gradient-filter", VALUES["gradient-filter"], device=device, **options)
+    yield from train_with(task, "gradient-filter", VALUES["gradient-filter"], device=device, **options)
     if options.get("compile"):
         assert torch._dynamo.utils.counters["inductor"]["cudagraph_skips"] == 0
 
@@ -97,21 +98,14 @@ def test_begins_like_the_cpu(compile: bool, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("compile", [False, True])
 @pytest.mark.parametrize("method", VALUES)
 def test_no_step_waits_for_the_device(method: str, compile: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    proxy, place = Proxy(epochs=2, width=4), torch.device("cuda")
-    task = proxy.of(small("cifar10-birealnet20", monkeypatch))
-    source = feed(task, proxy, seed=0, split_seed=0, data_dir=Path(), place=place)
-    training = Training(
-        task,
-        method,
-        VALUES[method],
-        source,
-        proxy=proxy,
-        place=place,
-        seed=0,
-        split_seed=0,
-        teacher=None,
-        compile=compile,
+    spec = TrainingSpec(
+        task=small("cifar10-birealnet20", monkeypatch),
+        proxy=Proxy(epochs=2, width=4),
+        method=method,
+        hyperparameters=VALUES[method],
     )
+    place, machine = torch.device("cuda"), Machine(data_dir=Path(), device="cuda", compile=compile)
+    source, training = feed(spec, machine), Training(spec, machine)
     training.begin()
     first, *others = [*source.training(1), *source.training(2)]
     training.model.train()
@@ -133,10 +127,8 @@ def test_images_from_disk_are_those_of_the_cpu(decoder: Decoder, tmp_path: Path)
         pytest.importorskip("nvidia.dali", reason="needs pip install tunebench[dali]")
     task = TASKS["imagenet-birealnet18"]
     task = replace(task, image_size=24, recipe=replace(task.recipe, batch_size=10))
-    options: dict[str, Any] = {"seed": 0, "split_seed": 0, "data_dir": data_folder(tmp_path), "workers": 2}
-    gpu, cpu = torch.device("cuda"), torch.device("cpu")
-    here = feed(task, WHOLE, place=gpu, decoder=decoder, **options)
-    there = feed(task, WHOLE, place=cpu, **options)
+    spec, cpu = TrainingSpec(task=task), Machine(data_dir=data_folder(tmp_path), workers=2)
+    here, there = feed(spec, replace(cpu, device="cuda", decoder=decoder)), feed(spec, cpu)
     for batch, expected in zip(list(here.training(1)), there.training(1), strict=True):
         assert batch.inputs.is_cuda
         assert torch.equal(batch.targets.cpu(), expected.targets)

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Generator
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from trainers import devices
 from trainers.data import DATASETS, ImageFiles, ImageSplits, Samples, Splits
 from trainers.data.splits import held_out, scaled_down
 from trainers.errors import UnusableError
@@ -16,7 +16,7 @@ from trainers.feeding import decoders
 from trainers.feeding.decoders import Decoder
 from trainers.feeding.loader import evaluation_batches, training_batches
 from trainers.seeds import derive
-from trainers.tasks import Proxy, Task
+from trainers.training_spec import Machine, TrainingSpec
 
 # numbers in a batch of inputs that is scored: on a CPU its caches are to hold what the layers make of them
 SCORED_AT_ONCE, SCORED_AT_ONCE_ON_CPU = 2**22, 2**18
@@ -47,40 +47,29 @@ class Feed(Protocol):
         """All samples of `part` in their order, in batches of which the last one may be smaller."""
 
 
-def feed(
-    task: Task,
-    proxy: Proxy,
-    *,
-    seed: int,
-    split_seed: int,
-    data_dir: Path,
-    place: torch.device,
-    workers: int | None = None,
-    decoder: Decoder = "pillow",
-) -> Feed:
-    """The feed of a task that `proxy` has scaled down. Raises DataError, and ValueError where no batch is filled.
-
-    Images too many for memory are decoded by `workers`, Pillow's processes or DALI's threads: unless given as many as
-    torch has threads, but on the CPU, whose threads train, as few as there can be. Any number gives the same batches.
-    `decoder` is of the images to train on; ValueError where it is unknown, not installed, or has none to decode.
+def feed(spec: TrainingSpec, machine: Machine) -> Feed:
+    """The feed of a training. Raises DataError, and ValueError where no batch is filled, where the device cannot be
+    used, or where the decoder is unknown, not installed, or has nothing to decode.
     """
-    if workers is not None and workers < 0:
-        raise ValueError(f"workers must be at least 0, got {workers}")
-    decoders.check(decoder, task)
+    task, proxy = spec.scaled, spec.proxy
+    place = devices.find(machine.device)
+    decoders.check(machine.decoder, task)
     data = DATASETS[task.dataset]
-    drawn_by = derive(split_seed, "train-fraction")
+    drawn_by = derive(spec.split_seed, "train-fraction")
     if data.files is not None:
-        files = data.files(data_dir, split_seed)
+        files = data.files(machine.data_dir, spec.split_seed)
         if proxy.train_fraction:
             files = _share(files, proxy.train_fraction, drawn_by)
+        workers = machine.workers
         if workers is None:
             workers = 0 if place.type == "cpu" else torch.get_num_threads()
         assert task.image_size is not None
-        return Streamed(files, task.recipe.batch_size, task.image_size, seed, place, workers, decoder)
-    splits = data.splits(data_dir, split_seed)
+        batch_size = task.recipe.batch_size
+        return Streamed(files, batch_size, task.image_size, spec.seed, place, workers, machine.decoder)
+    splits = data.splits(machine.data_dir, spec.split_seed)
     if proxy.train_fraction or proxy.image_size:
         splits = scaled_down(splits, proxy.train_fraction, proxy.image_size, drawn_by)
-    return Held(splits, task.recipe.batch_size, seed, place)
+    return Held(splits, task.recipe.batch_size, spec.seed, place)
 
 
 class Held:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainers.errors import CheckpointError
 from trainers.tasks import Proxy, Task
+from trainers.training_spec import Machine, TrainingSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -47,10 +48,10 @@ def check_start(file: Path, task: Task, proxy: Proxy, data_dir: Path) -> None:
 
     if not file.exists():
         raise CheckpointError(missing(file, task, proxy))
-    task = proxy.of(task)
-    source = feed(task, proxy, seed=0, split_seed=0, data_dir=data_dir, place=torch.device("cpu"))
+    spec = TrainingSpec(task=task, proxy=proxy)
+    source = feed(spec, Machine(data_dir=data_dir))
     with torch.random.fork_rng(devices=[]):
-        model = MODELS[task.model](source.input_shape, source.classes, **task.model_options)
+        model = MODELS[task.model](source.input_shape, source.classes, **spec.scaled.model_options)
     state, _ = _fitting(file, model)
     if not state["over"]:
         raise CheckpointError(f"{file}: its training is not over: {len(state['results'])} epochs so far")

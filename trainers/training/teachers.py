@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trainers.errors import DataError
 from trainers.files import replacing
 from trainers.tasks import TEACHERS, Proxy, Task
+from trainers.training_spec import Machine, TrainingSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -109,12 +110,9 @@ def check_weights(task: Task, proxy: Proxy, data_dir: Path) -> None:
     name, file = task.recipe.teacher, file_of(task, data_dir)
     if name is None or file is None or not file.exists():
         return
-    import torch
-
     from trainers.feeding.feed import feed
 
-    place = torch.device("cpu")
-    source = feed(proxy.of(task), proxy, seed=0, split_seed=0, data_dir=data_dir, place=place)
+    source = feed(TrainingSpec(task=task, proxy=proxy), Machine(data_dir=data_dir))
     load(name, file, source.input_shape, source.classes)
 
 

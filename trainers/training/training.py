@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -12,18 +11,16 @@ import torch
 from torch import nn
 
 from trainers.data import Samples
-from trainers.devices import repeatable, seeded, wait
+from trainers.devices import find, repeatable, seeded, wait
 from trainers.errors import CheckpointError, DataError, first_line
-from trainers.feeding.feed import Feed, Part
+from trainers.feeding.feed import Part, feed
 from trainers.feeding.network_inputs import pixels, prepare
 from trainers.files import checksum
-from trainers.hyperparameters import Value
 from trainers.layers.binary import partition
 from trainers.models import MODELS
 from trainers.optimizers.real_parameters import real_optimizer
 from trainers.schedules import factor
 from trainers.seeds import derive
-from trainers.tasks import Proxy, Task
 from trainers.training import teachers
 from trainers.training.checkpoints import Checkpoint
 from trainers.training.compilation import batch_loss, compiled
@@ -34,6 +31,7 @@ from trainers.training.scoring import Score, evaluate
 from trainers.training.stages import Stage, stages
 from trainers.training.start import start_from, take_over
 from trainers.training.state import State
+from trainers.training_spec import Machine, TrainingSpec, fingerprint
 
 COLD_STEPS = 2  # of a stage that are compiled in, or recorded as graphs: no part of a training's seconds
 PARTS: tuple[Part, Part] = ("validation", "test")
@@ -42,59 +40,46 @@ PARTS: tuple[Part, Part] = ("validation", "test")
 class Training:
     """The network of one training and what it is trained with, an epoch at a time. All that moves is in `state`.
 
-    `task` is scaled down by `proxy` already, `source` has its samples on `place`, `teacher` the weights of the network
-    that it learns from; all else is `train`'s. Raises ValueError where `optimizer` and the network do not go together,
-    and DataError for the teacher.
+    Raises ValueError where the method and the network do not go together, DataError for the data and the teacher, and
+    what `feed` raises.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        optimizer: str | None,
-        hyperparameters: Mapping[str, Value],
-        source: Feed,
-        *,
-        proxy: Proxy,
-        place: torch.device,
-        seed: int,
-        split_seed: int,
-        teacher: Path | None,
-        compile: bool,
-    ) -> None:
-        self._task, self._optimizer, self._hyperparameters = task, optimizer, hyperparameters
-        self._source, self._proxy, self._place, self._teacher = source, proxy, place, teacher
-        self._seed, self._split_seed, self._compile = seed, split_seed, compile
-        self._recipe = task.recipe.tuned(hyperparameters)
+    def __init__(self, spec: TrainingSpec, machine: Machine) -> None:
+        self._spec, self._machine = spec, machine
+        self._task = task = spec.scaled
+        self._place = place = find(machine.device)
+        self._source = source = feed(spec, machine)
+        self._teacher = teachers.file_of(task, machine.data_dir, spec.teacher)
+        self._recipe = task.recipe.tuned(spec.hyperparameters)
         self._loss = LOSSES[self._recipe.loss]
-        self._batch_loss = compiled(repr(task), place.type) if compile else batch_loss
+        self._batch_loss = compiled(repr(task), place.type) if machine.compile else batch_loss
         self._scale = pixels(self._recipe, source.mean, source.std, place)
-        self._stages = stages(self._recipe, optimizer, hyperparameters)
+        self._stages = stages(self._recipe, spec.method, spec.hyperparameters)
         self._checkpoint: Checkpoint | None = None
 
-        with seeded(derive(seed, "real-initialisation"), torch.device("cpu")):
+        with seeded(derive(spec.seed, "real-initialisation"), torch.device("cpu")):
             model = MODELS[task.model](source.input_shape, source.classes, **task.model_options)
         self.model = _placed(model, place)
         self._binary, self._real = partition(model)
-        if bool(self._binary) != (optimizer is not None or self._recipe.first_step is not None):
+        if bool(self._binary) != (spec.method is not None or self._recipe.first_step is not None):
             if self._binary:
                 raise ValueError(f"{task.name} needs a method for its binary weights, got None")
-            got = optimizer or f"a first step of {self._recipe.epochs_by(None)} epochs"
+            got = spec.method or f"a first step of {self._recipe.epochs_by(None)} epochs"
             raise ValueError(f"{task.name} has no binary weights, got {got}")
         self._master: nn.Module | None = None
-        if self._recipe.teacher and teacher:
-            master = teachers.load(self._recipe.teacher, teacher, source.input_shape, source.classes)
+        if self._recipe.teacher and self._teacher:
+            master = teachers.load(self._recipe.teacher, self._teacher, source.input_shape, source.classes)
             self._master = _placed(master, place)
-        self.state = State(model, torch.Generator(place).manual_seed(derive(seed, "augmentation")))
+        self.state = State(model, torch.Generator(place).manual_seed(derive(spec.seed, "augmentation")))
 
-    def begin(
-        self, checkpoint: Checkpoint | None = None, start: Path | None = None, start_sum: str | None = None
-    ) -> None:
-        """Go on from `checkpoint` if it holds this training, or else begin, from the weights in `start` if it is given.
+    def begin(self, checkpoint: Checkpoint | None = None) -> None:
+        """Go on from `checkpoint` if it holds this training, or else begin, from the spec's `start` if it has one.
 
         From here on the training is kept in `checkpoint`. Raises CheckpointError, also where `start` has another
         checksum than `start_sum`, or changes while it is read.
         """
-        decided_by = self._decided_by(start)
+        start, start_sum = self._spec.start, self._spec.start_sum
+        decided_by = self._decided_by()
         if start and decided_by["start"] is None:
             raise CheckpointError(f"{start}: there is no such checkpoint")
         self._checkpoint = checkpoint
@@ -174,13 +159,15 @@ class Training:
         state = self.state
         before = {name: weight.clone() for name, weight in self.model.state_dict().items()} if number else {}
         state.stage = number
-        self._cold = COLD_STEPS if self._compile else 0  # the second one compiles its own optimizer's step
+        self._cold = (
+            COLD_STEPS if self._machine.compile else 0
+        )  # the second one compiles its own optimizer's step
         state.binary_optimizer = self._stage.optimizer(
             self._binary,
             **self._stage.values,  # type: ignore[arg-type]  # checked by whoever gave them
-            generator=torch.Generator().manual_seed(derive(self._seed, "binary-initialisation")),
+            generator=torch.Generator().manual_seed(derive(self._spec.seed, "binary-initialisation")),
         )
-        if self._compile:
+        if self._machine.compile:
             state.binary_optimizer.compile()
         state.real_optimizer = real_optimizer(self.model, self._real, self._recipe)
         if before:
@@ -196,7 +183,7 @@ class Training:
         started = time.perf_counter()
         self.model.train()
         with (
-            seeded(derive(self._seed, "dropout", epoch), self._place),
+            seeded(derive(self._spec.seed, "dropout", epoch), self._place),
             closing(self._source.training(epoch, taken)) as batches,
         ):
             state.go_on_drawing()
@@ -222,7 +209,7 @@ class Training:
         inputs, targets = prepare(samples, self._recipe, self._scale, state.augmentation, training=True)
         for parameter in (*self._binary, *self._real):
             parameter.grad = None
-        if self._compile:
+        if self._machine.compile:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         loss = self._batch_loss(self.model, self._master, self._loss, inputs, targets)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -249,7 +236,8 @@ class Training:
         scores = []
         with self.state.binary_optimizer.binarised():
             for i, part in enumerate(PARTS):
-                noise = torch.Generator(self._place).manual_seed(derive(self._split_seed, "evaluation", i))
+                drawn_by = derive(self._spec.split_seed, "evaluation", i)
+                noise = torch.Generator(self._place).manual_seed(drawn_by)
                 with closing(self._source.scored(part)) as batches:
                     scores.append(evaluate(self.model, batches, self._task, self._scale, noise))
         return scores
@@ -264,23 +252,24 @@ class Training:
                     f"{self._teacher}: what the teacher answers is not finite; put another one there"
                 )
 
-    def _decided_by(self, start: Path | None) -> dict[str, Any]:
-        """All that the training's numbers depend on, by name, for its checkpoint."""
-        return {
+    def _decided_by(self) -> dict[str, Any]:
+        """The training's fingerprint with what is behind its names: the task's recipe, files' sums, the decoder's
+        version. Threads are no part of it."""
+        named = fingerprint(self._spec, self._machine)
+        compiled = named.pop("compile", None)
+        del named["threads"]
+        return named | {
             "task": self._task.name,
             "recipe": asdict(self._recipe),
             "model": dict(self._task.model_options),
-            "method": self._optimizer,
-            "hyperparameters": dict(self._hyperparameters),
-            "seed": self._seed,
-            "split_seed": self._split_seed,
-            "proxy": self._proxy.changes,
+            "hyperparameters": dict(self._spec.hyperparameters),
+            "proxy": self._spec.proxy.changes,
             "training samples": self._source.samples,
             "device": self._place.type,
-            "compiled": self._compile or None,
+            "compiled": compiled,
             "decoder": self._source.decoder,
             "teacher": self._teacher and checksum(self._teacher),
-            "start": start and checksum(start),
+            "start": self._spec.start and checksum(self._spec.start),
         }
 
 

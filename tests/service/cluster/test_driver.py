@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up import train_with
 from writers import spec, trial
 
 from service.cluster.driver import drive
@@ -17,7 +18,7 @@ from studies.errors import SpecError, StudyError
 from studies.records import StudyState
 from studies.running.provenance import provenance
 from trainers.tasks import TASKS, Proxy
-from trainers.training import loop, teachers
+from trainers.training import teachers
 from trainers.training.checkpoints import Checkpoint
 from trainers.training.start import start_file
 
@@ -63,7 +64,7 @@ def trained(data_dir: Path, **proxy: int) -> Path:
     options: Mapping[str, Any] = {"seed": 0, "split_seed": 0, "data_dir": data_dir}
     values, kept = {"alpha": 1e-3, "gamma": 0.1}, Checkpoint(file)
     task = TASKS["spoken-digits"]
-    list(loop.train(task, "gradient-filter", values, proxy=Proxy(**proxy), checkpoint=kept, **options))
+    list(train_with(task, "gradient-filter", values, proxy=Proxy(**proxy), checkpoint=kept, **options))
     return file
 
 

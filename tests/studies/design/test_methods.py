@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_up import train_with
 from pictures import data_folder
 
 from studies.design.methods import METHODS
@@ -14,7 +15,7 @@ from trainers.data.splits import channel_statistics
 from trainers.models import MODELS
 from trainers.optimizers import OPTIMIZERS
 from trainers.tasks import TASKS, TEACHERS, Task
-from trainers.training import loop, teachers
+from trainers.training import teachers
 
 BATCH = 16
 
@@ -95,7 +96,7 @@ def test_two_steps_of_every_method_on_every_task(
     step = optimizer.step
     monkeypatch.setattr(optimizer, "step", lambda self: taken.append(self) or step(self))
     values = {name: dimension.at(0.5) for name, dimension in METHODS[method].space.items()}
-    (result,) = loop.train(
+    (result,) = train_with(
         definition, METHODS[method].optimizer, values, seed=0, split_seed=0, data_dir=data_dir
     )
     assert len(taken) == 2
@@ -118,7 +119,7 @@ def test_every_point_of_a_default_space_can_be_trained_with(
     scores = []
     for values in (*points, *corners):
         results = list(
-            loop.train(task, METHODS[method].optimizer, values, seed=0, split_seed=0, data_dir=spoken_digits)
+            train_with(task, METHODS[method].optimizer, values, seed=0, split_seed=0, data_dir=spoken_digits)
         )
         assert len(results) == 2 or results[-1].diverged
         scores.append(results[-1].validation_metric)

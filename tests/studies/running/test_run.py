@@ -15,6 +15,7 @@ import pytest
 import ray
 import ray.util.state
 from apart import python_in, without_ray
+from made_up import train_with
 from pictures import data_folder
 from ray.util.state.exception import RayStateApiException
 from twins import numbers
@@ -29,7 +30,7 @@ from studies.running.trial import assign, choose, train
 from trainers.files import checksum
 from trainers.seeds import derive
 from trainers.tasks import TASKS, Proxy
-from trainers.training import loop, training
+from trainers.training import training
 from trainers.training.checkpoints import Checkpoint
 from trainers.training.start import start_file
 
@@ -116,7 +117,7 @@ def test_a_trial_is_what_its_assignment_says(whole, spoken_digits):
 def test_a_trial_of_a_proxy_trains_the_proxy(spoken_digits):
     spec = study(proxy={"epochs": 2, "train_fraction": 0.2, "width": 8})
     assignment = assign(spec, "gradient-filter", 1, (), data_dir=spoken_digits)
-    assert assignment.proxy == spec.proxy
+    assert assignment.training.proxy == spec.proxy
     suggestion, _ = choose(assignment)
     assert len(list(train(assignment, suggestion))) == 2
 
@@ -144,7 +145,7 @@ def test_a_trial_is_compiled_where_its_study_says_so(spoken_digits, monkeypatch)
 
 def test_the_dashboard_tells_studies_and_trials_by_name(whole):
     here = ray.get_runtime_context().gcs_address
-    filters = [("class_name", "=", "Training")]
+    filters = [("class_name", "=", "TrialWorker")]
     actors = ray.util.state.list_actors(address=here, filters=filters, detail=True)
     slots = min(
         4, int(ray.cluster_resources()["CPU"])
@@ -200,7 +201,7 @@ def data_with_a_start(spoken_digits, tmp_path):
     values = {"alpha": 1e-3, "gamma": 0.1}
     options = {"seed": 1, "split_seed": 1, "data_dir": tmp_path, "proxy": Proxy(epochs=3)}
     list(
-        loop.train(TASKS["spoken-digits"], "gradient-filter", values, checkpoint=Checkpoint(file), **options)
+        train_with(TASKS["spoken-digits"], "gradient-filter", values, checkpoint=Checkpoint(file), **options)
     )
     return tmp_path
 
@@ -225,9 +226,9 @@ def test_every_trial_starts_from_the_studys_network(local_cluster, data_with_a_s
         }
         task, values = TASKS["spoken-digits"], trial.hyperparameters
         file = data_with_a_start / "starts" / "first.pt"
-        assert figures(trial.epochs) == figures(loop.train(task, trial.method, values, start=file, **options))
+        assert figures(trial.epochs) == figures(train_with(task, trial.method, values, start=file, **options))
         if trial.method == "gradient-filter":
-            (scratch,) = loop.train(task, trial.method, values, **options)
+            (scratch,) = train_with(task, trial.method, values, **options)
             assert trial.epochs[0].train_loss < scratch.train_loss - 0.3
             assert trial.objective > scratch.validation_metric
 
@@ -383,7 +384,8 @@ def test_every_kind_of_failure_frees_the_slot_and_is_stored(faulty_cluster, spok
     assert (breathless.state, breathless.error, breathless.attempts) == (TrialState.COMPLETED, None, 2)
     assert breathless.train_seconds < (breathless.finished_at - breathless.started_at).total_seconds()
     assignment = assign(spec, "gradient-filter", breathless.run, (), data_dir=spoken_digits)
-    assignment = replace(assignment, seed=breathless.seed)
+    seeded = replace(assignment.training, seed=breathless.seed)
+    assignment = replace(assignment, training=seeded)
     untouched = train(assignment, Suggestion(breathless.hyperparameters, "sobol"))
     assert figures(breathless.epochs) == figures(untouched)
     assert list((tmp_path / "checkpoints").iterdir()) == []

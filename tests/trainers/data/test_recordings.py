@@ -19,6 +19,7 @@ from trainers.data.wav import read_wav
 from trainers.errors import DataError
 from trainers.tasks import TASKS
 from trainers.training.loop import train
+from trainers.training_spec import Machine, TrainingSpec
 
 
 def wav(file: Path, samples: np.ndarray, rate: int = 8000, width: int = 2, channels: int = 1) -> None:
@@ -326,7 +327,8 @@ def test_numbers_that_are_not_finite_reach_no_network(
 
 def train_on(data_dir: Path) -> None:
     values = {"alpha": 1e-2, "gamma": 0.1}
-    next(train(TASKS["fsdd"], "gradient-filter", values, seed=0, split_seed=0, data_dir=data_dir))
+    spec = TrainingSpec(task=TASKS["fsdd"], method="gradient-filter", hyperparameters=values)
+    next(train(spec, Machine(data_dir=data_dir)))
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made_up import VALUES, Stop, Stopping
+from made_up import VALUES, Stop, Stopping, train_with
 from numpy.typing import NDArray
 from pictures import data_folder
 from PIL import Image
@@ -20,9 +20,9 @@ from trainers.feeding.decoders import Decoder
 from trainers.feeding.feed import feed
 from trainers.feeding.loader import evaluation_batches, training_batches
 from trainers.tasks import TASKS, Proxy
-from trainers.training import loop
 from trainers.training.checkpoints import Checkpoint
 from trainers.training.results import EpochResult
+from trainers.training_spec import Machine, TrainingSpec
 
 pytest.importorskip("nvidia.dali", reason="needs pip install tunebench[dali]")
 
@@ -123,15 +123,7 @@ def test_what_is_scored_is_pillows(tmp_path: Path) -> None:
     task = replace(TASKS["imagenet-birealnet18"], image_size=24)
     task = replace(task, recipe=replace(task.recipe, batch_size=10))
     sources = [
-        feed(
-            task,
-            Proxy(),
-            seed=0,
-            split_seed=0,
-            data_dir=folder,
-            place=torch.device("cpu"),
-            decoder=decoder,
-        )
+        feed(TrainingSpec(task=task), Machine(data_dir=folder, decoder=decoder))
         for decoder in ("pillow", "dali")
     ]
     assert [source.decoder and source.decoder.split()[0] for source in sources] == [None, "dali"]
@@ -190,7 +182,7 @@ def test_a_training_goes_on_with_the_very_numbers(tmp_path: Path) -> None:
     task = replace(task, recipe=replace(task.recipe, batch_size=10, loss="cross-entropy", teacher=None))
 
     def trained(checkpoint: Checkpoint | None = None, decoder: Decoder = "dali") -> Iterator[EpochResult]:
-        return loop.train(
+        return train_with(
             task,
             "gradient-filter",
             VALUES["gradient-filter"],

@@ -16,6 +16,7 @@ from trainers.data.image_folder import files, middle
 from trainers.errors import DataError
 from trainers.feeding.feed import Feed, Held, Streamed, feed
 from trainers.tasks import TASKS, Proxy, Task
+from trainers.training_spec import Machine, TrainingSpec
 
 WHOLE = Proxy()
 CPU = torch.device("cpu")
@@ -35,8 +36,8 @@ def images() -> Task:
 
 
 def fed(task: Task, data_dir: Path, proxy: Proxy = WHOLE, **changes: Any) -> Feed:
-    options = {"seed": 0, "split_seed": 0} | changes
-    return feed(task, proxy, data_dir=data_dir, place=CPU, **options)
+    on = {"workers": changes.pop("workers", None), "decoder": changes.pop("decoder", "pillow")}
+    return feed(TrainingSpec(task=task, proxy=proxy, **changes), Machine(data_dir=data_dir, **on))
 
 
 def epoch(source: Feed, number: int, start: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -4,13 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from pictures import data_folder
 
 from trainers.errors import UnusableError
 from trainers.feeding import sample_counts
 from trainers.feeding.feed import feed
 from trainers.tasks import TASKS, Proxy
+from trainers.training_spec import Machine, TrainingSpec
 
 SPEECH = TASKS["spoken-digits"]
 
@@ -50,8 +50,7 @@ def test_what_is_not_refused_is_fed(share: float, spoken_digits: Path) -> None:
 
 
 def fed(share: float, folder: Path) -> None:
-    where = {"data_dir": folder, "place": torch.device("cpu")}
-    feed(SPEECH, Proxy(train_fraction=share), seed=0, split_seed=0, **where)  # type: ignore[arg-type]
+    feed(TrainingSpec(task=SPEECH, proxy=Proxy(train_fraction=share)), Machine(data_dir=folder))
 
 
 def test_images_in_files_are_counted_too(tmp_path: Path) -> None:
@@ -63,6 +62,6 @@ def test_images_in_files_are_counted_too(tmp_path: Path) -> None:
     with pytest.raises(UnusableError, match=told):
         sample_counts.check(task, 1, folder)
     with pytest.raises(UnusableError, match="76 training samples do not fill a batch of 510"):
-        feed(task, Proxy(), seed=0, split_seed=0, data_dir=folder, place=torch.device("cpu"))
+        feed(TrainingSpec(task=task), Machine(data_dir=folder))
     with pytest.raises(ValueError, match=r"must be at least 0\.25.* 76 training samples, got 0\.2"):
         sample_counts.check(small, 0.2, folder)

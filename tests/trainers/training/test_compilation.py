@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch._inductor.lowering  # which the decompositions expect
 from functorch.compile import default_partition, make_boxed_func
-from made_up import SMALL, VALUES, Stop, Stopping
+from made_up import SMALL, VALUES, Stop, Stopping, train_with
 from torch import Tensor, nn
 from torch._dynamo.backends.common import aot_autograd
 from torch._inductor.decomposition import select_decomp_table
@@ -15,7 +15,6 @@ from torch.fx import GraphModule
 from trainers.errors import CheckpointError, UnusableError
 from trainers.models import MODELS
 from trainers.tasks import TASKS, Proxy
-from trainers.training import loop
 from trainers.training.checkpoints import Checkpoint
 from trainers.training.compilation import _compiled, _gather_gradients, batch_loss
 from trainers.training.losses import LOSSES
@@ -86,7 +85,7 @@ def test_a_compiled_training_goes_on_bit_for_bit_and_is_the_same_in_all_but_roun
     def train(**options: Any) -> Iterator[EpochResult]:
         options = {"seed": 0, "compile": True, "proxy": Proxy(epochs=2, width=16)} | options
         values = VALUES["gradient-filter"]
-        return loop.train(SPEECH, "gradient-filter", values, split_seed=0, data_dir=spoken_digits, **options)
+        return train_with(SPEECH, "gradient-filter", values, split_seed=0, data_dir=spoken_digits, **options)
 
     def figures(results: Iterator[EpochResult]) -> list[tuple[float, ...]]:
         return [(r.train_loss, r.validation_metric, r.test_metric, r.flip_ratio) for r in results]
@@ -121,4 +120,4 @@ def test_without_a_compiler_nothing_is_trained(
             UnusableError, match=r"torch cannot compile on this machine: .*No working C\+\+ compiler"
         ),
     ):
-        next(loop.train(SPEECH, "gradient-filter", VALUES["gradient-filter"], **options))
+        next(train_with(SPEECH, "gradient-filter", VALUES["gradient-filter"], **options))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import VALUES, bright_and_dark, watched, watched_weights
+from made_up import VALUES, bright_and_dark, train_with, watched, watched_weights
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -17,7 +17,6 @@ from trainers.layers.binary import partition
 from trainers.models import MODELS
 from trainers.optimizers import OPTIMIZERS, GradientFilter
 from trainers.tasks import REAL_TASKS, TASKS, Proxy, Task
-from trainers.training import loop
 from trainers.training.results import EpochResult
 
 TASK = TASKS["spoken-digits"]
@@ -41,7 +40,7 @@ def run(spoken_digits: Path) -> Callable[..., list[EpochResult]]:
         task = changes.pop("task", TASK)
         proxy = Proxy(epochs=changes.pop("epochs", 2))
         options = {"seed": 0, "split_seed": 0, "data_dir": spoken_digits, "proxy": proxy} | changes
-        return list(loop.train(task, optimizer, values, **options))
+        return list(train_with(task, optimizer, values, **options))
 
     return run
 
@@ -226,7 +225,7 @@ def test_the_real_valued_autoencoder_trains_without_a_method(
     task = REAL_TASKS["cifar10-real-denoise"]
     bright_and_dark(task, monkeypatch)
     proxy = Proxy(epochs=10, width=8)
-    results = list(loop.train(task, None, {}, seed=0, split_seed=0, data_dir=tmp_path, proxy=proxy))
+    results = list(train_with(task, None, {}, seed=0, split_seed=0, data_dir=tmp_path, proxy=proxy))
     assert len(results) == 10
     assert results[-1].train_loss < 0.7 * results[0].train_loss
     assert results[-1].test_metric > results[0].test_metric
@@ -242,7 +241,7 @@ def test_a_network_that_breaks_in_its_last_step_has_diverged(
     bright_and_dark(task, monkeypatch)
     options = {"seed": 0, "split_seed": 0, "data_dir": tmp_path, "proxy": Proxy(epochs=1, width=8)}
     broken = FILTER | {"real_learning_rate": 1e38}
-    (result,) = loop.train(task, "gradient-filter", broken, **options)
+    (result,) = train_with(task, "gradient-filter", broken, **options)
     assert math.isfinite(result.train_loss)
     assert result.diverged
     assert result.validation_metric == result.test_metric == 0
@@ -343,7 +342,7 @@ def images(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[EpochResult]]:
             "proxy": Proxy(epochs=1, width=width),
         } | changes
         values = {"alpha": 1e-2, "gamma": 0.1}
-        return list(loop.train(replace(task, recipe=recipe), "gradient-filter", values, **options))
+        return list(train_with(replace(task, recipe=recipe), "gradient-filter", values, **options))
 
     return run
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import VALUES, watched_weights
+from made_up import VALUES, train_with, watched_weights
 from scipy import signal
 from torch import Tensor, nn
 
@@ -21,7 +21,7 @@ from trainers.optimizers import OPTIMIZERS, FirstOrderFilter, GradientFilter, II
 from trainers.optimizers.filtering import Filtering
 from trainers.optimizers.relaxed import Relaxed
 from trainers.tasks import TASKS, Proxy
-from trainers.training import loop, training
+from trainers.training import training
 from trainers.training.checkpoints import Checkpoint, read
 from trainers.training.results import EpochResult
 from trainers.training.start import check_start, start_file, start_from
@@ -187,7 +187,7 @@ def train(spoken_digits: Path) -> Callable[..., list[EpochResult]]:
     def train(method: str | None, values: dict[str, Any] | None = None, **options: Any) -> list[EpochResult]:
         changes = {"seed": 0, "split_seed": 0, "data_dir": spoken_digits, "proxy": Proxy(epochs=3)} | options
         task = changes.pop("task", TASKS["spoken-digits"])
-        return list(loop.train(task, method, VALUES[method] if values is None else values, **changes))
+        return list(train_with(task, method, VALUES[method] if values is None else values, **changes))
 
     return train
 
@@ -197,7 +197,7 @@ def source(spoken_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """The checkpoint of a training of three epochs."""
     file = tmp_path_factory.mktemp("trained") / "source"
     list(
-        loop.train(
+        train_with(
             TASKS["spoken-digits"],
             "gradient-filter",
             VALUES["gradient-filter"],

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import VALUES, Stop, Stopping, bright_and_dark
+from made_up import VALUES, Stop, Stopping, bright_and_dark, train_with
 
 from trainers.optimizers import OPTIMIZERS
 from trainers.tasks import TASKS, Proxy
-from trainers.training import loop, training
+from trainers.training import training
 from trainers.training.checkpoints import Checkpoint, read
 from trainers.training.results import EpochResult
 
@@ -39,7 +39,7 @@ def speech(spoken_digits: Path) -> Callable[..., Iterator[EpochResult]]:
     def train(
         method: str, checkpoint: Checkpoint | None = None, proxy: Proxy = ONE_STEP
     ) -> Iterator[EpochResult]:
-        return loop.train(
+        return train_with(
             SPEECH,
             method,
             VALUES[method],
@@ -91,7 +91,7 @@ def test_dropout_noise_and_crops_go_on(
     bright_and_dark(task, monkeypatch)
 
     def train(checkpoint: Checkpoint | None = None) -> Iterator[EpochResult]:
-        return loop.train(
+        return train_with(
             task,
             "gradient-filter",
             VALUES["gradient-filter"],
@@ -128,7 +128,7 @@ def test_a_training_that_diverged_does_not_go_on(spoken_digits: Path, tmp_path: 
 
     def train() -> list[EpochResult]:
         return list(
-            loop.train(
+            train_with(
                 SPEECH,
                 "latent-sgd",
                 values,

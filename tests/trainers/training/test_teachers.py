@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import Stop, Stopping
+from made_up import Stop, Stopping, train_with
 from pictures import data_folder
 
 from trainers.data import DATASETS, Samples, Splits
@@ -17,7 +17,7 @@ from trainers.errors import CheckpointError, DataError
 from trainers.files import checksum
 from trainers.models import MODELS
 from trainers.tasks import TASKS, TEACHERS, Proxy, Task
-from trainers.training import loop, teachers
+from trainers.training import teachers
 from trainers.training.checkpoints import Checkpoint
 from trainers.training.losses import LOSSES
 from trainers.training.results import EpochResult
@@ -37,7 +37,7 @@ def train(name: str, data_dir: Path, **changes: Any) -> list[EpochResult]:
     proxy = Proxy(epochs=changes.pop("epochs", 1), width=2, image_size=32)
     method = changes.pop("method", None if name in TEACHERS else "gradient-filter")
     options = {"seed": 0, "split_seed": 0, "data_dir": data_dir, "proxy": proxy} | changes
-    return list(loop.train(task, method, FILTER if method else {}, **options))
+    return list(train_with(task, method, FILTER if method else {}, **options))
 
 
 def test_a_teacher_is_trained_and_learned_from(
