@@ -191,7 +191,7 @@ def test_options_are_checked_by_argparse(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_descriptions_of_tasks_do_not_load_torch() -> None:
-    names = "tasks", "seeds", "hyperparameters", "results", "errors", "schedules"
+    names = "tasks", "seeds", "hyperparameters", "training.results", "errors", "schedules", "training_spec"
     program = "import sys; " + "; ".join(f"import trainers.{name}" for name in names)
     program += "; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
