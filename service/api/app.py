@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from service.api import problems
 from service.api.auth import authenticated
-from service.api.middleware import Edge
+from service.api.middleware import RequestMiddleware
 from service.api.problems import documented
 from service.api.prometheus import Metrics
 from service.api.routes import analysis, catalog, event_streams, health, pages, studies, trials
@@ -50,7 +50,7 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(
         GZipMiddleware, minimum_size=1_000, compresslevel=4, exclude_content_types=NOT_COMPRESSED
     )
-    app.add_middleware(Edge, metrics=app.state.metrics)
+    app.add_middleware(RequestMiddleware, metrics=app.state.metrics)
     problems.install(app)
     for guarded in GUARDED:
         app.include_router(guarded.router, dependencies=[Depends(authenticated)])

@@ -14,7 +14,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from service.api.connection_limits import Crowd
+from service.api.connection_limits import ConnectionGroup
 from service.api.middleware import HEADERS
 from service.api.problems import Refused
 
@@ -25,18 +25,18 @@ HEAD_SECONDS, BODY_SECONDS = 10.0, 60.0  # for the whole of each
 UNREAD_SECONDS = 60.0  # how long a client may take none of its answer
 
 
-class Crowds(ServerState):
-    """All connections of a server; one client, unless it is a trusted proxy, may have a quarter of them."""
+class ConnectionLimits(ServerState):
+    """The limit on all connections of a server, and on each client's: a quarter of it, unless it is a trusted proxy."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
-        self.everybody: Crowd[Connection] = Crowd(limit)
-        self._clients: dict[str, Crowd[Connection]] = {}
+        self.all_connections: ConnectionGroup[Connection] = ConnectionGroup(limit)
+        self._clients: dict[str, ConnectionGroup[Connection]] = {}
 
-    def of(self, client: str) -> Crowd["Connection"]:
-        if len(self._clients) > self.everybody.limit:
-            self._clients = {name: crowd for name, crowd in self._clients.items() if len(crowd)}
-        return self._clients.setdefault(client, Crowd(max(1, self.everybody.limit // 4)))
+    def of_client(self, client: str) -> ConnectionGroup["Connection"]:
+        if len(self._clients) > self.all_connections.limit:
+            self._clients = {name: group for name, group in self._clients.items() if len(group)}
+        return self._clients.setdefault(client, ConnectionGroup(max(1, self.all_connections.limit // 4)))
 
 
 class Connection(HttpToolsProtocol):
@@ -50,9 +50,9 @@ class Connection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        assert isinstance(server_state, Crowds)
+        assert isinstance(server_state, ConnectionLimits)
         self._state = server_state
-        self._crowds: list[Crowd[Connection]] = [server_state.everybody]
+        self._groups: list[ConnectionGroup[Connection]] = [server_state.all_connections]
         self._refusal: Refused | None = None
         self._answering: asyncio.Task[Any] | None = None
         self._stage: Literal["head", "body", "answer"] = "head"
@@ -65,16 +65,16 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if self.client is not None and not self._is_trusted(self.client[0]):
-            self._crowds.append(self._state.of(self.client[0]))
-        for crowd in self._crowds:
-            if len(crowd) >= crowd.limit:
-                self._make_room(crowd)
-            crowd.waits(self)
+            self._groups.append(self._state.of_client(self.client[0]))
+        for group in self._groups:
+            if len(group) >= group.limit:
+                self._make_room(group)
+            group.mark_idle(self)
         self._until = self.loop.time() + HEAD_SECONDS
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for crowd in self._crowds:
-            crowd.leaves(self)
+        for group in self._groups:
+            group.remove(self)
         super().connection_lost(exc)
         if self._answering is not None:
             self._answering.cancel()
@@ -99,17 +99,17 @@ class Connection(HttpToolsProtocol):
     def _is_trusted(self, client: str) -> bool:
         return isinstance(self.app, ProxyHeadersMiddleware) and client in self.app.trusted_hosts
 
-    def _make_room(self, crowd: Crowd["Connection"]) -> None:
-        if (oldest := crowd.oldest) is not None:
-            oldest.end()
+    def _make_room(self, group: ConnectionGroup["Connection"]) -> None:
+        if (idle := group.longest_idle) is not None:
+            idle.end()
         else:  # told once it asks, or it would not listen
-            detail = f"{len(crowd)} connections are open, as many as may be at once"
+            detail = f"{len(group)} connections are open, as many as may be at once"
             self._refusal = Refused("too-busy", detail, headers={"Retry-After": "5"})
 
     def end(self) -> None:
         """Close the connection, which counts no more."""
-        for crowd in self._crowds:
-            crowd.leaves(self)
+        for group in self._groups:
+            group.remove(self)
         self.transport.close()
 
     def look(self, now: float) -> None:
@@ -185,8 +185,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        for crowd in self._crowds:
-            crowd.asks(self)
+        for group in self._groups:
+            group.mark_busy(self)
         self._stage = "answer"
         if self.cycle.response_complete:
             self._wait()
@@ -198,8 +198,8 @@ class Connection(HttpToolsProtocol):
 
     def _wait(self) -> None:
         """For the next request."""
-        for crowd in self._crowds:
-            crowd.waits(self)
+        for group in self._groups:
+            group.mark_idle(self)
         self._stage, self._until = "head", self.loop.time() + HEAD_SECONDS
         self._begun, self._received = False, 0
 

@@ -1,4 +1,4 @@
-"""How many connections there may be, in all and of one client, and which give way where there are too many."""
+"""How many connections there may be, in all and from one client, and which one is closed where there are too many."""
 
 import resource
 from typing import Generic, TypeVar
@@ -8,37 +8,40 @@ SPARE = 256  # descriptors for the database, files, Ray
 Member = TypeVar("Member")
 
 
-class Crowd(Generic[Member]):
-    """Those that are counted together. Who waits has asked for nothing yet, and gives way to who comes."""
+class ConnectionGroup(Generic[Member]):
+    """Connections that are counted against one limit. An idle one, without a request, may be closed for a new one."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._busy: set[Member] = set()
-        self._waiting: dict[Member, None] = {}  # the longest waiting first
+        self._idle: dict[Member, None] = {}  # the longest idle first
 
     def __len__(self) -> int:
-        return len(self._busy) + len(self._waiting)
+        return len(self._busy) + len(self._idle)
 
     @property
-    def oldest(self) -> Member | None:
-        """Who has waited longest."""
-        return next(iter(self._waiting), None)
+    def longest_idle(self) -> Member | None:
+        """The connection that has been idle longest; None where all are busy."""
+        return next(iter(self._idle), None)
 
-    def waits(self, member: Member) -> None:
+    def mark_idle(self, member: Member) -> None:
         self._busy.discard(member)
-        self._waiting[member] = None
+        self._idle[member] = None
 
-    def asks(self, member: Member) -> None:
-        self._waiting.pop(member, None)
+    def mark_busy(self, member: Member) -> None:
+        self._idle.pop(member, None)
         self._busy.add(member)
 
-    def leaves(self, member: Member) -> None:
+    def remove(self, member: Member) -> None:
         self._busy.discard(member)
-        self._waiting.pop(member, None)
+        self._idle.pop(member, None)
 
 
-def affordable(connections: int, others: int) -> int:
-    """How many of so many connections there are descriptors for, besides `others`; asks for more of them first."""
+def connection_limit(connections: int, others: int) -> int:
+    """How many of the `connections` wanted there are file descriptors for, besides `others`.
+
+    Raises the process's soft limit of descriptors first where it is too low.
+    """
     wanted = connections + others + SPARE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,4 +1,4 @@
-"""What every request passes first and every answer last: its id, limits, security headers, metrics, the last resort."""
+"""The outermost middleware: request ids, limits on bodies, security headers, metrics, and an answer to any error."""
 
 import logging
 import secrets
@@ -34,8 +34,8 @@ HEADERS = {
 log = logging.getLogger("tunebench.http")
 
 
-class Edge:
-    """Middleware around the whole app. A route's own headers go before those of `HEADERS`."""
+class RequestMiddleware:
+    """The outermost middleware, around the whole app. A route's own headers win over those of `HEADERS`."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics

@@ -8,8 +8,8 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from service.api.connection import Connection, Crowds
-from service.api.connection_limits import affordable
+from service.api.connection import Connection, ConnectionLimits
+from service.api.connection_limits import connection_limit
 from service.api.stream import Streams
 
 CLOSE_SECONDS = 5  # how long requests that are being answered may take to end
@@ -31,8 +31,8 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         # a followed log takes a connection to Ray too
-        self._crowds = Crowds(affordable(streams.limit + OTHERS, streams.limit))
-        self.server_state = self._crowds
+        self._limits = ConnectionLimits(connection_limit(streams.limit + OTHERS, streams.limit))
+        self.server_state = self._limits
         self._streams = streams
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
@@ -43,7 +43,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % TICKS == 0:
             now = asyncio.get_running_loop().time()
-            for connection in list(self._crowds.connections):
+            for connection in list(self._limits.connections):
                 if isinstance(connection, Connection):
                     connection.look(now)
         return await super().on_tick(counter)

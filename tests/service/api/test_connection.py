@@ -17,8 +17,8 @@ from sqlalchemy import Engine
 from writers import spec
 
 from service.api import connection, server
-from service.api.connection import MAX_HEAD_BYTES, MAX_HEADERS, Crowds
-from service.api.connection_limits import SPARE, affordable
+from service.api.connection import MAX_HEAD_BYTES, MAX_HEADERS, ConnectionLimits
+from service.api.connection_limits import SPARE, connection_limit
 from service.api.middleware import MAX_BODY_BYTES
 from service.api.problems import Refused
 from service.api.server import Server
@@ -92,8 +92,8 @@ def listening(engine: Engine, data_dir: Path, limit: int | None = None) -> Itera
     with serving(Store(engine), data_dir) as app, socket.create_server(("127.0.0.1", 0)) as socket_:
         one = Server(app, app.state.services.streams)
         if limit is not None:
-            one.server_state = Crowds(limit)
-            one._crowds = one.server_state
+            one.server_state = ConnectionLimits(limit)
+            one._limits = one.server_state
         thread = threading.Thread(target=one.run, kwargs={"sockets": [socket_]})
         thread.start()
         try:
@@ -245,7 +245,7 @@ def test_there_is_a_descriptor_for_every_connection() -> None:
     assert before[1] >= 4000
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (1024, before[1]))
-        assert affordable(2000, 1000) == 2000
+        assert connection_limit(2000, 1000) == 2000
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 3000 + SPARE
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
