@@ -44,8 +44,8 @@ class Jobs:
     def close(self) -> None:
         self._client.close()
 
-    def check(self) -> None:
-        """Nothing, where the cluster answers, and soon."""
+    def require_answer(self) -> None:
+        """Raise RayUnavailable unless the cluster answers, and soon."""
         self._ask("GET", "/api/version", timeout=CHECK_SECONDS)
 
     def submit(self, submission_id: str, entrypoint: str, metadata: Mapping[str, str]) -> None:

@@ -25,28 +25,31 @@ PATIENCE_SECONDS = 5.0  # with a service that does not answer: somebody sits and
 ANALYSIS_SECONDS = 150.0  # what takes a service a while
 
 
-class Place(Protocol):
-    """What can be asked of either. All raise ServiceError. `option` is what names it to another command."""
+class Backend(Protocol):
+    """What a local database and a service can both be asked. All methods raise ServiceError.
+
+    `option` is the command-line option that names this backend to another command.
+    """
 
     option: str
 
     def studies(
         self, *, states: Sequence[StudyState] = (), task: str | None = None, label: str | None = None
     ) -> Iterable["StudySummary"]:
-        """The newest first, of those in any of these states, with this task and label."""
+        """The studies in any of these states, with this task and label, newest first."""
 
     def find(self, key: str) -> "Study":
-        """The study that `key` fits, as `service.database.lookup` has it."""
+        """The study that `key` names, by the rules of `service.database.lookup`."""
 
     def comparison(self, study: str) -> "Comparison":
-        """Of the study with this id."""
+        """The comparison of the methods of the study with this id."""
 
     def export(self, study: str, folder: Path) -> "Comparison":
         """Write the study with this id into the folder, and return its comparison."""
 
 
-class Local:
-    """A database that this process opens. What else the environment sets is read once it is asked for."""
+class LocalDatabase:
+    """A database that this process opens. Other settings are read from the environment only when they are needed."""
 
     def __init__(self, database_url: str, environ: Mapping[str, str], option: str = "") -> None:
         self.database_url, self.option = database_url, option
@@ -113,7 +116,7 @@ class Local:
         return Comparison(last_event=record.last_event, comparison=comparison, **answer(comparison))
 
 
-class Served:
+class RemoteService:
     """A service, reached over HTTP."""
 
     def __init__(self, url: str) -> None:
@@ -160,23 +163,27 @@ class Served:
         return self.comparison(study)
 
 
-def place(url: str | None, db: str | None, environ: Mapping[str, str] = os.environ) -> Local | Served:
+def backend(
+    url: str | None, db: str | None, environ: Mapping[str, str] = os.environ
+) -> LocalDatabase | RemoteService:
     """`--url` or `--db`, else TUNEBENCH_URL, else TUNEBENCH_DATABASE_URL, else ./tunebench.db."""
     if url and db:
         raise ServiceError("--url is a service and --db a database here: give one of them")
-    return local(db, environ) if db or not (url or environ.get("TUNEBENCH_URL")) else served(url, environ)
+    if db or not (url or environ.get("TUNEBENCH_URL")):
+        return local_database(db, environ)
+    return remote_service(url, environ)
 
 
-def served(url: str | None, environ: Mapping[str, str] = os.environ) -> Served:
+def remote_service(url: str | None, environ: Mapping[str, str] = os.environ) -> RemoteService:
     """`--url`, else TUNEBENCH_URL, else a service on this machine."""
-    return Served(service_url(url, environ))
+    return RemoteService(service_url(url, environ))
 
 
-def local(db: str | None, environ: Mapping[str, str] = os.environ) -> Local:
+def local_database(db: str | None, environ: Mapping[str, str] = os.environ) -> LocalDatabase:
     """Raises SettingError."""
     database = database_url(db, environ)
     # another command would find it by itself, unless it was given here or there is a service to be asked first
     if not (db or environ.get("TUNEBENCH_URL")):
-        return Local(database, environ)
+        return LocalDatabase(database, environ)
     shown = re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", database)
-    return Local(database, environ, f" --db {shlex.quote(shown)}")
+    return LocalDatabase(database, environ, f" --db {shlex.quote(shown)}")

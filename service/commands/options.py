@@ -10,7 +10,9 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Database = Annotated[
     str | None, typer.Option("--db", help="Database URL; else TUNEBENCH_DATABASE_URL, else ./tunebench.db.")
 ]
-Place = Annotated[str | None, typer.Option("--url", help="A service instead; else TUNEBENCH_URL, if set.")]
+OptionalService = Annotated[
+    str | None, typer.Option("--url", help="A service instead; else TUNEBENCH_URL, if set.")
+]
 Service = Annotated[
     str | None, typer.Option("--url", help="The service; else TUNEBENCH_URL, else http://127.0.0.1:8000.")
 ]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands.backends import Local, local, place
-from service.commands.options import Database, Place, Runs, Study, Trials
+from service.commands.backends import LocalDatabase, backend, local_database
+from service.commands.options import Database, OptionalService, Runs, Study, Trials
 from service.commands.show import tell_export
 from service.commands.study_file import changed
 from service.commands.terminal import notes, say
@@ -34,7 +34,7 @@ def run(
     from studies.design.spec import from_json
 
     study_spec = from_json(changed(spec, runs, trials), source=str(spec))
-    here = local(db)
+    here = local_database(db)
     out_dir = out_dir or Path("results") / study_spec.study_id
     check_ready(study_spec, here)
     check_folder(out_dir, study_spec.study_id)
@@ -46,13 +46,13 @@ def run(
 
 def resume(
     study: Study,
-    url: Place = None,
+    url: OptionalService = None,
     db: Database = None,
     out_dir: OutDir = None,
 ) -> None:
     """Go on with an unfinished study: at the service that is given, or else here, and export it."""
-    where = place(url, db)
-    if not isinstance(where, Local):
+    where = backend(url, db)
+    if not isinstance(where, LocalDatabase):
         if out_dir is not None:
             raise StudyError(
                 "--out is for a study that is run here; the export of one at a service: "
@@ -76,7 +76,7 @@ def resume(
     _drive(where, record, out_dir)
 
 
-def _drive(here: Local, study: StudyRecord, out_dir: Path) -> None:
+def _drive(here: LocalDatabase, study: StudyRecord, out_dir: Path) -> None:
     """Run what is left with progress, export, and say what came out."""
     from service.cluster.driver import drive
     from service.commands.progress import StudyProgress
@@ -113,7 +113,7 @@ def _drive(here: Local, study: StudyRecord, out_dir: Path) -> None:
     _conclude(here, study.id, out_dir)
 
 
-def _conclude(here: Local, study: str, out_dir: Path) -> None:
+def _conclude(here: LocalDatabase, study: str, out_dir: Path) -> None:
     """Export a study that is over and say what came out, also of trials that failed; exit 1 where it is no answer."""
     tell_export(here.export(study, out_dir), out_dir)
     found = here.store.study_by_id(study)
@@ -125,7 +125,7 @@ def _conclude(here: Local, study: str, out_dir: Path) -> None:
         say(f"note: {found.failed} of {found.trials} trials failed: {errors}", notes)
 
 
-def check_ready(spec: "StudySpec", here: Local) -> None:
+def check_ready(spec: "StudySpec", here: LocalDatabase) -> None:
     """Raise SpecError with every fault that keeps the study from running here. Nothing is written."""
     from studies.running import capacity, ready
 

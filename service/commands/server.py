@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from service.commands.backends import local
+from service.commands.backends import local_database
 from service.commands.options import AsJson, Database, Yes
 from service.commands.terminal import agree, notes, print_rows, say
 
@@ -21,7 +21,7 @@ def serve(
     """Serve studies over HTTP: bring the database up to date, start or join Ray, run what is queued."""
     from service.serve import serve
 
-    here = local(db)
+    here = local_database(db)
     serve(here.settings, host, port, here.option)
 
 
@@ -29,7 +29,7 @@ def upgrade(db: Database = None) -> None:
     """Create the database's tables or bring them up to date."""
     from service.database import engine
 
-    engine.upgrade(engine.connect(local(db).database_url))
+    engine.upgrade(engine.connect(local_database(db).database_url))
     say("The database is up to date.")
 
 
@@ -47,7 +47,7 @@ def create_token(
     """Make a token and print it; it is nowhere else. From the first one on, nobody is let in without."""
     from service.database.tokens import Scope, create
 
-    say(create(local(db).store.engine, name, Scope(scope), expires))
+    say(create(local_database(db).store.engine, name, Scope(scope), expires))
     say(f"Whoever has this may {scope}. Use it as TUNEBENCH_TOKEN, or paste it into the page.", notes)
 
 
@@ -63,7 +63,7 @@ def list_tokens(db: Database = None, as_json: AsJson = False) -> None:
             "expires": token.expires_at and token.expires_at.isoformat(timespec="seconds"),
             "revoked": token.revoked_at and token.revoked_at.isoformat(timespec="seconds"),
         }
-        for token in created(local(db).store.engine)
+        for token in created(local_database(db).store.engine)
     ]
     print_rows(rows, as_json, empty="no tokens yet; whoever is on this machine may do everything")
 
@@ -72,7 +72,7 @@ def revoke_token(name: TokenName, db: Database = None, yes: Yes = False) -> None
     """Let a token allow nothing from now on."""
     from service.database.tokens import named, revoke
 
-    engine = local(db).store.engine
+    engine = local_database(db).store.engine
     token = named(engine, name)
     if token.revoked_at is None:
         since = f"{token.created_at:%Y-%m-%d}"

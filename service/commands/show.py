@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.commands.backends import Local, place
-from service.commands.options import AsJson, Database, Place, Study
+from service.commands.backends import LocalDatabase, backend
+from service.commands.options import AsJson, Database, OptionalService, Study
 from service.commands.terminal import out, paragraph, print_json, print_lines, print_rows, say
 from studies.records import StudyState
 from studies.results.output_folder import check_folder
@@ -32,7 +32,7 @@ LEAST = {
 
 
 def list_studies(
-    url: Place = None,
+    url: OptionalService = None,
     db: Database = None,
     state: Annotated[list[StudyState] | None, typer.Option(help="In this state; may be given again.")] = None,
     task: Annotated[str | None, typer.Option(help="Of this task, or of a proxy of it.")] = None,
@@ -40,14 +40,16 @@ def list_studies(
     as_json: AsJson = False,
 ) -> None:
     """List the studies, the newest first, a line each."""
-    where = place(url, db)
+    where = backend(url, db)
     studies = list(where.studies(states=state or (), task=task, label=label))
     if as_json:
         print_json([study.model_dump(mode="json") for study in studies])
         return
     if not studies:
         run = (
-            "run one: tunebench run SPEC" if isinstance(where, Local) else "queue one: tunebench submit SPEC"
+            "run one: tunebench run SPEC"
+            if isinstance(where, LocalDatabase)
+            else "queue one: tunebench submit SPEC"
         )
         say("no such studies" if state or task or label else f"no studies yet; {run}{where.option}")
         return
@@ -56,9 +58,9 @@ def list_studies(
     print_lines([_line(study, turns) for study in studies], LEAST)
 
 
-def show(study: Study, url: Place = None, db: Database = None, as_json: AsJson = False) -> None:
+def show(study: Study, url: OptionalService = None, db: Database = None, as_json: AsJson = False) -> None:
     """Show a study: its state, the verdict, each method's best trial, the comparison in words."""
-    where = place(url, db)
+    where = backend(url, db)
     found = where.find(study)
     compared = where.comparison(found.id)
     if as_json:
@@ -75,11 +77,11 @@ def show(study: Study, url: Place = None, db: Database = None, as_json: AsJson =
 def export(
     study: Study,
     out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to; made where it is missing.")],
-    url: Place = None,
+    url: OptionalService = None,
     db: Database = None,
 ) -> None:
     """Write a study's figure, curves, trials, comparison, provenance and report, also while it runs."""
-    where = place(url, db)
+    where = backend(url, db)
     found = where.find(study).id
     check_folder(out_dir, found)
     tell_export(where.export(found, out_dir), out_dir)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands.backends import Served, served
+from service.commands.backends import RemoteService, remote_service
 from service.commands.options import AsJson, Runs, Service, Study, Trials, WholeStudy, Yes
 from service.commands.show import done, tell
 from service.commands.study_file import changed
@@ -31,7 +31,7 @@ def submit(
 ) -> None:
     """Queue a study at a service; one of the same spec that is there already is left as it is."""
     study = changed(spec, runs, trials)
-    where = served(url)
+    where = remote_service(url)
     with where.client() as client:
         queued = client.submit(study, labels=label or (), priority=priority)
     if as_json:
@@ -44,7 +44,7 @@ def submit(
 
 def watch(study: Study, url: Service = None) -> None:
     """Show a study's progress until it is finished; it goes on whether it is watched or not."""
-    where = served(url)
+    where = remote_service(url)
     _watch(where, where.find(study))
 
 
@@ -57,7 +57,7 @@ def edit(
     name: Annotated[str | None, typer.Option(help="Another name; its id stays.")] = None,
 ) -> None:
     """Change a study's priority, labels or name; what is not given stays."""
-    where = served(url)
+    where = remote_service(url)
     found = where.find(study)
     labels = {*found.labels, *(label or ())} - {*(unlabel or ())}
     with where.client() as client:
@@ -74,21 +74,21 @@ def pause(
     now: Annotated[bool, typer.Option("--now", help="Give up the trials in flight.")] = False,
 ) -> None:
     """Stop a study after the trials in flight and free the cluster; resumed, it has the very same trials."""
-    where = served(url)
+    where = remote_service(url)
     with where.client() as client:
         _tell(where, client.pause(where.find(study).id, now=now))
 
 
 def cancel(study: WholeStudy, url: Service = None) -> None:
     """Stop a study; what it has is kept, and it goes on where it was if it is resumed."""
-    where = served(url)
+    where = remote_service(url)
     with where.client() as client:
         _tell(where, client.cancel(where.find(study, whole=True).id))
 
 
 def delete(study: WholeStudy, url: Service = None, yes: Yes = False) -> None:
     """Remove a finished study with all its trials, for good."""
-    where = served(url)
+    where = remote_service(url)
     found = where.find(study, whole=True)
     trials = count(done(found), "trial")
     agree(f"{found.id} at {where.url} and its {trials} will be gone for good.", yes)
@@ -104,7 +104,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", help="Go on with those to come.")] = False,
 ) -> None:
     """Print the log of a study's job."""
-    where = served(url)
+    where = remote_service(url)
     with where.client() as client:
         line = None
         for line in client.logs(where.find(study).id, tail=tail, follow=follow):
@@ -113,7 +113,7 @@ def logs(
         say("its job has printed nothing so far", notes)
 
 
-def _tell(where: Served, study: "StudyFound") -> None:
+def _tell(where: RemoteService, study: "StudyFound") -> None:
     asked = f", asked to {study.requested}" if study.requested else ""
     say(f"{study.id}: {study.state}{asked} at {where.url}")
 
@@ -124,7 +124,7 @@ def _state(study: "StudyFound") -> str:
     return f"{study.state}: {study.trouble}" if study.trouble else study.state
 
 
-def _watch(where: Served, study: "StudyFound") -> None:
+def _watch(where: RemoteService, study: "StudyFound") -> None:
     from service.commands.progress import StudyProgress
     from service.schemas import Trial
 

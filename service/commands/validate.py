@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands.backends import Local, place
-from service.commands.options import AsJson, Database, Place, Runs, Trials
+from service.commands.backends import LocalDatabase, backend
+from service.commands.options import AsJson, Database, OptionalService, Runs, Trials
 from service.commands.run import check_ready
 from service.commands.study_file import changed
 from service.commands.terminal import print_json, say
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 def validate(
     spec: Annotated[Path, typer.Argument(help="Study file, YAML or JSON.")],
-    url: Place = None,
+    url: OptionalService = None,
     db: Database = None,
     runs: Runs = None,
     trials: Trials = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a study file: what the study would be and cost, or all that keeps it from running; nothing is stored."""
-    study, where = changed(spec, runs, trials), place(url, db)
-    if isinstance(where, Local):
+    study, where = changed(spec, runs, trials), backend(url, db)
+    if isinstance(where, LocalDatabase):
         found = _here(study, str(spec), where)
     else:
         with where.client() as client:
@@ -45,7 +45,7 @@ def validate(
         say(f"It takes about {seconds} of one worker, by {recorded} of its task.")
 
 
-def _here(study: object, source: str, here: Local) -> "Validation":
+def _here(study: object, source: str, here: LocalDatabase) -> "Validation":
     from service.api.validation import validation
     from studies.design.spec import from_json
 

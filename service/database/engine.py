@@ -85,7 +85,7 @@ def connect(url: str) -> Engine:
         file = SqliteFile(Path(str(parsed.database)), LOCK_SECONDS)
         engine = create_engine(parsed, creator=file.open, execution_options={"file": file}, **options)
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "checkout", lambda *_: file.check())
+        event.listen(engine, "checkout", lambda *_: file.require_same_file())
         event.listen(engine, "begin", _begin_sqlite)
     else:
         given = {"connect_timeout": CONNECT_SECONDS, "prepare_threshold": None}
@@ -129,7 +129,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(LOCK_SECONDS * 1000)}")
         yield connection
     if (file := _file(engine)) is not None:
-        file.check()  # what was committed to a file that is gone is lost
+        file.require_same_file()  # what was committed to a file that is gone is lost
 
 
 def now(connection: Connection) -> datetime:

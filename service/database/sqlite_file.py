@@ -18,7 +18,7 @@ class SqliteFile:
 
     def exists(self) -> bool:
         """Whether there is one. Raises DatabaseError where the one that was opened is no longer there."""
-        self.check()
+        self.require_same_file()
         return self.path.exists()
 
     def make(self) -> None:
@@ -33,14 +33,14 @@ class SqliteFile:
 
     def open(self) -> sqlite3.Connection:
         """A new connection; one that can only read where this process may not write."""
-        self.check()
+        self.require_same_file()
         name = f"file:{quote(os.fsencode(self.path))}?mode={self._mode()}"
         connection = sqlite3.connect(name, uri=True, timeout=self._lock_seconds, check_same_thread=False)
         self._identity = self._identity or self._found()
         return connection
 
-    def check(self) -> None:
-        """Raise DatabaseError where the path leads to the file no longer that was opened first.
+    def require_same_file(self) -> None:
+        """Raise DatabaseError where the path no longer leads to the file that was opened first.
 
         A process that has it open would go on writing what nobody will read.
         """

@@ -35,7 +35,7 @@ async def readyz(request: Request, shared: Shared) -> Response:
 async def _check(shared: Services) -> Readiness:
     await asyncio.to_thread(shared.store.require_room)
     try:
-        await asyncio.to_thread(shared.jobs.check)
+        await asyncio.to_thread(shared.jobs.require_answer)
     except RayUnavailable:
         return Readiness(database="ok", ray="does not answer")
     return Readiness(database="ok", ray="ok")
