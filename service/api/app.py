@@ -104,7 +104,7 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def _statuses(path: str, operation: dict[str, Any]) -> Iterator[int]:
-    """Of the problems that the operation may answer with, those that follow from where it is and what it takes."""
+    """The statuses of the problems that follow from an operation's path and from what it takes."""
     yield 500
     if "security" in operation:
         yield from (401, 403, 503)

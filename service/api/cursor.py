@@ -24,7 +24,7 @@ Large = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Cursor:
-    """Of a list that is in the order named `order`; `kinds` are the types of the values that make up a place in it."""
+    """The cursor of a list in the order named `order`; a place in it is made up of values of these `kinds`."""
 
     def __init__(self, order: str, *kinds: Any) -> None:
         self._order = order

@@ -90,7 +90,7 @@ class Refused(Exception):  # noqa: N818
 
 
 def refusal(error: Exception) -> Refused:
-    """What the client is told of an error: of one that is not its own, nothing from the inside."""
+    """The problem that an error is answered with; an unexpected error reveals nothing of the service's inside."""
     retry = {"Retry-After": str(RETRY_SECONDS)}
     match error:
         case Refused():
@@ -159,7 +159,7 @@ def _allowed(request: Request, told: str) -> set[str]:
 
 
 def _fault(fault: Mapping[str, Any]) -> tuple[str, str]:
-    """Of a parameter: its name, and what is wrong with which value."""
+    """The name of a parameter, and what is wrong with which value."""
     field = ".".join(str(part) for part in fault["loc"][1:])
     message = fault["msg"][0].lower() + fault["msg"][1:]
     return field, message if fault["input"] is None else f"{message}, got {fault['input']!r:.80}"

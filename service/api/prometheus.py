@@ -1,4 +1,4 @@
-"""What Prometheus is told: requests from memory, the queue and the trials from the database."""
+"""Metrics for Prometheus: requests from memory, the queue and the trials from the database."""
 
 from collections.abc import Iterator
 
@@ -42,12 +42,12 @@ class Metrics:
         self._seconds.labels(route, method).observe(seconds)
 
     def text(self) -> bytes:
-        """In Prometheus' text format. Asks the database, so not for the event loop."""
+        """All metrics in Prometheus' text format. Queries the database, so it must not run on the event loop."""
         return generate_latest(self._registry)
 
 
 class _Stored(Collector):
-    """What is true at the moment of asking. A study that is deleted takes its numbers along, hence only gauges."""
+    """Metrics read from the database when Prometheus asks. Gauges only, as a deleted study takes its numbers along."""
 
     def __init__(self, store: Store, streams: Streams) -> None:
         self._store, self._streams = store, streams

@@ -1,4 +1,4 @@
-"""What a study that could run would be and cost."""
+"""The size and the estimated cost of a study that could run."""
 
 from contextlib import suppress
 
@@ -9,7 +9,7 @@ from studies.design.spec import StudySpec
 
 
 def validation(spec: StudySpec, store: Reads | None) -> Validation:
-    """By what is in the store; without one there is nothing to know it from."""
+    """The study's size, and an estimate of its cost from the trials in the store, where there is one."""
     exists = estimate = None
     if store is not None:
         with suppress(StudyUnknown):

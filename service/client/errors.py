@@ -85,7 +85,7 @@ def unreachable(url: httpx.URL, reason: object, by: str = "") -> Unavailable:
 
 
 def foreign(url: httpx.URL) -> ApiError:
-    """Of a success whose content is not what this version of the client knows."""
+    """The error for a successful response whose content this version of the client does not know."""
     return ApiError(_problem(200, f"{url} did not answer as a tunebench service of this version does"))
 
 

@@ -147,7 +147,7 @@ def _same_version(study: StudyRecord) -> StudySpec:
 
 @contextmanager
 def _terminated_is_interrupted() -> Iterator[None]:
-    """To be entered after Ray has started, which sets handlers of its own."""
+    """Turn SIGTERM into KeyboardInterrupt. Enter it once Ray has started, as Ray sets handlers of its own."""
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

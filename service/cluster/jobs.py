@@ -77,13 +77,13 @@ class Jobs:
         return [node["resources_total"] for node in self._listed("nodes", alive)]
 
     def _listed(self, kind: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Of Ray's state API: at most a hundred."""
+        """Entries of a kind from Ray's state API, at most a hundred."""
         answer = self._ask("GET", f"/api/v0/{kind}", params=params).json()
         found: list[dict[str, Any]] = answer["data"]["result"]["result"]
         return found
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Where the cluster's nodes have their metrics, as Prometheus' HTTP service discovery has it."""
+        """The addresses of the nodes' metrics, in the format of Prometheus' HTTP service discovery."""
         found: list[dict[str, Any]] = self._ask("GET", "/api/prometheus/sd").json()
         return found
 

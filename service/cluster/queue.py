@@ -87,7 +87,7 @@ class Queue(Periodic):
                 self._claims.tell(study, trouble)
 
     def _ended_jobs(self, held: Sequence[Held]) -> dict[str, str]:
-        """Of these studies, those whose Ray job is over, with what Ray says.
+        """Which of these studies' Ray jobs have ended, by study, with what Ray says.
 
         A job that Ray does not know may be of another cluster, where the lease tells; but not one that this service has
         submitted and that has not begun: Ray has started anew.
@@ -109,7 +109,7 @@ class Queue(Periodic):
         return ended
 
     def _left_by(self, job: str | None) -> str | None:
-        """What became of the job of a driver that is gone, in words; None while its driver or a worker lives.
+        """What became of the job of a driver that is gone, in words; None while the job's driver or a worker lives.
 
         A driver that is frozen keeps its workers, and the next one would be without any. Ray is told to stop the job
         and given `STOP_SECONDS` for it.

@@ -23,7 +23,7 @@ KILL_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class RayStart:
-    """Where a head is. `process` is empty while none runs; `settings` stands for what it was started with.
+    """A head's addresses and folder. `process` is empty while none runs; `settings` is a digest of its settings.
 
     Everything listens on loopback, with Ray's token authentication. `folder` is for this user alone and the head's own,
     as Ray tells a job its cluster by what is written there. `trouble` is why the last one died, until one lives on.
@@ -99,7 +99,7 @@ class RayStart:
         return process.place == Owner.current().place and not process.is_dead()
 
     def parts(self) -> set[str]:
-        """Those of `PARTS` that are up: it lives on without one that ended in good order or never had its port."""
+        """The parts of `PARTS` that are up. A head lives on without one that exited cleanly or never got its port."""
         pid = Owner.parse(self.process).pid
         try:
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

@@ -76,7 +76,7 @@ class StudyProgress:
 
     @classmethod
     def of(cls, study: StudyRecord, console: Console) -> Self:
-        """Of a study in a database here."""
+        """The progress of a study in a local database."""
         task = TASKS[study.task]
         return cls(
             study.methods,

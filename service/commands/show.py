@@ -94,7 +94,7 @@ def tell_export(compared: "Comparison", folder: Path) -> None:
 
 
 def done(study: "StudySummary") -> int:
-    """How many of its trials are over."""
+    """How many of the study's trials have finished."""
     return study.trials.completed + study.trials.diverged + study.trials.failed
 
 
@@ -135,7 +135,7 @@ def _tell_best(method: Mapping[str, Any], metric: str) -> None:
 
 
 def _turns(queued: "Iterable[StudySummary]") -> dict[str, int]:
-    """When each of them is started, as the queue has it: by priority, then first come."""
+    """Each queued study's turn, 1 for the next to start: by priority, then first come, first served."""
     order = sorted(queued, key=lambda study: (-study.priority, study.created_at, study.id))
     return {study.id: turn for turn, study in enumerate(order, 1)}
 

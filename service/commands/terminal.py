@@ -113,7 +113,7 @@ def fitted(widths: Mapping[str, int], least: Mapping[str, int], room: int) -> di
 
 
 def _print_table(table: Table) -> None:
-    """As wide as the terminal, or as it needs where there is none."""
+    """Print the table as wide as the terminal, or as it needs where the output is none."""
     if out.is_terminal:
         out.print(table)
         return
@@ -138,7 +138,7 @@ def _cell(value: Any) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    """As much as fits of its start, and of an id its end, which tells it from others."""
+    """The start of the text, as much as fits; of an id the end too, which tells it from others."""
     if len(text) <= width:
         return text
     end = 9 if ID.search(text) and width > 10 else 0

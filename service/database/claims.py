@@ -32,7 +32,7 @@ class Held:
 
 
 class Claims:
-    """Of the service whose process is `owner`. Every method raises DatabaseError."""
+    """The claims of the service whose process is `owner`. Every method raises DatabaseError."""
 
     def __init__(self, engine: Engine, owner: Owner, max_running: int) -> None:
         self._engine, self._owner, self._max_running = engine, owner, max_running

@@ -241,7 +241,7 @@ def _sqlite(path: str, allowed: str) -> URL:
 
 
 def url_of(engine: Engine) -> str:
-    """What `connect` takes to open the same database in another process, wherever that is started."""
+    """The URL by which `connect` opens the same database in another process, in any working directory."""
     if engine.dialect.name == "sqlite":
         return f"{SQLITE}{engine.url.database}"
     return engine.url.render_as_string(hide_password=False)
@@ -254,7 +254,7 @@ def _file(engine: Engine) -> SqliteFile | None:
 
 
 def _to_json(value: Any) -> str:
-    """With a question mark for half a character, which a file's name may bring: neither database takes it."""
+    """JSON text. A lone surrogate, as from a file name, becomes a question mark: neither database stores one."""
     return json.dumps(value, allow_nan=False, ensure_ascii=False).encode(errors="replace").decode()
 
 

@@ -63,7 +63,7 @@ class Ended(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """Of all studies together; `waited` is how many seconds the first of those queued has."""
+    """Sums over all studies; `waited` is how many seconds the study queued longest has waited."""
 
     studies: dict[StudyState, int]
     trials: dict[TrialState, int]
@@ -156,8 +156,8 @@ class Reads:
             return {row[0]: row[1] for row in connection.execute(query)}
 
     def seconds_per_trial(self, task: str, proxy: Proxy = WHOLE) -> tuple[int, float, float] | None:
-        """Of recorded trials of the task, or of this proxy of it: how many, and the mean seconds to suggest and to
-        train; None without any."""
+        """The number of recorded trials of the task, or of this proxy of it, and their mean seconds to suggest and to
+        train; None where there are none."""
         done = func.sum(studies.c.completed + studies.c.diverged)
         sums = select(done, func.sum(studies.c.suggest_seconds), func.sum(studies.c.train_seconds))
         same = [studies.c.task == task]
@@ -183,7 +183,7 @@ class Reads:
     def runs(
         self, study: str, *, maximize: bool
     ) -> dict[tuple[str, int], tuple[int, float | None, int | None]]:
-        """Of each run with a trial, by method and run: the number of its trials, its best objective, whose that is."""
+        """By method and run, for runs with a trial: how many trials, the best objective, the trial that has it."""
         mine, best = trials.c.study == study, func.max if maximize else func.min
         number, top = func.count().label("number"), best(trials.c.objective).label("top")
         of_run = (trials.c.method, trials.c.run)
@@ -275,7 +275,7 @@ class Reads:
         return [trial_record(named(TRIAL_COLUMNS, row[1:]), of_trial.get(row[0], ())) for row in rows]
 
     def epochs_a_trial(self, study: str) -> dict[str, tuple[int, int]]:
-        """By method, the fewest and the most epochs of its completed trials: counted, as reading all takes longer."""
+        """By method, the fewest and the most epochs of its completed trials; counted by the database, faster."""
         completed = and_(trials.c.study == study, trials.c.state == TrialState.COMPLETED)
         counted = (
             select(trials.c.method, func.count(epochs.c.trial).label("done"))
@@ -298,7 +298,7 @@ class Reads:
         return [Outcome(*row) for row in rows]
 
     def totals(self) -> Totals:
-        """Of all studies together."""
+        """Sums over all studies."""
         counts = {TrialState.COMPLETED: studies.c.completed, TrialState.DIVERGED: studies.c.diverged}
         counts[TrialState.FAILED] = studies.c.failed
         sums = [func.sum(column) for column in counts.values()]
@@ -333,12 +333,12 @@ class Reads:
             raise DatabaseError(f"the disk of {folder} is full", "has no disk space left")
 
     def ended(self, study: str, *, failed: bool = False) -> list[Ended]:
-        """How the study's trials ended, or those that failed, by method, run and trial."""
+        """How each of the study's trials, or of its failed ones, ended, in order of method, run and trial."""
         with reading(self.engine) as connection:
             return _ended(connection, study, failed=failed)
 
     def without_result(self, study: str) -> str | None:
-        """Of a study that has all its trials: which method has no result, and why. None where every one has."""
+        """Which method of a study that has all its trials lacks a result, and why; None where none does."""
         with reading(self.engine) as connection:
             query = select(studies).where(studies.c.id == study)
             return without_result(connection, connection.execute(query).mappings().one())
@@ -354,7 +354,7 @@ class Reads:
 
 
 def without_result(connection: Connection, row: RowMapping) -> str | None:
-    """As above, of the study of this row."""
+    """`Reads.without_result` of the study in this row of `studies`."""
     spec = row["spec"]
     if row["completed"] + row["diverged"] + row["failed"] < planned(spec) or not row["failed"]:
         return None

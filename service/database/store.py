@@ -334,7 +334,7 @@ class Store(Reads):
 
 
 def _summed(seconds: float) -> float:
-    """What is added to a sum, which one number that cannot be would spoil for good."""
+    """The seconds to add to a study's sums: 0 for an impossible value, which would spoil them for good."""
     return seconds if 0 <= seconds <= LONGEST_SECONDS else 0.0
 
 

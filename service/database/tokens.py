@@ -103,7 +103,7 @@ def find(engine: Engine, token: str) -> Token | None:
 
 
 def allowed(engine: Engine, names: Collection[str]) -> set[str]:
-    """Those of these actors who are let in: by a valid token, or "local" while there are none."""
+    """The actors among `names` who may ask: those with a valid token, and "local" while there are no tokens."""
     with reading(engine) as connection:
         found = connection.scalars(select(tokens.c.name).where(tokens.c.name.in_(names), _valid(engine)))
         any_created = connection.scalar(select(exists(select(tokens.c.name))))

@@ -247,7 +247,7 @@ def _study(shared: Services, study: StudyRecord) -> Study:
 
 
 def _machines(shared: Services) -> list[dict[str, float]]:
-    """Those that trials run on, as far as they are known: a cluster may be away, or its workers yet to come."""
+    """What the machines for trials have, as far as it is known: a cluster may be away, or its workers not up yet."""
     try:
         machines = shared.jobs.nodes()
     except RayUnavailable:
