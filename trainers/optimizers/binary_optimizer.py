@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from inspect import Parameter, Signature
 from typing import Any, ClassVar
 
 import torch
@@ -19,9 +20,10 @@ from trainers.schedules import Progress, factor
 class BinaryOptimizer(torch.optim.Optimizer):
     """Base of the optimizers of binary parameters.
 
-    A subclass gives `hyperparameters` (its constructor's arguments, all needed), `optional` ones (keywords of its
-    constructor), which of them `decay` shapes (`decayed`), the names of a parameter's `buffers` and what a step
-    does with them, `update`. Hyperparameters are in `param_groups`, where the next step finds them.
+    A subclass names its `hyperparameters`, the arguments of its constructor, all needed, and gives the `optional` ones,
+    its keywords, with their defaults; says which of them `decay` shapes (`decayed`); and has the names of a parameter's
+    `buffers` and what a step does with them, `update`. Hyperparameters are in `param_groups`, where the next step finds
+    them, with whatever else a group holds from the `beginning`.
 
     Construction draws signs from `generator` (on the CPU; default: torch's own). Raises ValueError for a value
     out of range. Whatever moves over a training moves by `schedule`; without it nothing does. After every step
@@ -29,17 +31,20 @@ class BinaryOptimizer(torch.optim.Optimizer):
     """
 
     hyperparameters: ClassVar[tuple[str, ...]]
-    optional: ClassVar[tuple[str, ...]] = ("decay",)
+    optional: ClassVar[Mapping[str, Any]] = {"decay": "none"}
+    beginning: ClassVar[Mapping[str, Any]] = {}
     may_be_none: ClassVar[tuple[str, ...]] = ()
     decayed: ClassVar[str]
     generator: torch.Generator | None = None
     compiled = False
 
     def __init__(
-        self, params: Iterable[Any], values: dict[str, Any], generator: torch.Generator | None
+        self, params: Iterable[Any], *values: Any, generator: torch.Generator | None = None, **named: Any
     ) -> None:
+        given = _arguments(self.hyperparameters, self.optional).bind(*values, **named)
+        given.apply_defaults()
         self.generator = generator
-        super().__init__(params, values | {"steps": 0})
+        super().__init__(params, {**given.arguments, **self.beginning, "steps": 0})
 
     def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
         """Names of what is kept beside each parameter of `group`, in the order that `update` gets them."""
@@ -170,16 +175,23 @@ class NoBinaryWeights(BinaryOptimizer):
     """Of a network that has none: there is nothing to do."""
 
     hyperparameters: ClassVar[tuple[str, ...]] = ()
-    optional: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, params: Iterable[Any] = (), *, generator: torch.Generator | None = None) -> None:
-        super().__init__([{"params": list(params)}], {}, generator)
+        super().__init__([{"params": list(params)}], generator=generator)
 
     def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ()
 
     def move(self, group: dict[str, Any], progress: Progress) -> None:
         pass
+
+
+def _arguments(hyperparameters: tuple[str, ...], optional: Mapping[str, Any]) -> Signature:
+    """Those of an optimizer's constructor: what is missing or unknown is a TypeError, as of any function."""
+    needed = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in hyperparameters]
+    keywords = [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in optional.items()]
+    return Signature([*needed, *keywords])
 
 
 def _glorot(theta: Tensor) -> float:

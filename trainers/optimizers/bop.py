@@ -3,7 +3,7 @@
 Source: Nayak 2020, section 3.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -61,7 +61,7 @@ def _below(tau: float, dtype: torch.dtype) -> float:
 class Thresholded(BinaryOptimizer):
     """Base of the two: the recipe's decay shapes gamma, `tau_decay` the threshold tau."""
 
-    optional: ClassVar[tuple[str, ...]] = ("decay", "tau_decay")
+    optional: ClassVar[Mapping[str, Any]] = {"decay": "none", "tau_decay": "none"}
     decayed: ClassVar[str] = "gamma"
 
     def move(self, group: dict[str, Any], progress: Progress) -> None:
@@ -78,19 +78,6 @@ class Bop(Thresholded):
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("gamma", "tau")
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        gamma: float,
-        tau: float,
-        *,
-        decay: str = "none",
-        tau_decay: str = "none",
-        generator: torch.Generator | None = None,
-    ) -> None:
-        values = {"gamma": gamma, "tau": tau, "decay": decay, "tau_decay": tau_decay}
-        super().__init__(params, values, generator)
 
     def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("m",)
@@ -114,20 +101,6 @@ class SecondOrderBop(Thresholded):
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("gamma", "sigma", "tau")
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        gamma: float,
-        sigma: float,
-        tau: float,
-        *,
-        decay: str = "none",
-        tau_decay: str = "none",
-        generator: torch.Generator | None = None,
-    ) -> None:
-        values = {"gamma": gamma, "sigma": sigma, "tau": tau, "decay": decay, "tau_decay": tau_decay}
-        super().__init__(params, values, generator)
 
     def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
         return "m", "v"

@@ -1,7 +1,7 @@
 """The gradient filter: binary weights are the sign of a twice smoothed gradient (Quist 2023, eqs 11-13)."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -64,17 +64,6 @@ class GradientFilter(Filtering):
     may_be_none: ClassVar[tuple[str, ...]] = ("gamma",)
     decayed: ClassVar[str] = "alpha"
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        alpha: float,
-        gamma: float | None,
-        *,
-        decay: str = "none",
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(params, {"alpha": alpha, "gamma": gamma, "decay": decay}, generator)
-
     def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("g",) if group["gamma"] is None else ("g", "m")
 
@@ -111,13 +100,4 @@ class FirstOrderFilter(GradientFilter):
     """The gradient filter with one average, the second (Quist 2023, eqs 9-10 with the gradient for m)."""
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("alpha",)
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        alpha: float,
-        *,
-        decay: str = "none",
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(params, alpha, None, decay=decay, generator=generator)
+    beginning: ClassVar[Mapping[str, Any]] = {"gamma": None}

@@ -128,8 +128,8 @@ class IIRFilter(Filtering):
         decay: str = "none",
         generator: torch.Generator | None = None,
     ) -> None:
-        values = {"cutoff": cutoff, "order": order, "coefficients": coefficients, "decay": decay}
-        super().__init__(params, values, generator)
+        self.beginning = {"coefficients": coefficients}  # type: ignore[misc]  # of this one
+        super().__init__(params, cutoff, order, decay=decay, generator=generator)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         cutoff, order, coefficients = (

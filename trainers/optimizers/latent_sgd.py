@@ -1,6 +1,6 @@
 """SGD on latent weights: binary weights are the sign of real-valued ones (Quist 2023, eqs 1-5)."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -59,30 +59,6 @@ class LatentSGD(BinaryOptimizer):
     )
     decayed: ClassVar[str] = "learning_rate"
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        learning_rate: float,
-        initial_magnitude: float,
-        gamma: float,
-        weight_decay: float,
-        scaling: bool,
-        clipping: bool,
-        *,
-        decay: str = "none",
-        generator: torch.Generator | None = None,
-    ) -> None:
-        values = {
-            "learning_rate": learning_rate,
-            "initial_magnitude": initial_magnitude,
-            "gamma": gamma,
-            "weight_decay": weight_decay,
-            "scaling": scaling,
-            "clipping": clipping,
-            "decay": decay,
-        }
-        super().__init__(params, values, generator)
-
     def initialise(self, group: dict[str, Any]) -> None:
         super().initialise(group)
         # all signs before any magnitude: the same signs as an optimizer draws that needs only them
@@ -132,26 +108,4 @@ class MagnitudeIndependentSGD(LatentSGD):
         "gamma",
         "weight_decay",
     )
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        learning_rate: float,
-        initial_magnitude: float,
-        gamma: float,
-        weight_decay: float,
-        *,
-        decay: str = "none",
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            learning_rate,
-            initial_magnitude,
-            gamma,
-            weight_decay,
-            scaling=False,
-            clipping=False,
-            decay=decay,
-            generator=generator,
-        )
+    beginning: ClassVar[Mapping[str, Any]] = {"scaling": False, "clipping": False}

@@ -1,7 +1,7 @@
 """Mirror descent: the forward pass uses the tanh of latent weights, ever steeper (Paren & Poudel 2021, section 3.2)."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -21,27 +21,7 @@ class MirrorDescent(Relaxed):
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "beta_rate")
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        learning_rate: float,
-        beta_rate: float,
-        *,
-        decay: str = "none",
-        pretraining: float = 0.0,
-        fine_tuning: float = 0.2,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        values = {
-            "learning_rate": learning_rate,
-            "beta_rate": beta_rate,
-            "beta": 1.0,
-            "decay": decay,
-            "pretraining": pretraining,
-            "fine_tuning": fine_tuning,
-        }
-        super().__init__(params, values, generator)
+    beginning: ClassVar[Mapping[str, Any]] = {**Relaxed.beginning, "beta": 1.0}
 
     def grow(self, group: dict[str, Any], steps: int, steps_an_epoch: int) -> None:
         epochs = max(0, steps + 1) / steps_an_epoch  # the coming step writes the weights of the one after it

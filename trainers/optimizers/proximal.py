@@ -1,6 +1,6 @@
 """ProxQuant and BNEW: weights that a growing penalty draws to -1 and +1 (Paren & Poudel 2021, sections 3.4 and 4)."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -53,27 +53,8 @@ class Proximal(Relaxed):
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "lambda_rate")
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        learning_rate: float,
-        lambda_rate: float,
-        *,
-        decay: str = "none",
-        pretraining: float = 0.4,
-        fine_tuning: float = 0.2,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        values = {
-            "learning_rate": learning_rate,
-            "lambda_rate": lambda_rate,
-            "lambda": 0.0,
-            "decay": decay,
-            "pretraining": pretraining,
-            "fine_tuning": fine_tuning,
-        }
-        super().__init__(params, values, generator)
+    optional: ClassVar[Mapping[str, Any]] = {**Relaxed.optional, "pretraining": 0.4}
+    beginning: ClassVar[Mapping[str, Any]] = {**Relaxed.beginning, "lambda": 0.0}
 
     @staticmethod
     def proximal(ws: list[Tensor], strength: float) -> None:

@@ -1,6 +1,6 @@
 """Real-valued weights where binary ones will be: the first of two steps."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -21,19 +21,7 @@ class RealWeights(Relaxed):
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
-    optional: ClassVar[tuple[str, ...]] = ("decay",)
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        learning_rate: float,
-        weight_decay: float,
-        *,
-        decay: str = "none",
-        generator: torch.Generator | None = None,
-    ) -> None:
-        values = {"learning_rate": learning_rate, "weight_decay": weight_decay, "decay": decay}
-        super().__init__(params, values, generator)
+    optional: ClassVar[Mapping[str, Any]] = BinaryOptimizer.optional
 
     def move(self, group: dict[str, Any], progress: Progress) -> None:
         BinaryOptimizer.move(self, group, progress)

@@ -1,6 +1,6 @@
 """Real-valued weights that grow binary over a training: what mirror descent, ProxQuant and BNEW share."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -25,13 +25,9 @@ class Relaxed(BinaryOptimizer):
     signs.
     """
 
-    optional: ClassVar[tuple[str, ...]] = ("decay", "pretraining", "fine_tuning")
+    optional: ClassVar[Mapping[str, Any]] = {"decay": "none", "pretraining": 0.0, "fine_tuning": 0.2}
+    beginning: ClassVar[Mapping[str, Any]] = {"frozen": False}
     decayed: ClassVar[str] = "learning_rate"
-
-    def __init__(
-        self, params: Iterable[Any], values: dict[str, Any], generator: torch.Generator | None
-    ) -> None:
-        super().__init__(params, values | {"frozen": False}, generator)
 
     def relax(self, group: dict[str, Any], thetas: list[Tensor], ws: list[Tensor]) -> None:
         """Draw the weights `ws` to -1 and +1, in place, and write into `thetas` what the forward pass uses."""

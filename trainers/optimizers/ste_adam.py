@@ -1,9 +1,7 @@
 """Adam on latent weights, straight through their sign (Paren & Poudel 2021, section 3.1, Nayak 2020)."""
 
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from trainers.optimizers.adam import adam_step, project
@@ -27,28 +25,6 @@ class STEAdam(BinaryOptimizer):
         "clipping",
     )
     decayed: ClassVar[str] = "learning_rate"
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        learning_rate: float,
-        beta1: float,
-        beta2: float,
-        weight_decay: float,
-        clipping: bool,
-        *,
-        decay: str = "none",
-        generator: torch.Generator | None = None,
-    ) -> None:
-        values = {
-            "learning_rate": learning_rate,
-            "beta1": beta1,
-            "beta2": beta2,
-            "weight_decay": weight_decay,
-            "clipping": clipping,
-            "decay": decay,
-        }
-        super().__init__(params, values, generator)
 
     def initialise(self, group: dict[str, Any]) -> None:
         super().initialise(group)

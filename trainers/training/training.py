@@ -164,7 +164,7 @@ class Training:
         )  # the second one compiles its own optimizer's step
         state.binary_optimizer = self._stage.optimizer(
             self._binary,
-            **self._stage.values,  # type: ignore[arg-type]  # checked by whoever gave them
+            **self._stage.values,
             generator=torch.Generator().manual_seed(derive(self._spec.seed, "binary-initialisation")),
         )
         if self._machine.compile:

@@ -564,3 +564,17 @@ def test_signs_of_any_number_are_written(binary: torch.dtype) -> None:
         for x in (near, -near):
             assert (written(x).abs() == 1).all()
         assert (written(zeros) == old).all()
+
+
+@every
+def test_a_constructor_takes_what_its_class_names(name: str, values: dict[str, Any]) -> None:
+    kind, (theta,) = OPTIMIZERS[name], empty((2, 3))
+    (group,) = kind([theta], *values.values()).param_groups
+    given = {**kind.optional, **values}
+    assert {key: group[key] for key in given} == given
+    with pytest.raises(TypeError, match="unexpected keyword argument 'momentum'"):
+        kind([theta], **values, momentum=0.9)
+    if name != "iir-filter":  # whose coefficients may be given instead
+        first, *_ = values
+        with pytest.raises(TypeError, match=f"missing a required.* '{first}'"):
+            kind([theta], **{key: value for key, value in values.items() if key != first})
