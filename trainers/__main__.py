@@ -160,6 +160,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--split-seed", type=int, default=0, help="of the training/validation/test split (default 0)"
     )
+    _add_machine_and_files(parser)
+    _add_proxy(parser)
+    return parser
+
+
+def _add_machine_and_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         type=_folder,
@@ -206,6 +212,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="put the trained weights there (default of a teacher: where tasks look for it)",
     )
+
+
+def _add_proxy(parser: argparse.ArgumentParser) -> None:
     proxy = parser.add_argument_group(
         "a proxy of the task", "what it scales down; the result is not the task's"
     )
@@ -222,7 +231,6 @@ def _parser() -> argparse.ArgumentParser:
         help="with real-valued weights before the binary ones: two-step training, or without a METHOD this step "
         "alone, for others to start from; 0 for training in one step",
     )
-    return parser
 
 
 def _folder(text: str) -> Path:
