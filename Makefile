@@ -32,7 +32,10 @@ demo: data  ## the same with 5 runs x 12 trials, two minutes
 methods-table: data  ## methods against a linear classifier on every task whose data are here, hours; continues where it was interrupted
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/benchmarks/methods_table.py
 
-test: data  ## the tests
+test: data  ## the tests that take four minutes: real parts, every module
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not cluster and not browser and not slow"
+
+every-test: data
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)  ## ruff and mypy --strict
@@ -43,7 +46,7 @@ lint: $(INSTALLED)  ## ruff and mypy --strict
 docs: $(INSTALLED)  ## these pages as a site in site/, warnings are errors
 	$(BIN)/sphinx-build --quiet --fail-on-warning --nitpicky --fresh-env docs site
 
-check: lint docs test  ## what CI runs
+check: lint docs every-test  ## what CI runs: also the tests that kill clusters, that drive a browser, that are slow
 
 bench: data  ## the benchmarks, side by side with what they are measured against
 	$(BIN)/python tests/benchmarks/optimizer_step.py

@@ -44,7 +44,9 @@ def test_a_study_is_submitted_run_watched_and_exported(tmp_path: Path, spoken_di
     assert all(len(trial.epochs) == 1 and trial.objective for trial in trials)
     assert len(numbers(trials)) == 4
     exported = tmp_path / "results"
-    assert {"figure8.png", "report.md", "comparison.json", "trials.csv"} <= {p.name for p in exported.iterdir()}
+    assert {"figure8.png", "report.md", "comparison.json", "trials.csv"} <= {
+        p.name for p in exported.iterdir()
+    }
     assert json.loads((exported / "comparison.json").read_text())["trials_done"] == 4
     said = " ".join((exported / "report.md").read_text().split())
     assert " ".join(compared.verdict.split()) in said

@@ -18,7 +18,7 @@ from service.records import QUEUED
 from studies.records import Request
 
 STUDIES, LISTENERS = 1000, 500
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

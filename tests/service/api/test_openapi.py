@@ -172,6 +172,7 @@ def promised(app: FastAPI) -> Any:
     return schema
 
 
+@pytest.mark.slow
 def test_the_service_keeps_it(app: FastAPI, promised: Any) -> None:
     token = token_of(app, Scope.ADMIN)
     answered: dict[str, set[int]] = {}

@@ -232,6 +232,7 @@ def of_the_service(app: FastAPI, study: str) -> Iterator[Request]:
         yield from (Request(method, path) for method in ("GET", "POST", "OPTIONS"))
 
 
+@pytest.mark.slow
 def test_no_request_gives_500(app: FastAPI, store: Store, study: str) -> None:
     made = list(of_the_database(app, study))
     if store.engine.dialect.name == "sqlite":

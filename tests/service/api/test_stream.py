@@ -136,6 +136,7 @@ def test_a_listener_gets_what_comes_after_its_number(
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_600_listeners_get_every_event_once_and_memory_stays_flat(
     store: Store, lease: Lease, streams: Streams
 ) -> None:
@@ -175,6 +176,7 @@ def test_600_listeners_get_every_event_once_and_memory_stays_flat(
     assert set(number.values()) == {last}
 
 
+@pytest.mark.slow
 def test_slow_listeners_cost_no_memory_and_lose_nothing(store: Store, lease: Lease, streams: Streams) -> None:
     async def main() -> None:
         quick, *slow = (listen(streams, store, lease.study, 0) for _ in range(41))

@@ -353,6 +353,7 @@ def test_a_service_that_opens_streams_and_says_nothing_is_given_up():
     assert 2 < len(server.asked) < 30
 
 
+@pytest.mark.slow
 def test_the_patience_with_an_outage_begins_with_it_and_ends_with_it():
     answers = [stream(event(1)), drop, stream(event(2)), drop, stream(event(3))]
     with Rude(*answers) as server, Client(server.url, timeout=3) as client:

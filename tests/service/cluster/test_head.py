@@ -23,7 +23,7 @@ from service.cluster.jobs import Jobs
 from service.errors import RayUnavailable, ServiceError
 from service.settings import Settings
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import time
 import pytest
 from killable import PLANNED, Study, enlarge, wait, workers_of
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 
 RUN, RESUME = ("run", "spec.json"), ("resume", "twin")

@@ -12,7 +12,7 @@ from heads import running, within
 from service.cluster.jobs import ENDED, Jobs
 from service.errors import RayUnavailable
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")

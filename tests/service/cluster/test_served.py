@@ -27,7 +27,7 @@ from service.errors import ServiceError
 from service.records import FINISHED
 from studies.records import StudyState
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

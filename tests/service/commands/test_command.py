@@ -402,6 +402,7 @@ def test_a_study_is_found_by_what_is_unique_of_its_name(tunebench, service):
         assert (code, f"no study {unknown!r} at {served.url}; there are {studies[1].id}" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_without_a_service_its_url_is_told_soon(tunebench, monkeypatch):
     with Rude() as server:
         url = server.url

@@ -45,6 +45,7 @@ def test_who_only_asks_a_database_needs_no_home(tmp_path, database):
         assert run("-m", "service.cli", *command, *database, folder=tmp_path) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_user_with_folders_needs_no_home(tmp_path):
     """Not even Ray, which asks for one as it is imported."""
     folders = {"TUNEBENCH_DATA_DIR": str(tmp_path), "RAY_AUTH_TOKEN_PATH": str(tmp_path / "ray" / "token")}

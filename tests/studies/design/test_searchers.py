@@ -158,6 +158,7 @@ def test_a_suggestion_depends_on_its_arguments_alone(searcher):
     assert ask(searcher, history, seed=1) != first
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_changes_no_suggestion():
     space = METHODS["latent-sgd"].space
     history = grow("ax", 6, lambda point: point["gamma"], space=space)
@@ -173,6 +174,7 @@ def test_the_number_of_threads_changes_no_suggestion():
     assert suggestions[0].source == "model"
 
 
+@pytest.mark.slow
 def test_another_process_suggests_the_same():
     space = METHODS["latent-sgd"].space
     history = grow("ax", 6, lambda point: point["gamma"], space=space)
@@ -281,6 +283,7 @@ def test_known_functions():
     assert hartmann6(point) == pytest.approx(-3.32237, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_ax_does_as_well_as_published():
     """Mean best after 25 trials against the figures published for Ax: 0.442 and -2.835.

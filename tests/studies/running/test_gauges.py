@@ -11,6 +11,8 @@ from synthetic import study_of, trial_of, trials_of
 from studies.design.spec import from_json
 from studies.running.gauges import Gauges
 
+pytestmark = pytest.mark.cluster
+
 
 @pytest.fixture(scope="module")
 def metrics():

@@ -34,7 +34,7 @@ from trainers.training import training
 from trainers.training.checkpoints import Checkpoint
 from trainers.training.start import start_file
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 
 class Kept:

@@ -15,7 +15,7 @@ from studies.design.spec import from_json
 from studies.running.experiment import run_study
 from studies.running.stop import Stop
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 
 def slow():

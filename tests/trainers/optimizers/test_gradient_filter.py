@@ -37,6 +37,7 @@ def test_first_steps_by_hand() -> None:
         assert theta.tolist() == [sign, -1]  # the second never had a gradient: it stays
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("decay", "compiled"), [("none", False), ("linear", False), ("cosine", False), ("cosine", True)]
 )

@@ -52,6 +52,7 @@ def partitioned(joint: GraphModule, *arguments: Any, **options: Any) -> Any:
     return default_partition(joint, *arguments, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_every_network_is_one_graph_whose_gradients_are_gathered(name: str) -> None:
     """Nothing in it falls back to Python, and nothing is summed by atomic additions, which repeat on no GPU."""
@@ -79,6 +80,7 @@ def test_every_network_is_one_graph_whose_gradients_are_gathered(name: str) -> N
     torch.testing.assert_close(averages, model.state_dict())  # of normalisation
 
 
+@pytest.mark.slow
 def test_a_compiled_training_goes_on_bit_for_bit_and_is_the_same_in_all_but_rounding(
     spoken_digits: Path, tmp_path: Path
 ) -> None:
