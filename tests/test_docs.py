@@ -187,11 +187,14 @@ def test_studies_in_pages_are_valid(code, tmp_path):
 
 
 @pytest.mark.parametrize("code", samples("python"))
-def test_python_in_pages(code, monkeypatch, tmp_path):
+def test_python_in_pages(code, monkeypatch, tmp_path, spoken_digits):
     """It runs; of a service, a test of the client runs it, and files that a recipe makes have its tests."""
     program = compile(code, "sample", "exec")
     if "service.client" not in code and not re.match(r"# \w+(/\w+)*\.py", code):
         monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        (tmp_path / ".cache").mkdir()
+        (tmp_path / ".cache" / "tunebench").symlink_to(spoken_digits)
         exec(program, {})
 
 
