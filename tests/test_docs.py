@@ -243,6 +243,14 @@ def test_every_decision_is_listed():
     assert listed == {path.name for path in folder.glob("[0-9]*.md")}
 
 
+def test_every_wing_is_described():
+    houses = ("trainers", "studies", "service")
+    wings = {
+        f"{house}/{init.parent.name}" for house in houses for init in (ROOT / house).glob("*/__init__.py")
+    }
+    assert {row[0] for row in table(PAGES["docs/decisions/0021-the-house.md"], "wing")} == wings
+
+
 def test_papers_are_cited_by_author_and_year():
     """Never by a number of ours, such as `000`: docs/papers.md."""
     number = re.compile(r"(?<![\w.,:-])00[0-3](?:'s\b|,? (?:eqs?|sections?|Tables?|Figures?)\b)")
