@@ -11,6 +11,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from service.records import EventKind, EventRecord, as_json
+from studies.analysis.compared import Comparison
 from studies.design.whole_numbers import AS_WHOLE
 from studies.records import EpochRecord, Request, StudyRecord, StudyState, TrialRecord, TrialState
 from trainers.hyperparameters import Value
@@ -232,14 +233,30 @@ class ComparisonTable(_Schema):
     note: str = Field(description="What the numbers are.")
 
 
-class Comparison(_Schema):
-    """The comparison of a study's methods."""
+class ComparisonAnswer(_Schema):
+    """The comparison of a study's methods, in words and numbers."""
 
     last_event: int = Field(description="The study's event up to which this holds everything.")
     verdict: str = Field(description="What the tests tell apart, in one sentence.")
     table: ComparisonTable
     summary: str = Field(description="In words, paragraphs with an empty line between them.")
-    comparison: Mapping[str, Any] = Field(description="In numbers: what comparison.json of the export holds.")
+    comparison: Annotated[
+        Comparison, PlainSerializer(lambda comparison: comparison.to_json(), when_used="json")
+    ] = Field(description="In numbers: what comparison.json of the export holds.")
+
+    @classmethod
+    def of(cls, last_event: int, comparison: Comparison) -> Self:
+        from studies.results.verdict import answer  # which needs SciPy
+
+        said = answer(comparison)
+        table = ComparisonTable(columns=said.table.columns, rows=said.table.rows, note=said.table.note)
+        return cls(
+            last_event=last_event,
+            verdict=said.verdict,
+            table=table,
+            summary=said.summary,
+            comparison=comparison,
+        )
 
 
 class Method(_Schema):
@@ -303,7 +320,7 @@ class Event(_Schema):
         return cls(**{name: getattr(event, name) for name in cls.model_fields})
 
 
-class Estimate(_Schema):
+class Cost(_Schema):
     """What a study would cost, from the recorded trials of the same task, scaled down in the same way."""
 
     seconds: float = Field(description="Of one worker: suggestions and trainings, one after another.")
@@ -316,7 +333,7 @@ class Validation(_Schema):
     id: str
     exists: StudyState | None = Field(description="The state of the same study where it is stored already.")
     planned: int
-    estimate: Estimate | None = Field(
+    estimate: Cost | None = Field(
         description="Null where no trial of this task, or this proxy of it, is recorded yet."
     )
     spec: Mapping[str, Any]

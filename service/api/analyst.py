@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +26,9 @@ from service import priority
 from service.database.engine import connect
 from service.database.store import Store
 from service.errors import AnalysisStopped, ServiceError, StoreError
+from studies.analysis.estimate import Estimate
+from studies.design.spec import stored
+from studies.encoding import number
 from studies.errors import StudyError
 from studies.records import StudyRecord
 
@@ -143,25 +146,55 @@ class Analyst:
 
 def _curves(store: Store, study: StudyRecord) -> bytes:
     from studies.analysis.comparison import label
-    from studies.analysis.curves import as_json
+    from studies.analysis.curves import centre, of_study
 
-    curves = as_json(study, store.outcomes(study.id))
-    for name, method in curves["methods"].items():
-        method["label"] = label(name)
-        method["runs"] = [
-            {"run": run, "best_so_far": best} for run, best in enumerate(method["runs"], start=1)
-        ]
+    spec = stored(study)
+    methods = {}
+    for name, curves in of_study(spec, store.outcomes(study.id)).items():
+        middle = centre(curves)
+        methods[name] = {
+            "runs": [
+                {"run": run, "best_so_far": [number(value) for value in best]}
+                for run, best in enumerate(curves.runs, start=1)
+            ],
+            "n": [after.n for after in middle],
+            **_columns("median", [after.median for after in middle]),
+            **_columns("mean", [after.mean for after in middle]),
+            "label": label(name),
+        }
+    task = spec.task_definition()
     return _json(
-        {"task": study.task, "task_label": study.task_label, "last_event": study.last_event} | curves
+        {
+            "task": study.task,
+            "task_label": study.task_label,
+            "last_event": study.last_event,
+            "study": study.id,
+            "metric": task.metric,
+            "direction": task.direction,
+            "runs": spec.runs,
+            "trials": spec.trials,
+            "methods": methods,
+        }
     )
 
 
+def _columns(what: str, estimates: Sequence[Estimate]) -> dict[str, list[float | str | None]]:
+    """The estimates' values, lower ends, upper ends and levels."""
+    parts = {
+        what: [e.value for e in estimates],
+        f"{what}_low": [e.low for e in estimates],
+        f"{what}_high": [e.high for e in estimates],
+        f"{what}_level": [e.level for e in estimates],
+    }
+    return {name: [None if x is None else number(x) for x in values] for name, values in parts.items()}
+
+
 def _comparison(store: Store, study: StudyRecord) -> bytes:
+    from service.schemas import ComparisonAnswer
     from studies.analysis.comparison import compare
-    from studies.results.verdict import answer
 
     comparison = compare(study, store.trials(study.id), store.epochs_a_trial(study.id))
-    return _json({"last_event": study.last_event, **answer(comparison), "comparison": comparison})
+    return _json(ComparisonAnswer.of(study.last_event, comparison).model_dump(mode="json"))
 
 
 def _figure(store: Store, study: StudyRecord, kind: str) -> bytes:

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from service.database.reads import Reads
 from service.errors import StudyUnknown
-from service.schemas import Estimate, Validation
+from service.schemas import Cost, Validation
 from studies.design.spec import StudySpec
 
 
@@ -17,7 +17,7 @@ def validation(spec: StudySpec, store: Reads | None) -> Validation:
         if (known := store.seconds_per_trial(spec.task, spec.proxy)) is not None:
             recorded, suggest_seconds, train_seconds = known
             seconds = spec.planned * (suggest_seconds + train_seconds)
-            estimate = Estimate(seconds=seconds, recorded_trials=recorded)
+            estimate = Cost(seconds=seconds, recorded_trials=recorded)
     return Validation(
         id=spec.study_id, exists=exists, planned=spec.planned, estimate=estimate, spec=spec.to_json()
     )

@@ -20,7 +20,7 @@ from service.client.sse import messages
 from service.errors import ServiceError
 from service.records import FINISHED, EventKind
 from service.schemas import (
-    Comparison,
+    ComparisonAnswer,
     Curves,
     Epoch,
     Event,
@@ -179,9 +179,9 @@ class AsyncClient:
         """Every run's best so far, and median and mean with their intervals."""
         return await self._ask(Curves, "GET", _of(study, "curves"))
 
-    async def comparison(self, study: str) -> Comparison:
+    async def comparison(self, study: str) -> ComparisonAnswer:
         """The comparison of the methods, in words and numbers."""
-        return await self._ask(Comparison, "GET", _of(study, "comparison"))
+        return await self._ask(ComparisonAnswer, "GET", _of(study, "comparison"))
 
     async def figure8(self, study: str, format: Literal["png", "svg", "pdf"] = "png") -> bytes:
         return await self._exchange.ask("GET", _of(study, f"figure8.{format}"))

@@ -19,7 +19,7 @@ from trainers.tasks import TASKS
 if TYPE_CHECKING:  # each of the two needs seconds of imports that the other does not
     from service.client import Client
     from service.database.store import Store
-    from service.schemas import Comparison, Study, StudySummary
+    from service.schemas import ComparisonAnswer, Study, StudySummary
 
 PATIENCE_SECONDS = 5.0  # with a service that does not answer: somebody sits and waits
 ANALYSIS_SECONDS = 150.0  # what takes a service a while
@@ -41,10 +41,10 @@ class Backend(Protocol):
     def find(self, key: str) -> "Study":
         """The study that `key` names, by the rules of `service.database.lookup`."""
 
-    def comparison(self, study: str) -> "Comparison":
+    def comparison(self, study: str) -> "ComparisonAnswer":
         """The comparison of the methods of the study with this id."""
 
-    def export(self, study: str, folder: Path) -> "Comparison":
+    def export(self, study: str, folder: Path) -> "ComparisonAnswer":
         """Write the study with this id into the folder, and return its comparison."""
 
 
@@ -90,11 +90,11 @@ class LocalDatabase:
         best = self.store.incumbents(record.id, maximize=TASKS[record.task].direction == "maximize")
         return Study.of(record, best, dashboard=None)
 
-    def comparison(self, study: str) -> "Comparison":
+    def comparison(self, study: str) -> "ComparisonAnswer":
         record = self.store.study_by_id(study)
         return self._compared(record, self.store.trials(study), self.store.epochs_a_trial(study))
 
-    def export(self, study: str, folder: Path) -> "Comparison":
+    def export(self, study: str, folder: Path) -> "ComparisonAnswer":
         from studies.results.export import export
 
         record, trials = self.store.study_by_id(study), self.store.trials(study, with_epochs=True)
@@ -107,13 +107,11 @@ class LocalDatabase:
         record: StudyRecord,
         trials: Sequence[TrialRecord],
         epochs: Mapping[str, Sequence[int]] | None = None,
-    ) -> "Comparison":
-        from service.schemas import Comparison
+    ) -> "ComparisonAnswer":
+        from service.schemas import ComparisonAnswer
         from studies.analysis.comparison import compare
-        from studies.results.verdict import answer
 
-        comparison = compare(record, trials, epochs)
-        return Comparison(last_event=record.last_event, comparison=comparison, **answer(comparison))
+        return ComparisonAnswer.of(record.last_event, compare(record, trials, epochs))
 
 
 class RemoteService:
@@ -153,11 +151,11 @@ class RemoteService:
             f"no study {key!r} at {self.url}; there " + (f"are {known}" if there else "are none yet")
         )
 
-    def comparison(self, study: str) -> "Comparison":
+    def comparison(self, study: str) -> "ComparisonAnswer":
         with self.client(ANALYSIS_SECONDS) as client:
             return client.comparison(study)
 
-    def export(self, study: str, folder: Path) -> "Comparison":
+    def export(self, study: str, folder: Path) -> "ComparisonAnswer":
         with self.client(ANALYSIS_SECONDS) as client:
             client.export(study, folder)
         return self.comparison(study)

@@ -47,8 +47,5 @@ def searchers(as_json: AsJson = False) -> None:
     """List the searchers."""
     from studies.design.searchers import SEARCHERS
 
-    rows = [
-        {"searcher": name, "summary": (suggest.__doc__ or "").splitlines()[0]}
-        for name, suggest in SEARCHERS.items()
-    ]
+    rows = [{"searcher": name, "summary": searcher.summary} for name, searcher in SEARCHERS.items()]
     print_rows(rows, as_json)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,8 @@ from studies.results.output_folder import check_folder
 from studies.results.wording import count, setting, value
 
 if TYPE_CHECKING:
-    from service.schemas import Comparison, StudySummary
+    from service.schemas import ComparisonAnswer, StudySummary
+    from studies.analysis.compared import MethodResult
 
 NARROW = 105  # columns, fewer than the table of the best methods needs
 
@@ -87,7 +88,7 @@ def export(
     tell_export(where.export(found, out_dir), out_dir)
 
 
-def tell_export(compared: "Comparison", folder: Path) -> None:
+def tell_export(compared: "ComparisonAnswer", folder: Path) -> None:
     """Say what an export has written, and the comparison."""
     say(f"Figure: {folder / 'figure8.png'}\nReport: {folder / 'report.md'}")
     tell(compared)
@@ -98,7 +99,7 @@ def done(study: "StudySummary") -> int:
     return study.trials.completed + study.trials.diverged + study.trials.failed
 
 
-def tell(compared: "Comparison") -> None:
+def tell(compared: "ComparisonAnswer") -> None:
     """The verdict, the table of the best methods, their best trials, why trials failed, and all of it in words."""
     say("")
     paragraph(compared.verdict)
@@ -111,26 +112,26 @@ def tell(compared: "Comparison") -> None:
         ]
         print_rows([dict(zip(table.columns, row, strict=True)) for row in rows], as_json=False, empty="")
         paragraph(table.note)
-    methods, metric = compared.comparison["methods"], compared.comparison["metric"]
-    for name in compared.comparison["ranking"]:
+    comparison = compared.comparison
+    for method in (comparison.methods[name] for name in comparison.ranking):
         say("")
-        _tell_best(methods[name], metric)
-        for failure in methods[name]["errors"]:
-            paragraph(f"  {count(failure['trials'], 'trial')} failed: {failure['error']}")
+        _tell_best(method, comparison.metric)
+        for failure in method.errors:
+            paragraph(f"  {count(failure.trials, 'trial')} failed: {failure.error}")
     for text in compared.summary.split("\n\n"):
         say("")
         paragraph(text)
 
 
-def _tell_best(method: Mapping[str, Any], metric: str) -> None:
-    best = method["best"]
+def _tell_best(method: "MethodResult", metric: str) -> None:
+    best = method.best
     if best is None:
-        say(f"{method['label']}: no result yet")
+        say(f"{method.label}: no result yet")
         return
-    scores = f"{value(best['objective'], metric)} (test {value(best['test_metric'], metric)})"
-    say(f"{method['label']}: best {scores}, run {best['run']} trial {best['trial']}, with")
-    for name, given in best["hyperparameters"].items():
-        end = best["at_bounds"].get(name)
+    scores = f"{value(best.objective, metric)} (test {value(best.test_metric, metric)})"
+    say(f"{method.label}: best {scores}, run {best.run} trial {best.trial}, with")
+    for name, given in best.hyperparameters.items():
+        end = best.at_bounds.get(name)
         say(f"  {name} = {setting(given)}{f' (the {end} end of its range)' if end else ''}")
 
 

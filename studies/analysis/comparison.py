@@ -1,32 +1,47 @@
-"""The comparison of a study's methods: every number of the report, as JSON values."""
+"""The comparison of a study's methods, computed."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import combinations, product
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from studies.analysis import stats
-from studies.analysis.curves import Curves, Floats, Ints, curves_of
+from studies.analysis.compared import (
+    AtBudget,
+    BestTrial,
+    Comparison,
+    Difference,
+    ExtraAt,
+    ExtraTrials,
+    MethodResult,
+    Paired,
+    PairResult,
+    Saving,
+    Split,
+    ToTarget,
+    Unpaired,
+    given,
+)
+from studies.analysis.curves import Curves, Floats, Ints, of_study
+from studies.analysis.estimate import NONE, Estimate, known
 from studies.analysis.extra_trials import CURVES, extra_trials
 from studies.analysis.failures import commonest
 from studies.analysis.parity import audit
 from studies.analysis.survival import kaplan_meier, restricted_mean, trials_to
 from studies.design.methods import METHODS
-from studies.design.space import bound, searched, to_json
+from studies.design.searchers import SEARCHERS
+from studies.design.space import bound, searched
 from studies.design.spec import MethodSpec, StudySpec, stored
-from studies.encoding import finite, number
 from studies.records import StudyRecord, TrialRecord, TrialState
 from trainers.seeds import derive
 
 RESAMPLES = 10_000
-AT_BUDGET = ("best_at_budget", "test_at_budget")
+SPLITS: tuple[Split, ...] = ("validation", "test")
 TARGET_SHARES = (0.9, 0.75, 0.5, 0.25)  # each target: what this share of all runs reaches
 TARGET_SHARE = 0.75
-NONE: dict[str, Any] = dict.fromkeys(("value", "low", "high", "level"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +57,11 @@ class _Times:
 
 def compare(
     study: StudyRecord, trials: Sequence[TrialRecord], epochs: Mapping[str, Sequence[int]] | None = None
-) -> dict[str, Any]:
-    """The content of comparison.json. `epochs`: as `audit` takes them.
+) -> Comparison:
+    """What comparison.json holds. `epochs`: as `audit` takes them.
 
     Methods are compared after `compared_at` trials: the budget or, in an unfinished study, the largest number
-    of trials that every run has done. An estimate is `{value, low, high, level}`, null where there is none;
-    objectives are in the metric's own unit. Two endpoints are fixed beforehand:
+    of trials that every run has done. Two endpoints are fixed beforehand:
 
     - `best_at_budget`, the validation objective of the incumbent, with its test metric beside it in
       `test_at_budget`;
@@ -62,9 +76,9 @@ def compare(
     analysis and `unpaired` is given for comparison; a run without a result is worse than any with one.
     Differences of objectives are a - b, those of trials b - a: positive where a is ahead, except for an objective
     that is minimised. `extra_trials` lists, for each order of the pair and for the mean and the median curve, how
-    many trials beyond n `method` needs to get where `reference` is after n. There null is "not within
-    `compared_at` trials", which is at least `at_least` more (where that is null too, not every run of `reference`
-    has a value yet; where `level` is null, there is no interval).
+    many trials beyond n `method` needs to get where `reference` is after n. There None is "not within
+    `compared_at` trials", which is at least `at_least` more (where that is None too, not every run of `reference`
+    has a value yet; where `level` is None, there is no interval).
 
     `ranking` names the methods by their median run, the best first, which decides nothing: `pairs` do. `best` is a
     method's best trial of all that are done, the first of equals; `at_bounds` names those of its hyperparameters that
@@ -72,7 +86,7 @@ def compare(
     """
     spec = stored(study)
     direction = spec.task_definition().direction
-    curves = {m.name: curves_of(m.name, trials, (spec.runs, spec.trials), direction) for m in spec.methods}
+    curves = of_study(spec, trials)
     horizon = int(min(c.done.min() for c in curves.values()))
     sign = 1.0 if direction == "maximize" else -1.0
     best = {name: sign * c.best[:, :horizon] for name, c in curves.items()}
@@ -81,46 +95,41 @@ def compare(
     targets = [_target(best, share) for share in TARGET_SHARES] if horizon else []
     times = {name: [_times(b, goal, draws) for _, goal in targets] for name, b in best.items()}
     ends = {name: _ends(c, trials, horizon) for name, c in curves.items()} if horizon else {}
-    finished = sum(int(c.done.sum()) for c in curves.values())
-    of = {m.name: [t for t in trials if t.method == m.name] for m in spec.methods}
-    return {
-        "study": study.id,
-        "name": study.name,
-        "task": spec.task,
-        "proxy": spec.proxy.changes,
-        "start": spec.start,
-        "task_label": spec.task_label,
-        "metric": spec.task_definition().metric,
-        "direction": direction,
-        "searcher": spec.searcher.name,
-        "seed": spec.seed,
-        "runs": spec.runs,
-        "trials": spec.trials,
-        "trials_done": finished,
-        "trials_planned": spec.runs * spec.trials * len(spec.methods),
-        "complete": horizon == spec.trials,
-        "compared_at": horizon,
-        "level": stats.LEVEL,
-        "resamples": RESAMPLES,
-        "methods": {
-            m.name: _protocol(spec, m, of[m.name])
-            | {what: _centre(ends[m.name][what]) if ends else None for what in AT_BUDGET}
-            | {
-                "trials_to_target": [
-                    _to_target(t, *target, sign, alone=len(curves) == 1)
-                    for t, target in zip(times[m.name], targets, strict=True)
-                ],
-                "best": _best(m, of[m.name], sign),
-                "errors": [asdict(failure) for failure in commonest(of[m.name])],
-            }
-            for m in spec.methods
-        },
-        "ranking": sorted(best, key=lambda name: _rank(best[name])) if ends else list(best),
-        "target": number(sign * dict(targets)[TARGET_SHARE]) if targets else None,
-        "target_share": TARGET_SHARE,
-        "pairs": _pairs(best, ends, sign, targets, times, draws),
-        "parity": audit(spec, trials, horizon, epochs),
-    }
+    methods = {}
+    for m in spec.methods:
+        to_targets = [
+            _to_target(t, *target, sign, alone=len(curves) == 1)
+            for t, target in zip(times[m.name], targets, strict=True)
+        ]
+        methods[m.name] = _method(
+            spec, m, [t for t in trials if t.method == m.name], ends.get(m.name), to_targets, sign
+        )
+    return Comparison(
+        study=study.id,
+        name=study.name,
+        task=spec.task,
+        proxy=spec.proxy.changes,
+        start=spec.start,
+        task_label=spec.task_label,
+        metric=spec.task_definition().metric,
+        direction=direction,
+        searcher=spec.searcher.name,
+        seed=spec.seed,
+        runs=spec.runs,
+        trials=spec.trials,
+        trials_done=sum(int(c.done.sum()) for c in curves.values()),
+        trials_planned=spec.runs * spec.trials * len(spec.methods),
+        complete=horizon == spec.trials,
+        compared_at=horizon,
+        level=stats.LEVEL,
+        resamples=RESAMPLES,
+        methods=methods,
+        ranking=tuple(sorted(best, key=lambda name: _rank(best[name])) if ends else best),
+        target=known(sign * dict(targets)[TARGET_SHARE]) if targets else None,
+        target_share=TARGET_SHARE,
+        pairs=_pairs(best, ends, sign, targets, times, draws),
+        parity=audit(spec, trials, horizon, epochs),
+    )
 
 
 def label(method: str) -> str:
@@ -128,35 +137,54 @@ def label(method: str) -> str:
     return (METHODS[method].label if method in METHODS else "") or method.replace("-", " ")
 
 
-def _protocol(spec: StudySpec, method: MethodSpec, trials: Sequence[TrialRecord]) -> dict[str, Any]:
-    """What the method was given, and what became of its trials."""
-    initial = min(spec.searcher.initial_trials, spec.trials) if spec.searcher.name == "ax" else spec.trials
+def _method(
+    spec: StudySpec,
+    method: MethodSpec,
+    trials: Sequence[TrialRecord],
+    ends: Mapping[Split, Floats] | None,
+    to_targets: Sequence[ToTarget],
+    sign: float,
+) -> MethodResult:
+    """`trials` are the method's."""
+    model = SEARCHERS[spec.searcher.name].model
+    initial = min(spec.searcher.initial_trials, spec.trials) if model else spec.trials
     states = [trial.state for trial in trials]
     sources = [trial.source for trial in trials]
-    return {
-        "label": label(method.name),
-        "dimensions": len(searched(method.space)),
-        "hyperparameters": {name: to_json(dimension) for name, dimension in method.space.items()},
-        "runs": spec.runs,
-        "trials": spec.trials,
-        "initial_trials": initial,
-        "model_based_trials": spec.trials - initial,
-        "sources": {source: sources.count(source) for source in sorted(set(sources))},
-        "max_retries": spec.resources.max_retries,
-        "retries": sum(max(0, trial.attempts - 1) for trial in trials),
-        "trials_done": len(trials),
-        **{state.value: states.count(state) for state in TrialState},
-        "suggest_seconds": number(float(np.median([t.suggest_seconds for t in trials] or [np.nan]))),
-        "train_seconds": number(float(np.median([t.train_seconds for t in trials] or [np.nan]))),
-    }
+    return MethodResult(
+        label=label(method.name),
+        dimensions=len(searched(method.space)),
+        hyperparameters={name: given(dimension) for name, dimension in method.space.items()},
+        runs=spec.runs,
+        trials=spec.trials,
+        initial_trials=initial,
+        model_based_trials=spec.trials - initial,
+        sources={source: sources.count(source) for source in sorted(set(sources))},
+        max_retries=spec.resources.max_retries,
+        retries=sum(max(0, trial.attempts - 1) for trial in trials),
+        trials_done=len(trials),
+        completed=states.count(TrialState.COMPLETED),
+        diverged=states.count(TrialState.DIVERGED),
+        failed=states.count(TrialState.FAILED),
+        suggest_seconds=_median([trial.suggest_seconds for trial in trials]),
+        train_seconds=_median([trial.train_seconds for trial in trials]),
+        best_at_budget=_at_budget(ends["validation"]) if ends else None,
+        test_at_budget=_at_budget(ends["test"]) if ends else None,
+        trials_to_target=tuple(to_targets),
+        best=_best(method, trials, sign),
+        errors=commonest(trials),
+    )
 
 
-def _ends(curves: Curves, trials: Sequence[TrialRecord], horizon: int) -> dict[str, Floats]:
+def _median(seconds: Sequence[float]) -> float | None:
+    return float(np.median(seconds)) if seconds else None
+
+
+def _ends(curves: Curves, trials: Sequence[TrialRecord], horizon: int) -> dict[Split, Floats]:
     """Best objective of each run after `horizon` trials, and the test metric of the trial that holds it."""
     metric = {(t.run, t.trial): t.test_metric for t in trials if t.method == curves.method}
     held = [metric.get((run + 1, int(trial))) for run, trial in enumerate(curves.incumbent[:, horizon - 1])]
     test = np.array([np.nan if value is None else value for value in held], dtype=np.float64)
-    return dict(zip(AT_BUDGET, (curves.best[:, horizon - 1], test), strict=True))
+    return {"validation": curves.best[:, horizon - 1], "test": test}
 
 
 def _rank(best: Floats) -> tuple[float, float]:
@@ -165,31 +193,26 @@ def _rank(best: Floats) -> tuple[float, float]:
     return (-float(np.median(final)), -float(final.mean())) if final.size else (math.inf, math.inf)
 
 
-def _best(method: MethodSpec, trials: Sequence[TrialRecord], sign: float) -> dict[str, Any] | None:
+def _best(method: MethodSpec, trials: Sequence[TrialRecord], sign: float) -> BestTrial | None:
     scored = {(-sign * t.objective, t.trial, t.run): t for t in trials if t.objective is not None}
     if not scored:
         return None
     trial = scored[min(scored)]
     given = trial.hyperparameters
     ends = {name: bound(dimension, given[name]) for name, dimension in method.space.items() if name in given}
-    return {
-        "run": trial.run,
-        "trial": trial.trial,
-        "objective": finite(trial.objective),
-        "test_metric": finite(trial.test_metric),
-        "hyperparameters": dict(given),
-        "at_bounds": {name: end for name, end in ends.items() if end is not None},
-    }
+    return BestTrial(
+        run=trial.run,
+        trial=trial.trial,
+        objective=trial.objective,
+        test_metric=trial.test_metric,
+        hyperparameters=dict(given),
+        at_bounds={name: end for name, end in ends.items() if end is not None},
+    )
 
 
-def _centre(values: Floats) -> dict[str, Any]:
+def _at_budget(values: Floats) -> AtBudget:
     values = values[~np.isnan(values)]
-    return {
-        "n": values.size,
-        "median": _estimate(stats.median(values)),
-        "mean": _estimate(stats.mean(values)),
-        "values": [number(float(value)) for value in values],
-    }
+    return AtBudget(values.size, stats.median(values), stats.mean(values), tuple(values.tolist()))
 
 
 def _target(best: Mapping[str, Floats], share: float) -> tuple[float, float]:
@@ -209,107 +232,118 @@ def _times(best: Floats, goal: float, draws: stats.Draws) -> _Times | None:
     return _Times(times, reached, survival, float(restricted_mean(survival)), restricted_mean(resampled))
 
 
-def _to_target(times: _Times | None, share: float, goal: float, sign: float, alone: bool) -> dict[str, Any]:
+def _to_target(times: _Times | None, share: float, goal: float, sign: float, alone: bool) -> ToTarget:
     if times is None:
-        nothing = dict.fromkeys(("target", "reached", "still_short", "times"))
-        return {"share": share, "success_rate": NONE, "restricted_mean": NONE} | nothing
+        return ToTarget(share, None, None, NONE, NONE, None, None)
     runs, reached = times.times.size, int(times.reached.sum())
-    success = _estimate(stats.wilson(reached, runs))
+    success = stats.wilson(reached, runs)
     if alone:  # the target is a quantile of these very runs: the share is set, not estimated
-        success = NONE | {"value": success["value"]}
-    return {
-        "share": share,
-        "target": number(sign * goal),
-        "reached": reached,
-        "success_rate": success,
-        "restricted_mean": _estimate(stats.bootstrap(times.mean, times.means, runs)),
-        "still_short": times.survival.tolist(),
-        "times": [int(t) if there else None for t, there in zip(times.times, times.reached, strict=True)],
-    }
+        success = replace(NONE, value=success.value)
+    return ToTarget(
+        share=share,
+        target=sign * goal,
+        reached=reached,
+        success_rate=success,
+        restricted_mean=stats.bootstrap(times.mean, times.means, runs),
+        still_short=tuple(times.survival.tolist()),
+        times=tuple(int(t) if there else None for t, there in zip(times.times, times.reached, strict=True)),
+    )
 
 
 def _pairs(
     best: Mapping[str, Floats],
-    ends: Mapping[str, Mapping[str, Floats]],
+    ends: Mapping[str, Mapping[Split, Floats]],
     sign: float,
     targets: Sequence[tuple[float, float]],
     times: Mapping[str, Sequence[_Times | None]],
     draws: stats.Draws,
-) -> list[dict[str, Any]]:
+) -> tuple[PairResult, ...]:
     if not targets or len(best) == 1:
-        return []
+        return ()
     resampled = {
         (name, curve): resample(b, draws)
         for name, b in best.items()
         for curve, (_, resample) in CURVES.items()
     }
-    pairs: list[dict[str, Any]] = []
-    for a, b in combinations(best, 2):
-        pairs.append(
-            {
-                "a": a,
-                "b": b,
-                **{
-                    what: _difference(_ranked(ends[a], what, sign), _ranked(ends[b], what, sign), sign)
-                    for what in AT_BUDGET
-                },
-                "trials_to_target": [
-                    {
-                        "share": share,
-                        "target": number(sign * goal),
-                        "difference": _saving(of_a, of_b),
-                    }
-                    for (share, goal), of_a, of_b in zip(targets, times[a], times[b], strict=True)
-                ],
-                "extra_trials": [
-                    _extra(best, resampled, method, reference, curve)
-                    for method, reference in ((b, a), (a, b))
-                    for curve in CURVES
-                ],
-            }
+    pairs = list(combinations(best, 2))
+    differences = {
+        split: _adjusted(
+            [
+                _difference(_ranked(ends[a], split, sign), _ranked(ends[b], split, sign), sign)
+                for a, b in pairs
+            ]
         )
-    for what, kind in product(AT_BUDGET, ("unpaired", "paired")):
-        tests = [pair[what][kind] for pair in pairs]
-        adjusted = stats.holm([np.nan if test["p"] is None else test["p"] for test in tests])
-        for test, p in zip(tests, adjusted, strict=True):
-            test["p_holm"] = number(p)
-    return pairs
+        for split in SPLITS
+    }
+    return tuple(
+        PairResult(
+            a=a,
+            b=b,
+            best_at_budget=differences["validation"][i],
+            test_at_budget=differences["test"][i],
+            trials_to_target=tuple(
+                Saving(share, known(sign * goal), _saving(of_a, of_b))
+                for (share, goal), of_a, of_b in zip(targets, times[a], times[b], strict=True)
+            ),
+            extra_trials=tuple(
+                _extra(best, resampled, method, reference, curve)
+                for method, reference in ((b, a), (a, b))
+                for curve in CURVES
+            ),
+        )
+        for i, (a, b) in enumerate(pairs)
+    )
 
 
-def _ranked(ends: Mapping[str, Floats], what: str, sign: float) -> Floats:
+def _adjusted(differences: Sequence[Difference]) -> list[Difference]:
+    """With `p_holm`: those of all pairs, unpaired and paired each apart, are a family of tests."""
+    unpaired = _holm([difference.unpaired.p for difference in differences])
+    paired = _holm([difference.paired.p for difference in differences])
+    return [
+        Difference(replace(d.unpaired, p_holm=p_unpaired), replace(d.paired, p_holm=p_paired))
+        for d, p_unpaired, p_paired in zip(differences, unpaired, paired, strict=True)
+    ]
+
+
+def _holm(p_values: Sequence[float | None]) -> list[float | None]:
+    return [known(p) for p in stats.holm([np.nan if p is None else p for p in p_values])]
+
+
+def _ranked(ends: Mapping[Split, Floats], split: Split, sign: float) -> Floats:
     """Higher is better: -inf for a run without a result, NaN only where a result has no test metric."""
-    return np.where(np.isnan(ends["best_at_budget"]), -np.inf, sign * ends[what])
+    return np.where(np.isnan(ends["validation"]), -np.inf, sign * ends[split])
 
 
-def _difference(a: Floats, b: Floats, sign: float) -> dict[str, Any]:
-    """Between the runs of two methods, higher is better; `a[r]` and `b[r]` are paired."""
+def _difference(a: Floats, b: Floats, sign: float) -> Difference:
+    """Between the runs of two methods, higher is better; `a[r]` and `b[r]` are paired. Not adjusted yet."""
     if not np.isfinite([a, b]).any():
         a = b = a[:0]  # neither has a result
     both = ~np.isnan(a) & ~np.isnan(b)
     pa, pb = a[both], b[both]
     a, b = a[~np.isnan(a)], b[~np.isnan(b)]
-    return {
-        "unpaired": {
-            "hodges_lehmann": _estimate(stats.hodges_lehmann(sign * a, sign * b)),
-            "p_a_better": _estimate(stats.superiority(a, b)),
-            "p": number(stats.mann_whitney(a, b)),
-        },
-        "paired": {
-            "pairs": pa.size,
-            "a_better": int((pa > pb).sum()),
-            "equal": int((pa == pb).sum()),
-            "b_better": int((pa < pb).sum()),
-            "hodges_lehmann": _estimate(stats.paired_hodges_lehmann(sign * pa, sign * pb)),
-            "p": number(stats.wilcoxon(pa, pb)),
-        },
-    }
+    unpaired = Unpaired(
+        hodges_lehmann=stats.hodges_lehmann(sign * a, sign * b),
+        p_a_better=stats.superiority(a, b),
+        p=known(stats.mann_whitney(a, b)),
+        p_holm=None,
+    )
+    paired = Paired(
+        pairs=pa.size,
+        a_better=int((pa > pb).sum()),
+        equal=int((pa == pb).sum()),
+        b_better=int((pa < pb).sum()),
+        hodges_lehmann=stats.paired_hodges_lehmann(sign * pa, sign * pb),
+        p=known(stats.wilcoxon(pa, pb)),
+        p_holm=None,
+    )
+    return Difference(unpaired, paired)
 
 
-def _saving(a: _Times | None, b: _Times | None) -> dict[str, Any]:
+def _saving(a: _Times | None, b: _Times | None) -> Estimate:
     """Restricted mean trials to the target of `b` less that of `a`; the target is held fixed."""
     if a is None or b is None:
         return NONE
-    return _estimate(stats.bootstrap(b.mean - a.mean, b.means - a.means, a.times.size))
+    return stats.bootstrap(b.mean - a.mean, b.means - a.means, a.times.size)
 
 
 def _extra(
@@ -318,32 +352,24 @@ def _extra(
     method: str,
     reference: str,
     curve: str,
-) -> dict[str, Any]:
+) -> ExtraTrials:
     runs, horizon = best[method].shape
     of_all, _ = CURVES[curve]
     extra = extra_trials(of_all(best[method]), of_all(best[reference]))
     replicates = extra_trials(resampled[method, curve], resampled[reference, curve])
     low, high = stats.percentiles(replicates, runs)
-    return {
-        "method": method,
-        "reference": reference,
-        "curve": curve,
-        "level": stats.LEVEL if runs >= stats.BOOTSTRAP_FROM else None,
-        "by_trial": [
-            {
-                "trial": n,
-                "extra": _whole(extra[n - 1]),
-                "low": _whole(low[n - 1]),
-                "high": _whole(high[n - 1]),
-                "at_least": None if np.isnan(extra[n - 1]) else horizon - n + 1,
-            }
-            for n in range(1, horizon + 1)
-        ],
-    }
-
-
-def _estimate(estimate: stats.Estimate) -> dict[str, Any]:
-    return {name: number(value) for name, value in asdict(estimate).items()}
+    by_trial = tuple(
+        ExtraAt(
+            trial=n,
+            extra=_whole(extra[n - 1]),
+            low=_whole(low[n - 1]),
+            high=_whole(high[n - 1]),
+            at_least=None if np.isnan(extra[n - 1]) else horizon - n + 1,
+        )
+        for n in range(1, horizon + 1)
+    )
+    level = stats.LEVEL if runs >= stats.BOOTSTRAP_FROM else None
+    return ExtraTrials(method, reference, curve, level, by_trial)
 
 
 def _whole(value: float) -> int | None:

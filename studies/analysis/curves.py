@@ -2,22 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from studies.analysis import stats
-from studies.design.spec import stored
-from studies.encoding import number
-from studies.records import Outcome, RunRecord, StudyRecord, TrialRecord
+from studies.analysis.estimate import Estimate
+from studies.design.spec import StudySpec
+from studies.records import Outcome, RunRecord, TrialRecord
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-# what `centre` gives beside n: the middle of the runs, its interval and that interval's level
-CENTRE = tuple(f"{what}{end}" for what in ("median", "mean") for end in ("", "_low", "_high", "_level"))
-
 
 Finished = TypeVar("Finished", bound=Outcome)
 
@@ -40,6 +36,20 @@ class Curves:
     def n(self) -> Ints:
         """`(trials,)`: how many runs have a value after each trial."""
         return np.asarray((~np.isnan(self.best)).sum(axis=0), dtype=np.int64)
+
+    @property
+    def runs(self) -> list[list[float]]:
+        """Each run as far as it is done, NaN before its first trial with an objective."""
+        return [row[:done] for row, done in zip(self.best.tolist(), self.done.tolist(), strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Centre:
+    """After a trial: how many runs have a value, their median and mean."""
+
+    n: int
+    median: Estimate
+    mean: Estimate
 
 
 def best_so_far(
@@ -91,41 +101,17 @@ def curves_of(
     return Curves(method=method, best=best, incumbent=incumbent, done=done)
 
 
-def centre(curves: Curves) -> dict[str, list[float]]:
-    """After each trial that any run has done: `n` runs with a value, and CENTRE of them, NaN where there is none."""
+def of_study(spec: StudySpec, trials: Iterable[Outcome]) -> dict[str, Curves]:
+    """The curves of every method, in the study's order. Raises ValueError as `curves_of`."""
+    trials, direction = list(trials), spec.task_definition().direction
+    return {m.name: curves_of(m.name, trials, (spec.runs, spec.trials), direction) for m in spec.methods}
+
+
+def centre(curves: Curves) -> list[Centre]:
+    """The middle of the runs after each trial that any of them has done."""
     columns = curves.best.T[: curves.done.max()]
     present = [column[~np.isnan(column)] for column in columns]
-    found: dict[str, list[float]] = {"n": [values.size for values in present]} | {name: [] for name in CENTRE}
-    for values in present:
-        for what, e in (("median", stats.median(values)), ("mean", stats.mean(values))):
-            for end, x in (("", e.value), ("_low", e.low), ("_high", e.high), ("_level", e.level)):
-                found[f"{what}{end}"].append(x)
-    return found
-
-
-def as_json(study: StudyRecord, trials: Sequence[Outcome]) -> dict[str, Any]:
-    """Every method's best-so-far curves and their middle, JSON values: null is no value, "inf" and "-inf" text.
-
-    `runs` has one list a run, as long as the run's trials done, null before the first with an objective. The other
-    lists have one entry a trial that any run has done, the numbers of curves.csv.
-    """
-    spec = stored(study)
-    task = spec.task_definition()
-    methods = {}
-    for m in spec.methods:
-        curves = curves_of(m.name, trials, (spec.runs, spec.trials), task.direction)
-        rows = zip(curves.best.tolist(), curves.done.tolist(), strict=True)
-        methods[m.name] = {"runs": [[number(value) for value in row[:done]] for row, done in rows]} | {
-            name: [number(value) for value in values] for name, values in centre(curves).items()
-        }
-    return {
-        "study": study.id,
-        "metric": task.metric,
-        "direction": task.direction,
-        "runs": spec.runs,
-        "trials": spec.trials,
-        "methods": methods,
-    }
+    return [Centre(values.size, stats.median(values), stats.mean(values)) for values in present]
 
 
 def _by_run(trials: Iterable[Finished]) -> dict[tuple[str, int], list[Finished]]:

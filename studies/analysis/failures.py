@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from studies.design.searchers import SEARCHERS
 from studies.records import TrialState
 
 CERTAIN = 5  # trials at least, the same number of every run: all failing of one error they are no accident
@@ -66,7 +67,7 @@ class Losses:
 
     def __init__(self, spec: Mapping[str, Any], trials: Iterable[Ended] = ()) -> None:
         searcher, runs = spec["searcher"], int(spec["runs"])
-        self._start = int(searcher["initial_trials"] if searcher["name"] == "ax" else spec["trials"])
+        self._start = int(searcher["initial_trials"] if SEARCHERS[searcher["name"]].model else spec["trials"])
         self._methods = {method["name"]: _Part(method["name"], runs) for method in spec["methods"]}
         after = f"after the first {self._start} trials of a run"
         self._searches = {name: _Part(f"{name} {after}", runs) for name in self._methods}

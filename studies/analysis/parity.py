@@ -1,10 +1,10 @@
 """Parity audit: what must be equal between the methods of a study, checked on its records."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from studies.analysis.compared import Check, Given, given
 from studies.design.methods import REAL
-from studies.design.space import Fixed, searched, to_json
+from studies.design.space import Fixed, searched
 from studies.design.spec import StudySpec
 from studies.records import TrialRecord, TrialState
 from trainers.tasks import TASKS
@@ -15,8 +15,8 @@ def audit(
     trials: Sequence[TrialRecord],
     horizon: int,
     epochs: Mapping[str, Sequence[int]] | None = None,
-) -> list[dict[str, Any]]:
-    """One entry a check: `what`, `equal`, and each method's value in `values`, JSON values.
+) -> tuple[Check, ...]:
+    """What is checked, whether it is equal, and each method's value.
 
     `horizon` is the trial at which the methods are compared. `epochs` has, by method, how many a completed trial
     has, or the fewest and the most; by default they are counted in the records, which may come without. What a
@@ -25,7 +25,7 @@ def audit(
     """
     of = {m.name: [t for t in trials if t.method == m.name] for m in spec.methods}
     compared = {name: [t for t in its if t.trial <= horizon] for name, its in of.items()}
-    checks: list[tuple[str, Mapping[str, Any]]] = [
+    checks: list[tuple[str, Mapping[str, Given]]] = [
         ("trials done in each run", {name: _spread(_per_run(spec, its)) for name, its in of.items()}),
         (
             f"trials chosen without a model in each run, of the first {horizon}",
@@ -49,15 +49,15 @@ def audit(
         }
     if all(any(epochs.get(name, ())) for name in of):
         checks.append(("epochs of a completed trial", {name: _spread(epochs[name]) for name in of}))
-    entries = [_entry(what, values) for what, values in checks]
+    found = [_check(what, values) for what, values in checks]
     if len(spec.methods) > 1:
-        entries.insert(2, _seeds(of))
-    return entries + _real(spec) + _bounds(spec)
+        found.insert(2, _seeds(of))
+    return (*found, *_real(spec), *_bounds(spec))
 
 
-def _entry(what: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def _check(what: str, values: Mapping[str, Given]) -> Check:
     distinct = {str(value) for value in values.values()}
-    return {"what": what, "equal": len(distinct) == 1, "values": dict(values)}
+    return Check(what, len(distinct) == 1, dict(values))
 
 
 def _per_run(spec: StudySpec, trials: Sequence[TrialRecord]) -> list[int]:
@@ -72,41 +72,36 @@ def _spread(numbers: Sequence[int]) -> int | str:
     return low if low == high else f"{low} to {high}"
 
 
-def _seeds(of: Mapping[str, Sequence[TrialRecord]]) -> dict[str, Any]:
+def _seeds(of: Mapping[str, Sequence[TrialRecord]]) -> Check:
     """Data order and initialisation: trial t of run r has the same seed in every method."""
     seeds = [{(t.run, t.trial): t.seed for t in its} for its in of.values()]
     shared = [(its[key], seeds[0][key]) for its in seeds[1:] for key in its.keys() & seeds[0].keys()]
     different = sum(one != other for one, other in shared)
     values = {name: f"{len(shared) - different} of {len(shared)} equal" for name in of}
-    return {
-        "what": "seeds of trial t of run r, between the methods",
-        "equal": different == 0,
-        "values": values,
-    }
+    return Check("seeds of trial t of run r, between the methods", different == 0, values)
 
 
-def _real(spec: StudySpec) -> list[dict[str, Any]]:
+def _real(spec: StudySpec) -> list[Check]:
     """What one method is given of the real-valued parameters' optimizer, each is: the others have the recipe's."""
     recipe = TASKS[spec.task].recipe.real
     names = [name for name in recipe if any(name in m.space for m in spec.methods)]
     return [
-        _entry(
-            f"values of {name}",
-            {m.name: to_json(m.space.get(name, Fixed(recipe[name]))) for m in spec.methods},
+        _check(
+            f"values of {name}", {m.name: given(m.space.get(name, Fixed(recipe[name]))) for m in spec.methods}
         )
         for name in names
     ]
 
 
-def _bounds(spec: StudySpec) -> list[dict[str, Any]]:
+def _bounds(spec: StudySpec) -> list[Check]:
     """A hyperparameter that two methods share is searched over the same values."""
     spaces = {
         m.name: {name: d for name, d in searched(m.space).items() if name not in REAL} for m in spec.methods
     }
     names = dict.fromkeys(name for space in spaces.values() for name in space)
-    entries = []
+    found = []
     for name in names:
-        values = {method: to_json(space[name]) for method, space in spaces.items() if name in space}
+        values = {method: given(space[name]) for method, space in spaces.items() if name in space}
         if len(values) > 1:
-            entries.append(_entry(f"values searched for {name}", values))
-    return entries
+            found.append(_check(f"values searched for {name}", values))
+    return found

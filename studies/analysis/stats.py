@@ -1,18 +1,19 @@
 """Estimates, intervals and tests for one and two samples of runs; the unit is the run.
 
 Samples are arrays `(runs,)` without NaN; in a comparison a run without a result may stand in as -inf, the worst.
-An interval that the number of runs does not allow has NaN ends.
+An interval that the number of runs does not allow is None.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special  # scipy.stats and scipy.optimize would cost each process 0.6 s and 47 MB
+
+from studies.analysis.estimate import NONE, Estimate
 
 Floats = NDArray[np.float64]
 Draws = NDArray[np.unsignedinteger[Any]]  # (runs, resamples): how often each run is drawn
@@ -21,17 +22,6 @@ LEVEL = 0.95
 EXACT_UP_TO = 50  # runs a sample; beyond, the normal approximation with continuity and tie correction
 # runs; nominal 95% intervals hold the truth, simulated, in 87% of studies with 4 runs, 91% with 5, 93% with 6
 BOOTSTRAP_FROM = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A value with its interval `[low, high]` and the coverage the interval is made for, or has where it is
-    exact."""
-
-    value: float
-    low: float
-    high: float
-    level: float
 
 
 def median(sample: Floats, level: float = LEVEL) -> Estimate:
@@ -44,13 +34,13 @@ def median(sample: Floats, level: float = LEVEL) -> Estimate:
     """
     n = sample.size
     if n == 0:
-        return Estimate(np.nan, np.nan, np.nan, np.nan)
+        return NONE
     k, coverage = _median_rank(n, level)
     ordered = np.sort(sample)
     value = float((ordered[(n - 1) // 2] + ordered[n // 2]) / 2)
     if n == 1:
-        return Estimate(value, np.nan, np.nan, np.nan)
-    return Estimate(value, float(ordered[k - 1]), float(ordered[n - k]), coverage)
+        return Estimate.of(value)
+    return Estimate.of(value, float(ordered[k - 1]), float(ordered[n - k]), coverage)
 
 
 def mean(sample: Floats, level: float = LEVEL) -> Estimate:
@@ -58,12 +48,12 @@ def mean(sample: Floats, level: float = LEVEL) -> Estimate:
     others."""
     n = sample.size
     if n == 0:
-        return Estimate(np.nan, np.nan, np.nan, np.nan)
+        return NONE
     value = float(sample.mean())
     if n == 1 or not np.isfinite(value):
-        return Estimate(value, np.nan, np.nan, np.nan)
+        return Estimate.of(value)
     half = float(_student(n - 1, level) * sample.std(ddof=1) / np.sqrt(n))
-    return Estimate(value, value - half, value + half, level)
+    return Estimate.of(value, value - half, value + half, level)
 
 
 def hodges_lehmann(a: Floats, b: Floats, level: float = LEVEL) -> Estimate:
@@ -109,10 +99,10 @@ def superiority(a: Floats, b: Floats, level: float = LEVEL) -> Estimate:
     run of the other. It takes the samples as independent: conservative where runs are paired and agree.
     """
     if not (a.size and b.size):
-        return Estimate(np.nan, np.nan, np.nan, np.nan)
+        return NONE
     value = float(((a[:, None] > b) + 0.5 * (a[:, None] == b)).mean())
     if a.size == 1 or b.size == 1:
-        return Estimate(value, np.nan, np.nan, np.nan)
+        return Estimate.of(value)
     z2 = float(special.ndtri((1 + level) / 2)) ** 2
     others = (a.size + b.size) / 2 - 1
 
@@ -123,7 +113,7 @@ def superiority(a: Floats, b: Floats, level: float = LEVEL) -> Estimate:
     inside = min(max(value, 1e-12), 1 - 1e-12)  # 0 and 1 are roots that bound nothing
     low = _bisect(excess, 0.0, inside) if value > 0 else 0.0
     high = _bisect(excess, 1.0, inside) if value < 1 else 1.0
-    return Estimate(value, low, high, level)
+    return Estimate.of(value, low, high, level)
 
 
 def mann_whitney(a: Floats, b: Floats) -> float:
@@ -176,12 +166,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def wilson(successes: int, n: int, level: float = LEVEL) -> Estimate:
     """A share with Wilson's score interval (Wilson 1927)."""
     if n == 0:
-        return Estimate(np.nan, np.nan, np.nan, np.nan)
+        return NONE
     share, z = successes / n, float(special.ndtri((1 + level) / 2))
     centre = (2 * n * share + z**2) / (2 * (n + z**2))
     half = z / (2 * (n + z**2)) * math.sqrt(4 * n * share * (1 - share) + z**2)
     low = 0.0 if successes == 0 else centre - half
-    return Estimate(share, low, 1.0 if successes == n else centre + half, level)
+    return Estimate.of(share, low, 1.0 if successes == n else centre + half, level)
 
 
 def resample(runs: int, resamples: int, rng: np.random.Generator) -> Draws:
@@ -215,7 +205,7 @@ def percentiles(replicates: Floats, runs: int, level: float = LEVEL) -> tuple[Fl
 def bootstrap(value: float, replicates: Floats, runs: int, level: float = LEVEL) -> Estimate:
     """`value`, a statistic of all runs, with the interval of its `(resamples,)` replicates."""
     low, high = percentiles(replicates, runs, level)
-    return Estimate(value, float(low), float(high), np.nan if np.isnan(low) else level)
+    return Estimate.of(value, float(low), float(high), np.nan if np.isnan(low) else level)
 
 
 @lru_cache(maxsize=64)
@@ -304,7 +294,7 @@ def _inverted(values: Floats, cdf: Floats, level: float) -> Estimate:
     hangs on it.
     """
     if values.size == 0:
-        return Estimate(np.nan, np.nan, np.nan, np.nan)
+        return NONE
     lowest, highest = (np.sort(np.where(np.isnan(values), end, values)) for end in (-np.inf, np.inf))
     middle = lowest.size // 2
     with np.errstate(invalid="ignore"):
@@ -312,5 +302,5 @@ def _inverted(values: Floats, cdf: Floats, level: float) -> Estimate:
     value = float(medians[0]) if medians[0] == medians[1] else np.nan
     k, coverage = _rank(cdf, level)
     if coverage <= 0 or values.size == 1:
-        return Estimate(value, np.nan, np.nan, np.nan)
-    return Estimate(value, float(lowest[k - 1]), float(highest[-k]), coverage)
+        return Estimate.of(value)
+    return Estimate.of(value, float(lowest[k - 1]), float(highest[-k]), coverage)

@@ -123,7 +123,23 @@ def suggest_ax(
     return Suggestion(chosen | {name: _from_ax(d, point[name]) for name, d in free.items()}, "model")
 
 
-SEARCHERS: dict[str, Suggest] = {"ax": suggest_ax, "sobol": suggest_sobol, "random": suggest_random}
+@dataclass(frozen=True, slots=True)
+class Searcher:
+    """A way to choose trials. With a `model`, what it suggests after a run's `initial_trials` is the model's choice."""
+
+    suggest: Suggest
+    model: bool
+
+    @property
+    def summary(self) -> str:
+        return (self.suggest.__doc__ or "").splitlines()[0]
+
+
+SEARCHERS = {
+    "ax": Searcher(suggest_ax, model=True),
+    "sobol": Searcher(suggest_sobol, model=False),
+    "random": Searcher(suggest_random, model=False),
+}
 
 
 def _ax_parameter(name: str, dimension: Float | Int | Choice) -> object:

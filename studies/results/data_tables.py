@@ -5,10 +5,10 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Literal
 
-from studies.analysis.curves import CENTRE, best_so_far, centre, curves_of, runs_of
+from studies.analysis.curves import best_so_far, centre, of_study, runs_of
 from studies.design.space import Choice, Dimension, Fixed, Float, Int
 from studies.design.spec import StudySpec, stored
 from studies.encoding import number
@@ -18,6 +18,7 @@ from studies.records import StudyRecord, TrialRecord
 Kind = Literal["text", "integer", "number", "boolean"]
 KINDS: dict[type, Kind] = {str: "text", bool: "boolean", int: "integer", float: "number"}
 Cell = str | int | float | bool | None
+ESTIMATE = ("", "_low", "_high", "_level")  # what follows a name, for the parts of an estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +71,12 @@ def curves_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> Table:
     """
     spec = stored(study)
     columns: dict[str, Kind] = {"method": "text", "trial": "integer", "n": "integer"}
-    columns |= dict.fromkeys(CENTRE, "number")
-    rows: list[tuple[Cell, ...]] = []
-    for method in spec.methods:
-        curves = curves_of(method.name, trials, (spec.runs, spec.trials), spec.task_definition().direction)
-        found = centre(curves)
-        rows += [
-            (method.name, trial, *cells)
-            for trial, cells in enumerate(zip(*found.values(), strict=True), start=1)
-        ]
+    columns |= {f"{what}{part}": "number" for what in ("median", "mean") for part in ESTIMATE}
+    rows: list[tuple[Cell, ...]] = [
+        (name, trial, after.n, *astuple(after.median), *astuple(after.mean))
+        for name, curves in of_study(spec, trials).items()
+        for trial, after in enumerate(centre(curves), start=1)
+    ]
     return _table(columns, rows)
 
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from studies.analysis.compared import Comparison
 from studies.analysis.comparison import compare
 from studies.analysis.curves import runs_of
 from studies.design.spec import PROTOCOL, StudySpec, stored
@@ -37,7 +38,7 @@ def export(
     study: StudyRecord,
     trials: Sequence[TrialRecord],
     out: Path,
-    comparison: Mapping[str, Any] | None = None,
+    comparison: Comparison | None = None,
 ) -> list[Path]:
     """Write everything into `out` and return the files, the figure first and the report last.
 
@@ -50,9 +51,7 @@ def export(
     return [out / name for name in files]
 
 
-def archive(
-    study: StudyRecord, trials: Sequence[TrialRecord], comparison: Mapping[str, Any] | None = None
-) -> bytes:
+def archive(study: StudyRecord, trials: Sequence[TrialRecord], comparison: Comparison | None = None) -> bytes:
     """What `export` writes as a zip file with one folder, named as the study; the same records, the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as packed:
@@ -73,7 +72,7 @@ def image(study: StudyRecord, trials: Sequence[TrialRecord], kind: str) -> bytes
 
 
 def _files(
-    study: StudyRecord, trials: Sequence[TrialRecord], comparison: Mapping[str, Any] | None
+    study: StudyRecord, trials: Sequence[TrialRecord], comparison: Comparison | None
 ) -> dict[str, bytes]:
     spec = stored(study)
     if comparison is None:
@@ -81,9 +80,9 @@ def _files(
     with _drawing:
         drawn = figures.figure8(study, trials)
         files = {f"figure8.{kind}": _image(drawn, kind) for kind in IMAGES}
-        if comparison["target"] is not None:
+        if comparison.target is not None:
             files["trials-to-target.png"] = _image(figures.trials_to_target(comparison), "png")
-        if comparison["pairs"]:
+        if comparison.pairs:
             files["extra-trials.png"] = _image(figures.extra_trials(comparison), "png")
     for name, build in TABLES.items():
         table = build(study, trials)
@@ -95,7 +94,7 @@ def _files(
         | {
             "study.yaml": study_file(study).encode(),
             "dictionary.md": dictionary().encode(),
-            "comparison.json": to_json(comparison),
+            "comparison.json": to_json(comparison.to_json()),
             "provenance.json": to_json(_provenance(study, spec, trials)),
             "report.md": report(study, comparison, sorted(files)).encode(),
         }

@@ -1,7 +1,7 @@
 """The figures of a study, from its records alone."""
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -15,8 +15,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from studies.analysis import stats
+from studies.analysis.compared import Comparison
 from studies.analysis.comparison import label
-from studies.analysis.curves import Floats, curves_of
+from studies.analysis.curves import Floats, of_study
+from studies.analysis.estimate import Estimate
 from studies.analysis.extra_trials import mean_curve
 from studies.design.space import searched
 from studies.design.spec import stored
@@ -59,10 +61,7 @@ def figure8(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
     spec = stored(study)
     task = spec.task_definition()
     sign, _, factor, _ = UNITS.get(task.metric, RAW)
-    curves = {
-        m.name: factor * curves_of(m.name, trials, (spec.runs, spec.trials), task.direction).best
-        for m in spec.methods
-    }
+    curves = {name: factor * found.best for name, found in of_study(spec, trials).items()}
     low, high = _range(list(curves.values()), spec.searcher.initial_trials, task.direction == "maximize")
     crowd = len(curves) > CROWD
     dimensions = {m.name: len(searched(m.space)) for m in spec.methods}
@@ -88,71 +87,71 @@ def figure8(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
     return figure
 
 
-def trials_to_target(comparison: Mapping[str, Any]) -> Figure:
+def trials_to_target(comparison: Comparison) -> Figure:
     """Share of runs that have reached the target, by trial (one minus Kaplan-Meier), with Wilson's interval
     where methods are compared, unless they are more than CROWD."""
-    crowd = len(comparison["methods"]) > CROWD
-    figure, axes = _axes(2.0, _title(comparison), legend_rows=len(comparison["methods"]))
+    crowd = len(comparison.methods) > CROWD
+    figure, axes = _axes(2.0, _title(comparison), legend_rows=len(comparison.methods))
     lines: list[Artist] = []
-    trial = np.arange(comparison["compared_at"] + 1)
-    for m, (colour, marker) in zip(comparison["methods"].values(), cycle(LOOKS), strict=False):
-        entry = at_target(comparison, m["trials_to_target"])
-        share = 1 - np.array(entry["still_short"])
-        if entry["success_rate"]["level"] is not None and not crowd:
+    trial = np.arange(comparison.compared_at + 1)
+    for m, (colour, marker) in zip(comparison.methods.values(), cycle(LOOKS), strict=False):
+        entry = at_target(comparison, m.trials_to_target)
+        share = 1 - np.array(entry.still_short)
+        if entry.success_rate.level is not None and not crowd:
             # no run is censored before the last trial compared, so the share is a plain proportion of the runs
-            ends = [stats.wilson(round(float(s) * m["runs"]), m["runs"]) for s in share]
-            low, high = (100 * np.array([getattr(e, end) for e in ends]) for end in ("low", "high"))
-            axes.fill_between(trial, low, high, step="post", color=colour, alpha=0.18, lw=0)
+            ends = [stats.wilson(round(float(s) * m.runs), m.runs) for s in share]
+            low, high = _interval(ends)
+            axes.fill_between(trial, 100 * low, 100 * high, step="post", color=colour, alpha=0.18, lw=0)
         lines += axes.step(
-            trial, 100 * share, where="post", color=colour, lw=1.5, marker=marker, ms=2.5, label=m["label"]
+            trial, 100 * share, where="post", color=colour, lw=1.5, marker=marker, ms=2.5, label=m.label
         )
     axes.set_ylim(-3, 103)
-    axes.set_xlim(0, comparison["compared_at"] + 0.5)
+    axes.set_xlim(0, comparison.compared_at + 0.5)
     axes.set_xlabel("Trials", fontsize=8)
-    axes.set_ylabel(f"Runs at {value(comparison['target'], comparison['metric'])} or better (%)", fontsize=8)
+    axes.set_ylabel(f"Runs at {value(comparison.target, comparison.metric)} or better (%)", fontsize=8)
     _legend(figure, lines, [])
     return figure
 
 
-def extra_trials(comparison: Mapping[str, Any]) -> Figure:
+def extra_trials(comparison: Comparison) -> Figure:
     """How many more trials each method's mean curve needs than the first method's, with the bootstrap
     interval, unless the methods are more than CROWD.
 
     The grey line is the budget: a curve or an interval that ends there says "at least".
     """
-    methods = comparison["methods"]
+    methods = comparison.methods
     crowd = len(methods) > CROWD
     reference = next(iter(methods))
     found = [
-        e for pair in comparison["pairs"] for e in pair["extra_trials"]
-        if e["reference"] == reference and e["curve"] == "mean"
+        e for pair in comparison.pairs for e in pair.extra_trials
+        if e.reference == reference and e.curve == "mean"
     ]  # fmt: skip
     figure, axes = _axes(2.0, _title(comparison), legend_rows=len(found) + 2)
     lines: list[Artist] = []
     for e, (colour, marker) in zip(
         found, [LOOKS[(i + 1) % len(LOOKS)] for i in range(len(found))], strict=True
     ):
-        known = [entry for entry in e["by_trial"] if entry["at_least"] is not None]
-        trial = [entry["trial"] for entry in known]
+        known = [entry for entry in e.by_trial if entry.at_least is not None]
+        trial = [entry.trial for entry in known]
         low, extra, high = (
-            np.array([entry["at_least"] if entry[end] is None else entry[end] for entry in known])
-            for end in ("low", "extra", "high")
+            np.array([entry.at_least if end is None else end for entry, end in zip(known, ends, strict=True)])
+            for ends in ([e.low for e in known], [e.extra for e in known], [e.high for e in known])
         )
-        there = np.array([entry["extra"] is not None for entry in known], dtype=bool)
-        if e["level"] is not None and not crowd:
+        there = np.array([entry.extra is not None for entry in known], dtype=bool)
+        if e.level is not None and not crowd:
             axes.fill_between(trial, low, high, color=colour, alpha=0.18, lw=0)
         lines += axes.plot(
             trial, np.where(there, extra, np.nan), color=colour, lw=1.5, marker=marker, ms=3,
-            label=methods[e["method"]]["label"],
+            label=methods[e.method].label,
         )  # fmt: skip
         axes.plot(
             np.array(trial)[~there], extra[~there], ls="", marker="^", ms=3.5, mfc="none", mec=colour, mew=0.7
         )
-    horizon = comparison["compared_at"]
+    horizon = comparison.compared_at
     axes.plot([1, horizon], [horizon, 1], color="0.55", lw=0.8, ls=":")
     axes.axhline(0, color="0.3", lw=0.6)
     axes.set_xlim(0.3, horizon + 0.7)
-    axes.set_xlabel(f"Trials of {methods[reference]['label']}", fontsize=8)
+    axes.set_xlabel(f"Trials of {methods[reference].label}", fontsize=8)
     axes.set_ylabel("Extra trials to get as far", fontsize=8)
     key = [
         (
@@ -169,8 +168,7 @@ def _runs(axes: Axes, best: Floats, look: tuple[str, str], dodge: float, limits:
     """Every run's points, those beyond the limits on the edge, and the interval of their median."""
     colour, marker = look
     trial = np.arange(1, best.shape[1] + 1)
-    middle = _medians(best)
-    low, high = [e.low for e in middle], [e.high for e in middle]
+    low, high = _interval(_medians(best))
     axes.fill_between(trial, low, high, step="post", color=colour, alpha=0.18, lw=0, zorder=1)
     places = np.broadcast_to(trial + dodge, best.shape)
     axes.plot(places.ravel(), best.ravel(), ls="", marker=marker, ms=2.2, mfc=colour, mec="none", alpha=0.35)
@@ -196,7 +194,7 @@ def _middle(axes: Axes, best: Floats, name: str, look: tuple[str, str]) -> Artis
     """The runs' median and, with the method's name, their mean."""
     colour, marker = look
     trial = np.arange(1, best.shape[1] + 1)
-    medians = [e.value for e in _medians(best)]
+    medians = np.array([e.value for e in _medians(best)], dtype=np.float64)
     axes.step(trial, medians, where="post", color=colour, lw=0.8, ls=DASHES, zorder=3)
     (line,) = axes.step(
         trial,
@@ -214,7 +212,13 @@ def _middle(axes: Axes, best: Floats, name: str, look: tuple[str, str]) -> Artis
     return line
 
 
-def _medians(best: Floats) -> list[stats.Estimate]:
+def _interval(estimates: Sequence[Estimate]) -> tuple[Floats, Floats]:
+    """The ends, NaN where there is none."""
+    low, high = [e.low for e in estimates], [e.high for e in estimates]
+    return np.array(low, dtype=np.float64), np.array(high, dtype=np.float64)
+
+
+def _medians(best: Floats) -> list[Estimate]:
     return [stats.median(column if not np.isnan(column).any() else column[:0]) for column in best.T]
 
 
@@ -257,9 +261,9 @@ def _runs_key(off: int) -> list[tuple[Any, str]]:
     return key
 
 
-def _title(comparison: Mapping[str, Any]) -> str:
+def _title(comparison: Comparison) -> str:
     """What a figure must say by itself: that it is of a proxy, or of trainings that start from another network."""
-    return str(comparison["task_label"]) if comparison["task_label"] != comparison["task"] else ""
+    return comparison.task_label if comparison.task_label != comparison.task else ""
 
 
 def _axes(height_inches: float, title: str, legend_rows: int) -> tuple[Figure, Axes]:

@@ -1,9 +1,10 @@
 """The report of a study: text that stands by itself, made of its comparison."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from studies.analysis.compared import Comparison, MethodResult, Paired, Split, Unpaired
 from studies.analysis.stats import BOOTSTRAP_FROM
 from studies.design.methods import METHODS
 from studies.design.notation import write
@@ -28,6 +29,19 @@ PAPER = (
     "networks*. International Conference on Learning Representations (ICLR), 2023. Its Figure 8 is the one at the top."
 )
 NONE = re.compile(r"(^| )(teacher|data published|versions .*)$")  # null there is none, and not unknown
+COUNTS: Mapping[str, Callable[[MethodResult], int]] = {
+    "hyperparameters searched": lambda m: m.dimensions,
+    "trials of a run without a model": lambda m: m.initial_trials,
+    "trials of a run chosen by the model": lambda m: m.model_based_trials,
+    "completed trials": lambda m: m.completed,
+    "diverged trials": lambda m: m.diverged,
+    "failed trials": lambda m: m.failed,
+    "retries": lambda m: m.retries,
+}
+SECONDS: Mapping[str, Callable[[MethodResult], float | None]] = {
+    "suggest": lambda m: m.suggest_seconds,
+    "train": lambda m: m.train_seconds,
+}
 COMPUTED = """
 - **The unit is the run**: one independent tuning run of one method. Trials are never pooled.
 - **Best so far** after trial n is the best validation {metric} of a run's first n trials: a step function,
@@ -69,7 +83,7 @@ COMPUTED = """
 """
 
 
-def report(study: StudyRecord, comparison: Mapping[str, Any], images: Sequence[str]) -> str:
+def report(study: StudyRecord, comparison: Comparison, images: Sequence[str]) -> str:
     """Markdown. `images` names the files beside the report that it may show."""
     text = [
         f"# {study.name}",
@@ -78,18 +92,18 @@ def report(study: StudyRecord, comparison: Mapping[str, Any], images: Sequence[s
         f"![Best so far over trials](figure8.png)\n\n{_caption(comparison)}",
         summary(comparison),
     ]
-    if comparison["compared_at"]:
+    if comparison.compared_at:
         text += ["## How good", *_good(comparison), *_apart(comparison)]
     text += [*_best(comparison), *_failed(comparison)]
-    if comparison["compared_at"]:
+    if comparison.compared_at:
         text += ["## How many trials", *_targets(comparison, images), *_extra(comparison, images)]
     text += ["## What was equal", *_parity(comparison)]
     computed = COMPUTED.format(
-        metric=comparison["metric"],
-        horizon=comparison["compared_at"],
-        share=comparison["target_share"],
-        resamples=comparison["resamples"],
-        level=comparison["level"],
+        metric=comparison.metric,
+        horizon=comparison.compared_at,
+        share=comparison.target_share,
+        resamples=comparison.resamples,
+        level=comparison.level,
         fewest=BOOTSTRAP_FROM,
     )
     text += ["## How the numbers are computed", computed.strip()]
@@ -99,35 +113,35 @@ def report(study: StudyRecord, comparison: Mapping[str, Any], images: Sequence[s
     return "\n\n".join(text) + "\n"
 
 
-def _at_a_glance(comparison: Mapping[str, Any]) -> Iterator[str]:
+def _at_a_glance(comparison: Comparison) -> Iterator[str]:
     found = table(comparison)
-    if found["rows"]:
-        yield _table(found["columns"], found["rows"])
-        yield found["note"]
+    if found.rows:
+        yield _table(found.columns, found.rows)
+        yield found.note
 
 
-def _best(comparison: Mapping[str, Any]) -> Iterator[str]:
+def _best(comparison: Comparison) -> Iterator[str]:
     """The best trial of each method, with every digit: what to train with."""
     rows = []
     for m in _ranked(comparison):
-        if (best := m["best"]) is not None:
-            scores = [value(best[what], comparison["metric"]) for what in ("objective", "test_metric")]
+        if (best := m.best) is not None:
+            scores = [value(score, comparison.metric) for score in (best.objective, best.test_metric)]
             given = [
                 f"{name} = {setting(x)}" + (f" **({end} end of its range)**" if end else "")
-                for name, x in best["hyperparameters"].items()
-                for end in [best["at_bounds"].get(name)]
+                for name, x in best.hyperparameters.items()
+                for end in [best.at_bounds.get(name)]
             ]
-            rows.append([m["label"], f"run {best['run']} trial {best['trial']}", *scores, "<br>".join(given)])
+            rows.append([m.label, f"run {best.run} trial {best.trial}", *scores, "<br>".join(given)])
     if rows:
         yield "## Best trials"
         yield _table(["method", "trial", "validation", "test", "hyperparameters"], rows)
 
 
-def _failed(comparison: Mapping[str, Any]) -> Iterator[str]:
+def _failed(comparison: Comparison) -> Iterator[str]:
     rows = [
-        [m["label"], str(failure["trials"]), f"`{failure['error'].replace('`', chr(39))}`"]
+        [m.label, str(failure.trials), f"`{failure.error.replace('`', chr(39))}`"]
         for m in _ranked(comparison)
-        for failure in m["errors"]
+        for failure in m.errors
     ]
     if rows:
         yield "## Why trials failed"
@@ -135,8 +149,8 @@ def _failed(comparison: Mapping[str, Any]) -> Iterator[str]:
         yield _table(["method", "trials", "error"], rows)
 
 
-def _ranked(comparison: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [comparison["methods"][name] for name in comparison["ranking"]]
+def _ranked(comparison: Comparison) -> list[MethodResult]:
+    return [comparison.methods[name] for name in comparison.ranking]
 
 
 def _data(study: StudyRecord) -> str:
@@ -147,147 +161,142 @@ def _data(study: StudyRecord) -> str:
     return ""
 
 
-def _caption(comparison: Mapping[str, Any]) -> str:
-    if len(comparison["methods"]) > CROWD:
+def _caption(comparison: Comparison) -> str:
+    if len(comparison.methods) > CROWD:
         return (
-            f"*Best validation {comparison['metric']} so far: the mean of the runs of each method (thick lines) and "
+            f"*Best validation {comparison.metric} so far: the mean of the runs of each method (thick lines) and "
             "their median (dashed), where every run has a value. Runs and intervals of so many methods would hide "
             "each other: see the tables.*"
         )
     return (
-        f"*Best validation {comparison['metric']} so far of every run (points, moved sideways to tell "
+        f"*Best validation {comparison.metric} so far of every run (points, moved sideways to tell "
         "the methods apart), the mean of the runs (thick lines) and their median (dashed) with its "
         "order-statistic interval (bands, at each trial by itself), where every run has a value. Bad first "
         "trials may lie beyond the axis: arrows on its edge.*"
     )
 
 
-def _good(comparison: Mapping[str, Any]) -> Iterator[str]:
-    metric = comparison["metric"]
-    yield f"Best {metric} after {comparison['compared_at']} trials, over the runs."
+def _good(comparison: Comparison) -> Iterator[str]:
+    metric = comparison.metric
+    yield f"Best {metric} after {comparison.compared_at} trials, over the runs."
     rows = []
     for m in _ranked(comparison):
-        best, test = m["best_at_budget"], m["test_at_budget"]
+        best, test = m.at_budget("validation"), m.at_budget("test")
         rows.append(
-            [f"{m['label']} ({m['dimensions']})", f"{best['n']} of {m['runs']}"]
-            + [estimate(part[centre], metric) for part in (best, test) for centre in ("median", "mean")]
+            [f"{m.label} ({m.dimensions})", f"{best.n} of {m.runs}"]
+            + [estimate(e, metric) for part in (best, test) for e in (part.median, part.mean)]
         )
     heads = ["validation median", "validation mean", "test median", "test mean"]
     yield _table(["method (hyperparameters)", "runs with a result", *heads], rows)
 
 
-def _apart(comparison: Mapping[str, Any]) -> Iterator[str]:
-    if not comparison["pairs"]:
+def _apart(comparison: Comparison) -> Iterator[str]:
+    if not comparison.pairs:
         return
     yield "Between the methods; paired is the analysis."
+    splits: tuple[Split, ...] = ("validation", "test")
     rows = []
-    for pair in comparison["pairs"]:
-        a, b = _labels(comparison, pair)
-        for split, what in (("validation", "best_at_budget"), ("test", "test_at_budget")):
-            for kind, test in sorted(pair[what].items()):
-                if kind == "paired":
-                    better = f"{test['a_better']} better, {test['equal']} equal, {test['b_better']} worse"
-                else:
-                    better = f"P(better) {share(test['p_a_better'])}"
-                shift = difference(test["hodges_lehmann"], comparison["metric"])
-                ps = [p_value(test[key]) for key in ("p", "p_holm")]
+    for pair in comparison.pairs:
+        a, b = comparison.labels(pair)
+        for split in splits:
+            paired, unpaired = pair.at_budget(split).paired, pair.at_budget(split).unpaired
+            found: list[tuple[str, Paired | Unpaired, str]] = [
+                (
+                    "paired",
+                    paired,
+                    f"{paired.a_better} better, {paired.equal} equal, {paired.b_better} worse",
+                ),
+                ("unpaired", unpaired, f"P(better) {share(unpaired.p_a_better)}"),
+            ]
+            for kind, test, better in found:
+                shift = difference(test.hodges_lehmann, comparison.metric)
+                ps = [p_value(p) for p in (test.p, test.p_holm)]
                 rows.append([f"{a} minus {b}", split, kind, shift, better, *ps])
     heads = ["difference", "split", "runs", "Hodges-Lehmann", "first better", "p", "Holm-adjusted p"]
     yield _table(heads, rows)
 
 
-def _targets(comparison: Mapping[str, Any], images: Sequence[str]) -> Iterator[str]:
-    if comparison["target"] is None:
+def _targets(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
+    if comparison.target is None:
         return
-    few = " The runs are too few for intervals of means." if comparison["runs"] < BOOTSTRAP_FROM else ""
+    few = " The runs are too few for intervals of means." if comparison.runs < BOOTSTRAP_FROM else ""
     yield (
-        f"Mean trials to a validation target, counting at most {comparison['compared_at']}, and the share of runs "
+        f"Mean trials to a validation target, counting at most {comparison.compared_at}, and the share of runs "
         f"that got there.{few}"
     )
-    methods = comparison["methods"]
+    methods = comparison.methods
     rows = []
-    for i, target in enumerate(next(iter(methods.values()))["trials_to_target"]):
-        reached = f"{target['share']:.0%} of all runs"
-        if target["share"] == comparison["target_share"]:
+    for i, target in enumerate(next(iter(methods.values())).trials_to_target):
+        reached = f"{target.share:.0%} of all runs"
+        if target.share == comparison.target_share:
             reached = f"**{reached}** (the endpoint)"
-        row = [value(target["target"], comparison["metric"]), reached]
+        row = [value(target.target, comparison.metric), reached]
         for m in methods.values():
-            entry = m["trials_to_target"][i]
-            row.append(f"{trials(entry['restricted_mean'])}; {share(entry['success_rate'])}")
-        row += [trials(pair["trials_to_target"][i]["difference"]) for pair in comparison["pairs"]]
+            entry = m.trials_to_target[i]
+            row.append(f"{trials(entry.restricted_mean)}; {share(entry.success_rate)}")
+        row += [trials(pair.trials_to_target[i].difference) for pair in comparison.pairs]
         rows.append(row)
-    pairs = [_labels(comparison, pair) for pair in comparison["pairs"]]
-    heads = [m["label"] for m in methods.values()] + [f"{b} minus {a}" for a, b in pairs]
+    pairs = [comparison.labels(pair) for pair in comparison.pairs]
+    heads = [m.label for m in methods.values()] + [f"{b} minus {a}" for a, b in pairs]
     yield _table(["target", "reached by at least", *heads], rows)
     if "trials-to-target.png" in images:
         yield "![Share of runs at the target](trials-to-target.png)"
-        interval = ", with Wilson's interval" if comparison["pairs"] else ""
+        interval = ", with Wilson's interval" if comparison.pairs else ""
         yield f"*Share of runs that have reached the target after each trial{interval}.*"
 
 
-def _extra(comparison: Mapping[str, Any], images: Sequence[str]) -> Iterator[str]:
-    reference = next(iter(comparison["methods"]))
+def _extra(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
+    reference = next(iter(comparison.methods))
     found = [
-        e for pair in comparison["pairs"] for e in pair["extra_trials"] if e["reference"] == reference
+        e for pair in comparison.pairs for e in pair.extra_trials if e.reference == reference
     ]  # fmt: skip
     if not found:
         return
-    name = comparison["methods"][reference]["label"]
-    horizon = comparison["compared_at"]
-    known = {entry["trial"] for entry in found[0]["by_trial"] if entry["at_least"] is not None}
+    name = comparison.methods[reference].label
+    horizon = comparison.compared_at
+    known = {entry.trial for entry in found[0].by_trial if entry.at_least is not None}
     if horizon not in known:
         yield f"No extra trials: not every run of {name} has a result."
         return
     shown = {1, halfway(comparison), *range(5, horizon, 5)} & known
-    if not shown or any(
-        e["by_trial"][-1]["extra"] is not None for e in found
-    ):  # else it says no more than "≥ 1"
+    if not shown or any(e.by_trial[-1].extra is not None for e in found):  # else it says no more than "≥ 1"
         shown.add(horizon)
-    few = " The runs are too few for intervals." if found[0]["level"] is None else ""
+    few = " The runs are too few for intervals." if found[0].level is None else ""
     yield f"Extra trials that a method needs to get where {name} is after n trials.{few}"
-    rows = [[str(n), *(extra(e["by_trial"][n - 1], e["level"]) for e in found)] for n in sorted(shown)]
-    heads = [f"{comparison['methods'][e['method']]['label']}, {e['curve']} curve" for e in found]
+    rows = [[str(n), *(extra(e.by_trial[n - 1], e.level) for e in found)] for n in sorted(shown)]
+    heads = [f"{comparison.methods[e.method].label}, {e.curve} curve" for e in found]
     yield _table(["n", *heads], rows)
     if "extra-trials.png" in images:
         yield "![Extra trials](extra-trials.png)"
-        interval = "with their interval at each n by itself; " if found[0]["level"] is not None else ""
+        interval = "with their interval at each n by itself; " if found[0].level is not None else ""
         yield f"*Extra trials by the mean validation curves, {interval}on the dotted line the budget ends.*"
 
 
-def _parity(comparison: Mapping[str, Any]) -> Iterator[str]:
+def _parity(comparison: Comparison) -> Iterator[str]:
     yield (
         "Task, data, network, recipe of the real-valued parameters but for what the study searches of it, epochs, "
         "searcher, number of runs and trials, time limit and retries come from one study file and are the same for "
         "every method. Checked on the records:"
     )
-    methods = comparison["methods"]
-    names = [m["label"] for m in methods.values()]
+    methods = comparison.methods
+    names = [m.label for m in methods.values()]
     rows = [
-        [check["what"], "yes" if check["equal"] else "**no**"]
-        + [values(check["values"].get(name, "–")) for name in methods]
-        for check in comparison["parity"]
+        [check.what, "yes" if check.equal else "**no**"]
+        + [values(check.values.get(name, "–")) for name in methods]
+        for check in comparison.parity
     ]
     yield _table(["", "equal", *names], rows)
     yield "What each method was given, and what became of its trials:"
-    keys = {
-        "dimensions": "hyperparameters searched",
-        "initial_trials": "trials of a run without a model",
-        "model_based_trials": "trials of a run chosen by the model",
-        "completed": "completed trials",
-        "diverged": "diverged trials",
-        "failed": "failed trials",
-        "retries": "retries",
-    }
-    rows = [[words, *(str(m[key]) for m in methods.values())] for key, words in keys.items()]
-    for key, words in (("suggest_seconds", "suggest"), ("train_seconds", "train")):
-        seconds = ["–" if m[key] is None else f"{float(m[key]):.2f}" for m in methods.values()]
-        rows.append([f"seconds to {words}, median", *seconds])
+    rows = [[words, *(str(count(m)) for m in methods.values())] for words, count in COUNTS.items()]
+    for words, seconds in SECONDS.items():
+        found = [seconds(m) for m in methods.values()]
+        rows.append([f"seconds to {words}, median", *("–" if x is None else f"{x:.2f}" for x in found)])
     yield _table(["", *names], rows)
     yield "Search spaces:"
     rows = [
-        [m["label"], name, values(entry) + ("" if isinstance(entry, list | dict) else " (fixed)")]
+        [m.label, name, values(entry) + ("" if isinstance(entry, tuple | Mapping) else " (fixed)")]
         for m in methods.values()
-        for name, entry in m["hyperparameters"].items()
+        for name, entry in m.hyperparameters.items()
     ]
     yield _table(["method", "hyperparameter", "values"], rows)
 
@@ -350,10 +359,6 @@ def study_file(study: StudyRecord) -> str:
 def changes_file(i: int) -> str:
     """Where the changes to the code are that ran first (0) or went on."""
     return "changes.patch" if i == 0 else f"changes-{i}.patch"
-
-
-def _labels(comparison: Mapping[str, Any], pair: Mapping[str, Any]) -> tuple[str, str]:
-    return comparison["methods"][pair["a"]]["label"], comparison["methods"][pair["b"]]["label"]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Protocol, TypeVar
 
+from studies.analysis.compared import Comparison, MethodResult, Paired, PairResult, Split
+from studies.analysis.estimate import Estimate
 from studies.analysis.stats import BOOTSTRAP_FROM
 from studies.results import wording
 from studies.results.wording import (
-    Estimate,
     capital,
     count,
     difference,
@@ -24,9 +26,15 @@ from trainers.tasks import TASKS
 
 CROWD = 4  # more methods than these hide each other's runs and intervals in a figure, and each other's words
 
-Comparison = Mapping[str, Any]
-Method = Mapping[str, Any]
-Pair = Mapping[str, Any]
+
+class _OfShare(Protocol):
+    """What is there for each target."""
+
+    @property
+    def share(self) -> float: ...
+
+
+OfShare = TypeVar("OfShare", bound=_OfShare)
 
 
 def summary(comparison: Comparison) -> str:
@@ -35,63 +43,61 @@ def summary(comparison: Comparison) -> str:
     Of more than CROWD methods it says in their order how good they got, and of the pairs with the first one those
     that are told apart.
     """
-    methods = list(comparison["methods"].values())
+    methods = list(comparison.methods.values())
     told = _many if len(methods) > CROWD else _few
     paragraphs = [*told(comparison, methods), _limits(comparison)]
     texts = (" ".join(sentence for sentence in sentences if sentence) for sentences in paragraphs)
     return "\n\n".join(text for text in texts if text)
 
 
-def _few(comparison: Comparison, methods: Sequence[Method]) -> Iterator[Iterable[str]]:
+def _few(comparison: Comparison, methods: Sequence[MethodResult]) -> Iterator[Iterable[str]]:
     """Every number with its interval, and every pair with the first method."""
-    names = [f"{m['label']} ({count(m['dimensions'], 'hyperparameter')})" for m in methods]
+    names = [f"{m.label} ({count(m.dimensions, 'hyperparameter')})" for m in methods]
     yield [_compared(comparison, listed(names))]
-    if not comparison["compared_at"]:
+    if not comparison.compared_at:
         return
     pairs = _with_first(comparison)
-    reached = _reached(comparison, _medians(comparison, methods, "best_at_budget", wording.estimate))
+    reached = _reached(comparison, _medians(comparison, methods, "validation", wording.estimate))
     yield [reached, *(_better(comparison, pair) for pair in pairs)]
-    yield [_tested(comparison, _medians(comparison, methods, "test_at_budget", wording.estimate), pairs)]
+    yield [_tested(comparison, _medians(comparison, methods, "test", wording.estimate), pairs)]
     more = [told(comparison, pair) for pair in pairs for told in (_saved, _extra)]
-    several = (
-        "The intervals are not adjusted for the number of pairs." if len(comparison["pairs"]) > 1 else ""
-    )
+    several = "The intervals are not adjusted for the number of pairs." if len(comparison.pairs) > 1 else ""
     yield [_needed(comparison, methods, trials), *more, several]
 
 
-def _many(comparison: Comparison, methods: Sequence[Method]) -> Iterator[Iterable[str]]:
+def _many(comparison: Comparison, methods: Sequence[MethodResult]) -> Iterator[Iterable[str]]:
     """The methods in their order, without intervals, and of the pairs with the first those that are told apart."""
     yield [_compared(comparison, f"{len(methods)} methods")]
-    if not comparison["compared_at"]:
+    if not comparison.compared_at:
         return
     pairs = _with_first(comparison)
-    told = [pair for pair in pairs if settled(comparison, pair["best_at_budget"]["paired"])]
-    reached = _reached(comparison, _ranking(comparison, methods, "best_at_budget"), ", from the best on,")
+    told = [pair for pair in pairs if settled(comparison, pair.best_at_budget.paired)]
+    reached = _reached(comparison, _ranking(comparison, methods, "validation"), ", from the best on,")
     others, which = len(pairs) - len(told), "other differences" if told else "differences"
-    rest = f"Run by run the {others} {which} from {methods[0]['label']} are not settled." if others else ""
+    rest = f"Run by run the {others} {which} from {methods[0].label} are not settled." if others else ""
     if len(told) > CROWD:
         yield [reached, f"Run by run {_differs(comparison, told)}.", rest]
     else:
         yield [reached, *(_better(comparison, pair) for pair in told), rest]
-    told = [pair for pair in pairs if settled(comparison, pair["test_at_budget"]["paired"])]
-    yield [_tested(comparison, _ranking(comparison, methods, "test_at_budget"), told)]
-    needed = _needed(comparison, _soonest(comparison, methods), lambda mean: trials({**mean, "low": None}))
+    told = [pair for pair in pairs if settled(comparison, pair.test_at_budget.paired)]
+    yield [_tested(comparison, _ranking(comparison, methods, "test"), told)]
+    needed = _needed(comparison, _soonest(comparison, methods), lambda mean: trials(replace(mean, low=None)))
     yield [needed, "The report's tables have the intervals, and every pair."]
 
 
 def _limits(comparison: Comparison) -> Iterator[str]:
     """What the comparison cannot say."""
-    if not comparison["compared_at"]:
+    if not comparison.compared_at:
         yield "Not every run has done its first trial, so there is nothing to compare yet."
         return
-    if comparison["start"]:
+    if comparison.start:
         yield _seen(comparison)
     yield _idle(comparison)
-    if comparison["runs"] == 1:
+    if comparison.runs == 1:
         yield "One run per method says nothing of how much runs differ: there are no intervals."
-    elif comparison["runs"] < BOOTSTRAP_FROM:
+    elif comparison.runs < BOOTSTRAP_FROM:
         yield "The runs are too few for an interval of a number of trials."
-    unequal = [check["what"] for check in comparison["parity"] if not check["equal"]]
+    unequal = [check.what for check in comparison.parity if not check.equal]
     if unequal:
         yield f"Not equal between the methods: {listed(unequal)}."
     yield _at_bounds(comparison)
@@ -100,161 +106,174 @@ def _limits(comparison: Comparison) -> Iterator[str]:
 def _at_bounds(comparison: Comparison) -> str:
     """Where the best trial of a method lies at the end of a range."""
     found = []
-    for m in comparison["methods"].values():
-        if ends := m["best"] and m["best"]["at_bounds"]:
-            given = m["best"]["hyperparameters"]
-            values = [f"{name} = {setting(given[name])} ({end} end)" for name, end in ends.items()]
-            found.append(f"{listed(values)} with {m['label']}")
+    for m in comparison.methods.values():
+        if m.best is not None and m.best.at_bounds:
+            given = m.best.hyperparameters
+            values = [
+                f"{name} = {setting(given[name])} ({end} end)" for name, end in m.best.at_bounds.items()
+            ]
+            found.append(f"{listed(values)} with {m.label}")
     if not found:
         return ""
     return f"Best trials lie at an end of a range, beyond which better values may be: {'; '.join(found)}."
 
 
 def _seen(comparison: Comparison) -> str:
-    drawn = DATASETS[TASKS[comparison["task"]].dataset].drawn_test
+    drawn = DATASETS[TASKS[comparison.task].dataset].drawn_test
     parts = "validation and test samples" if drawn else "validation samples"
     return (
-        f'Every training starts from the network "{comparison["start"]}": where that was trained on the same data, it '
-        f"has seen {parts} of the runs, which flatters the {comparison['metric']} on them."
+        f'Every training starts from the network "{comparison.start}": where that was trained on the same data, it '
+        f"has seen {parts} of the runs, which flatters the {comparison.metric} on them."
     )
 
 
 def _idle(comparison: Comparison) -> str:
     """That a hyperparameter of methods with latent weights does nothing, where these are not drawn."""
-    methods = comparison["methods"].values()
+    methods = comparison.methods.values()
     ours = [
-        m["label"] for m in methods if isinstance(m["hyperparameters"].get("initial_magnitude"), dict | list)
+        m.label for m in methods if isinstance(m.hyperparameters.get("initial_magnitude"), Mapping | tuple)
     ]
     if not ours:
         return ""
-    if comparison["proxy"].get("first_step"):
+    if comparison.proxy.get("first_step"):
         return (
             f"The initial_magnitude of {listed(ours)} does nothing here: latent weights are the first step's."
         )
-    if comparison["start"]:
+    if comparison.start:
         return f"The initial_magnitude of {listed(ours)} does nothing where that network has real-valued weights."
     return ""
 
 
 def excludes_zero(e: Estimate) -> bool:
     """Whether zero lies outside the interval; no where there is no interval."""
-    return e["low"] is not None and e["high"] is not None and (float(e["low"]) > 0 or float(e["high"]) < 0)
+    return e.low is not None and e.high is not None and (e.low > 0 or e.high < 0)
 
 
 def halfway(comparison: Comparison) -> int:
     """The trial at which the text quotes `extra_trials`: half of those compared, rounded up."""
-    return (int(comparison["compared_at"]) + 1) // 2
+    return (comparison.compared_at + 1) // 2
 
 
-def at_target(comparison: Comparison, entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def at_target(comparison: Comparison, entries: Sequence[OfShare]) -> OfShare:
     """Of `trials_to_target` entries, the one for the target of the endpoint."""
-    return next(entry for entry in entries if entry["share"] == comparison["target_share"])
+    return next(entry for entry in entries if entry.share == comparison.target_share)
 
 
 def _compared(comparison: Comparison, who: str) -> str:
-    methods = comparison["methods"].values()
+    methods = comparison.methods.values()
     first = next(iter(methods))
-    initial = first["initial_trials"]
-    model = f", the first {initial} of each run without its model" if first["model_based_trials"] else ""
+    initial = first.initial_trials
+    model = f", the first {initial} of each run without its model" if first.model_based_trials else ""
     were = "were each" if len(methods) > 1 else "was"
-    task = comparison["task_label"]
-    if task != comparison["task"]:
+    task = comparison.task_label
+    if task != comparison.task:
         task = f"a {task}," if task.startswith("proxy") else f"{task},"
     text = (
-        f"{capital(who)} {were} tuned on {task} in {count(comparison['runs'], 'independent run')} of "
-        f"{count(comparison['trials'], 'trial')} by the {comparison['searcher']} searcher{model}."
+        f"{capital(who)} {were} tuned on {task} in {count(comparison.runs, 'independent run')} of "
+        f"{count(comparison.trials, 'trial')} by the {comparison.searcher} searcher{model}."
     )
-    if not comparison["complete"]:
+    if not comparison.complete:
         text += (
-            f" The study is unfinished: {comparison['trials_done']} of {comparison['trials_planned']} trials "
+            f" The study is unfinished: {comparison.trials_done} of {comparison.trials_planned} trials "
             "are done."
         )
     return text
 
 
 def _reached(comparison: Comparison, medians: str, order: str = "") -> str:
-    after = count(comparison["compared_at"], "trial")
-    if not comparison["complete"]:
+    after = count(comparison.compared_at, "trial")
+    if not comparison.complete:
         after += ", as many as every run has done,"
-    return f"After {after} the median run's best validation {comparison['metric']} is{order} {medians}."
+    return f"After {after} the median run's best validation {comparison.metric} is{order} {medians}."
 
 
 def _medians(
-    comparison: Comparison, methods: Sequence[Method], what: str, show: Callable[[Estimate, str], str]
+    comparison: Comparison,
+    methods: Sequence[MethodResult],
+    split: Split,
+    show: Callable[[Estimate, str], str],
 ) -> str:
     parts = []
     for m in methods:
-        end = m[what]
-        middle = show(end["median"], comparison["metric"]) if end["n"] else "none"
-        some = f" ({end['n']} of {m['runs']} runs have a result)" if end["n"] < m["runs"] else ""
-        parts.append(f"{middle} with {m['label']}{some}")
+        end = m.at_budget(split)
+        middle = show(end.median, comparison.metric) if end.n else "none"
+        some = f" ({end.n} of {m.runs} runs have a result)" if end.n < m.runs else ""
+        parts.append(f"{middle} with {m.label}{some}")
     return listed(parts)
 
 
-def _ranking(comparison: Comparison, methods: Sequence[Method], what: str) -> str:
+def _ranking(comparison: Comparison, methods: Sequence[MethodResult], split: Split) -> str:
     """The medians from the best on, without intervals."""
-    sign = -1 if comparison["direction"] == "maximize" else 1
-    ranked = sorted(methods, key=lambda m: sign * m[what]["median"]["value"] if m[what]["n"] else math.inf)
-    return _medians(comparison, ranked, what, lambda e, metric: value(e["value"], metric))
+    sign = -1 if comparison.direction == "maximize" else 1
+
+    def place(method: MethodResult) -> float:
+        middle = method.at_budget(split).median.value
+        return math.inf if middle is None else sign * middle
+
+    ranked = sorted(methods, key=place)
+    return _medians(comparison, ranked, split, lambda e, metric: value(e.value, metric))
 
 
-def _soonest(comparison: Comparison, methods: Sequence[Method]) -> list[Method]:
+def _soonest(comparison: Comparison, methods: Sequence[MethodResult]) -> list[MethodResult]:
     """Those first whose runs need the fewest trials to the target."""
-    if comparison["target"] is None:
+    if comparison.target is None:
         return list(methods)
-    return sorted(
-        methods, key=lambda m: at_target(comparison, m["trials_to_target"])["restricted_mean"]["value"]
-    )
+
+    def needed(method: MethodResult) -> float:
+        mean = at_target(comparison, method.trials_to_target).restricted_mean.value
+        return math.inf if mean is None else mean
+
+    return sorted(methods, key=needed)
 
 
-def _with_first(comparison: Comparison) -> list[Pair]:
-    return [pair for pair in comparison["pairs"] if pair["a"] == next(iter(comparison["methods"]))]
+def _with_first(comparison: Comparison) -> list[PairResult]:
+    return [pair for pair in comparison.pairs if pair.a == next(iter(comparison.methods))]
 
 
-def settled(comparison: Comparison, test: Mapping[str, Any]) -> bool:
+def settled(comparison: Comparison, test: Paired) -> bool:
     """Whether a paired test tells the two methods of a pair apart."""
-    return test["p_holm"] is not None and test["p_holm"] < 1 - comparison["level"]
+    return test.p_holm is not None and test.p_holm < 1 - comparison.level
 
 
-def _better(comparison: Comparison, pair: Pair) -> str:
-    a, b = (comparison["methods"][pair[side]]["label"] for side in "ab")
+def _better(comparison: Comparison, pair: PairResult) -> str:
+    a, b = comparison.labels(pair)
     return (
         f"Run by run the difference, {a} minus {b}, is "
-        f"{_apart(comparison, pair['best_at_budget']['paired'], 'which of the two ends better is not settled')}."
+        f"{_apart(comparison, pair.best_at_budget.paired, 'which of the two ends better is not settled')}."
     )
 
 
-def _tested(comparison: Comparison, medians: str, pairs: Sequence[Pair]) -> str:
+def _tested(comparison: Comparison, medians: str, pairs: Sequence[PairResult]) -> str:
     text = (
         "Being chosen flatters the validation value: on the test split, which no searcher saw, the same networks' "
-        f"median {comparison['metric']} is {medians}"
+        f"median {comparison.metric} is {medians}"
     )
     if len(pairs) > CROWD:
         return f"{text}; there {_differs(comparison, pairs)}."
     for pair in pairs:
-        a, b = (comparison["methods"][pair[side]]["label"] for side in "ab")
+        a, b = comparison.labels(pair)
         who = f", {a} minus {b}," if len(pairs) > 1 else ""
-        test = pair["test_at_budget"]["paired"]
+        test = pair.test_at_budget.paired
         text += f"; there the difference{who} is {_apart(comparison, test, 'that is not settled')}"
     return f"{text}."
 
 
-def _differs(comparison: Comparison, pairs: Sequence[Pair]) -> str:
+def _differs(comparison: Comparison, pairs: Sequence[PairResult]) -> str:
     """The pairs with the first method that are told apart, where their numbers would be too many."""
-    others = listed([comparison["methods"][pair["b"]]["label"] for pair in pairs])
-    first = comparison["methods"][pairs[0]["a"]]["label"]
+    others = listed([comparison.methods[pair.b].label for pair in pairs])
+    first = comparison.methods[pairs[0].a].label
     return f"{first} is told apart from {others} (signed-rank tests, Holm-adjusted)"
 
 
-def _apart(comparison: Comparison, test: Mapping[str, Any], unsettled: str) -> str:
+def _apart(comparison: Comparison, test: Paired, unsettled: str) -> str:
     """A paired difference with its interval and p, and what they leave open."""
-    shift, p = test["hodges_lehmann"], test["p_holm"]
+    shift, p = test.hodges_lehmann, test.p_holm
     text = "not defined, as too few runs have a result"
-    if shift["value"] is not None:
-        text = difference(shift, comparison["metric"])
-    if shift["low"] is None or p is None:
+    if shift.value is not None:
+        text = difference(shift, comparison.metric)
+    if shift.low is None or p is None:
         return text
-    text += f", signed-rank {'Holm-adjusted ' if len(comparison['pairs']) > 1 else ''}{p_value(p)}"
+    text += f", signed-rank {'Holm-adjusted ' if len(comparison.pairs) > 1 else ''}{p_value(p)}"
     if not settled(comparison, test):
         return f"{text}, so {unsettled}"
     if not excludes_zero(shift):  # with ties the closed interval is wider than the test
@@ -262,44 +281,44 @@ def _apart(comparison: Comparison, test: Mapping[str, Any], unsettled: str) -> s
     return text
 
 
-def _needed(comparison: Comparison, methods: Sequence[Method], show: Callable[[Estimate], str]) -> str:
-    if comparison["target"] is None:
+def _needed(comparison: Comparison, methods: Sequence[MethodResult], show: Callable[[Estimate], str]) -> str:
+    if comparison.target is None:
         return "Too few runs have a result to set a target."
     parts = []
     for m in methods:
-        entry = at_target(comparison, m["trials_to_target"])
-        mean = show(entry["restricted_mean"])
-        parts.append(f"{mean} with {m['label']}, where {entry['reached']} of {m['runs']} runs got there")
-    metric = comparison["metric"]
+        entry = at_target(comparison, m.trials_to_target)
+        mean = show(entry.restricted_mean)
+        parts.append(f"{mean} with {m.label}, where {entry.reached} of {m.runs} runs got there")
+    metric = comparison.metric
     return (
-        f"To reach a validation {metric} of {value(comparison['target'], metric)}, as at least "
-        f"{comparison['target_share']:.0%} of all runs do, a run needs on average this many trials, "
-        f"counting at most {comparison['compared_at']}: {'; '.join(parts)}."
+        f"To reach a validation {metric} of {value(comparison.target, metric)}, as at least "
+        f"{comparison.target_share:.0%} of all runs do, a run needs on average this many trials, "
+        f"counting at most {comparison.compared_at}: {'; '.join(parts)}."
     )
 
 
-def _saved(comparison: Comparison, pair: Pair) -> str:
-    saving = at_target(comparison, pair["trials_to_target"])["difference"]
-    if saving["value"] is None:
+def _saved(comparison: Comparison, pair: PairResult) -> str:
+    saving = at_target(comparison, pair.trials_to_target).difference
+    if saving.value is None:
         return ""
-    a, b = (comparison["methods"][pair[side]]["label"] for side in "ab")
+    a, b = comparison.labels(pair)
     text = f"{capital(b)} thus takes {trials(saving)} trials more than {a}"
-    if saving["value"] < 0:
+    if saving.value < 0:
         text = f"{capital(b)} thus takes {trials(opposite(saving))} trials fewer than {a}"
-    if saving["low"] is None:
+    if saving.low is None:
         return f"{text}."
     if not excludes_zero(saving):
         return f"{text}; the interval includes zero, so neither is shown to need fewer."
     return f"{text}{_elsewhere(comparison, pair)}."
 
 
-def _elsewhere(comparison: Comparison, pair: Pair) -> str:
+def _elsewhere(comparison: Comparison, pair: PairResult) -> str:
     """At which other targets the difference in trials is not told from zero."""
-    share = comparison["target_share"]
+    share = comparison.target_share
     harder = {
-        value(entry["target"], comparison["metric"]): entry["share"] < share
-        for entry in pair["trials_to_target"]
-        if entry["difference"]["low"] is not None and not excludes_zero(entry["difference"])
+        value(entry.target, comparison.metric): entry.share < share
+        for entry in pair.trials_to_target
+        if entry.difference.low is not None and not excludes_zero(entry.difference)
     }
     if not harder:
         return ""
@@ -309,14 +328,14 @@ def _elsewhere(comparison: Comparison, pair: Pair) -> str:
     )
 
 
-def _extra(comparison: Comparison, pair: Pair) -> str:
-    a, b = (comparison["methods"][pair[side]]["label"] for side in "ab")
+def _extra(comparison: Comparison, pair: PairResult) -> str:
+    a, b = comparison.labels(pair)
     n = halfway(comparison)
-    left = comparison["compared_at"] - n
-    found = next(e for e in pair["extra_trials"] if (e["method"], e["curve"]) == (pair["b"], "mean"))
-    entry = found["by_trial"][n - 1]
-    trials_more = entry["extra"]
-    if entry["at_least"] is None or (trials_more is None and not left):
+    left = comparison.compared_at - n
+    found = next(e for e in pair.extra_trials if (e.method, e.curve) == (pair.b, "mean"))
+    entry = found.by_trial[n - 1]
+    trials_more = entry.extra
+    if entry.at_least is None or (trials_more is None and not left):
         return ""
     if trials_more is None:
         reached = f"does not reach in the {count(left, 'trial')} it has left"
@@ -326,10 +345,10 @@ def _extra(comparison: Comparison, pair: Pair) -> str:
         reached = f"reaches with {more}"
     after = count(n, "trial")
     text = f"After {after} {a}'s mean validation curve is at a level that {b}'s {reached}"
-    if found["level"] is None:
+    if found.level is None:
         return f"{text}."
-    text += f" ({comparison['level']:.0%} interval of the extra trials: {ends(entry, '{} or more')})"
-    low, high = entry["low"], entry["high"]
+    text += f" ({comparison.level:.0%} interval of the extra trials: {ends(entry, '{} or more')})"
+    low, high = entry.low, entry.high
     if low is not None and low <= 0 and (high is None or high >= 0):
         return f"{text}; the interval includes zero."
     return f"{text}."

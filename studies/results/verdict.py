@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
-from studies.results.summary import Comparison, Pair, at_target, excludes_zero, settled, summary
+from studies.analysis.compared import Comparison, PairResult, Split
+from studies.analysis.estimate import Estimate
+from studies.results.summary import at_target, excludes_zero, settled, summary
 from studies.results.wording import (
-    Estimate,
     brief,
     brief_trials,
     capital,
@@ -19,100 +20,114 @@ from studies.results.wording import (
 
 ROWS = 6  # of the table
 NAMED = 3  # so many methods the sentence names, more it counts
-VALIDATION, TEST = "best_at_budget", "test_at_budget"
+VALIDATION: Split = "validation"
+TEST: Split = "test"
 ON = {VALIDATION: "on validation", TEST: "on the test split"}
 
 
-def answer(comparison: Comparison) -> dict[str, Any]:
-    """What the terminal, the report and the page open with, as JSON values.
+@dataclass(frozen=True, slots=True)
+class BestMethods:
+    """The best methods by their median run, as texts; `note` is what the numbers are. Empty before there are any."""
 
-    `verdict` is one sentence. `table` has `columns` and `rows` of texts, the best methods first, and a `note` of what
-    they are. `summary` is all of it in paragraphs.
-    """
-    return {"verdict": verdict(comparison), "table": table(comparison), "summary": summary(comparison)}
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the terminal, the report and the page open with: one sentence, a table, all of it in paragraphs."""
+
+    verdict: str
+    table: BestMethods
+    summary: str
+
+
+def answer(comparison: Comparison) -> Answer:
+    return Answer(verdict(comparison), table(comparison), summary(comparison))
 
 
 def verdict(comparison: Comparison) -> str:
     """What the tests tell apart, and no more: no method wins by a point estimate."""
-    if not comparison["compared_at"]:
+    if not comparison.compared_at:
         return "There is nothing to compare yet: not every run has done its first trial."
     text = _verdict(comparison)
-    if not comparison["complete"]:
-        return f"So far, after {count(comparison['compared_at'], 'trial')}: {text}."
+    if not comparison.complete:
+        return f"So far, after {count(comparison.compared_at, 'trial')}: {text}."
     return f"{capital(text)}."
 
 
-def table(comparison: Comparison) -> dict[str, Any]:
+def table(comparison: Comparison) -> BestMethods:
     """The best ROWS methods by their median run: how good, how soon, and whether the first one is told from them."""
-    if not comparison["compared_at"]:
-        return {"columns": [], "rows": [], "note": ""}
-    metric, ranking = comparison["metric"], comparison["ranking"]
+    if not comparison.compared_at:
+        return BestMethods((), (), "")
+    metric, ranking = comparison.metric, comparison.ranking
     columns = ["method", f"validation {metric}", f"test {metric}"]
-    if comparison["target"] is not None:
-        columns.append(f"trials to {value(comparison['target'], metric)}")
+    if comparison.target is not None:
+        columns.append(f"trials to {value(comparison.target, metric)}")
     if len(ranking) > 1:
         columns.append("against the first")
-    rows = [list(_row(comparison, name)) for name in ranking[:ROWS]]
-    return {"columns": columns, "rows": rows, "note": _note(comparison)}
+    rows = tuple(tuple(_row(comparison, name)) for name in ranking[:ROWS])
+    return BestMethods(tuple(columns), rows, _note(comparison))
 
 
 def _note(comparison: Comparison) -> str:
-    level, runs = f"{comparison['level']:.0%}", comparison["runs"]
-    text = f"Medians of {count(runs, 'run')} after {count(comparison['compared_at'], 'trial')}"
+    level, runs = f"{comparison.level:.0%}", comparison.runs
+    text = f"Medians of {count(runs, 'run')} after {count(comparison.compared_at, 'trial')}"
     if any(
-        _bounded(comparison, m[VALIDATION]["median"])["low"] is not None
-        for m in comparison["methods"].values()
+        _bounded(comparison, m.at_budget(VALIDATION).median).low is not None
+        for m in comparison.methods.values()
     ):
         text += f", in brackets intervals of {level} or a little more"
-    if comparison["target"] is not None:
-        text += f"; trials to the target are means that count at most {comparison['compared_at']}"
-    if (more := len(comparison["ranking"]) - ROWS) > 0:
+    if comparison.target is not None:
+        text += f"; trials to the target are means that count at most {comparison.compared_at}"
+    if (more := len(comparison.ranking) - ROWS) > 0:
         text += f". {count(more, 'more method')}: see the report"
     return f"{text}."
 
 
 def _bounded(comparison: Comparison, e: Estimate) -> Estimate:
     """The estimate without its interval where few runs leave that a lower level than all others have."""
-    return {**e, "low": None} if e["level"] is None or e["level"] < comparison["level"] else e
+    return replace(e, low=None) if e.level is None or e.level < comparison.level else e
 
 
 def _row(comparison: Comparison, name: str) -> Iterator[str]:
-    m, first = comparison["methods"][name], comparison["ranking"][0]
-    yield m["label"]
-    for what in (VALIDATION, TEST):
-        yield brief(_bounded(comparison, m[what]["median"]), comparison["metric"])
-    if comparison["target"] is not None:
-        yield brief_trials(at_target(comparison, m["trials_to_target"])["restricted_mean"])
-    if len(comparison["ranking"]) > 1:
+    m, first = comparison.methods[name], comparison.ranking[0]
+    yield m.label
+    for split in (VALIDATION, TEST):
+        yield brief(_bounded(comparison, m.at_budget(split).median), comparison.metric)
+    if comparison.target is not None:
+        yield brief_trials(at_target(comparison, m.trials_to_target).restricted_mean)
+    if len(comparison.ranking) > 1:
         ahead = None if name == first else _ahead(comparison, _pair(comparison, first, name), VALIDATION)
         yield "" if name == first else {None: "not told apart", first: "worse", name: "better"}[ahead]
 
 
 def _verdict(comparison: Comparison) -> str:
-    methods, runs = comparison["methods"], comparison["runs"]
-    scored = [name for name in comparison["ranking"] if methods[name][VALIDATION]["n"]]
+    methods, runs = comparison.methods, comparison.runs
+    scored = [name for name in comparison.ranking if methods[name].at_budget(VALIDATION).n]
     if not scored:
         return "no method has a result, as every trial failed"
     best = methods[scored[0]]
     if len(methods) == 1:
-        median = brief(_bounded(comparison, best[VALIDATION]["median"]), comparison["metric"])
+        median = brief(_bounded(comparison, best.at_budget(VALIDATION).median), comparison.metric)
         return (
-            f"{best['label']} is the only method here, compared with none; the best validation "
-            f"{comparison['metric']} of its median run is {median}"
+            f"{best.label} is the only method here, compared with none; the best validation "
+            f"{comparison.metric} of its median run is {median}"
         )
     if len(scored) == 1:
-        return f"only {best['label']} has a result: every trial of the others failed"
-    if runs < (needed := _runs_needed(len(comparison["pairs"]), comparison["level"])):
+        return f"only {best.label} has a result: every trial of the others failed"
+    if runs < (needed := _runs_needed(len(comparison.pairs), comparison.level)):
         return (
             f"nothing is decided: with {count(runs, 'run')} of each method no test{_adjusted(comparison)} can tell two "
             f"of them apart, which takes at least {needed}"
         )
-    return _of_two(comparison, *comparison["pairs"]) if len(methods) == 2 else _of_many(comparison, scored)
+    return _of_two(comparison, *comparison.pairs) if len(methods) == 2 else _of_many(comparison, scored)
 
 
-def _of_two(comparison: Comparison, pair: Pair) -> str:
-    a, b = (_label(comparison, pair[side]) for side in "ab")
-    winners = {what: _ahead(comparison, pair, what) for what in (VALIDATION, TEST)}
+def _of_two(comparison: Comparison, pair: PairResult) -> str:
+    a, b = comparison.labels(pair)
+    winners = {split: _ahead(comparison, pair, split) for split in (VALIDATION, TEST)}
     sooner = _sooner(comparison, pair)
     if not (any(winners.values()) or sooner):
         return f"no difference can be told between {a} and {b}, neither in how good they get nor in how soon"
@@ -121,13 +136,13 @@ def _of_two(comparison: Comparison, pair: Pair) -> str:
     )
 
 
-def _better(comparison: Comparison, pair: Pair, winners: Mapping[str, str | None]) -> str:
+def _better(comparison: Comparison, pair: PairResult, winners: Mapping[Split, str | None]) -> str:
     """Which of the two gets better, on validation and on the test split, and by how much."""
-    labels = {pair[side]: _label(comparison, pair[side]) for side in "ab"}
-    found = {what: winner for what, winner in winners.items() if winner}
+    labels = dict(zip((pair.a, pair.b), comparison.labels(pair), strict=True))
+    found = {split: winner for split, winner in winners.items() if winner}
     if not found:
         return f"no difference can be told in how good {' and '.join(labels.values())} get"
-    by = {what: gap(pair[what]["paired"]["hodges_lehmann"], comparison["metric"]) for what in found}
+    by = {split: gap(pair.at_budget(split).paired.hodges_lehmann, comparison.metric) for split in found}
     (first, winner), *rest = found.items()
     (loser,) = labels.keys() - {winner}
     text = f"{labels[winner]} ends better than {labels[loser]} {ON[first]}, by {by[first]}"
@@ -137,27 +152,27 @@ def _better(comparison: Comparison, pair: Pair, winners: Mapping[str, str | None
     return f"{text}, {'and' if rest[0][1] == winner else 'but worse'} {ON[TEST]}, by {by[TEST]}"
 
 
-def _sooner(comparison: Comparison, pair: Pair) -> str:
+def _sooner(comparison: Comparison, pair: PairResult) -> str:
     """Which of the two needs fewer trials to the target; nothing where that is not told."""
-    if comparison["target"] is None:
+    if comparison.target is None:
         return ""
-    saving = at_target(comparison, pair["trials_to_target"])["difference"]
-    if not excludes_zero(saving):
+    saving = at_target(comparison, pair.trials_to_target).difference
+    if saving.value is None or not excludes_zero(saving):
         return ""
-    soonest = pair["a" if saving["value"] > 0 else "b"]
-    fewer = brief_trials(saving if saving["value"] > 0 else opposite(saving), " trials fewer")
-    goal = value(comparison["target"], comparison["metric"])
+    soonest = pair.a if saving.value > 0 else pair.b
+    fewer = brief_trials(saving if saving.value > 0 else opposite(saving), " trials fewer")
+    goal = value(comparison.target, comparison.metric)
     return f"{_label(comparison, soonest)} needs {fewer} to reach {goal}"
 
 
 def _of_many(comparison: Comparison, scored: Sequence[str]) -> str:
     """What the best method is told from: of those that none is told better than, the one with the best median run."""
 
-    def beats(one: str, what: str) -> list[str]:
+    def beats(one: str, split: Split) -> list[str]:
         return [
             name
             for name in scored
-            if name != one and _ahead(comparison, _pair(comparison, one, name), what) == one
+            if name != one and _ahead(comparison, _pair(comparison, one, name), split) == one
         ]
 
     beaten = {loser for name in scored for loser in beats(name, VALIDATION)}
@@ -174,7 +189,7 @@ def _of_many(comparison: Comparison, scored: Sequence[str]) -> str:
             text += f" {ON[VALIDATION]}; {ON[TEST]} it ends better than {_some(than_on_test, others)}"
     elif rest:
         text += f"; {ON[VALIDATION]} no difference can be told from {listed(rest) if len(rest) <= NAMED else len(rest)}"
-    failed = len(comparison["methods"]) - len(scored)
+    failed = len(comparison.methods) - len(scored)
     return text + (f"; {count(failed, 'method')} failed in every trial" if failed else "")
 
 
@@ -184,22 +199,22 @@ def _some(beaten: Sequence[str], others: Sequence[str]) -> str:
     return f"{len(beaten) or 'none'} of the {len(others)} others"
 
 
-def _ahead(comparison: Comparison, pair: Pair, what: str) -> str | None:
+def _ahead(comparison: Comparison, pair: PairResult, split: Split) -> str | None:
     """The better one of a pair; None unless both the test and the interval tell them apart."""
-    test = pair[what]["paired"]
-    shift = test["hodges_lehmann"]
-    if not (settled(comparison, test) and excludes_zero(shift)):
+    test = pair.at_budget(split).paired
+    shift = test.hodges_lehmann
+    if shift.value is None or not (settled(comparison, test) and excludes_zero(shift)):
         return None
-    ahead = (float(shift["value"]) > 0) == (comparison["direction"] == "maximize")
-    return str(pair["a" if ahead else "b"])
+    ahead = (shift.value > 0) == (comparison.direction == "maximize")
+    return pair.a if ahead else pair.b
 
 
-def _pair(comparison: Comparison, one: str, other: str) -> Pair:
-    return next(pair for pair in comparison["pairs"] if {pair["a"], pair["b"]} == {one, other})
+def _pair(comparison: Comparison, one: str, other: str) -> PairResult:
+    return next(pair for pair in comparison.pairs if {pair.a, pair.b} == {one, other})
 
 
 def _adjusted(comparison: Comparison) -> str:
-    pairs = len(comparison["pairs"])
+    pairs = len(comparison.pairs)
     return f", adjusted for {pairs} pairs," if pairs > 1 else ""
 
 
@@ -209,4 +224,4 @@ def _runs_needed(pairs: int, level: float) -> int:
 
 
 def _label(comparison: Comparison, method: str) -> str:
-    return str(comparison["methods"][method]["label"])
+    return comparison.methods[method].label

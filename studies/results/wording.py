@@ -1,16 +1,17 @@
 """The numbers of a comparison as they are written, each with its interval."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-Estimate = Mapping[str, Any]
+from studies.analysis.compared import ExtraAt, Given
+from studies.analysis.estimate import Estimate
+from trainers.hyperparameters import Value
 
 # metric: its sign, the unit of a difference, factor, decimals
 UNITS = {"accuracy": ("%", "percentage points", 100.0, 1), "PSNR": (" dB", "dB", 1.0, 2)}
 RAW = ("", "", 1.0, 4)
 
 
-def value(x: float | str | None, metric: str) -> str:
+def value(x: float | None, metric: str) -> str:
     """An objective in the metric's unit; a dash where there is none."""
     sign, _, factor, decimals = UNITS.get(metric, RAW)
     return _shown(x, factor, decimals) + ("" if x is None else sign)
@@ -24,9 +25,7 @@ def estimate(e: Estimate, metric: str) -> str:
 def difference(e: Estimate, metric: str) -> str:
     """Between two objectives: `0.40 percentage points (95.2% interval −0.10 to 0.90)`."""
     _, unit, factor, decimals = UNITS.get(metric, RAW)
-    return _with_interval(
-        e, lambda x: _shown(x, factor, decimals + 1), unit if e["value"] is not None else ""
-    )
+    return _with_interval(e, lambda x: _shown(x, factor, decimals + 1), unit if e.value is not None else "")
 
 
 def trials(e: Estimate) -> str:
@@ -39,22 +38,18 @@ def share(e: Estimate) -> str:
     return _with_interval(e, lambda x: "–" if x is None else f"{x:.0%}")
 
 
-def setting(x: Any) -> str:
+def setting(x: Value) -> str:
     """A hyperparameter's value as a study file has it, with every digit: near 1 the last ones count."""
     if isinstance(x, bool):
         return str(x).lower()
     return str(x).removesuffix(".0") if isinstance(x, float) else str(x)
 
 
-def values(entry: Any) -> str:
+def values(entry: Given) -> str:
     """What a study gives one hyperparameter: `1e-06 to 1, logarithmic`, `true or false`, or one value."""
-    match entry:
-        case {"low": low, "high": high}:
-            return f"{setting(low)} to {setting(high)}{', logarithmic' if entry.get('log') else ''}"
-        case list():
-            return " or ".join(map(setting, entry))
-        case _:
-            return setting(entry)
+    if isinstance(entry, Mapping):
+        return f"{setting(entry['low'])} to {setting(entry['high'])}{', logarithmic' if entry.get('log') else ''}"
+    return " or ".join(map(setting, entry)) if isinstance(entry, tuple) else setting(entry)
 
 
 def brief(e: Estimate, metric: str) -> str:
@@ -66,7 +61,9 @@ def brief(e: Estimate, metric: str) -> str:
 def gap(e: Estimate, metric: str) -> str:
     """The size of a difference between two objectives: `0.40 percentage points (0.10 to 0.90)`."""
     _, unit, factor, decimals = UNITS.get(metric, RAW)
-    return _brief(opposite(e) if float(e["value"]) < 0 else e, factor, decimals + 1, f" {unit}".rstrip())
+    return _brief(
+        opposite(e) if e.value is not None and e.value < 0 else e, factor, decimals + 1, f" {unit}".rstrip()
+    )
 
 
 def brief_trials(e: Estimate, unit: str = "") -> str:
@@ -76,8 +73,8 @@ def brief_trials(e: Estimate, unit: str = "") -> str:
 
 def opposite(e: Estimate) -> Estimate:
     """The same difference the other way round."""
-    value, low, high = (None if e[key] is None else -float(e[key]) for key in ("value", "low", "high"))
-    return {"value": value, "low": high, "high": low, "level": e["level"]}
+    value, low, high = (None if x is None else -x for x in (e.value, e.low, e.high))
+    return Estimate(value, high, low, e.level)
 
 
 def p_value(p: float | None) -> str:
@@ -87,19 +84,19 @@ def p_value(p: float | None) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
-def extra(entry: Mapping[str, Any], level: float | None) -> str:
+def extra(entry: ExtraAt, level: float | None) -> str:
     """Extra trials after one n with their interval: `9 (4 to 12)`; `≥ 13 (≥ 4)` where the curve, or its upper
     end, does not get there."""
-    if entry["at_least"] is None:
+    if entry.at_least is None:
         return "–"
-    found = f"≥ {entry['at_least']}" if entry["extra"] is None else minus(str(entry["extra"]))
+    found = f"≥ {entry.at_least}" if entry.extra is None else minus(str(entry.extra))
     return found if level is None else f"{found} ({ends(entry, '≥ {}')})"
 
 
-def ends(entry: Mapping[str, Any], open_ended: str) -> str:
+def ends(entry: ExtraAt, open_ended: str) -> str:
     """The interval of extra trials, `open_ended` where its upper end lies beyond the budget."""
-    low = minus(str(entry["at_least"] if entry["low"] is None else entry["low"]))
-    return open_ended.format(low) if entry["high"] is None else f"{low} to {minus(str(entry['high']))}"
+    low = minus(str(entry.at_least if entry.low is None else entry.low))
+    return open_ended.format(low) if entry.high is None else f"{low} to {minus(str(entry.high))}"
 
 
 def minus(text: str) -> str:
@@ -121,20 +118,20 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _with_interval(e: Estimate, show: Callable[[Any], str], unit: str = "") -> str:
-    text = f"{show(e['value'])} {unit}".rstrip()
-    if e["low"] is None or e["high"] is None:
+def _with_interval(e: Estimate, show: Callable[[float | None], str], unit: str = "") -> str:
+    text = f"{show(e.value)} {unit}".rstrip()
+    if e.low is None or e.high is None or e.level is None:
         return text
-    level = f"{100 * e['level']:.1f}".removesuffix(".0")
-    return f"{text} ({level}% interval {show(e['low'])} to {show(e['high'])})"
+    level = f"{100 * e.level:.1f}".removesuffix(".0")
+    return f"{text} ({level}% interval {show(e.low)} to {show(e.high)})"
 
 
 def _brief(e: Estimate, factor: float, decimals: int, unit: str) -> str:
-    if e["value"] is None:
+    if e.value is None:
         return "–"
-    value, low, high = (_shown(e[key], factor, decimals) for key in ("value", "low", "high"))
-    return f"{value}{unit}" if e["low"] is None or e["high"] is None else f"{value}{unit} ({low} to {high})"
+    value, low, high = (_shown(x, factor, decimals) for x in (e.value, e.low, e.high))
+    return f"{value}{unit}" if e.low is None or e.high is None else f"{value}{unit} ({low} to {high})"
 
 
-def _shown(x: float | str | None, factor: float, decimals: int) -> str:
-    return "–" if x is None else minus(f"{float(x) * factor:.{decimals}f}".replace("inf", "∞"))
+def _shown(x: float | None, factor: float, decimals: int) -> str:
+    return "–" if x is None else minus(f"{x * factor:.{decimals}f}".replace("inf", "∞"))

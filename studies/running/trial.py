@@ -86,7 +86,7 @@ def choose(assignment: Assignment) -> tuple[Suggestion, float]:
 
     take_threads(assignment.machine.threads)
     start = time.perf_counter()
-    suggestion = SEARCHERS[assignment.searcher.name](
+    suggestion = SEARCHERS[assignment.searcher.name].suggest(
         assignment.space,
         assignment.history,
         assignment.searcher_seed,

@@ -31,14 +31,15 @@ for module in sys.argv[1:]:
 
 def measure(runs: int, trials: int, rounds: int) -> None:
     from studies.analysis.comparison import compare
-    from studies.analysis.curves import as_json
+    from studies.analysis.curves import centre, of_study
+    from studies.design.spec import stored
     from studies.results.data_tables import FORMS, TABLES, table
     from studies.results.export import IMAGES, archive, image
 
     study, records = figure8_like(runs=runs, trials=trials)
     found: dict[str, Any] = {}
     contenders: dict[str, Callable[[], object]] = {
-        "curves": lambda: as_json(study, records),
+        "curves": lambda: [centre(curves) for curves in of_study(stored(study), records).values()],
         "compare": lambda: compare(study, records),
     }
     for kind in IMAGES:

@@ -1,26 +1,30 @@
-"""Studies that an earlier version has stored: the same ids and the same bytes of comparison.json for ever.
+"""Studies that an earlier version has stored: the same ids and the same bytes of comparison and curves for ever.
 
 stored/studies.db.gz has, made up and written by version 0.1 with schema 0004: a complete study; one of three methods,
 stopped unevenly, with failed and diverged trials; one whose task was minimised, with infinite objectives; one of a
-single run; one with hardly a result, so that targets are null; one with nothing to compare yet. Beside it lies what
-that version exported as their comparison.json.
+single run; one with hardly a result, so that targets are null; one with nothing to compare yet. Beside it lie what
+that version exported as their comparison.json, and what its service answered when asked for their curves.
 """
 
 import gzip
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from service.api.analyst import ANALYSES
 from service.database.engine import connect, upgrade
 from service.database.store import Store
+from service.schemas import ComparisonAnswer
+from studies.analysis.comparison import compare
 from studies.design.spec import stored
 from studies.results.export import export
 from trainers.tasks import TASKS
 
 STORED = Path(__file__).parent / "stored"
-STUDIES = sorted(file.stem for file in STORED.glob("*.json"))
+STUDIES = sorted(file.parent.name for file in STORED.glob("*/comparison.json"))
 
 
 @pytest.fixture(scope="module")
@@ -49,4 +53,21 @@ def test_a_stored_study_has_its_id_and_its_comparison(study, store, tmp_path):
     record, trials = store.study_by_id(study), store.trials(study, with_epochs=True)
     assert stored(record).study_id == study
     export(record, trials, tmp_path)
-    assert (tmp_path / "comparison.json").read_bytes() == (STORED / f"{study}.json").read_bytes()
+    assert (tmp_path / "comparison.json").read_bytes() == (STORED / study / "comparison.json").read_bytes()
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_stored_study_has_its_curves(study, store):
+    answered = ANALYSES["curves"](store, store.study_by_id(study))
+    assert answered == (STORED / study / "curves-answer.json").read_bytes()
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_what_is_answered_of_a_comparison_is_read_back_whole(study, store):
+    answered = ANALYSES["comparison"](store, store.study_by_id(study))
+    read = ComparisonAnswer.model_validate_json(answered)
+    compared = compare(store.study_by_id(study), store.trials(study), store.epochs_a_trial(study))
+    assert read.comparison == compared
+    written = json.dumps(read.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"))
+    assert written.encode() == answered
+    assert json.loads(written)["comparison"] == compared.to_json()

@@ -50,6 +50,6 @@ def best_found(function, searcher, seed, trials=25):
     f, space = FUNCTIONS[function]
     history = []
     for _ in range(trials):
-        suggestion = SEARCHERS[searcher](space, history, seed, maximize=False, initial_trials=5)
+        suggestion = SEARCHERS[searcher].suggest(space, history, seed, maximize=False, initial_trials=5)
         history.append(Observation(suggestion.hyperparameters, f(suggestion.hyperparameters)))
     return min(observation.objective for observation in history)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from service.api.problems import documented
 from service.api.routes import Shared, StudyId
 from service.api.services import Services
-from service.schemas import Comparison, Curves
+from service.schemas import ComparisonAnswer, Curves
 
 router = APIRouter(prefix="/v1/studies/{study}", tags=["analysis"])
 IfNoneMatch = Annotated[
@@ -52,7 +52,7 @@ async def curves(shared: Shared, study: StudyId, if_none_match: IfNoneMatch = No
     return await _answer(shared, study, "curves", JSON, if_none_match)
 
 
-@router.get("/comparison", responses=_responses({"model": Comparison}))
+@router.get("/comparison", responses=_responses({"model": ComparisonAnswer}))
 async def comparison(shared: Shared, study: StudyId, if_none_match: IfNoneMatch = None) -> Response:
     """How good each method got and how many trials it took, in words and numbers; what was equal between them."""
     return await _answer(shared, study, "comparison", JSON, if_none_match)

@@ -56,7 +56,7 @@ async def list_tasks() -> Response:
 async def list_searchers() -> Response:
     """The searchers and what a study may say of them."""
     searchers = (
-        Searcher(name=name, summary=(suggest.__doc__ or "").splitlines()[0], space=searcher_schema(name))
-        for name, suggest in SEARCHERS.items()
+        Searcher(name=name, summary=searcher.summary, space=searcher_schema(name))
+        for name, searcher in SEARCHERS.items()
     )
     return json(Items[Searcher](items=tuple(searchers)))

@@ -30,7 +30,7 @@ from service.cluster.jobs import Jobs
 from service.database.lease import Lease
 from service.database.store import Store
 from service.errors import AnalysisStopped, DatabaseError, StudyUnknown
-from service.schemas import Comparison, Curves
+from service.schemas import ComparisonAnswer, Curves
 from service.settings import Settings
 from studies.analysis.comparison import compare
 from studies.records import Request, StudyState, TrialState
@@ -119,10 +119,10 @@ def test_what_comes_out_is_what_is_computed_here(store: Store, lease: Lease) -> 
             study.last_event,
         )
 
-        comparison = Comparison.model_validate_json(content["comparison"])
-        assert comparison.comparison == json.loads(json.dumps(compare(study, trials)))
+        comparison = ComparisonAnswer.model_validate_json(content["comparison"])
+        assert comparison.comparison == compare(study, trials)
         assert comparison.summary.startswith("Gradient filter (2 hyperparameters)")
-        assert "epochs of a completed trial" in [check["what"] for check in comparison.comparison["parity"]]
+        assert "epochs of a completed trial" in [check.what for check in comparison.comparison.parity]
 
         for kind in IMAGES:
             assert content[f"figure8.{kind}"] == image(study, trials, kind)

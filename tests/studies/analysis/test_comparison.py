@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,9 @@ from scipy import stats as scipy_stats
 from synthetic import figure8_like, study_of, trial_of, trials_of
 
 from studies.analysis import stats
+from studies.analysis.compared import Check, ExtraAt
 from studies.analysis.comparison import TARGET_SHARES, compare
+from studies.analysis.estimate import NONE, Estimate
 from studies.design.methods import METHODS as METHOD_TABLE
 from studies.design.spec import from_json
 from studies.records import EpochRecord, TrialState
@@ -55,20 +57,20 @@ def test_every_number_is_what_it_was(name, whole):
                 where
             )
 
-    check(whole if name == "finished" else compare(*faulty()), known, name)
+    check((whole if name == "finished" else compare(*faulty())).to_json(), known, name)
 
 
 def test_per_method(whole):
-    filters, latent = whole["methods"].values()
-    assert (filters["dimensions"], latent["dimensions"]) == (2, 6)
-    assert filters["hyperparameters"]["alpha"] == {"low": 1e-6, "high": 1.0, "log": True}
+    filters, latent = whole.methods.values()
+    assert (filters.dimensions, latent.dimensions) == (2, 6)
+    assert filters.hyperparameters["alpha"] == {"low": 1e-6, "high": 1.0, "log": True}
     for m in (filters, latent):
-        assert (m["runs"], m["trials"], m["initial_trials"], m["model_based_trials"]) == (20, 25, 5, 20)
-        assert (m["completed"], m["diverged"], m["failed"], m["retries"]) == (500, 0, 0, 0)
-        assert m["sources"] == {"model": 400, "sobol": 100}
-        assert m["best_at_budget"]["n"] == 20
-    assert whole["complete"]
-    assert whole["compared_at"] == 25
+        assert (m.runs, m.trials, m.initial_trials, m.model_based_trials) == (20, 25, 5, 20)
+        assert (m.completed, m.diverged, m.failed, m.retries) == (500, 0, 0, 0)
+        assert m.sources == {"model": 400, "sobol": 100}
+        assert m.best_at_budget.n == 20
+    assert whole.complete
+    assert whole.compared_at == 25
 
 
 def test_numbers_are_those_of_the_final_values(whole):
@@ -78,64 +80,61 @@ def test_numbers_are_those_of_the_final_values(whole):
         for m in METHODS
     ]
     for m, final in zip(METHODS, finals, strict=True):
-        best = whole["methods"][m]["best_at_budget"]
-        assert best["median"]["value"] == pytest.approx(np.median(final))
-        assert (best["median"]["low"], best["median"]["high"]) == tuple(np.sort(final)[[5, 14]])
-        assert best["mean"]["value"] == pytest.approx(final.mean())
-    test = whole["pairs"][0]["best_at_budget"]
+        best = whole.methods[m].best_at_budget
+        assert best.median.value == pytest.approx(np.median(final))
+        assert (best.median.low, best.median.high) == tuple(np.sort(final)[[5, 14]])
+        assert best.mean.value == pytest.approx(final.mean())
+    test = whole.pairs[0].best_at_budget
     exact = scipy_stats.PermutationMethod(n_resamples=50_000, rng=np.random.default_rng(0))
-    assert test["unpaired"]["p"] == pytest.approx(
-        scipy_stats.mannwhitneyu(*finals, method=exact).pvalue, abs=0.01
-    )
+    assert test.unpaired.p == pytest.approx(scipy_stats.mannwhitneyu(*finals, method=exact).pvalue, abs=0.01)
     above = np.mean(finals[0][:, None] > finals[1]) + np.mean(finals[0][:, None] == finals[1]) / 2
-    assert test["unpaired"]["p_a_better"]["value"] == pytest.approx(above)
-    assert test["paired"]["pairs"] == 20
-    assert test["paired"]["p"] == test["paired"]["p_holm"]
+    assert test.unpaired.p_a_better.value == pytest.approx(above)
+    assert test.paired.pairs == 20
+    assert test.paired.p == test.paired.p_holm
 
 
 def test_targets_are_what_a_share_of_all_runs_reach(whole):
     for i, share in enumerate(TARGET_SHARES):
-        entries = [m["trials_to_target"][i] for m in whole["methods"].values()]
-        assert sum(e["reached"] for e in entries) >= share * 40
-        for m, e in zip(whole["methods"].values(), entries, strict=True):
-            assert e["reached"] == sum(v >= e["target"] for v in m["best_at_budget"]["values"])
-            capped = [25 if time is None else time for time in e["times"]]
-            assert e["restricted_mean"]["value"] == pytest.approx(np.mean(capped))
-            assert (
-                e["restricted_mean"]["low"] <= e["restricted_mean"]["value"] <= e["restricted_mean"]["high"]
-            )
-            assert e["success_rate"]["value"] == e["reached"] / 20
-        saving = whole["pairs"][0]["trials_to_target"][i]["difference"]
-        filters, latent = (e["restricted_mean"]["value"] for e in entries)
-        assert saving["value"] == pytest.approx(latent - filters)
+        entries = [m.trials_to_target[i] for m in whole.methods.values()]
+        assert sum(e.reached for e in entries) >= share * 40
+        for m, e in zip(whole.methods.values(), entries, strict=True):
+            assert e.reached == sum(v >= e.target for v in m.best_at_budget.values)
+            capped = [25 if time is None else time for time in e.times]
+            assert e.restricted_mean.value == pytest.approx(np.mean(capped))
+            assert e.restricted_mean.low <= e.restricted_mean.value <= e.restricted_mean.high
+            assert e.success_rate.value == e.reached / 20
+        saving = whole.pairs[0].trials_to_target[i].difference
+        filters, latent = (e.restricted_mean.value for e in entries)
+        assert saving.value == pytest.approx(latent - filters)
 
 
 def test_extra_trials_both_ways_and_for_both_curves(whole):
-    found = {(e["method"], e["curve"]): e["by_trial"] for e in whole["pairs"][0]["extra_trials"]}
+    found = {(e.method, e.curve): e.by_trial for e in whole.pairs[0].extra_trials}
     assert set(found) == {(m, c) for m in METHODS for c in ("mean", "median")}
     latent = found["latent-sgd", "mean"]
-    assert [e["trial"] for e in latent] == list(range(1, 26))
-    assert latent[9]["extra"] > 0
-    assert latent[9]["low"] <= latent[9]["extra"]
-    assert latent[-1] == {"trial": 25, "extra": None, "low": None, "high": None, "at_least": 1}
-    assert found["gradient-filter", "mean"][9]["extra"] < 0
+    assert [e.trial for e in latent] == list(range(1, 26))
+    assert latent[9].extra > 0
+    assert latent[9].low <= latent[9].extra
+    assert latent[-1] == ExtraAt(25, extra=None, low=None, high=None, at_least=1)
+    assert found["gradient-filter", "mean"][9].extra < 0
 
 
 def test_it_is_json_and_the_same_every_time(whole):
-    assert json.loads(json.dumps(whole, allow_nan=False)) == whole
+    written = whole.to_json()
+    assert json.loads(json.dumps(written, allow_nan=False)) == written
     assert compare(*figure8_like(slow=1.8)) == whole
 
 
 def test_swapping_the_methods_only_turns_the_signs(whole):
     study, trials = figure8_like(slow=1.8)
     turned = compare(replace(study, spec=study.spec | {"methods": study.spec["methods"][::-1]}), trials)
-    assert turned["target"] == whole["target"]
+    assert turned.target == whole.target
     for kind in ("paired", "unpaired"):
-        one, other = (c["pairs"][0]["best_at_budget"][kind] for c in (whole, turned))
-        assert one["p"] == pytest.approx(other["p"])
-        shifts = (one["hodges_lehmann"], other["hodges_lehmann"])
-        assert [shifts[0][end] for end in ("value", "low", "high")] == pytest.approx(
-            [-shifts[1][end] for end in ("value", "high", "low")]
+        one, other = (getattr(c.pairs[0].best_at_budget, kind) for c in (whole, turned))
+        assert one.p == pytest.approx(other.p)
+        shifts = (one.hodges_lehmann, other.hodges_lehmann)
+        assert [getattr(shifts[0], end) for end in ("value", "low", "high")] == pytest.approx(
+            [-getattr(shifts[1], end) for end in ("value", "high", "low")]
         )
 
 
@@ -146,28 +145,22 @@ def test_less_is_better_where_the_task_says_so(monkeypatch, whole):
     )
     errors = [replace(t, objective=1 - t.objective, test_metric=1 - t.objective) for t in trials]
     turned = compare(study, errors)
-    assert turned["target"] == pytest.approx(1 - whole["target"])
+    assert turned.target == pytest.approx(1 - whole.target)
     for m in METHODS:
-        one, other = (c["methods"][m] for c in (whole, turned))
-        assert other["best_at_budget"]["median"]["value"] == pytest.approx(
-            1 - one["best_at_budget"]["median"]["value"]
-        )
-        assert [e["times"] for e in one["trials_to_target"]] == [
-            e["times"] for e in other["trials_to_target"]
-        ]
-    one, other = (c["pairs"][0] for c in (whole, turned))
-    assert (
-        one["best_at_budget"]["unpaired"]["p_a_better"] == other["best_at_budget"]["unpaired"]["p_a_better"]
-    )
-    shift = one["best_at_budget"]["paired"]["hodges_lehmann"]["value"]
-    assert other["best_at_budget"]["paired"]["hodges_lehmann"]["value"] == pytest.approx(-shift)
+        one, other = (c.methods[m] for c in (whole, turned))
+        assert other.best_at_budget.median.value == pytest.approx(1 - one.best_at_budget.median.value)
+        assert [e.times for e in one.trials_to_target] == [e.times for e in other.trials_to_target]
+    one, other = (c.pairs[0] for c in (whole, turned))
+    assert one.best_at_budget.unpaired.p_a_better == other.best_at_budget.unpaired.p_a_better
+    shift = one.best_at_budget.paired.hodges_lehmann.value
+    assert other.best_at_budget.paired.hodges_lehmann.value == pytest.approx(-shift)
 
 
 def test_an_unfinished_study_is_compared_where_every_run_has_been():
     study, trials = figure8_like(runs=6, trials=10)
     begun = [t for t in trials if t.trial <= 4 or t.run <= 2]
     got = compare(study, begun)
-    assert (got["complete"], got["compared_at"], got["trials_done"], got["trials_planned"]) == (
+    assert (got.complete, got.compared_at, got.trials_done, got.trials_planned) == (
         False,
         4,
         72,
@@ -175,19 +168,19 @@ def test_an_unfinished_study_is_compared_where_every_run_has_been():
     )
     only_four = compare(study, [t for t in trials if t.trial <= 4])
     for m in METHODS:
-        assert got["methods"][m]["best_at_budget"] == only_four["methods"][m]["best_at_budget"]
-    assert got["pairs"] == only_four["pairs"]
-    done = next(check for check in got["parity"] if check["what"] == "trials done in each run")
-    assert done["values"] == dict.fromkeys(METHODS, "4 to 10")
+        assert got.methods[m].best_at_budget == only_four.methods[m].best_at_budget
+    assert got.pairs == only_four.pairs
+    done = next(check for check in got.parity if check.what == "trials done in each run")
+    assert done.values == dict.fromkeys(METHODS, "4 to 10")
 
 
 def test_nothing_to_compare_yet():
     study, trials = figure8_like(runs=3, trials=4)
     got = compare(study, [t for t in trials if t.run < 3])
-    assert got["compared_at"] == 0
-    assert got["pairs"] == []
-    assert got["target"] is None
-    assert got["methods"]["latent-sgd"]["best_at_budget"] is None
+    assert got.compared_at == 0
+    assert got.pairs == ()
+    assert got.target is None
+    assert got.methods["latent-sgd"].best_at_budget is None
 
 
 def test_the_test_split_is_compared_run_by_run_in_the_same_way():
@@ -195,18 +188,18 @@ def test_the_test_split_is_compared_run_by_run_in_the_same_way():
     rng = np.random.default_rng(1)
     tests = dict(zip(METHODS, rng.integers(0, 500, (2, 8)) / 500, strict=True))
     trials = [replace(t, test_metric=float(tests[t.method][t.run - 1])) for t in trials]
-    got = compare(study, trials)["pairs"][0]["test_at_budget"]
+    got = compare(study, trials).pairs[0].test_at_budget
     a, b = tests.values()
-    assert got["paired"]["hodges_lehmann"] == asdict(stats.paired_hodges_lehmann(a, b))
-    assert got["paired"]["p"] == got["paired"]["p_holm"] == stats.wilcoxon(a, b)
-    assert got["unpaired"]["hodges_lehmann"] == asdict(stats.hodges_lehmann(a, b))
-    assert got["unpaired"]["p"] == stats.mann_whitney(a, b)
+    assert got.paired.hodges_lehmann == stats.paired_hodges_lehmann(a, b)
+    assert got.paired.p == got.paired.p_holm == stats.wilcoxon(a, b)
+    assert got.unpaired.hodges_lehmann == stats.hodges_lehmann(a, b)
+    assert got.unpaired.p == stats.mann_whitney(a, b)
     some = [replace(t, test_metric=None) if (t.method, t.run) == (METHODS[1], 3) else t for t in trials]
-    got = compare(study, some)["pairs"][0]["test_at_budget"]
+    got = compare(study, some).pairs[0].test_at_budget
     keep = np.arange(8) != 2
-    assert got["paired"]["pairs"] == 7
-    assert got["paired"]["hodges_lehmann"] == asdict(stats.paired_hodges_lehmann(a[keep], b[keep]))
-    assert got["unpaired"]["p"] == stats.mann_whitney(a, b[keep])
+    assert got.paired.pairs == 7
+    assert got.paired.hodges_lehmann == stats.paired_hodges_lehmann(a[keep], b[keep])
+    assert got.unpaired.p == stats.mann_whitney(a, b[keep])
 
 
 def test_holm_within_each_family(monkeypatch):
@@ -215,12 +208,12 @@ def test_holm_within_each_family(monkeypatch):
     study, trials = figure8_like(runs=8, trials=4, methods=methods)
     rng = np.random.default_rng(0)
     trials = [replace(t, test_metric=t.objective + rng.normal(0, 0.01)) for t in trials]
-    pairs = compare(study, trials)["pairs"]
+    pairs = compare(study, trials).pairs
     assert len(pairs) == 3
     for what in ("best_at_budget", "test_at_budget"):
         for kind in ("paired", "unpaired"):
-            tests = [pair[what][kind] for pair in pairs]
-            assert [t["p_holm"] for t in tests] == stats.holm([t["p"] for t in tests])
+            tests = [getattr(getattr(pair, what), kind) for pair in pairs]
+            assert [t.p_holm for t in tests] == stats.holm([t.p for t in tests])
 
 
 def test_runs_without_a_result_are_the_worst():
@@ -229,29 +222,29 @@ def test_runs_without_a_result_are_the_worst():
     objectives = {METHODS[0]: [[v, v] for v in better], METHODS[1]: [[v, v] for v in good]}
     objectives[METHODS[0]][7] = [None, None]  # the best run
     got = compare(study, trials_of(study, objectives))
-    end, pair = got["methods"][METHODS[0]]["best_at_budget"], got["pairs"][0]["best_at_budget"]
-    assert (end["n"], len(end["values"])) == (7, 7)
+    end, pair = got.methods[METHODS[0]].best_at_budget, got.pairs[0].best_at_budget
+    assert (end.n, len(end.values)) == (7, 7)
     a = np.append(better[:7], -1.0)
-    assert pair["paired"]["p"] == stats.wilcoxon(a, good)
-    assert [pair["paired"][key] for key in ("pairs", "a_better", "equal", "b_better")] == [8, 7, 0, 1]
-    assert pair["unpaired"]["p"] == stats.mann_whitney(a, good)
-    assert pair["unpaired"]["p_a_better"] == asdict(stats.superiority(a, good))
-    assert pair["paired"]["hodges_lehmann"]["low"] == "-inf"
-    assert pair["paired"]["hodges_lehmann"]["value"] == pytest.approx(0.02)
-    test = got["pairs"][0]["test_at_budget"]
+    assert pair.paired.p == stats.wilcoxon(a, good)
+    assert [getattr(pair.paired, key) for key in ("pairs", "a_better", "equal", "b_better")] == [8, 7, 0, 1]
+    assert pair.unpaired.p == stats.mann_whitney(a, good)
+    assert pair.unpaired.p_a_better == stats.superiority(a, good)
+    assert pair.paired.hodges_lehmann.low == -math.inf
+    assert pair.paired.hodges_lehmann.value == pytest.approx(0.02)
+    test = got.pairs[0].test_at_budget
     assert test == pair  # the made-up test metric is the objective
     nothing = {m: [[None, None]] * 8 for m in METHODS}
-    pair = compare(study, trials_of(study, nothing))["pairs"][0]
-    assert pair["best_at_budget"]["paired"]["p"] is None
-    assert pair["best_at_budget"]["unpaired"]["p_a_better"]["value"] is None
+    pair = compare(study, trials_of(study, nothing)).pairs[0]
+    assert pair.best_at_budget.paired.p is None
+    assert pair.best_at_budget.unpaired.p_a_better.value is None
 
 
 def test_wins_ties_and_losses():
     study = study_of(runs=6, trials=1)
     values = {METHODS[0]: [0.5, 0.6, 0.7, 0.8, 0.9, 0.5], METHODS[1]: [0.4, 0.6, 0.6, 0.9, 0.9, 0.4]}
     objectives = {m: [[v] for v in its] for m, its in values.items()}
-    paired = compare(study, trials_of(study, objectives))["pairs"][0]["best_at_budget"]["paired"]
-    assert [paired[key] for key in ("a_better", "equal", "b_better")] == [3, 2, 1]
+    paired = compare(study, trials_of(study, objectives)).pairs[0].best_at_budget.paired
+    assert [getattr(paired, key) for key in ("a_better", "equal", "b_better")] == [3, 2, 1]
 
 
 def test_paired_times_that_differ_by_a_constant_do_so_in_every_resample():
@@ -262,61 +255,55 @@ def test_paired_times_that_differ_by_a_constant_do_so_in_every_resample():
         m: [[0.9 if t >= time + late else 0.5 for t in range(1, 21)] for time in times]
         for m, late in zip(METHODS, (0, 4), strict=True)
     }
-    entry = compare(study, trials_of(study, objectives))["pairs"][0]["trials_to_target"][1]
-    assert entry["target"] == 0.9
-    assert entry["difference"] == {"value": 4, "low": 4, "high": 4, "level": 0.95}
+    entry = compare(study, trials_of(study, objectives)).pairs[0].trials_to_target[1]
+    assert entry.target == 0.9
+    assert entry.difference == Estimate(value=4, low=4, high=4, level=0.95)
 
 
 def test_no_target_is_no_number():
     study = study_of(runs=2, trials=3)
     nothing = {m: [[None] * 3] * 2 for m in METHODS}
     got = compare(study, trials_of(study, nothing))
-    none = dict.fromkeys(("value", "low", "high", "level"))
-    assert got["target"] is None
-    for entry in got["methods"]["latent-sgd"]["trials_to_target"]:
-        assert entry["success_rate"] == entry["restricted_mean"] == none
-        assert {entry[key] for key in ("target", "reached", "times", "still_short")} == {None}
-    assert got["pairs"][0]["trials_to_target"][0]["difference"] == none
+    assert got.target is None
+    for entry in got.methods["latent-sgd"].trials_to_target:
+        assert entry.success_rate == entry.restricted_mean == NONE
+        assert {getattr(entry, key) for key in ("target", "reached", "times", "still_short")} == {None}
+    assert got.pairs[0].trials_to_target[0].difference == NONE
 
 
 def test_few_runs_have_no_bootstrap_interval():
     for runs, there in ((5, False), (6, True)):
         got = compare(*figure8_like(runs=runs, trials=6))
-        (pair,) = got["pairs"]
+        (pair,) = got.pairs
         for e in (
-            got["methods"]["latent-sgd"]["trials_to_target"][1]["restricted_mean"],
-            pair["trials_to_target"][1]["difference"],
+            got.methods["latent-sgd"].trials_to_target[1].restricted_mean,
+            pair.trials_to_target[1].difference,
         ):
-            assert e["value"] is not None
-            assert [e[key] is not None for key in ("low", "high", "level")] == [there] * 3
-        assert {e["level"] for e in pair["extra_trials"]} == {0.95 if there else None}
+            assert e.value is not None
+            assert [getattr(e, key) is not None for key in ("low", "high", "level")] == [there] * 3
+        assert {e.level for e in pair.extra_trials} == {0.95 if there else None}
 
 
 def test_one_run_has_no_intervals():
     got = compare(*figure8_like(runs=1, trials=6))
-    best = got["methods"]["latent-sgd"]["best_at_budget"]
-    assert best["median"]["value"] is not None
+    best = got.methods["latent-sgd"].best_at_budget
+    assert best.median.value is not None
     for estimate in (
-        best["median"],
-        best["mean"],
-        got["pairs"][0]["best_at_budget"]["paired"]["hodges_lehmann"],
+        best.median,
+        best.mean,
+        got.pairs[0].best_at_budget.paired.hodges_lehmann,
     ):
-        assert estimate["low"] is None
-        assert estimate["high"] is None
-    assert all(e["level"] is None for e in got["pairs"][0]["extra_trials"])
+        assert estimate.low is None
+        assert estimate.high is None
+    assert all(e.level is None for e in got.pairs[0].extra_trials)
 
 
 def test_one_method_has_no_pairs():
     got = compare(*figure8_like(runs=4, trials=6, methods=METHODS[1:]))
-    assert got["pairs"] == []
-    assert got["target"] is not None
-    for entry in got["methods"]["latent-sgd"]["trials_to_target"]:  # the share of its own quantile
-        assert entry["success_rate"] == {
-            "value": entry["reached"] / 4,
-            "low": None,
-            "high": None,
-            "level": None,
-        }
+    assert got.pairs == ()
+    assert got.target is not None
+    for entry in got.methods["latent-sgd"].trials_to_target:  # the share of its own quantile
+        assert entry.success_rate == replace(NONE, value=entry.reached / 4)
 
 
 def test_failed_and_diverged_trials():
@@ -324,21 +311,21 @@ def test_failed_and_diverged_trials():
     spec = from_json(study.spec)
     trials = trials_of(study, {"latent-sgd": [[None, 0.5, 0.4], [None, None, None], [0.6, 0.7, None]]})
     trials[2] = trial_of(spec, "latent-sgd", 1, 3, 0.0, state=TrialState.DIVERGED)
-    got = compare(study, trials)["methods"]["latent-sgd"]
-    assert (got["completed"], got["diverged"], got["failed"], got["retries"]) == (3, 1, 5, 10)
-    assert got["best_at_budget"]["values"] == [0.5, 0.7]
-    three_quarters = next(e for e in got["trials_to_target"] if e["share"] == 0.75)
-    assert three_quarters["target"] is None  # two of three runs have any value
-    assert three_quarters["reached"] is None
-    half = next(e for e in got["trials_to_target"] if e["share"] == 0.5)
-    assert (half["target"], half["times"]) == (0.5, [2, None, 1])
+    got = compare(study, trials).methods["latent-sgd"]
+    assert (got.completed, got.diverged, got.failed, got.retries) == (3, 1, 5, 10)
+    assert got.best_at_budget.values == (0.5, 0.7)
+    three_quarters = next(e for e in got.trials_to_target if e.share == 0.75)
+    assert three_quarters.target is None  # two of three runs have any value
+    assert three_quarters.reached is None
+    half = next(e for e in got.trials_to_target if e.share == 0.5)
+    assert (half.target, half.times) == (0.5, (2, None, 1))
 
 
 def test_the_test_metric_is_the_incumbents():
     study = study_of(["latent-sgd"], runs=1, trials=3)
     trials = trials_of(study, {"latent-sgd": [[0.5, 0.8, 0.6]]})
     trials = [replace(t, test_metric=test) for t, test in zip(trials, [0.9, 0.7, 0.95], strict=True)]
-    assert compare(study, trials)["methods"]["latent-sgd"]["test_at_budget"]["values"] == [0.7]
+    assert compare(study, trials).methods["latent-sgd"].test_at_budget.values == (0.7,)
 
 
 @pytest.mark.parametrize(
@@ -352,9 +339,9 @@ def test_the_test_metric_is_the_incumbents():
 )
 def test_parity_audit_flags(what, change):
     study, trials = figure8_like(runs=2, trials=8)
-    assert all(check["equal"] for check in compare(study, trials)["parity"])
+    assert all(check.equal for check in compare(study, trials).parity)
     trials[-1] = replace(trials[-1], **change)
-    unequal = [check["what"] for check in compare(study, trials)["parity"] if not check["equal"]]
+    unequal = [check.what for check in compare(study, trials).parity if not check.equal]
     assert unequal == [what]
 
 
@@ -364,21 +351,21 @@ def test_parity_audit_flags_the_real_valued_parameters_optimizer():
     def real(*spaces):
         methods = [{"name": name, "space": space} for name, space in zip(METHODS, spaces, strict=True)]
         study = study_of(methods, runs=1, trials=1)
-        parity = compare(study, trials_of(study, {method: [[0.5]] for method in METHODS}))["parity"]
-        return [check for check in parity if "real" in check["what"]]
+        parity = compare(study, trials_of(study, {method: [[0.5]] for method in METHODS})).parity
+        return [check for check in parity if "real" in check.what]
 
     assert real({}, {}) == []
     assert real({"real_learning_rate": searched}, {}) == [
-        {
-            "what": "values of real_learning_rate",
-            "equal": False,
-            "values": {"gradient-filter": searched, "latent-sgd": 0.1},
-        }
+        Check(
+            what="values of real_learning_rate",
+            equal=False,
+            values={"gradient-filter": searched, "latent-sgd": 0.1},
+        )
     ]
-    assert not real({}, {"real_momentum": 0.5})[0]["equal"]
-    assert real({"real_momentum": 0.9}, {})[0]["equal"]
+    assert not real({}, {"real_momentum": 0.5})[0].equal
+    assert real({"real_momentum": 0.9}, {})[0].equal
     both = real({"real_learning_rate": searched}, {"real_learning_rate": searched})
-    assert [check["equal"] for check in both] == [True]
+    assert [check.equal for check in both] == [True]
 
 
 def test_parity_audit_flags_epochs_and_bounds():
@@ -390,9 +377,9 @@ def test_parity_audit_flags_epochs_and_bounds():
         ["gradient-filter", {"name": "latent-sgd", "space": {"gamma": {"low": 0.01}}}], runs=1, trials=1
     )
     first, second = trials_of(study, {method: [[0.5]] for method in METHODS})
-    parity = compare(study, [replace(first, epochs=(epoch,) * 10), replace(second, epochs=(epoch,) * 9)])[
-        "parity"
-    ]
-    unequal = {check["what"]: check["values"] for check in parity if not check["equal"]}
+    parity = compare(
+        study, [replace(first, epochs=(epoch,) * 10), replace(second, epochs=(epoch,) * 9)]
+    ).parity
+    unequal = {check.what: check.values for check in parity if not check.equal}
     assert unequal["epochs of a completed trial"] == {"gradient-filter": 10, "latent-sgd": 9}
     assert [v["low"] for v in unequal["values searched for gamma"].values()] == [0.001, 0.01]

@@ -1,6 +1,5 @@
 """Best-so-far curves: worked examples, and what holds for any objectives."""
 
-import json
 import math
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from synthetic import figure8_like, study_of, trial_of, trials_of
 
 from studies.analysis import stats
-from studies.analysis.curves import as_json, best_so_far, centre, curves_of, runs_of
+from studies.analysis.curves import best_so_far, centre, curves_of, of_study, runs_of
 from studies.design.spec import from_json
 from studies.records import TrialState
 
@@ -104,35 +103,34 @@ def test_the_centre_is_of_the_runs_that_have_a_value():
     some = [t for t in trials if t.trial <= 3 or t.run < 3]
     curves = curves_of("latent-sgd", some, (8, 5), "maximize")
     found = centre(curves)
-    assert found["n"] == curves.n.tolist() == [8, 8, 8, 2, 2]
-    for i, column in enumerate(curves.best.T):
+    assert [after.n for after in found] == curves.n.tolist() == [8, 8, 8, 2, 2]
+    for after, column in zip(found, curves.best.T, strict=True):
         values = column[~np.isnan(column)]
-        for what, e in (("median", stats.median(values)), ("mean", stats.mean(values))):
-            ends = [found[f"{what}{end}"][i] for end in ("", "_low", "_high", "_level")]
-            assert ends == [e.value, e.low, e.high, e.level]
+        assert (after.median, after.mean) == (stats.median(values), stats.mean(values))
 
 
-def test_curves_for_the_page():
+def test_a_runs_curve_is_as_long_as_it_is_done():
     study = study_of(runs=2, trials=4)
     trials = trials_of(study, {"gradient-filter": [[None, 0.5, 0.25], [-math.inf]]})
-    got = json.loads(json.dumps(as_json(study, trials), allow_nan=False))
-    assert (got["study"], got["metric"], got["direction"]) == (study.id, "accuracy", "maximize")
-    filters, latent = got["methods"].values()
-    assert filters["runs"] == [[None, 0.5, 0.5], ["-inf"]]
-    assert filters["n"] == [1, 1, 1]
-    assert filters["median"] == ["-inf", 0.5, 0.5]
-    assert filters["mean_low"] == [None, None, None]
-    assert latent["runs"] == [[], []]
-    assert latent.keys() == filters.keys()
-    assert not any(values for name, values in latent.items() if name != "runs")
+    filters, latent = of_study(from_json(study.spec), trials).values()
+    (first, *rest), second = filters.runs
+    assert math.isnan(first)
+    assert (rest, second) == ([0.5, 0.5], [-math.inf])
+    middle = centre(filters)
+    assert [after.n for after in middle] == [1, 1, 1]
+    assert [after.median.value for after in middle] == [-math.inf, 0.5, 0.5]
+    assert [after.mean.low for after in middle] == [None, None, None]
+    assert latent.runs == [[], []]
+    assert centre(latent) == []
 
 
 def test_curves_before_the_first_trial_and_of_one_method():
     study, trials = figure8_like(runs=2, trials=3)
-    assert as_json(study, [])["methods"]["latent-sgd"]["runs"] == [[], []]
+    assert of_study(from_json(study.spec), [])["latent-sgd"].runs == [[], []]
     alone, trials = figure8_like(runs=2, trials=3, methods=["latent-sgd"])
-    assert list(as_json(alone, trials)["methods"]) == ["latent-sgd"]
-    assert as_json(alone, trials)["methods"]["latent-sgd"]["n"] == [2, 2, 2]
+    curves = of_study(from_json(alone.spec), trials)
+    assert list(curves) == ["latent-sgd"]
+    assert [after.n for after in centre(curves["latent-sgd"])] == [2, 2, 2]
 
 
 def test_four_columns_of_a_trial_are_enough():
@@ -145,4 +143,9 @@ def test_four_columns_of_a_trial_are_enough():
 
     study, trials = figure8_like(runs=3, trials=5)
     rows = [Row(t.method, t.run, t.trial, t.objective) for t in trials]
-    assert as_json(study, rows) == as_json(study, trials)
+    spec = from_json(study.spec)
+    found, expected = of_study(spec, rows), of_study(spec, trials)
+    assert found.keys() == expected.keys()
+    for method, curves in found.items():
+        for what in ("best", "incumbent", "done"):
+            np.testing.assert_array_equal(getattr(curves, what), getattr(expected[method], what))

@@ -13,6 +13,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from studies.analysis import stats
+from studies.analysis.estimate import Estimate
 from studies.analysis.extra_trials import extra_trials, resampled_means
 from studies.analysis.survival import kaplan_meier, restricted_mean
 
@@ -28,7 +29,7 @@ def noise(size: int, rng: np.random.Generator, steps: int = 0) -> np.ndarray:
     return np.rint(values * steps) / steps if steps else values
 
 
-def covered(intervals: Iterator[stats.Estimate], truth: float) -> tuple[float, float, float]:
+def covered(intervals: Iterator[Estimate], truth: float) -> tuple[float, float, float]:
     """Share of intervals that hold `truth`, their mean level, and the standard error of the share."""
     found = list(intervals)
     share = float(np.mean([e.low - 1e-12 <= truth <= e.high + 1e-12 for e in found]))
@@ -71,7 +72,7 @@ def test_hodges_lehmann(steps):
 def test_paired_hodges_lehmann(steps):
     rng = np.random.default_rng(5)
 
-    def study() -> stats.Estimate:
+    def study() -> Estimate:
         common = rng.normal(0, 0.005, RUNS)  # what the runs of a pair share
         a, b = (common + 0.9 + rng.normal(0, 0.003, RUNS) for _ in range(2))
         if steps:
@@ -130,7 +131,7 @@ def test_restricted_mean_difference(runs):
     common = rng.integers(0, 6, 1_000_000)
     truth = np.minimum(times(common, 0.07), horizon).mean() - np.minimum(times(common, 0.15), horizon).mean()
 
-    def study() -> stats.Estimate:
+    def study() -> Estimate:
         shared = rng.integers(0, 6, runs)
         a, b = times(shared, 0.15), times(shared, 0.07)
         draws = stats.resample(runs, 499, rng)

@@ -38,7 +38,9 @@ MIXED = {
 
 
 def ask(searcher, history=(), seed=0, space=MIXED, **keys):
-    return SEARCHERS[searcher](space, history, seed, **({"maximize": True, "initial_trials": 3} | keys))
+    return SEARCHERS[searcher].suggest(
+        space, history, seed, **({"maximize": True, "initial_trials": 3} | keys)
+    )
 
 
 def parse_methods(**overrides):

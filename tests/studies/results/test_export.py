@@ -71,8 +71,9 @@ def test_infinite_and_unknown_values_are_json(tmp_path):
 
 def test_comparison_and_provenance(exported):
     study, trials, out, _ = exported
-    assert json.loads((out / "comparison.json").read_text(), parse_constant=pytest.fail) == compare(
-        study, trials
+    assert (
+        json.loads((out / "comparison.json").read_text(), parse_constant=pytest.fail)
+        == compare(study, trials).to_json()
     )
     provenance = json.loads((out / "provenance.json").read_text(), parse_constant=pytest.fail)
     assert provenance["spec"] == study.spec
@@ -130,10 +131,11 @@ def test_the_study_in_the_report_reads_back(exported):
 def test_the_report_sets_test_beside_validation(exported):
     study, trials, out, _ = exported
     text = (out / "report.md").read_text()
-    (pair,) = compare(study, trials)["pairs"]
-    for split, what in (("validation", "best_at_budget"), ("test", "test_at_budget")):
-        shift = difference(pair[what]["paired"]["hodges_lehmann"], "accuracy")
-        assert f"| {split} | paired | {shift} | {pair[what]['paired']['a_better']} better, " in text
+    (pair,) = compare(study, trials).pairs
+    for split in ("validation", "test"):
+        paired = pair.at_budget(split).paired
+        shift = difference(paired.hodges_lehmann, "accuracy")
+        assert f"| {split} | paired | {shift} | {paired.a_better} better, " in text
     assert "too few for intervals" in text  # four runs
 
 
@@ -185,7 +187,7 @@ def test_the_archive_holds_what_is_written(exported):
 
 def test_a_comparison_at_hand_is_used(exported, tmp_path):
     study, trials, _, _ = exported
-    marked = compare(study, trials) | {"resamples": 123}
+    marked = replace(compare(study, trials), resamples=123)
     export(study, trials, tmp_path, marked)
     assert json.loads((tmp_path / "comparison.json").read_text())["resamples"] == 123
     assert "**Bootstrap**: 123 samples" in (tmp_path / "report.md").read_text()

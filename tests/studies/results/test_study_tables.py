@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 from synthetic import figure8_like, study_of, trial_of, trials_of
 
-from studies.analysis.curves import as_json, curves_of
+from studies.analysis.curves import centre, curves_of, of_study
 from studies.design.methods import METHODS as METHOD_TABLE
 from studies.design.methods import Method
 from studies.design.space import Choice, Fixed, Float, Int
@@ -97,16 +97,25 @@ def test_trials():
     assert rows[-1]["hp.clipping"] is trials[-1].hyperparameters["clipping"]
 
 
-def test_curves_are_those_of_the_page():
+def test_curves_are_the_centre_of_the_runs():
     study, trials = with_every_outcome()
     found = curves_table(study, trials)
     assert list(found.columns) == CURVE_COLUMNS
-    page = as_json(study, trials)["methods"]
     assert [row[:3] for row in found.rows] == [
         (METHODS[0], 1, 1), (METHODS[0], 2, 2), (METHODS[0], 3, 2), (METHODS[1], 1, 1)
     ]  # fmt: skip
-    for i, column in enumerate(CURVE_COLUMNS[2:], start=2):
-        assert [row[i] for row in found.rows] == [cell for m in METHODS for cell in page[m][column]]
+    middle = [
+        after for curves in of_study(from_json(study.spec), trials).values() for after in centre(curves)
+    ]
+    for row, after in zip(found.rows, middle, strict=True):
+        of = dict(zip(CURVE_COLUMNS, row, strict=True))
+        for what, e in (("median", after.median), ("mean", after.mean)):
+            assert [of[f"{what}{end}"] for end in ("", "_low", "_high", "_level")] == [
+                e.value,
+                e.low,
+                e.high,
+                e.level,
+            ]
 
 
 def test_curves_of_a_whole_study():

@@ -1,11 +1,14 @@
 """The comparison in words: the numbers it must hold, and its caveats."""
 
+import math
 from dataclasses import replace
 
 import pytest
 from synthetic import figure8_like, study_of, trials_of
 
+from studies.analysis.compared import ExtraAt
 from studies.analysis.comparison import compare
+from studies.analysis.estimate import Estimate
 from studies.design.methods import METHODS
 from studies.results import wording
 from studies.results.summary import excludes_zero, summary
@@ -19,19 +22,19 @@ def test_a_clear_result():
         "Gradient filter (2 hyperparameters) and latent SGD (6 hyperparameters) were each tuned"
     )
     assert "20 independent runs of 25 trials" in text
-    filters, latent = comparison["methods"].values()
+    filters, latent = comparison.methods.values()
     for m in (filters, latent):
-        assert wording.estimate(m["best_at_budget"]["median"], "accuracy") in text
-        assert f"{wording.trials(m['trials_to_target'][1]['restricted_mean'])} with {m['label']}" in text
-    entry = comparison["pairs"][0]["extra_trials"][0]["by_trial"][12]
-    interval = f"95% interval of the extra trials: {entry['low']} or more"
-    assert entry["high"] is None
+        assert wording.estimate(m.best_at_budget.median, "accuracy") in text
+        assert f"{wording.trials(m.trials_to_target[1].restricted_mean)} with {m.label}" in text
+    entry = comparison.pairs[0].extra_trials[0].by_trial[12]
+    interval = f"95% interval of the extra trials: {entry.low} or more"
+    assert entry.high is None
     after = "After 13 trials gradient filter's mean validation curve is at a level that latent SGD's reaches"
-    assert f"{after} with {entry['extra']} more trials ({interval})." in text
+    assert f"{after} with {entry.extra} more trials ({interval})." in text
     assert "trials more than gradient filter" in text
-    test = comparison["pairs"][0]["test_at_budget"]["paired"]
-    shift = wording.difference(test["hodges_lehmann"], "accuracy")
-    assert f"there the difference is {shift}, signed-rank {wording.p_value(test['p'])}" in text
+    test = comparison.pairs[0].test_at_budget.paired
+    shift = wording.difference(test.hodges_lehmann, "accuracy")
+    assert f"there the difference is {shift}, signed-rank {wording.p_value(test.p)}" in text
     assert "To reach a validation accuracy of" in text
     assert "counting at most 25: " in text
     assert "unfinished" not in text
@@ -89,9 +92,9 @@ def test_the_test_decides_not_an_interval_below_the_level():
     study = study_of(runs=5, trials=1)
     values = {"gradient-filter": [0.91, 0.92, 0.93, 0.94, 0.95], "latent-sgd": [0.90, 0.90, 0.90, 0.90, 0.90]}
     comparison = compare(study, trials_of(study, {m: [[v] for v in its] for m, its in values.items()}))
-    paired = comparison["pairs"][0]["best_at_budget"]["paired"]
-    assert excludes_zero(paired["hodges_lehmann"])
-    assert paired["p_holm"] == 0.0625
+    paired = comparison.pairs[0].best_at_budget.paired
+    assert excludes_zero(paired.hodges_lehmann)
+    assert paired.p_holm == 0.0625
     text = summary(comparison)
     assert "signed-rank p = 0.062, so which of the two ends better is not settled." in text
     assert "The runs are too few for an interval of a number of trials." in text
@@ -110,17 +113,21 @@ def test_a_level_not_reached_within_the_budget():
 
 def test_other_targets_that_do_not_bear_it_out_are_named():
     comparison = compare(*figure8_like(slow=1.8))
-    (pair,) = comparison["pairs"]
-    entries = pair["trials_to_target"]
-    assert all(excludes_zero(e["difference"]) for e in entries[:2])
-    for e, low in zip(entries, (1, 1, -1, -1), strict=True):
-        e["difference"] = {"value": 4.0, "low": low, "high": 9.0, "level": 0.95}
-    entries[2]["target"], entries[3]["target"] = 0.951, 0.962
+    (pair,) = comparison.pairs
+    entries = pair.trials_to_target
+    assert all(excludes_zero(e.difference) for e in entries[:2])
+
+    def told(*lows):
+        targets = (entries[0].target, entries[1].target, 0.951, 0.962)
+        savings = tuple(
+            replace(e, target=target, difference=Estimate(4.0, low, 9.0, 0.95))
+            for e, target, low in zip(entries, targets, lows, strict=True)
+        )
+        return summary(replace(comparison, pairs=(replace(pair, trials_to_target=savings),)))
+
     named = "at the harder targets 95.1% and 96.2% the interval includes zero."
-    assert f"trials more than gradient filter; {named}" in summary(comparison)
-    for e in entries[2:]:
-        e["difference"]["low"] = 1
-    assert "trials more than gradient filter. " in summary(comparison)
+    assert f"trials more than gradient filter; {named}" in told(1, 1, -1, -1)
+    assert "trials more than gradient filter. " in told(1, 1, 1, 1)
 
 
 def test_runs_without_a_result_are_counted():
@@ -187,29 +194,26 @@ def test_unequal_treatment_is_named():
 
 def test_numbers_in_words():
     assert wording.value(15.183, "PSNR") == "15.18 dB"
-    assert wording.difference({"value": 1.5, "low": None, "high": None, "level": None}, "PSNR") == "1.500 dB"
-    e = {"value": 0.9344, "low": 0.93, "high": 0.9386, "level": 0.9586}
+    assert wording.difference(Estimate(1.5, None, None, None), "PSNR") == "1.500 dB"
+    e = Estimate(value=0.9344, low=0.93, high=0.9386, level=0.9586)
     assert wording.estimate(e, "accuracy") == "93.4% (95.9% interval 93.0% to 93.9%)"
-    assert wording.estimate(e | {"low": None}, "accuracy") == "93.4%"
-    assert wording.difference(e | {"value": -0.001, "low": -0.00001}, "accuracy") == (
+    assert wording.estimate(replace(e, low=None), "accuracy") == "93.4%"
+    assert wording.difference(replace(e, value=-0.001, low=-0.00001), "accuracy") == (
         "−0.10 percentage points (95.9% interval 0.00 to 93.86)"
     )
     assert wording.estimate(e, "loss") == "0.9344 (95.9% interval 0.9300 to 0.9386)"
-    assert (
-        wording.share({"value": 0.85, "low": 0.64, "high": 1.0, "level": 0.95})
-        == "85% (95% interval 64% to 100%)"
-    )
+    assert wording.share(Estimate(0.85, 0.64, 1.0, 0.95)) == "85% (95% interval 64% to 100%)"
     assert [wording.p_value(p) for p in (None, 0.0001, 0.0123, 0.5)] == [
         "–",
         "p < 0.001",
         "p = 0.012",
         "p = 0.50",
     ]
-    entry = {"extra": None, "low": -2, "high": None, "at_least": 7}
+    entry = ExtraAt(trial=1, extra=None, low=-2, high=None, at_least=7)
     assert wording.extra(entry, 0.95) == "≥ 7 (≥ −2)"
-    assert wording.extra(entry | {"low": None}, 0.95) == "≥ 7 (≥ 7)"
-    assert wording.extra(entry | {"extra": -1, "high": 3}, 0.95) == "−1 (−2 to 3)"
+    assert wording.extra(replace(entry, low=None), 0.95) == "≥ 7 (≥ 7)"
+    assert wording.extra(replace(entry, extra=-1, high=3), 0.95) == "−1 (−2 to 3)"
     assert wording.extra(entry, None) == "≥ 7"
-    assert wording.extra(entry | {"at_least": None}, 0.95) == "–"
-    infinite = {"value": 0.1, "low": "-inf", "high": "inf", "level": 0.95}
+    assert wording.extra(replace(entry, at_least=None), 0.95) == "–"
+    infinite = Estimate(value=0.1, low=-math.inf, high=math.inf, level=0.95)
     assert wording.estimate(infinite, "accuracy") == "10.0% (95% interval −∞% to ∞%)"

@@ -6,6 +6,7 @@ import pytest
 from synthetic import figure8_like, study_of, trials_of
 
 from studies.analysis.comparison import compare
+from studies.analysis.failures import Failure
 from studies.design.methods import METHODS
 from studies.records import TrialState
 from studies.results.report import report
@@ -41,20 +42,20 @@ def test_no_difference_is_told_where_the_test_tells_none():
     """The first method's median is higher: that decides nothing."""
     other = [v - (0.004 if i % 2 else -0.003) for i, v in enumerate(NOISE)]
     comparison = of_runs(dict(zip(PAIR, (NOISE, other), strict=True)))
-    first, second = (m["best_at_budget"]["median"]["value"] for m in comparison["methods"].values())
+    first, second = (m.best_at_budget.median.value for m in comparison.methods.values())
     assert first != second
     assert verdict(comparison) == (
         "No difference can be told between gradient filter and latent SGD, "
         "neither in how good they get nor in how soon."
     )
-    assert table(comparison)["rows"][1][-1] == "not told apart"
+    assert table(comparison).rows[1][-1] == "not told apart"
 
 
 def test_an_interval_that_reaches_zero_is_no_verdict_whatever_the_test_says():
     comparison = compare(*figure8_like(slow=1.8))
-    paired = comparison["pairs"][0]["best_at_budget"]["paired"]
-    assert paired["p_holm"] < 0.05
-    assert paired["hodges_lehmann"]["low"] == 0
+    paired = comparison.pairs[0].best_at_budget.paired
+    assert paired.p_holm < 0.05
+    assert paired.hodges_lehmann.low == 0
     assert verdict(comparison).startswith(
         "No difference can be told in how good gradient filter and latent SGD"
     )
@@ -93,7 +94,7 @@ def test_too_few_runs_decide_nothing(runs, methods, needed):
         for i, name in enumerate(list(METHODS)[:methods])
     }
     comparison = of_runs(values)
-    smallest = min(p["best_at_budget"]["paired"]["p_holm"] or 1 for p in comparison["pairs"])
+    smallest = min(p.best_at_budget.paired.p_holm or 1 for p in comparison.pairs)
     assert (smallest < 0.05) == (runs >= needed)
     text = verdict(comparison)
     assert (f"which takes at least {needed}." in text) == (runs < needed)
@@ -117,25 +118,23 @@ def test_the_table_has_the_best_first_and_six_rows_at_most():
     values = {name: [v - 0.01 * ((i * 5) % 9) for v in NOISE] for i, name in enumerate(names)}
     comparison = of_runs(values)
     found = table(comparison)
-    medians = [
-        comparison["methods"][name]["best_at_budget"]["median"]["value"] for name in comparison["ranking"]
-    ]
+    medians = [comparison.methods[name].best_at_budget.median.value for name in comparison.ranking]
     assert medians == sorted(medians, reverse=True)
-    assert [row[0] for row in found["rows"]] == [
-        comparison["methods"][name]["label"] for name in comparison["ranking"][:ROWS]
+    assert [row[0] for row in found.rows] == [
+        comparison.methods[name].label for name in comparison.ranking[:ROWS]
     ]
-    assert found["note"].endswith("3 more methods: see the report.")
-    assert found["rows"][0][-1] == ""
-    assert {row[-1] for row in found["rows"][1:]} <= {"worse", "not told apart"}
-    minimised = dict(comparison, direction="minimize")
-    assert table(minimised)["rows"][1][-1] != "worse"
+    assert found.note.endswith("3 more methods: see the report.")
+    assert found.rows[0][-1] == ""
+    assert {row[-1] for row in found.rows[1:]} <= {"worse", "not told apart"}
+    minimised = replace(comparison, direction="minimize")
+    assert table(minimised).rows[1][-1] != "worse"
 
 
 def test_intervals_of_few_runs_are_not_in_the_table():
     """Three runs give 75 % at most, which beside the others' 95 % would mislead."""
-    row = table(compare(*figure8_like(runs=3, trials=6)))["rows"][0]
+    row = table(compare(*figure8_like(runs=3, trials=6))).rows[0]
     assert not any("(" in cell for cell in row)
-    assert "(" in table(compare(*figure8_like(runs=6, trials=6)))["rows"][0][1]
+    assert "(" in table(compare(*figure8_like(runs=6, trials=6))).rows[0][1]
 
 
 def test_what_there_is_no_verdict_of():
@@ -159,11 +158,11 @@ def test_what_there_is_no_verdict_of():
 @pytest.mark.parametrize("methods", [1, 2, 3, 12])
 def test_it_is_one_sentence_for_every_size(runs, methods):
     found = answer(compare(*figure8_like(runs=runs, trials=3, methods=list(METHODS)[:methods])))
-    text = found["verdict"]
+    text = found.verdict
     assert text.endswith(".")
     assert ". " not in text
     assert not [bad for bad in ("None", "nan", "inf", "  ", "{", "–") if bad in text]
-    assert all(len(row) == len(found["table"]["columns"]) for row in found["table"]["rows"])
+    assert all(len(row) == len(found.table.columns) for row in found.table.rows)
 
 
 def test_the_best_trial_with_every_digit_and_what_lies_at_a_bound():
@@ -181,19 +180,17 @@ def test_the_best_trial_with_every_digit_and_what_lies_at_a_bound():
         for t in trials
     ]
     comparison = compare(study, trials)
-    found = {name: m["best"] for name, m in comparison["methods"].items()}
-    assert [(b["run"], b["trial"], b["objective"]) for b in found.values()] == [
-        (2, 1, 0.9)
-    ] * 3  # the first of equals
-    assert found["gradient-filter"]["at_bounds"] == {"alpha": "low", "gamma": "high"}
-    assert found["latent-sgd"]["at_bounds"] == {"learning_rate": "high"}
-    assert found["ste-adam"]["at_bounds"] == {"beta2": "low"}
+    found = {name: m.best for name, m in comparison.methods.items()}
+    assert [(b.run, b.trial, b.objective) for b in found.values()] == [(2, 1, 0.9)] * 3  # the first of equals
+    assert found["gradient-filter"].at_bounds == {"alpha": "low", "gamma": "high"}
+    assert found["latent-sgd"].at_bounds == {"learning_rate": "high"}
+    assert found["ste-adam"].at_bounds == {"beta2": "low"}
     text = report(study, comparison, [])
     assert "alpha = 1e-06 **(low end of its range)**<br>gamma = 1 **(high end of its range)**" in text
     assert "beta2 = 0.89999647 **(low end of its range)**" in text
     assert (
         "alpha = 1e-06 (low end) and gamma = 1 (high end) with gradient filter; "
-        in answer(comparison)["summary"]
+        in answer(comparison).summary
     )
 
 
@@ -205,9 +202,7 @@ def test_why_trials_failed_is_counted():
         for t in trials
     ]
     comparison = compare(study, trials)
-    assert comparison["methods"]["latent-sgd"]["errors"] == [
-        {"error": "RuntimeError: out of memory", "trials": 8}
-    ]
+    assert comparison.methods["latent-sgd"].errors == (Failure("RuntimeError: out of memory", 8),)
     text = report(study, comparison, [])
     assert "\n| gradient filter | 8 | `ValueError: no '1'\\|` |\n" in text
     assert "Why trials failed" not in report(study, compare(study, [t for t in trials if t.trial == 1]), [])

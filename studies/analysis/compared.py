@@ -1,0 +1,241 @@
+"""What a comparison of a study's methods holds: every number of the report, the content of comparison.json.
+
+`compare` makes it, the export and the service write it, the client reads it back. Objectives are in the metric's own
+unit; the dictionary of the export says what each key is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from studies.analysis.estimate import Estimate, Number
+from studies.analysis.failures import Failure
+from studies.design.space import Dimension, to_json
+from studies.encoding import number
+from trainers.hyperparameters import Value
+
+Split = Literal["validation", "test"]
+# the order that these keys of comparison.json have had from the beginning where there is no target
+WITHOUT_TARGET = ("share", "success_rate", "restricted_mean", "target", "reached", "still_short", "times")
+Given = (
+    Value | tuple[Value, ...] | Mapping[str, Value]
+)  # to a hyperparameter: one value, a choice, or a range
+
+
+@dataclass(frozen=True, slots=True)
+class AtBudget:
+    """The runs of a method at the trial where methods are compared: `n` have a value."""
+
+    n: int
+    median: Estimate
+    mean: Estimate
+    values: tuple[Number, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToTarget:
+    """How soon the runs of a method reach the objective that `share` of all runs reach; null without such a target.
+
+    `still_short` is the share of runs short of it after 0, 1, ... trials; `times` has null for a run that is.
+    """
+
+    share: float
+    target: Number | None
+    reached: int | None
+    success_rate: Estimate
+    restricted_mean: Estimate
+    still_short: tuple[float, ...] | None
+    times: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class BestTrial:
+    """A method's best trial; `at_bounds` names the hyperparameters that lie at an end of their range."""
+
+    run: int
+    trial: int
+    objective: Number | None
+    test_metric: Number | None
+    hyperparameters: Mapping[str, Value]
+    at_bounds: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodResult:
+    """What a method was given, what became of its trials, how good it got and how soon."""
+
+    label: str
+    dimensions: int
+    hyperparameters: Mapping[str, Given]
+    runs: int
+    trials: int
+    initial_trials: int
+    model_based_trials: int
+    sources: Mapping[str, int]
+    max_retries: int
+    retries: int
+    trials_done: int
+    completed: int
+    diverged: int
+    failed: int
+    suggest_seconds: float | None
+    train_seconds: float | None
+    best_at_budget: AtBudget | None
+    test_at_budget: AtBudget | None
+    trials_to_target: tuple[ToTarget, ...]
+    best: BestTrial | None
+    errors: tuple[Failure, ...]
+
+    def at_budget(self, split: Split) -> AtBudget:
+        """Raises ValueError where there is nothing to compare yet."""
+        found = self.best_at_budget if split == "validation" else self.test_at_budget
+        if found is None:
+            raise ValueError(f"not every run of the study of {self.label} has done its first trial")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Unpaired:
+    """Two methods compared without the pairing of runs. `p_holm` is adjusted for all pairs of methods."""
+
+    hodges_lehmann: Estimate
+    p_a_better: Estimate
+    p: float | None
+    p_holm: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Two methods compared run by run, which is the analysis. `p_holm` is adjusted for all pairs of methods."""
+
+    pairs: int
+    a_better: int
+    equal: int
+    b_better: int
+    hodges_lehmann: Estimate
+    p: float | None
+    p_holm: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """In what the runs of two methods end with, a minus b."""
+
+    unpaired: Unpaired
+    paired: Paired
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """Mean trials of b to the target that `share` of all runs reach, less those of a."""
+
+    share: float
+    target: Number | None
+    difference: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraAt:
+    """Trials beyond `trial` until one method is where the other is after it.
+
+    Null is "not within the trials compared": at least `at_least` more. Where that is null too, the other is nowhere.
+    """
+
+    trial: int
+    extra: int | None
+    low: int | None
+    high: int | None
+    at_least: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraTrials:
+    """How many trials more `method` needs to get where `reference` is, by the mean or median of the runs."""
+
+    method: str
+    reference: str
+    curve: str
+    level: float | None
+    by_trial: tuple[ExtraAt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PairResult:
+    """Two methods."""
+
+    a: str
+    b: str
+    best_at_budget: Difference
+    test_at_budget: Difference
+    trials_to_target: tuple[Saving, ...]
+    extra_trials: tuple[ExtraTrials, ...]
+
+    def at_budget(self, split: Split) -> Difference:
+        return self.best_at_budget if split == "validation" else self.test_at_budget
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Whether something that must be equal between the methods is, with each method's value."""
+
+    what: str
+    equal: bool
+    values: Mapping[str, Given]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The comparison of a study's methods."""
+
+    study: str
+    name: str
+    task: str
+    proxy: Mapping[str, int | float]
+    start: str | None
+    task_label: str
+    metric: str
+    direction: Literal["maximize", "minimize"]
+    searcher: str
+    seed: int
+    runs: int
+    trials: int
+    trials_done: int
+    trials_planned: int
+    complete: bool
+    compared_at: int
+    level: float
+    resamples: int
+    methods: Mapping[str, MethodResult]
+    ranking: tuple[str, ...]
+    target: Number | None
+    target_share: float
+    pairs: tuple[PairResult, ...]
+    parity: tuple[Check, ...]
+
+    def labels(self, pair: PairResult) -> tuple[str, str]:
+        """Of a and b."""
+        return self.methods[pair.a].label, self.methods[pair.b].label
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of comparison.json, JSON values: keys in the order of the fields, infinities as texts."""
+        found: dict[str, Any] = _json(self)
+        return found
+
+
+def given(dimension: Dimension) -> Given:
+    """What a study gives a hyperparameter, as its file has it."""
+    written: Value | list[Value] | dict[str, Value] = to_json(dimension)
+    return tuple(written) if isinstance(written, list) else written
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, float):
+        return number(value)
+    if value is None or isinstance(value, (int, str)):
+        return value
+    if isinstance(value, tuple):
+        return [_json(each) for each in value]
+    if isinstance(value, Mapping):
+        return {key: _json(each) for key, each in value.items()}
+    keys = WITHOUT_TARGET if isinstance(value, ToTarget) and value.target is None else value.__slots__
+    return {key: _json(getattr(value, key)) for key in keys}
