@@ -45,6 +45,7 @@ def tree(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipe(recipe, tree, spoken_digits):
