@@ -52,7 +52,7 @@ def write(text, name="s.yaml"):
         ),
         (
             GOOD + "searcher: grid\n",
-            "s.yaml: searcher.name: unknown searcher; known are ax, sobol, random, got 'grid'",
+            f"s.yaml: searcher.name: unknown searcher; known are {', '.join(SEARCHERS)}, got 'grid'",
         ),
         (GOOD + "budget: 3\n", "s.yaml: budget: unknown key; allowed are"),
         (
