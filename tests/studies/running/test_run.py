@@ -403,7 +403,8 @@ test_run.run_study(test_run.bereft(), "s-3", test_run.Kept(), [], data_dir=Path.
 def test_a_training_whose_driver_was_killed_goes_on_under_the_next(spoken_digits, tmp_path):
     ray.shutdown()
     (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
-    environment = without_ray() | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    # this tree first: beside it tests/trainers and tests/studies have the names of its packages
+    environment = without_ray() | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}
     killed = subprocess.run([sys.executable, "-c", BEREFT], cwd=tmp_path, env=environment)
     assert killed.returncode == -signal.SIGKILL
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
