@@ -12,7 +12,6 @@ from service.commands.show import tell_export
 from service.commands.study_file import changed
 from service.commands.terminal import notes, say
 from service.errors import StudyUnknown
-from studies.analysis.failures import commonest
 from studies.errors import SpecError, StudyError
 from studies.records import StudyRecord, StudyState
 from studies.results.output_folder import check_folder
@@ -121,6 +120,8 @@ def _conclude(here: LocalDatabase, study: str, out_dir: Path) -> None:
         say(f"{study} failed: {found.error}", notes)
         raise typer.Exit(1)
     if found.failed:
+        from studies.analysis.failures import commonest
+
         errors = "; ".join(map(str, commonest(here.store.ended(study, failed=True))))
         say(f"note: {found.failed} of {found.trials} trials failed: {errors}", notes)
 

@@ -27,6 +27,11 @@ class Estimate:
         """NaN is none."""
         return cls(known(value), known(low), known(high), known(level))
 
+    def opposite(self) -> Self:
+        """The same difference the other way round."""
+        value, low, high = (None if x is None else -x for x in (self.value, self.low, self.high))
+        return type(self)(value, high, low, self.level)
+
 
 def known(value: float) -> float | None:
     """The number, None for NaN."""

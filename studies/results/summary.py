@@ -15,7 +15,6 @@ from studies.results.wording import (
     difference,
     ends,
     listed,
-    opposite,
     p_value,
     setting,
     trials,
@@ -304,7 +303,7 @@ def _saved(comparison: Comparison, pair: PairResult) -> str:
     a, b = comparison.labels(pair)
     text = f"{capital(b)} thus takes {trials(saving)} trials more than {a}"
     if saving.value < 0:
-        text = f"{capital(b)} thus takes {trials(opposite(saving))} trials fewer than {a}"
+        text = f"{capital(b)} thus takes {trials(saving.opposite())} trials fewer than {a}"
     if saving.low is None:
         return f"{text}."
     if not excludes_zero(saving):

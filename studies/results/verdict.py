@@ -14,7 +14,6 @@ from studies.results.wording import (
     count,
     gap,
     listed,
-    opposite,
     value,
 )
 
@@ -160,7 +159,7 @@ def _sooner(comparison: Comparison, pair: PairResult) -> str:
     if saving.value is None or not excludes_zero(saving):
         return ""
     soonest = pair.a if saving.value > 0 else pair.b
-    fewer = brief_trials(saving if saving.value > 0 else opposite(saving), " trials fewer")
+    fewer = brief_trials(saving if saving.value > 0 else saving.opposite(), " trials fewer")
     goal = value(comparison.target, comparison.metric)
     return f"{_label(comparison, soonest)} needs {fewer} to reach {goal}"
 

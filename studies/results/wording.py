@@ -1,10 +1,13 @@
 """The numbers of a comparison as they are written, each with its interval."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from studies.analysis.compared import ExtraAt, Given
-from studies.analysis.estimate import Estimate
 from trainers.hyperparameters import Value
+
+if TYPE_CHECKING:  # commands that only print do without
+    from studies.analysis.compared import ExtraAt, Given
+    from studies.analysis.estimate import Estimate
 
 # metric: its sign, the unit of a difference, factor, decimals
 UNITS = {"accuracy": ("%", "percentage points", 100.0, 1), "PSNR": (" dB", "dB", 1.0, 2)}
@@ -17,23 +20,23 @@ def value(x: float | None, metric: str) -> str:
     return _shown(x, factor, decimals) + ("" if x is None else sign)
 
 
-def estimate(e: Estimate, metric: str) -> str:
+def estimate(e: "Estimate", metric: str) -> str:
     """`93.4% (95.9% interval 92.8% to 93.8%)`; the value alone where it has no interval."""
     return _with_interval(e, lambda x: value(x, metric))
 
 
-def difference(e: Estimate, metric: str) -> str:
+def difference(e: "Estimate", metric: str) -> str:
     """Between two objectives: `0.40 percentage points (95.2% interval −0.10 to 0.90)`."""
     _, unit, factor, decimals = UNITS.get(metric, RAW)
     return _with_interval(e, lambda x: _shown(x, factor, decimals + 1), unit if e.value is not None else "")
 
 
-def trials(e: Estimate) -> str:
+def trials(e: "Estimate") -> str:
     """A mean number of trials: `8.3 (95% interval 6.1 to 10.2)`."""
     return _with_interval(e, lambda x: _shown(x, 1.0, 1))
 
 
-def share(e: Estimate) -> str:
+def share(e: "Estimate") -> str:
     """A proportion in whole percent: `85% (95% interval 64% to 95%)`."""
     return _with_interval(e, lambda x: "–" if x is None else f"{x:.0%}")
 
@@ -45,36 +48,30 @@ def setting(x: Value) -> str:
     return str(x).removesuffix(".0") if isinstance(x, float) else str(x)
 
 
-def values(entry: Given) -> str:
+def values(entry: "Given") -> str:
     """What a study gives one hyperparameter: `1e-06 to 1, logarithmic`, `true or false`, or one value."""
     if isinstance(entry, Mapping):
         return f"{setting(entry['low'])} to {setting(entry['high'])}{', logarithmic' if entry.get('log') else ''}"
     return " or ".join(map(setting, entry)) if isinstance(entry, tuple) else setting(entry)
 
 
-def brief(e: Estimate, metric: str) -> str:
+def brief(e: "Estimate", metric: str) -> str:
     """An objective where there is little room: `93.4% (92.8 to 93.8)`, the interval's level said elsewhere."""
     sign, _, factor, decimals = UNITS.get(metric, RAW)
     return _brief(e, factor, decimals, sign)
 
 
-def gap(e: Estimate, metric: str) -> str:
+def gap(e: "Estimate", metric: str) -> str:
     """The size of a difference between two objectives: `0.40 percentage points (0.10 to 0.90)`."""
     _, unit, factor, decimals = UNITS.get(metric, RAW)
     return _brief(
-        opposite(e) if e.value is not None and e.value < 0 else e, factor, decimals + 1, f" {unit}".rstrip()
+        e.opposite() if e.value is not None and e.value < 0 else e, factor, decimals + 1, f" {unit}".rstrip()
     )
 
 
-def brief_trials(e: Estimate, unit: str = "") -> str:
+def brief_trials(e: "Estimate", unit: str = "") -> str:
     """A mean number of trials: `8.3 (6.1 to 10.2)`."""
     return _brief(e, 1.0, 1, unit)
-
-
-def opposite(e: Estimate) -> Estimate:
-    """The same difference the other way round."""
-    value, low, high = (None if x is None else -x for x in (e.value, e.low, e.high))
-    return Estimate(value, high, low, e.level)
 
 
 def p_value(p: float | None) -> str:
@@ -84,7 +81,7 @@ def p_value(p: float | None) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
-def extra(entry: ExtraAt, level: float | None) -> str:
+def extra(entry: "ExtraAt", level: float | None) -> str:
     """Extra trials after one n with their interval: `9 (4 to 12)`; `≥ 13 (≥ 4)` where the curve, or its upper
     end, does not get there."""
     if entry.at_least is None:
@@ -93,7 +90,7 @@ def extra(entry: ExtraAt, level: float | None) -> str:
     return found if level is None else f"{found} ({ends(entry, '≥ {}')})"
 
 
-def ends(entry: ExtraAt, open_ended: str) -> str:
+def ends(entry: "ExtraAt", open_ended: str) -> str:
     """The interval of extra trials, `open_ended` where its upper end lies beyond the budget."""
     low = minus(str(entry.at_least if entry.low is None else entry.low))
     return open_ended.format(low) if entry.high is None else f"{low} to {minus(str(entry.high))}"
@@ -118,7 +115,7 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _with_interval(e: Estimate, show: Callable[[float | None], str], unit: str = "") -> str:
+def _with_interval(e: "Estimate", show: Callable[[float | None], str], unit: str = "") -> str:
     text = f"{show(e.value)} {unit}".rstrip()
     if e.low is None or e.high is None or e.level is None:
         return text
@@ -126,7 +123,7 @@ def _with_interval(e: Estimate, show: Callable[[float | None], str], unit: str =
     return f"{text} ({level}% interval {show(e.low)} to {show(e.high)})"
 
 
-def _brief(e: Estimate, factor: float, decimals: int, unit: str) -> str:
+def _brief(e: "Estimate", factor: float, decimals: int, unit: str) -> str:
     if e.value is None:
         return "–"
     value, low, high = (_shown(x, factor, decimals) for x in (e.value, e.low, e.high))
