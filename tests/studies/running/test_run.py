@@ -163,7 +163,7 @@ def test_the_dashboard_tells_studies_and_trials_by_name(whole):
 
 def log_of(actor, here):
     """On a busy machine the process that is asked for it may not have come up yet."""
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 180
     while True:
         try:
             return list(ray.util.state.get_log(address=here, actor_id=actor.actor_id))
