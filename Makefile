@@ -32,7 +32,7 @@ demo: data  ## the same with 5 runs x 12 trials, two minutes
 methods-table: data  ## methods against a linear classifier on every task whose data are here, hours; continues where it was interrupted
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/benchmarks/methods_table.py
 
-test: data  ## the tests that take four minutes: real parts, every module
+test: data  ## the tests that take some minutes: real parts, every module
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not cluster and not browser and not slow"
 
 every-test: data

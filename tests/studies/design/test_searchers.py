@@ -136,6 +136,7 @@ def bounds():
     return st.builds(lambda ends, log: Float(*sorted(ends), log), pairs, st.booleans())
 
 
+@pytest.mark.slow
 @settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(bounds(), min_size=3, max_size=3), st.integers(0, 2**63 - 1))
 @example([Float(1e-8, 1e-5), Float(1e-8, 1e-5, log=True), Float(1e-8, 1e8)], 0)
