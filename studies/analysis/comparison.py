@@ -118,7 +118,7 @@ def compare(
         runs=spec.runs,
         trials=spec.trials,
         trials_done=sum(int(c.done.sum()) for c in curves.values()),
-        trials_planned=spec.runs * spec.trials * len(spec.methods),
+        trials_planned=spec.planned,
         complete=horizon == spec.trials,
         compared_at=horizon,
         level=stats.LEVEL,
