@@ -17,8 +17,7 @@ from studies.design.spec import StudySpec, stored
 from studies.errors import NoResultError, SpecError, StudyError
 from studies.records import Request, Sink, StudyRecord, StudyState, TrialRecord
 from studies.running import ready
-from studies.running.pulse import Pulse
-from studies.running.stop import Stop
+from studies.running.control import Control
 from trainers.errors import DataError
 
 LEASE_SECONDS = 60.0
@@ -55,71 +54,78 @@ def drive(
     uninterrupted study. `fence` is given by the service, to which an interrupt or a fault that may pass means that
     the study is queued again.
     """
-    served = fence is not None
     lease = store.claim(study.id, Owner.current(), LEASE_SECONDS, fence=fence)
+    served = fence is not None
     try:
-        # Ray takes seconds to import: not for `tunebench list`, nor for who may not run the study
-        from studies.running.cluster import cluster
-        from studies.running.experiment import run_study
-        from studies.running.provenance import provenance
-
-        spec = _same_version(study)
-        history = store.trials(study.id)
-        for trial in history:
-            watch(trial)
-        stop, pulse = Stop(), Pulse("its data are summed and read")
-        # from here on: large files take long to sum and to load
-        with LeasedSink(store, lease, stop, pulse, tell) as sink:
-            ran_on = provenance(spec, data_dir)
-            if history and (different := ready.changed(study.provenance, ran_on)):
-                raise SpecError(study.id, different)
-            store.ran_on(lease, ran_on)
-            if len(history) < spec.planned:  # otherwise the last driver died after its last trial
-                # before every trial fails of it; Ray knows the machines only once it has started
-                if faults := ready.faults(spec, data_dir, machines=None, elsewhere=True):
-                    raise SpecError(spec.name, faults)
-                pulse.doing = "it waits for Ray to start, or to be joined"
-                with cluster(), _terminated_is_interrupted():
-                    watched = _Watched(sink, watch)
-                    start_sum = ran_on.get("start", {}).get("sha256")
-                    if not run_study(
-                        spec,
-                        study.id,
-                        watched,
-                        history,
-                        stop=stop,
-                        pulse=pulse,
-                        data_dir=data_dir,
-                        start_sum=start_sum,
-                    ):
-                        return _stopped(store, lease)
-    except (
-        KeyboardInterrupt,
-        SystemExit,
-    ) as stopped:  # the latter is Ray's answer to SIGTERM while it starts
+        stopped = _go_on(store, lease, study, data_dir, watch, tell)
+    except (KeyboardInterrupt, SystemExit) as error:  # the latter is Ray's answer to SIGTERM while it starts
         store.finish(lease, QUEUED if served else PAUSED)
-        raise KeyboardInterrupt from stopped
+        raise KeyboardInterrupt from error
     except LeaseLost:
         raise
     except NoResultError as error:
-        store.finish(
-            lease,
-            FAILED,
-            error=f"{error}; its other trials were not run: once the cause is mended, resume it",
-        )
+        reason = f"{error}; its other trials were not run: once the cause is mended, resume it"
+        store.finish(lease, FAILED, error=reason)
         return FAILED
     except Exception as error:
-        reason = str(error) or type(error).__name__
         with suppress(ServiceError):  # the database itself may be what failed
-            if served and not isinstance(error, StudyError | DataError):
-                store.give_up(lease, reason)
-            else:
-                store.finish(lease, FAILED, error=reason)
+            _leave(store, lease, error, may_pass=served and not isinstance(error, StudyError | DataError))
         raise
+    if stopped is not None:
+        return stopped
     lost = store.without_result(study.id)
     state = COMPLETED if lost is None else FAILED
     store.finish(lease, state, error=lost)
     return state
+
+
+def _go_on(
+    store: Store,
+    lease: Lease,
+    study: StudyRecord,
+    data_dir: Path,
+    watch: Callable[[TrialRecord], None],
+    tell: Callable[[str], None],
+) -> StudyState | None:
+    """Run what is left under the lease. Returns None once all trials are done, or the state the study was left in."""
+    # Ray takes seconds to import: not for `tunebench list`, nor for who may not run the study
+    from studies.running.cluster import cluster
+    from studies.running.experiment import run_study
+    from studies.running.provenance import provenance
+
+    spec = _same_version(study)
+    history = store.trials(study.id)
+    for trial in history:
+        watch(trial)
+    control = Control("its data are summed and read")
+    # from here on: large files take long to sum and to load
+    with LeasedSink(store, lease, control, tell) as sink:
+        ran_on = provenance(spec, data_dir)
+        if history and (different := ready.changed(study.provenance, ran_on)):
+            raise SpecError(study.id, different)
+        store.ran_on(lease, ran_on)
+        if len(history) >= spec.planned:  # the last driver died after its last trial
+            return None
+        # before every trial fails of it; Ray knows the machines only once it has started
+        if faults := ready.faults(spec, data_dir, machines=None, elsewhere=True):
+            raise SpecError(spec.name, faults)
+        control.doing = "it waits for Ray to start, or to be joined"
+        with cluster(), _terminated_is_interrupted():
+            watched = _Watched(sink, watch)
+            start_sum = ran_on.get("start", {}).get("sha256")
+            done = run_study(
+                spec, study.id, watched, history, data_dir=data_dir, start_sum=start_sum, control=control
+            )
+            return None if done else _stopped(store, lease)
+
+
+def _leave(store: Store, lease: Lease, error: Exception, *, may_pass: bool) -> None:
+    """Give the study back after a fault: to be queued again where that may pass, otherwise failed."""
+    reason = str(error) or type(error).__name__
+    if may_pass:
+        store.give_up(lease, reason)
+    else:
+        store.finish(lease, FAILED, error=reason)
 
 
 def _stopped(store: Store, lease: Lease) -> StudyState:

@@ -8,8 +8,7 @@ from service.database.lease import Lease
 from service.database.store import Store
 from service.errors import DatabaseAway, LeaseLost, StoreError
 from studies.records import Request, TrialRecord
-from studies.running.pulse import Pulse
-from studies.running.stop import Stop
+from studies.running.control import Control
 
 ASK_SECONDS = 1.0  # how often the study's row is looked at for a request
 AWAY_SECONDS = 300.0  # how long a trial waits for a database that is away before the study stops
@@ -19,26 +18,25 @@ class LeasedSink(Periodic):
     """Records trials under a lease that a thread renews while the context is open, thrice in its length.
 
         lease = store.claim(study.id, Owner.current(), lease_seconds=60)
-        with LeasedSink(store, lease, stop) as sink:
-            run_study(spec, study.id, sink, store.trials(study.id), stop=stop, data_dir=data_dir)
+        with LeasedSink(store, lease, control) as sink:
+            run_study(spec, study.id, sink, store.trials(study.id), data_dir=data_dir, control=control)
 
-    The same thread tells `stop` when the study is to be paused or cancelled, or is no longer this process's, and says
-    in its row, and to `tell`, what it waits for where `pulse` says that no trial is under way. Leaving
-    the context does not give the lease back. `record` is for one thread, as the Sink protocol says; it waits for a
-    database that restarts.
+    The same thread tells `control` when the study is to be paused or cancelled, or is no longer this process's, and
+    says in its row, and to `tell`, what it waits for where no trial has been under way for long. Leaving the context
+    does not give the lease back. `record` is for one thread, as the Sink protocol says; it waits for a database that
+    restarts.
     """
 
     def __init__(
         self,
         store: Store,
         lease: Lease,
-        stop: Stop,
-        pulse: Pulse | None = None,
+        control: Control,
         tell: Callable[[str], None] = lambda trouble: None,
     ) -> None:
         self.store = store
         self.lease = lease
-        self._stop, self._pulse, self._tell = stop, pulse, tell
+        self._control, self._tell = control, tell
         self._trouble: str | None = None
         self._lost: LeaseLost | None = None
         self._renew_at = time.monotonic() + lease.seconds / 3
@@ -65,7 +63,7 @@ class LeasedSink(Periodic):
             pause = min(2 * pause, 5.0)
 
     def _tell_what_it_waits_for(self) -> None:
-        trouble = self._pulse.waits() if self._pulse else None
+        trouble = self._control.waits()
         if trouble != self._trouble:
             self.store.tell(self.lease, trouble)
             self._trouble = trouble
@@ -84,13 +82,13 @@ class LeasedSink(Periodic):
             self._tell_what_it_waits_for()
         except LeaseLost as error:
             self._lost = error
-            self._stop.abort()
+            self._control.abort()
             self.closing.set()
             return
         except Exception:
             # the database may be back at the next try; if not, `record` meets the same error and raises it
             return
         if request is Request.PAUSE:
-            self._stop.drain()
+            self._control.drain()
         elif request is not None:
-            self._stop.abort()
+            self._control.abort()

@@ -1,6 +1,5 @@
 """What the database says of studies and trials."""
 
-import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import fields
@@ -14,7 +13,6 @@ from sqlalchemy import (
     Engine,
     RowMapping,
     and_,
-    case,
     func,
     literal,
     or_,
@@ -35,6 +33,7 @@ from service.database.rows import (
     trial_record,
 )
 from service.database.tables import best_so_far, epochs, events, labels, logs, studies, trials
+from service.database.trial_order import BY_NUMBER, TrialOrder
 from service.errors import DatabaseError, StoreError, StudyUnknown
 from service.records import QUEUED, EventKind, EventRecord
 from studies.analysis.failures import LONGEST, nothing
@@ -221,36 +220,19 @@ class Reads:
         method: str | None = None,
         run: int | None = None,
         states: Sequence[TrialState] = (),
-        sort: str | None = None,
-        descending: bool = False,
+        order: TrialOrder = BY_NUMBER,
         after: Sequence[Any] | None = None,
         limit: int = 100,
     ) -> list[tuple[TrialRecord, list[Any]]]:
-        """A page of a study's trials without epochs, each with its place, to be given as `after` for the next page.
-
-        In order of method, run and trial, or of the column `sort`, where trials without a number come last either way.
-        """
+        """A page of a study's trials without epochs, each with its place, to be given as `after` for the next page."""
         chosen = [trials.c.study == study]
         chosen += [] if method is None else [trials.c.method == method]
         chosen += [] if run is None else [trials.c.run == run]
         chosen += [trials.c.state.in_(states)] if states else []
-        keys: list[Any] = [trials.c.method, trials.c.run, trials.c.trial]
-        if sort is not None:
-            column = trials.c[sort]
-            keys = [column, trials.c.id]
-            if sort != "finished_at":
-                number = and_(column.is_not(None), column != literal(math.nan, column.type))
-                nothing = literal(0.0, column.type)
-                keys[0] = case((number, column), else_=nothing)
-                keys.insert(0, case((number, int(descending)), else_=int(not descending)))
-        place = tuple_(*keys)
-        if after is not None:
-            bound = tuple_(*(literal(a, key.type) for a, key in zip(after, keys, strict=True)))
-            chosen.append(place < bound if descending else place > bound)
-        order = [key.desc() if descending else key for key in keys]
-        query = select(*TRIAL_COLUMNS, *keys).where(*chosen).order_by(*order).limit(limit)
+        chosen += [] if after is None else [order.after(after)]
+        query = select(*TRIAL_COLUMNS, *order.keys()).where(*chosen)
         with reading(self.engine) as connection:
-            rows = connection.execute(query).all()
+            rows = connection.execute(query.order_by(*order.clauses()).limit(limit)).all()
         n = len(TRIAL_COLUMNS)
         return [(trial_record(named(TRIAL_COLUMNS, row[:n]), ()), list(row[n:])) for row in rows]
 

@@ -1,4 +1,26 @@
-"""The comparison of a study's methods, computed."""
+"""The comparison of a study's methods, computed.
+
+Methods are compared after `compared_at` trials: the budget or, in an unfinished study, the largest number of trials
+that every run has done. Two endpoints are fixed beforehand:
+
+- `best_at_budget`, the validation objective of the incumbent, with its test metric beside it in `test_at_budget`;
+- `trials_to_target`. A study names no target. The rule for one was fixed beforehand and does not know the methods,
+  the target itself is computed from the results: what at least three quarters of all runs, counted together, reach
+  (TARGET_SHARE). It stays the same however the methods' names are swapped; it lies where most runs get, so few are
+  censored; and of two methods that share no value it is the worse one's median. Intervals hold it fixed. Other shares
+  are given beside it (TARGET_SHARES): a conclusion that only one of them bears out is weak.
+
+`pairs` holds every pair a, b of methods, in the study's order. Runs are paired by design, so `paired` is the analysis
+and `unpaired` is given for comparison; a run without a result is worse than any with one. Differences of objectives
+are a - b, those of trials b - a: positive where a is ahead, except for an objective that is minimised. `extra_trials`
+lists, for each order of the pair and for the mean and the median curve, how many trials beyond n `method` needs to
+get where `reference` is after n. There None is "not within `compared_at` trials", which is at least `at_least` more
+(where that is None too, not every run of `reference` has a value yet; where `level` is None, there is no interval).
+
+`ranking` names the methods by their median run, the best first, which decides nothing: `pairs` do. `best` is a
+method's best trial of all that are done, the first of equals; `at_bounds` names those of its hyperparameters that lie
+at an end of their range, beyond which better ones may be. `errors` are the commonest of its failed trials.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,7 +48,7 @@ from studies.analysis.compared import (
     given,
 )
 from studies.analysis.curves import Curves, Floats, Ints, of_study
-from studies.analysis.estimate import NONE, Estimate, known
+from studies.analysis.estimate import NONE, Estimate, Number, known
 from studies.analysis.extra_trials import CURVES, extra_trials
 from studies.analysis.failures import commonest
 from studies.analysis.parity import audit
@@ -55,55 +77,40 @@ class _Times:
     means: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What methods are compared by after `horizon` trials, by method; empty but for `best` before every run has one.
+
+    `best` is `(runs, horizon)`, negated where the objective is minimised, which is what `sign` undoes; `ends` are the
+    runs' last values in the metric's own unit. `targets` are shares of all runs and, as in `best`, what they reach.
+    """
+
+    horizon: int
+    sign: float
+    best: Mapping[str, Floats]
+    ends: Mapping[str, Mapping[Split, Floats]]
+    targets: Sequence[tuple[float, float]]
+    times: Mapping[str, Sequence[_Times | None]]
+    draws: stats.Draws
+
+    @property
+    def target(self) -> Number | None:
+        """What TARGET_SHARE of all runs reach, in the metric's own unit."""
+        return known(self.sign * dict(self.targets)[TARGET_SHARE]) if self.targets else None
+
+    @property
+    def ranking(self) -> tuple[str, ...]:
+        """The methods by their median run, the best first; in the study's order while there is none."""
+        return tuple(sorted(self.best, key=lambda name: _rank(self.best[name])) if self.ends else self.best)
+
+
 def compare(
     study: StudyRecord, trials: Sequence[TrialRecord], epochs: Mapping[str, Sequence[int]] | None = None
 ) -> Comparison:
-    """What comparison.json holds. `epochs`: as `audit` takes them.
-
-    Methods are compared after `compared_at` trials: the budget or, in an unfinished study, the largest number
-    of trials that every run has done. Two endpoints are fixed beforehand:
-
-    - `best_at_budget`, the validation objective of the incumbent, with its test metric beside it in
-      `test_at_budget`;
-    - `trials_to_target`. A study names no target. The rule for one was fixed beforehand and does not know the
-      methods, the target itself is computed from the results: what at least three quarters of all runs, counted
-      together, reach (TARGET_SHARE). It stays the same however the methods' names are swapped; it lies where
-      most runs get, so few are censored; and of two methods that share no value it is the worse one's median.
-      Intervals hold it fixed. Other shares are given beside it (TARGET_SHARES): a conclusion that only one of
-      them bears out is weak.
-
-    `pairs` holds every pair a, b of methods, in the study's order. Runs are paired by design, so `paired` is the
-    analysis and `unpaired` is given for comparison; a run without a result is worse than any with one.
-    Differences of objectives are a - b, those of trials b - a: positive where a is ahead, except for an objective
-    that is minimised. `extra_trials` lists, for each order of the pair and for the mean and the median curve, how
-    many trials beyond n `method` needs to get where `reference` is after n. There None is "not within
-    `compared_at` trials", which is at least `at_least` more (where that is None too, not every run of `reference`
-    has a value yet; where `level` is None, there is no interval).
-
-    `ranking` names the methods by their median run, the best first, which decides nothing: `pairs` do. `best` is a
-    method's best trial of all that are done, the first of equals; `at_bounds` names those of its hyperparameters that
-    lie at an end of their range, beyond which better ones may be. `errors` are the commonest of its failed trials.
-    """
+    """What comparison.json holds. `epochs`: as `audit` takes them."""
     spec = stored(study)
-    direction = spec.task_definition().direction
-    curves = of_study(spec, trials)
-    horizon = int(min(c.done.min() for c in curves.values()))
-    sign = 1.0 if direction == "maximize" else -1.0
-    best = {name: sign * c.best[:, :horizon] for name, c in curves.items()}
-    rng = np.random.default_rng(derive(spec.seed, "bootstrap"))
-    draws = stats.resample(spec.runs, RESAMPLES, rng)  # the same for every method: run r is paired
-    targets = [_target(best, share) for share in TARGET_SHARES] if horizon else []
-    times = {name: [_times(b, goal, draws) for _, goal in targets] for name, b in best.items()}
-    ends = {name: _ends(c, trials, horizon) for name, c in curves.items()} if horizon else {}
-    methods = {}
-    for m in spec.methods:
-        to_targets = [
-            _to_target(t, *target, sign, alone=len(curves) == 1)
-            for t, target in zip(times[m.name], targets, strict=True)
-        ]
-        methods[m.name] = _method(
-            spec, m, [t for t in trials if t.method == m.name], ends.get(m.name), to_targets, sign
-        )
+    task, curves = spec.task_definition(), of_study(spec, trials)
+    measured = _measured(spec, trials, curves)
     return Comparison(
         study=study.id,
         name=study.name,
@@ -111,24 +118,45 @@ def compare(
         proxy=spec.proxy.changes,
         start=spec.start,
         task_label=spec.task_label,
-        metric=spec.task_definition().metric,
-        direction=direction,
+        metric=task.metric,
+        direction=task.direction,
         searcher=spec.searcher.name,
         seed=spec.seed,
         runs=spec.runs,
         trials=spec.trials,
         trials_done=sum(int(c.done.sum()) for c in curves.values()),
         trials_planned=spec.planned,
-        complete=horizon == spec.trials,
-        compared_at=horizon,
+        complete=measured.horizon == spec.trials,
+        compared_at=measured.horizon,
         level=stats.LEVEL,
         resamples=RESAMPLES,
-        methods=methods,
-        ranking=tuple(sorted(best, key=lambda name: _rank(best[name])) if ends else best),
-        target=known(sign * dict(targets)[TARGET_SHARE]) if targets else None,
+        methods={
+            m.name: _method(spec, m, [t for t in trials if t.method == m.name], measured)
+            for m in spec.methods
+        },
+        ranking=measured.ranking,
+        target=measured.target,
         target_share=TARGET_SHARE,
-        pairs=_pairs(best, ends, sign, targets, times, draws),
-        parity=audit(spec, trials, horizon, epochs),
+        pairs=_pairs(measured),
+        parity=audit(spec, trials, measured.horizon, epochs),
+    )
+
+
+def _measured(spec: StudySpec, trials: Sequence[TrialRecord], curves: Mapping[str, Curves]) -> _Measured:
+    horizon = int(min(c.done.min() for c in curves.values()))
+    sign = 1.0 if spec.task_definition().direction == "maximize" else -1.0
+    best = {name: sign * c.best[:, :horizon] for name, c in curves.items()}
+    rng = np.random.default_rng(derive(spec.seed, "bootstrap"))
+    draws = stats.resample(spec.runs, RESAMPLES, rng)  # the same for every method: run r is paired
+    targets = [_target(best, share) for share in TARGET_SHARES] if horizon else []
+    return _Measured(
+        horizon=horizon,
+        sign=sign,
+        best=best,
+        ends={name: _ends(c, trials, horizon) for name, c in curves.items()} if horizon else {},
+        targets=targets,
+        times={name: [_times(b, goal, draws) for _, goal in targets] for name, b in best.items()},
+        draws=draws,
     )
 
 
@@ -138,14 +166,10 @@ def label(method: str) -> str:
 
 
 def _method(
-    spec: StudySpec,
-    method: MethodSpec,
-    trials: Sequence[TrialRecord],
-    ends: Mapping[Split, Floats] | None,
-    to_targets: Sequence[ToTarget],
-    sign: float,
+    spec: StudySpec, method: MethodSpec, trials: Sequence[TrialRecord], measured: _Measured
 ) -> MethodResult:
     """`trials` are the method's."""
+    ends, alone = measured.ends.get(method.name), len(measured.best) == 1
     model = SEARCHERS[spec.searcher.name].model
     initial = min(spec.searcher.initial_trials, spec.trials) if model else spec.trials
     states = [trial.state for trial in trials]
@@ -169,8 +193,11 @@ def _method(
         train_seconds=_median([trial.train_seconds for trial in trials]),
         best_at_budget=_at_budget(ends["validation"]) if ends else None,
         test_at_budget=_at_budget(ends["test"]) if ends else None,
-        trials_to_target=tuple(to_targets),
-        best=_best(method, trials, sign),
+        trials_to_target=tuple(
+            _to_target(times, share, goal, measured.sign, alone)
+            for times, (share, goal) in zip(measured.times[method.name], measured.targets, strict=True)
+        ),
+        best=_best(method, trials, measured.sign),
         errors=commonest(trials),
     )
 
@@ -250,18 +277,12 @@ def _to_target(times: _Times | None, share: float, goal: float, sign: float, alo
     )
 
 
-def _pairs(
-    best: Mapping[str, Floats],
-    ends: Mapping[str, Mapping[Split, Floats]],
-    sign: float,
-    targets: Sequence[tuple[float, float]],
-    times: Mapping[str, Sequence[_Times | None]],
-    draws: stats.Draws,
-) -> tuple[PairResult, ...]:
-    if not targets or len(best) == 1:
+def _pairs(measured: _Measured) -> tuple[PairResult, ...]:
+    best, times = measured.best, measured.times
+    if not measured.targets or len(best) == 1:
         return ()
     resampled = {
-        (name, curve): resample(b, draws)
+        (name, curve): resample(b, measured.draws)
         for name, b in best.items()
         for curve, (_, resample) in CURVES.items()
     }
@@ -269,7 +290,7 @@ def _pairs(
     differences = {
         split: _adjusted(
             [
-                _difference(_ranked(ends[a], split, sign), _ranked(ends[b], split, sign), sign)
+                _difference(_ranked(measured, a, split), _ranked(measured, b, split), measured.sign)
                 for a, b in pairs
             ]
         )
@@ -282,8 +303,8 @@ def _pairs(
             best_at_budget=differences["validation"][i],
             test_at_budget=differences["test"][i],
             trials_to_target=tuple(
-                Saving(share, known(sign * goal), _saving(of_a, of_b))
-                for (share, goal), of_a, of_b in zip(targets, times[a], times[b], strict=True)
+                Saving(share, known(measured.sign * goal), _saving(of_a, of_b))
+                for (share, goal), of_a, of_b in zip(measured.targets, times[a], times[b], strict=True)
             ),
             extra_trials=tuple(
                 _extra(best, resampled, method, reference, curve)
@@ -309,9 +330,10 @@ def _holm(p_values: Sequence[float | None]) -> list[float | None]:
     return [known(p) for p in stats.holm([np.nan if p is None else p for p in p_values])]
 
 
-def _ranked(ends: Mapping[Split, Floats], split: Split, sign: float) -> Floats:
+def _ranked(measured: _Measured, method: str, split: Split) -> Floats:
     """Higher is better: -inf for a run without a result, NaN only where a result has no test metric."""
-    return np.where(np.isnan(ends["validation"]), -np.inf, sign * ends[split])
+    ends = measured.ends[method]
+    return np.where(np.isnan(ends["validation"]), -np.inf, measured.sign * ends[split])
 
 
 def _difference(a: Floats, b: Floats, sign: float) -> Difference:

@@ -26,10 +26,9 @@ from studies.design.spec import StudySpec
 from studies.errors import NoResultError, StudyError
 from studies.records import EpochRecord, Sink, TrialRecord, TrialState
 from studies.running.capacity import needs, told
+from studies.running.control import Control
 from studies.running.gauges import Gauges
-from studies.running.pulse import Pulse
 from studies.running.schedule import Schedule
-from studies.running.stop import Stop
 from studies.running.trial import Assignment, assign, folder
 from studies.running.worker import Fault, TrialWorker
 from trainers.tasks import TASKS
@@ -52,17 +51,16 @@ class _Conductor(Searcher):  # type: ignore[misc]
         spec: StudySpec,
         study: str,
         schedule: Schedule,
-        stop: Stop,
+        control: Control,
         data_dir: Path,
         start_sum: str | None,
     ) -> None:
         super().__init__()
         self._spec, self._study, self._schedule = spec, study, schedule
-        self._stop, self._data_dir = stop, data_dir
-        self._start_sum = start_sum
+        self._control, self._data_dir, self._start_sum = control, data_dir, start_sum
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self._stop.draining or self._schedule.remaining == 0:
+        if self._control.draining or self._schedule.remaining == 0:
             return str(Searcher.FINISHED)
         turn = self._schedule.next()
         if turn is None:
@@ -105,15 +103,13 @@ class _Recorder(Callback):  # type: ignore[misc]
         self,
         spec: StudySpec,
         study: str,
+        history: Sequence[TrialRecord],
         schedule: Schedule,
         sink: Sink,
-        gauges: Gauges,
-        losses: Losses,
-        stop: Stop,
-        pulse: Pulse,
+        control: Control,
     ) -> None:
-        self._study, self._schedule, self._sink, self._gauges = study, schedule, sink, gauges
-        self._losses, self._stop, self._pulse = losses, stop, pulse
+        self._study, self._schedule, self._sink, self._control = study, schedule, sink, control
+        self._gauges, self._losses = Gauges(spec, study, history), Losses(spec.to_json(), history)
         self._worst, self._resources = TASKS[spec.task].worst, spec.resources
         self._failures: Counter[str] = Counter()
         self._warned = False
@@ -127,9 +123,11 @@ class _Recorder(Callback):  # type: ignore[misc]
         if self._awaits_workers and time.monotonic() > self._begun + WORKER_SECONDS:
             self._awaits_workers = False
             _tell_why_no_worker()
-        if self._stop.draining and self._awaited is None:
+        if self._control.draining and self._awaited is None:
             self._awaited = set(self._under_way)
-        if self._stop.aborting or (self._awaited is not None and not self._awaited & self._under_way.keys()):
+        if self._control.aborting or (
+            self._awaited is not None and not self._awaited & self._under_way.keys()
+        ):
             raise _Over
 
     def __getstate__(self) -> dict[str, Any]:
@@ -142,7 +140,7 @@ class _Recorder(Callback):  # type: ignore[misc]
         if trial.trial_id not in self._under_way:
             self._gauges.running(trial.config["assignment"].method, +1)
         self._under_way[trial.trial_id] = datetime.now(UTC)
-        self._pulse.beat(len(self._under_way))
+        self._control.beat(len(self._under_way))
         self._schedule.started(trial.config["slot"])
 
     def on_trial_result(
@@ -261,7 +259,7 @@ class _Recorder(Callback):  # type: ignore[misc]
         started_at = self._under_way.pop(trial.trial_id, None)
         if started_at is not None:
             self._gauges.running(trial.config["assignment"].method, -1)
-        self._pulse.beat(len(self._under_way))
+        self._control.beat(len(self._under_way))
         return started_at or datetime.now(UTC)
 
 
@@ -294,34 +292,32 @@ def run_study(
     *,
     data_dir: Path,
     start_sum: str | None = None,
-    stop: Stop | None = None,
-    pulse: Pulse | None = None,
+    control: Control | None = None,
 ) -> bool:
     """Run what is left of a study after `history`, the trials that are already recorded.
 
     Needs `cluster()`. Every trial goes to `sink` when it has finished; the trials are the same, number for number,
     whether the study runs in one go or is stopped and continued. Returns whether all have finished: False only where
-    `stop` came first. Raises what the sink raises, and StudyError where a trial needs more than the cluster has, or a
-    worker lacks what trials need, such as the start whose checksum is `start_sum`, if that is known; NoResultError
-    where a method's trials all fail of one error.
+    `control` asked for a stop first. Raises what the sink raises, and StudyError where a trial needs more than the
+    cluster has, or a worker lacks what trials need, such as the start whose checksum is `start_sum`, if that is known;
+    NoResultError where a method's trials all fail of one error.
     """
-    stop, pulse = stop or Stop(), pulse or Pulse("")
-    pulse.doing = f"Ray gives it no worker; each takes {told(needs(spec))}"
+    control = control or Control()
+    control.doing = f"Ray gives it no worker; each takes {told(needs(spec))}"
     room = slots(spec)
     schedule = Schedule(spec, study, history, room)
-    if schedule.remaining == 0 or stop.draining:
+    if schedule.remaining == 0 or control.draining:
         return schedule.remaining == 0
 
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * room)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed trials are recorded, with their reason
-    gauges, losses = Gauges(spec, study, history), Losses(spec.to_json(), history)
     fault: BaseException | None = None
     with tempfile.TemporaryDirectory(prefix="tunebench-", ignore_cleanup_errors=True) as scratch:
         try:
             tune.Tuner(
                 TrialWorker,
                 tune_config=tune.TuneConfig(
-                    search_alg=_Conductor(spec, study, schedule, stop, data_dir, start_sum),
+                    search_alg=_Conductor(spec, study, schedule, control, data_dir, start_sum),
                     num_samples=-1,  # until the conductor says that it has finished
                     reuse_actors=True,
                     trial_name_creator=lambda trial: trial.config["assignment"].name,
@@ -333,7 +329,7 @@ def run_study(
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=spec.resources.max_retries),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    callbacks=[_Recorder(spec, study, schedule, sink, gauges, losses, stop, pulse)],
+                    callbacks=[_Recorder(spec, study, history, schedule, sink, control)],
                 ),
             ).fit()
         except _Over as over:
@@ -341,6 +337,6 @@ def run_study(
             Slot.give_back()
     if fault is not None:
         raise fault
-    if schedule.remaining and not stop.draining:
+    if schedule.remaining and not control.draining:
         raise StudyError(f"{study}: stopped with {schedule.remaining} trials left to run")
     return schedule.remaining == 0

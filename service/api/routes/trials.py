@@ -11,6 +11,7 @@ from service.api.cursor import Cursor, Large, Moment, Small
 from service.api.problems import Refused
 from service.api.routes import Shared, StudyId, json
 from service.api.services import Services
+from service.database.trial_order import TrialOrder
 from service.schemas import Epoch, Items, Page, Run, StudyName, Trial, trial_id
 from studies.records import TrialRecord, TrialState
 from trainers.tasks import TASKS
@@ -56,8 +57,7 @@ def list_trials(shared: Shared, study: StudyId, wanted: Annotated[Filter, Query(
         method=wanted.method,
         run=wanted.run,
         states=wanted.state,
-        sort=None if wanted.sort == "number" else wanted.sort,
-        descending=wanted.order == "desc",
+        order=TrialOrder(None if wanted.sort == "number" else wanted.sort, descending=wanted.order == "desc"),
         after=None if wanted.cursor is None else cursor.read(wanted.cursor),
         limit=wanted.limit + 1,
     )

@@ -274,9 +274,11 @@ def test_two_services_run_each_study_once(tmp_path, postgresql, data):
             ends(both[0], study)
         for study in names:
             told = [e.data for e in both[0].store.events(study) if e.kind == "state"]
-            assert [one["to"] for one in told if one["to"] in ("running", "completed")] == ["running", "completed"]
+            went = [one["to"] for one in told if one["to"] in ("running", "completed")]
+            assert went == ["running", "completed"]
             again = [one["reason"] for one in told[1:] if one["to"] == "queued"]
-            assert all(reason.startswith("Ray at ") for reason in again), told  # refused, as its agent was not up
+            # refused, as its agent was not up
+            assert all(reason.startswith("Ray at ") for reason in again), told
     finally:
         for one in both:
             one.stop()

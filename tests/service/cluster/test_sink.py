@@ -15,13 +15,12 @@ from service.database.store import Store
 from service.database.tables import studies
 from service.errors import DatabaseAway, DatabaseError, LeaseHeld, LeaseLost, StoreError
 from studies.records import Request, Sink, TrialRecord
-from studies.running.pulse import Pulse
-from studies.running.stop import Stop
+from studies.running.control import Control
 
 
 def test_the_lease_is_kept_while_the_sink_is_open_and_no_longer(store: Store) -> None:
     study = store.create_study(spec(), {}).id
-    with LeasedSink(store, store.claim(study, elsewhere(), 0.8), Stop()):
+    with LeasedSink(store, store.claim(study, elsewhere(), 0.8), Control()):
         time.sleep(1.2)
         with pytest.raises(LeaseHeld):
             store.claim(study, Owner.current(), 60)
@@ -32,7 +31,7 @@ def test_the_lease_is_kept_while_the_sink_is_open_and_no_longer(store: Store) ->
 
 def test_trials_are_recorded(store: Store) -> None:
     lease = store.claim(store.create_study(spec(), {}).id, Owner.current(), 60)
-    with LeasedSink(store, lease, Stop()) as opened:
+    with LeasedSink(store, lease, Control()) as opened:
         sink: Sink = opened
         sink.record(trial(lease.study))
     assert store.trials(lease.study, with_epochs=True) == [trial(lease.study)]
@@ -40,8 +39,8 @@ def test_trials_are_recorded(store: Store) -> None:
 
 def test_a_lost_lease_is_remembered_and_raised(store: Store, engine: Engine) -> None:
     study = store.create_study(spec(), {}).id
-    stop = Stop()
-    with LeasedSink(store, store.claim(study, elsewhere(), 0.15), stop) as sink:
+    control = Control()
+    with LeasedSink(store, store.claim(study, elsewhere(), 0.15), control) as sink:
         with writing(engine) as connection:
             connection.execute(update(studies).values(fence=7))
         deadline = time.monotonic() + 10
@@ -50,16 +49,16 @@ def test_a_lost_lease_is_remembered_and_raised(store: Store, engine: Engine) -> 
         sink.store = None  # type: ignore[assignment]  # not asked again
         with pytest.raises(LeaseLost):
             sink.record(trial(study))
-    assert stop.aborting
+    assert control.aborting
     assert store.trials(study) == []
 
 
 def test_what_a_study_without_a_trial_waits_for_is_its_trouble(
     store: Store, lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("studies.running.pulse.IDLE_SECONDS", 0.0)
+    monkeypatch.setattr("studies.running.control.IDLE_SECONDS", 0.0)
     monkeypatch.setattr("service.cluster.sink.ASK_SECONDS", 0.05)
-    pulse, told = Pulse("Ray gives it no worker"), list[str]()
+    control, told = Control("Ray gives it no worker"), list[str]()
 
     def trouble_is(text: str) -> bool:
         deadline = time.monotonic() + 10
@@ -67,11 +66,11 @@ def test_what_a_study_without_a_trial_waits_for_is_its_trouble(
             time.sleep(0.02)
         return text in (store.study_by_id(lease.study).trouble or "none")
 
-    with LeasedSink(store, lease, Stop(), pulse, told.append):
+    with LeasedSink(store, lease, control, told.append):
         assert trouble_is(" UTC: Ray gives it no worker")
-        pulse.beat(2)
+        control.beat(2)
         assert trouble_is("none")
-        pulse.beat(0)
+        control.beat(0)
         assert trouble_is("no trial under way since ")
     assert len(told) == 2
     assert [event.data["reason"] for event in store.events(lease.study)[2:]] == [told[0], None, told[1]]
@@ -79,15 +78,15 @@ def test_what_a_study_without_a_trial_waits_for_is_its_trouble(
 
 @pytest.mark.parametrize("request_", list(Request))
 def test_a_request_reaches_the_run(store: Store, lease: Lease, request_: Request) -> None:
-    stop = Stop()
-    with LeasedSink(store, lease, stop):
+    control = Control()
+    with LeasedSink(store, lease, control):
         time.sleep(1.2)
-        assert not stop.draining
+        assert not control.draining
         store.ask(lease.study, request_, actor="alice")
         deadline = time.monotonic() + 10
-        while not stop.draining and time.monotonic() < deadline:
+        while not control.draining and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert (stop.draining, stop.aborting) == (True, request_ is not Request.PAUSE)
+    assert (control.draining, control.aborting) == (True, request_ is not Request.PAUSE)
 
 
 def test_a_trial_waits_for_a_database_that_is_away_and_is_stored_once(store: Store, lease: Lease) -> None:
@@ -102,7 +101,7 @@ def test_a_trial_waits_for_a_database_that_is_away_and_is_stored_once(store: Sto
             raise DatabaseAway("database broke the connection")
 
     store.record = unsteady  # type: ignore[method-assign]
-    with LeasedSink(store, lease, Stop()) as sink:
+    with LeasedSink(store, lease, Control()) as sink:
         sink.record(trial(lease.study))
         store.record = record  # type: ignore[method-assign]
         with pytest.raises(StoreError, match="is recorded already"):
@@ -123,7 +122,7 @@ def test_a_failing_database_is_tried_again() -> None:
             return None
 
     failing = Failing()
-    with LeasedSink(failing, Lease("a-study", Owner.current(), 1, 0.03), Stop()) as sink:  # type: ignore[arg-type]
+    with LeasedSink(failing, Lease("a-study", Owner.current(), 1, 0.03), Control()) as sink:  # type: ignore[arg-type]
         deadline = time.monotonic() + 10
         while failing.tries < 5 and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -18,7 +18,7 @@ from service.database.store import Store
 from service.database.tokens import Scope
 from service.errors import DatabaseAway, DatabaseError
 from studies.records import StudyState
-from studies.running.stop import Stop
+from studies.running.control import Control
 
 pytestmark = pytest.mark.postgres
 
@@ -71,7 +71,7 @@ def test_a_study_is_started_recorded_and_given_back(behind: Store) -> None:
         started = list(threads.map(lambda _: queue(behind, ray)._start_next(), range(8)))
     assert [lease.study for lease in started if lease] == [study]  # of all services, one starts it
     lease = behind.claim(study, Owner.current(), 60, fence=1)
-    with LeasedSink(behind, lease, Stop()) as sink:
+    with LeasedSink(behind, lease, Control()) as sink:
         for method in ("gradient-filter", "latent-sgd"):
             for run in (1, 2):
                 for number in (1, 2, 3):

@@ -14,6 +14,7 @@ from service.database.owner import Owner
 from service.database.states import FROM, MAX_ATTEMPTS, change, locked, put_back
 from service.database.store import Store
 from service.database.tables import epochs, events, labels, studies, trials
+from service.database.trial_order import TrialOrder
 from service.errors import LeaseLost, StateError, StoreError, StudyUnknown
 from service.records import FINISHED, EventKind
 from studies.records import Request, StudyState, TrialState
@@ -320,8 +321,8 @@ def test_trials_are_sorted_and_paged_each_once(
             lease, trial(lease.study, number=n, state=state, objective=objective, finished_at=at, epochs=())
         )
     seen: list[Any] = []
-    after = None
-    while page := store.trials_page(lease.study, sort=sort, descending=descending, after=after, limit=3):
+    after, order = None, TrialOrder(sort, descending)
+    while page := store.trials_page(lease.study, order=order, after=after, limit=3):
         seen += [record for record, _ in page]
         after = page[-1][1]
     assert sorted(record.trial for record in seen) == list(range(1, 9))

@@ -15,6 +15,7 @@ from service.database.lease import Lease
 from service.database.owner import Owner
 from service.database.store import Store
 from service.database.tables import studies, trials
+from service.database.trial_order import TrialOrder
 from studies.records import StudyState, TrialState
 
 
@@ -90,7 +91,7 @@ def test_reads_search_indexes(store: Store, engine: Engine, lease: Lease) -> Non
     store.incumbents(lease.study, maximize=True)
     store.trial(lease.study, "latent-sgd", 1, 1)
     store.trials_page(lease.study, limit=100)
-    store.trials_page(lease.study, sort="objective", descending=True, limit=100)
+    store.trials_page(lease.study, order=TrialOrder("objective", descending=True), limit=100)
     queries = [(query, values) for query, values in run if query.startswith("SELECT") and "FROM" in query]
     assert len(queries) > 20
     sqlite = engine.dialect.name == "sqlite"

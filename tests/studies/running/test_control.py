@@ -12,8 +12,8 @@ import ray
 from twins import numbers
 
 from studies.design.spec import from_json
+from studies.running.control import Control
 from studies.running.experiment import run_study
-from studies.running.stop import Stop
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -125,13 +125,15 @@ def whole(folder, two_slots, spoken_digits):
 
 
 def test_a_drained_and_an_aborted_study_go_on_with_the_same_trials(whole, go, spoken_digits):
-    stop = Stop()
-    drained = Kept(lambda sink: len(sink.trials) == 3 and stop.drain())
-    assert run_study(study(), "s-1", drained, [], stop=stop, data_dir=spoken_digits) is False
+    control = Control()
+    drained = Kept(lambda sink: len(sink.trials) == 3 and control.drain())
+    assert run_study(study(), "s-1", drained, [], control=control, data_dir=spoken_digits) is False
     assert 3 <= len(drained.trials) < len(whole) - 4
-    stop = Stop()
-    aborted = Kept(lambda sink: len(sink.trials) == 4 and stop.abort())
-    assert run_study(study(), "s-1", aborted, drained.trials, stop=stop, data_dir=spoken_digits) is False
+    control = Control()
+    aborted = Kept(lambda sink: len(sink.trials) == 4 and control.abort())
+    assert (
+        run_study(study(), "s-1", aborted, drained.trials, control=control, data_dir=spoken_digits) is False
+    )
     assert len(aborted.trials) == 4
     rest = Kept()
     before = drained.trials + aborted.trials
@@ -140,14 +142,14 @@ def test_a_drained_and_an_aborted_study_go_on_with_the_same_trials(whole, go, sp
 
 
 def test_busy_workers_are_given_up_at_once(workers, spoken_digits):
-    stop, sink, titles = Stop(), Kept(), []
+    control, sink, titles = Control(), Kept(), []
 
     def abort():
         titles.extend(psutil.Process(pid).cmdline()[0] for pid in workers())
-        stop.abort()
+        control.abort()
 
     aborted = Later(lambda: len(workers()) == 2, abort)
-    assert run_study(filter_only(), "f-1", sink, [], stop=stop, data_dir=spoken_digits) is False
+    assert run_study(filter_only(), "f-1", sink, [], control=control, data_dir=spoken_digits) is False
     assert time.monotonic() - aborted.at < 2
     assert sink.trials == []
     assert within(2, lambda: not any(psutil.pid_exists(pid) for pid in workers()))
@@ -156,25 +158,25 @@ def test_busy_workers_are_given_up_at_once(workers, spoken_digits):
 
 
 def test_a_drained_study_finishes_the_trials_in_flight(workers, folder, spoken_digits):
-    stop, sink = Stop(), Kept()
+    control, sink = Control(), Kept()
 
     def drain():
-        stop.drain()
+        control.drain()
         time.sleep(1)
         (folder / "go").touch()
 
     Later(lambda: len(workers()) == 2, drain)
-    assert run_study(filter_only(), "f-1", sink, [], stop=stop, data_dir=spoken_digits) is False
+    assert run_study(filter_only(), "f-1", sink, [], control=control, data_dir=spoken_digits) is False
     assert {(1, 1), (2, 1)} <= {(trial.run, trial.trial) for trial in sink.trials}
     assert len(sink.trials) <= 3, "of those handed out in advance one may have been as quick"
     assert within(2, is_free)
 
 
 def test_a_drained_study_waits_for_its_trials_until_it_is_aborted(workers, folder, spoken_digits):
-    stop, sink = Stop(), Kept()
-    drained = Later(lambda: len(workers()) == 2, stop.drain)
-    aborted = Later(lambda: drained.at is not None and time.monotonic() > drained.at + 3, stop.abort)
-    assert run_study(filter_only(), "f-1", sink, [], stop=stop, data_dir=spoken_digits) is False
+    control, sink = Control(), Kept()
+    drained = Later(lambda: len(workers()) == 2, control.drain)
+    aborted = Later(lambda: drained.at is not None and time.monotonic() > drained.at + 3, control.abort)
+    assert run_study(filter_only(), "f-1", sink, [], control=control, data_dir=spoken_digits) is False
     assert 0 < time.monotonic() - aborted.at < 2
     assert sink.trials == []
 
@@ -183,10 +185,10 @@ def test_a_drained_study_waits_for_its_trials_until_it_is_aborted(workers, folde
 def test_a_study_that_waits_for_the_cluster_stops_at_once(wish, workers, spoken_digits):
     taken = ray.util.placement_group([{"CPU": 2}])
     ray.get(taken.ready())
-    stop, sink, start = Stop(), Kept(), time.monotonic()
-    stopped = Later(lambda: time.monotonic() > start + 3, getattr(stop, wish))
+    control, sink, start = Control(), Kept(), time.monotonic()
+    stopped = Later(lambda: time.monotonic() > start + 3, getattr(control, wish))
     try:
-        assert run_study(filter_only(), "f-1", sink, [], stop=stop, data_dir=spoken_digits) is False
+        assert run_study(filter_only(), "f-1", sink, [], control=control, data_dir=spoken_digits) is False
         assert time.monotonic() - stopped.at < 2
     finally:
         ray.util.remove_placement_group(taken)
@@ -195,9 +197,9 @@ def test_a_study_that_waits_for_the_cluster_stops_at_once(wish, workers, spoken_
 
 
 def test_a_study_whose_workers_are_still_starting_stops_at_once(workers, spoken_digits):
-    stop, sink = Stop(), Kept()
-    stopped = Later(lambda: ray.available_resources().get("CPU", 0) == 0, stop.drain)
-    assert run_study(filter_only(), "f-1", sink, [], stop=stop, data_dir=spoken_digits) is False
+    control, sink = Control(), Kept()
+    stopped = Later(lambda: ray.available_resources().get("CPU", 0) == 0, control.drain)
+    assert run_study(filter_only(), "f-1", sink, [], control=control, data_dir=spoken_digits) is False
     assert time.monotonic() - stopped.at < 2
     assert workers() == sink.trials == []
     assert within(2, is_free)
@@ -216,8 +218,8 @@ def test_a_fault_of_the_sink_does_not_wait_for_busy_workers(workers, spoken_digi
 
 @pytest.mark.parametrize("wish", ["drain", "abort"])
 def test_a_stop_that_comes_before_the_study(whole, wish, go, spoken_digits):
-    stop, sink = Stop(), Kept()
-    getattr(stop, wish)()
-    assert run_study(study(), "s-1", sink, whole[:5], stop=stop, data_dir=spoken_digits) is False
-    assert run_study(study(), "s-1", sink, whole, stop=stop, data_dir=spoken_digits) is True
+    control, sink = Control(), Kept()
+    getattr(control, wish)()
+    assert run_study(study(), "s-1", sink, whole[:5], control=control, data_dir=spoken_digits) is False
+    assert run_study(study(), "s-1", sink, whole, control=control, data_dir=spoken_digits) is True
     assert sink.trials == []
