@@ -55,6 +55,15 @@ class _Topic:
         self.news.set()
         self.news = asyncio.Event()
 
+    async def changes(self, seconds: float) -> bool:
+        """Wait for news, so long at most. Returns whether there are any."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.news.wait()
+        except TimeoutError:
+            return False
+        return True
+
     def after(self, number: int) -> list[Numbered] | None:
         """The events after `number`, None where some of them are no longer kept."""
         missing = max(0, self.last - number)
@@ -171,12 +180,8 @@ class Streams:
                     yield b"".join(content for _, content in events)
                 elif topic.over:
                     return
-                else:
-                    try:
-                        async with asyncio.timeout(patience):
-                            await topic.news.wait()
-                    except TimeoutError:
-                        yield HEARTBEAT
+                elif not await topic.changes(patience):
+                    yield HEARTBEAT
         finally:
             topic.listeners -= 1
             if not topic.listeners and self._topics.get(study.id) is topic:
@@ -198,22 +203,24 @@ class Streams:
         try:
             while self._topics and not self._closing:
                 await asyncio.sleep(pause)
-                try:
-                    found = await asyncio.to_thread(
-                        self._news, {study: topic.last for study, topic in self._topics.items()}
-                    )
-                except DatabaseError as error:
-                    if pause == POLL_SECONDS:  # said once
-                        log.warning("event streams wait: %s", error)
-                    pause = min(2 * pause, AWAY_SECONDS)
-                    continue
-                back, pause = pause != POLL_SECONDS, POLL_SECONDS
-                self._tell(found, back)
+                pause = await self._look(pause)
         except Exception:
             log.exception("the event streams end after an unexpected error; their clients come back")
             for topic in self._topics.values():
                 topic.end()
             self._topics.clear()
+
+    async def _look(self, pause: float) -> float:
+        """Tell the listeners what is new, so long after the last look. Returns how long to wait until the next one."""
+        seen = {study: topic.last for study, topic in self._topics.items()}
+        try:
+            found = await asyncio.to_thread(self._news, seen)
+        except DatabaseError as error:
+            if pause == POLL_SECONDS:  # said once
+                log.warning("event streams wait: %s", error)
+            return min(2 * pause, AWAY_SECONDS)
+        self._tell(found, everybody=pause != POLL_SECONDS)
+        return POLL_SECONDS
 
     def _tell(self, found: Mapping[str, list[Numbered] | None], everybody: bool) -> None:
         for study, topic in list(self._topics.items()):

@@ -4,19 +4,19 @@ import io
 import json
 import uuid
 import zipfile
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Container, Iterable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from service.client.errors import Unavailable, foreign, unknown, unreachable
+from service.client.errors import unknown
+from service.client.event_stream import EventStream
 from service.client.proxies import way_to
-from service.client.retrying import Awaiting, Exchange, Params, Patience, Transport
-from service.client.sse import messages
+from service.client.retrying import Awaiting, Call, Exchange, Params, Patience, Transport
 from service.errors import ServiceError
 from service.records import FINISHED, EventKind
 from service.schemas import (
@@ -48,7 +48,6 @@ Table = Literal["trials", "curves"]
 Sort = Literal["number", "objective", "test_metric", "train_seconds", "suggest_seconds", "finished_at"]
 STUDIES_A_PAGE, TRIALS_A_PAGE = 200, 1000  # the most that a service gives at once
 LONGEST_POLL = 2.0  # seconds
-SILENCE_SECONDS = 45.0  # three heartbeats of an event stream: after that its connection is dead
 
 
 class AsyncClient:
@@ -77,7 +76,7 @@ class AsyncClient:
             headers["Authorization"] = f"Bearer {token.strip()}"
         way, limits = way_to(self.url), httpx.Limits(max_connections=None)
         http = transport(base_url=self.url, headers=headers, limits=limits, **way)
-        self._exchange = Exchange(http, timeout, way["proxy"])
+        self._exchange = Exchange(self.url, http, timeout, way["proxy"])
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,16 +91,18 @@ class AsyncClient:
         """Queue a study: a spec, the content of a study file, or the path of one. The same study is queued once."""
         return await self._ask(
             Study,
-            "POST",
-            "v1/studies",
-            params={"labels": list(labels), "priority": priority},
-            content=_content(study),
-            headers={"Idempotency-Key": str(uuid.uuid4())},
+            Call(
+                "POST",
+                "v1/studies",
+                params={"labels": list(labels), "priority": priority},
+                content=_content(study),
+                headers={"Idempotency-Key": str(uuid.uuid4())},
+            ),
         )
 
     async def validate(self, study: StudyFile) -> Validation:
         """What the study would be and cost, or Invalid; nothing is queued."""
-        return await self._ask(Validation, "POST", "v1/studies:validate", content=_content(study))
+        return await self._ask(Validation, Call("POST", "v1/studies:validate", content=_content(study)))
 
     async def studies(
         self, *, states: Iterable[StudyState | str] = (), task: str | None = None, label: str | None = None
@@ -113,7 +114,7 @@ class AsyncClient:
                 yield study
 
     async def study(self, study: str) -> Study:
-        return await self._ask(Study, "GET", _of(study))
+        return await self._ask(Study, Call("GET", _of(study)))
 
     async def edit(
         self,
@@ -126,25 +127,25 @@ class AsyncClient:
         """Change what is not part of the spec; None leaves it."""
         given = {"name": name, "labels": None if labels is None else list(labels), "priority": priority}
         changes = {key: value for key, value in given.items() if value is not None}
-        return await self._ask(Study, "PATCH", _of(study), content=json.dumps(changes).encode())
+        return await self._ask(Study, Call("PATCH", _of(study), content=json.dumps(changes).encode()))
 
     async def pause(self, study: str, *, now: bool = False) -> Study:
         """Stop after the trials in flight, or without them (`now`). Resumed, the study has the very same trials."""
-        return await self._ask(Study, "POST", _of(study, "pause"), params={"now": now})
+        return await self._ask(Study, Call("POST", _of(study, "pause"), params={"now": now}))
 
     async def resume(self, study: str) -> Study:
         """Queue a paused, failed or cancelled study again."""
-        return await self._ask(Study, "POST", _of(study, "resume"))
+        return await self._ask(Study, Call("POST", _of(study, "resume")))
 
     async def cancel(self, study: str) -> Study:
-        return await self._ask(Study, "POST", _of(study, "cancel"))
+        return await self._ask(Study, Call("POST", _of(study, "cancel")))
 
     async def delete(self, study: str) -> None:
         """Remove a finished study with its trials."""
-        await self._exchange.ask("DELETE", _of(study))
+        await self._exchange.ask(Call("DELETE", _of(study)))
 
     async def runs(self, study: str) -> tuple[Run, ...]:
-        return (await self._ask(Items[Run], "GET", _of(study, "runs"))).items
+        return (await self._ask(Items[Run], Call("GET", _of(study, "runs")))).items
 
     async def trials(
         self,
@@ -170,27 +171,27 @@ class AsyncClient:
                 yield trial
 
     async def trial(self, study: str, trial: str) -> Trial:
-        return await self._ask(Trial, "GET", _of(study, "trials", trial))
+        return await self._ask(Trial, Call("GET", _of(study, "trials", trial)))
 
     async def epochs(self, study: str, trial: str) -> tuple[Epoch, ...]:
-        return (await self._ask(Items[Epoch], "GET", _of(study, "trials", trial, "epochs"))).items
+        return (await self._ask(Items[Epoch], Call("GET", _of(study, "trials", trial, "epochs")))).items
 
     async def curves(self, study: str) -> Curves:
         """Every run's best so far, and median and mean with their intervals."""
-        return await self._ask(Curves, "GET", _of(study, "curves"))
+        return await self._ask(Curves, Call("GET", _of(study, "curves")))
 
     async def comparison(self, study: str) -> ComparisonAnswer:
         """The comparison of the methods, in words and numbers."""
-        return await self._ask(ComparisonAnswer, "GET", _of(study, "comparison"))
+        return await self._ask(ComparisonAnswer, Call("GET", _of(study, "comparison")))
 
     async def figure8(self, study: str, format: Literal["png", "svg", "pdf"] = "png") -> bytes:
-        return await self._exchange.ask("GET", _of(study, f"figure8.{format}"))
+        return await self._exchange.ask(Call("GET", _of(study, f"figure8.{format}")))
 
     async def table(
         self, study: str, table: Table = "trials", format: Literal["csv", "parquet", "json"] = "csv"
     ) -> bytes:
         """A table of the export as a file of that format."""
-        return await self._exchange.ask("GET", _of(study, "export", f"{table}.{format}"))
+        return await self._exchange.ask(Call("GET", _of(study, "export", f"{table}.{format}")))
 
     async def to_dataframe(self, study: str, table: Table = "trials") -> Any:
         """A table of the export as a pandas DataFrame; needs pandas."""
@@ -202,48 +203,26 @@ class AsyncClient:
 
     async def export(self, study: str, to: Path) -> list[Path]:
         """Write the export (figures, tables, comparison, provenance, report) into the folder `to`."""
-        return _unpacked(await self._exchange.ask("GET", _of(study, "export.zip")), to)
+        return _unpacked(await self._exchange.ask(Call("GET", _of(study, "export.zip"))), to)
 
     async def methods(self) -> tuple[Method, ...]:
-        return (await self._ask(Items[Method], "GET", "v1/methods")).items
+        return (await self._ask(Items[Method], Call("GET", "v1/methods"))).items
 
     async def tasks(self) -> tuple[Task, ...]:
-        return (await self._ask(Items[Task], "GET", "v1/tasks")).items
+        return (await self._ask(Items[Task], Call("GET", "v1/tasks"))).items
 
     async def searchers(self) -> tuple[Searcher, ...]:
-        return (await self._ask(Items[Searcher], "GET", "v1/searchers")).items
+        return (await self._ask(Items[Searcher], Call("GET", "v1/searchers"))).items
 
     async def events(self, study: str, after: int = 0) -> AsyncGenerator[Event, None]:
         """What happens to the study after event `after`, each event once and in order, for as long as it exists.
 
         A connection that breaks or falls silent is made again, for up to `timeout` seconds, and goes on where it was.
         """
-        patience = None
-        while True:
-            headers = {"Last-Event-ID": str(after), "Accept": "text/event-stream"}
-            stream = self._exchange.stream(
-                "GET", _of(study, "events"), headers=headers, silence=SILENCE_SECONDS
-            )
-            try:
-                async with aclosing(stream) as chunks, aclosing(messages(chunks)) as heard:
-                    async for message in heard:
-                        if message.id and not message.data:  # where the stream begins
-                            after = min(after, int(message.id))  # less: the study was deleted and made anew
-                            continue
-                        patience = None
-                        if not message.data:
-                            continue
-                        event = _read(Event, message.data, self.url)
-                        if event.number > after + 1:
-                            break  # what is between was lost on the way
-                        if event.number == after + 1:
-                            after = event.number
-                            yield event
-                broken = unreachable(self.url, "the connection ended")
-            except Unavailable as error:
-                broken = error
-            patience = patience or Patience(self._exchange.seconds)
-            await self._exchange.transport.sleep(patience.pause(broken))
+        stream = EventStream(self._exchange, _of(study, "events"), after)
+        async with aclosing(stream.events()) as events:
+            async for event in events:
+                yield event
 
     async def watch(self, study: str) -> AsyncGenerator[Study | Trial, None]:
         """The study, each of its trials once, and the study again whenever it changes, until it is finished."""
@@ -258,15 +237,18 @@ class AsyncClient:
             return
         async with aclosing(self.events(study, now.last_event)) as events:
             async for event in events:
-                if event.kind is EventKind.TRIAL:
-                    name = trial_id(*(event.data[key] for key in ("method", "run", "trial")))
-                    if name not in seen:
-                        yield await self.trial(study, name)
-                    continue
-                now = await self.study(study)
-                yield now
-                if now.state in FINISHED and event.number >= now.last_event:
+                found = await self._news(study, event, seen)
+                if found is not None:
+                    yield found
+                if isinstance(found, Study) and found.state in FINISHED and event.number >= found.last_event:
                     return
+
+    async def _news(self, study: str, event: Event, seen: Container[str]) -> Study | Trial | None:
+        """What has changed by the event: the study, or a trial unless it is among those `seen`."""
+        if event.kind is not EventKind.TRIAL:
+            return await self.study(study)
+        name = trial_id(*(event.data[key] for key in ("method", "run", "trial")))
+        return None if name in seen else await self.trial(study, name)
 
     async def wait(self, study: str, timeout: float | None = None) -> Study:
         """The study once it is completed, failed or cancelled. Raises TimeoutError after `timeout` seconds."""
@@ -282,7 +264,7 @@ class AsyncClient:
         """The last lines of the log of the study's job; with `follow` those to come too, until the job ends."""
         silence = None if follow else self._exchange.seconds
         params: Params = {"tail": tail, "follow": follow}
-        stream = self._exchange.stream("GET", _of(study, "logs"), params=params, silence=silence)
+        stream = self._exchange.stream(Call("GET", _of(study, "logs"), params=params), silence=silence)
         rest = b""
         async with aclosing(stream) as chunks:
             async for chunk in chunks:
@@ -292,13 +274,13 @@ class AsyncClient:
         if rest:
             yield rest.decode(errors="replace")
 
-    async def _ask(self, kind: type[M], method: str, path: str, **parts: Any) -> M:
-        return _read(kind, await self._exchange.ask(method, path, **parts), self.url)
+    async def _ask(self, kind: type[M], call: Call) -> M:
+        return self._exchange.read(kind, await self._exchange.ask(call))
 
     async def _pages(self, kind: type[Page[M]], path: str, params: Params) -> AsyncGenerator[M, None]:
         cursor: str | None = None
         while True:
-            page = await self._ask(kind, "GET", path, params={**params, "cursor": cursor})
+            page = await self._ask(kind, Call("GET", path, params={**params, "cursor": cursor}))
             for item in page.items:
                 yield item
             if (cursor := page.next) is None:
@@ -337,14 +319,6 @@ def _content(study: StudyFile) -> bytes:
         return json.dumps(content).encode()  # NaN, too: the service says where it is
     except (TypeError, ValueError, RecursionError) as error:
         raise ServiceError(f"a study holds only what JSON can: {error}") from error
-
-
-def _read(kind: type[M], content: bytes | str, url: httpx.URL) -> M:
-    """The model in an answer; what a newer service says beyond it is left out."""
-    try:
-        return kind.model_validate_json(content, extra="ignore")
-    except ValidationError as error:
-        raise foreign(url) from error
 
 
 def _unpacked(archive: bytes, folder: Path) -> list[Path]:

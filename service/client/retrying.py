@@ -4,14 +4,17 @@ import random
 import time
 from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import anyio
 import httpx
+from pydantic import BaseModel, ValidationError
 
-from service.client.errors import NotFound, Unavailable, refused, unreachable
+from service.client.errors import NotFound, Unavailable, foreign, refused, unreachable
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 Params = Mapping[str, str | int | bool | Sequence[str] | None]
 JSON = {"Content-Type": "application/json"}
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two attempts, doubling
@@ -125,34 +128,36 @@ class Patience:
         return min(pause, left)
 
 
-class Exchange:
-    """All requests of a client. Every one may be made twice: those that change something are idempotent or keyed."""
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked of a service: an HTTP method, a path below its URL, and what goes with them."""
 
-    def __init__(self, transport: Transport, seconds: float, proxy: httpx.Proxy | None = None) -> None:
-        self.transport, self.seconds = transport, seconds
+    method: str
+    path: str
+    _: KW_ONLY
+    params: Params = field(default_factory=dict)  # those that are None are left out
+    content: bytes | None = None  # JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Exchange:
+    """All calls of a client. Every one may be made twice: those that change something are idempotent or keyed."""
+
+    def __init__(
+        self, url: httpx.URL, transport: Transport, seconds: float, proxy: httpx.Proxy | None = None
+    ) -> None:
+        self.url, self.transport, self.seconds = url, transport, seconds
         self._by = f" by way of the proxy {proxy.url}" if proxy else ""  # without its password
 
-    async def ask(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Params | None = None,
-        content: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> bytes:
+    async def ask(self, call: Call) -> bytes:
         """The content of the answer. Raises ApiError, after `seconds` of trying where that could help."""
         patience, perhaps_done = Patience(self.seconds), False
         while True:
-            silence = max(patience.left, 1.0)
-            stream = self.stream(
-                method, path, params=params, content=content, headers=headers, silence=silence
-            )
             try:
-                async with aclosing(stream) as chunks:
+                async with aclosing(self.stream(call, silence=max(patience.left, 1.0))) as chunks:
                     return b"".join([chunk async for chunk in chunks])
             except NotFound:
-                if method == "DELETE" and perhaps_done:
+                if call.method == "DELETE" and perhaps_done:
                     return b""
                 raise
             except Unavailable as error:
@@ -160,38 +165,42 @@ class Exchange:
                 pause = patience.pause(error)
             await self.transport.sleep(pause)
 
-    async def stream(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Params | None = None,
-        content: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        silence: float | None,
-    ) -> AsyncGenerator[bytes, None]:
+    async def stream(self, call: Call, *, silence: float | None) -> AsyncGenerator[bytes, None]:
         """The content as it comes, tried once; given up after `silence` seconds without any. Raises ApiError."""
         request = self.transport.http.build_request(
-            method,
-            path,
-            params={name: _sendable(value) for name, value in (params or {}).items() if value is not None},
-            content=content,
-            headers={**(headers or {}), **({} if content is None else JSON)},
+            call.method,
+            call.path,
+            params={name: _sendable(value) for name, value in call.params.items() if value is not None},
+            content=call.content,
+            headers={**call.headers, **({} if call.content is None else JSON)},
             timeout=httpx.Timeout(silence, connect=CONNECT_SECONDS),
         )
         try:
             response = await self.transport.send(request)
-            try:
-                if not response.is_success:
-                    await self.transport.read(response)
-                    raise refused(response)
-                async with aclosing(self.transport.chunks(response)) as chunks:
-                    async for chunk in chunks:
-                        yield chunk
-            finally:
-                await self.transport.close(response)
+            async with aclosing(self._content(response)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         except httpx.RequestError as error:
             raise unreachable(request.url, error, self._by) from error
+
+    async def _content(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
+        """What is in a response, which is closed in the end. Raises ApiError where it is no success."""
+        try:
+            if not response.is_success:
+                await self.transport.read(response)
+                raise refused(response)
+            async with aclosing(self.transport.chunks(response)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        finally:
+            await self.transport.close(response)
+
+    def read(self, kind: type[M], content: bytes | str) -> M:
+        """The model in an answer; what a newer service says beyond it is left out. Raises ApiError."""
+        try:
+            return kind.model_validate_json(content, extra="ignore")
+        except ValidationError as error:
+            raise foreign(self.url) from error
 
 
 def _sendable(value: str | int | bool | Sequence[str]) -> Any:

@@ -106,7 +106,18 @@ class Jobs:
             job = await asyncio.to_thread(self._job, submission_id)
         if log is None:
             return
-        url, params = f"{self.dashboard_url}/api/v0/logs/stream", log | {"interval": "0.5"}
+        async with aclosing(self._streamed(log)) as chunks:
+            async for chunk in chunks:
+                if chunk is not None:
+                    yield chunk
+                elif _has_ended(job):
+                    return
+                else:
+                    job = await asyncio.to_thread(self._job, submission_id)
+
+    async def _streamed(self, log: Mapping[str, Any]) -> AsyncGenerator[str | None, None]:
+        """A log as it comes, and None where nothing has come for a while."""
+        url, params = f"{self.dashboard_url}/api/v0/logs/stream", {**log, "interval": "0.5"}
         try:
             async with (
                 httpx.AsyncClient(**self._http) as client,
@@ -117,12 +128,7 @@ class Jobs:
                     await response.aread()
                     self._check(response)
                 async for chunk in chunks:
-                    if chunk is not None:
-                        yield chunk
-                    elif _has_ended(job):
-                        return
-                    else:
-                        job = await asyncio.to_thread(self._job, submission_id)
+                    yield chunk
         except httpx.HTTPError as error:
             raise self._unavailable(error) from error
 

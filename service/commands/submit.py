@@ -14,6 +14,8 @@ from studies.records import StudyState
 from studies.results.wording import count
 
 if TYPE_CHECKING:
+    from service.client import Client
+    from service.commands.progress import StudyProgress
     from service.schemas import Study as StudyFound
 
 WATCH_SECONDS = 600.0  # how long a watch waits for a service to come back
@@ -124,9 +126,21 @@ def _state(study: "StudyFound") -> str:
     return f"{study.state}: {study.trouble}" if study.trouble else study.state
 
 
+def _shown(client: "Client", study: "StudyFound", progress: "StudyProgress") -> "StudyFound":
+    """Show what becomes of the study until it is finished. Returns it as it is then."""
+    from service.schemas import Trial
+
+    for seen in client.watch(study.id):
+        if isinstance(seen, Trial):
+            progress(seen)
+        else:
+            study = seen
+            progress.state(_state(seen))
+    return study
+
+
 def _watch(where: RemoteService, study: "StudyFound") -> None:
     from service.commands.progress import StudyProgress
-    from service.schemas import Trial
 
     progress = StudyProgress(
         study.methods,
@@ -138,12 +152,7 @@ def _watch(where: RemoteService, study: "StudyFound") -> None:
     )
     try:
         with where.client(WATCH_SECONDS) as client, progress:
-            for seen in client.watch(study.id):
-                if isinstance(seen, Trial):
-                    progress(seen)
-                else:
-                    study = seen
-                    progress.state(_state(seen))
+            study = _shown(client, study, progress)
     except KeyboardInterrupt:
         again = f"tunebench watch {study.id}{where.option}"
         say(f"No longer watched, {study.id} goes on at {where.url}. To watch it again: {again}", notes)

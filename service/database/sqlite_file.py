@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -54,20 +55,10 @@ class SqliteFile:
 
     def keep_write_ahead_log(self) -> None:
         """Let readers and a writer work at once from now on; kept in the file. Not possible in a transaction."""
-        connection = self.open()
-        deadline = time.monotonic() + self._lock_seconds
-        try:
-            while True:
-                try:
-                    connection.execute("PRAGMA journal_mode = WAL")
-                    return
-                except sqlite3.OperationalError as error:
-                    # SQLite does not wait by itself here when two processes make the change at once
-                    if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.01)
-        finally:
-            connection.close()
+        with closing(self.open()) as connection:
+            deadline = time.monotonic() + self._lock_seconds
+            while not _keeps_log(connection, must=time.monotonic() > deadline):
+                time.sleep(0.01)
 
     def _mode(self) -> str:
         if os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK):
@@ -82,3 +73,17 @@ class SqliteFile:
         except FileNotFoundError:
             return None
         return found.st_dev, found.st_ino
+
+
+def _keeps_log(connection: sqlite3.Connection, *, must: bool) -> bool:
+    """Make the change. Returns False, unless it must be, where another process makes the same one at this moment.
+
+    SQLite does not wait by itself here.
+    """
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError as error:
+        if must or not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+            raise
+        return False
+    return True

@@ -108,18 +108,22 @@ def _sweep(base: Path) -> None:
     """Remove the folders of this user's runs on this machine whose process has ended without doing so."""
     for folder in base.glob("tunebench-*"):
         with suppress(OSError):  # it has no lock, or that is held, or another process sweeps
-            if not is_ray_folder(folder):
-                continue
-            with (folder / LOCK).open("r+b") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if lock.read() != socket.gethostname().encode():
-                    continue
-                for found in folder.iterdir():
-                    if found.is_dir() and not found.is_symlink():
-                        shutil.rmtree(found)
-                    elif found.name != LOCK:
-                        found.unlink()
-                shutil.rmtree(folder)  # the lock last: what could not be removed now is found again
+            if is_ray_folder(folder):
+                _remove_left(folder)
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove a run's folder unless it may be in use. Raises OSError where its lock is held or there is none."""
+    with (folder / LOCK).open("r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if lock.read() != socket.gethostname().encode():
+            return
+        for found in folder.iterdir():
+            if found.is_dir() and not found.is_symlink():
+                shutil.rmtree(found)
+            elif found.name != LOCK:
+                found.unlink()
+        shutil.rmtree(folder)  # the lock last: what could not be removed now is found again
 
 
 def _is_fit(folder: str) -> bool:

@@ -59,18 +59,10 @@ def unpacked(
         ) from error
     with temporary as name:
         folder = Path(name)
-        if source is not None:
-            known = {download.name: download.md5 for download in downloads}
-            _check(source, known.get(source.name))
-            if not _unpack(source, folder, most):
-                raise DataError(f"{source}: is neither a folder nor a whole tar or zip archive")
+        if source is None:
+            _download(downloads, folder, command, most)
         else:
-            for download in downloads:
-                file = folder / download.name
-                _get(download.url, file, command)
-                _check(file, download.md5)
-                if _unpack(file, folder, most):
-                    file.unlink()
+            _take(source, downloads, folder, most)
         yield folder
 
 
@@ -79,11 +71,10 @@ def holding(folder: Path, *names: str) -> Path:
 
     Raises DataError.
     """
-    for depth in ("", "*/", "*/*/"):
-        for name in names:
-            for found in sorted(folder.glob(depth + name)):
-                if not any(map(is_hidden, found.relative_to(folder).parts)):
-                    return found.parent
+    for pattern in [depth + name for depth in ("", "*/", "*/*/") for name in names]:
+        for found in sorted(folder.glob(pattern)):
+            if not any(map(is_hidden, found.relative_to(folder).parts)):
+                return found.parent
     raise DataError(f"{folder}: holds no {' or '.join(names)}")
 
 
@@ -101,7 +92,25 @@ def digest(file: Path) -> str:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from error
 
 
-def _check(file: Path, md5: str | None) -> None:
+def _download(downloads: Sequence[Download], folder: Path, command: str, most: int) -> None:
+    """Put into `folder` what is published, unpacked where it is an archive."""
+    for download in downloads:
+        file = folder / download.name
+        _get(download.url, file, command)
+        _check_md5(file, download.md5)
+        if _unpack(file, folder, most):
+            file.unlink()
+
+
+def _take(source: Path, downloads: Sequence[Download], folder: Path, most: int) -> None:
+    """Put into `folder` what is in the archive `source`."""
+    known = {download.name: download.md5 for download in downloads}
+    _check_md5(source, known.get(source.name))
+    if not _unpack(source, folder, most):
+        raise DataError(f"{source}: is neither a folder nor a whole tar or zip archive")
+
+
+def _check_md5(file: Path, md5: str | None) -> None:
     found = digest(file)
     if md5 is not None and found != md5:
         raise DataError(f"{file}: is not the published file: md5 {found}, not {md5}")

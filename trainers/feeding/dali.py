@@ -41,12 +41,7 @@ def read(
             try:
                 (images,) = pipeline.run(stream)
             except RuntimeError as error:
-                if len(batch) == 1:
-                    parts.image(int(batch))
-                    file = parts.files.path(int(batch))
-                    raise DataError(f"{file}: Pillow can decode it, DALI cannot") from error
-                for _ in read(parts, torch.split(batch, 1), threads, place):
-                    pass  # until it meets the file
+                _name_file(parts, batch, threads, place, error)
                 raise
             # DALI's images have their channels last
             decoded = from_dlpack(images.as_tensor()).permute(0, 3, 1, 2)
@@ -55,6 +50,16 @@ def read(
     finally:
         del pipeline  # with its last reference its threads end
         samples.close()
+
+
+def _name_file(parts: Parts, batch: Tensor, threads: int, place: torch.device, error: RuntimeError) -> None:
+    """Raise DataError with the name of the file in the batch of which DALI has raised the error, if one is found."""
+    if len(batch) == 1:
+        parts.image(int(batch))
+        file = parts.files.path(int(batch))
+        raise DataError(f"{file}: Pillow can decode it, DALI cannot") from error
+    for _ in read(parts, torch.split(batch, 1), threads, place):
+        pass  # until it meets the file
 
 
 def _pipeline(

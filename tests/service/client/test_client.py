@@ -365,7 +365,7 @@ def test_the_patience_with_an_outage_begins_with_it_and_ends_with_it():
 
 
 def test_a_stream_that_falls_silent_is_opened_again(monkeypatch):
-    monkeypatch.setattr("service.client.awaiting.SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr("service.client.event_stream.SILENCE_SECONDS", 0.5)
     with Rude(stream(event(1), b":\n\n", then=hang(20)), stream(event(2))) as server:
         assert events(Client, server.url, 2) == [1, 2]
     assert server.asked[1].headers["last-event-id"] == "1"

@@ -1,0 +1,66 @@
+"""A study's events, over as many connections as it takes."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from service.client.errors import Unavailable, unreachable
+from service.client.retrying import Call, Exchange, Patience
+from service.client.sse import Message, messages
+from service.schemas import Event
+
+SILENCE_SECONDS = 45.0  # three heartbeats of an event stream: after that its connection is dead
+
+
+class EventStream:
+    """The events at `path` after event `after`, each once and in order, for as long as their study exists.
+
+    A connection that breaks or falls silent is made again, for up to the exchange's `seconds`, and goes on where it
+    was.
+    """
+
+    def __init__(self, exchange: Exchange, path: str, after: int) -> None:
+        self._exchange, self._path, self._after = exchange, path, after
+        self._patience: Patience | None = None  # since the connection broke
+        self._broken: Unavailable | None = None
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """Raises ApiError, after `seconds` of trying where that could help."""
+        while True:
+            async with aclosing(self._connection()) as events:
+                async for event in events:
+                    yield event
+            broken = self._broken or unreachable(self._exchange.url, "the connection ended")
+            self._patience = self._patience or Patience(self._exchange.seconds)
+            await self._exchange.transport.sleep(self._patience.pause(broken))
+
+    async def _connection(self) -> AsyncGenerator[Event, None]:
+        """The next events, for as long as one connection lasts and nothing is lost on the way."""
+        async with aclosing(self._messages()) as heard:
+            async for message in heard:
+                event = self._event(message)
+                if event is None or event.number <= self._after:
+                    continue
+                if event.number > self._after + 1:
+                    return
+                self._after = event.number
+                yield event
+
+    def _event(self, message: Message) -> Event | None:
+        """What the message says; None of one that only shows where the stream begins, or that it lives."""
+        if message.id and not message.data:
+            self._after = min(self._after, int(message.id))  # less: the study was deleted and made anew
+            return None
+        self._patience = None
+        return self._exchange.read(Event, message.data) if message.data else None
+
+    async def _messages(self) -> AsyncGenerator[Message, None]:
+        """What comes over one connection, until it is `_broken`."""
+        headers = {"Last-Event-ID": str(self._after), "Accept": "text/event-stream"}
+        stream = self._exchange.stream(Call("GET", self._path, headers=headers), silence=SILENCE_SECONDS)
+        self._broken = None
+        try:
+            async with aclosing(stream) as chunks, aclosing(messages(chunks)) as heard:
+                async for message in heard:
+                    yield message
+        except Unavailable as error:
+            self._broken = error
