@@ -17,7 +17,7 @@ from PIL import Image
 from trainers.data.image_folder import ImageFiles
 from trainers.devices import find, wait
 from trainers.feeding.decoders import Decoder
-from trainers.feeding.loader import training_batches
+from trainers.feeding.loader import Reading, training_batches
 
 BATCH = 64
 DECODERS: tuple[Decoder, ...] = ("pillow", "dali")
@@ -40,8 +40,9 @@ def pictures(folder: Path, count: int) -> ImageFiles:
 def images_a_second(
     files: ImageFiles, decoder: Decoder, workers: int, place: torch.device, epoch: int
 ) -> float:
+    reading = Reading(workers=workers, place=place, decoder=decoder)
     options = {"batch_size": BATCH, "image_size": 224, "seed": 0, "epoch": epoch}
-    batches = training_batches(files, workers=workers, place=place, decoder=decoder, **options)
+    batches = training_batches(files, reading=reading, **options)
     begun = time.perf_counter()
     count = sum(len(images.to(place, non_blocking=True)) for images, _ in batches)
     wait(place)

@@ -13,8 +13,7 @@ from trainers.data import DATASETS, ImageFiles, ImageSplits, Samples, Splits
 from trainers.data.splits import held_out, scaled_down
 from trainers.errors import UnusableError
 from trainers.feeding import decoders
-from trainers.feeding.decoders import Decoder
-from trainers.feeding.loader import evaluation_batches, training_batches
+from trainers.feeding.loader import Reading, evaluation_batches, training_batches
 from trainers.seeds import derive
 from trainers.training_spec import Machine, TrainingSpec
 
@@ -65,7 +64,8 @@ def feed(spec: TrainingSpec, machine: Machine) -> Feed:
             workers = 0 if place.type == "cpu" else torch.get_num_threads()
         assert task.image_size is not None
         batch_size = task.recipe.batch_size
-        return Streamed(files, batch_size, task.image_size, spec.seed, place, workers, machine.decoder)
+        reading = Reading(workers=workers, place=place, decoder=machine.decoder)
+        return Streamed(files, batch_size, task.image_size, spec.seed, reading)
     splits = data.splits(machine.data_dir, spec.split_seed)
     if proxy.train_fraction or proxy.image_size:
         splits = scaled_down(splits, proxy.train_fraction, proxy.image_size, drawn_by)
@@ -109,24 +109,17 @@ class Held:
 class Streamed:
     """Images on disk: random parts of them to train on, their middles to be scored.
 
-    `decoder` has those to train on. What is scored is Pillow's, for scores to be compared with others' (Quist 2023,
-    reproducibility statement).
+    `reading` is how those to train on are read. What is scored is Pillow's, for scores to be compared with others'
+    (Quist 2023, reproducibility statement).
     """
 
     def __init__(
-        self,
-        files: ImageSplits,
-        batch_size: int,
-        image_size: int,
-        seed: int,
-        place: torch.device,
-        workers: int,
-        decoder: Decoder,
+        self, files: ImageSplits, batch_size: int, image_size: int, seed: int, reading: Reading
     ) -> None:
-        self._files, self._seed, self._place = files, seed, place
+        self._files, self._seed = files, seed
         self._batch_size, self._image_size = batch_size, image_size
-        self._workers, self._decoder = workers, decoder
-        self.decoder: str | None = decoders.version(decoder)
+        self._reading, self._place = reading, reading.place
+        self.decoder: str | None = decoders.version(reading.decoder)
         self.input_shape: tuple[int, ...] = (3, image_size, image_size)
         self.classes = files.classes
         self.mean: Tensor | None = files.mean
@@ -143,9 +136,7 @@ class Streamed:
                 seed=self._seed,
                 epoch=epoch,
                 start=start,
-                workers=self._workers,
-                place=self._place,
-                decoder=self._decoder,
+                reading=self._reading,
             )
         )
 
@@ -160,8 +151,7 @@ class Streamed:
                 parts[part],
                 batch_size=self._batch_size,
                 image_size=self._image_size,
-                workers=self._workers,
-                place=self._place,
+                reading=replace(self._reading, decoder="pillow"),
             )
         )
 

@@ -1,6 +1,7 @@
 """Batches of images that are read from disk while the device computes."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,26 @@ Batches = Generator[Batch, None, None]
 CPU = torch.device("cpu")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How images are read: by so many workers of a decoder, for a device.
+
+    Pillow's workers are processes, or this one where there are none; each reads two batches ahead, into shared memory,
+    from where the batches are copied to a GPU, as `place` may be, without waiting. DALI's are threads (`dali.read`).
+    """
+
+    workers: int = 0
+    place: torch.device = CPU
+    decoder: Decoder = "pillow"
+
+    def read(self, parts: Parts, batches: Sequence[Tensor]) -> Batches:
+        """The parts of the samples in each of `batches`, and their targets."""
+        return READERS[self.decoder](parts, batches, self.workers, self.place)
+
+
+HERE = Reading()
+
+
 def training_batches(
     files: ImageFiles,
     *,
@@ -28,27 +49,22 @@ def training_batches(
     seed: int,
     epoch: int,
     start: int = 0,
-    workers: int = 0,
-    place: torch.device = CPU,
-    decoder: Decoder = "pillow",
+    reading: Reading = HERE,
 ) -> Batches:
     """An epoch's batches from number `start` on: random parts of images, bytes (batch_size, 3, size, size), targets.
 
     The samples come in a new random order in whole batches; those that do not fill the last one are left out of
-    that epoch. Order and parts depend on `seed`, `epoch` and the sample alone: any number of `workers` and any
-    `start` give the same, and so does any `decoder` but for what it makes of a part's pixels. Mirroring and colours
-    are the device's work (`augment`). Raises DataError, which names the file. torch's global random state is left as it
-    is. Whatever reads ahead ends with the batches, or when the generator is closed.
-
-    Pillow's workers are processes, or this one where there are none; each reads two batches ahead, into shared memory,
-    from where the batches are copied to a GPU, as `place` may be, without waiting. DALI's are threads (`dali.read`).
+    that epoch. Order and parts depend on `seed`, `epoch` and the sample alone: any `start` and any `reading` give the
+    same, but for what a decoder makes of a part's pixels. Mirroring and colours are the device's work (`augment`).
+    Raises DataError, which names the file. torch's global random state is left as it is. Whatever reads ahead ends
+    with the batches, or when the generator is closed.
     """
     order = torch.randperm(
         len(files), generator=torch.Generator().manual_seed(derive(seed, "data-order", epoch))
     )
     whole = len(order) // batch_size * batch_size
     batches = torch.split(order[:whole], batch_size)[start:]
-    return READERS[decoder](Parts(files, image_size, (seed, epoch)), batches, workers, place)
+    return reading.read(Parts(files, image_size, (seed, epoch)), batches)
 
 
 def evaluation_batches(
@@ -56,13 +72,11 @@ def evaluation_batches(
     *,
     batch_size: int,
     image_size: int,
-    workers: int = 0,
-    place: torch.device = CPU,
-    decoder: Decoder = "pillow",
+    reading: Reading = HERE,
 ) -> Batches:
     """The middles of all images, in order; the last batch may be smaller. Otherwise as `training_batches`."""
     batches = torch.split(torch.arange(len(files)), batch_size)
-    return READERS[decoder](Parts(files, image_size, None), batches, workers, place)
+    return reading.read(Parts(files, image_size, None), batches)
 
 
 class _Reader(Dataset[Batch | DataError]):

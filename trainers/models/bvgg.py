@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from trainers.models.stack import stack
+from trainers.models.stack import Normalisation, stack
 
 
 def bvgg(
@@ -20,7 +20,6 @@ def bvgg(
         filters=filters,
         kernel_size=3,
         dense=(width * 8, width * 8),
-        normalisation=normalisation,
-        scale=False,
+        normalisation=Normalisation(normalisation, scale=False),
         first_padding=False,
     )

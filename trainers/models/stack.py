@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from torch import Tensor, nn
 
 from trainers.layers.binary import BinaryConv2d, BinaryLinear
+
+Norm = nn.BatchNorm2d | nn.BatchNorm1d | nn.LayerNorm
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -19,11 +22,41 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
-NORMALISATIONS: dict[str, tuple[Callable[[int], nn.Module], Callable[[int], nn.Module]]] = {
+NORMALISATIONS: dict[str, tuple[Callable[[int], Norm], Callable[[int], Norm]]] = {
     "batch": (nn.BatchNorm2d, nn.BatchNorm1d),
     "layer": (ChannelNorm, nn.LayerNorm),
 }
 
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """One of NORMALISATIONS. Without `scale` it only shifts: a sign follows, or the largest output counts.
+
+    Raises ValueError for one that is unknown.
+    """
+
+    name: str = "batch"
+    scale: bool = True
+
+    def __post_init__(self) -> None:
+        if self.name not in NORMALISATIONS:
+            known = ", ".join(NORMALISATIONS)
+            raise ValueError(f"unknown normalisation {self.name!r}; known are {known}")
+
+    def of_channels(self, count: int) -> nn.Module:
+        """For (batch, count, height, width)."""
+        return self._made(NORMALISATIONS[self.name][0](count))
+
+    def of_units(self, count: int) -> nn.Module:
+        """For (batch, count)."""
+        return self._made(NORMALISATIONS[self.name][1](count))
+
+    def _made(self, layer: Norm) -> nn.Module:
+        layer.weight.requires_grad_(self.scale)
+        return layer
+
+
+BATCH = Normalisation()
 Layer = TypeVar("Layer", BinaryConv2d, BinaryLinear)
 
 
@@ -40,20 +73,15 @@ def stack(
     filters: Sequence[int],
     kernel_size: int,
     dense: Sequence[int],
-    normalisation: str = "batch",
-    scale: bool = True,
+    normalisation: Normalisation = BATCH,
     first_padding: bool = True,
 ) -> nn.Sequential:
     """(batch, *input_shape) -> (batch, classes): binary convolutions, each second one halved by max-pooling, then
     binary dense layers; all normalised, all but the first on the signs of their input.
 
-    Pooling comes before normalisation. Without `scale` normalisation only shifts: a sign follows, or the
-    largest output counts. Without `first_padding` the first convolution has none, the others keep the size.
-    Raises ValueError where nothing of the image is left.
+    Pooling comes before normalisation. Without `first_padding` the first convolution has none, the others keep the
+    size. Raises ValueError where nothing of the image is left.
     """
-    if normalisation not in NORMALISATIONS:
-        raise ValueError(f"unknown normalisation {normalisation!r}; known are {', '.join(NORMALISATIONS)}")
-    normal_2d, normal_1d = NORMALISATIONS[normalisation]
     layers: list[nn.Module] = []
     channels, *size = input_shape
     for i, count in enumerate(filters):
@@ -64,17 +92,13 @@ def stack(
         if i % 2 == 1:
             layers.append(nn.MaxPool2d(2))
             size = [side // 2 for side in size]
-        layers.append(normal_2d(count))
+        layers.append(normalisation.of_channels(count))
         channels = count
     if min(size) < 1:
         raise ValueError(f"images of {tuple(input_shape[1:])} are too small for {len(filters)} convolutions")
     layers.append(nn.Flatten())
     units = channels * math.prod(size)
     for count in (*dense, classes):
-        layers += [BinaryLinear(units, count), normal_1d(count)]
+        layers += [BinaryLinear(units, count), normalisation.of_units(count)]
         units = count
-    if not scale:
-        for layer in layers:
-            if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d | nn.LayerNorm):
-                layer.weight.requires_grad_(False)
     return nn.Sequential(*layers)

@@ -1,6 +1,7 @@
 """Adam's step, which several methods take on real-valued weights (Kingma & Ba 2015, algorithm 1)."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,28 +17,29 @@ def project(ws: list[Tensor]) -> None:
     torch._foreach_clamp_max_(ws, 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Adam:
+    """Adam's hyperparameters. Weight decay is that of the loss, added to the gradient."""
+
+    learning_rate: float
+    beta1: float = 0.9
+    beta2: float = 0.999
+    weight_decay: float = 0.0
+
+
 def adam_step(
-    gradients: list[Tensor],
-    ws: list[Tensor],
-    ms: list[Tensor],
-    vs: list[Tensor],
-    step: int,
-    learning_rate: float,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    weight_decay: float = 0.0,
+    gradients: list[Tensor], ws: list[Tensor], ms: list[Tensor], vs: list[Tensor], step: int, adam: Adam
 ) -> None:
     """One step in place: w <- w - learning_rate m' / (sqrt(v') + epsilon), m' and v' free of their start at 0.
 
-    `step` counts from 1. Weight decay is that of the loss, added to the gradient. All lists are of one length,
-    tensors at one place in them of one shape.
+    `step` counts from 1. All lists are of one length, tensors at one place in them of one shape.
     """
-    if weight_decay:
-        gradients = list(torch._foreach_add(gradients, ws, alpha=within(weight_decay, ws)))
-    torch._foreach_lerp_(ms, gradients, 1 - beta1)
-    torch._foreach_mul_(vs, beta2)
-    torch._foreach_addcmul_(vs, gradients, gradients, 1 - beta2)
+    if adam.weight_decay:
+        gradients = list(torch._foreach_add(gradients, ws, alpha=within(adam.weight_decay, ws)))
+    torch._foreach_lerp_(ms, gradients, 1 - adam.beta1)
+    torch._foreach_mul_(vs, adam.beta2)
+    torch._foreach_addcmul_(vs, gradients, gradients, 1 - adam.beta2)
     sizes = torch._foreach_sqrt(vs)
-    torch._foreach_div_(sizes, math.sqrt(1 - beta2**step))
+    torch._foreach_div_(sizes, math.sqrt(1 - adam.beta2**step))
     torch._foreach_add_(sizes, EPSILON)
-    torch._foreach_addcdiv_(ws, ms, sizes, within(-learning_rate / (1 - beta1**step), ws))
+    torch._foreach_addcdiv_(ws, ms, sizes, within(-adam.learning_rate / (1 - adam.beta1**step), ws))

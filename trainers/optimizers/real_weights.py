@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from trainers.optimizers.adam import adam_step, project
+from trainers.optimizers.adam import Adam, adam_step, project
 from trainers.optimizers.binary_optimizer import BinaryOptimizer
 from trainers.optimizers.relaxed import Relaxed
 from trainers.schedules import Progress
@@ -38,13 +38,6 @@ class RealWeights(Relaxed):
         buffers: list[list[Tensor]],
     ) -> None:
         ws, ms, vs = buffers
-        adam_step(
-            gradients,
-            ws,
-            ms,
-            vs,
-            group["steps"],
-            group["learning_rate"],
-            weight_decay=group["weight_decay"],
-        )
+        adam = Adam(group["learning_rate"], weight_decay=group["weight_decay"])
+        adam_step(gradients, ws, ms, vs, group["steps"], adam)
         self.relax(group, thetas, ws)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainers.layers.binary import sign
-from trainers.optimizers.adam import adam_step
+from trainers.optimizers.adam import Adam, adam_step
 from trainers.optimizers.binary_optimizer import BinaryOptimizer
 from trainers.schedules import Progress
 
@@ -73,7 +73,7 @@ class Relaxed(BinaryOptimizer):
         buffers: list[list[Tensor]],
     ) -> None:
         ws, ms, vs = buffers
-        adam_step(gradients, ws, ms, vs, group["steps"], group["learning_rate"])
+        adam_step(gradients, ws, ms, vs, group["steps"], Adam(group["learning_rate"]))
         self.relax(group, thetas, ws)
 
     @contextmanager

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from trainers.optimizers.adam import adam_step, project
+from trainers.optimizers.adam import Adam, adam_step, project
 from trainers.optimizers.binary_optimizer import BinaryOptimizer
 from trainers.optimizers.signs import write_signs
 
@@ -42,17 +42,8 @@ class STEAdam(BinaryOptimizer):
         buffers: list[list[Tensor]],
     ) -> None:
         ws, ms, vs = buffers
-        adam_step(
-            gradients,
-            ws,
-            ms,
-            vs,
-            group["steps"],
-            group["learning_rate"],
-            group["beta1"],
-            group["beta2"],
-            group["weight_decay"],
-        )
+        adam = Adam(group["learning_rate"], group["beta1"], group["beta2"], group["weight_decay"])
+        adam_step(gradients, ws, ms, vs, group["steps"], adam)
         if group["clipping"]:
             project(ws)
         write_signs(thetas, ws)

@@ -9,7 +9,7 @@ from PIL import Image
 from trainers.data import DATASETS, image_folder
 from trainers.data.image_folder import centre_box, fetch, files, load, middle, random_box, random_part
 from trainers.errors import DataError
-from trainers.feeding.loader import evaluation_batches, training_batches
+from trainers.feeding.loader import Reading, evaluation_batches, training_batches
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -231,7 +231,7 @@ def test_an_epoch_is_the_same_for_every_number_of_workers_and_every_start(
     assert images.shape == (7, 10, 3, 12, 12)  # of 73 samples
     assert images.dtype == torch.uint8
     for workers in (1, 2):
-        again = everything(training_batches(train, epoch=1, workers=workers, **options))
+        again = everything(training_batches(train, epoch=1, reading=Reading(workers=workers), **options))
         assert torch.equal(again[0], images)
         assert torch.equal(again[1], targets)
     rest = everything(training_batches(train, epoch=1, start=4, **options))
@@ -248,7 +248,7 @@ def test_no_sample_twice_in_an_epoch_and_all_when_evaluating(folder: Path, tmp_p
     numbered = image_folder.ImageFiles(train.folder, train.names, np.arange(73))
     drawn = everything(training_batches(numbered, batch_size=10, image_size=8, seed=0, epoch=0))[1].flatten()
     assert len(drawn.unique()) == 70
-    batches = list(evaluation_batches(numbered, batch_size=10, image_size=8, workers=1))
+    batches = list(evaluation_batches(numbered, batch_size=10, image_size=8, reading=Reading(workers=1)))
     assert [len(targets) for _, targets in batches] == [10] * 7 + [3]
     assert torch.cat([targets for _, targets in batches]).tolist() == list(range(73))
     assert np.array_equal(batches[7][0][2], middle(train.path(72), 8))
@@ -261,6 +261,6 @@ def test_a_truncated_image_is_named_from_a_worker_too(workers: int, folder: Path
     file.write_bytes(file.read_bytes()[:-200])
     splits = files(tmp_path / "data", 0)
     with pytest.raises(DataError, match=rf"^{file}: is not a whole image: image file is truncated"):
-        list(evaluation_batches(splits.train, batch_size=10, image_size=8, workers=workers))
+        list(evaluation_batches(splits.train, batch_size=10, image_size=8, reading=Reading(workers=workers)))
     with pytest.raises(DataError, match=rf"^{file}: is not a whole image"):
         load(tmp_path / "data", 0)

@@ -18,13 +18,15 @@ from trainers.data.image_folder import ImageFiles, files, middle
 from trainers.errors import CheckpointError, DataError
 from trainers.feeding.decoders import Decoder
 from trainers.feeding.feed import feed
-from trainers.feeding.loader import evaluation_batches, training_batches
+from trainers.feeding.loader import Reading, evaluation_batches, training_batches
 from trainers.tasks import TASKS, Proxy
 from trainers.training.checkpoints import Checkpoint
 from trainers.training.results import EpochResult
 from trainers.training_spec import Machine, TrainingSpec
 
 pytest.importorskip("nvidia.dali", reason="needs pip install tunebench[dali]")
+
+DALI = Reading(decoder="dali")
 
 
 def picture(seed: int, width: int = 60, height: int = 45) -> Image.Image:
@@ -36,8 +38,8 @@ def images(folder: Path, *names: str) -> ImageFiles:
     return ImageFiles(folder, np.array([name.encode() for name in names]), np.arange(len(names)))
 
 
-def middles(found: ImageFiles, size: int, **options: Any) -> NDArray[np.int64]:
-    batches = evaluation_batches(found, batch_size=4, image_size=size, decoder="dali", **options)
+def middles(found: ImageFiles, size: int) -> NDArray[np.int64]:
+    batches = evaluation_batches(found, batch_size=4, image_size=size, reading=DALI)
     return np.concatenate([batch.numpy() for batch, _ in batches]).astype(np.int64)
 
 
@@ -51,15 +53,15 @@ def train(tmp_path: Path) -> ImageFiles:
     return files(data_folder(tmp_path), 0).train
 
 
-def epoch(found: ImageFiles, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    options = {"batch_size": 10, "image_size": 24, "seed": 5, "epoch": 1, "decoder": "dali"} | options
-    inputs, targets = zip(*training_batches(found, **options), strict=True)
+def epoch(found: ImageFiles, reading: Reading = DALI, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    options = {"batch_size": 10, "image_size": 24, "seed": 5, "epoch": 1} | options
+    inputs, targets = zip(*training_batches(found, reading=reading, **options), strict=True)
     return torch.stack(inputs), torch.stack(targets)
 
 
 def test_the_parts_are_pillows(train: ImageFiles) -> None:
     inputs, targets = epoch(train)
-    expected, of_pillow = epoch(train, decoder="pillow")
+    expected, of_pillow = epoch(train, Reading())
     assert inputs.shape == (7, 10, 3, 24, 24)
     assert (inputs.dtype, targets.dtype) == (torch.uint8, torch.int64)
     assert torch.equal(targets, of_pillow)
@@ -77,9 +79,9 @@ def test_any_number_of_threads_and_any_start_give_the_same(train: ImageFiles) ->
     torch.manual_seed(0)
     before = torch.get_rng_state()
     inputs, targets = epoch(train)
-    for changes in ({"workers": 1}, {"workers": 3}):
-        assert torch.equal(epoch(train, **changes)[0], inputs)
-    later = epoch(train, start=4, workers=2)
+    for workers in (1, 3):
+        assert torch.equal(epoch(train, replace(DALI, workers=workers))[0], inputs)
+    later = epoch(train, replace(DALI, workers=2), start=4)
     assert torch.equal(later[0], inputs[4:])
     assert torch.equal(later[1], targets[4:])
     assert not torch.equal(epoch(train, epoch=2)[0], inputs)
@@ -90,7 +92,7 @@ def test_any_number_of_threads_and_any_start_give_the_same(train: ImageFiles) ->
 
 def test_all_are_scored_in_order_and_the_last_batch_may_be_smaller(train: ImageFiles) -> None:
     numbered = ImageFiles(train.folder, train.names, np.arange(76))
-    batches = list(evaluation_batches(numbered, batch_size=10, image_size=24, decoder="dali"))
+    batches = list(evaluation_batches(numbered, batch_size=10, image_size=24, reading=DALI))
     assert [len(images) for images, _ in batches] == [10] * 7 + [6]
     assert torch.cat([targets for _, targets in batches]).tolist() == list(range(76))
     last = batches[7][0][5].numpy().astype(int)
@@ -143,10 +145,10 @@ def undecodable(contents: bytes) -> bytes:
 def test_a_damaged_image_is_named(damage: Callable[[bytes], bytes], train: ImageFiles) -> None:
     file = train.path(33)
     file.write_bytes(damage(file.read_bytes()))
-    given = evaluation_batches(train, batch_size=10, image_size=24, decoder="dali", workers=2)
+    given = evaluation_batches(train, batch_size=10, image_size=24, reading=replace(DALI, workers=2))
     with pytest.raises(DataError, match=rf"^{file}: is not a whole image: "):
         list(given)
-    given = evaluation_batches(train, batch_size=1, image_size=24, decoder="dali")
+    given = evaluation_batches(train, batch_size=1, image_size=24, reading=DALI)
     with pytest.raises(DataError, match=rf"^{file}: is not a whole image: "):
         list(given)
 
@@ -160,9 +162,8 @@ def test_what_pillow_alone_decodes_is_named(train: ImageFiles, monkeypatch: pyte
 def test_threads_end_with_the_generator_and_a_batch_outlives_them(train: ImageFiles) -> None:
     epoch(train)
     before = threads()
-    batches = training_batches(
-        train, batch_size=10, image_size=24, seed=5, epoch=1, workers=3, decoder="dali"
-    )
+    reading = replace(DALI, workers=3)
+    batches = training_batches(train, batch_size=10, image_size=24, seed=5, epoch=1, reading=reading)
     first, _ = next(batches)
     kept = first.clone()
     assert threads() > before
