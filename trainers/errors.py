@@ -21,5 +21,5 @@ class CheckpointError(_FileError):
 
 
 def first_line(error: Exception) -> str:
-    """Of what the error says, or its kind where it says nothing."""
+    """The first line of what the error says, or its kind where it says nothing."""
     return next(iter(str(error).splitlines()), type(error).__name__)

@@ -91,7 +91,7 @@ VALID: dict[str, Interval | Options] = {
 }
 
 
-def check(values: Mapping[str, object]) -> None:
+def check_ranges(values: Mapping[str, object]) -> None:
     """Raise ValueError at the first value outside its hyperparameter's range, naming both."""
     for name, value in values.items():
         if value not in VALID[name]:

@@ -213,7 +213,7 @@ class Comparison:
     parity: tuple[Check, ...]
 
     def labels(self, pair: PairResult) -> tuple[str, str]:
-        """Of a and b."""
+        """The names in running text of the pair's two methods, a and b."""
         return self.methods[pair.a].label, self.methods[pair.b].label
 
     def to_json(self) -> dict[str, Any]:

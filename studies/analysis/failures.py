@@ -87,7 +87,7 @@ class Losses:
         return self._without_result(method, search) if certain else None
 
     def nothing(self) -> str | None:
-        """Of a study that has all its trials: what has no result, and why; None where every method has one."""
+        """What has no result in a study that has all its trials, and why; None where every method has one."""
         told = (self._without_result(self._methods[name], self._searches[name]) for name in self._methods)
         return "; ".join(filter(None, told)) or None
 

@@ -91,7 +91,7 @@ def _where(error: yaml.YAMLError) -> str:
 
 
 class _TooMuchError(ComposerError):
-    """Of a text that is YAML as far as it was read."""
+    """A text that was YAML as far as it was read holds more than a study may."""
 
 
 class _Loader(yaml.SafeLoader):

@@ -154,7 +154,7 @@ def halfway(comparison: Comparison) -> int:
 
 
 def at_target(comparison: Comparison, entries: Sequence[OfShare]) -> OfShare:
-    """Of `trials_to_target` entries, the one for the target of the endpoint."""
+    """The one of some `trials_to_target` entries that is for the endpoint's target."""
     return next(entry for entry in entries if entry.share == comparison.target_share)
 
 

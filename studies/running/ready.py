@@ -70,7 +70,7 @@ def _missing(spec: StudySpec, data_dir: Path, elsewhere: bool) -> list[Fault]:
         if not data.exists():
             found.append(("task", f"{data}: missing; run: tunebench data fetch {task.dataset}"))
         with _noted(found, "task", DataError):
-            teachers.check(task, data_dir)
+            teachers.check_file(task, data_dir)
     if spec.start and not (start := start_file(data_dir, spec.start)).exists():
         found.append(("start", missing(start, TASKS[spec.task], spec.proxy)))
     if not elsewhere:
@@ -84,10 +84,10 @@ def _unusable(spec: StudySpec, data_dir: Path) -> list[Fault]:
     task, proxy, found = TASKS[spec.task], spec.proxy, list[Fault]()
     data = DATASETS[task.dataset]
     with _noted(found, "task", DataError):
-        data.check(data_dir)
+        data.check_data(data_dir)
     if not found and (proxy.train_fraction is not None or data.any_number):
         with _noted(found, "proxy.train_fraction", ValueError), _noted(found, "task", UnusableError):
-            sample_counts.check(spec.task_definition(), proxy.train_fraction or 1, data_dir)
+            sample_counts.check_enough(spec.task_definition(), proxy.train_fraction or 1, data_dir)
     if found:  # the rest is compared with the data
         return found
     with _noted(found, "task", DataError, ValueError):

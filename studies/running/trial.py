@@ -129,7 +129,7 @@ def _word(value: Any) -> int | str:
 
 
 def folder(data_dir: Path) -> Path:
-    """Of the trainings under way. Whatever is in it may be deleted at the cost of time."""
+    """Where trainings under way are kept. Whatever is in it may be deleted at the cost of time."""
     return data_dir / "checkpoints"
 
 

@@ -181,7 +181,7 @@ def main() -> None:
         if arguments.task and spec.task not in arguments.task:
             continue
         try:
-            DATASETS[TASKS[spec.task].dataset].check(arguments.data)
+            DATASETS[TASKS[spec.task].dataset].check_data(arguments.data)
         except DataError as error:
             print(f"{spec.task} is left out: {error}", file=sys.stderr)
             continue

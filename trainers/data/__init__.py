@@ -32,7 +32,7 @@ class DataSet:
     drawn_test: bool = False
     any_number: bool = False
 
-    def check(self, root: Path) -> None:
+    def check_data(self, root: Path) -> None:
         """Raise DataError where the data are missing or damaged; of images in files only their index is read."""
         (self.files or self.splits)(root, 0)
 

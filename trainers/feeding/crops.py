@@ -10,7 +10,7 @@ from trainers.data.image_folder import Box, ImageFiles, centre_box, middle, rand
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Of each image the middle, or a random part, which `drawn_from` and the sample's number alone decide.
+    """The middle of each image, or a random part, which `drawn_from` and the sample's number alone decide.
 
     Whatever decodes the images, resized to `size` x `size`, is given the same parts.
     """

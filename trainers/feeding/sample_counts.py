@@ -14,7 +14,7 @@ from trainers.tasks import Task
 PARTS = 10_000  # that a share is counted in
 
 
-def check(task: Task, train_fraction: float, data_dir: Path) -> None:
+def check_enough(task: Task, train_fraction: float, data_dir: Path) -> None:
     """Raise ValueError where this share leaves a class without a training sample, or too few for a batch; and
     UnusableError where all of them are too few.
 
@@ -46,7 +46,7 @@ def least(classes: Sequence[int], batch_size: int) -> float:
 
 @cache  # as a study is checked when it is created and when it is driven
 def _samples(dataset: str, data_dir: Path) -> tuple[int, ...]:
-    """Of each class in the training split; they are as many in every split of a data set."""
+    """How many samples each class has in the training split; it is the same for every seed of the split."""
     data = DATASETS[dataset]
     train = (data.files or data.splits)(data_dir, 0).train
     return tuple(Counter(train.targets.tolist()).values())

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from trainers.hyperparameters import Value, check
+from trainers.hyperparameters import Value, check_ranges
 from trainers.optimizers.binary_optimizer import BinaryOptimizer, NoBinaryWeights
 from trainers.optimizers.bop import Bop, SecondOrderBop
 from trainers.optimizers.gradient_filter import FirstOrderFilter, GradientFilter
@@ -67,4 +67,4 @@ def validate(name: str | None, hyperparameters: Mapping[str, Value], others: Ite
     missing = [key for key in needed if key not in hyperparameters]
     if missing:
         raise ValueError(f"{name} needs {', '.join(missing)}")
-    check(hyperparameters)
+    check_ranges(hyperparameters)

@@ -9,12 +9,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from trainers.hyperparameters import check
+from trainers.hyperparameters import check_ranges
 from trainers.layers.binary import draw_signs, sign
 from trainers.optimizers.batches import cache_batches
 from trainers.optimizers.buffers import buffer, load_buffers
 from trainers.optimizers.scalars import within
 from trainers.schedules import Progress, factor
+
+PARAMS = Parameter("params", Parameter.POSITIONAL_OR_KEYWORD)
+GENERATOR = Parameter("generator", Parameter.KEYWORD_ONLY, default=None)
 
 
 class BinaryOptimizer(torch.optim.Optimizer):
@@ -37,6 +40,14 @@ class BinaryOptimizer(torch.optim.Optimizer):
     decayed: ClassVar[str]
     generator: torch.Generator | None = None
     compiled = False
+
+    __signature__: ClassVar[Signature]  # of the constructor, for help()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if hasattr(cls, "hyperparameters") and "__init__" not in vars(cls):
+            own = _arguments(cls.hyperparameters, cls.optional).parameters.values()
+            cls.__signature__ = Signature([PARAMS, *own, GENERATOR])
 
     def __init__(
         self, params: Iterable[Any], *values: Any, generator: torch.Generator | None = None, **named: Any
@@ -110,7 +121,7 @@ class BinaryOptimizer(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         names = (*self.hyperparameters, *self.optional)
         values = {name: param_group.get(name, self.defaults[name]) for name in names}
-        check({k: v for k, v in values.items() if not (v is None and k in self.may_be_none)})
+        check_ranges({k: v for k, v in values.items() if not (v is None and k in self.may_be_none)})
         super().add_param_group(param_group)
         with torch.no_grad():
             self.initialise(self.param_groups[-1])
@@ -172,7 +183,7 @@ class BinaryOptimizer(torch.optim.Optimizer):
 
 
 class NoBinaryWeights(BinaryOptimizer):
-    """Of a network that has none: there is nothing to do."""
+    """The optimizer of a network without binary weights: there is nothing to do."""
 
     hyperparameters: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[Mapping[str, Any]] = {}

@@ -21,7 +21,7 @@ class Score(NamedTuple):
 
     @classmethod
     def worst(cls, task: Task) -> "Score":
-        """Of a training that diverged."""
+        """The score of a training that diverged."""
         return cls(task.worst, 0.0 if task.top5 else None)
 
 

@@ -95,7 +95,7 @@ def _weights(contents: Any) -> dict[str, Tensor]:
     return weights
 
 
-def check(task: Task, data_dir: Path) -> None:
+def check_file(task: Task, data_dir: Path) -> None:
     """Raise DataError where the teacher that `task` learns from is missing."""
     file = file_of(task, data_dir)
     if task.recipe.teacher and file and not file.exists():

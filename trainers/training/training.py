@@ -107,7 +107,7 @@ class Training:
 
     @property
     def results(self) -> tuple[EpochResult, ...]:
-        """Of the epochs that are finished."""
+        """Those of the finished epochs, in order."""
         return tuple(self.state.results)
 
     @property
@@ -232,7 +232,7 @@ class Training:
         state.binary_optimizer.schedule(progress)
 
     def _scores(self) -> list[Score]:
-        """Of the network with binary weights, on each of `PARTS`."""
+        """The scores of the network with binary weights on each of `PARTS`."""
         scores = []
         with self.state.binary_optimizer.binarised():
             for i, part in enumerate(PARTS):

@@ -12,7 +12,7 @@ from trainers.errors import DataError
 def test_missing_names_the_file_and_the_command(name: str, tmp_path: Path) -> None:
     data = DATASETS[name]
     assert data.path(tmp_path).is_relative_to(tmp_path / name)
-    for ask in (lambda: data.load(tmp_path, 0), lambda: data.check(tmp_path)):
+    for ask in (lambda: data.load(tmp_path, 0), lambda: data.check_data(tmp_path)):
         with pytest.raises(DataError, match=rf"{name}/.*: missing; run: tunebench data fetch {name}( |$)"):
             ask()
 

@@ -116,7 +116,7 @@ def test_kept_images_of_other_classes_train_nothing(
     write_arrays(file, kept | {name: value})
     monkeypatch.setitem(DATASETS, "cifar10", dataclasses.replace(DATASETS["cifar10"], load=data.load))
     with pytest.raises(DataError, match=rf"images\.npz: {message}"):
-        DATASETS["cifar10"].check(tmp_path / "data")
+        DATASETS["cifar10"].check_data(tmp_path / "data")
 
 
 def test_other_images_in_the_same_layout_are_taken_with_a_warning(small, tmp_path: Path) -> None:

@@ -311,13 +311,13 @@ def test_numbers_that_are_not_finite_reach_no_network(
     monkeypatch.setitem(
         DATASETS, "fsdd", dataclasses.replace(DATASETS["fsdd"], load=data.load, fetch=data.fetch)
     )
-    DATASETS["fsdd"].check(tmp_path / "data")
+    DATASETS["fsdd"].check_data(tmp_path / "data")
     features, *rest = (array.numpy() for array in read_tensors(file, recordings.ARRAYS, ""))
     features = features.copy()
     features[17] = value
     write_arrays(file, dict(zip(recordings.ARRAYS, (features, *rest), strict=True)))
     read_tensors.cache_clear()
-    refusing = [lambda: DATASETS["fsdd"].check(tmp_path / "data"), lambda: train_on(tmp_path / "data")]
+    refusing = [lambda: DATASETS["fsdd"].check_data(tmp_path / "data"), lambda: train_on(tmp_path / "data")]
     if np.isnan(value):
         refusing.append(lambda: data.fetch(tmp_path / "data"))
     for refused in refusing:

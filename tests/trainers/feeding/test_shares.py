@@ -34,7 +34,7 @@ def test_the_least_share(classes: list[int], batch_size: int, least: float) -> N
 @pytest.mark.parametrize("share", [1e-6, 0.002, 0.0474])
 def test_what_is_refused_is_what_no_training_can_be_fed_with(share: float, spoken_digits: Path) -> None:
     with pytest.raises(ValueError, match="training sample") as refused:
-        sample_counts.check(SPEECH, share, spoken_digits)
+        sample_counts.check_enough(SPEECH, share, spoken_digits)
     assert str(refused.value) == (
         "train_fraction must be at least 0.0475, for a sample of every class and a batch of 100 of spoken-digits's "
         f"2000 training samples, got {share:g}"
@@ -45,7 +45,7 @@ def test_what_is_refused_is_what_no_training_can_be_fed_with(share: float, spoke
 
 @pytest.mark.parametrize("share", [0.0475, 0.05, 1.0])
 def test_what_is_not_refused_is_fed(share: float, spoken_digits: Path) -> None:
-    sample_counts.check(SPEECH, share, spoken_digits)
+    sample_counts.check_enough(SPEECH, share, spoken_digits)
     fed(share, spoken_digits)
 
 
@@ -57,11 +57,11 @@ def test_images_in_files_are_counted_too(tmp_path: Path) -> None:
     folder = data_folder(tmp_path, classes=2, train=40, val=2)
     task = TASKS["imagenet-reactnet-a"]
     small = replace(task, recipe=replace(task.recipe, batch_size=20))
-    sample_counts.check(small, 0.5, folder)
+    sample_counts.check_enough(small, 0.5, folder)
     told = "^imagenet has 76 training samples here, which do not fill a batch of 510, imagenet-reactnet-a's; fetch"
     with pytest.raises(UnusableError, match=told):
-        sample_counts.check(task, 1, folder)
+        sample_counts.check_enough(task, 1, folder)
     with pytest.raises(UnusableError, match="76 training samples do not fill a batch of 510"):
         feed(TrainingSpec(task=task), Machine(data_dir=folder))
     with pytest.raises(ValueError, match=r"must be at least 0\.25.* 76 training samples, got 0\.2"):
-        sample_counts.check(small, 0.2, folder)
+        sample_counts.check_enough(small, 0.2, folder)

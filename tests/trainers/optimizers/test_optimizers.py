@@ -1,8 +1,10 @@
 """What every optimizer of binary weights must do, whatever its rule."""
 
 import copy
+import inspect
 import itertools
 import math
+import pydoc
 import re
 import sys
 from collections.abc import Callable
@@ -73,6 +75,15 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ),
 ]
 every = pytest.mark.parametrize(("name", "values"), SETTINGS, ids=lambda v: v if isinstance(v, str) else None)
+
+
+def test_help_lists_an_optimizers_hyperparameters() -> None:
+    shown = pydoc.plaintext.document(OPTIMIZERS["gradient-filter"])
+    assert "GradientFilter(params, alpha, gamma, *, decay='none', generator=None)" in shown
+    for optimizer in OPTIMIZERS.values():
+        first, *given = inspect.signature(optimizer).parameters
+        assert first == "params"
+        assert {*given} >= {*optimizer.hyperparameters, *optimizer.optional, "generator"}
 
 
 def build(name: str, values: dict[str, Any], parameters: Any, seed: int = 0) -> Any:

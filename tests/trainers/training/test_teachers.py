@@ -90,11 +90,11 @@ def test_the_data_folders_teacher_is_taken_where_none_is_given(
     ):
         train("cifar10-resnet20-distilled", tmp_path)
     with pytest.raises(DataError, match=r"teachers/cifar10-real-resnet20\.pt: missing; put a state dict"):
-        teachers.check(TASKS["cifar10-resnet20-distilled"], tmp_path)
-    teachers.check(TASKS["cifar10-resnet20"], tmp_path)
+        teachers.check_file(TASKS["cifar10-resnet20-distilled"], tmp_path)
+    teachers.check_file(TASKS["cifar10-resnet20"], tmp_path)
     file = teachers.path(tmp_path, "cifar10-real-resnet20")
     train("cifar10-real-resnet20", tmp_path, save=file)
-    teachers.check(TASKS["cifar10-resnet20-distilled"], tmp_path)
+    teachers.check_file(TASKS["cifar10-resnet20-distilled"], tmp_path)
     one = train("cifar10-resnet20-distilled", tmp_path)
     assert one[0].validation_top5 is None
     train("cifar10-real-resnet20", tmp_path, save=tmp_path / "other.pt", seed=1)
