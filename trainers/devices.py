@@ -22,27 +22,27 @@ def take_threads(number: int | None) -> None:
         torch.set_num_threads(number)
 
 
-def wait(place: torch.device) -> None:
+def wait(device: torch.device) -> None:
     """Until the device has done all that it was given."""
-    if place.type == "cuda":
-        torch.cuda.synchronize(place)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
-def repeatable(place: torch.device) -> AbstractContextManager[None]:
+def repeatable(device: torch.device) -> AbstractContextManager[None]:
     """Within it a GPU's convolutions give the same numbers each time, as a CPU's do anyway. They are in TF32, which
     is exact for signs of inputs and weights, forward; real numbers, gradients among them, count with 11 bits."""
-    if place.type != "cuda":
+    if device.type != "cuda":
         return nullcontext()
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True)
 
 
 @contextmanager
-def seeded(seed: int, place: torch.device) -> Iterator[None]:
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """What is drawn within it without a generator, such as dropout, comes from `seed`; torch's state is left."""
-    devices = [place] if place.type == "cuda" else []
+    devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.default_generator.manual_seed(seed)
-        for device in devices:
-            with torch.cuda.device(device):
+        for each in devices:
+            with torch.cuda.device(each):
                 torch.cuda.manual_seed(seed)
         yield

@@ -96,7 +96,7 @@ class RayStart:
         if not self.process:
             return False
         process = Owner.parse(self.process)
-        return process.place == Owner.current().place and not process.is_dead()
+        return process.numbering == Owner.current().numbering and not process.is_dead()
 
     def parts(self) -> set[str]:
         """The parts of `PARTS` that are up. A head lives on without one that exited cleanly or never got its port."""
@@ -134,7 +134,11 @@ class RayStart:
             return 0
         process = Owner.parse(self.process)
         here = Owner.of(process.pid)
-        return process.pid if process.place == here.place and here.started in ("", process.started) else 0
+        return (
+            process.pid
+            if process.numbering == here.numbering and here.started in ("", process.started)
+            else 0
+        )
 
     def _left(self) -> list[int]:
         """Living processes of its session and, as jobs have sessions of their own, those that inherited its folder."""

@@ -12,13 +12,13 @@ from typing import Self
 class Owner:
     """A process. Its number alone does not name it: numbers come back, and each container counts from 1.
 
-    `place` names the kernel's boot and the set of processes in which `pid` counts, `started` the process's
+    `numbering` names the kernel's boot and the set of processes in which `pid` counts, `started` the process's
     start; both are empty where the system does not tell.
     """
 
     host: str
     pid: int
-    place: str
+    numbering: str
     started: str
 
     @classmethod
@@ -30,21 +30,21 @@ class Owner:
     def of(cls, pid: int) -> Self:
         """The process on this machine that has the number now."""
         _, started = _status(pid)
-        return cls(socket.gethostname().replace(":", "-"), pid, _place(), started)
+        return cls(socket.gethostname().replace(":", "-"), pid, _numbering(), started)
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read what `str` wrote."""
-        host, pid, place, started = text.split(":", 3)
-        return cls(host, int(pid), place, started)
+        host, pid, numbering, started = text.split(":", 3)
+        return cls(host, int(pid), numbering, started)
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.pid}:{self.place}:{self.started}"
+        return f"{self.host}:{self.pid}:{self.numbering}:{self.started}"
 
     def is_dead(self) -> bool:
         """Whether the process has certainly ended; False for one on another host."""
         here = Owner.current()
-        if (self.host, self.place) != (here.host, here.place) or os.name != "posix":
+        if (self.host, self.numbering) != (here.host, here.numbering) or os.name != "posix":
             return False
         try:
             os.kill(self.pid, 0)
@@ -56,7 +56,7 @@ class Owner:
         return state in ("Z", "X") or (started != "" and self.started != "" and started != self.started)
 
 
-def _place() -> str:
+def _numbering() -> str:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"

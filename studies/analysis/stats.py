@@ -234,8 +234,8 @@ def _student(freedom: int, level: float) -> float:
 
 def _doubled_ranks(values: Floats) -> NDArray[np.int64]:
     """Twice the mid-rank of each value, a whole number."""
-    _, place, ties = np.unique(values, return_inverse=True, return_counts=True)
-    return (2 * np.cumsum(ties) - ties + 1)[place]
+    _, distinct, ties = np.unique(values, return_inverse=True, return_counts=True)
+    return (2 * np.cumsum(ties) - ties + 1)[distinct]
 
 
 def _bisect(f: Callable[[float], float], above: float, below: float) -> float:

@@ -138,8 +138,8 @@ def bound(dimension: Dimension, value: Value) -> Literal["low", "high"] | None:
     """The end of its range that the value lies at; None inside, and where there is no range."""
     if not isinstance(dimension, Float | Int) or not isinstance(value, int | float):
         return None
-    place = Float(dimension.low, dimension.high, dimension.log).quantile(value)
-    return "low" if place <= AT_BOUND else "high" if place >= 1 - AT_BOUND else None
+    share = Float(dimension.low, dimension.high, dimension.log).quantile(value)
+    return "low" if share <= AT_BOUND else "high" if share >= 1 - AT_BOUND else None
 
 
 def to_json(dimension: Dimension) -> Any:

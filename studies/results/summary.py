@@ -205,11 +205,11 @@ def _ranking(comparison: Comparison, methods: Sequence[MethodResult], split: Spl
     """The medians from the best on, without intervals."""
     sign = -1 if comparison.direction == "maximize" else 1
 
-    def place(method: MethodResult) -> float:
+    def median(method: MethodResult) -> float:
         middle = method.at_budget(split).median.value
         return math.inf if middle is None else sign * middle
 
-    ranked = sorted(methods, key=place)
+    ranked = sorted(methods, key=median)
     return _medians(comparison, ranked, split, lambda e, metric: value(e.value, metric))
 
 

@@ -40,7 +40,7 @@ def pictures(folder: Path, count: int) -> ImageFiles:
 def images_a_second(
     files: ImageFiles, decoder: Decoder, workers: int, place: torch.device, epoch: int
 ) -> float:
-    reading = Reading(workers=workers, place=place, decoder=decoder)
+    reading = Reading(workers=workers, device=place, decoder=decoder)
     options = {"batch_size": BATCH, "image_size": 224, "seed": 0, "epoch": epoch}
     batches = training_batches(files, reading=reading, **options)
     begun = time.perf_counter()

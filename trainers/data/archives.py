@@ -191,10 +191,10 @@ class _Bounded(io.RawIOBase):
             raise ValueError(_too_large(self._most))
         return data
 
-    def seek(self, place: int, whence: int = 0) -> int:
-        if place > self._most:
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if offset > self._most:
             raise ValueError(_too_large(self._most))
-        return self._stream.seek(place, whence)
+        return self._stream.seek(offset, whence)
 
     def tell(self) -> int:
         return self._stream.tell()

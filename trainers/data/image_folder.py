@@ -112,13 +112,13 @@ def files(root: Path, split_seed: int) -> ImageSplits:
     train, validation = (
         part.numpy() for part in held_out(torch.from_numpy(targets), VALIDATION_SHARE, split_seed)
     )
-    place = _place(folder)
+    source = _source(folder)
     if len(validation) == 0:
-        raise DataError(f"{place}: too few images to hold out any for validation; 13 of a class are enough")
+        raise DataError(f"{source}: too few images to hold out any for validation; 13 of a class are enough")
     return ImageSplits(
-        train=ImageFiles(place, names[train], targets[train]),
-        validation=ImageFiles(place, names[validation], targets[validation]),
-        test=ImageFiles(place, test_names, test_targets),
+        train=ImageFiles(source, names[train], targets[train]),
+        validation=ImageFiles(source, names[validation], targets[validation]),
+        test=ImageFiles(source, test_names, test_targets),
         classes=len(classes),
         mean=torch.tensor(MEAN),
         std=torch.tensor(STD),
@@ -239,7 +239,7 @@ def _kind(entry: Path) -> str:
     return suffix or "without a suffix"
 
 
-def _place(folder: NDArray[Any]) -> Path:
+def _source(folder: NDArray[Any]) -> Path:
     return Path(os.fsdecode(bytes(folder[()])))
 
 
@@ -274,7 +274,7 @@ def _scan(source: Path, part: str) -> tuple[NDArray[np.bytes_], NDArray[np.int64
 
 def _index(file: Path) -> tuple[NDArray[Any], ...]:
     index = read_arrays(file, ARRAYS, f"{FETCH} --from FOLDER")
-    folder = _place(index[0])
+    folder = _source(index[0])
     if not folder.is_dir():
         raise DataError(f"{folder}: the images are no longer there; run: {FETCH} --from FOLDER")
     return index
@@ -286,12 +286,14 @@ def _decoded(file: Path, image_size: int) -> tuple[Tensor, ...]:
     import torch
 
     folder, _, *parts = _index(file)
-    place = _place(folder)
+    source = _source(folder)
     needed = sum(map(len, parts[::2])) * 3 * image_size**2
     if needed > MEMORY_BYTES:
-        raise DataError(f"{place}: its images take {needed:,} bytes at {image_size} x {image_size}, too many")
+        raise DataError(
+            f"{source}: its images take {needed:,} bytes at {image_size} x {image_size}, too many"
+        )
     tensors: list[Tensor] = []
     for names, targets in zip(parts[::2], parts[1::2], strict=True):
-        images = np.stack([middle(place / os.fsdecode(bytes(name)), image_size) for name in names])
+        images = np.stack([middle(source / os.fsdecode(bytes(name)), image_size) for name in names])
         tensors += [torch.from_numpy(images), torch.from_numpy(targets)]
     return tuple(tensors)

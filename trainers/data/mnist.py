@@ -104,7 +104,7 @@ def _names(name: str) -> list[str]:
 
 def _either(folder: Path, name: str) -> Path:
     """The file under one of its names, which may be a folder's that it lies in. Raises DataError."""
-    files = [place for entry in _names(name) for place in (folder / entry, folder / entry / entry)]
+    files = [file for entry in _names(name) for file in (folder / entry, folder / entry / entry)]
     for file in files:
         if file.is_file():
             return file

@@ -77,11 +77,11 @@ def _sound(contents: bytes) -> tuple[bytes, int, Format]:
 
 def _chunks(contents: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Name, announced size and first byte of every chunk."""
-    place = 12
-    while place + 8 <= len(contents):
-        name, size = struct.unpack_from("<4sI", contents, place)
-        yield name, size, place + 8
-        place += 8 + size + size % 2
+    offset = 12
+    while offset + 8 <= len(contents):
+        name, size = struct.unpack_from("<4sI", contents, offset)
+        yield name, size, offset + 8
+        offset += 8 + size + size % 2
 
 
 def _format(words: bytes) -> Format:

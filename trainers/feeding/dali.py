@@ -20,9 +20,9 @@ Sample = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
 
 
 def read(
-    parts: Parts, batches: Sequence[Tensor], threads: int, place: torch.device
+    parts: Parts, batches: Sequence[Tensor], threads: int, device: torch.device
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
-    """The parts of the samples in each of `batches` as bytes (batch, 3, size, size) on `place`, and their targets.
+    """The parts of the samples in each of `batches` as bytes (batch, 3, size, size) on `device`, and their targets.
 
     So many `threads`, at least one, read files and decode what the GPU does not, up to three batches ahead. DALI is
     given the JPEGs in colour or grey. Other files, and JPEGs that do not end as a whole one does, are decoded by
@@ -34,14 +34,14 @@ def read(
     threads = max(1, threads)
     samples = _samples(parts, batches, threads)
     largest = max(map(len, batches), default=1)
-    pipeline = _pipeline(samples, largest, parts.size, threads, place)
+    pipeline = _pipeline(samples, largest, parts.size, threads, device)
     try:
         for batch in batches:
-            stream = torch.cuda.current_stream(place) if place.type == "cuda" else None
+            stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
             try:
                 (images,) = pipeline.run(stream)
             except RuntimeError as error:
-                _name_file(parts, batch, threads, place, error)
+                _name_file(parts, batch, threads, device, error)
                 raise
             # DALI's images have their channels last
             decoded = from_dlpack(images.as_tensor()).permute(0, 3, 1, 2)
@@ -52,26 +52,26 @@ def read(
         samples.close()
 
 
-def _name_file(parts: Parts, batch: Tensor, threads: int, place: torch.device, error: RuntimeError) -> None:
+def _name_file(parts: Parts, batch: Tensor, threads: int, device: torch.device, error: RuntimeError) -> None:
     """Raise DataError with the name of the file in the batch of which DALI has raised the error, if one is found."""
     if len(batch) == 1:
         parts.image(int(batch))
         file = parts.files.path(int(batch))
         raise DataError(f"{file}: Pillow can decode it, DALI cannot") from error
-    for _ in read(parts, torch.split(batch, 1), threads, place):
+    for _ in read(parts, torch.split(batch, 1), threads, device):
         pass  # until it meets the file
 
 
 def _pipeline(
-    samples: Generator[Any, None, None], batch_size: int, size: int, threads: int, place: torch.device
+    samples: Generator[Any, None, None], batch_size: int, size: int, threads: int, device: torch.device
 ) -> Any:
     from nvidia.dali import Pipeline, fn, types
 
-    on_gpu = place.type == "cuda"
+    on_gpu = device.type == "cuda"
     pipeline = Pipeline(
         batch_size=batch_size,
         num_threads=threads,
-        device_id=place.index if on_gpu else None,
+        device_id=device.index if on_gpu else None,
         seed=0,
         prefetch_queue_depth=AHEAD,
     )

@@ -51,7 +51,7 @@ def feed(spec: TrainingSpec, machine: Machine) -> Feed:
     used, or where the decoder is unknown, not installed, or has nothing to decode.
     """
     task, proxy = spec.scaled, spec.proxy
-    place = devices.find(machine.device)
+    device = devices.find(machine.device)
     decoders.check(machine.decoder, task)
     data = DATASETS[task.dataset]
     drawn_by = derive(spec.split_seed, "train-fraction")
@@ -61,15 +61,15 @@ def feed(spec: TrainingSpec, machine: Machine) -> Feed:
             files = _share(files, proxy.train_fraction, drawn_by)
         workers = machine.workers
         if workers is None:
-            workers = 0 if place.type == "cpu" else torch.get_num_threads()
+            workers = 0 if device.type == "cpu" else torch.get_num_threads()
         assert task.image_size is not None
         batch_size = task.recipe.batch_size
-        reading = Reading(workers=workers, place=place, decoder=machine.decoder)
+        reading = Reading(workers=workers, device=device, decoder=machine.decoder)
         return Streamed(files, batch_size, task.image_size, spec.seed, reading)
     splits = data.splits(machine.data_dir, spec.split_seed)
     if proxy.train_fraction or proxy.image_size:
         splits = scaled_down(splits, proxy.train_fraction, proxy.image_size, drawn_by)
-    return Held(splits, task.recipe.batch_size, spec.seed, place)
+    return Held(splits, task.recipe.batch_size, spec.seed, device)
 
 
 class Held:
@@ -77,13 +77,13 @@ class Held:
 
     decoder: str | None = None
 
-    def __init__(self, splits: Splits, batch_size: int, seed: int, place: torch.device) -> None:
+    def __init__(self, splits: Splits, batch_size: int, seed: int, device: torch.device) -> None:
         self._train, validation, test = (
-            Samples(part.inputs.to(place), part.targets.to(place))
+            Samples(part.inputs.to(device), part.targets.to(device))
             for part in (splits.train, splits.validation, splits.test)
         )
         self._parts: dict[Part, Samples] = {"training": self._train, "validation": validation, "test": test}
-        self._batch_size, self._place = batch_size, place
+        self._batch_size, self._device = batch_size, device
         self._order = torch.Generator().manual_seed(derive(seed, "data-order"))
         self._epoch, self._shuffled = 0, torch.empty(0, dtype=torch.int64)
         self.input_shape, self.classes = splits.input_shape, splits.classes
@@ -95,12 +95,12 @@ class Held:
         while self._epoch < epoch:
             self._shuffled = torch.randperm(self.samples, generator=self._order)
             self._epoch += 1
-        batches = torch.split(self._shuffled.to(self._place), self._batch_size)
+        batches = torch.split(self._shuffled.to(self._device), self._batch_size)
         for batch in batches[start : self.steps_an_epoch]:
             yield Samples(self._train.inputs[batch], self._train.targets[batch])
 
     def scored(self, part: Part) -> Batches:
-        numbers = SCORED_AT_ONCE_ON_CPU if self._place.type == "cpu" else SCORED_AT_ONCE
+        numbers = SCORED_AT_ONCE_ON_CPU if self._device.type == "cpu" else SCORED_AT_ONCE
         at_once = max(1, numbers // math.prod(self.input_shape))
         for batch in zip(*(torch.split(tensor, at_once) for tensor in self._parts[part]), strict=True):
             yield Samples(*batch)
@@ -118,7 +118,7 @@ class Streamed:
     ) -> None:
         self._files, self._seed = files, seed
         self._batch_size, self._image_size = batch_size, image_size
-        self._reading, self._place = reading, reading.place
+        self._reading, self._device = reading, reading.device
         self.decoder: str | None = decoders.version(reading.decoder)
         self.input_shape: tuple[int, ...] = (3, image_size, image_size)
         self.classes = files.classes
@@ -159,7 +159,7 @@ class Streamed:
         try:
             for images, targets in batches:
                 yield Samples(
-                    images.to(self._place, non_blocking=True), targets.to(self._place, non_blocking=True)
+                    images.to(self._device, non_blocking=True), targets.to(self._device, non_blocking=True)
                 )
         finally:
             batches.close()

@@ -26,16 +26,16 @@ class Reading:
     """How images are read: by so many workers of a decoder, for a device.
 
     Pillow's workers are processes, or this one where there are none; each reads two batches ahead, into shared memory,
-    from where the batches are copied to a GPU, as `place` may be, without waiting. DALI's are threads (`dali.read`).
+    from where the batches are copied to a GPU, as `device` may be, without waiting. DALI's are threads (`dali.read`).
     """
 
     workers: int = 0
-    place: torch.device = CPU
+    device: torch.device = CPU
     decoder: Decoder = "pillow"
 
     def read(self, parts: Parts, batches: Sequence[Tensor]) -> Batches:
         """The parts of the samples in each of `batches`, and their targets."""
-        return READERS[self.decoder](parts, batches, self.workers, self.place)
+        return READERS[self.decoder](parts, batches, self.workers, self.device)
 
 
 HERE = Reading()
@@ -93,13 +93,13 @@ class _Reader(Dataset[Batch | DataError]):
         return torch.from_numpy(images), torch.from_numpy(self.parts.files.targets[indices])
 
 
-def _read(parts: Parts, batches: Sequence[Tensor], workers: int, place: torch.device) -> Batches:
+def _read(parts: Parts, batches: Sequence[Tensor], workers: int, device: torch.device) -> Batches:
     loader = DataLoader(
         _Reader(parts),
         batch_sampler=[batch.tolist() for batch in batches],
         num_workers=workers,
         collate_fn=_as_it_is,
-        pin_memory=place.type == "cuda",
+        pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # else the loader would draw from torch's global one
     )
     read = iter(loader)

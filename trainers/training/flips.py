@@ -25,8 +25,8 @@ class FlipCounter:
 
     def reset(self) -> None:
         self.steps = 0
-        place = self.parameters[0].device if self.parameters else None
-        self.flips = torch.zeros((), dtype=torch.int64, device=place)
+        device = self.parameters[0].device if self.parameters else None
+        self.flips = torch.zeros((), dtype=torch.int64, device=device)
 
     def update(self) -> None:
         """Count what changed since the last call."""

@@ -27,8 +27,8 @@ class State:
     def __init__(self, model: nn.Module, augmentation: torch.Generator) -> None:
         self.model = model
         self.augmentation = augmentation
-        self.place = augmentation.device
-        self.loss_sum = torch.zeros((), device=self.place)
+        self.device = augmentation.device
+        self.loss_sum = torch.zeros((), device=self.device)
         self.stage = self.step = 0
         self.train_seconds = 0.0
         self.results: list[EpochResult] = []
@@ -59,13 +59,13 @@ class State:
         if self._draws:
             torch.set_rng_state(self._draws[0])
         if self._draws[1:]:
-            torch.cuda.set_rng_state(self._draws[1], self.place)
+            torch.cuda.set_rng_state(self._draws[1], self.device)
         self._draws = []
 
     def state_dict(self) -> dict[str, Any]:
         draws = [torch.get_rng_state()]
-        if self.place.type == "cuda":
-            draws.append(torch.cuda.get_rng_state(self.place))
+        if self.device.type == "cuda":
+            draws.append(torch.cuda.get_rng_state(self.device))
         return {
             "model": self.model.state_dict(),
             "binary_optimizer": self.binary_optimizer.state_dict(),

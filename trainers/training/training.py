@@ -47,19 +47,19 @@ class Training:
     def __init__(self, spec: TrainingSpec, machine: Machine) -> None:
         self._spec, self._machine = spec, machine
         self._task = task = spec.scaled
-        self._place = place = find(machine.device)
+        self._device = device = find(machine.device)
         self._source = source = feed(spec, machine)
         self._teacher = teachers.file_of(task, machine.data_dir, spec.teacher)
         self._recipe = task.recipe.tuned(spec.hyperparameters)
         self._loss = LOSSES[self._recipe.loss]
-        self._batch_loss = compiled(repr(task), place.type) if machine.compile else batch_loss
-        self._scale = pixels(self._recipe, source.mean, source.std, place)
+        self._batch_loss = compiled(repr(task), device.type) if machine.compile else batch_loss
+        self._scale = pixels(self._recipe, source.mean, source.std, device)
         self._stages = stages(self._recipe, spec.method, spec.hyperparameters)
         self._checkpoint: Checkpoint | None = None
 
         with seeded(derive(spec.seed, "real-initialisation"), torch.device("cpu")):
             model = MODELS[task.model](source.input_shape, source.classes, **task.model_options)
-        self.model = _placed(model, place)
+        self.model = _placed(model, device)
         self._binary, self._real = partition(model)
         if bool(self._binary) != (spec.method is not None or self._recipe.first_step is not None):
             if self._binary:
@@ -69,8 +69,8 @@ class Training:
         self._master: nn.Module | None = None
         if self._recipe.teacher and self._teacher:
             master = teachers.load(self._recipe.teacher, self._teacher, source.input_shape, source.classes)
-            self._master = _placed(master, place)
-        self.state = State(model, torch.Generator(place).manual_seed(derive(spec.seed, "augmentation")))
+            self._master = _placed(master, device)
+        self.state = State(model, torch.Generator(device).manual_seed(derive(spec.seed, "augmentation")))
 
     def begin(self, checkpoint: Checkpoint | None = None) -> None:
         """Go on from `checkpoint` if it holds this training, or else begin, from the spec's `start` if it has one.
@@ -124,7 +124,7 @@ class Training:
         state, epoch = self.state, len(self.state.results) + 1
         if epoch > self._stage.last_epoch:
             self._begin_stage(state.stage + 1)
-        with repeatable(self._place):
+        with repeatable(self._device):
             train_loss = self._train(epoch)
             started = time.perf_counter()
             scores = self._scores() if math.isfinite(train_loss) and self.state.is_finite() else []
@@ -183,18 +183,18 @@ class Training:
         started = time.perf_counter()
         self.model.train()
         with (
-            seeded(derive(self._spec.seed, "dropout", epoch), self._place),
+            seeded(derive(self._spec.seed, "dropout", epoch), self._device),
             closing(self._source.training(epoch, taken)) as batches,
         ):
             state.go_on_drawing()
             for samples in batches:
                 self._step(samples)
                 if self._cold:
-                    wait(self._place)
+                    wait(self._device)
                     self._cold -= 1
                     started = time.perf_counter()
                 if self._checkpoint and self._checkpoint.due():
-                    wait(self._place)
+                    wait(self._device)
                     state.train_seconds += time.perf_counter() - started
                     self._keep(self._checkpoint)
                     started = time.perf_counter()
@@ -237,14 +237,14 @@ class Training:
         with self.state.binary_optimizer.binarised():
             for i, part in enumerate(PARTS):
                 drawn_by = derive(self._spec.split_seed, "evaluation", i)
-                noise = torch.Generator(self._place).manual_seed(drawn_by)
+                noise = torch.Generator(self._device).manual_seed(drawn_by)
                 with closing(self._source.scored(part)) as batches:
                     scores.append(evaluate(self.model, batches, self._task, self._scale, noise))
         return scores
 
     def _check_teacher(self, master: nn.Module) -> None:
         """Raise DataError where the teacher gives no numbers: what diverges of that says nothing of the method."""
-        noise = torch.Generator(self._place).manual_seed(0)
+        noise = torch.Generator(self._device).manual_seed(0)
         with closing(self._source.scored("validation")) as batches, torch.no_grad():
             inputs, _ = prepare(next(batches), self._recipe, self._scale, noise, training=False)
             if not master(inputs).isfinite().all():
@@ -265,7 +265,7 @@ class Training:
             "hyperparameters": dict(self._spec.hyperparameters),
             "proxy": self._spec.proxy.changes,
             "training samples": self._source.samples,
-            "device": self._place.type,
+            "device": self._device.type,
             "compiled": compiled,
             "decoder": self._source.decoder,
             "teacher": self._teacher and checksum(self._teacher),
@@ -273,7 +273,7 @@ class Training:
         }
 
 
-def _placed(model: nn.Module, place: torch.device) -> nn.Module:
-    """`model` on `place`, images channels last in memory."""
-    model.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stub
+def _placed(model: nn.Module, device: torch.device) -> nn.Module:
+    """`model` on `device`, images channels last in memory."""
+    model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stub
     return model

@@ -185,7 +185,7 @@ def test_a_dead_driver_is_replaced_at_once_and_one_elsewhere_when_its_lease_ends
 ) -> None:
     study = store.create_study(spec(), {}).id
     queue(store, ray).step()
-    dead = Owner(Owner.current().host, 2**22 + 1, Owner.current().place, "1")
+    dead = Owner(Owner.current().host, 2**22 + 1, Owner.current().numbering, "1")
     lease = store.claim(study, dead, 60, fence=1)
     store.record(lease, trial(study))
     settle(store, ray)
@@ -281,7 +281,7 @@ def test_what_a_dead_driver_was_asked_for_is_done(
 ) -> None:
     study = store.create_study(spec(), {}).id
     queue(store, ray).step()
-    dead = Owner(Owner.current().host, 2**22 + 1, Owner.current().place, "1")
+    dead = Owner(Owner.current().host, 2**22 + 1, Owner.current().numbering, "1")
     store.claim(study, dead, 60, fence=1)
     store.ask(study, asked, actor="alice")
     settle(store, ray)

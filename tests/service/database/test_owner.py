@@ -30,7 +30,7 @@ def test_a_number_used_again_is_another_process() -> None:
     assert dataclasses.replace(Owner.current(), started="1").is_dead()
 
 
-@pytest.mark.parametrize("change", [{"host": "another-host"}, {"place": "another-boot/1"}])
+@pytest.mark.parametrize("change", [{"host": "another-host"}, {"numbering": "another-boot/1"}])
 def test_of_another_host_nothing_is_known(change: dict[str, str]) -> None:
     assert not dataclasses.replace(Owner.current(), started="1", **change).is_dead()
 
@@ -57,6 +57,6 @@ def test_where_there_is_no_proc_ps_tells(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(Path, "read_text", missing)
     here = Owner.current()
     assert here.started != ""
-    assert here.place == ""
+    assert here.numbering == ""
     assert not here.is_dead()
     assert dataclasses.replace(here, started="Thu Jan 1 00:00:00 1970").is_dead()
