@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from service.client.errors import unknown
 from service.client.event_stream import EventStream
 from service.client.proxies import way_to
-from service.client.retrying import Awaiting, Call, Exchange, Params, Patience, Transport
+from service.client.retrying import Awaiting, Call, Caller, Params, Patience, Transport
 from service.errors import ServiceError
 from service.records import FINISHED, EventKind
 from service.schemas import (
@@ -76,7 +76,7 @@ class AsyncClient:
             headers["Authorization"] = f"Bearer {token.strip()}"
         way, limits = way_to(self.url), httpx.Limits(max_connections=None)
         http = transport(base_url=self.url, headers=headers, limits=limits, **way)
-        self._exchange = Exchange(self.url, http, timeout, way["proxy"])
+        self._caller = Caller(self.url, http, timeout, way["proxy"])
 
     async def __aenter__(self) -> Self:
         return self
@@ -85,7 +85,7 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        await self._exchange.transport.close()
+        await self._caller.transport.close()
 
     async def submit(self, study: StudyFile, *, labels: Iterable[str] = (), priority: int = 0) -> Study:
         """Queue a study: a spec, the content of a study file, or the path of one. The same study is queued once."""
@@ -142,7 +142,7 @@ class AsyncClient:
 
     async def delete(self, study: str) -> None:
         """Remove a finished study with its trials."""
-        await self._exchange.ask(Call("DELETE", _of(study)))
+        await self._caller.ask(Call("DELETE", _of(study)))
 
     async def runs(self, study: str) -> tuple[Run, ...]:
         return (await self._ask(Items[Run], Call("GET", _of(study, "runs")))).items
@@ -185,13 +185,13 @@ class AsyncClient:
         return await self._ask(ComparisonAnswer, Call("GET", _of(study, "comparison")))
 
     async def figure8(self, study: str, format: Literal["png", "svg", "pdf"] = "png") -> bytes:
-        return await self._exchange.ask(Call("GET", _of(study, f"figure8.{format}")))
+        return await self._caller.ask(Call("GET", _of(study, f"figure8.{format}")))
 
     async def table(
         self, study: str, table: Table = "trials", format: Literal["csv", "parquet", "json"] = "csv"
     ) -> bytes:
         """A table of the export as a file of that format."""
-        return await self._exchange.ask(Call("GET", _of(study, "export", f"{table}.{format}")))
+        return await self._caller.ask(Call("GET", _of(study, "export", f"{table}.{format}")))
 
     async def to_dataframe(self, study: str, table: Table = "trials") -> Any:
         """A table of the export as a pandas DataFrame; needs pandas."""
@@ -203,7 +203,7 @@ class AsyncClient:
 
     async def export(self, study: str, to: Path) -> list[Path]:
         """Write the export (figures, tables, comparison, provenance, report) into the folder `to`."""
-        return _unpacked(await self._exchange.ask(Call("GET", _of(study, "export.zip"))), to)
+        return _unpacked(await self._caller.ask(Call("GET", _of(study, "export.zip"))), to)
 
     async def methods(self) -> tuple[Method, ...]:
         return (await self._ask(Items[Method], Call("GET", "v1/methods"))).items
@@ -219,7 +219,7 @@ class AsyncClient:
 
         A connection that breaks or falls silent is made again, for up to `timeout` seconds, and goes on where it was.
         """
-        stream = EventStream(self._exchange, _of(study, "events"), after)
+        stream = EventStream(self._caller, _of(study, "events"), after)
         async with aclosing(stream.events()) as events:
             async for event in events:
                 yield event
@@ -256,15 +256,15 @@ class AsyncClient:
         while (now := await self.study(study)).state not in FINISHED:
             if not patience.left:
                 raise TimeoutError(f"study {study} is still {now.state} after {timeout:g} s")
-            await self._exchange.transport.sleep(min(poll, patience.left))
+            await self._caller.transport.sleep(min(poll, patience.left))
             poll = min(1.5 * poll, LONGEST_POLL)
         return now
 
     async def logs(self, study: str, *, tail: int = 200, follow: bool = False) -> AsyncGenerator[str, None]:
         """The last lines of the log of the study's job; with `follow` those to come too, until the job ends."""
-        silence = None if follow else self._exchange.seconds
+        silence = None if follow else self._caller.seconds
         params: Params = {"tail": tail, "follow": follow}
-        stream = self._exchange.stream(Call("GET", _of(study, "logs"), params=params), silence=silence)
+        stream = self._caller.stream(Call("GET", _of(study, "logs"), params=params), silence=silence)
         rest = b""
         async with aclosing(stream) as chunks:
             async for chunk in chunks:
@@ -275,7 +275,7 @@ class AsyncClient:
             yield rest.decode(errors="replace")
 
     async def _ask(self, kind: type[M], call: Call) -> M:
-        return self._exchange.read(kind, await self._exchange.ask(call))
+        return self._caller.read(kind, await self._caller.ask(call))
 
     async def _pages(self, kind: type[Page[M]], path: str, params: Params) -> AsyncGenerator[M, None]:
         cursor: str | None = None

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from service.client.errors import Unavailable, unreachable
-from service.client.retrying import Call, Exchange, Patience
+from service.client.retrying import Call, Caller, Patience
 from service.client.sse import Message, messages
 from service.schemas import Event
 
@@ -14,12 +14,12 @@ SILENCE_SECONDS = 45.0  # three heartbeats of an event stream: after that its co
 class EventStream:
     """The events at `path` after event `after`, each once and in order, for as long as their study exists.
 
-    A connection that breaks or falls silent is made again, for up to the exchange's `seconds`, and goes on where it
+    A connection that breaks or falls silent is made again, for up to `seconds` of its caller, and goes on where it
     was.
     """
 
-    def __init__(self, exchange: Exchange, path: str, after: int) -> None:
-        self._exchange, self._path, self._after = exchange, path, after
+    def __init__(self, caller: Caller, path: str, after: int) -> None:
+        self._caller, self._path, self._after = caller, path, after
         self._patience: Patience | None = None  # since the connection broke
         self._broken: Unavailable | None = None
 
@@ -29,9 +29,9 @@ class EventStream:
             async with aclosing(self._connection()) as events:
                 async for event in events:
                     yield event
-            broken = self._broken or unreachable(self._exchange.url, "the connection ended")
-            self._patience = self._patience or Patience(self._exchange.seconds)
-            await self._exchange.transport.sleep(self._patience.pause(broken))
+            broken = self._broken or unreachable(self._caller.url, "the connection ended")
+            self._patience = self._patience or Patience(self._caller.seconds)
+            await self._caller.transport.sleep(self._patience.pause(broken))
 
     async def _connection(self) -> AsyncGenerator[Event, None]:
         """The next events, for as long as one connection lasts and nothing is lost on the way."""
@@ -51,12 +51,12 @@ class EventStream:
             self._after = min(self._after, int(message.id))  # less: the study was deleted and made anew
             return None
         self._patience = None
-        return self._exchange.read(Event, message.data) if message.data else None
+        return self._caller.read(Event, message.data) if message.data else None
 
     async def _messages(self) -> AsyncGenerator[Message, None]:
         """What comes over one connection, until it is `_broken`."""
         headers = {"Last-Event-ID": str(self._after), "Accept": "text/event-stream"}
-        stream = self._exchange.stream(Call("GET", self._path, headers=headers), silence=SILENCE_SECONDS)
+        stream = self._caller.stream(Call("GET", self._path, headers=headers), silence=SILENCE_SECONDS)
         self._broken = None
         try:
             async with aclosing(stream) as chunks, aclosing(messages(chunks)) as heard:

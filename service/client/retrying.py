@@ -140,8 +140,8 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Exchange:
-    """All calls of a client. Every one may be made twice: those that change something are idempotent or keyed."""
+class Caller:
+    """Makes all calls of a client. Every one may be made twice: those that change something are idempotent or keyed."""
 
     def __init__(
         self, url: httpx.URL, transport: Transport, seconds: float, proxy: httpx.Proxy | None = None
