@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 600.0  # how long a watch waits for a service to come back
 
 
+# eight parameters: typer makes each an option of the command
 def submit(
     spec: Annotated[Path, typer.Argument(help="Study file, YAML or JSON.")],
     url: Service = None,
