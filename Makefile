@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install data figure8 demo methods-table test every-test lint docs check bench clean
+.PHONY: help install data figure8 demo methods-table instrument test every-test lint docs check bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## +/\t/' | expand -t 16
@@ -31,6 +31,9 @@ demo: data  ## the same with 5 runs x 12 trials, two minutes
 
 methods-table: data  ## methods against a linear classifier on every task whose data are here, hours; continues where it was interrupted
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/benchmarks/methods_table.py
+
+instrument: data  ## what a study on a task can tell apart: make instrument [TASK=...]; some minutes for spoken digits, continues
+	$(BIN)/python tests/benchmarks/instrument.py $(TASK)
 
 test: data  ## the tests that take some minutes: real parts, every module
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not cluster and not browser and not slow"

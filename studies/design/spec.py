@@ -30,7 +30,7 @@ from trainers.feeding import decoders
 from trainers.tasks import TASKS, WHOLE, Proxy, Task
 from trainers.training_spec import Machine
 
-PROTOCOL = 3  # raised whenever the same spec would give different trials
+PROTOCOL = 4  # raised whenever the same spec would give different trials
 
 
 class _Strict(BaseModel):

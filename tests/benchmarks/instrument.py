@@ -267,8 +267,8 @@ class Measurement:
             rows[name] = [f"{np.quantile(y.mean(axis=1), share):.1f}" for y in found.values()]
         diverged = [self.of(specs, "diverged").sum() for specs in tables.values()]
         rows["trainings that diverged"] = [f"{count:.0f}" for count in diverged]
-        seconds = [np.median(self.of(self.plan.published(method), "seconds")) for method in tables]
-        rows["CPU seconds a training"] = [f"{each:.2f}" for each in seconds]
+        seconds = [self.of(self.plan.published(method), "seconds").min() for method in tables]
+        rows["CPU seconds of the fastest training"] = [f"{each:.2f}" for each in seconds]
         heading = f"{size.settings} settings x {size.repeats} seeds"
         lines = [f"| {heading} | {' | '.join(f'`{method}`' for method in tables)} |", "|---|---|---|"]
         return lines + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]

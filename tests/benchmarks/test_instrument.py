@@ -68,6 +68,7 @@ def test_every_setting_is_in_the_space_and_no_training_is_planned_twice() -> Non
             assert len({spec.split_seed for spec in row}) == 1
 
 
+@pytest.mark.slow
 def test_the_whole_instrument_stops_and_goes_on(spoken_digits: Path, tmp_path: Path) -> None:
     page, file = tmp_path / "page.md", tmp_path / "out" / "spoken-digits.jsonl"
     page.write_text("# Instrument\n")

@@ -115,7 +115,8 @@ if __name__ == "__main__":
             contender(folder)
             seconds.setdefault(contender.__name__, []).append(time.perf_counter() - begun)
     median = {name: statistics.median(values[1:]) for name, values in seconds.items()}  # the first warms up
-    steps = TASK.recipe.epochs * (2000 // TASK.recipe.batch_size)
+    samples = len(DATASETS[TASK.dataset].load(folder, 0).train.targets)
+    steps = TASK.recipe.epochs * (samples // TASK.recipe.batch_size)
     print(f"{TASK.name}, {steps} steps and {TASK.recipe.epochs} evaluations, threads: {options.threads}")
     for name, value in median.items():
         print(

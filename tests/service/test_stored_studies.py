@@ -44,6 +44,12 @@ def minimised(monkeypatch):
     monkeypatch.setitem(TASKS, "cifar10-denoise", task)
 
 
+@pytest.fixture(autouse=True)
+def protocol(monkeypatch):
+    """That they were run under: it is in their ids."""
+    monkeypatch.setattr("studies.design.spec.PROTOCOL", 3)
+
+
 def test_they_are_all_there(store):
     assert sorted(study.id for study in store.studies()) == STUDIES
 

@@ -14,8 +14,8 @@ from trainers.training_spec import FIRST, NEUTRAL, Machine, TrainingSpec, finger
 
 SPEECH = TASKS["spoken-digits"]
 RECIPE = {
-    "epochs": 10,
-    "batch_size": 100,
+    "epochs": 16,
+    "batch_size": 50,
     "optimizer": "sgd",
     "learning_rate": 0.1,
     "momentum": 0.9,
@@ -34,13 +34,13 @@ FIRST_STEP = {"epochs": 1, "learning_rate": 1e-3, "weight_decay": 0.0}
 PLAIN = {
     "task": "spoken-digits",
     "recipe": RECIPE,
-    "model": {"width": 256},
+    "model": {"width": 128, "first": 56},
     "method": "bop",
     "hyperparameters": VALUES["bop"],
     "seed": 3,
     "split_seed": 4,
     "proxy": {},
-    "training samples": 2000,
+    "training samples": 1000,
     "device": "cpu",
     "compiled": None,
     "decoder": None,
@@ -64,8 +64,8 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
             "hyperparameters": LATENT,
             "proxy": SMALL,
             "recipe": RECIPE | {"epochs": 2, "learning_rate": 0.2},
-            "model": {"width": 8},
-            "training samples": 400,
+            "model": {"width": 8, "first": 56},
+            "training samples": 200,
         },
     ),
     (

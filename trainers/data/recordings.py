@@ -16,7 +16,6 @@ from trainers.data.archives import Download, holding, is_hidden, unpacked
 from trainers.data.arrays import read_arrays, read_tensors, write_arrays
 from trainers.data.log_mel import log_mel
 from trainers.data.splits import Samples, Splits, divisor
-from trainers.data.spoken_digits import resample
 from trainers.data.wav import read_wav
 from trainers.errors import DataError
 
@@ -125,6 +124,21 @@ class Recordings:
             np.array([digit for digit, _ in said]),
             np.array([speakers.index(speaker) for _, speaker in said]),
         )
+
+
+def resample(x: NDArray[np.float32], lengths: NDArray[np.int64], frames: int) -> NDArray[np.float32]:
+    """Sequences of `lengths` laid end to end in `x` (total, features) -> (sequences, frames, features).
+
+    The first and last frames stay, those between are interpolated linearly at equal distances.
+    """
+    starts = np.cumsum(lengths) - lengths
+    positions = np.linspace(0, lengths - 1, frames, axis=1)
+    left = np.minimum(positions.astype(np.int64), np.maximum(lengths - 2, 0)[:, None])
+    right = np.minimum(left + 1, lengths[:, None] - 1)
+    share = (positions - left).astype(np.float32)[:, :, None]
+    rows = starts[:, None]
+    result: NDArray[np.float32] = x[rows + left] * (1 - share) + x[rows + right] * share
+    return result
 
 
 FSDD = Recordings(

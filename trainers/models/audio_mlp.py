@@ -7,17 +7,20 @@ from torch import nn
 from trainers.layers.binary import BinaryLinear
 
 
-def audio_mlp(input_shape: tuple[int, ...], classes: int, *, width: int) -> nn.Sequential:
-    """(batch, *input_shape) -> logits (batch, classes); three hidden layers of `width` units.
+def audio_mlp(
+    input_shape: tuple[int, ...], classes: int, *, width: int, first: int | None = None
+) -> nn.Sequential:
+    """(batch, *input_shape) -> logits (batch, classes); three hidden layers of `width` units, the first, real-valued
+    one of at most `first`: the fewer, the more is left to the binary ones.
 
     The signs that the binary layers take of their inputs are the network's only non-linearity.
     """
-    inputs = math.prod(input_shape)
+    inputs, first = math.prod(input_shape), min(first or width, width)
     return nn.Sequential(
         nn.Flatten(),
-        nn.Linear(inputs, width, bias=False),
-        nn.BatchNorm1d(width),
-        BinaryLinear(width, width),
+        nn.Linear(inputs, first, bias=False),
+        nn.BatchNorm1d(first),
+        BinaryLinear(first, width),
         nn.BatchNorm1d(width),
         BinaryLinear(width, width),
         nn.BatchNorm1d(width),

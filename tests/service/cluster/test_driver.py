@@ -110,9 +110,9 @@ def test_a_share_that_is_too_small_fails_the_study_before_its_first_trial(
     store: Store, spoken_digits: Path
 ) -> None:
     study = store.create_study(spec(proxy={"train_fraction": 0.01}), {})
-    message = "a-study: proxy.train_fraction: train_fraction must be at least 0.0475, .* got 0.01"
+    message = "a-study: proxy.train_fraction: train_fraction must be at least 0.0451, .* got 0.01"
     with pytest.raises(SpecError, match=message):
         drive(store, study, spoken_digits, lambda trial: None)
     failed = store.study(study.id)
     assert (failed.state, failed.trials) == (StudyState.FAILED, 0)
-    assert "train_fraction must be at least 0.0475" in (failed.error or "")
+    assert "train_fraction must be at least 0.0451" in (failed.error or "")

@@ -157,7 +157,7 @@ def test_data_that_fill_no_batch_are_told(tunebench, tmp_path, monkeypatch):
 def test_too_small_a_share_of_the_data_is_told(tunebench, spoken_digits):
     code, _, err = tunebench("run", write(GOOD + "\nproxy: {train_fraction: 0.01}\n"))
     assert code == 2
-    assert "proxy.train_fraction: train_fraction must be at least 0.0475, for a sample of every class" in err
+    assert "proxy.train_fraction: train_fraction must be at least 0.0451, for a sample of every class" in err
     assert list(Path().iterdir()) == [Path("s.yaml")]
 
 

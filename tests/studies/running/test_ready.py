@@ -73,7 +73,7 @@ def test_nothing_else_is_asked_of_data_that_are_too_few_or_damaged(data_dir: Pat
     assert (field, message.startswith(f"{digits}: damaged")) == ("task", True)
     digits.write_bytes(whole)
     ((field, message),) = ready.faults(few, data_dir, SMALL)
-    assert (field, message[:39]) == ("proxy.train_fraction", "train_fraction must be at least 0.0475,")
+    assert (field, message[:39]) == ("proxy.train_fraction", "train_fraction must be at least 0.0451,")
 
 
 WITHOUT_TORCH = """

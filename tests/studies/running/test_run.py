@@ -89,7 +89,7 @@ def test_a_record_says_what_happened(whole):
         assert trial.study == "s-1"
         assert trial.state is TrialState.COMPLETED
         assert trial.attempts == 1
-        assert len(trial.epochs) == 10
+        assert len(trial.epochs) == 16
         assert trial.objective == trial.epochs[-1].validation_metric
         assert trial.test_metric == trial.epochs[-1].test_metric
         assert trial.train_seconds == pytest.approx(sum(e.train_seconds for e in trial.epochs))
@@ -158,7 +158,7 @@ def test_the_dashboard_tells_studies_and_trials_by_name(whole):
     for trial in whole:
         name = f"s-{trial.method}-r{trial.run:02d}-t{trial.trial:02d}"
         assert [line for line in logs if line.startswith(f"{name}: {trial.source}, {{")]
-        assert f"{name}: {trial.objective} after epoch 10" in logs
+        assert f"{name}: {trial.objective} after epoch 16" in logs
 
 
 def log_of(actor, here):

@@ -14,7 +14,7 @@ from trainers.data import DATASETS, Samples, Splits, recordings
 from trainers.data.archives import Download
 from trainers.data.arrays import read_tensors, write_arrays
 from trainers.data.log_mel import FLOOR, log_mel, triangles
-from trainers.data.recordings import AUDIOMNIST, FSDD, Recordings
+from trainers.data.recordings import AUDIOMNIST, FSDD, Recordings, resample
 from trainers.data.wav import read_wav
 from trainers.errors import DataError
 from trainers.tasks import TASKS
@@ -334,3 +334,24 @@ def train_on(data_dir: Path) -> None:
 @pytest.fixture(autouse=True)
 def nothing_kept() -> None:
     read_tensors.cache_clear()
+
+
+def test_resample_by_hand() -> None:
+    x = np.array([[0, 0], [4, 40], [5, 50], [1, 1], [2, 2], [3, 3], [4, 4], [9, 9]], np.float32)
+    result = resample(x, np.array([3, 4, 1]), 5)
+    np.testing.assert_allclose(result[0], [[0, 0], [2, 20], [4, 40], [4.5, 45], [5, 50]])
+    np.testing.assert_allclose(result[1, :, 0], [1, 1.75, 2.5, 3.25, 4])
+    np.testing.assert_allclose(result[2, :, 0], [9] * 5)
+
+
+def test_resample_is_numpys_interpolation(spoken_digits: Path) -> None:
+    with np.load(spoken_digits / "spoken-digits" / "digits.npz") as arrays:
+        x, lengths = arrays["X"], arrays["lengths"]
+    result = resample(x, lengths, 10)
+    starts = np.cumsum(lengths) - lengths
+    for i in range(0, 3000, 271):
+        frames = x[starts[i] : starts[i] + lengths[i]]
+        at = np.linspace(0, lengths[i] - 1, 10)
+        for feature in range(13):
+            expected = np.interp(at, np.arange(lengths[i]), frames[:, feature])
+            np.testing.assert_allclose(result[i, :, feature], expected, rtol=1e-4, atol=1e-3)

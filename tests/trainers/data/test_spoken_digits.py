@@ -10,7 +10,7 @@ import torch
 
 from trainers.data import DATASETS, spoken_digits
 from trainers.data.splits import stratified
-from trainers.data.spoken_digits import MEMBER, fetch, load, resample
+from trainers.data.spoken_digits import MEMBER, beginnings, fetch, load
 from trainers.errors import DataError
 
 
@@ -21,9 +21,9 @@ def npz(spoken_digits: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> Iterator[None]:
-    spoken_digits._resampled.cache_clear()
+    spoken_digits._beginnings.cache_clear()
     yield
-    spoken_digits._resampled.cache_clear()
+    spoken_digits._beginnings.cache_clear()
 
 
 @pytest.fixture
@@ -38,18 +38,18 @@ def wheel(npz: Path, tmp_path: Path) -> Path:
 def test_splits_are_disjoint_balanced_and_standardised(spoken_digits: Path) -> None:
     splits = load(spoken_digits, 0)
     parts = splits.train, splits.validation, splits.test
-    assert [len(part.targets) for part in parts] == [2000, 500, 500]
+    assert [len(part.targets) for part in parts] == [1000, 1000, 1000]
     for part in parts:
-        assert part.inputs.shape == (len(part.targets), 10, 13)
+        assert part.inputs.shape == (1000, 20, 13)
         assert part.inputs.dtype == torch.float32
-        assert part.targets.bincount().tolist() == [len(part.targets) // 10] * 10
-    assert splits.input_shape == (10, 13)
+        assert part.targets.bincount().tolist() == [100] * 10
+    assert splits.input_shape == (20, 13)
     assert splits.classes == 10
     rows = {row.numpy().tobytes() for part in parts for row in part.inputs}
     assert len(rows) == 3000  # every recording once, and no two are alike
     flat = splits.train.inputs.flatten(1)
-    torch.testing.assert_close(flat.mean(0), torch.zeros(130), atol=1e-5, rtol=0)
-    torch.testing.assert_close(flat.std(0), torch.ones(130), atol=1e-5, rtol=0)
+    torch.testing.assert_close(flat.mean(0), torch.zeros(260), atol=1e-5, rtol=0)
+    torch.testing.assert_close(flat.std(0), torch.ones(260), atol=1e-5, rtol=0)
     assert splits.test.inputs.mean().abs() > 1e-5  # by the training samples' figures, not by its own
 
 
@@ -69,25 +69,14 @@ def test_stratified_takes_what_is_asked() -> None:
         stratified(targets, (6, 1), 5)
 
 
-def test_resample_by_hand() -> None:
+def test_beginnings_by_hand() -> None:
     x = np.array([[0, 0], [4, 40], [5, 50], [1, 1], [2, 2], [3, 3], [4, 4], [9, 9]], np.float32)
-    result = resample(x, np.array([3, 4, 1]), 5)
-    np.testing.assert_allclose(result[0], [[0, 0], [2, 20], [4, 40], [4.5, 45], [5, 50]])
-    np.testing.assert_allclose(result[1, :, 0], [1, 1.75, 2.5, 3.25, 4])
-    np.testing.assert_allclose(result[2, :, 0], [9] * 5)
-
-
-def test_resample_is_numpys_interpolation(npz: Path) -> None:
-    with np.load(npz) as arrays:
-        x, lengths = arrays["X"], arrays["lengths"]
-    result = resample(x, lengths, 10)
-    starts = np.cumsum(lengths) - lengths
-    for i in range(0, 3000, 271):
-        frames = x[starts[i] : starts[i] + lengths[i]]
-        at = np.linspace(0, lengths[i] - 1, 10)
-        for feature in range(13):
-            expected = np.interp(at, np.arange(lengths[i]), frames[:, feature])
-            np.testing.assert_allclose(result[i, :, feature], expected, rtol=1e-4, atol=1e-3)
+    result = beginnings(x, np.array([3, 4, 1]), 3)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result[0], [[-3, -30], [1, 10], [2, 20]])
+    np.testing.assert_allclose(result[1, :, 0], [-1.5, -0.5, 0.5])  # what comes later is in the mean
+    np.testing.assert_allclose(result[2], np.zeros((3, 2)))
+    np.testing.assert_allclose(beginnings(x, np.array([3, 4, 1]), 5)[0, :, 0], [-3, 1, 2, 2, 2])
 
 
 @pytest.mark.parametrize("kind", ["wheel", "npz", "folder of wheel", "folder of npz"])

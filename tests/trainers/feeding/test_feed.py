@@ -90,9 +90,9 @@ def test_what_is_held_is_scored_in_order_and_as_much_at_once_as_is_fast(
     source = fed(SPEECH, spoken_digits)
     numbers = math.prod(source.input_shape)
     (whole,) = source.scored("test")
-    monkeypatch.setattr("trainers.feeding.feed.SCORED_AT_ONCE_ON_CPU", 150 * numbers + 1)
+    monkeypatch.setattr("trainers.feeding.feed.SCORED_AT_ONCE_ON_CPU", 300 * numbers + 1)
     parts = list(source.scored("test"))
-    assert [len(part.targets) for part in parts] == [150, 150, 150, 50]
+    assert [len(part.targets) for part in parts] == [300, 300, 300, 100]
     inputs, targets = (torch.cat(x) for x in zip(*parts, strict=True))
     assert same((inputs, targets), whole)
     monkeypatch.setattr("trainers.feeding.feed.SCORED_AT_ONCE_ON_CPU", numbers - 1)

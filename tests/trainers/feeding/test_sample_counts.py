@@ -31,19 +31,19 @@ def test_the_least_share(classes: list[int], batch_size: int, least: float) -> N
     assert not sample_counts.enough(classes, found - 1e-4, batch_size)
 
 
-@pytest.mark.parametrize("share", [1e-6, 0.002, 0.0474])
+@pytest.mark.parametrize("share", [1e-6, 0.002, 0.0449])
 def test_what_is_refused_is_what_no_training_can_be_fed_with(share: float, spoken_digits: Path) -> None:
     with pytest.raises(ValueError, match="training sample") as refused:
         sample_counts.check_enough(SPEECH, share, spoken_digits)
     assert str(refused.value) == (
-        "train_fraction must be at least 0.0475, for a sample of every class and a batch of 100 of spoken-digits's "
-        f"2000 training samples, got {share:g}"
+        "train_fraction must be at least 0.0451, for a sample of every class and a batch of 50 of spoken-digits's "
+        f"1000 training samples, got {share:g}"
     )
     with pytest.raises(ValueError, match="training sample"):
         fed(share, spoken_digits)
 
 
-@pytest.mark.parametrize("share", [0.0475, 0.05, 1.0])
+@pytest.mark.parametrize("share", [0.0451, 0.05, 1.0])
 def test_what_is_not_refused_is_fed(share: float, spoken_digits: Path) -> None:
     sample_counts.check_enough(SPEECH, share, spoken_digits)
     fed(share, spoken_digits)

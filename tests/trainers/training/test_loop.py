@@ -55,8 +55,8 @@ def test_learns_real_speech(
 ) -> None:
     results = run(optimizer, values, epochs=None)
     assert [r.epoch for r in results] == list(range(1, TASK.recipe.epochs + 1))
-    assert results[-1].validation_metric > 0.9
-    assert results[-1].test_metric > 0.9
+    assert results[-1].validation_metric > 0.83
+    assert results[-1].test_metric > 0.83
     assert results[-1].train_loss < results[0].train_loss / 2
     assert all(0 <= r.flip_ratio <= 1 for r in results)
     assert results[0].flip_ratio > results[-1].flip_ratio  # the decay settles the weights
@@ -112,16 +112,16 @@ def test_an_epoch_is_every_sample_in_whole_batches(
         TASK, monkeypatch, lambda model, inputs: batches.append(inputs) if model.training else None
     )
     run(task=task, epochs=1)
-    assert [len(b) for b in batches] == [100] * 20
-    assert len({row.numpy().tobytes() for b in batches for row in b}) == 2000
+    assert [len(b) for b in batches] == [50] * 20
+    assert len({row.numpy().tobytes() for b in batches for row in b}) == 1000
 
     batches.clear()
     run(task=replace(task, recipe=replace(task.recipe, batch_size=300)), epochs=2)
-    assert [len(b) for b in batches] == [300] * 12  # 2000 = 6 * 300 + 200 left out
+    assert [len(b) for b in batches] == [300] * 6  # 1000 = 3 * 300 + 100 left out
     first, second = (
-        {row.numpy().tobytes() for b in part for row in b} for part in (batches[:6], batches[6:])
+        {row.numpy().tobytes() for b in part for row in b} for part in (batches[:3], batches[3:])
     )
-    assert len(first) == len(second) == 1800
+    assert len(first) == len(second) == 900
     assert first != second
 
 
@@ -490,8 +490,8 @@ def test_the_count_of_waits_counts() -> None:
         ({"device": "abacus"}, "device 'abacus' cannot be used"),
         ({"device": "cuda:99"}, "device 'cuda:99' cannot be used"),
         (
-            {"task": replace(TASK, recipe=replace(TASK.recipe, batch_size=2001))},
-            "2000 training samples do not fill a batch of 2001",
+            {"task": replace(TASK, recipe=replace(TASK.recipe, batch_size=1001))},
+            "1000 training samples do not fill a batch of 1001",
         ),
     ],
 )

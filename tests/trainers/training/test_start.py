@@ -386,7 +386,7 @@ def test_a_first_step_alone_is_one_to_start_from(
 def test_what_a_first_step_may_be() -> None:
     task = TASKS["spoken-digits"]
     assert Proxy(first_step=3).of(task).recipe.first_step is not None
-    assert Proxy(first_step=3).of(task).recipe.epochs_by("bop") == 13
+    assert Proxy(first_step=3).of(task).recipe.epochs_by("bop") == 19
     two = Proxy(first_step=3).of(task)
     assert Proxy(first_step=0).of(two) == task
     assert Proxy(epochs=1).of(two).recipe.epochs_by("bop") == 4
