@@ -17,7 +17,8 @@ FINISHED = (COMPLETED, FAILED, CANCELLED)
 class EventKind(StrEnum):
     STATE = "state"  # from, to, reason
     REQUEST = "request"  # requested: pause, pause-now, cancel, or null where it was taken back
-    TRIAL = "trial"  # method, run, trial, state, objective
+    TRIAL = "trial"  # arm, run, trial, state, objective
+    CONFIRMATION = "confirmation"  # arm, run, trial, number, state, test_metric
     EDIT = "edit"  # name, labels, priority: what has changed
 
 

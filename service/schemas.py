@@ -1,7 +1,7 @@
 """What goes in and out over HTTP, the same words as in study files, the database and the page.
 
 Numbers that are not finite are the texts "inf", "-inf" and "nan", a value that is not there is null. Times are UTC. Ids
-are readable: a study's is `<name>-<8 hexadecimal digits>`, a trial's within its study `<method>-r<run>-t<trial>`.
+are readable: a study's is `<name>-<8 hexadecimal digits>`, a trial's within its study `<arm>-r<run>-t<trial>`.
 """
 
 from collections.abc import Mapping
@@ -77,7 +77,10 @@ class StudySummary(_Schema):
         description="The task in words, as a proxy where it is one, and what its trainings start from.",
         examples=["proxy of spoken-digits: 5 epochs"],
     )
-    methods: tuple[str, ...] = Field(examples=[["gradient-filter", "latent-sgd"]])
+    arms: tuple[str, ...] = Field(
+        description="By name; the study's `spec` has what they are.",
+        examples=[["gradient-filter", "latent-sgd", "published"]],
+    )
     searcher: str = Field(examples=["ax"])
     runs: int = Field(examples=[20])
     budget: int = Field(description="Trials a run.", examples=[25])
@@ -104,7 +107,7 @@ class Trial(_Schema):
     """One finished trial."""
 
     id: str = Field(examples=["gradient-filter-r01-t03"])
-    method: str
+    arm: str
     run: int
     trial: int
     state: TrialState
@@ -123,17 +126,17 @@ class Trial(_Schema):
     @classmethod
     def of(cls, trial: TrialRecord) -> Self:
         values = {name: getattr(trial, name) for name in cls.model_fields if name != "id"}
-        return cls(id=trial_id(trial.method, trial.run, trial.trial), **values)
+        return cls(id=trial_id(trial.arm, trial.run, trial.trial), **values)
 
 
 class Study(StudySummary):
-    """A study with its resolved spec, what it ran on, and the best trial of each method."""
+    """A study with its resolved spec, what it ran on, and the best trial of each arm."""
 
     direction: Literal["maximize", "minimize"]
     metric: str
     spec: Mapping[str, Any]
     provenance: Mapping[str, Any] = Field(description="What it ran on; empty before it has started.")
-    incumbents: Mapping[str, Trial] = Field(description="The best trial of each method that has one.")
+    incumbents: Mapping[str, Trial] = Field(description="The best trial of each arm that has one.")
     dashboard: str | None = Field(
         description="This study's job on the Ray dashboard; null where Ray does not know it."
     )
@@ -177,9 +180,9 @@ class Epoch(_Schema):
 
 
 class Run(_Schema):
-    """One independent tuning run of a method."""
+    """One independent tuning run of an arm."""
 
-    method: str
+    arm: str
     run: int
     trials: int = Field(description="Finished ones.")
     best_so_far: Number | None
@@ -193,8 +196,8 @@ class RunCurve(_Schema):
     best_so_far: tuple[Number | None, ...]
 
 
-class MethodCurves(_Schema):
-    """The runs of a method and their middle after each trial that any of them has done; `n` runs have a value there."""
+class ArmCurves(_Schema):
+    """The runs of an arm and their middle after each trial that any of them has done; `n` runs have a value there."""
 
     label: str = Field(examples=["gradient filter"])
     runs: tuple[RunCurve, ...]
@@ -222,11 +225,11 @@ class Curves(_Schema):
     runs: int
     trials: int
     last_event: int = Field(description="The study's event up to which this holds everything.")
-    methods: Mapping[str, MethodCurves]
+    arms: Mapping[str, ArmCurves]
 
 
 class ComparisonTable(_Schema):
-    """The best methods by their median run, as texts."""
+    """The best arms by their median run, as texts."""
 
     columns: tuple[str, ...] = Field(description="Empty where there is nothing to compare yet.")
     rows: tuple[tuple[str, ...], ...]
@@ -234,7 +237,7 @@ class ComparisonTable(_Schema):
 
 
 class ComparisonAnswer(_Schema):
-    """The comparison of a study's methods, in words and numbers."""
+    """The comparison of a study's arms, in words and numbers."""
 
     last_event: int = Field(description="The study's event up to which this holds everything.")
     verdict: str = Field(description="What the tests tell apart, in one sentence.")
@@ -355,7 +358,7 @@ class Targets(_Schema):
 
 class Fault(_Schema):
     field: str = Field(
-        description="Where, as a path of keys; empty for the whole.", examples=["methods.0.space.alpha"]
+        description="Where, as a path of keys; empty for the whole.", examples=["arms.0.space.alpha"]
     )
     message: str
 
@@ -373,9 +376,9 @@ class Problem(_Schema):
     request_id: str | None = Field(default=None, description="As in the service's log and in X-Request-ID.")
 
 
-def trial_id(method: str, run: int, trial: int) -> str:
+def trial_id(arm: str, run: int, trial: int) -> str:
     """The trial's name within its study, as on the Ray dashboard."""
-    return f"{method}-r{run:02d}-t{trial:02d}"
+    return f"{arm}-r{run:02d}-t{trial:02d}"
 
 
 def _summary(study: StudyRecord) -> dict[str, Any]:
@@ -387,4 +390,5 @@ def _summary(study: StudyRecord) -> dict[str, Any]:
         planned=study.planned,
     )
     searcher = study.spec["searcher"]["name"]
-    return values | {"proxy": study.proxy.changes, "searcher": searcher, "trials": counts}
+    arms = tuple(study.arms)
+    return values | {"arms": arms, "proxy": study.proxy.changes, "searcher": searcher, "trials": counts}

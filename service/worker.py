@@ -40,9 +40,9 @@ def main() -> int:
 def _work(store: Store, study: StudyRecord, fence: int, data_dir: Path, console: Console) -> int:
     """The job's exit code."""
     try:
-        methods = ", ".join(study.methods)
+        arms = ", ".join(study.arms)
         console.print(
-            f"{study.id}: {methods} on {study.task_label}, {study.trials} trials done before", markup=False
+            f"{study.id}: {arms} on {study.task_label}, {study.trials} trials done before", markup=False
         )
         with StudyProgress.of(study, console) as watch:
             state = drive(store, study, data_dir, watch, fence=fence, tell=watch.state)

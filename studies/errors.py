@@ -8,7 +8,7 @@ class StudyError(Exception):
 
 
 class NoResultError(StudyError):
-    """A study's trials show that a method will have no result."""
+    """A study's trials show that an arm will have no result."""
 
 
 class SpecError(StudyError):

@@ -11,6 +11,7 @@ from trainers.tasks import Proxy
 from trainers.training.results import EpochResult as EpochRecord
 
 __all__ = [
+    "ConfirmationRecord",
     "EpochRecord",
     "Outcome",
     "Request",
@@ -98,13 +99,13 @@ class StudyRecord:
         return self.proxy.label(self.task, self.start)
 
     @property
-    def methods(self) -> tuple[str, ...]:
-        """Its methods' names, in its order."""
-        return tuple(method["name"] for method in self.spec["methods"])
+    def arms(self) -> Mapping[str, str]:
+        """The method of each of its arms, by the arm's name, in its order."""
+        return {arm["name"]: arm["method"] for arm in self.spec["arms"]}
 
     @property
     def runs(self) -> int:
-        """Independent tuning runs of each method."""
+        """Independent tuning runs of each arm."""
         return int(self.spec["runs"])
 
     @property
@@ -125,7 +126,7 @@ class StudyRecord:
 
 def planned(spec: Mapping[str, Any]) -> int:
     """How many trials a stored spec asks for."""
-    return len(spec["methods"]) * int(spec["runs"]) * int(spec["trials"])
+    return len(spec["arms"]) * int(spec["runs"]) * int(spec["trials"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +139,7 @@ class TrialRecord:
     """
 
     study: str
-    method: str
+    arm: str
     run: int
     trial: int
     state: TrialState
@@ -157,10 +158,34 @@ class TrialRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmationRecord:
+    """One fresh training of an incumbent's hyperparameters, which no searcher saw.
+
+    They are those of the run's trial number `trial`. `number` counts the study's confirming seeds from 1: the same
+    number has the same `seed` in all arms and for all incumbents of a run. What else it has is as in a `TrialRecord`.
+    """
+
+    study: str
+    arm: str
+    run: int
+    trial: int
+    number: int
+    state: TrialState
+    seed: int
+    objective: float | None
+    test_metric: float | None
+    train_seconds: float
+    attempts: int
+    error: str | None
+    started_at: datetime
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """One independent tuning run: its trials in order, numbered 1, 2, ... without a gap."""
 
-    method: str
+    arm: str
     run: int
     trials: tuple[TrialRecord, ...]
 
@@ -169,7 +194,7 @@ class Outcome(Protocol):
     """What curves and progress need of a finished trial: a TrialRecord, an event, or a row with these columns."""
 
     @property
-    def method(self) -> str: ...
+    def arm(self) -> str: ...
     @property
     def run(self) -> int: ...
     @property
@@ -186,3 +211,7 @@ class Sink(Protocol):
     """
 
     def record(self, trial: TrialRecord) -> None: ...
+
+    def confirm(self, confirmation: ConfirmationRecord) -> None:
+        """As `record`, once each arm, run, trial and number, in no order."""
+        ...

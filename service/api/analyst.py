@@ -149,10 +149,10 @@ def _curves(store: Store, study: StudyRecord) -> bytes:
     from studies.analysis.curves import centre, of_study
 
     spec = stored(study)
-    methods = {}
+    arms = {}
     for name, curves in of_study(spec, store.outcomes(study.id)).items():
         middle = centre(curves)
-        methods[name] = {
+        arms[name] = {
             "runs": [
                 {"run": run, "best_so_far": [number(value) for value in best]}
                 for run, best in enumerate(curves.runs, start=1)
@@ -160,7 +160,7 @@ def _curves(store: Store, study: StudyRecord) -> bytes:
             "n": [after.n for after in middle],
             **_columns("median", [after.median for after in middle]),
             **_columns("mean", [after.mean for after in middle]),
-            "label": label(name),
+            "label": label(name, spec.arm(name).method),
         }
     task = spec.task_definition()
     return _json(
@@ -173,7 +173,7 @@ def _curves(store: Store, study: StudyRecord) -> bytes:
             "direction": task.direction,
             "runs": spec.runs,
             "trials": spec.trials,
-            "methods": methods,
+            "arms": arms,
         }
     )
 

@@ -151,7 +151,7 @@ class AsyncClient:
         self,
         study: str,
         *,
-        method: str | None = None,
+        arm: str | None = None,
         run: int | None = None,
         states: Iterable[TrialState | str] = (),
         sort: Sort = "number",
@@ -159,7 +159,7 @@ class AsyncClient:
     ) -> AsyncGenerator[Trial, None]:
         """The finished trials; those without the number that they are sorted by come last."""
         params: Params = {
-            "method": method,
+            "arm": arm,
             "run": run,
             "state": list(states),
             "sort": sort,
@@ -181,7 +181,7 @@ class AsyncClient:
         return await self._ask(Curves, Call("GET", _of(study, "curves")))
 
     async def comparison(self, study: str) -> ComparisonAnswer:
-        """The comparison of the methods, in words and numbers."""
+        """The comparison of the arms, in words and numbers."""
         return await self._ask(ComparisonAnswer, Call("GET", _of(study, "comparison")))
 
     async def figure8(self, study: str, format: Literal["png", "svg", "pdf"] = "png") -> bytes:
@@ -247,7 +247,7 @@ class AsyncClient:
         """What has changed by the event: the study, or a trial unless it is among those `seen`."""
         if event.kind is not EventKind.TRIAL:
             return await self.study(study)
-        name = trial_id(*(event.data[key] for key in ("method", "run", "trial")))
+        name = trial_id(*(event.data[key] for key in ("arm", "run", "trial")))
         return None if name in seen else await self.trial(study, name)
 
     async def wait(self, study: str, timeout: float | None = None) -> Study:

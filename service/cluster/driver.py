@@ -15,9 +15,10 @@ from service.errors import LeaseLost, ServiceError
 from service.records import CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED
 from studies.design.spec import StudySpec, stored
 from studies.errors import NoResultError, SpecError, StudyError
-from studies.records import Request, Sink, StudyRecord, StudyState, TrialRecord
+from studies.records import ConfirmationRecord, Request, Sink, StudyRecord, StudyState, TrialRecord
 from studies.running import ready
 from studies.running.control import Control
+from studies.running.schedule import Schedule
 from trainers.errors import DataError
 
 LEASE_SECONDS = 60.0
@@ -33,6 +34,9 @@ class _Watched:
         self._sink.record(trial)
         self._watch(trial)
 
+    def confirm(self, confirmation: ConfirmationRecord) -> None:
+        self._sink.confirm(confirmation)
+
 
 def drive(
     store: Store,
@@ -45,7 +49,7 @@ def drive(
 ) -> StudyState:
     """Run what is left of the study. Returns the state it is left in: completed or, on request, paused or cancelled.
 
-    Failed where a method is without a result: all of its trials have failed, or the first of them all of one error.
+    Failed where an arm is without a result: all of its trials have failed, or the first of them all of one error.
 
     `watch` is told of each trial: of those done before, then of each new one after it is stored; `tell`, what the study
     waits for where it has none under way for long. On an interrupt
@@ -94,7 +98,7 @@ def _go_on(
     from studies.running.provenance import provenance
 
     spec = _same_version(study)
-    history = store.trials(study.id)
+    history, confirmed = store.trials(study.id), store.confirmations(study.id)
     for trial in history:
         watch(trial)
     control = Control("its data are summed and read")
@@ -104,7 +108,9 @@ def _go_on(
         if history and (different := ready.changed(study.provenance, ran_on)):
             raise SpecError(study.id, different)
         store.ran_on(lease, ran_on)
-        if len(history) >= spec.planned:  # the last driver died after its last trial
+        if not Schedule(
+            spec, study.id, history, 0, confirmed
+        ).remaining:  # the last driver died after its last one
             return None
         # before every trial fails of it; Ray knows the machines only once it has started
         if faults := ready.faults(spec, data_dir, machines=None, elsewhere=True):
@@ -114,7 +120,14 @@ def _go_on(
             watched = _Watched(sink, watch)
             start_sum = ran_on.get("start", {}).get("sha256")
             done = run_study(
-                spec, study.id, watched, history, data_dir=data_dir, start_sum=start_sum, control=control
+                spec,
+                study.id,
+                watched,
+                history,
+                confirmed,
+                data_dir=data_dir,
+                start_sum=start_sum,
+                control=control,
             )
             return None if done else _stopped(store, lease)
 

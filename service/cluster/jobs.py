@@ -1,7 +1,7 @@
 """Studies as Ray jobs, over the HTTP side of Ray's Jobs API: the service itself does not load Ray."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -106,20 +106,23 @@ class Jobs:
             job = await asyncio.to_thread(self._job, submission_id)
         if log is None:
             return
+        async with aclosing(self._streamed(log)) as chunks:
+            async for chunk in chunks:
+                if chunk is not None:
+                    yield chunk
+                elif _has_ended(job):
+                    return
+                else:
+                    job = await asyncio.to_thread(self._job, submission_id)
 
-        async def is_over() -> bool:
-            nonlocal job
-            if _has_ended(job):  # at the silence before: all of its log has come
-                return True
-            job = await asyncio.to_thread(self._job, submission_id)
-            return False
-
-        url, params = f"{self.dashboard_url}/api/v0/logs/stream", log | {"interval": "0.5"}
+    async def _streamed(self, log: Mapping[str, Any]) -> AsyncGenerator[str | None, None]:
+        """A log as it comes, and None where nothing has come for a while."""
+        url, params = f"{self.dashboard_url}/api/v0/logs/stream", {**log, "interval": "0.5"}
         try:
             async with (
                 httpx.AsyncClient(**self._http) as client,
                 client.stream("GET", url, params=params, timeout=None) as response,
-                aclosing(_until(is_over, response.aiter_text())) as chunks,
+                aclosing(_with_silences(response.aiter_text())) as chunks,
             ):
                 if response.is_error:
                     await response.aread()
@@ -170,17 +173,14 @@ def _log(job: Mapping[str, Any], lines: int) -> dict[str, str] | None:
     return {"node_id": job["driver_node_id"], "submission_id": job["submission_id"], "lines": str(lines)}
 
 
-async def _until(
-    is_over: Callable[[], Awaitable[bool]], chunks: AsyncIterator[str]
-) -> AsyncGenerator[str, None]:
-    """The chunks as they come, until it is over, which is asked after every LOOK_SECONDS in which none does."""
+async def _with_silences(chunks: AsyncIterator[str]) -> AsyncGenerator[str | None, None]:
+    """The chunks as they come, and None for every LOOK_SECONDS in which none does."""
     arriving = asyncio.ensure_future(anext(chunks, None))
     try:
         while True:
             done, _ = await asyncio.wait({arriving}, timeout=LOOK_SECONDS)
-            if not done and await is_over():
-                return
             if not done:
+                yield None
                 continue
             if (chunk := arriving.result()) is None:
                 return

@@ -151,7 +151,7 @@ class Queue(Periodic):
             "study": study.id,
             "name": study.name,
             "task": study.task_label,
-            "methods": ", ".join(study.methods),
+            "arms": ", ".join(study.arms),
             "trials": f"{study.trials} of {study.planned} when it started",
         }
         assert study.job is not None

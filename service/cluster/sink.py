@@ -7,7 +7,7 @@ from service.cluster.periodic import Periodic
 from service.database.lease import Lease
 from service.database.store import Store
 from service.errors import DatabaseAway, LeaseLost, StoreError
-from studies.records import Request, TrialRecord
+from studies.records import ConfirmationRecord, Request, TrialRecord
 from studies.running.control import Control
 
 ASK_SECONDS = 1.0  # how often the study's row is looked at for a request
@@ -23,8 +23,8 @@ class LeasedSink(Periodic):
 
     The same thread tells `control` when the study is to be paused or cancelled, or is no longer this process's, and
     says in its row, and to `tell`, what it waits for where no trial has been under way for long. Leaving the context
-    does not give the lease back. `record` is for one thread, as the Sink protocol says; it waits for a database that
-    restarts.
+    does not give the lease back. `record` and `confirm` are for one thread, as the Sink protocol says; they
+    wait for a database that restarts.
     """
 
     def __init__(
@@ -44,19 +44,29 @@ class LeasedSink(Periodic):
 
     def record(self, trial: TrialRecord) -> None:
         """Store the trial. Raises LeaseLost where another process has taken the study, at the latest here."""
+        self._write(lambda: self.store.record(self.lease, trial), lambda: self._is_stored(trial))
+
+    def confirm(self, confirmation: ConfirmationRecord) -> None:
+        """Store the confirmation. Raises as `record`."""
+        self._write(
+            lambda: self.store.confirm(self.lease, confirmation),
+            lambda: confirmation in self.store.confirmations(confirmation.study),
+        )
+
+    def _write(self, write: Callable[[], None], is_written: Callable[[], bool]) -> None:
         give_up = time.monotonic() + AWAY_SECONDS
         pause = 0.1
         while True:
             if self._lost is not None:
                 raise self._lost
             try:
-                return self.store.record(self.lease, trial)
+                return write()
             except DatabaseAway:
                 if time.monotonic() > give_up:
                     raise
             except StoreError:
                 # the connection may have broken after the commit and before its answer
-                if pause == 0.1 or not self._is_stored(trial):
+                if pause == 0.1 or not is_written():
                     raise
                 return None
             time.sleep(pause)
@@ -71,7 +81,7 @@ class LeasedSink(Periodic):
                 self._tell(trouble)
 
     def _is_stored(self, trial: TrialRecord) -> bool:
-        return self.store.trial(trial.study, trial.method, trial.run, trial.trial) == trial
+        return self.store.trial(trial.study, trial.arm, trial.run, trial.trial) == trial
 
     def _keep(self) -> None:
         try:

@@ -42,7 +42,7 @@ class Backend(Protocol):
         """The study that `key` names, by the rules of `service.database.lookup`."""
 
     def comparison(self, study: str) -> "ComparisonAnswer":
-        """The comparison of the methods of the study with this id."""
+        """The comparison of the arms of the study with this id."""
 
     def export(self, study: str, folder: Path) -> "ComparisonAnswer":
         """Write the study with this id into the folder, and return its comparison."""

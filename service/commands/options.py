@@ -17,5 +17,5 @@ Service = Annotated[
     str | None, typer.Option("--url", help="The service; else TUNEBENCH_URL, else http://127.0.0.1:8000.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Runs = Annotated[int | None, typer.Option("--runs", help="Runs a method, instead of the file's.")]
+Runs = Annotated[int | None, typer.Option("--runs", help="Runs an arm, instead of the file's.")]
 Trials = Annotated[int | None, typer.Option("--trials", help="Trials a run, instead of the file's.")]

@@ -1,4 +1,4 @@
-"""Progress of a study in the terminal: one bar a method, with the best so far and the time left."""
+"""Progress of a study in the terminal: one bar an arm, with the best so far and the time left."""
 
 import time
 from collections import defaultdict
@@ -38,13 +38,13 @@ class _Bars(Progress):
 class StudyProgress:
     """Call it with each finished trial, those done before first, inside its context.
 
-    A study of `trials` trials a method, of which `before` are done. The time left is estimated from the others, since
+    A study of `trials` trials an arm, of which `before` are done. The time left is estimated from the others, since
     the first of them was begun, and anew whenever the state changes: waiting is no part of it.
     """
 
     def __init__(
         self,
-        methods: Sequence[str],
+        arms: Sequence[str],
         trials: int,
         *,
         metric: str,
@@ -54,7 +54,7 @@ class StudyProgress:
     ) -> None:
         self._metric = metric
         self._total, self._maximize, self._before, self._console = trials, maximize, before, console
-        self._done, self._state = dict.fromkeys(methods, 0), ""
+        self._done, self._state = dict.fromkeys(arms, 0), ""
         self._failures: set[str] = set()
         self._best: dict[str, dict[int, float]] = defaultdict(dict)
         self._start, self._last_line = 0.0, time.monotonic()
@@ -66,12 +66,12 @@ class StudyProgress:
             TextColumn("{task.fields[left]}", markup=False),
             console=console,
         )
-        width = max(map(len, methods))
+        width = max(map(len, arms))
         self._tasks = {
-            method: self._bars.add_task(
-                plain(method).ljust(width), total=trials, best=self._best_text(method), left=""
+            arm: self._bars.add_task(
+                plain(arm).ljust(width), total=trials, best=self._best_text(arm), left=""
             )
-            for method in methods
+            for arm in arms
         }
 
     @classmethod
@@ -79,7 +79,7 @@ class StudyProgress:
         """The progress of a study in a local database."""
         task = TASKS[study.task]
         return cls(
-            study.methods,
+            tuple(study.arms),
             study.runs * study.budget,
             metric=task.metric,
             maximize=task.direction == "maximize",
@@ -97,16 +97,16 @@ class StudyProgress:
         self._bars.stop()
 
     def __call__(self, trial: "TrialRecord | Trial") -> None:
-        self._done[trial.method] += 1
+        self._done[trial.arm] += 1
         self._tell_failure(trial)
         if trial.objective is not None:
-            best = self._best[trial.method]
+            best = self._best[trial.arm]
             choose = max if self._maximize else min
             best[trial.run] = choose(best.get(trial.run, trial.objective), trial.objective)
         done = sum(self._done.values())
         if done == self._before + 1:
             self._start = time.monotonic() - trial.suggest_seconds - trial.train_seconds
-        self._show(trial.method, self._left(done))
+        self._show(trial.arm, self._left(done))
         if not self._console.is_terminal and time.monotonic() - self._last_line > LINE_SECONDS:
             self._last_line = time.monotonic()
             parts = [f"{m} {n}/{self._total}, {self._best_text(m)}" for m, n in self._done.items()]
@@ -116,8 +116,8 @@ class StudyProgress:
         """Say what the study is doing, beside its bars until the next trial."""
         if text != self._state:
             self._before = max(self._before, sum(self._done.values()))
-        for method in self._tasks:
-            self._show(method, text)
+        for arm in self._tasks:
+            self._show(arm, text)
         if not self._console.is_terminal and text != self._state:
             say(text, self._console)
         self._state = text
@@ -128,23 +128,23 @@ class StudyProgress:
             if (kind := failure.kind) not in self._failures:
                 self._failures.add(kind)
                 say(
-                    f"{trial.method}, run {trial.run} trial {trial.trial} failed: {failure.error}",
+                    f"{trial.arm}, run {trial.run} trial {trial.trial} failed: {failure.error}",
                     self._console,
                 )
 
-    def _show(self, method: str, left: str) -> None:
-        done = self._done[method]
+    def _show(self, arm: str, left: str) -> None:
+        done = self._done[arm]
         self._bars.update(
-            self._tasks[method],
+            self._tasks[arm],
             completed=done,
-            best=self._best_text(method),
+            best=self._best_text(arm),
             left="done" if done == self._total else plain(left),
         )
 
-    def _best_text(self, method: str) -> str:
-        if not self._best[method]:
+    def _best_text(self, arm: str) -> str:
+        if not self._best[arm]:
             return "no result yet"
-        return f"best so far {value(median(self._best[method].values()), self._metric)} (median run)"
+        return f"best so far {value(median(self._best[arm].values()), self._metric)} (median run)"
 
     def _left(self, done: int) -> str:
         if done <= self._before:

@@ -15,14 +15,14 @@ from studies.results.wording import count, setting, value
 
 if TYPE_CHECKING:
     from service.schemas import ComparisonAnswer, StudySummary
-    from studies.analysis.compared import MethodResult
+    from studies.analysis.compared import ArmResult
 
-NARROW = 105  # columns, fewer than the table of the best methods needs
+NARROW = 105  # columns, fewer than the table of the best arms needs
 
 # How narrow a column of the list may become; of these, the first go first where that is still too wide.
 LEAST = {
     "created (UTC)": 16,
-    "methods": 12,
+    "arms": 12,
     "by": 6,
     "task": 12,
     "labels": 8,
@@ -60,7 +60,7 @@ def list_studies(
 
 
 def show(study: Study, url: OptionalService = None, db: Database = None, as_json: AsJson = False) -> None:
-    """Show a study: its state, the verdict, each method's best trial, the comparison in words."""
+    """Show a study: its state, the verdict, each arm's best trial, the comparison in words."""
     where = backend(url, db)
     found = where.find(study)
     compared = where.comparison(found.id)
@@ -100,7 +100,7 @@ def done(study: "StudySummary") -> int:
 
 
 def tell(compared: "ComparisonAnswer") -> None:
-    """The verdict, the table of the best methods, their best trials, why trials failed, and all of it in words."""
+    """The verdict, the table of the best arms, their best trials, why trials failed, and all of it in words."""
     say("")
     paragraph(compared.verdict)
     if (table := compared.table).rows:
@@ -113,23 +113,23 @@ def tell(compared: "ComparisonAnswer") -> None:
         print_rows([dict(zip(table.columns, row, strict=True)) for row in rows], as_json=False, empty="")
         paragraph(table.note)
     comparison = compared.comparison
-    for method in (comparison.methods[name] for name in comparison.ranking):
+    for arm in (comparison.arms[name] for name in comparison.ranking):
         say("")
-        _tell_best(method, comparison.metric)
-        for failure in method.errors:
+        _tell_best(arm, comparison.metric)
+        for failure in arm.errors:
             paragraph(f"  {count(failure.trials, 'trial')} failed: {failure.error}")
     for text in compared.summary.split("\n\n"):
         say("")
         paragraph(text)
 
 
-def _tell_best(method: "MethodResult", metric: str) -> None:
-    best = method.best
+def _tell_best(arm: "ArmResult", metric: str) -> None:
+    best = arm.best
     if best is None:
-        say(f"{method.label}: no result yet")
+        say(f"{arm.label}: no result yet")
         return
     scores = f"{value(best.objective, metric)} (test {value(best.test_metric, metric)})"
-    say(f"{method.label}: best {scores}, run {best.run} trial {best.trial}, with")
+    say(f"{arm.label}: best {scores}, run {best.run} trial {best.trial}, with")
     for name, given in best.hyperparameters.items():
         end = best.at_bounds.get(name)
         say(f"  {name} = {setting(given)}{f' (the {end} end of its range)' if end else ''}")
@@ -149,7 +149,7 @@ def _line(study: "StudySummary", turns: Mapping[str, int]) -> dict[str, str]:
         "trials": f"{done(study)}/{study.trials.planned}",
         "priority": str(study.priority or ""),
         "task": study.task_label,
-        "methods": ", ".join(study.methods),
+        "arms": ", ".join(study.arms),
         "created (UTC)": f"{study.created_at:%Y-%m-%d %H:%M}",
         "labels": ", ".join(study.labels),
         "by": "" if study.submitted_by == "local" else study.submitted_by or "",

@@ -144,7 +144,7 @@ def _watch(where: RemoteService, study: "StudyFound") -> None:
     from service.commands.progress import StudyProgress
 
     progress = StudyProgress(
-        study.methods,
+        tuple(study.arms),
         study.runs * study.budget,
         metric=study.metric,
         maximize=study.direction == "maximize",

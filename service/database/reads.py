@@ -24,6 +24,7 @@ from service.database import events as log
 from service.database.engine import now, reading, require_schema
 from service.database.lookup import DIGITS, ambiguous, matching
 from service.database.rows import (
+    CONFIRMATION_COLUMNS,
     EPOCH_COLUMNS,
     LISTED_COLUMNS,
     TRIAL_COLUMNS,
@@ -32,12 +33,20 @@ from service.database.rows import (
     study_records,
     trial_record,
 )
-from service.database.tables import best_so_far, epochs, events, labels, logs, studies, trials
+from service.database.tables import best_so_far, confirmations, epochs, events, labels, logs, studies, trials
 from service.database.trial_order import BY_NUMBER, TrialOrder
 from service.errors import DatabaseError, StoreError, StudyUnknown
 from service.records import QUEUED, EventKind, EventRecord
 from studies.analysis.failures import LONGEST, nothing
-from studies.records import EpochRecord, StudyRecord, StudyState, TrialRecord, TrialState, planned
+from studies.records import (
+    ConfirmationRecord,
+    EpochRecord,
+    StudyRecord,
+    StudyState,
+    TrialRecord,
+    TrialState,
+    planned,
+)
 from trainers.tasks import WHOLE, Proxy
 
 FULL_BYTES = 2**20  # a disk with less has no room for what is to be written
@@ -46,7 +55,7 @@ FULL_BYTES = 2**20  # a disk with less has no room for what is to be written
 class Outcome(NamedTuple):
     """What a curve needs of a finished trial."""
 
-    method: str
+    arm: str
     run: int
     trial: int
     objective: float | None
@@ -55,7 +64,7 @@ class Outcome(NamedTuple):
 class Ended(NamedTuple):
     """How a trial ended; of its error no more than is shown."""
 
-    method: str
+    arm: str
     trial: int
     state: TrialState
     error: str | None
@@ -168,38 +177,38 @@ class Reads:
         return (int(row[0]), row[1] / row[0], row[2] / row[0]) if row[0] else None
 
     def incumbents(self, study: str, *, maximize: bool) -> dict[str, TrialRecord]:
-        """The best trial of each method that has one; of equals the first to finish."""
+        """The best trial of each arm that has one; of equals the first to finish."""
         # grouped rather than ranked by a window function, which takes several times as long
         mine, best = trials.c.study == study, func.max if maximize else func.min
-        tops = select(trials.c.method, best(trials.c.objective).label("top")).where(mine)
-        top = tops.group_by(trials.c.method).subquery()
-        holds = and_(top.c.method == trials.c.method, top.c.top == trials.c.objective)
-        first = select(func.min(trials.c.id)).join(top, holds).where(mine).group_by(trials.c.method)
+        tops = select(trials.c.arm, best(trials.c.objective).label("top")).where(mine)
+        top = tops.group_by(trials.c.arm).subquery()
+        holds = and_(top.c.arm == trials.c.arm, top.c.top == trials.c.objective)
+        first = select(func.min(trials.c.id)).join(top, holds).where(mine).group_by(trials.c.arm)
         with reading(self.engine) as connection:
             rows = connection.execute(select(*TRIAL_COLUMNS).where(trials.c.id.in_(first))).all()
-        return {row.method: trial_record(named(TRIAL_COLUMNS, row), ()) for row in rows}
+        return {row.arm: trial_record(named(TRIAL_COLUMNS, row), ()) for row in rows}
 
     def runs(
         self, study: str, *, maximize: bool
     ) -> dict[tuple[str, int], tuple[int, float | None, int | None]]:
-        """By method and run, for runs with a trial: how many trials, the best objective, the trial that has it."""
+        """By arm and run, for runs with a trial: how many trials, the best objective, the trial that has it."""
         mine, best = trials.c.study == study, func.max if maximize else func.min
         number, top = func.count().label("number"), best(trials.c.objective).label("top")
-        of_run = (trials.c.method, trials.c.run)
+        of_run = (trials.c.arm, trials.c.run)
         run = select(*of_run, number, top).where(mine).group_by(*of_run).subquery()
         holds = and_(
-            mine, run.c.method == trials.c.method, run.c.run == trials.c.run, run.c.top == trials.c.objective
+            mine, run.c.arm == trials.c.arm, run.c.run == trials.c.run, run.c.top == trials.c.objective
         )
         query = select(*run.c, func.min(trials.c.trial)).outerjoin(trials, holds).group_by(*run.c)
         with reading(self.engine) as connection:
             rows = connection.execute(query).all()
         return {(row[0], row[1]): (row[2], row[3], row[4]) for row in rows}
 
-    def trial(self, study: str, method: str, run: int, number: int) -> TrialRecord | None:
+    def trial(self, study: str, arm: str, run: int, number: int) -> TrialRecord | None:
         """One trial with its epochs."""
         this = (
             trials.c.study == study,
-            trials.c.method == method,
+            trials.c.arm == arm,
             trials.c.run == run,
             trials.c.trial == number,
         )
@@ -217,7 +226,7 @@ class Reads:
         self,
         study: str,
         *,
-        method: str | None = None,
+        arm: str | None = None,
         run: int | None = None,
         states: Sequence[TrialState] = (),
         order: TrialOrder = BY_NUMBER,
@@ -226,7 +235,7 @@ class Reads:
     ) -> list[tuple[TrialRecord, list[Any]]]:
         """A page of a study's trials without epochs, each with its place, to be given as `after` for the next page."""
         chosen = [trials.c.study == study]
-        chosen += [] if method is None else [trials.c.method == method]
+        chosen += [] if arm is None else [trials.c.arm == arm]
         chosen += [] if run is None else [trials.c.run == run]
         chosen += [trials.c.state.in_(states)] if states else []
         chosen += [] if after is None else [order.after(after)]
@@ -236,16 +245,14 @@ class Reads:
         n = len(TRIAL_COLUMNS)
         return [(trial_record(named(TRIAL_COLUMNS, row[:n]), ()), list(row[n:])) for row in rows]
 
-    def trials(
-        self, study: str, method: str | None = None, *, with_epochs: bool = False
-    ) -> list[TrialRecord]:
-        """The trials of the study with this id by method, run and trial, in at most two queries.
+    def trials(self, study: str, arm: str | None = None, *, with_epochs: bool = False) -> list[TrialRecord]:
+        """The trials of the study with this id by arm, run and trial, in at most two queries.
 
         Without `with_epochs` their `epochs` are empty.
         """
-        chosen = [trials.c.study == study] + ([] if method is None else [trials.c.method == method])
+        chosen = [trials.c.study == study] + ([] if arm is None else [trials.c.arm == arm])
         query = select(trials.c.id, *TRIAL_COLUMNS).where(*chosen)
-        query = query.order_by(trials.c.method, trials.c.run, trials.c.trial)
+        query = query.order_by(trials.c.arm, trials.c.run, trials.c.trial)
         of_trial: dict[int, tuple[EpochRecord, ...]] = {}
         with reading(self.engine) as connection:
             rows = connection.execute(query).all()
@@ -256,27 +263,38 @@ class Reads:
                     of_trial[row] = tuple(EpochRecord(**named(EPOCH_COLUMNS, epoch[1:])) for epoch in group)
         return [trial_record(named(TRIAL_COLUMNS, row[1:]), of_trial.get(row[0], ())) for row in rows]
 
+    def confirmations(self, study: str) -> list[ConfirmationRecord]:
+        """The confirmations of the study with this id by arm, run, trial and number."""
+        c = confirmations.c
+        query = (
+            select(*CONFIRMATION_COLUMNS).where(c.study == study).order_by(c.arm, c.run, c.trial, c.number)
+        )
+        with reading(self.engine) as connection:
+            rows = connection.execute(query).all()
+        found = (named(CONFIRMATION_COLUMNS, row) for row in rows)
+        return [ConfirmationRecord(**values | {"state": TrialState(values["state"])}) for values in found]
+
     def epochs_a_trial(self, study: str) -> dict[str, tuple[int, int]]:
-        """By method, the fewest and the most epochs of its completed trials; counted by the database, faster."""
+        """By arm, the fewest and the most epochs of its completed trials; counted by the database, faster."""
         completed = and_(trials.c.study == study, trials.c.state == TrialState.COMPLETED)
         counted = (
-            select(trials.c.method, func.count(epochs.c.trial).label("done"))
+            select(trials.c.arm, func.count(epochs.c.trial).label("done"))
             .outerjoin(epochs, epochs.c.trial == trials.c.id)
             .where(completed)
-            .group_by(trials.c.id, trials.c.method)
+            .group_by(trials.c.id, trials.c.arm)
             .subquery()
         )
         fewest, most = func.min(counted.c.done), func.max(counted.c.done)
         with reading(self.engine) as connection:
-            rows = connection.execute(select(counted.c.method, fewest, most).group_by(counted.c.method)).all()
-        return {method: (low, high) for method, low, high in rows}
+            rows = connection.execute(select(counted.c.arm, fewest, most).group_by(counted.c.arm)).all()
+        return {arm: (low, high) for arm, low, high in rows}
 
     def outcomes(self, study: str) -> list[Outcome]:
-        """The objectives of the study's trials by method, run and trial: what its curves are made of."""
-        columns = (trials.c.method, trials.c.run, trials.c.trial, trials.c.objective)
+        """The objectives of the study's trials by arm, run and trial: what its curves are made of."""
+        columns = (trials.c.arm, trials.c.run, trials.c.trial, trials.c.objective)
         query = select(*columns).where(trials.c.study == study)
         with reading(self.engine) as connection:
-            rows = connection.execute(query.order_by(trials.c.method, trials.c.run, trials.c.trial)).all()
+            rows = connection.execute(query.order_by(trials.c.arm, trials.c.run, trials.c.trial)).all()
         return [Outcome(*row) for row in rows]
 
     def totals(self) -> Totals:
@@ -315,22 +333,22 @@ class Reads:
             raise DatabaseError(f"the disk of {folder} is full", "has no disk space left")
 
     def ended(self, study: str, *, failed: bool = False) -> list[Ended]:
-        """How each of the study's trials, or of its failed ones, ended, in order of method, run and trial."""
+        """How each of the study's trials, or of its failed ones, ended, in order of arm, run and trial."""
         with reading(self.engine) as connection:
             return _ended(connection, study, failed=failed)
 
     def without_result(self, study: str) -> str | None:
-        """Which method of a study that has all its trials lacks a result, and why; None where none does."""
+        """Which arm of a study that has all its trials lacks a result, and why; None where none does."""
         with reading(self.engine) as connection:
             query = select(studies).where(studies.c.id == study)
             return without_result(connection, connection.execute(query).mappings().one())
 
     def best_so_far(self, study: str) -> dict[tuple[str, int], tuple[float | None, ...]]:
-        """By method and run, the best objective after each trial, None before the first; from the view."""
+        """By arm and run, the best objective after each trial, None before the first; from the view."""
         view = best_so_far.c
-        query = select(view.method, view.run, view.best_so_far).where(view.study == study)
+        query = select(view.arm, view.run, view.best_so_far).where(view.study == study)
         with reading(self.engine) as connection:
-            rows = connection.execute(query.order_by(view.method, view.run, view.trial)).all()
+            rows = connection.execute(query.order_by(view.arm, view.run, view.trial)).all()
         runs = groupby(rows, key=lambda row: (row[0], row[1]))
         return {run: tuple(row[2] for row in group) for run, group in runs}
 
@@ -346,9 +364,9 @@ def without_result(connection: Connection, row: RowMapping) -> str | None:
 def _ended(connection: Connection, study: str, *, failed: bool = False) -> list[Ended]:
     error = func.substr(trials.c.error, 1, 2 * LONGEST)
     chosen = [trials.c.study == study] + ([trials.c.state == TrialState.FAILED] if failed else [])
-    query = select(trials.c.method, trials.c.trial, trials.c.state, error).where(*chosen)
-    rows = connection.execute(query.order_by(trials.c.method, trials.c.run, trials.c.trial)).all()
-    return [Ended(method, trial, TrialState(state), told) for method, trial, state, told in rows]
+    query = select(trials.c.arm, trials.c.trial, trials.c.state, error).where(*chosen)
+    rows = connection.execute(query.order_by(trials.c.arm, trials.c.run, trials.c.trial)).all()
+    return [Ended(arm, trial, TrialState(state), told) for arm, trial, state, told in rows]
 
 
 def _unknown(connection: Connection, key: str) -> StudyUnknown:

@@ -6,8 +6,16 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Row, Table, select
 
-from service.database.tables import epochs, labels, studies, trials
-from studies.records import EpochRecord, Request, StudyRecord, StudyState, TrialRecord, TrialState
+from service.database.tables import confirmations, epochs, labels, studies, trials
+from studies.records import (
+    ConfirmationRecord,
+    EpochRecord,
+    Request,
+    StudyRecord,
+    StudyState,
+    TrialRecord,
+    TrialState,
+)
 
 
 def _columns(table: Table, record: type) -> list[Column[Any]]:
@@ -19,13 +27,14 @@ LISTED_COLUMNS = [column for column in STUDY_COLUMNS if column.name not in ("spe
 LISTED_COLUMNS.append(studies.c.outline)
 TRIAL_COLUMNS = _columns(trials, TrialRecord)
 EPOCH_COLUMNS = _columns(epochs, EpochRecord)
+CONFIRMATION_COLUMNS = _columns(confirmations, ConfirmationRecord)
 
 
 def outline(spec: Mapping[str, Any]) -> dict[str, Any]:
     """What a list shows of a study: its spec in the same shape, without what may be large."""
     kept = {key: spec[key] for key in ("proxy", "start", "runs", "trials") if key in spec}
-    methods = [{"name": method["name"]} for method in spec["methods"]]
-    return kept | {"methods": methods, "searcher": {"name": spec["searcher"]["name"]}}
+    arms = [{"name": arm["name"], "method": arm["method"]} for arm in spec["arms"]]
+    return kept | {"arms": arms, "searcher": {"name": spec["searcher"]["name"]}}
 
 
 def one_or_none(connection: Connection, study: str) -> StudyRecord | None:

@@ -24,6 +24,7 @@ from service.database.lease import Lease, actor_of, extend, take
 from service.database.owner import Owner
 from service.database.reads import Reads, without_result
 from service.database.rows import (
+    CONFIRMATION_COLUMNS,
     EPOCH_COLUMNS,
     TRIAL_COLUMNS,
     one,
@@ -32,11 +33,11 @@ from service.database.rows import (
     row_of,
 )
 from service.database.states import change, locked, put_back, tell
-from service.database.tables import epochs, labels, logs, studies, submissions, trials
+from service.database.tables import confirmations, epochs, labels, logs, studies, submissions, trials
 from service.errors import LeaseLost, StateError, StoreError
 from service.records import ACTIVE, CANCELLED, COMPLETED, FAILED, FINISHED, PAUSED, QUEUED, EventKind, as_json
 from studies.design.spec import StudySpec
-from studies.records import Request, StudyRecord, StudyState, TrialRecord, planned
+from studies.records import ConfirmationRecord, Request, StudyRecord, StudyState, TrialRecord, planned
 
 LONGEST_SECONDS = 1e9  # of a trial: thirty years
 LOG_CHARACTERS = 64 * 1024  # of a job's log that are kept
@@ -243,8 +244,8 @@ class Store(Reads):
         """
         if trial.study != lease.study:
             raise ValueError(f"a trial of {trial.study} cannot be written under the lease of {lease.study}")
-        which = f"trial {trial.trial} of {trial.method} run {trial.run} of study {trial.study}"
-        run = (trials.c.study == trial.study, trials.c.method == trial.method, trials.c.run == trial.run)
+        which = f"trial {trial.trial} of {trial.arm} run {trial.run} of study {trial.study}"
+        run = (trials.c.study == trial.study, trials.c.arm == trial.arm, trials.c.run == trial.run)
         values = row_of(TRIAL_COLUMNS, trial) | {"hyperparameters": dict(trial.hyperparameters)}
         try:
             with writing(self.engine) as connection:
@@ -264,13 +265,33 @@ class Store(Reads):
                 if trial.epochs:
                     rows = [{"trial": row} | row_of(EPOCH_COLUMNS, epoch) for epoch in trial.epochs]
                     connection.execute(insert(epochs), rows)
-                data = {key: getattr(trial, key) for key in ("method", "run", "trial", "state")}
+                data = {key: getattr(trial, key) for key in ("arm", "run", "trial", "state")}
                 data["objective"] = as_json(trial.objective)
                 log.append(
                     connection, trial.study, EventKind.TRIAL, data, actor=actor_of(lease.owner), time=time
                 )
         except IntegrityError as error:
             raise StoreError(f"{which} is refused by the database: {error.orig}") from error
+
+    def confirm(self, lease: Lease, confirmation: ConfirmationRecord) -> None:
+        """Store a confirmation and renew the lease. Raises LeaseLost, and StoreError where it is recorded already."""
+        if confirmation.study != lease.study:
+            raise ValueError(
+                f"a confirmation of {confirmation.study} is not under the lease of {lease.study}"
+            )
+        try:
+            with writing(self.engine) as connection:
+                time = extend(connection, lease, attempts=0)
+                connection.execute(insert(confirmations).values(row_of(CONFIRMATION_COLUMNS, confirmation)))
+                keys = ("arm", "run", "trial", "number", "state")
+                data = {key: getattr(confirmation, key) for key in keys}
+                data["test_metric"] = as_json(confirmation.test_metric)
+                actor, kind = actor_of(lease.owner), EventKind.CONFIRMATION
+                log.append(connection, lease.study, kind, data, actor=actor, time=time)
+        except IntegrityError as error:
+            which = f"confirmation {confirmation.number} of trial {confirmation.trial}"
+            run = f"{confirmation.arm} run {confirmation.run} of study {confirmation.study}"
+            raise StoreError(f"{which} of {run} is refused by the database: {error.orig}") from error
 
     def tell(self, lease: Lease, trouble: str | None) -> None:
         """Say why the study does not go on, or that it does. Raises LeaseLost."""

@@ -122,7 +122,7 @@ trials = Table(
     metadata,
     Column("id", RowId, primary_key=True),
     Column("study", Name, ForeignKey("studies.id", ondelete="CASCADE"), nullable=False),
-    Column("method", Name, nullable=False),
+    Column("arm", Name, nullable=False),
     Column("run", Integer, nullable=False),
     Column("trial", Integer, nullable=False),
     Column("state", Name, nullable=False),
@@ -137,7 +137,7 @@ trials = Table(
     Column("error", Message),
     Column("started_at", Time, nullable=False),
     Column("finished_at", Time, nullable=False),
-    UniqueConstraint("study", "method", "run", "trial", name="uq_trials_study_method_run_trial"),
+    UniqueConstraint("study", "arm", "run", "trial", name="uq_trials_study_method_run_trial"),
     CheckConstraint("run >= 1 AND trial >= 1", name="ck_trials_numbers"),
     # a NaN is the best or the worst of a run depending on who compares
     CheckConstraint("objective <> 'NaN'", name="ck_trials_objective_number"),
@@ -163,11 +163,33 @@ epochs = Table(
     sqlite_with_rowid=False,
 )
 
+# Fresh trainings of incumbents' hyperparameters, with seeds that no searcher saw.
+confirmations = Table(
+    "confirmations",
+    metadata,
+    Column("study", Name, ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True),
+    Column("arm", Name, primary_key=True),
+    Column("run", Integer, primary_key=True, autoincrement=False),
+    Column("trial", Integer, primary_key=True, autoincrement=False),  # whose hyperparameters they are
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("state", Name, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("objective", Real),
+    Column("test_metric", Real),
+    Column("train_seconds", Real, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Message),
+    Column("started_at", Time, nullable=False),
+    Column("finished_at", Time, nullable=False),
+    CheckConstraint("run >= 1 AND trial >= 1 AND number >= 1", name="ck_confirmations_numbers"),
+    sqlite_with_rowid=False,
+)
+
 # A view over trials: the best objective of a run up to each of its trials, NULL before the first one.
 best_so_far = table(
     "best_so_far",
     column("study", Name),
-    column("method", Name),
+    column("arm", Name),
     column("run", Integer),
     column("trial", Integer),
     column("best_so_far", Real),

@@ -12,7 +12,7 @@ from service.database.tables import trials
 
 @dataclass(frozen=True, slots=True)
 class TrialOrder:
-    """By method, run and trial, or by the column `sort`, where trials without a number come last either way."""
+    """By arm, run and trial, or by the column `sort`, where trials without a number come last either way."""
 
     sort: str | None = None
     descending: bool = False
@@ -20,7 +20,7 @@ class TrialOrder:
     def keys(self) -> list[ColumnElement[Any]]:
         """What trials are compared by, the first that differs decides; no two trials are equal in all."""
         if self.sort is None:
-            return [trials.c.method, trials.c.run, trials.c.trial]
+            return [trials.c.arm, trials.c.run, trials.c.trial]
         column = trials.c[self.sort]
         if self.sort == "finished_at":
             return [column, trials.c.id]

@@ -1,4 +1,4 @@
-"""What a comparison of a study's methods holds: every number of the report, the content of comparison.json.
+"""What a comparison of a study's arms holds: every number of the report, the content of comparison.json.
 
 `compare` makes it, the export and the service write it, the client reads it back. Objectives are in the metric's own
 unit; the dictionary of the export says what each key is.
@@ -24,7 +24,7 @@ Given = (
 
 @dataclass(frozen=True, slots=True)
 class AtBudget:
-    """The runs of a method at the trial where methods are compared: `n` have a value."""
+    """The runs of an arm at the trial where arms are compared: `n` have a value."""
 
     n: int
     median: Estimate
@@ -34,7 +34,7 @@ class AtBudget:
 
 @dataclass(frozen=True, slots=True)
 class ToTarget:
-    """How soon the runs of a method reach the objective that `share` of all runs reach; null without such a target.
+    """How soon the runs of an arm reach the objective that `share` of all runs reach; null without such a target.
 
     `still_short` is the share of runs short of it after 0, 1, ... trials; `times` has null for a run that is.
     """
@@ -50,7 +50,7 @@ class ToTarget:
 
 @dataclass(frozen=True, slots=True)
 class BestTrial:
-    """A method's best trial; `at_bounds` names the hyperparameters that lie at an end of their range."""
+    """An arm's best trial; `at_bounds` names the hyperparameters that lie at an end of their range."""
 
     run: int
     trial: int
@@ -61,10 +61,15 @@ class BestTrial:
 
 
 @dataclass(frozen=True, slots=True)
-class MethodResult:
-    """What a method was given, what became of its trials, how good it got and how soon."""
+class ArmResult:
+    """What an arm was given, what became of its trials, how good it got and how soon.
+
+    A control, an arm that searches nothing, has no searcher.
+    """
 
     label: str
+    method: str
+    searcher: str | None
     dimensions: int
     hyperparameters: Mapping[str, Given]
     runs: int
@@ -96,7 +101,7 @@ class MethodResult:
 
 @dataclass(frozen=True, slots=True)
 class Unpaired:
-    """Two methods compared without the pairing of runs. `p_holm` is adjusted for all pairs of methods."""
+    """Two arms compared without the pairing of runs. `p_holm` is adjusted for all pairs of arms."""
 
     hodges_lehmann: Estimate
     p_a_better: Estimate
@@ -106,7 +111,7 @@ class Unpaired:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Two methods compared run by run, which is the analysis. `p_holm` is adjusted for all pairs of methods."""
+    """Two arms compared run by run, which is the analysis. `p_holm` is adjusted for all pairs of arms."""
 
     pairs: int
     a_better: int
@@ -119,7 +124,7 @@ class Paired:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """In what the runs of two methods end with, a minus b."""
+    """In what the runs of two arms end with, a minus b."""
 
     unpaired: Unpaired
     paired: Paired
@@ -136,7 +141,7 @@ class Saving:
 
 @dataclass(frozen=True, slots=True)
 class ExtraAt:
-    """Trials beyond `trial` until one method is where the other is after it.
+    """Trials beyond `trial` until one arm is where the other is after it.
 
     Null is "not within the trials compared": at least `at_least` more. Where that is null too, the other is nowhere.
     """
@@ -150,9 +155,9 @@ class ExtraAt:
 
 @dataclass(frozen=True, slots=True)
 class ExtraTrials:
-    """How many trials more `method` needs to get where `reference` is, by the mean or median of the runs."""
+    """How many trials more `arm` needs to get where `reference` is, by the mean or median of the runs."""
 
-    method: str
+    arm: str
     reference: str
     curve: str
     level: float | None
@@ -161,7 +166,7 @@ class ExtraTrials:
 
 @dataclass(frozen=True, slots=True)
 class PairResult:
-    """Two methods."""
+    """Two arms."""
 
     a: str
     b: str
@@ -176,7 +181,7 @@ class PairResult:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Whether something that must be equal between the methods is, with each method's value."""
+    """Whether something that must be equal between the arms is, with each arm's value."""
 
     what: str
     equal: bool
@@ -185,7 +190,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The comparison of a study's methods."""
+    """The comparison of a study's arms."""
 
     study: str
     name: str
@@ -205,7 +210,7 @@ class Comparison:
     compared_at: int
     level: float
     resamples: int
-    methods: Mapping[str, MethodResult]
+    arms: Mapping[str, ArmResult]
     ranking: tuple[str, ...]
     target: Number | None
     target_share: float
@@ -213,8 +218,8 @@ class Comparison:
     parity: tuple[Check, ...]
 
     def labels(self, pair: PairResult) -> tuple[str, str]:
-        """The names in running text of the pair's two methods, a and b."""
-        return self.methods[pair.a].label, self.methods[pair.b].label
+        """The names in running text of the pair's two arms, a and b."""
+        return self.arms[pair.a].label, self.arms[pair.b].label
 
     def to_json(self) -> dict[str, Any]:
         """The content of comparison.json, JSON values: keys in the order of the fields, infinities as texts."""

@@ -1,24 +1,24 @@
-"""The comparison of a study's methods, computed.
+"""The comparison of a study's arms, computed.
 
-Methods are compared after `compared_at` trials: the budget or, in an unfinished study, the largest number of trials
+Arms are compared after `compared_at` trials: the budget or, in an unfinished study, the largest number of trials
 that every run has done. Two endpoints are fixed beforehand:
 
 - `best_at_budget`, the validation objective of the incumbent, with its test metric beside it in `test_at_budget`;
-- `trials_to_target`. A study names no target. The rule for one was fixed beforehand and does not know the methods,
+- `trials_to_target`. A study names no target. The rule for one was fixed beforehand and does not know the arms,
   the target itself is computed from the results: what at least three quarters of all runs, counted together, reach
-  (TARGET_SHARE). It stays the same however the methods' names are swapped; it lies where most runs get, so few are
-  censored; and of two methods that share no value it is the worse one's median. Intervals hold it fixed. Other shares
+  (TARGET_SHARE). It stays the same however the arms' names are swapped; it lies where most runs get, so few are
+  censored; and of two arms that share no value it is the worse one's median. Intervals hold it fixed. Other shares
   are given beside it (TARGET_SHARES): a conclusion that only one of them bears out is weak.
 
-`pairs` holds every pair a, b of methods, in the study's order. Runs are paired by design, so `paired` is the analysis
+`pairs` holds every pair a, b of arms, in the study's order. Runs are paired by design, so `paired` is the analysis
 and `unpaired` is given for comparison; a run without a result is worse than any with one. Differences of objectives
 are a - b, those of trials b - a: positive where a is ahead, except for an objective that is minimised. `extra_trials`
-lists, for each order of the pair and for the mean and the median curve, how many trials beyond n `method` needs to
+lists, for each order of the pair and for the mean and the median curve, how many trials beyond n `arm` needs to
 get where `reference` is after n. There None is "not within `compared_at` trials", which is at least `at_least` more
 (where that is None too, not every run of `reference` has a value yet; where `level` is None, there is no interval).
 
-`ranking` names the methods by their median run, the best first, which decides nothing: `pairs` do. `best` is a
-method's best trial of all that are done, the first of equals; `at_bounds` names those of its hyperparameters that lie
+`ranking` names the arms by their median run, the best first, which decides nothing: `pairs` do. `best` is a
+arm's best trial of all that are done, the first of equals; `at_bounds` names those of its hyperparameters that lie
 at an end of their range, beyond which better ones may be. `errors` are the commonest of its failed trials.
 """
 
@@ -32,13 +32,13 @@ from numpy.typing import NDArray
 
 from studies.analysis import stats
 from studies.analysis.compared import (
+    ArmResult,
     AtBudget,
     BestTrial,
     Comparison,
     Difference,
     ExtraAt,
     ExtraTrials,
-    MethodResult,
     Paired,
     PairResult,
     Saving,
@@ -56,7 +56,7 @@ from studies.analysis.survival import kaplan_meier, restricted_mean, trials_to
 from studies.design.methods import METHODS
 from studies.design.searchers import SEARCHERS
 from studies.design.space import bound, searched
-from studies.design.spec import MethodSpec, StudySpec, stored
+from studies.design.spec import ArmSpec, StudySpec, stored
 from studies.records import StudyRecord, TrialRecord, TrialState
 from trainers.seeds import derive
 
@@ -68,7 +68,7 @@ TARGET_SHARE = 0.75
 
 @dataclass(frozen=True, slots=True)
 class _Times:
-    """Trials of one method's runs to one target: the runs' own, and restricted means with those of the resamples."""
+    """Trials of one arm's runs to one target: the runs' own, and restricted means with those of the resamples."""
 
     times: Ints
     reached: NDArray[np.bool_]
@@ -79,7 +79,7 @@ class _Times:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """What methods are compared by after `horizon` trials, by method; empty but for `best` before every run has one.
+    """What arms are compared by after `horizon` trials, by arm; empty but for `best` before every run has one.
 
     `best` is `(runs, horizon)`, negated where the objective is minimised, which is what `sign` undoes; `ends` are the
     runs' last values in the metric's own unit. `targets` are shares of all runs and, as in `best`, what they reach.
@@ -100,7 +100,7 @@ class _Measured:
 
     @property
     def ranking(self) -> tuple[str, ...]:
-        """The methods by their median run, the best first; in the study's order while there is none."""
+        """The arms by their median run, the best first; in the study's order while there is none."""
         return tuple(sorted(self.best, key=lambda name: _rank(self.best[name])) if self.ends else self.best)
 
 
@@ -130,10 +130,7 @@ def compare(
         compared_at=measured.horizon,
         level=stats.LEVEL,
         resamples=RESAMPLES,
-        methods={
-            m.name: _method(spec, m, [t for t in trials if t.method == m.name], measured)
-            for m in spec.methods
-        },
+        arms={m.name: _arm(spec, m, [t for t in trials if t.arm == m.name], measured) for m in spec.arms},
         ranking=measured.ranking,
         target=measured.target,
         target_share=TARGET_SHARE,
@@ -147,7 +144,7 @@ def _measured(spec: StudySpec, trials: Sequence[TrialRecord], curves: Mapping[st
     sign = 1.0 if spec.task_definition().direction == "maximize" else -1.0
     best = {name: sign * c.best[:, :horizon] for name, c in curves.items()}
     rng = np.random.default_rng(derive(spec.seed, "bootstrap"))
-    draws = stats.resample(spec.runs, RESAMPLES, rng)  # the same for every method: run r is paired
+    draws = stats.resample(spec.runs, RESAMPLES, rng)  # the same for every arm: run r is paired
     targets = [_target(best, share) for share in TARGET_SHARES] if horizon else []
     return _Measured(
         horizon=horizon,
@@ -160,24 +157,26 @@ def _measured(spec: StudySpec, trials: Sequence[TrialRecord], curves: Mapping[st
     )
 
 
-def label(method: str) -> str:
-    """A method's name in running text; a study may be older than the table."""
-    return (METHODS[method].label if method in METHODS else "") or method.replace("-", " ")
+def label(arm: str, method: str) -> str:
+    """An arm's name in running text: its method's where it is named so; a study may be older than the table."""
+    known = METHODS[method].label if arm == method and method in METHODS else ""
+    return known or arm.replace("-", " ")
 
 
-def _method(
-    spec: StudySpec, method: MethodSpec, trials: Sequence[TrialRecord], measured: _Measured
-) -> MethodResult:
-    """`trials` are the method's."""
-    ends, alone = measured.ends.get(method.name), len(measured.best) == 1
-    model = SEARCHERS[spec.searcher.name].model
-    initial = min(spec.searcher.initial_trials, spec.trials) if model else spec.trials
+def _arm(spec: StudySpec, arm: ArmSpec, trials: Sequence[TrialRecord], measured: _Measured) -> ArmResult:
+    """`trials` are the arm's."""
+    ends, alone = measured.ends.get(arm.name), len(measured.best) == 1
+    searcher = spec.searcher_of(arm)
+    model = SEARCHERS[searcher.name].model and not arm.is_control
+    initial = min(searcher.initial_trials, spec.trials) if model else spec.trials
     states = [trial.state for trial in trials]
     sources = [trial.source for trial in trials]
-    return MethodResult(
-        label=label(method.name),
-        dimensions=len(searched(method.space)),
-        hyperparameters={name: given(dimension) for name, dimension in method.space.items()},
+    return ArmResult(
+        label=label(arm.name, arm.method),
+        method=arm.method,
+        searcher=None if arm.is_control else searcher.name,
+        dimensions=len(searched(arm.space)),
+        hyperparameters={name: given(dimension) for name, dimension in arm.space.items()},
         runs=spec.runs,
         trials=spec.trials,
         initial_trials=initial,
@@ -195,9 +194,9 @@ def _method(
         test_at_budget=_at_budget(ends["test"]) if ends else None,
         trials_to_target=tuple(
             _to_target(times, share, goal, measured.sign, alone)
-            for times, (share, goal) in zip(measured.times[method.name], measured.targets, strict=True)
+            for times, (share, goal) in zip(measured.times[arm.name], measured.targets, strict=True)
         ),
-        best=_best(method, trials, measured.sign),
+        best=_best(arm, trials, measured.sign),
         errors=commonest(trials),
     )
 
@@ -208,25 +207,25 @@ def _median(seconds: Sequence[float]) -> float | None:
 
 def _ends(curves: Curves, trials: Sequence[TrialRecord], horizon: int) -> dict[Split, Floats]:
     """Best objective of each run after `horizon` trials, and the test metric of the trial that holds it."""
-    metric = {(t.run, t.trial): t.test_metric for t in trials if t.method == curves.method}
+    metric = {(t.run, t.trial): t.test_metric for t in trials if t.arm == curves.arm}
     held = [metric.get((run + 1, int(trial))) for run, trial in enumerate(curves.incumbent[:, horizon - 1])]
     test = np.array([np.nan if value is None else value for value in held], dtype=np.float64)
     return {"validation": curves.best[:, horizon - 1], "test": test}
 
 
 def _rank(best: Floats) -> tuple[float, float]:
-    """What methods are sorted by: the median of the runs' final values and then their mean; none comes last."""
+    """What arms are sorted by: the median of the runs' final values and then their mean; none comes last."""
     final = best[:, -1][~np.isnan(best[:, -1])]
     return (-float(np.median(final)), -float(final.mean())) if final.size else (math.inf, math.inf)
 
 
-def _best(method: MethodSpec, trials: Sequence[TrialRecord], sign: float) -> BestTrial | None:
+def _best(arm: ArmSpec, trials: Sequence[TrialRecord], sign: float) -> BestTrial | None:
     scored = {(-sign * t.objective, t.trial, t.run): t for t in trials if t.objective is not None}
     if not scored:
         return None
     trial = scored[min(scored)]
     given = trial.hyperparameters
-    ends = {name: bound(dimension, given[name]) for name, dimension in method.space.items() if name in given}
+    ends = {name: bound(dimension, given[name]) for name, dimension in arm.space.items() if name in given}
     return BestTrial(
         run=trial.run,
         trial=trial.trial,
@@ -307,8 +306,8 @@ def _pairs(measured: _Measured) -> tuple[PairResult, ...]:
                 for (share, goal), of_a, of_b in zip(measured.targets, times[a], times[b], strict=True)
             ),
             extra_trials=tuple(
-                _extra(best, resampled, method, reference, curve)
-                for method, reference in ((b, a), (a, b))
+                _extra(best, resampled, arm, reference, curve)
+                for arm, reference in ((b, a), (a, b))
                 for curve in CURVES
             ),
         )
@@ -330,14 +329,14 @@ def _holm(p_values: Sequence[float | None]) -> list[float | None]:
     return [known(p) for p in stats.holm([np.nan if p is None else p for p in p_values])]
 
 
-def _ranked(measured: _Measured, method: str, split: Split) -> Floats:
+def _ranked(measured: _Measured, arm: str, split: Split) -> Floats:
     """Higher is better: -inf for a run without a result, NaN only where a result has no test metric."""
-    ends = measured.ends[method]
+    ends = measured.ends[arm]
     return np.where(np.isnan(ends["validation"]), -np.inf, measured.sign * ends[split])
 
 
 def _difference(a: Floats, b: Floats, sign: float) -> Difference:
-    """Between the runs of two methods, higher is better; `a[r]` and `b[r]` are paired. Not adjusted yet."""
+    """Between the runs of two arms, higher is better; `a[r]` and `b[r]` are paired. Not adjusted yet."""
     if not np.isfinite([a, b]).any():
         a = b = a[:0]  # neither has a result
     both = ~np.isnan(a) & ~np.isnan(b)
@@ -371,14 +370,14 @@ def _saving(a: _Times | None, b: _Times | None) -> Estimate:
 def _extra(
     best: Mapping[str, Floats],
     resampled: Mapping[tuple[str, str], Floats],
-    method: str,
+    arm: str,
     reference: str,
     curve: str,
 ) -> ExtraTrials:
-    runs, horizon = best[method].shape
+    runs, horizon = best[arm].shape
     of_all, _ = CURVES[curve]
-    extra = extra_trials(of_all(best[method]), of_all(best[reference]))
-    replicates = extra_trials(resampled[method, curve], resampled[reference, curve])
+    extra = extra_trials(of_all(best[arm]), of_all(best[reference]))
+    replicates = extra_trials(resampled[arm, curve], resampled[reference, curve])
     low, high = stats.percentiles(replicates, runs)
     by_trial = tuple(
         ExtraAt(
@@ -391,7 +390,7 @@ def _extra(
         for n in range(1, horizon + 1)
     )
     level = stats.LEVEL if runs >= stats.BOOTSTRAP_FROM else None
-    return ExtraTrials(method, reference, curve, level, by_trial)
+    return ExtraTrials(arm, reference, curve, level, by_trial)
 
 
 def _whole(value: float) -> int | None:

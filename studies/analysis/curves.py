@@ -20,14 +20,14 @@ Finished = TypeVar("Finished", bound=Outcome)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curves:
-    """The runs of one method, row `r - 1` for run `r`, column `t - 1` for trial `t`.
+    """The runs of one arm, row `r - 1` for run `r`, column `t - 1` for trial `t`.
 
     `best` is `(runs, trials)`: the best objective of the run's first `t` trials, NaN before its first trial
     with an objective and after its last trial done. `incumbent` is the trial holding it, counted from 1, and
     0 where there is none. `done` is `(runs,)`: how many trials of the run are over, failed ones too.
     """
 
-    method: str
+    arm: str
     best: Floats
     incumbent: Ints
     done: Ints
@@ -72,39 +72,38 @@ def best_so_far(
 def runs_of(trials: Sequence[TrialRecord]) -> tuple[RunRecord, ...]:
     """The trials sorted into their runs. Raises ValueError where a run's trials are not numbered 1, 2, ..."""
     return tuple(
-        RunRecord(method=method, run=run, trials=tuple(its))
-        for (method, run), its in sorted(_by_run(trials).items())
+        RunRecord(arm=arm, run=run, trials=tuple(its)) for (arm, run), its in sorted(_by_run(trials).items())
     )
 
 
 def curves_of(
-    method: str,
+    arm: str,
     trials: Iterable[Outcome],
     shape: tuple[int, int],
     direction: Literal["maximize", "minimize"],
 ) -> Curves:
-    """The best-so-far curves of `method` in a study of `shape` (runs, trials), finished or not.
+    """The best-so-far curves of `arm` in a study of `shape` (runs, trials), finished or not.
 
     Raises ValueError where a trial lies outside `shape`, is there twice or leaves a gap before it.
     """
     best, incumbent = np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
     done = np.zeros(shape[0], dtype=np.int64)
-    for (_, run), its in _by_run([trial for trial in trials if trial.method == method]).items():
+    for (_, run), its in _by_run([trial for trial in trials if trial.arm == arm]).items():
         length = len(its)
         if not (1 <= run <= shape[0] and length <= shape[1]):
             study = f"a study of {shape[0]} runs x {shape[1]} trials"
-            raise ValueError(f"{method} run {run} with {length} trials is outside {study}")
+            raise ValueError(f"{arm} run {run} with {length} trials is outside {study}")
         objectives = [trial.objective for trial in its]
         row = run - 1
         best[row, :length], incumbent[row, :length] = best_so_far(objectives, direction)
         done[row] = length
-    return Curves(method=method, best=best, incumbent=incumbent, done=done)
+    return Curves(arm=arm, best=best, incumbent=incumbent, done=done)
 
 
 def of_study(spec: StudySpec, trials: Iterable[Outcome]) -> dict[str, Curves]:
-    """The curves of every method, in the study's order. Raises ValueError as `curves_of`."""
+    """The curves of every arm, in the study's order. Raises ValueError as `curves_of`."""
     trials, direction = list(trials), spec.task_definition().direction
-    return {m.name: curves_of(m.name, trials, (spec.runs, spec.trials), direction) for m in spec.methods}
+    return {m.name: curves_of(m.name, trials, (spec.runs, spec.trials), direction) for m in spec.arms}
 
 
 def centre(curves: Curves) -> list[Centre]:
@@ -117,11 +116,11 @@ def centre(curves: Curves) -> list[Centre]:
 def _by_run(trials: Iterable[Finished]) -> dict[tuple[str, int], list[Finished]]:
     runs: dict[tuple[str, int], list[Finished]] = {}
     for trial in sorted(trials, key=lambda trial: trial.trial):
-        runs.setdefault((trial.method, trial.run), []).append(trial)
-    for (method, run), its in runs.items():
+        runs.setdefault((trial.arm, trial.run), []).append(trial)
+    for (arm, run), its in runs.items():
         numbers = [trial.trial for trial in its]
         if numbers != list(range(1, len(its) + 1)):
             raise ValueError(
-                f"{method} run {run}: trials must be numbered 1, 2, ... without a gap, got {numbers}"
+                f"{arm} run {run}: trials must be numbered 1, 2, ... without a gap, got {numbers}"
             )
     return runs

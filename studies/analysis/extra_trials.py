@@ -1,4 +1,4 @@
-"""How many extra trials a method needs to get where another is after n: the paper's "around 10 more"."""
+"""How many extra trials an arm needs to get where another is after n: the paper's "around 10 more"."""
 
 import numpy as np
 

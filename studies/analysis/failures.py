@@ -18,7 +18,7 @@ class Ended(Protocol):
     """What is needed of a finished trial: a TrialRecord, or a row with these columns."""
 
     @property
-    def method(self) -> str: ...
+    def arm(self) -> str: ...
     @property
     def trial(self) -> int: ...
     @property
@@ -61,16 +61,18 @@ def first_line(error: str | None) -> str:
 class Losses:
     """What a study's trials have come to so far, told one at a time.
 
-    A method is compared by what its search finds. Where a whole method, or all that its model has chosen, is without a
+    An arm is compared by what its search finds. Where a whole arm, or all that its model has chosen, is without a
     single result, the study has no answer, however many trials it has. `spec` is the study's as it is stored.
     """
 
     def __init__(self, spec: Mapping[str, Any], trials: Iterable[Ended] = ()) -> None:
-        searcher, runs = spec["searcher"], int(spec["runs"])
-        self._start = int(searcher["initial_trials"] if SEARCHERS[searcher["name"]].model else spec["trials"])
-        self._methods = {method["name"]: _Part(method["name"], runs) for method in spec["methods"]}
-        after = f"after the first {self._start} trials of a run"
-        self._searches = {name: _Part(f"{name} {after}", runs) for name in self._methods}
+        runs = int(spec["runs"])
+        self._starts = {arm["name"]: _unmodelled(spec, arm) for arm in spec["arms"]}
+        self._arms = {name: _Part(name, runs) for name in self._starts}
+        self._searches = {
+            name: _Part(f"{name} after the first {start} trials of a run", runs)
+            for name, start in self._starts.items()
+        }
         for trial in trials:
             self.add(trial)
 
@@ -80,21 +82,27 @@ class Losses:
         That is so when the first few trials of every run have failed of one error and none has a result. A study that
         goes on after all is told again when the next few of every run have failed.
         """
-        method, search = self._methods[trial.method], self._searches[trial.method]
-        certain = method.add(trial, trial.trial)
-        if trial.trial > self._start:
-            certain |= search.add(trial, trial.trial - self._start)
-        return self._without_result(method, search) if certain else None
+        arm, search = self._arms[trial.arm], self._searches[trial.arm]
+        certain = arm.add(trial, trial.trial)
+        if trial.trial > (start := self._starts[trial.arm]):
+            certain |= search.add(trial, trial.trial - start)
+        return self._without_result(arm, search) if certain else None
 
     def nothing(self) -> str | None:
-        """What has no result in a study that has all its trials, and why; None where every method has one."""
-        told = (self._without_result(self._methods[name], self._searches[name]) for name in self._methods)
+        """What has no result in a study that has all its trials, and why; None where every arm has one."""
+        told = (self._without_result(self._arms[name], self._searches[name]) for name in self._arms)
         return "; ".join(filter(None, told)) or None
 
     @staticmethod
     def _without_result(*parts: "_Part") -> str | None:
         """The first that has none."""
         return next((str(part) for part in parts if part.trials and not part.results), None)
+
+
+def _unmodelled(spec: Mapping[str, Any], arm: Mapping[str, Any]) -> int:
+    """After how many trials of a run the arm's searcher has a model, if it ever has one."""
+    searcher = arm.get("searcher", spec["searcher"])
+    return int(searcher["initial_trials"] if SEARCHERS[searcher["name"]].model else spec["trials"])
 
 
 class _Errors:
@@ -113,7 +121,7 @@ class _Errors:
 
 
 class _Part:
-    """Trials of a method, numbered from 1 in each of its runs: all of them, or those that its model has chosen."""
+    """Trials of an arm, numbered from 1 in each of its runs: all of them, or those that its model has chosen."""
 
     def __init__(self, name: str, runs: int) -> None:
         self._name, self._runs = name, runs
@@ -140,5 +148,5 @@ class _Part:
 
 
 def nothing(spec: Mapping[str, Any], trials: Iterable[Ended]) -> str | None:
-    """What of a study with all these trials has no result, and why; None where every method has one."""
+    """What of a study with all these trials has no result, and why; None where every arm has one."""
     return Losses(spec, trials).nothing()

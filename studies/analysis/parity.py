@@ -1,4 +1,4 @@
-"""Parity audit: what must be equal between the methods of a study, checked on its records."""
+"""Parity audit: what must be equal between the arms of a study, checked on its records."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,14 +16,14 @@ def audit(
     horizon: int,
     epochs: Mapping[str, Sequence[int]] | None = None,
 ) -> tuple[Check, ...]:
-    """What is checked, whether it is equal, and each method's value.
+    """What is checked, whether it is equal, and each arm's value.
 
-    `horizon` is the trial at which the methods are compared. `epochs` has, by method, how many a completed trial
+    `horizon` is the trial at which the arms are compared. `epochs` has, by arm, how many a completed trial
     has, or the fewest and the most; by default they are counted in the records, which may come without. What a
-    study file gives all methods at once (task, recipe where no method searches it, searcher, limits) is equal by
+    study file gives all arms at once (task, recipe where no arm searches it, searcher, limits) is equal by
     construction and not listed.
     """
-    of = {m.name: [t for t in trials if t.method == m.name] for m in spec.methods}
+    of = {m.name: [t for t in trials if t.arm == m.name] for m in spec.arms}
     compared = {name: [t for t in its if t.trial <= horizon] for name, its in of.items()}
     checks: list[tuple[str, Mapping[str, Given]]] = [
         ("trials done in each run", {name: _spread(_per_run(spec, its)) for name, its in of.items()}),
@@ -50,7 +50,7 @@ def audit(
     if all(any(epochs.get(name, ())) for name in of):
         checks.append(("epochs of a completed trial", {name: _spread(epochs[name]) for name in of}))
     found = [_check(what, values) for what, values in checks]
-    if len(spec.methods) > 1:
+    if len(spec.arms) > 1:
         found.insert(2, _seeds(of))
     return (*found, *_real(spec), *_bounds(spec))
 
@@ -73,35 +73,35 @@ def _spread(numbers: Sequence[int]) -> int | str:
 
 
 def _seeds(of: Mapping[str, Sequence[TrialRecord]]) -> Check:
-    """Data order and initialisation: trial t of run r has the same seed in every method."""
+    """Data order and initialisation: trial t of run r has the same seed in every arm."""
     seeds = [{(t.run, t.trial): t.seed for t in its} for its in of.values()]
     shared = [(its[key], seeds[0][key]) for its in seeds[1:] for key in its.keys() & seeds[0].keys()]
     different = sum(one != other for one, other in shared)
     values = {name: f"{len(shared) - different} of {len(shared)} equal" for name in of}
-    return Check("seeds of trial t of run r, between the methods", different == 0, values)
+    return Check("seeds of trial t of run r, between the arms", different == 0, values)
 
 
 def _real(spec: StudySpec) -> list[Check]:
-    """What one method is given of the real-valued parameters' optimizer, each is: the others have the recipe's."""
+    """What one arm is given of the real-valued parameters' optimizer, each is: the others have the recipe's."""
     recipe = TASKS[spec.task].recipe.real
-    names = [name for name in recipe if any(name in m.space for m in spec.methods)]
+    names = [name for name in recipe if any(name in m.space for m in spec.arms)]
     return [
         _check(
-            f"values of {name}", {m.name: given(m.space.get(name, Fixed(recipe[name]))) for m in spec.methods}
+            f"values of {name}", {m.name: given(m.space.get(name, Fixed(recipe[name]))) for m in spec.arms}
         )
         for name in names
     ]
 
 
 def _bounds(spec: StudySpec) -> list[Check]:
-    """A hyperparameter that two methods share is searched over the same values."""
+    """A hyperparameter that two arms share is searched over the same values."""
     spaces = {
-        m.name: {name: d for name, d in searched(m.space).items() if name not in REAL} for m in spec.methods
+        m.name: {name: d for name, d in searched(m.space).items() if name not in REAL} for m in spec.arms
     }
     names = dict.fromkeys(name for space in spaces.values() for name in space)
     found = []
     for name in names:
-        values = {method: given(space[name]) for method, space in spaces.items() if name in space}
+        values = {arm: given(space[name]) for arm, space in spaces.items() if name in space}
         if len(values) > 1:
             found.append(_check(f"values searched for {name}", values))
     return found

@@ -1,1 +1,1 @@
-"""What a study is: its file, methods, search spaces, searchers."""
+"""What a study is: its file, arms, search spaces, searchers."""

@@ -10,7 +10,7 @@ from studies.design.methods import METHODS
 from studies.design.searchers import SEARCHERS
 from studies.design.size import MOST_ITEMS
 from studies.design.space import Choice, Dimension, Fixed, Float, Int, to_json
-from studies.design.spec import LEAST, Resources, SearcherSpec, StudySpec
+from studies.design.spec import LEAST, MOST_ARMS, SHORT, Confirm, Resources, SearcherSpec, StudySpec
 from trainers.hyperparameters import VALID, Interval, Options
 from trainers.tasks import MOST_FIRST_EPOCHS, TASKS
 
@@ -45,26 +45,44 @@ def searcher_schema(name: str) -> dict[str, Any]:
 
 def study_schema() -> dict[str, Any]:
     """A whole study file."""
-    model = StudySpec.model_json_schema()
-    methods = [
-        _mapping({"name": {"const": name}, "space": space_schema(name)}, required=["name"])
-        for name in METHODS
-    ]
-    searchers = _mapping(SearcherSpec.model_json_schema()["properties"] | {"name": {"enum": list(SEARCHERS)}})
+    model, confirm = StudySpec.model_json_schema(), Confirm.model_json_schema()
+    spelled_out = _mapping(
+        SearcherSpec.model_json_schema()["properties"] | {"name": {"enum": list(SEARCHERS)}}
+    )
+    searcher = {"anyOf": [{"enum": list(SEARCHERS)}, spelled_out]}
+    arms = {
+        "type": "array",
+        "items": {"anyOf": [{"enum": list(METHODS)}, *(_arm(name, searcher) for name in METHODS)]},
+        "minItems": 1,
+        "maxItems": MOST_ARMS,
+    }
     own: dict[str, Any] = {
         "task": {"enum": list(TASKS)},
         "proxy": _mapping(PROXY),
         "start": model["properties"]["name"] | {"title": "Start"},
-        "methods": {
-            "type": "array",
-            "items": {"anyOf": [{"enum": list(METHODS)}, *methods]},
-            "minItems": 1,
-            "maxItems": len(METHODS),
+        "arms": arms,
+        SHORT: arms,
+        "searcher": searcher | {"default": SearcherSpec().name},
+        "confirm": {
+            "anyOf": [_mapping(confirm["properties"], required=confirm["required"]), {"type": "null"}]
         },
-        "searcher": {"anyOf": [{"enum": list(SEARCHERS)}, searchers], "default": SearcherSpec().name},
         "resources": _mapping(Resources.model_json_schema()["properties"]),
     }
-    return _mapping(model["properties"] | own, required=model["required"])
+    required = [name for name in model["required"] if name != "arms"]
+    one_of_two = {"oneOf": [{"required": ["arms"]}, {"required": [SHORT]}]}
+    return _mapping(model["properties"] | own, required=required) | one_of_two
+
+
+def _arm(method: str, searcher: dict[str, Any]) -> dict[str, Any]:
+    """An arm of the method; where it leaves out the method its name is one."""
+    named, parts = StudySpec.model_json_schema()["properties"]["name"], {"space": space_schema(method)}
+    own = parts | {"searcher": searcher}
+    return {
+        "anyOf": [
+            _mapping({"name": {"const": method}} | own, required=["name"]),
+            _mapping({"name": named, "method": {"const": method}} | own, required=["method"]),
+        ]
+    }
 
 
 def _mapping(properties: dict[str, Any], required: list[str] | None = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Search spaces: the hyperparameters of a method and the values a searcher may give each."""
+"""Search spaces: the hyperparameters of an arm and the values a searcher may give each."""
 
 import math
 from collections.abc import Mapping
@@ -159,7 +159,7 @@ def parse(name: str, entry: object, default: Dimension) -> Dimension:
     """Read one hyperparameter of a study file.
 
     `entry` is a value (fixes it), a list (one of these) or a mapping with `low`, `high` and `log`, each defaulting
-    to the method's own. Raises ValueError with the value and what is allowed.
+    to the arm's own. Raises ValueError with the value and what is allowed.
     """
     dimension = _parse(entry, default)
     valid = VALID[name]

@@ -22,7 +22,7 @@ from studies.design import size
 from studies.design.methods import METHODS, REAL
 from studies.design.notation import read
 from studies.design.searchers import SEARCHERS
-from studies.design.space import Space, parse, to_json
+from studies.design.space import Space, parse, searched, to_json
 from studies.design.whole_numbers import AS_WHOLE, whole
 from studies.errors import SpecError
 from studies.records import StudyRecord
@@ -30,6 +30,8 @@ from trainers.feeding import decoders
 from trainers.tasks import TASKS, WHOLE, Proxy, Task
 from trainers.training_spec import Machine
 
+MOST_ARMS = 24
+SHORT = "methods"  # another name of `arms` in a study file
 PROTOCOL = 4  # raised whenever the same spec would give different trials
 
 
@@ -46,39 +48,6 @@ class _InnerError(ValueError):
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-
-
-class MethodSpec(_Strict):
-    """One method of a study with its whole search space, defaults filled in."""
-
-    name: str
-    space: Space
-
-    @model_validator(mode="before")
-    @classmethod
-    def _resolve(cls, entry: object) -> object:
-        if isinstance(entry, str):
-            entry = {"name": entry}
-        if not isinstance(entry, Mapping):
-            raise ValueError(f"{entry!r} is not a method's name or a mapping with name and space")
-        name, overrides = entry.get("name"), entry.get("space", {})
-        if not isinstance(name, str) or name not in METHODS:
-            raise ValueError(f"unknown method {name!r}; known are {', '.join(METHODS)}")
-        if not isinstance(overrides, Mapping):
-            raise ValueError(f"space must be a mapping of hyperparameters, got {overrides!r}")
-        known = METHODS[name].known
-        faults, space = [], dict(METHODS[name].space)
-        for key, value in overrides.items():
-            if key not in known:
-                faults.append((key, f"{name} has no such hyperparameter; it has {', '.join(known)}"))
-                continue
-            try:
-                space[key] = parse(key, value, known[key])
-            except (ValueError, OverflowError) as error:
-                faults.append((key, str(error)))
-        if faults:
-            raise _InnerError([(f"space.{key}", fault) for key, fault in faults])
-        return {**entry, "space": space}
 
 
 class SearcherSpec(_Strict):
@@ -98,6 +67,58 @@ class SearcherSpec(_Strict):
     @classmethod
     def _resolve(cls, entry: object) -> object:
         return {"name": entry} if isinstance(entry, str) else entry
+
+
+class ArmSpec(_Strict):
+    """One arm of a study: a method with its whole search space, defaults filled in, under a name.
+
+    Without a `searcher` of its own it has the study's. An arm that leaves nothing to search is a control: its trials
+    differ in their seeds alone.
+    """
+
+    name: Name
+    method: str
+    space: Space
+    searcher: SearcherSpec | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve(cls, entry: object) -> object:
+        if isinstance(entry, str):
+            entry = {"method": entry}
+        if not isinstance(entry, Mapping):
+            raise ValueError(
+                f"{entry!r} is not a method's name or a mapping with method, name, space and searcher"
+            )
+        method, overrides = entry.get("method", entry.get("name")), entry.get("space", {})
+        if not isinstance(method, str) or method not in METHODS:
+            raise ValueError(f"unknown method {method!r}; known are {', '.join(METHODS)}")
+        if not isinstance(overrides, Mapping):
+            raise ValueError(f"space must be a mapping of hyperparameters, got {overrides!r}")
+        known = METHODS[method].known
+        faults, space = [], dict(METHODS[method].space)
+        for key, value in overrides.items():
+            if key not in known:
+                faults.append((key, f"{method} has no such hyperparameter; it has {', '.join(known)}"))
+                continue
+            try:
+                space[key] = parse(key, value, known[key])
+            except (ValueError, OverflowError) as error:
+                faults.append((key, str(error)))
+        if faults:
+            raise _InnerError([(f"space.{key}", fault) for key, fault in faults])
+        return {"name": method, **entry, "method": method, "space": space}
+
+    @property
+    def is_control(self) -> bool:
+        """Whether nothing is searched."""
+        return not searched(self.space)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, the whole space spelled out."""
+        own = {} if self.searcher is None else {"searcher": self.searcher.model_dump()}
+        space = {key: to_json(dimension) for key, dimension in self.space.items()}
+        return {"name": self.name, "method": self.method, "space": space, **own}
 
 
 # Less is as good as none: 0.0001 of the largest data set, ImageNet with 1,300 images a class, leaves no class one.
@@ -159,18 +180,28 @@ class Resources(_Strict):
         )
 
 
+class Confirm(_Strict):
+    """After a run each incumbent's hyperparameters are trained again with `seeds` seeds that no searcher saw."""
+
+    seeds: Annotated[int, Field(ge=1, le=100), AS_WHOLE]
+
+
 class StudySpec(_Strict):
-    """A study: task x methods x searcher x (runs, trials). All of a study file, every default filled in."""
+    """A study: task x arms x (runs, trials). All of a study file, every default filled in.
+
+    A file may list `methods`, the short form of arms that each have a method's name.
+    """
 
     name: Name
     task: str
     proxy: Proxy = WHOLE
     start: Name | None = None  # in the data folder's `starts`: the network that every training starts from
-    methods: Annotated[tuple[MethodSpec, ...], Field(strict=False)]
     searcher: SearcherSpec = SearcherSpec()
+    arms: Annotated[tuple[ArmSpec, ...], Field(strict=False)]
     runs: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = 20
     trials: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = 25
     seed: Annotated[int, Field(ge=0, lt=2**63), AS_WHOLE] = 0
+    confirm: Confirm | None = None
     resources: Resources = Resources()
 
     @field_validator("task")
@@ -215,26 +246,32 @@ class StudySpec(_Strict):
             raise ValueError("needs a name; left out, trainings start from nothing")
         return value
 
-    @field_validator("methods", mode="before")
+    @field_validator("arms", mode="before")
     @classmethod
     def _few(cls, value: object) -> object:
-        if isinstance(value, list | tuple) and len(value) > len(METHODS):
-            raise ValueError(f"at most {len(METHODS)} methods are known, and each may appear once")
+        if isinstance(value, list | tuple) and len(value) > MOST_ARMS:
+            raise ValueError(f"a study has at most {MOST_ARMS} arms, got {len(value)}")
         return value
 
-    @field_validator("methods")
+    @field_validator("arms")
     @classmethod
-    def _different(cls, value: tuple[MethodSpec, ...]) -> tuple[MethodSpec, ...]:
+    def _different(cls, value: tuple[ArmSpec, ...], info: ValidationInfo) -> tuple[ArmSpec, ...]:
         if not value:
             raise ValueError(f"at least one method is needed; known are {', '.join(METHODS)}")
-        times = Counter(method.name for method in value)
+        times = Counter(arm.name for arm in value)
         if twice := sorted(name for name in times if times[name] > 1):
-            raise ValueError(f"{', '.join(twice)} is listed more than once; a method may appear once")
+            raise ValueError(f"{', '.join(twice)} is listed more than once; each arm needs a name of its own")
+        first: dict[str, str] = {}
+        for arm in value:
+            searcher = arm.searcher or info.data.get("searcher")
+            same = repr((arm.method, sorted(arm.space.items()), None if arm.is_control else searcher))
+            if (other := first.setdefault(same, arm.name)) != arm.name:
+                raise ValueError(f"{other} and {arm.name} ask for the same trials: one of them is enough")
         return value
 
-    @field_validator("methods")
+    @field_validator("arms")
     @classmethod
-    def _fit_the_task(cls, value: tuple[MethodSpec, ...], info: ValidationInfo) -> tuple[MethodSpec, ...]:
+    def _fit_the_task(cls, value: tuple[ArmSpec, ...], info: ValidationInfo) -> tuple[ArmSpec, ...]:
         """Of the real-valued parameters' optimizer, only what the task's recipe has."""
         task = TASKS.get(info.data.get("task", ""))
         if task is None:
@@ -242,8 +279,8 @@ class StudySpec(_Strict):
         has = f"{task.name} trains real-valued parameters with {', '.join(task.recipe.real)}"
         faults = [
             (f"{i}.space.{key}", has)
-            for i, method in enumerate(value)
-            for key in method.space
+            for i, arm in enumerate(value)
+            for key in arm.space
             if key in REAL and key not in task.recipe.real
         ]
         if faults:
@@ -261,20 +298,18 @@ class StudySpec(_Strict):
         return value
 
     def to_json(self) -> dict[str, Any]:
-        """The spec as JSON values, methods with their whole spaces; `from_json` reads it back equal."""
+        """The spec as JSON values, arms with their whole spaces; `from_json` reads it back equal."""
         return {
             "name": self.name,
             "task": self.task,
             **({"proxy": self.proxy.changes} if self.proxy.changes else {}),
             **({"start": self.start} if self.start else {}),
-            "methods": [
-                {"name": m.name, "space": {key: to_json(d) for key, d in m.space.items()}}
-                for m in self.methods
-            ],
+            "arms": [arm.to_json() for arm in self.arms],
             "searcher": self.searcher.model_dump(),
             "runs": self.runs,
             "trials": self.trials,
             "seed": self.seed,
+            **({"confirm": self.confirm.model_dump()} if self.confirm else {}),
             "resources": self.resources.to_json(),
         }
 
@@ -292,7 +327,15 @@ class StudySpec(_Strict):
     @property
     def planned(self) -> int:
         """Trials in all."""
-        return len(self.methods) * self.runs * self.trials
+        return len(self.arms) * self.runs * self.trials
+
+    def arm(self, name: str) -> ArmSpec:
+        """The arm of this name. Raises StopIteration where there is none."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def searcher_of(self, arm: ArmSpec) -> SearcherSpec:
+        """The arm's own searcher, or the study's."""
+        return arm.searcher or self.searcher
 
     @property
     def task_label(self) -> str:
@@ -324,10 +367,15 @@ def stored(study: StudyRecord) -> StudySpec:
 def _checked(data: object, source: str, context: dict[str, bool] | None = None) -> StudySpec:
     if not isinstance(data, Mapping):
         raise SpecError(source, [("", f"a study is a mapping of keys to values, got {_show(data)}")])
+    data, given = dict(data), "arms"
+    if SHORT in data:
+        if "arms" in data:
+            raise SpecError(source, [(SHORT, "is the short form of arms: a study lists one of the two")])
+        data["arms"], given = data.pop(SHORT), SHORT
     try:
-        return StudySpec.model_validate(dict(data), context=context)
+        return StudySpec.model_validate(data, context=context)
     except ValidationError as error:
-        raise SpecError(source, _faults(error)) from error
+        raise SpecError(source, _faults(error, given)) from error
 
 
 def load(path: Path) -> StudySpec:
@@ -335,10 +383,11 @@ def load(path: Path) -> StudySpec:
     return from_json(read(path), source=str(path))
 
 
-def _faults(error: ValidationError) -> list[tuple[str, str]]:
+def _faults(error: ValidationError, arms: str) -> list[tuple[str, str]]:
+    """Keys and what is wrong with them; `arms` is the key under which the file lists those."""
     faults = []
     for fault in error.errors(include_url=False):
-        key = ".".join(str(part) for part in fault["loc"])
+        key = ".".join(str(arms if part == "arms" else part) for part in fault["loc"])
         message = fault["msg"].removeprefix("Value error, ")
         match fault["type"]:
             case "extra_forbidden":
@@ -359,12 +408,14 @@ def _faults(error: ValidationError) -> list[tuple[str, str]]:
 def _allowed(location: tuple[int | str, ...]) -> list[str]:
     """The keys allowed beside the unknown one at `location`."""
     match location:
-        case ("methods", int(), _):
-            model: type[BaseModel] = MethodSpec
-        case ("searcher", _):
+        case ("arms", int(), _):
+            model: type[BaseModel] = ArmSpec
+        case ("searcher", _) | ("arms", int(), "searcher", _):
             model = SearcherSpec
         case ("resources", _):
             model = Resources
+        case ("confirm", _):
+            model = Confirm
         case _:
             model = StudySpec
     return list(model.model_fields)

@@ -32,12 +32,13 @@ class Table:
 def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> Table:
     """One row a finished trial, with the best so far of its run; `hp.<name>` for each hyperparameter.
 
-    No text in it is a user's own: a study's id begins with a letter or digit, the rest are names of ours.
+    A user's own text in it, the study's id and the arms' names, begins with a letter or digit.
     """
     spec = stored(study)
     hyperparameters = _hyperparameters(spec)
     fixed: dict[str, Kind] = {
         "study": "text",
+        "arm": "text",
         "method": "text",
         "run": "integer",
         "trial": "integer",
@@ -50,27 +51,27 @@ def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> Table:
         "attempts": "integer",
     }
     columns = fixed | {f"hp.{name}": kind for name, kind in hyperparameters.items()}
-    order = {method.name: i for i, method in enumerate(spec.methods)}
+    order = {arm: i for i, arm in enumerate(study.arms)}
     direction = spec.task_definition().direction
     rows = []
-    for run in sorted(runs_of(trials), key=lambda run: (order[run.method], run.run)):
+    for run in sorted(runs_of(trials), key=lambda run: (order[run.arm], run.run)):
         best, _ = best_so_far([t.objective for t in run.trials], direction)
         for t, so_far in zip(run.trials, best.tolist(), strict=True):
             outcome = (t.state.value, t.objective, t.test_metric, so_far)
             effort = (t.suggest_seconds, t.train_seconds, t.attempts)
             values = (t.hyperparameters.get(name) for name in hyperparameters)
-            rows.append((t.study, t.method, t.run, t.trial, *outcome, *effort, *values))
+            rows.append((t.study, t.arm, study.arms[t.arm], t.run, t.trial, *outcome, *effort, *values))
     return _table(columns, rows)
 
 
 def curves_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> Table:
-    """One row a method and trial: median and mean of the `n` runs that have a value after it.
+    """One row an arm and trial: median and mean of the `n` runs that have a value after it.
 
     From one row to the next they may fall where `n` changes or runs are not all there; the figure and
     `extra_trials` use only the trials where `n` is the number of runs.
     """
     spec = stored(study)
-    columns: dict[str, Kind] = {"method": "text", "trial": "integer", "n": "integer"}
+    columns: dict[str, Kind] = {"arm": "text", "trial": "integer", "n": "integer"}
     columns |= {f"{what}{part}": "number" for what in ("median", "mean") for part in ESTIMATE}
     rows: list[tuple[Cell, ...]] = [
         (name, trial, after.n, *astuple(after.median), *astuple(after.mean))
@@ -134,12 +135,12 @@ FORMS: dict[str, Callable[[Table], bytes]] = {"csv": to_csv, "parquet": to_parqu
 
 
 def _hyperparameters(spec: StudySpec) -> dict[str, Kind]:
-    """Every hyperparameter of the methods and what its values are, by the search space: no trial is needed."""
+    """Every hyperparameter of the arms and what its values are, by the search space: no trial is needed."""
     kinds: dict[str, set[Kind]] = {}
-    for method in spec.methods:
-        for name, dimension in method.space.items():
+    for arm in spec.arms:
+        for name, dimension in arm.space.items():
             kinds.setdefault(name, set()).add(_kind(dimension))
-    # methods may search the same numbers as whole ones and as real ones
+    # arms may search the same numbers as whole ones and as real ones
     return {name: "number" if len(found) > 1 else found.pop() for name, found in kinds.items()}
 
 

@@ -121,9 +121,9 @@ def _without_diffs(ran_on: Mapping[str, Any], i: int = 0) -> dict[str, Any]:
 
 def _provenance(study: StudyRecord, spec: StudySpec, trials: Sequence[TrialRecord]) -> dict[str, Any]:
     """What the study is and what it ran on; every seed of it follows from the study's or is listed."""
-    seeds: dict[str, dict[str, list[int]]] = {method.name: {} for method in spec.methods}
+    seeds: dict[str, dict[str, list[int]]] = {arm.name: {} for arm in spec.arms}
     for run in runs_of(trials):
-        seeds[run.method][str(run.run)] = [trial.seed for trial in run.trials]
+        seeds[run.arm][str(run.run)] = [trial.seed for trial in run.trials]
     return {
         "protocol": PROTOCOL,
         **_without_diffs(study.provenance),

@@ -21,13 +21,13 @@ from studies.analysis.curves import Floats, of_study
 from studies.analysis.estimate import Estimate
 from studies.analysis.extra_trials import mean_curve
 from studies.design.space import searched
-from studies.design.spec import stored
+from studies.design.spec import ArmSpec, stored
 from studies.records import StudyRecord, TrialRecord
 from studies.results.summary import CROWD, at_target
-from studies.results.wording import RAW, UNITS, value
+from studies.results.wording import RAW, UNITS, count, value
 
 COLUMN_INCHES = 3.4  # a column of a two-column page
-# Okabe & Ito's colours, told apart with any colour vision and, in this order, in grey; where there are more methods
+# Okabe & Ito's colours, told apart with any colour vision and, in this order, in grey; where there are more arms
 # than those, others as far from them and from each other as 13 can be with any colour vision. The page has the same
 LOOKS = (
     ("#0072B2", "o"),
@@ -45,15 +45,15 @@ LOOKS = (
     ("#033630", "d"),
 )
 DASHES = (0, (4, 2))
-GREY = "0.35"  # of what is the same for every method
+GREY = "0.35"  # of what is the same for every arm
 LINE = 58  # characters of a title across the figure
-HALF_A_COLUMN = 36  # characters of a method's name that leave room for another beside it
+HALF_A_COLUMN = 36  # characters of an arm's name that leave room for another beside it
 
 
 def figure8(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
-    """Every run's best-so-far after each trial, the mean of each method, its median with the exact interval.
+    """Every run's best-so-far after each trial, the mean of each arm, its median with the exact interval.
 
-    Of more methods than CROWD, whose runs and intervals would hide each other, means and medians alone.
+    Of more arms than CROWD, whose runs and intervals would hide each other, means and medians alone.
     One point in ten at most lies below the axis, where a few bad first trials would otherwise take up most of
     it; those points are drawn as arrows on its edge and counted. No mean is cut off once a model chooses. Mean and
     median are drawn where every run has a value: over fewer runs they could fall.
@@ -64,8 +64,7 @@ def figure8(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
     curves = {name: factor * found.best for name, found in of_study(spec, trials).items()}
     low, high = _range(list(curves.values()), spec.searcher.initial_trials, task.direction == "maximize")
     crowd = len(curves) > CROWD
-    dimensions = {m.name: len(searched(m.space)) for m in spec.methods}
-    names = {m: f"{label(m)} ({d} hyperparameter{'' if d == 1 else 's'})" for m, d in dimensions.items()}
+    names = {arm.name: _name(arm) for arm in spec.arms}
     columns = 2 if max(map(len, names.values())) <= HALF_A_COLUMN else 1
     key = [] if crowd else _runs_key(sum(int(((b < low) | (b > high)).sum()) for b in curves.values()))
     key = _key(crowd) + key
@@ -89,12 +88,12 @@ def figure8(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
 
 def trials_to_target(comparison: Comparison) -> Figure:
     """Share of runs that have reached the target, by trial (one minus Kaplan-Meier), with Wilson's interval
-    where methods are compared, unless they are more than CROWD."""
-    crowd = len(comparison.methods) > CROWD
-    figure, axes = _axes(2.0, _title(comparison), legend_rows=len(comparison.methods))
+    where arms are compared, unless they are more than CROWD."""
+    crowd = len(comparison.arms) > CROWD
+    figure, axes = _axes(2.0, _title(comparison), legend_rows=len(comparison.arms))
     lines: list[Artist] = []
     trial = np.arange(comparison.compared_at + 1)
-    for m, (colour, marker) in zip(comparison.methods.values(), cycle(LOOKS), strict=False):
+    for m, (colour, marker) in zip(comparison.arms.values(), cycle(LOOKS), strict=False):
         entry = at_target(comparison, m.trials_to_target)
         share = 1 - np.array(entry.still_short)
         if entry.success_rate.level is not None and not crowd:
@@ -114,14 +113,14 @@ def trials_to_target(comparison: Comparison) -> Figure:
 
 
 def extra_trials(comparison: Comparison) -> Figure:
-    """How many more trials each method's mean curve needs than the first method's, with the bootstrap
-    interval, unless the methods are more than CROWD.
+    """How many more trials each arm's mean curve needs than the first arm's, with the bootstrap
+    interval, unless the arms are more than CROWD.
 
     The grey line is the budget: a curve or an interval that ends there says "at least".
     """
-    methods = comparison.methods
-    crowd = len(methods) > CROWD
-    reference = next(iter(methods))
+    arms = comparison.arms
+    crowd = len(arms) > CROWD
+    reference = next(iter(arms))
     found = [
         e for pair in comparison.pairs for e in pair.extra_trials
         if e.reference == reference and e.curve == "mean"
@@ -142,7 +141,7 @@ def extra_trials(comparison: Comparison) -> Figure:
             axes.fill_between(trial, low, high, color=colour, alpha=0.18, lw=0)
         lines += axes.plot(
             trial, np.where(there, extra, np.nan), color=colour, lw=1.5, marker=marker, ms=3,
-            label=methods[e.method].label,
+            label=arms[e.arm].label,
         )  # fmt: skip
         axes.plot(
             np.array(trial)[~there], extra[~there], ls="", marker="^", ms=3.5, mfc="none", mec=colour, mew=0.7
@@ -151,7 +150,7 @@ def extra_trials(comparison: Comparison) -> Figure:
     axes.plot([1, horizon], [horizon, 1], color="0.55", lw=0.8, ls=":")
     axes.axhline(0, color="0.3", lw=0.6)
     axes.set_xlim(0.3, horizon + 0.7)
-    axes.set_xlabel(f"Trials of {methods[reference].label}", fontsize=8)
+    axes.set_xlabel(f"Trials of {arms[reference].label}", fontsize=8)
     axes.set_ylabel("Extra trials to get as far", fontsize=8)
     key = [
         (
@@ -191,7 +190,7 @@ def _runs(axes: Axes, best: Floats, look: tuple[str, str], dodge: float, limits:
 
 
 def _middle(axes: Axes, best: Floats, name: str, look: tuple[str, str]) -> Artist:
-    """The runs' median and, with the method's name, their mean."""
+    """The runs' median and, with the arm's name, their mean."""
     colour, marker = look
     trial = np.arange(1, best.shape[1] + 1)
     medians = np.array([e.value for e in _medians(best)], dtype=np.float64)
@@ -239,12 +238,12 @@ def _range(curves: Sequence[Floats], initial: int, maximize: bool) -> tuple[floa
 
 
 def _dodges(n: int) -> Iterator[float]:
-    """Sideways shifts, in trials, that keep the methods' points apart."""
+    """Sideways shifts, in trials, that keep the arms' points apart."""
     return iter((0.4 * ((np.arange(n) + 0.5) / n - 0.5)).tolist())
 
 
 def _key(crowd: bool) -> list[tuple[Any, str]]:
-    """What the lines mean, whatever the method."""
+    """What the lines mean, whatever the arm."""
     dashed = Line2D([], [], color=GREY, lw=0.8, ls=DASHES)
     mean = (Line2D([], [], color=GREY, lw=1.5), "mean of the runs")
     if crowd:
@@ -259,6 +258,11 @@ def _runs_key(off: int) -> list[tuple[Any, str]]:
         mark = Line2D([], [], ls="", marker="v", ms=3, mfc="none", mec=GREY, mew=0.5)
         key.append((mark, f"beyond the axis ({off})"))
     return key
+
+
+def _name(arm: ArmSpec) -> str:
+    """Its label with how many hyperparameters were searched."""
+    return f"{label(arm.name, arm.method)} ({count(len(searched(arm.space)), 'hyperparameter')})"
 
 
 def _title(comparison: Comparison) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from studies.analysis.compared import Comparison, MethodResult, Paired, Split, Unpaired
+from studies.analysis.compared import ArmResult, Comparison, Paired, Split, Unpaired
 from studies.analysis.stats import BOOTSTRAP_FROM
 from studies.design.methods import METHODS
 from studies.design.notation import write
@@ -29,7 +29,7 @@ PAPER = (
     "networks*. International Conference on Learning Representations (ICLR), 2023. Its Figure 8 is the one at the top."
 )
 NONE = re.compile(r"(^| )(teacher|data published|versions .*)$")  # null there is none, and not unknown
-COUNTS: Mapping[str, Callable[[MethodResult], int]] = {
+COUNTS: Mapping[str, Callable[[ArmResult], int]] = {
     "hyperparameters searched": lambda m: m.dimensions,
     "trials of a run without a model": lambda m: m.initial_trials,
     "trials of a run chosen by the model": lambda m: m.model_based_trials,
@@ -38,12 +38,12 @@ COUNTS: Mapping[str, Callable[[MethodResult], int]] = {
     "failed trials": lambda m: m.failed,
     "retries": lambda m: m.retries,
 }
-SECONDS: Mapping[str, Callable[[MethodResult], float | None]] = {
+SECONDS: Mapping[str, Callable[[ArmResult], float | None]] = {
     "suggest": lambda m: m.suggest_seconds,
     "train": lambda m: m.train_seconds,
 }
 COMPUTED = """
-- **The unit is the run**: one independent tuning run of one method. Trials are never pooled.
+- **The unit is the run**: one independent tuning run of one arm. Trials are never pooled.
 - **Best so far** after trial n is the best validation {metric} of a run's first n trials: a step function,
   not interpolated, absent before the first trial with a result. A diverged trial counts with the worst
   {metric} there is; a failed one leaves the best so far as it was. The test {metric} is that of the trial
@@ -53,9 +53,9 @@ COMPUTED = """
   given; it is at least that level with ties. **Mean** over runs with Student's t interval. Bands in the figures
   hold at each trial by itself, not for the curve as a whole; mean and median are drawn where every run has a
   value.
-- **A run without a result** (all its trials failed) is in no median or mean. Between methods it counts as worse
+- **A run without a result** (all its trials failed) is in no median or mean. Between arms it counts as worse
   than any run with one, and ∞ stands for what that leaves unbounded.
-- **Paired**, the analysis: run r of every method shares its data split, data order and real-valued
+- **Paired**, the analysis: run r of every arm shares its data split, data order and real-valued
   initialisation. The difference is the Hodges-Lehmann estimate, the median of all averages of two run-by-run
   differences, with the interval of the exact signed-rank test (at least its level with ties). The interval
   assumes that the differences lie symmetrically about their centre. p is that of the exact signed-rank test with
@@ -64,19 +64,19 @@ COMPUTED = """
   and a run of the other, with the interval of the exact Mann-Whitney test; P(better), ties half, with Newcombe's
   score interval; p by exact enumeration of the rank sums, ties by mid-ranks. Beyond 50 runs p and intervals use
   the normal approximation.
-- **Holm**: p adjusted over all pairs of methods, for validation and test, paired and unpaired each apart. No
+- **Holm**: p adjusted over all pairs of arms, for validation and test, paired and unpaired each apart. No
   interval (of a difference, of trials to a target, of extra trials) is adjusted for the number of pairs.
 - **Trials to a target**: the first trial at which a run's best so far reaches it, censored at {horizon}
   trials. The mean is the restricted one, the area under the Kaplan-Meier curve up to {horizon}: a run that
   does not get there counts as {horizon}. Its interval and that of the difference are bootstrap percentile
-  intervals over runs. Success rates have Wilson's interval, but with one method none: the target then sets them.
+  intervals over runs. Success rates have Wilson's interval, but with one arm none: the target then sets them.
 - **The target**: the rule was fixed beforehand, the target is computed from the results: what at least {share:.0%}
-  of all runs, counted together without regard to the method, reach. Intervals take it as given; other targets
+  of all runs, counted together without regard to the arm, reach. Intervals take it as given; other targets
   stand beside it.
-- **Extra trials** after n: how many more trials than n the validation curve of one method needs to reach that of
+- **Extra trials** after n: how many more trials than n the validation curve of one arm needs to reach that of
   the other after n; ≥ where it does not get there within the budget. On a plateau the number is negative even for
-  a method against itself, as it was at that level before n. Bootstrap percentile interval over runs.
-- **Bootstrap**: {resamples} samples of runs, the same run numbers for every method, percentiles moved
+  an arm against itself, as it was at that level before n. Bootstrap percentile interval over runs.
+- **Bootstrap**: {resamples} samples of runs, the same run numbers for every arm, percentiles moved
   outwards for the small number of runs (Hesterberg 2015), seed derived from the study's. {level:.0%} is the
   nominal level: in simulated studies 93% of the intervals of a difference in trials hold the truth with 6 runs,
   94% with 10 and 95% with 20. Fewer than {fewest} runs are too few for an interval.
@@ -121,7 +121,7 @@ def _at_a_glance(comparison: Comparison) -> Iterator[str]:
 
 
 def _best(comparison: Comparison) -> Iterator[str]:
-    """The best trial of each method, with every digit: what to train with."""
+    """The best trial of each arm, with every digit: what to train with."""
     rows = []
     for m in _ranked(comparison):
         if (best := m.best) is not None:
@@ -134,7 +134,7 @@ def _best(comparison: Comparison) -> Iterator[str]:
             rows.append([m.label, f"run {best.run} trial {best.trial}", *scores, "<br>".join(given)])
     if rows:
         yield "## Best trials"
-        yield _table(["method", "trial", "validation", "test", "hyperparameters"], rows)
+        yield _table(["arm", "trial", "validation", "test", "hyperparameters"], rows)
 
 
 def _failed(comparison: Comparison) -> Iterator[str]:
@@ -146,11 +146,11 @@ def _failed(comparison: Comparison) -> Iterator[str]:
     if rows:
         yield "## Why trials failed"
         yield "The commonest errors; those that differ in numbers alone count as one."
-        yield _table(["method", "trials", "error"], rows)
+        yield _table(["arm", "trials", "error"], rows)
 
 
-def _ranked(comparison: Comparison) -> list[MethodResult]:
-    return [comparison.methods[name] for name in comparison.ranking]
+def _ranked(comparison: Comparison) -> list[ArmResult]:
+    return [comparison.arms[name] for name in comparison.ranking]
 
 
 def _data(study: StudyRecord) -> str:
@@ -162,15 +162,15 @@ def _data(study: StudyRecord) -> str:
 
 
 def _caption(comparison: Comparison) -> str:
-    if len(comparison.methods) > CROWD:
+    if len(comparison.arms) > CROWD:
         return (
-            f"*Best validation {comparison.metric} so far: the mean of the runs of each method (thick lines) and "
-            "their median (dashed), where every run has a value. Runs and intervals of so many methods would hide "
+            f"*Best validation {comparison.metric} so far: the mean of the runs of each arm (thick lines) and "
+            "their median (dashed), where every run has a value. Runs and intervals of so many arms would hide "
             "each other: see the tables.*"
         )
     return (
         f"*Best validation {comparison.metric} so far of every run (points, moved sideways to tell "
-        "the methods apart), the mean of the runs (thick lines) and their median (dashed) with its "
+        "the arms apart), the mean of the runs (thick lines) and their median (dashed) with its "
         "order-statistic interval (bands, at each trial by itself), where every run has a value. Bad first "
         "trials may lie beyond the axis: arrows on its edge.*"
     )
@@ -187,13 +187,13 @@ def _good(comparison: Comparison) -> Iterator[str]:
             + [estimate(e, metric) for part in (best, test) for e in (part.median, part.mean)]
         )
     heads = ["validation median", "validation mean", "test median", "test mean"]
-    yield _table(["method (hyperparameters)", "runs with a result", *heads], rows)
+    yield _table(["arm (hyperparameters)", "runs with a result", *heads], rows)
 
 
 def _apart(comparison: Comparison) -> Iterator[str]:
     if not comparison.pairs:
         return
-    yield "Between the methods; paired is the analysis."
+    yield "Between the arms; paired is the analysis."
     splits: tuple[Split, ...] = ("validation", "test")
     rows = []
     for pair in comparison.pairs:
@@ -224,20 +224,20 @@ def _targets(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
         f"Mean trials to a validation target, counting at most {comparison.compared_at}, and the share of runs "
         f"that got there.{few}"
     )
-    methods = comparison.methods
+    arms = comparison.arms
     rows = []
-    for i, target in enumerate(next(iter(methods.values())).trials_to_target):
+    for i, target in enumerate(next(iter(arms.values())).trials_to_target):
         reached = f"{target.share:.0%} of all runs"
         if target.share == comparison.target_share:
             reached = f"**{reached}** (the endpoint)"
         row = [value(target.target, comparison.metric), reached]
-        for m in methods.values():
+        for m in arms.values():
             entry = m.trials_to_target[i]
             row.append(f"{trials(entry.restricted_mean)}; {share(entry.success_rate)}")
         row += [trials(pair.trials_to_target[i].difference) for pair in comparison.pairs]
         rows.append(row)
     pairs = [comparison.labels(pair) for pair in comparison.pairs]
-    heads = [m.label for m in methods.values()] + [f"{b} minus {a}" for a, b in pairs]
+    heads = [m.label for m in arms.values()] + [f"{b} minus {a}" for a, b in pairs]
     yield _table(["target", "reached by at least", *heads], rows)
     if "trials-to-target.png" in images:
         yield "![Share of runs at the target](trials-to-target.png)"
@@ -246,13 +246,13 @@ def _targets(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
 
 
 def _extra(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
-    reference = next(iter(comparison.methods))
+    reference = next(iter(comparison.arms))
     found = [
         e for pair in comparison.pairs for e in pair.extra_trials if e.reference == reference
     ]  # fmt: skip
     if not found:
         return
-    name = comparison.methods[reference].label
+    name = comparison.arms[reference].label
     horizon = comparison.compared_at
     known = {entry.trial for entry in found[0].by_trial if entry.at_least is not None}
     if horizon not in known:
@@ -262,9 +262,9 @@ def _extra(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
     if not shown or any(e.by_trial[-1].extra is not None for e in found):  # else it says no more than "≥ 1"
         shown.add(horizon)
     few = " The runs are too few for intervals." if found[0].level is None else ""
-    yield f"Extra trials that a method needs to get where {name} is after n trials.{few}"
+    yield f"Extra trials that an arm needs to get where {name} is after n trials.{few}"
     rows = [[str(n), *(extra(e.by_trial[n - 1], e.level) for e in found)] for n in sorted(shown)]
-    heads = [f"{comparison.methods[e.method].label}, {e.curve} curve" for e in found]
+    heads = [f"{comparison.arms[e.arm].label}, {e.curve} curve" for e in found]
     yield _table(["n", *heads], rows)
     if "extra-trials.png" in images:
         yield "![Extra trials](extra-trials.png)"
@@ -276,29 +276,29 @@ def _parity(comparison: Comparison) -> Iterator[str]:
     yield (
         "Task, data, network, recipe of the real-valued parameters but for what the study searches of it, epochs, "
         "searcher, number of runs and trials, time limit and retries come from one study file and are the same for "
-        "every method. Checked on the records:"
+        "every arm. Checked on the records:"
     )
-    methods = comparison.methods
-    names = [m.label for m in methods.values()]
+    arms = comparison.arms
+    names = [m.label for m in arms.values()]
     rows = [
         [check.what, "yes" if check.equal else "**no**"]
-        + [values(check.values.get(name, "–")) for name in methods]
+        + [values(check.values.get(name, "–")) for name in arms]
         for check in comparison.parity
     ]
     yield _table(["", "equal", *names], rows)
-    yield "What each method was given, and what became of its trials:"
-    rows = [[words, *(str(count(m)) for m in methods.values())] for words, count in COUNTS.items()]
+    yield "What each arm was given, and what became of its trials:"
+    rows = [[words, *(str(count(m)) for m in arms.values())] for words, count in COUNTS.items()]
     for words, seconds in SECONDS.items():
-        found = [seconds(m) for m in methods.values()]
+        found = [seconds(m) for m in arms.values()]
         rows.append([f"seconds to {words}, median", *("–" if x is None else f"{x:.2f}" for x in found)])
     yield _table(["", *names], rows)
     yield "Search spaces:"
     rows = [
         [m.label, name, values(entry) + ("" if isinstance(entry, tuple | Mapping) else " (fixed)")]
-        for m in methods.values()
+        for m in arms.values()
         for name, entry in m.hyperparameters.items()
     ]
-    yield _table(["method", "hyperparameter", "values"], rows)
+    yield _table(["arm", "hyperparameter", "values"], rows)
 
 
 def _provenance(study: StudyRecord) -> Iterator[str]:
@@ -346,9 +346,9 @@ def _again(study: StudyRecord) -> Iterator[str]:
 
 
 def _references(study: StudyRecord) -> Iterator[str]:
-    sources = [(m["name"], METHODS[m["name"]].source) for m in study.spec["methods"] if m["name"] in METHODS]
+    sources = {method: METHODS[method].source for method in study.arms.values() if method in METHODS}
     yield PAPER
-    yield "\n".join(f"- `{name}`: {source}" for name, source in sources)
+    yield "\n".join(f"- `{name}`: {source}" for name, source in sources.items())
 
 
 def study_file(study: StudyRecord) -> str:

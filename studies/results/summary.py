@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from studies.analysis.compared import Comparison, MethodResult, Paired, PairResult, Split
+from studies.analysis.compared import ArmResult, Comparison, Paired, PairResult, Split
 from studies.analysis.estimate import Estimate
 from studies.analysis.stats import BOOTSTRAP_FROM
 from studies.results import wording
@@ -23,7 +23,7 @@ from studies.results.wording import (
 from trainers.data import DATASETS
 from trainers.tasks import TASKS
 
-CROWD = 4  # more methods than these hide each other's runs and intervals in a figure, and each other's words
+CROWD = 4  # more arms than these hide each other's runs and intervals in a figure, and each other's words
 
 
 class _OfShare(Protocol):
@@ -37,50 +37,50 @@ OfShare = TypeVar("OfShare", bound=_OfShare)
 
 
 def summary(comparison: Comparison) -> str:
-    """What was compared, how good each method got, how many trials each needed, and what stays open: a paragraph each.
+    """What was compared, how good each arm got, how many trials each needed, and what stays open: a paragraph each.
 
-    Of more than CROWD methods it says in their order how good they got, and of the pairs with the first one those
+    Of more than CROWD arms it says in their order how good they got, and of the pairs with the first one those
     that are told apart.
     """
-    methods = list(comparison.methods.values())
-    told = _many if len(methods) > CROWD else _few
-    paragraphs = [*told(comparison, methods), _limits(comparison)]
+    arms = list(comparison.arms.values())
+    told = _many if len(arms) > CROWD else _few
+    paragraphs = [*told(comparison, arms), _limits(comparison)]
     texts = (" ".join(sentence for sentence in sentences if sentence) for sentences in paragraphs)
     return "\n\n".join(text for text in texts if text)
 
 
-def _few(comparison: Comparison, methods: Sequence[MethodResult]) -> Iterator[Iterable[str]]:
-    """Every number with its interval, and every pair with the first method."""
-    names = [f"{m.label} ({count(m.dimensions, 'hyperparameter')})" for m in methods]
+def _few(comparison: Comparison, arms: Sequence[ArmResult]) -> Iterator[Iterable[str]]:
+    """Every number with its interval, and every pair with the first arm."""
+    names = [f"{m.label} ({count(m.dimensions, 'hyperparameter')})" for m in arms]
     yield [_compared(comparison, listed(names))]
     if not comparison.compared_at:
         return
     pairs = _with_first(comparison)
-    reached = _reached(comparison, _medians(comparison, methods, "validation", wording.estimate))
+    reached = _reached(comparison, _medians(comparison, arms, "validation", wording.estimate))
     yield [reached, *(_better(comparison, pair) for pair in pairs)]
-    yield [_tested(comparison, _medians(comparison, methods, "test", wording.estimate), pairs)]
+    yield [_tested(comparison, _medians(comparison, arms, "test", wording.estimate), pairs)]
     more = [told(comparison, pair) for pair in pairs for told in (_saved, _extra)]
     several = "The intervals are not adjusted for the number of pairs." if len(comparison.pairs) > 1 else ""
-    yield [_needed(comparison, methods, trials), *more, several]
+    yield [_needed(comparison, arms, trials), *more, several]
 
 
-def _many(comparison: Comparison, methods: Sequence[MethodResult]) -> Iterator[Iterable[str]]:
-    """The methods in their order, without intervals, and of the pairs with the first those that are told apart."""
-    yield [_compared(comparison, f"{len(methods)} methods")]
+def _many(comparison: Comparison, arms: Sequence[ArmResult]) -> Iterator[Iterable[str]]:
+    """The arms in their order, without intervals, and of the pairs with the first those that are told apart."""
+    yield [_compared(comparison, f"{len(arms)} arms")]
     if not comparison.compared_at:
         return
     pairs = _with_first(comparison)
     told = [pair for pair in pairs if settled(comparison, pair.best_at_budget.paired)]
-    reached = _reached(comparison, _ranking(comparison, methods, "validation"), ", from the best on,")
+    reached = _reached(comparison, _ranking(comparison, arms, "validation"), ", from the best on,")
     others, which = len(pairs) - len(told), "other differences" if told else "differences"
-    rest = f"Run by run the {others} {which} from {methods[0].label} are not settled." if others else ""
+    rest = f"Run by run the {others} {which} from {arms[0].label} are not settled." if others else ""
     if len(told) > CROWD:
         yield [reached, f"Run by run {_differs(comparison, told)}.", rest]
     else:
         yield [reached, *(_better(comparison, pair) for pair in told), rest]
     told = [pair for pair in pairs if settled(comparison, pair.test_at_budget.paired)]
-    yield [_tested(comparison, _ranking(comparison, methods, "test"), told)]
-    needed = _needed(comparison, _soonest(comparison, methods), lambda mean: trials(replace(mean, low=None)))
+    yield [_tested(comparison, _ranking(comparison, arms, "test"), told)]
+    needed = _needed(comparison, _soonest(comparison, arms), lambda mean: trials(replace(mean, low=None)))
     yield [needed, "The report's tables have the intervals, and every pair."]
 
 
@@ -93,19 +93,19 @@ def _limits(comparison: Comparison) -> Iterator[str]:
         yield _seen(comparison)
     yield _idle(comparison)
     if comparison.runs == 1:
-        yield "One run per method says nothing of how much runs differ: there are no intervals."
+        yield "One run per arm says nothing of how much runs differ: there are no intervals."
     elif comparison.runs < BOOTSTRAP_FROM:
         yield "The runs are too few for an interval of a number of trials."
     unequal = [check.what for check in comparison.parity if not check.equal]
     if unequal:
-        yield f"Not equal between the methods: {listed(unequal)}."
+        yield f"Not equal between the arms: {listed(unequal)}."
     yield _at_bounds(comparison)
 
 
 def _at_bounds(comparison: Comparison) -> str:
-    """Where the best trial of a method lies at the end of a range."""
+    """Where the best trial of an arm lies at the end of a range."""
     found = []
-    for m in comparison.methods.values():
+    for m in comparison.arms.values():
         if m.best is not None and m.best.at_bounds:
             given = m.best.hyperparameters
             values = [
@@ -127,11 +127,9 @@ def _seen(comparison: Comparison) -> str:
 
 
 def _idle(comparison: Comparison) -> str:
-    """That a hyperparameter of methods with latent weights does nothing, where these are not drawn."""
-    methods = comparison.methods.values()
-    ours = [
-        m.label for m in methods if isinstance(m.hyperparameters.get("initial_magnitude"), Mapping | tuple)
-    ]
+    """That a hyperparameter of arms with latent weights does nothing, where these are not drawn."""
+    arms = comparison.arms.values()
+    ours = [m.label for m in arms if isinstance(m.hyperparameters.get("initial_magnitude"), Mapping | tuple)]
     if not ours:
         return ""
     if comparison.proxy.get("first_step"):
@@ -159,11 +157,11 @@ def at_target(comparison: Comparison, entries: Sequence[OfShare]) -> OfShare:
 
 
 def _compared(comparison: Comparison, who: str) -> str:
-    methods = comparison.methods.values()
-    first = next(iter(methods))
+    arms = comparison.arms.values()
+    first = next(iter(arms))
     initial = first.initial_trials
     model = f", the first {initial} of each run without its model" if first.model_based_trials else ""
-    were = "were each" if len(methods) > 1 else "was"
+    were = "were each" if len(arms) > 1 else "was"
     task = comparison.task_label
     if task != comparison.task:
         task = f"a {task}," if task.startswith("proxy") else f"{task},"
@@ -188,12 +186,12 @@ def _reached(comparison: Comparison, medians: str, order: str = "") -> str:
 
 def _medians(
     comparison: Comparison,
-    methods: Sequence[MethodResult],
+    arms: Sequence[ArmResult],
     split: Split,
     show: Callable[[Estimate, str], str],
 ) -> str:
     parts = []
-    for m in methods:
+    for m in arms:
         end = m.at_budget(split)
         middle = show(end.median, comparison.metric) if end.n else "none"
         some = f" ({end.n} of {m.runs} runs have a result)" if end.n < m.runs else ""
@@ -201,36 +199,36 @@ def _medians(
     return listed(parts)
 
 
-def _ranking(comparison: Comparison, methods: Sequence[MethodResult], split: Split) -> str:
+def _ranking(comparison: Comparison, arms: Sequence[ArmResult], split: Split) -> str:
     """The medians from the best on, without intervals."""
     sign = -1 if comparison.direction == "maximize" else 1
 
-    def median(method: MethodResult) -> float:
-        middle = method.at_budget(split).median.value
+    def median(arm: ArmResult) -> float:
+        middle = arm.at_budget(split).median.value
         return math.inf if middle is None else sign * middle
 
-    ranked = sorted(methods, key=median)
+    ranked = sorted(arms, key=median)
     return _medians(comparison, ranked, split, lambda e, metric: value(e.value, metric))
 
 
-def _soonest(comparison: Comparison, methods: Sequence[MethodResult]) -> list[MethodResult]:
+def _soonest(comparison: Comparison, arms: Sequence[ArmResult]) -> list[ArmResult]:
     """Those first whose runs need the fewest trials to the target."""
     if comparison.target is None:
-        return list(methods)
+        return list(arms)
 
-    def needed(method: MethodResult) -> float:
-        mean = at_target(comparison, method.trials_to_target).restricted_mean.value
+    def needed(arm: ArmResult) -> float:
+        mean = at_target(comparison, arm.trials_to_target).restricted_mean.value
         return math.inf if mean is None else mean
 
-    return sorted(methods, key=needed)
+    return sorted(arms, key=needed)
 
 
 def _with_first(comparison: Comparison) -> list[PairResult]:
-    return [pair for pair in comparison.pairs if pair.a == next(iter(comparison.methods))]
+    return [pair for pair in comparison.pairs if pair.a == next(iter(comparison.arms))]
 
 
 def settled(comparison: Comparison, test: Paired) -> bool:
-    """Whether a paired test tells the two methods of a pair apart."""
+    """Whether a paired test tells the two arms of a pair apart."""
     return test.p_holm is not None and test.p_holm < 1 - comparison.level
 
 
@@ -258,9 +256,9 @@ def _tested(comparison: Comparison, medians: str, pairs: Sequence[PairResult]) -
 
 
 def _differs(comparison: Comparison, pairs: Sequence[PairResult]) -> str:
-    """The pairs with the first method that are told apart, where their numbers would be too many."""
-    others = listed([comparison.methods[pair.b].label for pair in pairs])
-    first = comparison.methods[pairs[0].a].label
+    """The pairs with the first arm that are told apart, where their numbers would be too many."""
+    others = listed([comparison.arms[pair.b].label for pair in pairs])
+    first = comparison.arms[pairs[0].a].label
     return f"{first} is told apart from {others} (signed-rank tests, Holm-adjusted)"
 
 
@@ -280,11 +278,11 @@ def _apart(comparison: Comparison, test: Paired, unsettled: str) -> str:
     return text
 
 
-def _needed(comparison: Comparison, methods: Sequence[MethodResult], show: Callable[[Estimate], str]) -> str:
+def _needed(comparison: Comparison, arms: Sequence[ArmResult], show: Callable[[Estimate], str]) -> str:
     if comparison.target is None:
         return "Too few runs have a result to set a target."
     parts = []
-    for m in methods:
+    for m in arms:
         entry = at_target(comparison, m.trials_to_target)
         mean = show(entry.restricted_mean)
         parts.append(f"{mean} with {m.label}, where {entry.reached} of {m.runs} runs got there")
@@ -331,7 +329,7 @@ def _extra(comparison: Comparison, pair: PairResult) -> str:
     a, b = comparison.labels(pair)
     n = halfway(comparison)
     left = comparison.compared_at - n
-    found = next(e for e in pair.extra_trials if (e.method, e.curve) == (pair.b, "mean"))
+    found = next(e for e in pair.extra_trials if (e.arm, e.curve) == (pair.b, "mean"))
     entry = found.by_trial[n - 1]
     trials_more = entry.extra
     if entry.at_least is None or (trials_more is None and not left):

@@ -1,4 +1,4 @@
-"""A comparison at a glance: a verdict in one sentence, a table of the best methods."""
+"""A comparison at a glance: a verdict in one sentence, a table of the best arms."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from studies.results.wording import (
 )
 
 ROWS = 6  # of the table
-NAMED = 3  # so many methods the sentence names, more it counts
+NAMED = 3  # so many arms the sentence names, more it counts
 VALIDATION: Split = "validation"
 TEST: Split = "test"
 ON = {VALIDATION: "on validation", TEST: "on the test split"}
@@ -26,7 +26,7 @@ ON = {VALIDATION: "on validation", TEST: "on the test split"}
 
 @dataclass(frozen=True, slots=True)
 class BestMethods:
-    """The best methods by their median run, as texts; `note` is what the numbers are. Empty before there are any."""
+    """The best arms by their median run, as texts; `note` is what the numbers are. Empty before there are any."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -47,7 +47,7 @@ def answer(comparison: Comparison) -> Answer:
 
 
 def verdict(comparison: Comparison) -> str:
-    """What the tests tell apart, and no more: no method wins by a point estimate."""
+    """What the tests tell apart, and no more: no arm wins by a point estimate."""
     if not comparison.compared_at:
         return "There is nothing to compare yet: not every run has done its first trial."
     text = _verdict(comparison)
@@ -57,11 +57,11 @@ def verdict(comparison: Comparison) -> str:
 
 
 def table(comparison: Comparison) -> BestMethods:
-    """The best ROWS methods by their median run: how good, how soon, and whether the first one is told from them."""
+    """The best ROWS arms by their median run: how good, how soon, and whether the first one is told from them."""
     if not comparison.compared_at:
         return BestMethods((), (), "")
     metric, ranking = comparison.metric, comparison.ranking
-    columns = ["method", f"validation {metric}", f"test {metric}"]
+    columns = ["arm", f"validation {metric}", f"test {metric}"]
     if comparison.target is not None:
         columns.append(f"trials to {value(comparison.target, metric)}")
     if len(ranking) > 1:
@@ -74,14 +74,13 @@ def _note(comparison: Comparison) -> str:
     level, runs = f"{comparison.level:.0%}", comparison.runs
     text = f"Medians of {count(runs, 'run')} after {count(comparison.compared_at, 'trial')}"
     if any(
-        _bounded(comparison, m.at_budget(VALIDATION).median).low is not None
-        for m in comparison.methods.values()
+        _bounded(comparison, m.at_budget(VALIDATION).median).low is not None for m in comparison.arms.values()
     ):
         text += f", in brackets intervals of {level} or a little more"
     if comparison.target is not None:
         text += f"; trials to the target are means that count at most {comparison.compared_at}"
     if (more := len(comparison.ranking) - ROWS) > 0:
-        text += f". {count(more, 'more method')}: see the report"
+        text += f". {count(more, 'more arm')}: see the report"
     return f"{text}."
 
 
@@ -91,7 +90,7 @@ def _bounded(comparison: Comparison, e: Estimate) -> Estimate:
 
 
 def _row(comparison: Comparison, name: str) -> Iterator[str]:
-    m, first = comparison.methods[name], comparison.ranking[0]
+    m, first = comparison.arms[name], comparison.ranking[0]
     yield m.label
     for split in (VALIDATION, TEST):
         yield brief(_bounded(comparison, m.at_budget(split).median), comparison.metric)
@@ -103,25 +102,25 @@ def _row(comparison: Comparison, name: str) -> Iterator[str]:
 
 
 def _verdict(comparison: Comparison) -> str:
-    methods, runs = comparison.methods, comparison.runs
-    scored = [name for name in comparison.ranking if methods[name].at_budget(VALIDATION).n]
+    arms, runs = comparison.arms, comparison.runs
+    scored = [name for name in comparison.ranking if arms[name].at_budget(VALIDATION).n]
     if not scored:
-        return "no method has a result, as every trial failed"
-    best = methods[scored[0]]
-    if len(methods) == 1:
+        return "no arm has a result, as every trial failed"
+    best = arms[scored[0]]
+    if len(arms) == 1:
         median = brief(_bounded(comparison, best.at_budget(VALIDATION).median), comparison.metric)
         return (
-            f"{best.label} is the only method here, compared with none; the best validation "
+            f"{best.label} is the only arm here, compared with none; the best validation "
             f"{comparison.metric} of its median run is {median}"
         )
     if len(scored) == 1:
         return f"only {best.label} has a result: every trial of the others failed"
     if runs < (needed := _runs_needed(len(comparison.pairs), comparison.level)):
         return (
-            f"nothing is decided: with {count(runs, 'run')} of each method no test{_adjusted(comparison)} can tell two "
+            f"nothing is decided: with {count(runs, 'run')} of each arm no test{_adjusted(comparison)} can tell two "
             f"of them apart, which takes at least {needed}"
         )
-    return _of_two(comparison, *comparison.pairs) if len(methods) == 2 else _of_many(comparison, scored)
+    return _of_two(comparison, *comparison.pairs) if len(arms) == 2 else _of_many(comparison, scored)
 
 
 def _of_two(comparison: Comparison, pair: PairResult) -> str:
@@ -165,7 +164,7 @@ def _sooner(comparison: Comparison, pair: PairResult) -> str:
 
 
 def _of_many(comparison: Comparison, scored: Sequence[str]) -> str:
-    """What the best method is told from: of those that none is told better than, the one with the best median run."""
+    """What the best arm is told from: of those that none is told better than, the one with the best median run."""
 
     def beats(one: str, split: Split) -> list[str]:
         return [
@@ -188,8 +187,8 @@ def _of_many(comparison: Comparison, scored: Sequence[str]) -> str:
             text += f" {ON[VALIDATION]}; {ON[TEST]} it ends better than {_some(than_on_test, others)}"
     elif rest:
         text += f"; {ON[VALIDATION]} no difference can be told from {listed(rest) if len(rest) <= NAMED else len(rest)}"
-    failed = len(comparison.methods) - len(scored)
-    return text + (f"; {count(failed, 'method')} failed in every trial" if failed else "")
+    failed = len(comparison.arms) - len(scored)
+    return text + (f"; {count(failed, 'arm')} failed in every trial" if failed else "")
 
 
 def _some(beaten: Sequence[str], others: Sequence[str]) -> str:
@@ -222,5 +221,5 @@ def _runs_needed(pairs: int, level: float) -> int:
     return math.floor(2 + math.log2(pairs / (1 - level)))
 
 
-def _label(comparison: Comparison, method: str) -> str:
-    return comparison.methods[method].label
+def _label(comparison: Comparison, arm: str) -> str:
+    return comparison.arms[arm].label

@@ -140,7 +140,7 @@ def slots(spec: StudySpec) -> int:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if (lack := fault(spec, nodes)) is not None:
         raise StudyError(": ".join(lack))
-    return min(int(room(spec, nodes)), spec.runs * len(spec.methods))
+    return min(int(room(spec, nodes)), spec.runs * len(spec.arms))
 
 
 class Slot(PlacementGroupFactory):  # type: ignore[misc]

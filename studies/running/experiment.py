@@ -7,10 +7,10 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from studies.running.cluster import Slot, own, slots, why_no_worker  # first, as Ray reads what it sets
 
@@ -24,12 +24,12 @@ from studies.analysis.failures import Losses
 from studies.design.searchers import Suggestion
 from studies.design.spec import StudySpec
 from studies.errors import NoResultError, StudyError
-from studies.records import EpochRecord, Sink, TrialRecord, TrialState
+from studies.records import ConfirmationRecord, EpochRecord, Sink, TrialRecord, TrialState
 from studies.running.capacity import needs, told
 from studies.running.control import Control
 from studies.running.gauges import Gauges
-from studies.running.schedule import Schedule
-from studies.running.trial import Assignment, assign, folder
+from studies.running.schedule import Schedule, Turn
+from studies.running.trial import Assignment, assign, assign_confirmation, folder
 from studies.running.worker import Fault, TrialWorker
 from trainers.tasks import TASKS
 
@@ -37,6 +37,8 @@ WORKER_SECONDS = 45.0  # without a worker after that, something may be wrong
 FAILURE = re.compile(r"^Failure # \d+ \(occurred at .*\)\n", re.MULTILINE)
 
 log = logging.getLogger("tunebench.study")
+
+R = TypeVar("R")
 
 
 class _Over(BaseException):
@@ -65,20 +67,20 @@ class _Conductor(Searcher):  # type: ignore[misc]
         turn = self._schedule.next()
         if turn is None:
             return None
-        assignment = assign(
-            self._spec,
-            turn.method,
-            turn.run,
-            turn.history,
-            data_dir=self._data_dir,
-            start_sum=self._start_sum,
-        )
         return {
-            "assignment": assignment,
+            "assignment": self._assignment(turn),
             "slot": turn.slot,
             "worker": f"{self._study}-slot{turn.slot + 1:02d}",
             "resources": own(self._spec, turn.slot),
         }
+
+    def _assignment(self, turn: Turn) -> Assignment:
+        spec, arm = self._spec, self._spec.arm(turn.arm)
+        if turn.confirms is not None:
+            return assign_confirmation(
+                spec, arm, turn.run, turn.confirms, data_dir=self._data_dir, start_sum=self._start_sum
+            )
+        return assign(spec, arm, turn.run, turn.history, data_dir=self._data_dir, start_sum=self._start_sum)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -138,7 +140,7 @@ class _Recorder(Callback):  # type: ignore[misc]
         # not told of a trial whose worker dies while it is being made or handed over
         self._awaits_workers = False
         if trial.trial_id not in self._under_way:
-            self._gauges.running(trial.config["assignment"].method, +1)
+            self._gauges.running(trial.config["assignment"].arm, +1)
         self._under_way[trial.trial_id] = datetime.now(UTC)
         self._control.beat(len(self._under_way))
         self._schedule.started(trial.config["slot"])
@@ -189,7 +191,7 @@ class _Recorder(Callback):  # type: ignore[misc]
         if self._failures[assignment.name] <= self._resources.max_retries:
             # Tune gives up at once on a trial whose worker dies while it is handed over
             self._ended(trial)
-            self._schedule.put_back(assignment.method, assignment.run)
+            self._schedule.put_back(assignment.arm, assignment.run, assignment.confirms)
             return
         self._finish(
             trial,
@@ -225,40 +227,50 @@ class _Recorder(Callback):  # type: ignore[misc]
     ) -> None:
         assignment: Assignment = trial.config["assignment"]
         suggestion, suggest_seconds = self._suggested.pop(trial.trial_id, (Suggestion({}, "none"), 0.0))
-        started_at = self._ended(trial)
+        ended: dict[str, Any] = {
+            "study": self._study,
+            "arm": assignment.arm,
+            "run": assignment.run,
+            "trial": assignment.trial,
+            "state": state,
+            "seed": assignment.training.seed,
+            "objective": objective,
+            "test_metric": test_metric,
+            "train_seconds": sum(epoch.train_seconds for epoch in epochs),
+            "attempts": attempts,
+            "error": error,
+            "started_at": self._ended(trial),
+            "finished_at": datetime.now(UTC),
+        }
+        if assignment.confirms is not None:
+            confirmation = ConfirmationRecord(number=assignment.confirms.number, **ended)
+            self._store(self._sink.confirm, confirmation)
+            self._schedule.finished(confirmation)
+            return
         record = TrialRecord(
-            study=self._study,
-            method=assignment.method,
-            run=assignment.run,
-            trial=assignment.trial,
-            state=state,
             hyperparameters=suggestion.hyperparameters,
             source=suggestion.source,
-            seed=assignment.training.seed,
-            objective=objective,
-            test_metric=test_metric,
             suggest_seconds=suggest_seconds,
-            train_seconds=sum(epoch.train_seconds for epoch in epochs),
-            attempts=attempts,
-            error=error,
-            started_at=started_at,
-            finished_at=datetime.now(UTC),
             epochs=epochs,
+            **ended,
         )
-        try:
-            self._sink.record(record)
-        except Exception as fault:
-            raise _Over from fault
+        self._store(self._sink.record, record)
         self._schedule.finished(record)
         self._gauges.finished(record)
         if self._schedule.remaining and (reason := self._losses.add(record)):
             raise _Over from NoResultError(reason)
 
+    def _store(self, write: Callable[[R], None], record: R) -> None:
+        try:
+            write(record)
+        except Exception as fault:
+            raise _Over from fault
+
     def _ended(self, trial: Trial) -> datetime:
         """The trial is no longer under way. Returns when it started."""
         started_at = self._under_way.pop(trial.trial_id, None)
         if started_at is not None:
-            self._gauges.running(trial.config["assignment"].method, -1)
+            self._gauges.running(trial.config["assignment"].arm, -1)
         self._control.beat(len(self._under_way))
         return started_at or datetime.now(UTC)
 
@@ -289,23 +301,24 @@ def run_study(
     study: str,
     sink: Sink,
     history: Sequence[TrialRecord],
+    confirmed: Sequence[ConfirmationRecord] = (),
     *,
     data_dir: Path,
     start_sum: str | None = None,
     control: Control | None = None,
 ) -> bool:
-    """Run what is left of a study after `history`, the trials that are already recorded.
+    """Run what is left of a study after `history` and `confirmed`, the trials and confirmations that are recorded.
 
-    Needs `cluster()`. Every trial goes to `sink` when it has finished; the trials are the same, number for number,
+    Needs `cluster()`. Every training goes to `sink` when it has finished; they are the same, number for number,
     whether the study runs in one go or is stopped and continued. Returns whether all have finished: False only where
     `control` asked for a stop first. Raises what the sink raises, and StudyError where a trial needs more than the
     cluster has, or a worker lacks what trials need, such as the start whose checksum is `start_sum`, if that is known;
-    NoResultError where a method's trials all fail of one error.
+    NoResultError where an arm's trials all fail of one error.
     """
     control = control or Control()
     control.doing = f"Ray gives it no worker; each takes {told(needs(spec))}"
     room = slots(spec)
-    schedule = Schedule(spec, study, history, room)
+    schedule = Schedule(spec, study, history, room, confirmed)
     if schedule.remaining == 0 or control.draining:
         return schedule.remaining == 0
 
@@ -338,5 +351,5 @@ def run_study(
     if fault is not None:
         raise fault
     if schedule.remaining and not control.draining:
-        raise StudyError(f"{study}: stopped with {schedule.remaining} trials left to run")
+        raise StudyError(f"{study}: stopped with {schedule.remaining} trainings left to run")
     return schedule.remaining == 0

@@ -1,4 +1,4 @@
-"""A running study's figures for the metrics that Ray exports, by method."""
+"""A running study's figures for the metrics that Ray exports, by arm."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from trainers.tasks import TASKS
 
 
 class Gauges:
-    """`ray_tunebench_trials_done`, `_running`, `_failed`, `ray_tunebench_best_objective`, tagged study and method."""
+    """`ray_tunebench_trials_done`, `_running`, `_failed`, `ray_tunebench_best_objective`, tagged study and arm."""
 
     def __init__(self, spec: StudySpec, study: str, history: Sequence[TrialRecord]) -> None:
         self._maximize = TASKS[spec.task].direction == "maximize"
@@ -19,7 +19,7 @@ class Gauges:
         self._best: dict[str, float] = {}
 
         def gauge(name: str, description: str) -> Gauge:
-            return Gauge(f"tunebench_{name}", description, tag_keys=("study", "method")).set_default_tags(
+            return Gauge(f"tunebench_{name}", description, tag_keys=("study", "arm")).set_default_tags(
                 {"study": study}
             )
 
@@ -31,29 +31,29 @@ class Gauges:
         }
         for record in history:
             self._count(record)
-        for method in spec.methods:
-            self._show(method.name)
+        for arm in spec.arms:
+            self._show(arm.name)
 
-    def running(self, method: str, change: int) -> None:
-        """So many more trials of the method are under way."""
-        self._running[method] += change
-        self._show(method)
+    def running(self, arm: str, change: int) -> None:
+        """So many more trials of the arm are under way."""
+        self._running[arm] += change
+        self._show(arm)
 
     def finished(self, record: TrialRecord) -> None:
         self._count(record)
-        self._show(record.method)
+        self._show(record.arm)
 
     def _count(self, record: TrialRecord) -> None:
-        self._done[record.method] += 1
-        self._failed[record.method] += record.state is TrialState.FAILED
+        self._done[record.arm] += 1
+        self._failed[record.arm] += record.state is TrialState.FAILED
         if record.objective is not None:
-            best = self._best.get(record.method, record.objective)
-            self._best[record.method] = (max if self._maximize else min)(best, record.objective)
+            best = self._best.get(record.arm, record.objective)
+            self._best[record.arm] = (max if self._maximize else min)(best, record.objective)
 
-    def _show(self, method: str) -> None:
-        tags = {"method": method}
-        self._gauges["done"].set(self._done[method], tags)
-        self._gauges["running"].set(self._running[method], tags)
-        self._gauges["failed"].set(self._failed[method], tags)
-        if method in self._best:
-            self._gauges["best"].set(self._best[method], tags)
+    def _show(self, arm: str) -> None:
+        tags = {"arm": arm}
+        self._gauges["done"].set(self._done[arm], tags)
+        self._gauges["running"].set(self._running[arm], tags)
+        self._gauges["failed"].set(self._failed[arm], tags)
+        if arm in self._best:
+            self._gauges["best"].set(self._best[arm], tags)

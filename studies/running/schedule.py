@@ -1,83 +1,143 @@
-"""Which trial comes next, and on which worker."""
+"""Which training comes next, and on which worker."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from studies.analysis.confirmation import representatives
 from studies.design.searchers import Observation
 from studies.design.spec import StudySpec
 from studies.errors import StudyError
-from studies.records import TrialRecord
+from studies.records import ConfirmationRecord, TrialRecord
+from trainers.hyperparameters import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Confirms:
+    """That a training confirms the run's trial number `trial`, the `number`th of its seeds, both from 1."""
+
+    trial: int
+    number: int
+    hyperparameters: Mapping[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The next trial of a run, after `history`, on the worker numbered `slot`."""
+    """The next trial of a run, after `history`, or a confirmation, on the worker numbered `slot`."""
 
-    method: str
+    arm: str
     run: int
     history: tuple[Observation, ...]
     slot: int
+    confirms: Confirms | None = None
+
+
+Key = tuple[int, str, int, int]  # run, arm, and of a confirmation its trial and number, of a trial zeros
 
 
 class Schedule:
-    """Hands out the trials that are left of a study, the shortest run first, so that all runs end together.
+    """Hands out the trainings that are left of a study, the shortest run first, so that all runs end together.
 
-    Trials of one run follow each other; runs do not wait for one another. A slot gets one trial and, once its worker
-    has `started`, the one after it in advance, so that a worker is never without one while there are any.
+    Trials of one run follow each other; runs do not wait for one another. Once a run is over its incumbents are
+    confirmed, where the study wants that, in any order, while no trial waits. A slot gets one training and, once its
+    worker has `started`, the one after it in advance, so that a worker is never without one while there are any.
     """
 
-    def __init__(self, spec: StudySpec, study: str, history: Sequence[TrialRecord], slots: int) -> None:
-        self._trials = spec.trials
+    def __init__(
+        self,
+        spec: StudySpec,
+        study: str,
+        history: Sequence[TrialRecord],
+        slots: int,
+        confirmed: Sequence[ConfirmationRecord] = (),
+    ) -> None:
+        self._trials, self._direction = spec.trials, spec.task_definition().direction
+        self._seeds = spec.confirm.seeds if spec.confirm else 0
         self._done: dict[tuple[int, str], list[Observation]] = {
-            (run, method.name): [] for run in range(1, spec.runs + 1) for method in spec.methods
+            (run, arm.name): [] for run in range(1, spec.runs + 1) for arm in spec.arms
         }
-        self._under_way: dict[tuple[int, str], int] = {}
+        self._under_way: dict[Key, int] = {}
         self._slots = range(slots)
         self._warm: set[int] = set()
-        for record in sorted(history, key=lambda r: (r.method, r.run, r.trial)):
-            seen = self._done[record.run, record.method]
+        for record in sorted(history, key=lambda r: (r.arm, r.run, r.trial)):
+            seen = self._done[record.run, record.arm]
             if record.trial != len(seen) + 1:
                 raise StudyError(
-                    f"{study}: {record.method} run {record.run} has trial {record.trial} but not {len(seen) + 1}"
+                    f"{study}: {record.arm} run {record.run} has trial {record.trial} but not {len(seen) + 1}"
                 )
             seen.append(_observed(record))
+        self._unconfirmed: dict[Key, Confirms] = {}
+        for run, arm in self._done:
+            self._expect_confirmations(run, arm)
+        for confirmation in confirmed:
+            del self._unconfirmed[_key(confirmation)]
 
     @property
     def remaining(self) -> int:
-        """Trials that have not finished, those under way among them."""
-        return sum(self._trials - len(seen) for seen in self._done.values())
+        """Trainings that have not finished, those under way too; of confirmations those of runs that are over."""
+        return sum(self._trials - len(seen) for seen in self._done.values()) + len(self._unconfirmed)
 
     def next(self) -> Turn | None:
-        """Hand out a trial; None where every slot has enough, or every run waits for a trial of its own."""
-        slot = self._open_slot()
-        waiting = [
-            key for key, seen in self._done.items() if key not in self._under_way and len(seen) < self._trials
-        ]
-        if slot is None or not waiting:
+        """Hand out a training; None where every slot has enough, or every run waits for a trial of its own."""
+        if (slot := self._open_slot()) is None:
             return None
-        run, method = key = min(waiting, key=lambda k: (len(self._done[k]), k))
-        self._under_way[key] = slot
-        return Turn(method, run, tuple(self._done[key]), slot)
+        waiting = [
+            (run, arm)
+            for (run, arm), seen in self._done.items()
+            if len(seen) < self._trials and (run, arm, 0, 0) not in self._under_way
+        ]
+        if waiting:
+            run, arm = key = min(waiting, key=lambda k: (len(self._done[k]), k))
+            self._under_way[run, arm, 0, 0] = slot
+            return Turn(arm, run, tuple(self._done[key]), slot)
+        confirmation = next((key for key in self._unconfirmed if key not in self._under_way), None)
+        if confirmation is None:
+            return None
+        self._under_way[confirmation] = slot
+        run, arm, _, _ = confirmation
+        return Turn(arm, run, (), slot, self._unconfirmed[confirmation])
 
     def started(self, slot: int) -> None:
         """The slot's worker is up."""
         self._warm.add(slot)
 
-    def put_back(self, method: str, run: int) -> None:
-        """The trial handed out last of this run has come to nothing: it is handed out again."""
-        del self._under_way[run, method]
+    def put_back(self, arm: str, run: int, confirms: Confirms | None = None) -> None:
+        """The run's trial handed out last, or this confirmation, has come to nothing: it is handed out again."""
+        del self._under_way[(run, arm, confirms.trial, confirms.number) if confirms else (run, arm, 0, 0)]
 
-    def finished(self, record: TrialRecord) -> None:
-        """The trial has ended, in whatever state; its run goes on."""
-        key = (record.run, record.method)
+    def finished(self, record: TrialRecord | ConfirmationRecord) -> None:
+        """The training has ended, in whatever state; the run of a trial goes on."""
+        key = _key(record)
         del self._under_way[key]
-        self._done[key].append(_observed(record))
+        if isinstance(record, ConfirmationRecord):
+            del self._unconfirmed[key]
+            return
+        self._done[record.run, record.arm].append(_observed(record))
+        self._expect_confirmations(record.run, record.arm)
+
+    def _expect_confirmations(self, run: int, arm: str) -> None:
+        """Where the run is over, each of its incumbents is confirmed with each seed."""
+        seen = self._done[run, arm]
+        if not self._seeds or len(seen) < self._trials:
+            return
+        given = [dict(each.hyperparameters) for each in seen]
+        for trial in dict.fromkeys(
+            representatives([each.objective for each in seen], given, self._direction)
+        ):
+            for number in range(1, self._seeds + 1) if trial else ():
+                confirms = Confirms(trial, number, given[trial - 1])
+                self._unconfirmed[run, arm, trial, number] = confirms
 
     def _open_slot(self) -> int | None:
         load = list(self._under_way.values())
         free = (slot for slot in self._slots if slot not in load)
         ahead = (slot for slot in self._slots if slot in self._warm and load.count(slot) == 1)
         return next(free, next(ahead, None))
+
+
+def _key(record: TrialRecord | ConfirmationRecord) -> Key:
+    if isinstance(record, ConfirmationRecord):
+        return record.run, record.arm, record.trial, record.number
+    return record.run, record.arm, 0, 0
 
 
 def _observed(record: TrialRecord) -> Observation:

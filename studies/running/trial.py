@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from studies.design.methods import METHODS
 from studies.design.searchers import SEARCHERS, Observation, Suggestion
-from studies.design.space import Space
-from studies.design.spec import SearcherSpec, StudySpec
+from studies.design.space import Fixed, Space, searched
+from studies.design.spec import ArmSpec, SearcherSpec, StudySpec
+from studies.running.schedule import Confirms
 from trainers.seeds import derive
 from trainers.tasks import TASKS, Task
 from trainers.training.results import EpochResult
@@ -27,13 +28,15 @@ LEFT_SECONDS = 30 * 86400  # no trial lasts longer
 class Assignment:
     """Everything that decides a trial, so that any process can carry it out with the same result.
 
+    It is the trial that follows `history`, or `confirms` an earlier one with the hyperparameters of that.
     `training` is what it trains, but for the hyperparameters, which it chooses first; `machine` what it trains on.
-    Trials of the same run and number share the training's `seed` (data order, initialisation) between methods, and all
-    trials of a run its `split_seed`: runs are paired. `searcher_seed` belongs to the method's run.
+    Trials of the same run and number share the training's `seed` (data order, initialisation) between arms, and all
+    trials of a run its `split_seed`: runs are paired. `searcher_seed` belongs to the method's run, so that arms of one
+    method differ in what they are, not in how they are named.
     """
 
     name: str
-    method: str
+    arm: str
     run: int
     trial: int
     training: TrainingSpec
@@ -43,45 +46,69 @@ class Assignment:
     space: Space
     history: tuple[Observation, ...]
     max_seconds: float
+    confirms: Confirms | None = None
 
 
 def assign(
     spec: StudySpec,
-    method: str,
+    arm: ArmSpec,
     run: int,
     history: tuple[Observation, ...],
     *,
     data_dir: Path,
     start_sum: str | None = None,
 ) -> Assignment:
-    """The trial of `method`'s run `run` that follows `history`; `start_sum` is the checksum of the study's start, if
+    """The trial of the arm's run `run` that follows `history`; `start_sum` is the checksum of the study's start, if
     that is known."""
     trial = len(history) + 1
     return Assignment(
-        name=f"{spec.name}-{method}-r{run:02d}-t{trial:02d}",
-        method=method,
+        name=f"{spec.name}-{arm.name}-r{run:02d}-t{trial:02d}",
+        arm=arm.name,
         run=run,
         trial=trial,
         training=TrainingSpec(
             task=TASKS[spec.task],
             proxy=spec.proxy,
-            method=METHODS[method].optimizer,
+            method=METHODS[arm.method].optimizer,
             seed=derive(spec.seed, "run", run, "trial", trial),
             split_seed=derive(spec.seed, "run", run, "split"),
             start=start_file(data_dir, spec.start) if spec.start else None,
             start_sum=start_sum,
         ),
         machine=spec.resources.machine(data_dir),
-        searcher=spec.searcher,
-        searcher_seed=derive(spec.seed, "method", method, "run", run, "searcher"),
-        space=next(m.space for m in spec.methods if m.name == method),
+        searcher=spec.searcher_of(arm),
+        searcher_seed=derive(spec.seed, "method", arm.method, "run", run, "searcher"),
+        space=arm.space,
         history=history,
         max_seconds=spec.resources.max_seconds,
     )
 
 
+def assign_confirmation(
+    spec: StudySpec,
+    arm: ArmSpec,
+    run: int,
+    confirms: Confirms,
+    *,
+    data_dir: Path,
+    start_sum: str | None = None,
+) -> Assignment:
+    """A training of the hyperparameters of one of the run's trials, with a seed that all arms' confirmations share."""
+    trial = assign(spec, arm, run, (), data_dir=data_dir, start_sum=start_sum)
+    return replace(
+        trial,
+        name=f"{spec.name}-{arm.name}-r{run:02d}-t{confirms.trial:02d}-c{confirms.number:02d}",
+        trial=confirms.trial,
+        training=replace(trial.training, seed=derive(spec.seed, "run", run, "confirm", confirms.number)),
+        space={name: Fixed(value) for name, value in confirms.hyperparameters.items()},
+        confirms=confirms,
+    )
+
+
 def choose(assignment: Assignment) -> tuple[Suggestion, float]:
     """The trial's hyperparameters and the seconds it took to choose them."""
+    if not searched(assignment.space):
+        return Suggestion({name: d.at(0.0) for name, d in assignment.space.items()}, "fixed"), 0.0
     from trainers.devices import take_threads
 
     take_threads(assignment.machine.threads)

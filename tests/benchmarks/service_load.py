@@ -85,7 +85,7 @@ def template(large: bool, kind: int) -> tuple[tuple[str, int, int, float], ...]:
     """Method, run, trial and objective of every trial of a study; there are ten kinds."""
     runs, budget = SHAPES[large]
     _, made = figure8_like(runs, budget, seed=kind)
-    return tuple((t.method, t.run, t.trial, t.objective or 0.0) for t in made)
+    return tuple((t.arm, t.run, t.trial, t.objective or 0.0) for t in made)
 
 
 def record_of(study: str, method: str, run: int, number: int, objective: float) -> TrialRecord:
@@ -97,7 +97,7 @@ def record_of(study: str, method: str, run: int, number: int, objective: float) 
     )
     return TrialRecord(
         study=study,
-        method=method,
+        arm=method,
         run=run,
         trial=number,
         state=TrialState.COMPLETED,
@@ -176,7 +176,7 @@ def fill(engine: Engine, scale: int) -> tuple[list[str], int]:
             rows[trials].append({"id": row} | values_of(record, TRIAL_COLUMNS))
             rows[epochs] += [{"trial": row} | values_of(epoch, EPOCH_COLUMNS) for epoch in record.epochs]
             data = {
-                "method": method,
+                "arm": method,
                 "run": run,
                 "trial": trial,
                 "state": "completed",

@@ -49,7 +49,7 @@ def floor(spec) -> tuple[float, dict[tuple[str, int], list[float]]]:
         # the dearest runs first, so that the processes end together
         keys = [
             (m.name, run)
-            for m in sorted(spec.methods, key=lambda m: -len(m.space))
+            for m in sorted(spec.arms, key=lambda m: -len(m.space))
             for run in range(1, spec.runs + 1)
         ]
         found = {key: pool.submit(bare_run, spec.to_json(), *key) for key in keys}
@@ -76,7 +76,7 @@ def study(spec, folder: Path) -> tuple[float, int, dict[tuple[str, int], list[fl
     store = Store(connect(url))
     objectives: dict[tuple[str, int], list[float]] = {}
     for trial in store.trials(spec.study_id):
-        objectives.setdefault((trial.method, trial.run), []).append(trial.objective)
+        objectives.setdefault((trial.arm, trial.run), []).append(trial.objective)
     return seconds, peak, objectives
 
 
@@ -104,7 +104,7 @@ def main() -> None:
     arguments = parser.parse_args()
     spec = load(SPEC)
     spec = from_json(spec.to_json() | {"runs": arguments.runs, "trials": arguments.trials})
-    trials = len(spec.methods) * spec.runs * spec.trials
+    trials = len(spec.arms) * spec.runs * spec.trials
     print(f"{trials} trials on {os.cpu_count()} cores: python {' '.join(sys.argv)}", flush=True)
     for number in range(1, arguments.rounds + 1):
         bare, expected = floor(spec)

@@ -132,7 +132,7 @@ def study(state: str = "queued", **changes: Any) -> dict[str, Any]:
         "proxy": {},
         "start": None,
         "task_label": "spoken-digits",
-        "methods": ["gradient-filter"],
+        "arms": ["gradient-filter"],
         "searcher": "ax",
         "runs": 1,
         "budget": 3,

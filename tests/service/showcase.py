@@ -44,7 +44,7 @@ class Course:
         best: dict[tuple[str, int], tuple[float, Mapping[str, Value]]] = {}
         clock = datetime.now(UTC) - timedelta(seconds=TRAIN_SECONDS * self.spec.planned / 2)
         for number in range(1, self.spec.trials + 1):
-            for method in self.spec.methods:
+            for method in self.spec.arms:
                 for run in range(1, self.spec.runs + 1):
                     initial = number <= self.spec.searcher.initial_trials
                     held = best.get((method.name, run))
@@ -54,7 +54,7 @@ class Course:
                         best[method.name, run] = objective, chosen
                     clock += timedelta(seconds=TRAIN_SECONDS / 2)
                     yield TrialRecord(
-                        study=self.spec.study_id, method=method.name, run=run, trial=number, state=state,
+                        study=self.spec.study_id, arm=method.name, run=run, trial=number, state=state,
                         hyperparameters=chosen, source="sobol" if initial else "model",
                         seed=derive(self.spec.seed, "run", run, "trial", number),
                         objective=objective, test_metric=None if objective is None else max(0.0, objective - 0.011),

@@ -68,7 +68,7 @@ def trial(
         "finished_at": START + timedelta(seconds=2),
         "epochs": epochs,
     }
-    return TrialRecord(study=study, method=method, run=run, trial=number, **values | changes)
+    return TrialRecord(study=study, arm=method, run=run, trial=number, **values | changes)
 
 
 def finish(

@@ -35,10 +35,10 @@ def trial_of(
     spec: StudySpec, method: str, run: int, trial: int, objective: float | None, **changes: Any
 ) -> TrialRecord:
     """A completed trial with this objective or, where it is None, a failed one."""
-    space = next(m.space for m in spec.methods if m.name == method)
+    space = next(m.space for m in spec.arms if m.name == method)
     record = TrialRecord(
         study=spec.study_id,
-        method=method,
+        arm=method,
         run=run,
         trial=trial,
         state=TrialState.FAILED if objective is None else TrialState.COMPLETED,

@@ -48,13 +48,13 @@ def _files(media_types: Iterable[str]) -> dict[int | str, dict[str, Any]]:
 
 @router.get("/curves", responses=_responses({"model": Curves}))
 async def curves(shared: Shared, study: StudyId, if_none_match: IfNoneMatch = None) -> Response:
-    """Every run's best-so-far after each of its trials, the median and mean of each method's runs with intervals."""
+    """Every run's best-so-far after each of its trials, the median and mean of each arm's runs with intervals."""
     return await _answer(shared, study, "curves", JSON, if_none_match)
 
 
 @router.get("/comparison", responses=_responses({"model": ComparisonAnswer}))
 async def comparison(shared: Shared, study: StudyId, if_none_match: IfNoneMatch = None) -> Response:
-    """How good each method got and how many trials it took, in words and numbers; what was equal between them."""
+    """How good each arm got and how many trials it took, in words and numbers; what was equal between them."""
     return await _answer(shared, study, "comparison", JSON, if_none_match)
 
 
@@ -65,7 +65,7 @@ async def figure8(
     kind: Literal["png", "svg", "pdf"],
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """The best-so-far of every run, the mean and median of each method: empty axes where no trial has finished."""
+    """The best-so-far of every run, the mean and median of each arm: empty axes where no trial has finished."""
     headers = {"Content-Disposition": f'inline; filename="{study}-figure8.{kind}"'} | DRAWING
     return await _answer(shared, study, f"figure8.{kind}", IMAGES[kind], if_none_match, headers)
 
@@ -85,7 +85,7 @@ async def table(
     form: Literal["csv", "parquet", "json"],
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Every finished trial, or median and mean of each method's runs after each trial, as a table."""
+    """Every finished trial, or median and mean of each arm's runs after each trial, as a table."""
     headers = {"Content-Disposition": f'attachment; filename="{study}-{table}.{form}"'}
     return await _answer(shared, study, f"{table}.{form}", FORMS[form], if_none_match, headers)
 

@@ -26,7 +26,7 @@ EXAMPLE = """retry: 1000
 id: 41
 
 event: trial
-data: {"number":42,"time":"2026-01-02T03:04:05Z","actor":"host:1234","kind":"trial","data":{"method":"latent-sgd",\
+data: {"number":42,"time":"2026-01-02T03:04:05Z","actor":"host:1234","kind":"trial","data":{"arm":"latent-sgd",\
 "run":1,"trial":3,"state":"completed","objective":0.93}}
 id: 42
 

@@ -65,6 +65,23 @@ STUDY_FILE: dict[str, Any] = {
                             "trials": 10,
                         },
                     },
+                    "arms": {
+                        "summary": "A tuned method beside the same one with nothing searched: a control",
+                        "value": {
+                            "name": "tuned-or-not",
+                            "task": "spoken-digits",
+                            "arms": [
+                                "gradient-filter",
+                                {
+                                    "name": "published",
+                                    "method": "gradient-filter",
+                                    "space": {"alpha": 1e-3, "gamma": 0.1},
+                                },
+                            ],
+                            "runs": 5,
+                            "trials": 10,
+                        },
+                    },
                     "proxy": {
                         "summary": "A task scaled down, shown as a proxy of it",
                         "value": {
@@ -182,7 +199,7 @@ def validate_study(shared: Shared, content: Body) -> Response:
 
 @router.get("/{study}", response_model=Study)
 def read_study(shared: Shared, study: StudyId) -> Response:
-    """One study: its state, spec, provenance and the best trial of each method."""
+    """One study: its state, spec, provenance and the best trial of each arm."""
     return json(_study(shared, shared.store.study_by_id(study)))
 
 
@@ -263,7 +280,7 @@ def _runnable(shared: Services, content: bytes) -> StudySpec:
     spec = from_json(read(content))
     limit, found = shared.settings.max_trials, list[ready.Fault]()
     if spec.planned > limit:
-        found.append(("trials", f"{spec.planned} in all runs of all methods; at most {limit} are allowed"))
+        found.append(("trials", f"{spec.planned} in all runs of all arms; at most {limit} are allowed"))
     own = shared.settings.ray_address is None  # the trials run on this machine
     data_dir = shared.settings.data_dir if own else None
     faults = ready.faults(spec, data_dir, _machines(shared), deep=False)

@@ -25,10 +25,10 @@ Sort = Literal["number", "objective", "test_metric", "train_seconds", "suggest_s
 class Filter(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    method: StudyName | None = None
+    arm: StudyName | None = None
     run: int | None = Field(default=None, ge=1, le=1000)
     state: list[TrialState] = Field(default=[], description="May be given several times; any of them.")
-    sort: Sort = Field(default="number", description="`number` is by method, run and trial. Nulls come last.")
+    sort: Sort = Field(default="number", description="`number` is by arm, run and trial. Nulls come last.")
     order: Literal["asc", "desc"] = "asc"
     limit: int = Field(default=100, ge=1, le=1000)
     cursor: str | None = Field(default=None, max_length=500, description="`next` of the part before.")
@@ -36,15 +36,15 @@ class Filter(BaseModel):
 
 @router.get("/runs", response_model=Items[Run])
 def list_runs(shared: Shared, study: StudyId) -> Response:
-    """Every run of every method with its best so far, also those that have no trial yet."""
+    """Every run of every arm with its best so far, also those that have no trial yet."""
     record = shared.store.study_by_id(study)
     found = shared.store.runs(study, maximize=TASKS[record.task].direction == "maximize")
     runs = []
-    for method in record.methods:
+    for arm in record.arms:
         for run in range(1, record.runs + 1):
-            trials, best, holder = found.get((method, run), (0, None, None))
-            incumbent = None if holder is None else trial_id(method, run, holder)
-            runs.append(Run(method=method, run=run, trials=trials, best_so_far=best, incumbent=incumbent))
+            trials, best, holder = found.get((arm, run), (0, None, None))
+            incumbent = None if holder is None else trial_id(arm, run, holder)
+            runs.append(Run(arm=arm, run=run, trials=trials, best_so_far=best, incumbent=incumbent))
     return json(Items[Run](items=tuple(runs)))
 
 
@@ -54,7 +54,7 @@ def list_trials(shared: Shared, study: StudyId, wanted: Annotated[Filter, Query(
     cursor = _cursor(wanted)
     found = shared.store.trials_page(
         study,
-        method=wanted.method,
+        arm=wanted.arm,
         run=wanted.run,
         states=wanted.state,
         order=TrialOrder(None if wanted.sort == "number" else wanted.sort, descending=wanted.order == "desc"),

@@ -30,7 +30,7 @@ export function plotly() {
   return loading;
 }
 
-/** A colour of the style sheet; those of the methods are m0, m1 and so on. */
+/** A colour of the style sheet; those of the arms are m0, m1 and so on. */
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 export const methodColour = (i) => colour(look(i));

@@ -4,8 +4,8 @@ import { h } from "./element.js";
 import { exact, objective, seconds, setting, toNumber, value } from "./format.js";
 import { badge } from "./state.js";
 
-/** Of each column: `of` gives what is sorted by, `cell` what is shown. One method's hyperparameters have their own. */
-export function columns(study, method) {
+/** Of each column: `of` gives what is sorted by, `cell` what is shown. One arm's hyperparameters have their own. */
+export function columns(study, arm) {
   const { metric } = study;
   const number = (key, text, of, show) => ({ key, text, of, cell: (trial) => show(of(trial)), number: true });
   const score = (key, text) => number(key, text, (trial) => toNumber(trial[key]), (x) => objective(x, metric));
@@ -16,7 +16,7 @@ export function columns(study, method) {
     { key: "state", text: "State", of: (trial) => trial.state, cell: (trial) => badge(trial.state) },
     score("objective", `Validation ${metric}`),
     score("test_metric", "Test"),
-    ...(method ? space(study, method).map(chosen) : [ALL]),
+    ...(arm ? space(study, arm).map(chosen) : [ALL]),
     { key: "source", text: "Chosen by", of: (trial) => trial.source, cell: (trial) => trial.source },
     time("train_seconds", "Trained"),
     time("suggest_seconds", "Suggested"),
@@ -34,6 +34,6 @@ const ALL = {
 const pair = ([key, x]) => h("span", { class: "pair" }, `${key} `, h("b", { title: setting(x) }, value(x)));
 const short = (at) => h("time", { datetime: at, title: exact(at) }, exact(at).slice(5, 19));
 
-function space(study, method) {
-  return Object.keys(study.spec.methods.find(({ name }) => name === method).space);
+function space(study, arm) {
+  return Object.keys(study.spec.arms.find(({ name }) => name === arm).space);
 }

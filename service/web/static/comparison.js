@@ -18,14 +18,14 @@ export function showComparison({ verdict, table: best, summary, comparison }) {
   byId("endpoints").replaceChildren(...parts.filter(Boolean).flatMap(section));
 }
 
-/** The best methods, as the terminal and the report have them. */
+/** The best arms, as the terminal and the report have them. */
 function glance({ columns, rows, note }) {
   const heads = columns.map((text) => text[0].toUpperCase() + text.slice(1));
   const cell = (text) => {
     const [found, interval] = text.split(" (");
     return interval ? [found, h("span", { class: "interval" }, `(${interval}`)] : text;
   };
-  return [table("The best methods", heads, rows.map((row) => row.map(cell))), h("p", { class: "note" }, note)];
+  return [table("The best arms", heads, rows.map((row) => row.map(cell))), h("p", { class: "note" }, note)];
 }
 
 /** A value with its interval and the interval's own level. */
@@ -36,19 +36,19 @@ function estimate({ value, low, high, level: of }, show) {
   return [h("b", {}, show(value)), interval];
 }
 
-const names = ({ methods }, pair) => [methods[pair.a].label, methods[pair.b].label];
+const names = ({ arms }, pair) => [arms[pair.a].label, arms[pair.b].label];
 
 // each of the following gives a title, heads and rows, or null
 
-function good({ metric, methods, ranking, compared_at: done }) {
+function good({ metric, arms, ranking, compared_at: done }) {
   const show = (x) => objective(x, metric);
   const ends = (m, what) => [estimate(m[what].median, show), estimate(m[what].mean, show)];
-  const rows = ranking.map((name) => methods[name]).map((m) => [
+  const rows = ranking.map((name) => arms[name]).map((m) => [
     `${m.label} (${m.dimensions})`,
     `${m.best_at_budget.n} of ${m.runs}`,
     ...SPLITS.flatMap(([, what]) => ends(m, what)),
   ]);
-  const heads = ["Method (hyperparameters)", "Runs with a result"];
+  const heads = ["Arm (hyperparameters)", "Runs with a result"];
   const centres = ["Validation, median", "Validation, mean", "Test, median", "Test, mean"];
   return [`Best ${metric} after ${count(done, "trial")}, over the runs`, [...heads, ...centres], rows];
 }
@@ -68,34 +68,34 @@ function apart(comparison) {
   );
   const shift = `Hodges-Lehmann,${unitOf(metric)}`;
   const heads = ["Difference", "Split", "Runs", shift, "First better", "p", "Holm-adjusted p"];
-  return ["Between the methods; paired is the analysis", heads, rows];
+  return ["Between the arms; paired is the analysis", heads, rows];
 }
 
 function targets(comparison) {
   if (comparison.target === null) return null;
   const { metric, pairs, compared_at: horizon } = comparison;
-  const methods = Object.values(comparison.methods);
+  const arms = Object.values(comparison.arms);
   const needed = ({ restricted_mean: mean, success_rate: rate }) => [estimate(mean, decimal), estimate(rate, percent)];
-  const rows = methods[0].trials_to_target.map(({ target, share }, i) => [
+  const rows = arms[0].trials_to_target.map(({ target, share }, i) => [
     objective(target, metric),
     [`${percent(share)} of all runs`, share === comparison.target_share ? h("b", {}, ", the endpoint") : ""],
-    ...methods.flatMap((m) => needed(m.trials_to_target[i])),
+    ...arms.flatMap((m) => needed(m.trials_to_target[i])),
     ...pairs.map((pair) => estimate(pair.trials_to_target[i].difference, decimal)),
   ]);
-  const heads = methods.flatMap((m) => [m.label, "got there"]);
+  const heads = arms.flatMap((m) => [m.label, "got there"]);
   const differences = pairs.map((pair) => names(comparison, pair).reverse().join(" − "));
   const title = `Mean trials to a target, counting at most ${horizon}, and the share of runs that got there`;
   return [title, ["Target", "Reached by at least", ...heads, ...differences], rows];
 }
 
-function extras({ methods, pairs, compared_at: horizon }) {
-  const [reference] = Object.keys(methods);
+function extras({ arms, pairs, compared_at: horizon }) {
+  const [reference] = Object.keys(arms);
   const found = pairs.flatMap((pair) => pair.extra_trials.filter((e) => e.reference === reference));
   const halfway = Math.floor((horizon + 1) / 2);
   const known = (found[0]?.by_trial ?? []).filter((entry) => entry.at_least !== null).map((entry) => entry.trial);
   const wanted = known.filter((n) => n === 1 || n === halfway || n === horizon || n % 5 === 0);
   if (!wanted.length) return null;
   const rows = wanted.map((n) => [String(n), ...found.map((e) => extra(e.by_trial[n - 1], e.level))]);
-  const heads = found.map((e) => `${methods[e.method].label}, ${e.curve} curve`);
-  return [`Extra trials to get where ${methods[reference].label} is after n`, ["n", ...heads], rows];
+  const heads = found.map((e) => `${arms[e.arm].label}, ${e.curve} curve`);
+  return [`Extra trials to get where ${arms[reference].label} is after n`, ["n", ...heads], rows];
 }

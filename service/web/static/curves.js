@@ -13,8 +13,8 @@ export class Curves {
     this.maximize = answer.direction === "maximize";
     this.metric = answer.metric;
     this.lastEvent = -1;
-    this.methods = new Map(
-      spec.methods.map(({ name }) => [name, { name, label: answer.methods[name].label, best: new Map() }]),
+    this.arms = new Map(
+      spec.arms.map(({ name }) => [name, { name, label: answer.arms[name].label, best: new Map() }]),
     );
     this.update(answer);
   }
@@ -23,18 +23,18 @@ export class Curves {
   update(answer) {
     if (answer.last_event < this.lastEvent) return;
     this.lastEvent = answer.last_event;
-    for (const [name, given] of Object.entries(answer.methods)) {
-      const method = this.methods.get(name);
+    for (const [name, given] of Object.entries(answer.arms)) {
+      const arm = this.arms.get(name);
       for (const { run, best_so_far: best } of given.runs) {
-        if (best.length >= (method.best.get(run)?.length ?? 0)) method.best.set(run, best.map(toNumber));
+        if (best.length >= (arm.best.get(run)?.length ?? 0)) arm.best.set(run, best.map(toNumber));
       }
-      for (const list of LISTS) method[list] = given[list];
+      for (const list of LISTS) arm[list] = given[list];
     }
   }
 
   /** Add the trial of an event. Returns whether it was new. */
-  add({ method: name, run, trial, objective }) {
-    const { best } = this.methods.get(name);
+  add({ arm: name, run, trial, objective }) {
+    const { best } = this.arms.get(name);
     if (!best.has(run)) best.set(run, []);
     const curve = best.get(run);
     if (trial !== curve.length + 1) return false;
@@ -48,23 +48,23 @@ export class Curves {
     return this.maximize ? a > b : a < b;
   }
 
-  /** How many trials of a method are over. */
+  /** How many trials of an arm are over. */
   done(name) {
     let sum = 0;
-    for (const curve of this.methods.get(name).best.values()) sum += curve.length;
+    for (const curve of this.arms.get(name).best.values()) sum += curve.length;
     return sum;
   }
 
   /** The number of the trial that holds a run's best after `trial` trials, 0 where there is none. */
   holder(name, run, trial) {
-    const curve = this.methods.get(name).best.get(run);
+    const curve = this.arms.get(name).best.get(run);
     return curve.indexOf(curve[trial - 1]) + 1; // the best so far changes only where a trial takes over
   }
 
-  /** The best of a method: its value with the run and the trial that hold it, null where there is none. */
+  /** The best of an arm: its value with the run and the trial that hold it, null where there is none. */
   best(name) {
     let found = null;
-    for (const [run, curve] of this.methods.get(name).best) {
+    for (const [run, curve] of this.arms.get(name).best) {
       const value = curve.length ? curve[curve.length - 1] : NaN;
       if (!Number.isNaN(value) && (found === null || this.better(value, found.value))) {
         found = { value, run, trial: this.holder(name, run, curve.length) };
@@ -73,9 +73,9 @@ export class Curves {
     return found;
   }
 
-  /** The last trial after which every run of a method has a value, 0 where there is none. */
+  /** The last trial after which every run of an arm has a value, 0 where there is none. */
   common(name) {
-    const { n } = this.methods.get(name);
+    const { n } = this.arms.get(name);
     return n.lastIndexOf(this.runs) + 1;
   }
 
@@ -86,12 +86,12 @@ export class Curves {
   limits() {
     const sign = this.maximize ? 1 : -1;
     const points = [];
-    for (const { best } of this.methods.values()) {
+    for (const { best } of this.arms.values()) {
       for (const curve of best.values()) for (const x of curve) if (Number.isFinite(x)) points.push(sign * x);
     }
     if (!points.length) return [0, 1];
     points.sort((a, b) => a - b);
-    const means = [...this.methods.values()]
+    const means = [...this.arms.values()]
       .flatMap(({ mean }) => mean.slice(this.initial - 1))
       .map((x) => sign * toNumber(x))
       .filter(Number.isFinite);

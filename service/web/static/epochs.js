@@ -3,7 +3,7 @@
 import { colour, CONFIG, layout, methodColour, plotly } from "./chart.js";
 import { scaled, signOf } from "./format.js";
 
-/** Draw into `place`, in the colour of the study's method number `i`. */
+/** Draw into `place`, in the colour of the study's arm number `i`. */
 export async function drawEpochs(place, epochs, metric, i) {
   const Plotly = await plotly();
   const [ink, soft] = [methodColour(i), colour("soft")];

@@ -9,17 +9,17 @@ import { atMost } from "./pace.js";
 import { hideTip, showTip } from "./tip.js";
 
 const LAYERS = { runs: "runs", median: "median, interval", mean: "mean" };
-const CROWD = 4; // more methods than these, and runs and intervals hide each other: as in studies/summary.py
+const CROWD = 4; // more arms than these, and runs and intervals hide each other: as in studies/summary.py
 const MANY = 4000; // points; with more, runs are lines alone, and none is brought out under the pointer
 
 export class Figure {
-  #hidden = new Set(); // methods and layers
+  #hidden = new Set(); // arms and layers
   #whole = false;
   #hovered = null;
 
-  /** `trialOf(method, run, trial)` gives a trial where it is known, `open(method, run, trial)` shows it. */
+  /** `trialOf(arm, run, trial)` gives a trial where it is known, `open(arm, run, trial)` shows it. */
   constructor(curves, trialOf, open) {
-    Object.assign(this, { curves, trialOf, open, names: [...curves.methods.keys()] });
+    Object.assign(this, { curves, trialOf, open, names: [...curves.arms.keys()] });
     this.chart = byId("chart");
     if (this.names.length > CROWD) this.#hidden = new Set(["runs", "median"]);
     this.draw = atMost(100, () => this.#draw());
@@ -29,15 +29,15 @@ export class Figure {
   }
 
   #legend() {
-    const label = (name) => this.curves.methods.get(name).label;
-    const methods = this.names.map((name, i) => this.#toggle(name, glyph(i), label(name)));
+    const label = (name) => this.curves.arms.get(name).label;
+    const arms = this.names.map((name, i) => this.#toggle(name, glyph(i), label(name)));
     const layers = Object.entries(LAYERS).map(([layer, words]) => this.#toggle(layer, layerGlyph(layer), words));
     const gap = () => h("span", { class: "gap" });
     const whole = press("whole range", false, (on) => {
       this.#whole = on;
       this.draw();
     });
-    byId("legend").replaceChildren(...methods, gap(), ...layers, gap(), whole);
+    byId("legend").replaceChildren(...arms, gap(), ...layers, gap(), whole);
   }
 
   #toggle(key, mark, words) {
@@ -79,8 +79,8 @@ export class Figure {
 
   /** One list of /curves as a trace, where every run has a value. */
   #list(name, list) {
-    const method = this.curves.methods.get(name);
-    const y = method[list].map((x, t) => (method.n[t] === this.curves.runs ? scaled(x, this.curves.metric) : null));
+    const arm = this.curves.arms.get(name);
+    const y = arm[list].map((x, t) => (arm.n[t] === this.curves.runs ? scaled(x, this.curves.metric) : null));
     return { x: y.map((_, t) => t + 1), y, type: "scatter", mode: "lines", hoverinfo: "skip" };
   }
 
@@ -108,11 +108,11 @@ export class Figure {
     ];
   }
 
-  // One trace for all runs of a method: twenty traces or two thousand would be slow.
+  // One trace for all runs of an arm: twenty traces or two thousand would be slow.
   #runs(name, i) {
     const [x, y, customdata] = [[], [], []];
     const add = (...point) => [x, y, customdata].forEach((list, k) => list.push(point[k]));
-    for (const [run, curve] of this.curves.methods.get(name).best) {
+    for (const [run, curve] of this.curves.arms.get(name).best) {
       curve.forEach((best, t) => add(t + 1, scaled(best, this.curves.metric), { name, run, t: t + 1, what: "run" }));
       add(null, null, null);
     }
@@ -129,7 +129,7 @@ export class Figure {
     const blank = { x: [], y: [], type: "scatter", mode: "lines", hoverinfo: "skip" };
     if (!this.#hovered) return blank;
     const { name, run } = this.#hovered;
-    const y = this.curves.methods.get(name).best.get(run).map((best) => scaled(best, this.curves.metric));
+    const y = this.curves.arms.get(name).best.get(run).map((best) => scaled(best, this.curves.metric));
     const line = { shape: "hv", color: methodColour(this.names.indexOf(name)), width: 2 };
     return { ...blank, x: y.map((_, t) => t + 1), y, line };
   }
@@ -174,8 +174,8 @@ export class Figure {
   }
 
   #ofRun({ name, run, t }) {
-    const { methods, metric } = this.curves;
-    const { label, best } = methods.get(name);
+    const { arms, metric } = this.curves;
+    const { label, best } = arms.get(name);
     const holder = this.curves.holder(name, run, t);
     const rows = [["after", `${t} trials`], ["best", objective(best.get(run)[t - 1], metric)]];
     if (holder) rows.push(["held by", `trial ${holder}`]);
@@ -185,24 +185,24 @@ export class Figure {
   }
 
   #ofMethod({ name, t, what }) {
-    const method = this.curves.methods.get(name);
+    const arm = this.curves.arms.get(name);
     const [middle, low, high] = ["", "_low", "_high"].map((end) =>
-      objective(method[`${what}${end}`][t - 1], this.curves.metric),
+      objective(arm[`${what}${end}`][t - 1], this.curves.metric),
     );
     const rows = [["after", `${t} trials`], [what, middle]];
-    if (low !== "–") rows.push([`${level(method[`${what}_level`][t - 1])} interval`, `${low} to ${high}`]);
-    return [method.label, rows];
+    if (low !== "–") rows.push([`${level(arm[`${what}_level`][t - 1])} interval`, `${low} to ${high}`]);
+    return [arm.label, rows];
   }
 
   #caption() {
-    const { metric, methods, trials, runs } = this.curves;
+    const { metric, arms, trials, runs } = this.curves;
     const medians = this.names.flatMap((name) => {
       const t = this.curves.common(name);
-      const { label, median } = methods.get(name);
+      const { label, median } = arms.get(name);
       return t ? [`${label} ${objective(median[t - 1], metric)} after ${t} of ${trials} trials`] : [];
     });
     const now = medians.length ? `The median run now: ${medians.join("; ")}. ` : "";
-    const crowd = methods.size > CROWD ? " Runs and medians of so many methods are hidden at first." : "";
+    const crowd = arms.size > CROWD ? " Runs and medians of so many arms are hidden at first." : "";
     const each = runs === 1 ? "The run thin" : `Each of ${runs} runs thin`;
     const zoom = TOUCH ? "" : " Drag to zoom, double-click to go back.";
     setText(

@@ -7,18 +7,18 @@ import { glyph, look } from "./glyph.js";
 
 /** `splits` are pairs of words and a comparison's key. */
 export function showForest(comparison, splits) {
-  const { metric, methods, pairs, ranking } = comparison;
-  const place = Object.keys(methods);
+  const { metric, arms, pairs, ranking } = comparison;
+  const place = Object.keys(arms);
   const medians = ranking.map((name) => {
     const i = place.indexOf(name);
-    return { method: methods[name], mark: glyph(i), colour: look(i) };
+    return { arm: arms[name], mark: glyph(i), colour: look(i) };
   });
   const good = splits.flatMap(([split, what]) =>
-    medians.map(({ method, mark, colour }) => ({
-      words: `${method.label}, ${split}`, estimate: method[what]?.median, mark: mark.cloneNode(true), colour,
+    medians.map(({ arm, mark, colour }) => ({
+      words: `${arm.label}, ${split}`, estimate: arm[what]?.median, mark: mark.cloneNode(true), colour,
     })),
   );
-  const name = ({ a, b }) => `${methods[a].label} − ${methods[b].label}`;
+  const name = ({ a, b }) => `${arms[a].label} − ${arms[b].label}`;
   const apart = splits.flatMap(([split, what]) =>
     pairs.map((pair) => ({
       words: pairs.length > 1 ? `${name(pair)}, ${split}` : split, estimate: pair[what].paired.hodges_lehmann,

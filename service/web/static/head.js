@@ -115,7 +115,7 @@ export class Head {
   #facts() {
     const { study } = this;
     const time = (at) => at && [ago(at), () => h("time", { datetime: at, title: exact(at) }, ago(at))];
-    const budget = [count(study.methods.length, "method"), count(study.runs, "run"), count(study.budget, "trial")];
+    const budget = [count(study.arms.length, "arm"), count(study.runs, "run"), count(study.budget, "trial")];
     const [submitted, submittedTime] = time(study.created_at);
     const took = study.finished_at && study.started_at && new Date(study.finished_at) - new Date(study.started_at);
     const waits = study.state === "queued" && study.not_before;

@@ -1,4 +1,4 @@
-// Parallel coordinates: the hyperparameters of one method against the objective, one line a trial.
+// Parallel coordinates: the hyperparameters of one arm against the objective, one line a trial.
 //
 // Not plotly.js's own: that one compiles code at run time, which the page's policy forbids, needs WebGL, knows no
 // logarithmic axis and does not say which line is under the pointer.
@@ -30,9 +30,9 @@ export class Parallel {
 
   /** `selected` is told of the ids of the trials that the selections on the axes let through, null without any. */
   constructor(study, i, label, { open, selected }) {
-    Object.assign(this, { study, i, open, selected, method: study.methods[i] });
+    Object.assign(this, { study, i, open, selected, arm: study.arms[i] });
     const searched = ([, entry]) => entry !== null && typeof entry === "object";
-    this.space = Object.entries(study.spec.methods[i].space).filter(searched);
+    this.space = Object.entries(study.spec.arms[i].space).filter(searched);
     this.lines = h("canvas", { "aria-hidden": "true" });
     this.front = h("canvas", { "aria-hidden": "true" }); // the line under the pointer, so that the others stay
     this.brushes = [...this.space.map(([name]) => name), "objective"].map(

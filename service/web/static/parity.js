@@ -1,4 +1,4 @@
-// The parity audit: what was equal between the methods, and what each was given.
+// The parity audit: what was equal between the arms, and what each was given.
 
 import { byId, h, setText, table } from "./element.js";
 import { count, range, seconds } from "./format.js";
@@ -14,27 +14,27 @@ const GIVEN = {
 };
 const TIMES = { suggest_seconds: "time to suggest, median", train_seconds: "time to train, median" };
 
-export function showParity({ comparison: { methods, parity } }) {
+export function showParity({ comparison: { arms, parity } }) {
   const unequal = parity.filter((check) => !check.equal).length;
   const note = byId("parity-note");
   setText(note, unequal ? `${unequal} of ${count(parity.length, "check")} unequal` : "all equal");
   note.classList.toggle("bad", unequal > 0);
-  const labels = Object.values(methods).map((m) => m.label);
+  const labels = Object.values(arms).map((m) => m.label);
   const verdict = (check) => (check.equal ? "equal" : h("b", { class: "bad" }, "not equal"));
-  const values = (check) => Object.keys(methods).map((name) => shown(check.values[name]));
+  const values = (check) => Object.keys(arms).map((name) => shown(check.values[name]));
   const checks = parity.map((check) => [check.what, verdict(check), ...values(check)]);
-  const line = (show) => ([key, words]) => [words, ...Object.values(methods).map((m) => show(m[key]))];
+  const line = (show) => ([key, words]) => [words, ...Object.values(arms).map((m) => show(m[key]))];
   const given = [...Object.entries(GIVEN).map(line(String)), ...Object.entries(TIMES).map(line(seconds))];
-  const spaces = Object.values(methods).flatMap((m) =>
+  const spaces = Object.values(arms).flatMap((m) =>
     Object.entries(m.hyperparameters).map(([key, entry]) => [m.label, key, range(entry)]),
   );
   const titled = (title, ...rest) => h("div", {}, h("h3", {}, title), table(title, ...rest));
   byId("audit").replaceChildren(
-    table("What is equal between the methods", ["Checked on the records", "Equal", ...labels], checks),
+    table("What is equal between the arms", ["Checked on the records", "Equal", ...labels], checks),
     h(
       "div", { class: "halves" },
-      titled("What each method was given, and what became of its trials", ["What", ...labels], given),
-      titled("Search spaces", ["Method", "Hyperparameter", "Values"], spaces),
+      titled("What each arm was given, and what became of its trials", ["What", ...labels], given),
+      titled("Search spaces", ["Arm", "Hyperparameter", "Values"], spaces),
     ),
   );
 }

@@ -1,4 +1,4 @@
-// Beside the figure: how far each method is and how good.
+// Beside the figure: how far each arm is and how good.
 
 import { byId, h, Kept, pairs, setChildren } from "./element.js";
 import { objective, range, setting } from "./format.js";
@@ -23,10 +23,10 @@ export class Readings {
 
   constructor(curves, trials, study, open) {
     Object.assign(this, { curves, trials, open, compared: null });
-    const sections = study.spec.methods.map(({ name, space }, i) => {
+    const sections = study.spec.arms.map(({ name, space }, i) => {
       const list = h("dl", {});
       const searched = Object.entries(space).map(([key, entry]) => h("span", { title: range(entry) }, key));
-      const { label } = curves.methods.get(name);
+      const { label } = curves.arms.get(name);
       const head = h("h3", {}, glyph(i), label);
       const spaceOf = h("p", { class: "space" }, searched);
       return [name, list, h("section", { class: `reading ${look(i)}` }, head, list, spaceOf)];
@@ -36,7 +36,7 @@ export class Readings {
     byId("readings").replaceChildren(...this.sections.values());
   }
 
-  /** Sort the methods, the best first, and say of each what the comparison knows. */
+  /** Sort the arms, the best first, and say of each what the comparison knows. */
   compare(comparison) {
     this.compared = comparison;
     setChildren(byId("readings"), comparison.ranking.map((name) => this.sections.get(name)));
@@ -54,7 +54,7 @@ export class Readings {
 
   #rows(name) {
     const { curves } = this;
-    const method = curves.methods.get(name);
+    const arm = curves.arms.get(name);
     const bad = { diverged: 0, failed: 0 };
     for (const trial of this.trials.of(name)) if (trial.state in bad) bad[trial.state] += 1;
     const completed = curves.done(name) - bad.diverged - bad.failed;
@@ -63,14 +63,14 @@ export class Readings {
     const t = curves.common(name);
     if (t) {
       const [middle, low, high] = ["median", "median_low", "median_high"].map((list) =>
-        objective(method[list][t - 1], curves.metric),
+        objective(arm[list][t - 1], curves.metric),
       );
       const interval = low === "–" ? "" : ` ${low} to ${high}`;
       rows.push(["median", [t, middle, interval], () => [`median run after ${t}`, [h("b", {}, middle), interval]]]);
     }
     const best = curves.best(name);
     if (best) rows.push(["best", best, () => ["best of all", this.#best(name, best)]]);
-    const { best: trial, errors } = this.compared?.methods[name] ?? { best: null, errors: [] };
+    const { best: trial, errors } = this.compared?.arms[name] ?? { best: null, errors: [] };
     const same = trial && best && trial.run === best.run && trial.trial === best.trial; // or it is older
     if (same) rows.push(["with", trial, () => ["with", given(trial)]]);
     if (errors.length) rows.push(["errors", errors, () => ["failed of", failures(errors)]]);

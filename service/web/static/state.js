@@ -26,7 +26,7 @@ export function badge(state, words = state) {
 /** A study's state, or what its driver is about to do about it. */
 export const stateOf = (study) => badge(study.state, ASKED[study.requested] ?? study.state);
 
-/** A bar of a study's or a method's trials: completed, diverged and failed ones of those planned. */
+/** A bar of a study's or an arm's trials: completed, diverged and failed ones of those planned. */
 export function progress(trials) {
   const { planned } = trials;
   const part = (kind) =>

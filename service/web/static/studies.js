@@ -81,14 +81,14 @@ function cells(study) {
     ["state-of", [study.state, study.requested, why, waits], () => stateWith(study, why ?? waits)],
     ["done", trials, () => [progress(trials), h("span", { class: "counts" }, progressWords(trials))]],
     ["task", study.task_label, () => study.task_label],
-    ["methods", study.methods, () => listed(study.methods)],
+    ["arms", study.arms, () => listed(study.arms)],
     ["number priority", study.priority, () => String(study.priority)],
     ["by", study.submitted_by, () => study.submitted_by ?? "–"],
     ["number created", ago(created), () => h("time", { datetime: created, title: exact(created) }, ago(created))],
   ];
 }
 
-const listed = (methods) => methods.flatMap((method, i) => [i ? ", " : "", h("span", {}, method)]);
+const listed = (arms) => arms.flatMap((arm, i) => [i ? ", " : "", h("span", {}, arm)]);
 const link = (study) => h("a", { href: at(`studies/${encodeURIComponent(study.id)}`) }, study.name);
 const digest = (study) => h("span", { class: "id" }, study.id.slice(study.id.lastIndexOf("-") + 1));
 const stateWith = (study, words) => h("span", { title: words }, stateOf(study));

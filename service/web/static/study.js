@@ -28,7 +28,7 @@ const DELETED = { title: "Deleted", message: "This study is no longer there; wha
 
 class StudyPage {
   #byRank = false;
-  #selections = new Map(); // of each method's axes, ids
+  #selections = new Map(); // of each arm's axes, ids
   #said = null; // the state that was told last
 
   constructor(path, study) {
@@ -45,7 +45,7 @@ class StudyPage {
     this.view = new TrialView(study, path, this.trials, this.table.step);
     this.history = new History(path, study.last_event);
     this.head = new Head(path, (newer) => this.#take(newer));
-    this.axes = atMost(500, () => this.plots.forEach((plot) => plot.show(this.trials.of(plot.method), this.#byRank)));
+    this.axes = atMost(500, () => this.plots.forEach((plot) => plot.show(this.trials.of(plot.arm), this.#byRank)));
     byId("space-controls").replaceChildren(press("by rank", false, (on) => this.#rank(on)));
     onTheme(this.axes);
     this.askStudy = this.#asking("study", 500, "", (newer) => this.#take(newer));
@@ -68,7 +68,7 @@ class StudyPage {
     this.readings = new Readings(this.curves, this.trials, study, this.view.open);
     if (this.comparison) this.readings.compare(this.comparison);
     this.figure = new Figure(this.curves, (...which) => this.trials.get(...which), this.view.open);
-    this.plots = study.methods.map((name, i) => this.#plot(name, i));
+    this.plots = study.arms.map((name, i) => this.#plot(name, i));
     byId("parallel").replaceChildren(...this.plots.map((plot) => plot.element));
     this.axes();
   }
@@ -81,7 +81,7 @@ class StudyPage {
       this.table.select(this.#selections.size ? new Set(all) : null);
     };
     const open = (id) => this.view.show(id);
-    return new Parallel(this.study, i, this.curves.methods.get(name).label, { open, selected });
+    return new Parallel(this.study, i, this.curves.arms.get(name).label, { open, selected });
   }
 
   #rank(on) {
@@ -176,7 +176,7 @@ class StudyPage {
       this.study.trials[data.state] += 1;
       this.#showHead();
     }
-    this.trials.expect(trialId(data.method, data.run, data.trial));
+    this.trials.expect(trialId(data.arm, data.run, data.trial));
     if (this.curves?.add(data)) this.figure.draw();
     this.readings?.show();
     this.askCurves();

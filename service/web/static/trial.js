@@ -40,7 +40,7 @@ export class TrialView {
     else if (this.#id !== null) hide();
   }
 
-  open = (method, run, number) => this.show(trialId(method, run, number));
+  open = (arm, run, number) => this.show(trialId(arm, run, number));
 
   /** Show the trial with this id; it is in the page's address while it is open. */
   async show(id) {
@@ -96,7 +96,7 @@ export class TrialView {
       ...(epochs.length ? [chart, this.#table(epochs)] : [h("p", { class: "note" }, "None was finished.")]),
       h("div", { class: "buttons" }, move("Previous in the table", -1), move("Next in the table", 1)),
     );
-    if (epochs.length) drawEpochs(chart, epochs, metric, this.study.methods.indexOf(trial.method));
+    if (epochs.length) drawEpochs(chart, epochs, metric, this.study.arms.indexOf(trial.arm));
   }
 
   #table(epochs) {

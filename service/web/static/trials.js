@@ -21,11 +21,11 @@ export class TrialTable {
   /** `trials` is the TrialSet, `open(id)` shows one. */
   constructor(study, trials, open) {
     Object.assign(this, { study, trials, open });
-    this.place = new Map(study.methods.map((name, i) => [name, i]));
+    this.place = new Map(study.arms.map((name, i) => [name, i]));
     this.form = byId("trial-filters");
     this.body = byId("trial-table").tBodies[0];
     const option = (text) => h("option", {}, String(text));
-    this.form.elements.method.append(...study.methods.map(option));
+    this.form.elements.arm.append(...study.arms.map(option));
     this.form.elements.run.append(...Array.from({ length: study.runs }, (_, i) => option(i + 1)));
     this.form.addEventListener("change", () => this.#refilter());
     this.form.addEventListener("reset", () => setTimeout(() => this.#refilter()));
@@ -49,11 +49,11 @@ export class TrialTable {
   };
 
   #refilter() {
-    const { method, run } = this.form.elements;
+    const { arm, run } = this.form.elements;
     const states = [...this.form.querySelectorAll("[name=state]:checked")].map((box) => box.value);
-    this.filter = { method: method.value, run: Number(run.value), states };
-    byId("trial-clear").hidden = !method.value && !run.value && !states.length;
-    this.columns = columns(this.study, method.value);
+    this.filter = { arm: arm.value, run: Number(run.value), states };
+    byId("trial-clear").hidden = !arm.value && !run.value && !states.length;
+    this.columns = columns(this.study, arm.value);
     if (!this.columns.some((column) => column.key === this.#sort)) this.#sort = "number";
     this.#rows.clear();
     this.#heads();
@@ -90,14 +90,14 @@ export class TrialTable {
   }
 
   #sorted() {
-    const { method, run, states } = this.filter;
+    const { arm, run, states } = this.filter;
     const wanted = (trial) =>
-      (!method || trial.method === method) &&
+      (!arm || trial.arm === arm) &&
       (!run || trial.run === run) &&
       (!states.length || states.includes(trial.state)) &&
       (this.#selection === null || this.#selection.has(trial.id));
     const byNumber = (a, b) =>
-      this.place.get(a.method) - this.place.get(b.method) || a.run - b.run || a.trial - b.trial;
+      this.place.get(a.arm) - this.place.get(b.arm) || a.run - b.run || a.trial - b.trial;
     const list = [...this.trials.all.values()].filter(wanted);
     const sign = this.#descending ? -1 : 1;
     if (this.#sort === "number") return list.sort((a, b) => sign * byNumber(a, b));
@@ -133,7 +133,7 @@ export class TrialTable {
       const link = h("button", { type: "button", class: "link", onclick: () => this.open(trial.id) }, trial.id);
       const cells = this.columns.map(({ cell, number, key }) =>
         key === "number"
-          ? h("th", { scope: "row" }, glyph(this.place.get(trial.method)), link)
+          ? h("th", { scope: "row" }, glyph(this.place.get(trial.arm)), link)
           : h("td", { class: number ? "number" : null }, cell(trial)),
       );
       this.#rows.set(trial.id, h("tr", { "data-trial": trial.id }, cells));

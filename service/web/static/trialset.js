@@ -5,8 +5,8 @@ import { atMost } from "./pace.js";
 
 const PAGE = 1000; // as many as the service gives at once
 
-export const trialId = (method, run, trial) =>
-  `${method}-r${String(run).padStart(2, "0")}-t${String(trial).padStart(2, "0")}`;
+export const trialId = (arm, run, trial) =>
+  `${arm}-r${String(run).padStart(2, "0")}-t${String(trial).padStart(2, "0")}`;
 
 export class TrialSet {
   /** `changed` is called whenever trials have come in; `fault` with what went wrong, null when that is over. */
@@ -21,12 +21,12 @@ export class TrialSet {
     this.load();
   }
 
-  get(method, run, trial) {
-    return this.all.get(trialId(method, run, trial));
+  get(arm, run, trial) {
+    return this.all.get(trialId(arm, run, trial));
   }
 
-  of(method) {
-    return [...this.all.values()].filter((trial) => trial.method === method);
+  of(arm) {
+    return [...this.all.values()].filter((trial) => trial.arm === arm);
   }
 
   /** There is a trial that has just finished. */

@@ -109,10 +109,10 @@ def test_what_comes_out_is_what_is_computed_here(store: Store, lease: Lease) -> 
 
         curves = Curves.model_validate_json(content["curves"])
         best = [[1, [0.51, 0.51, 0.53]], [2, [0.52, 0.54, 0.56]]]
-        assert [[one.run, list(one.best_so_far)] for one in curves.methods["gradient-filter"].runs] == best
-        assert curves.methods["latent-sgd"].runs[1].best_so_far == (float("-inf"), 0.54, 0.56)
-        assert curves.methods["latent-sgd"].label == "latent SGD"
-        assert curves.methods["gradient-filter"].median == (0.515, 0.525, 0.545)
+        assert [[one.run, list(one.best_so_far)] for one in curves.arms["gradient-filter"].runs] == best
+        assert curves.arms["latent-sgd"].runs[1].best_so_far == (float("-inf"), 0.54, 0.56)
+        assert curves.arms["latent-sgd"].label == "latent SGD"
+        assert curves.arms["gradient-filter"].median == (0.515, 0.525, 0.545)
         assert (curves.task, curves.direction, curves.last_event) == (
             "spoken-digits",
             "maximize",
@@ -142,7 +142,7 @@ def test_a_study_without_trials_has_every_analysis(store: Store) -> None:
     async def main(computing: Analysis) -> None:
         found = {what: await computing.get(study.id, what) for what in ANALYSES}
         assert all(one.last_event == 1 and one.content for one in found.values())
-        methods = json.loads(found["curves"].content)["methods"]
+        methods = json.loads(found["curves"].content)["arms"]
         assert [method["runs"][1] for method in methods.values()] == [{"run": 2, "best_so_far": []}] * 2
         assert "nothing to compare yet" in json.loads(found["comparison"].content)["summary"]
         assert b"gradient filter" in found["figure8.svg"].content

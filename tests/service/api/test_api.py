@@ -83,7 +83,7 @@ def test_the_unexpected_is_told_to_the_log_only(
     (told,) = [record for record in caplog.records if record.exc_info]
     assert str(found.request_id) in told.getMessage()
     assert "/v1/studies/{study}" in told.getMessage()
-    assert "KeyError: 'methods'" in caplog.text
+    assert "KeyError: 'arms'" in caplog.text
     assert client.get("/v1/methods").status_code == 200
 
 

@@ -140,7 +140,7 @@ def test_too_many_trials_are_refused(store: Store, spoken_digits: Path) -> None:
         answer = client_of(app).post("/v1/studies", json=FILE)
         assert answer.status_code == 422
         assert answer.json()["faults"] == [
-            {"field": "trials", "message": "12 in all runs of all methods; at most 11 are allowed"}
+            {"field": "trials", "message": "12 in all runs of all arms; at most 11 are allowed"}
         ]
         assert client_of(app).post("/v1/studies", json=FILE | {"trials": 2}).status_code == 202
 
@@ -304,7 +304,7 @@ def test_a_study_says_what_has_become_of_it(
     jobs.known = frozenset({"a job/1"})
     found = Study.model_validate_json(client.get(f"/v1/studies/{study}").content)
     assert found.dashboard == f"{jobs.dashboard_url}/#/jobs/a%20job/1"
-    assert (found.methods, found.searcher, found.runs, found.budget) == (
+    assert (found.arms, found.searcher, found.runs, found.budget) == (
         ("gradient-filter", "latent-sgd"), "ax", 2, 3,
     )  # fmt: skip
 
@@ -472,10 +472,10 @@ def test_a_list_reads_no_whole_specs(app: FastAPI, store: Store, engine: Engine)
     large = {"learning_rate": {"choices": list(range(50_000))}}  # of old: today a study has fewer
     for i in range(10):
         study = store.create_study(spec(f"s{i}"), {})
-        methods = [{**method, "space": large} for method in study.spec["methods"]]
+        arms = [{**arm, "space": large} for arm in study.spec["arms"]]
         with writing(engine) as connection:
             changed = update(studies).where(studies.c.id == study.id)
-            connection.execute(changed.values(spec={**study.spec, "methods": methods}))
+            connection.execute(changed.values(spec={**study.spec, "arms": arms}))
     for path in ("/v1/studies?limit=200", "/", "/metrics"):
         tracemalloc.start()
         try:
@@ -486,7 +486,7 @@ def test_a_list_reads_no_whole_specs(app: FastAPI, store: Store, engine: Engine)
         assert answer.status_code == 200
         assert peak < 3e6  # some 60 MB with the specs
     whole = Study.model_validate(client.get(f"/v1/studies/{study.id}").json())
-    assert whole.spec["methods"][0]["space"] == large
+    assert whole.spec["arms"][0]["space"] == large
     shown = client.get("/v1/studies").json()["items"][0]
     assert StudySummary.model_validate(shown) == StudySummary.model_validate(
         {name: getattr(whole, name) for name in shown}

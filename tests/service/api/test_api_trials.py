@@ -84,9 +84,7 @@ def shown(record: TrialRecord) -> Trial:
 def in_order(records: list[TrialRecord], sort: str, descending: bool) -> list[TrialRecord]:
     """As documented: by number, or by a value, equals as they were stored; what is no number last, either way."""
     if sort == "number":
-        return sorted(
-            records, key=lambda record: (record.method, record.run, record.trial), reverse=descending
-        )
+        return sorted(records, key=lambda record: (record.arm, record.run, record.trial), reverse=descending)
     stored = records[::-1] if descending else records
     values = [(getattr(record, sort), record) for record in stored]
     absent = [record for value, record in values if value is None or value != value]
@@ -112,12 +110,12 @@ def test_lists_are_of_what_was_asked_for(
     for method, run, states, sort in product(
         (None, "latent-sgd", "adam"), (None, 2, 9), some, ("number", "objective")
     ):
-        given = {"method": method, "run": run}
+        given = {"arm": method, "run": run}
         parameters: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         wanted = [
             record
             for record in in_order(recorded, sort, False)
-            if method in (None, record.method)
+            if method in (None, record.arm)
             and run in (None, record.run)
             and (not states or record.state in states)
         ]
@@ -243,11 +241,11 @@ def test_runs(client: TestClient, recorded: list[TrialRecord], lease: Lease) -> 
     wanted = []
     for method in ("gradient-filter", "latent-sgd"):  # as in the study file
         for run in (1, 2, 3):
-            own = [record for record in recorded if (record.method, record.run) == (method, run)]
+            own = [record for record in recorded if (record.arm, record.run) == (method, run)]
             values = [(record.objective, -record.trial) for record in own if record.objective is not None]
             best, holder = max(values) if values else (None, 0)
             incumbent = trial_id(method, run, -holder) if values else None
-            wanted.append(Run(method=method, run=run, trials=5, best_so_far=best, incumbent=incumbent))
+            wanted.append(Run(arm=method, run=run, trials=5, best_so_far=best, incumbent=incumbent))
     assert found == wanted
 
 
@@ -257,7 +255,7 @@ def test_runs_without_a_trial_and_without_a_result_are_listed(
     store.record(lease, trial(lease.study, state=TrialState.FAILED, objective=None, epochs=()))
     found = client.get(f"/v1/studies/{lease.study}/runs").json()["items"]
     assert [
-        (run["method"], run["run"], run["trials"], run["best_so_far"], run["incumbent"]) for run in found
+        (run["arm"], run["run"], run["trials"], run["best_so_far"], run["incumbent"]) for run in found
     ] == [
         ("gradient-filter", 1, 1, None, None),
         ("gradient-filter", 2, 0, None, None),

@@ -286,7 +286,7 @@ def test_no_body_takes_long(client: TestClient, path: str, content: str) -> None
         ("/v1/studies/s/trials?order=up", "order"),
         ("/v1/studies/s/trials?limit=1001", "limit"),
         ("/v1/studies/s/trials?state=running", "state.0"),
-        ("/v1/studies/s/trials?method=%00", "method"),
+        ("/v1/studies/s/trials?arm=%00", "arm"),
         (f"/v1/studies/s/trials?cursor={OTHER}", "cursor"),
         ("/v1/studies/s/trials?objective=1", "objective"),
     ],

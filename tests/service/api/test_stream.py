@@ -108,7 +108,7 @@ def test_what_happens_to_a_study_is_told(store: Store, lease: Lease, streams: St
         assert [e["kind"] for e in listener.events] == ["state", "state", "trial", "request", "state"]
         assert listener.events[0]["data"] == {"from": None, "to": "queued", "reason": None}
         assert listener.events[2]["data"] == {
-            "method": "gradient-filter", "run": 1, "trial": 1, "state": "diverged", "objective": "-inf",
+            "arm": "gradient-filter", "run": 1, "trial": 1, "state": "diverged", "objective": "-inf",
         }  # fmt: skip
         assert listener.events[3]["actor"] == "ada"
         assert [e["number"] for e in listener.events] == [1, 2, 3, 4, 5]

@@ -391,7 +391,7 @@ def test_a_watch_that_comes_late_to_the_end_misses_no_trial():
     completed, finished = study("completed", last_event=5), Trial.of(trial("s-00000000"))
     heard = [
         event(3, "state", to="running"),
-        event(4, "trial", method=finished.method, run=finished.run, trial=finished.trial),
+        event(4, "trial", arm=finished.arm, run=finished.run, trial=finished.trial),
         event(5, "state", to="completed"),
     ]
     answers = [study("running", last_event=2), {"items": [], "next": None}, None]
@@ -596,18 +596,18 @@ def test_trials_are_chosen_and_sorted(client, service):
     given = [
         trial(study, "latent-sgd", 2, number, **changes) for number, changes in ((1, failed), (2, diverged))
     ]
-    others = [found for found in results(study) if (found.method, found.run) != ("latent-sgd", 2)][:6]
+    others = [found for found in results(study) if (found.arm, found.run) != ("latent-sgd", 2)][:6]
     run(service[1], study, others + given, StudyState.PAUSED)
     best_first = [found.objective for found in client.trials(study, sort="objective", descending=True)]
     assert best_first == [0.72, 0.71, 0.71, 0.62, 0.61, 0.61, float("-inf"), None]
-    assert [found.trial for found in client.trials(study, method="latent-sgd", run=2)] == [1, 2]
+    assert [found.trial for found in client.trials(study, arm="latent-sgd", run=2)] == [1, 2]
     ended_badly = client.trials(study, states=["failed", TrialState.DIVERGED])
     assert [found.state for found in ended_badly] == ["failed", "diverged"]
     assert client.trial(study, "latent-sgd-r2-t1").error == "x"
     assert [epoch.epoch for epoch in client.epochs(study, "latent-sgd-r02-t02")] == [1, 2, 3]
     with pytest.raises(NotFound, match="no finished trial"):
         client.trial(study, "latent-sgd-r02-t03")
-    runs = {(found.method, found.run): (found.trials, found.best_so_far) for found in client.runs(study)}
+    runs = {(found.arm, found.run): (found.trials, found.best_so_far) for found in client.runs(study)}
     assert runs[("latent-sgd", 2)] == (2, float("-inf"))
     assert client.study(study).trials.failed == 1
 
@@ -630,7 +630,7 @@ def test_what_is_computed_is_what_is_computed_here(client, service, tmp_path):
     assert found.comparison.to_json() == json.loads(files["comparison.json"])
     assert found.summary in files["report.md"].decode()
     assert found.last_event == client.study(study).last_event
-    curves = client.curves(study).methods["latent-sgd"]
+    curves = client.curves(study).arms["latent-sgd"]
     assert [run.best_so_far for run in curves.runs] == [(0.61, 0.71, 0.81), (0.62, 0.72, 0.82)]
 
 
@@ -677,7 +677,7 @@ def test_a_watch_ends_with_the_study(service, client_class):
     seen = called(client_class, "watch", study, url=service[0])
     driver.join()
     trials = [found for found in seen if isinstance(found, Trial)]
-    assert sorted(found.id for found in trials) == sorted(trial_id(t.method, t.run, t.trial) for t in every)
+    assert sorted(found.id for found in trials) == sorted(trial_id(t.arm, t.run, t.trial) for t in every)
     assert isinstance(seen[0], Study)
     assert (seen[-1].state, seen[-1].trials.completed) == ("completed", 12)
     again = called(client_class, "watch", study, url=service[0])
@@ -702,7 +702,7 @@ def test_the_example_in_the_documentation(service, monkeypatch, tmp_path, capsys
     driver.join()
     printed = capsys.readouterr().out.splitlines()
     assert f"{study.study_id} completed" in printed
-    assert {f"{trial_id(t.method, t.run, t.trial)} completed" for t in results(study.study_id)} < set(printed)
+    assert {f"{trial_id(t.arm, t.run, t.trial)} completed" for t in results(study.study_id)} < set(printed)
     assert Path("results/mine/figure8.png").exists()
 
 
@@ -803,6 +803,6 @@ def test_a_watch_outlives_the_service(own):
     assert killed_at_random_moments(served, driver) >= 2
     watcher.join(60)
     assert sorted(found.id for found in seen if isinstance(found, Trial)) == sorted(
-        trial_id(found.method, found.run, found.trial) for found in results(study)
+        trial_id(found.arm, found.run, found.trial) for found in results(study)
     )
     assert seen[-1].state == "completed"

@@ -243,7 +243,7 @@ def test_what_lists_prints_a_table_or_json(tunebench, spoken_digits):
     assert "no studies yet" in tunebench("list")[1]
     assert json.loads(tunebench("list", "--json")[1]) == []
     for command, key, names in (
-        ("methods", "method", set(METHODS)),
+        ("methods", "arm", set(METHODS)),
         ("tasks", "task", set(TASKS)),
         ("searchers", "searcher", set(SEARCHERS)),
     ):
@@ -258,7 +258,7 @@ def test_what_lists_prints_a_table_or_json(tunebench, spoken_digits):
 
 
 def test_methods_json_gives_whole_spaces(tunebench):
-    rows = {row["method"]: row for row in json.loads(tunebench("methods", "--json")[1])}
+    rows = {row["arm"]: row for row in json.loads(tunebench("methods", "--json")[1])}
     assert rows["latent-sgd"]["dimensions"] == 6
     assert rows["latent-sgd"]["space"]["clipping"] == [False, True]
     assert rows["gradient-filter"]["space"]["alpha"] == {"low": 1e-6, "high": 1.0, "log": True}
@@ -291,9 +291,7 @@ def test_a_database_and_the_service_over_it_show_the_same(tunebench, service):
     shown = [tunebench("show", "shown", *place) for place in places]
     assert shown[0] == shown[1]
     assert f"{study.id}  completed, 12 of 12 trials on spoken-digits\n" in shown[0][1]
-    assert (
-        "\nNothing is decided: with 2 runs of each method no test can tell two of them apart" in shown[0][1]
-    )
+    assert "\nNothing is decided: with 2 runs of each arm no test can tell two of them apart" in shown[0][1]
     best = "latent SGD: best 80.0% (test 40.0%), run 1 trial 3, with\n  alpha = 0.1\n  gamma = 0.9\n"
     assert best in shown[0][1]
     assert "in 2 independent runs of 3 trials" in shown[0][1]

@@ -120,11 +120,9 @@ def test_a_table_breaks_between_words_while_it_can(monkeypatch, width, whole):
         terminal, "out", Console(file=shown, width=width, force_terminal=True, color_system=None)
     )
     told = "97.59 % (97.40 % to 97.80 %)"
-    terminal.print_rows(
-        [{"method": "straight-through Adam", "validation": told, "test": told}], as_json=False
-    )
+    terminal.print_rows([{"arm": "straight-through Adam", "validation": told, "test": told}], as_json=False)
     words = {word for line in shown.getvalue().splitlines() for word in line.split()}
-    assert (words == set(f"method validation test straight-through Adam {told}".split())) is whole
+    assert (words == set(f"arm validation test straight-through Adam {told}".split())) is whole
     assert max(map(len, shown.getvalue().splitlines())) <= width
 
 

@@ -8,20 +8,17 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
-from writers import processes, spec, trial, upgrade_at_once
+from writers import processes, spec, upgrade_at_once
 
 import service.database.engine
 from service.database.engine import VERSION_TABLE, connect, reading, upgrade, writing
-from service.database.migrations.versions import v0004
-from service.database.owner import Owner
 from service.database.store import Store
 from service.database.tables import metadata
 from service.errors import DatabaseError
 from service.schemas import StudySummary
-from studies.records import StudyState, TrialState
+from studies.records import StudyState
 
 
 @pytest.fixture
@@ -100,9 +97,32 @@ def test_an_older_schema_is_refused_until_upgraded(
     assert [study.name for study in Store(engine).studies()] == ["a-study"]
 
 
-def test_a_study_of_the_schema_before_is_listed_as_before(
-    empty_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+INSERT_STUDY = (
+    "INSERT INTO studies (id, name, task, state, direction, spec, provenance, created_at, failed) "
+    "VALUES (:id, :id, 'spoken-digits', :state, 'maximize', :spec, '{}', '2026-01-02 03:04:05+00:00', :failed)"
+)
+INSERT_TRIAL = (
+    "INSERT INTO trials (study, method, run, trial, state, hyperparameters, source, seed, objective, "
+    "suggest_seconds, train_seconds, attempts, error, started_at, finished_at) VALUES (:study, :method, 1, :trial, "
+    ":state, '{}', 'sobol', 1, :objective, 0, 0, 1, :error, '2026-01-02 03:04:05+00:00', '2026-01-02 03:04:05+00:00')"
+)
+INSERT_EVENT = (
+    "INSERT INTO events (study, number, time, actor, kind, data) "
+    "VALUES (:study, :number, '2026-01-02 03:04:05+00:00', 'service', :kind, :data)"
+)
+
+
+def older_study(study: str, methods: list[str], state: str = "queued", failed: int = 0) -> dict[str, object]:
+    """A row of the table `studies` before there were arms."""
+    stored = spec(proxy={"epochs": 5}, methods=methods).to_json()
+    arms = stored.pop("arms")
+    stored["methods"] = [{"name": arm["name"], "space": arm["space"]} for arm in arms]
+    return {"id": study, "state": state, "failed": failed, "spec": json.dumps(stored)}
+
+
+@pytest.fixture
+def schema_3(empty_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """A database as the third migration leaves it."""
     older = tmp_path / "older"
     shutil.copytree(service.database.engine.MIGRATIONS, older)
     for newer in (older / "versions").glob("v*.py"):
@@ -111,19 +131,44 @@ def test_a_study_of_the_schema_before_is_listed_as_before(
     with monkeypatch.context() as changed:
         changed.setattr(service.database.engine, "MIGRATIONS", older)
         upgrade(empty_engine)
-        stored = spec(proxy={"epochs": 5}).to_json()
-        insert = (
-            "INSERT INTO studies (id, name, task, state, direction, spec, provenance, created_at) "
-            "VALUES ('a-study-1', 'a-study', 'spoken-digits', 'queued', 'maximize', :spec, '{}', "
-            "'2026-01-02 03:04:05+00:00')"
-        )
-        with writing(empty_engine) as connection:
-            connection.execute(text(insert), {"spec": json.dumps(stored)})
-    upgrade(empty_engine)
-    store = Store(empty_engine)
+    return empty_engine
+
+
+def test_a_study_of_an_older_schema_has_an_arm_for_each_method(schema_3: Engine) -> None:
+    methods, objectives = ["bop", "latent-sgd"], (0.25, 0.5, 0.4)
+    with writing(schema_3) as connection:
+        connection.execute(text(INSERT_STUDY), older_study("a-study-1", methods))
+        for i, objective in enumerate(objectives, start=1):
+            row = {
+                "study": "a-study-1",
+                "method": "bop",
+                "trial": i,
+                "state": "completed",
+                "objective": objective,
+            }
+            connection.execute(text(INSERT_TRIAL), row | {"error": None})
+        for i, (kind, data) in enumerate(
+            [
+                ("state", {"to": "queued", "method": "kept"}),
+                ("trial", {"method": "bop", "run": 1, "trial": 1}),
+            ],
+            start=1,
+        ):
+            row = {"study": "a-study-1", "number": i, "kind": kind, "data": json.dumps(data)}
+            connection.execute(text(INSERT_EVENT), row)
+    upgrade(schema_3)
+    store = Store(schema_3)
     (listed,), whole = store.studies(), store.study_by_id("a-study-1")
     assert StudySummary.of(listed) == StudySummary.of(whole)
-    assert whole.spec == stored
+    assert whole.spec == spec(proxy={"epochs": 5}, methods=methods).to_json()
+    assert listed.arms == {"bop": "bop", "latent-sgd": "latent-sgd"}
+    assert [(t.arm, t.objective) for t in store.trials("a-study-1")] == [("bop", o) for o in objectives]
+    first, second = store.events("a-study-1")
+    assert first.data == {"to": "queued", "method": "kept"}
+    assert second.data == {"arm": "bop", "run": 1, "trial": 1}
+    with reading(schema_3) as connection:
+        curve = connection.execute(text("SELECT arm, best_so_far FROM best_so_far ORDER BY trial")).all()
+    assert [tuple(row) for row in curve] == [("bop", 0.25), ("bop", 0.5), ("bop", 0.5)]
 
 
 def test_another_programs_tables_are_left_alone(empty_url: str, empty_engine: Engine) -> None:
@@ -173,19 +218,23 @@ def test_the_sqlite_file_keeps_a_write_ahead_log_and_its_foreign_keys(tmp_path: 
     assert sqlite3.connect(tmp_path / "study.db").execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_a_study_that_an_earlier_version_completed_without_a_result_has_failed(engine: Engine) -> None:
-    store = Store(engine)
-    for name, failing in (("lost", (1, 2)), ("found", (1,))):
-        study = store.create_study(spec(name, methods=["bop"], runs=1, trials=2), {}).id
-        lease = store.claim(study, Owner.current(), 60)
-        for number in (1, 2):
-            lost = {"state": TrialState.FAILED, "objective": None, "error": "ValueError: no\n\nTraceback"}
-            store.record(lease, trial(study, "bop", number=number, **(lost if number in failing else {})))
-        store.finish(lease, StudyState.COMPLETED)
-    with writing(engine) as connection:
-        context = MigrationContext.configure(connection)
-        with Operations.context(context):
-            v0004._fail_those_without_a_result()
+def test_a_study_that_an_earlier_version_completed_without_a_result_has_failed(schema_3: Engine) -> None:
+    lost = {"state": "failed", "objective": None, "error": "ValueError: no\n\nTraceback"}
+    with writing(schema_3) as connection:
+        for study, failing in (("lost", (1, 2)), ("found", (1,))):
+            connection.execute(text(INSERT_STUDY), older_study(study, ["bop"], "completed", len(failing)))
+            for i in (1, 2):
+                row = {
+                    "study": study,
+                    "method": "bop",
+                    "trial": i,
+                    "state": "completed",
+                    "objective": 0.5,
+                    "error": None,
+                }
+                connection.execute(text(INSERT_TRIAL), row | (lost if i in failing else {}))
+    upgrade(schema_3)
+    store = Store(schema_3)
     assert store.study("found").state is StudyState.COMPLETED
     lost_study = store.study("lost")
     assert (lost_study.state, lost_study.error) == (

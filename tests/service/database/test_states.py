@@ -83,7 +83,7 @@ def test_events_are_numbered_without_a_gap_and_read_from_any_number(store: Store
         "state",
     ]
     assert found[3].data == {
-        "method": "gradient-filter",
+        "arm": "gradient-filter",
         "run": 1,
         "trial": 2,
         "state": "completed",

@@ -189,7 +189,7 @@ def test_trials_come_in_order_and_by_method(store: Store, lease: Lease) -> None:
     for method, run, number in [("latent-sgd", 1, 1), ("gradient-filter", 2, 1), ("gradient-filter", 1, 1)]:
         store.record(lease, trial(lease.study, method, run, number))
         store.record(lease, trial(lease.study, method, run, number + 1))
-    keys = [(t.method, t.run, t.trial) for t in store.trials(lease.study)]
+    keys = [(t.arm, t.run, t.trial) for t in store.trials(lease.study)]
     assert keys == [
         (m, r, n)
         for m, r in [("gradient-filter", 1), ("gradient-filter", 2), ("latent-sgd", 1)]

@@ -61,7 +61,7 @@ def test_a_method_looks_on_the_page_as_in_the_figures() -> None:
         == [str(i) for i in range(len(LOOKS))]
     )
     assert len({colour for _, colour in dark}) == len(LOOKS)
-    assert re.findall(r"\.m(\d+) \{ --method: var\(--m\1\); \}", sheet) == [number for number, _ in light]
+    assert re.findall(r"\.m(\d+) \{ --arm: var\(--m\1\); \}", sheet) == [number for number, _ in light]
     plotlys = {"o": "circle", "^": "triangle-up", "s": "square", "D": "diamond", "v": "triangle-down", "P": "cross",
                "X": "x", "<": "triangle-left", ">": "triangle-right", "p": "pentagon", "*": "star", "h": "hexagon",
                "d": "diamond-tall"}  # fmt: skip

@@ -317,7 +317,7 @@ def test_the_table_sorts_filters_and_turns(page: Any, store: Store, done: str) -
     page.locator("select[name=method]").select_option("latent-sgd")
     page.get_by_role("button", name="learning_rate").click()
     ordered = sorted(
-        (t for t in trials if t.method == "latent-sgd"), key=lambda t: t.hyperparameters["learning_rate"]
+        (t for t in trials if t.arm == "latent-sgd"), key=lambda t: t.hyperparameters["learning_rate"]
     )
     assert table_of(page) == [f"latent-sgd-r{t.run:02d}-t{t.trial:02d}" for t in ordered]
     page.locator("select[name=run]").select_option("2")
@@ -336,7 +336,7 @@ def test_a_trial_shows_its_epochs_or_its_error(forgiving: Watched, store: Store)
     trials = store.trials(study)
     good = next(t for t in trials if t.state is TrialState.COMPLETED)
     bad = next(t for t in trials if t.state is TrialState.FAILED)
-    page.goto(f"/studies/{study}#trial={good.method}-r{good.run:02d}-t{good.trial:02d}")
+    page.goto(f"/studies/{study}#trial={good.arm}-r{good.run:02d}-t{good.trial:02d}")
     dialog = page.get_by_role("dialog")
     dialog.locator(".js-plotly-plot").wait_for()
     text = dialog.inner_text()
@@ -344,17 +344,17 @@ def test_a_trial_shows_its_epochs_or_its_error(forgiving: Watched, store: Store)
     assert all(name in text for name in good.hyperparameters)
     assert dialog.locator("tbody tr").count() == 10
     dialog.get_by_role("button", name="Next in the table").click()
-    dialog.get_by_text(f"{good.method}-r{good.run:02d}-t{good.trial + 1:02d}").wait_for()
+    dialog.get_by_text(f"{good.arm}-r{good.run:02d}-t{good.trial + 1:02d}").wait_for()
     page.keyboard.press("Escape")
     forgiving.wait_until("location.hash === ''")
     page.get_by_role("checkbox", name="failed").check()
-    page.get_by_role("button", name=f"{bad.method}-r{bad.run:02d}-t{bad.trial:02d}").click()
+    page.get_by_role("button", name=f"{bad.arm}-r{bad.run:02d}-t{bad.trial:02d}").click()
     dialog.get_by_text("CUDA error: out of memory").wait_for()
     page.keyboard.press("Escape")
     forgiving.wait_until("location.hash === ''")
     page.evaluate("location.hash = '#trial=latent-sgd-r01-t99'")
     dialog.get_by_text("has no finished trial").wait_for()
-    page.evaluate(f"location.hash = '#trial={good.method}-r{good.run:02d}-t{good.trial:02d}'")
+    page.evaluate(f"location.hash = '#trial={good.arm}-r{good.run:02d}-t{good.trial:02d}'")
     dialog.get_by_text(str(good.seed)).wait_for()
     page.evaluate("location.hash = ''")
     dialog.wait_for(state="hidden")
@@ -368,7 +368,7 @@ def test_a_trial_shows_top5_where_its_task_counts_it(
 ) -> None:
     study = finished(store, spec(next(names), task=task, runs=1, trials=1), seed=1)
     [trial, *_] = [t for t in store.trials(study) if t.state is TrialState.COMPLETED]
-    page.goto(f"/studies/{study}#trial={trial.method}-r{trial.run:02d}-t{trial.trial:02d}")
+    page.goto(f"/studies/{study}#trial={trial.arm}-r{trial.run:02d}-t{trial.trial:02d}")
     dialog = page.get_by_role("dialog")
     dialog.locator(".js-plotly-plot").wait_for()
     heads = dialog.locator("thead th").all_inner_texts()
@@ -422,12 +422,10 @@ def test_axes_select_trials_by_keyboard_and_pointer(page: Any, store: Store, don
     assert handle.get_attribute("aria-valuenow") == "50"
     assert handle.get_attribute("aria-valuetext") == "0.0316"
     chosen = [
-        t
-        for t in store.trials(done)
-        if t.method == "gradient-filter" and t.hyperparameters["gamma"] >= 10**-1.5
+        t for t in store.trials(done) if t.arm == "gradient-filter" and t.hyperparameters["gamma"] >= 10**-1.5
     ]
     page.get_by_text(f"{len(chosen)} of 36 trials, selected on the axes above").wait_for()
-    assert set(table_of(page)) == {f"{t.method}-r{t.run:02d}-t{t.trial:02d}" for t in chosen}
+    assert set(table_of(page)) == {f"{t.arm}-r{t.run:02d}-t{t.trial:02d}" for t in chosen}
     page.keyboard.press("Escape")
     page.get_by_text("36 trials", exact=True).wait_for()
     box = page.locator(".axis .track").first.bounding_box()

@@ -31,7 +31,7 @@ def faulty():
     """Some trials fail, the first three of a run among them, some diverge on a metric without a worst value."""
     study, trials = figure8_like(runs=9, trials=7, seed=5, slow=1.4)
     for i, t in enumerate(trials):
-        if i % 11 == 3 or ((t.method, t.run) == (METHODS[1], 4) and t.trial < 4):
+        if i % 11 == 3 or ((t.arm, t.run) == (METHODS[1], 4) and t.trial < 4):
             trials[i] = replace(t, state=TrialState.FAILED, objective=None, test_metric=None)
         elif i % 13 == 5:
             trials[i] = replace(t, state=TrialState.DIVERGED, objective=-math.inf, test_metric=None)
@@ -61,7 +61,7 @@ def test_every_number_is_what_it_was(name, whole):
 
 
 def test_per_method(whole):
-    filters, latent = whole.methods.values()
+    filters, latent = whole.arms.values()
     assert (filters.dimensions, latent.dimensions) == (2, 6)
     assert filters.hyperparameters["alpha"] == {"low": 1e-6, "high": 1.0, "log": True}
     for m in (filters, latent):
@@ -76,11 +76,11 @@ def test_per_method(whole):
 def test_numbers_are_those_of_the_final_values(whole):
     _, trials = figure8_like(slow=1.8)
     finals = [
-        np.array([max(t.objective for t in trials if (t.method, t.run) == (m, r)) for r in range(1, 21)])
+        np.array([max(t.objective for t in trials if (t.arm, t.run) == (m, r)) for r in range(1, 21)])
         for m in METHODS
     ]
     for m, final in zip(METHODS, finals, strict=True):
-        best = whole.methods[m].best_at_budget
+        best = whole.arms[m].best_at_budget
         assert best.median.value == pytest.approx(np.median(final))
         assert (best.median.low, best.median.high) == tuple(np.sort(final)[[5, 14]])
         assert best.mean.value == pytest.approx(final.mean())
@@ -95,9 +95,9 @@ def test_numbers_are_those_of_the_final_values(whole):
 
 def test_targets_are_what_a_share_of_all_runs_reach(whole):
     for i, share in enumerate(TARGET_SHARES):
-        entries = [m.trials_to_target[i] for m in whole.methods.values()]
+        entries = [m.trials_to_target[i] for m in whole.arms.values()]
         assert sum(e.reached for e in entries) >= share * 40
-        for m, e in zip(whole.methods.values(), entries, strict=True):
+        for m, e in zip(whole.arms.values(), entries, strict=True):
             assert e.reached == sum(v >= e.target for v in m.best_at_budget.values)
             capped = [25 if time is None else time for time in e.times]
             assert e.restricted_mean.value == pytest.approx(np.mean(capped))
@@ -109,7 +109,7 @@ def test_targets_are_what_a_share_of_all_runs_reach(whole):
 
 
 def test_extra_trials_both_ways_and_for_both_curves(whole):
-    found = {(e.method, e.curve): e.by_trial for e in whole.pairs[0].extra_trials}
+    found = {(e.arm, e.curve): e.by_trial for e in whole.pairs[0].extra_trials}
     assert set(found) == {(m, c) for m in METHODS for c in ("mean", "median")}
     latent = found["latent-sgd", "mean"]
     assert [e.trial for e in latent] == list(range(1, 26))
@@ -127,7 +127,7 @@ def test_it_is_json_and_the_same_every_time(whole):
 
 def test_swapping_the_methods_only_turns_the_signs(whole):
     study, trials = figure8_like(slow=1.8)
-    turned = compare(replace(study, spec=study.spec | {"methods": study.spec["methods"][::-1]}), trials)
+    turned = compare(replace(study, spec=study.spec | {"arms": study.spec["arms"][::-1]}), trials)
     assert turned.target == whole.target
     for kind in ("paired", "unpaired"):
         one, other = (getattr(c.pairs[0].best_at_budget, kind) for c in (whole, turned))
@@ -147,7 +147,7 @@ def test_less_is_better_where_the_task_says_so(monkeypatch, whole):
     turned = compare(study, errors)
     assert turned.target == pytest.approx(1 - whole.target)
     for m in METHODS:
-        one, other = (c.methods[m] for c in (whole, turned))
+        one, other = (c.arms[m] for c in (whole, turned))
         assert other.best_at_budget.median.value == pytest.approx(1 - one.best_at_budget.median.value)
         assert [e.times for e in one.trials_to_target] == [e.times for e in other.trials_to_target]
     one, other = (c.pairs[0] for c in (whole, turned))
@@ -168,7 +168,7 @@ def test_an_unfinished_study_is_compared_where_every_run_has_been():
     )
     only_four = compare(study, [t for t in trials if t.trial <= 4])
     for m in METHODS:
-        assert got.methods[m].best_at_budget == only_four.methods[m].best_at_budget
+        assert got.arms[m].best_at_budget == only_four.arms[m].best_at_budget
     assert got.pairs == only_four.pairs
     done = next(check for check in got.parity if check.what == "trials done in each run")
     assert done.values == dict.fromkeys(METHODS, "4 to 10")
@@ -180,21 +180,21 @@ def test_nothing_to_compare_yet():
     assert got.compared_at == 0
     assert got.pairs == ()
     assert got.target is None
-    assert got.methods["latent-sgd"].best_at_budget is None
+    assert got.arms["latent-sgd"].best_at_budget is None
 
 
 def test_the_test_split_is_compared_run_by_run_in_the_same_way():
     study, trials = figure8_like(runs=8, trials=4, seed=3)
     rng = np.random.default_rng(1)
     tests = dict(zip(METHODS, rng.integers(0, 500, (2, 8)) / 500, strict=True))
-    trials = [replace(t, test_metric=float(tests[t.method][t.run - 1])) for t in trials]
+    trials = [replace(t, test_metric=float(tests[t.arm][t.run - 1])) for t in trials]
     got = compare(study, trials).pairs[0].test_at_budget
     a, b = tests.values()
     assert got.paired.hodges_lehmann == stats.paired_hodges_lehmann(a, b)
     assert got.paired.p == got.paired.p_holm == stats.wilcoxon(a, b)
     assert got.unpaired.hodges_lehmann == stats.hodges_lehmann(a, b)
     assert got.unpaired.p == stats.mann_whitney(a, b)
-    some = [replace(t, test_metric=None) if (t.method, t.run) == (METHODS[1], 3) else t for t in trials]
+    some = [replace(t, test_metric=None) if (t.arm, t.run) == (METHODS[1], 3) else t for t in trials]
     got = compare(study, some).pairs[0].test_at_budget
     keep = np.arange(8) != 2
     assert got.paired.pairs == 7
@@ -222,7 +222,7 @@ def test_runs_without_a_result_are_the_worst():
     objectives = {METHODS[0]: [[v, v] for v in better], METHODS[1]: [[v, v] for v in good]}
     objectives[METHODS[0]][7] = [None, None]  # the best run
     got = compare(study, trials_of(study, objectives))
-    end, pair = got.methods[METHODS[0]].best_at_budget, got.pairs[0].best_at_budget
+    end, pair = got.arms[METHODS[0]].best_at_budget, got.pairs[0].best_at_budget
     assert (end.n, len(end.values)) == (7, 7)
     a = np.append(better[:7], -1.0)
     assert pair.paired.p == stats.wilcoxon(a, good)
@@ -265,7 +265,7 @@ def test_no_target_is_no_number():
     nothing = {m: [[None] * 3] * 2 for m in METHODS}
     got = compare(study, trials_of(study, nothing))
     assert got.target is None
-    for entry in got.methods["latent-sgd"].trials_to_target:
+    for entry in got.arms["latent-sgd"].trials_to_target:
         assert entry.success_rate == entry.restricted_mean == NONE
         assert {getattr(entry, key) for key in ("target", "reached", "times", "still_short")} == {None}
     assert got.pairs[0].trials_to_target[0].difference == NONE
@@ -276,7 +276,7 @@ def test_few_runs_have_no_bootstrap_interval():
         got = compare(*figure8_like(runs=runs, trials=6))
         (pair,) = got.pairs
         for e in (
-            got.methods["latent-sgd"].trials_to_target[1].restricted_mean,
+            got.arms["latent-sgd"].trials_to_target[1].restricted_mean,
             pair.trials_to_target[1].difference,
         ):
             assert e.value is not None
@@ -286,7 +286,7 @@ def test_few_runs_have_no_bootstrap_interval():
 
 def test_one_run_has_no_intervals():
     got = compare(*figure8_like(runs=1, trials=6))
-    best = got.methods["latent-sgd"].best_at_budget
+    best = got.arms["latent-sgd"].best_at_budget
     assert best.median.value is not None
     for estimate in (
         best.median,
@@ -302,7 +302,7 @@ def test_one_method_has_no_pairs():
     got = compare(*figure8_like(runs=4, trials=6, methods=METHODS[1:]))
     assert got.pairs == ()
     assert got.target is not None
-    for entry in got.methods["latent-sgd"].trials_to_target:  # the share of its own quantile
+    for entry in got.arms["latent-sgd"].trials_to_target:  # the share of its own quantile
         assert entry.success_rate == replace(NONE, value=entry.reached / 4)
 
 
@@ -311,7 +311,7 @@ def test_failed_and_diverged_trials():
     spec = from_json(study.spec)
     trials = trials_of(study, {"latent-sgd": [[None, 0.5, 0.4], [None, None, None], [0.6, 0.7, None]]})
     trials[2] = trial_of(spec, "latent-sgd", 1, 3, 0.0, state=TrialState.DIVERGED)
-    got = compare(study, trials).methods["latent-sgd"]
+    got = compare(study, trials).arms["latent-sgd"]
     assert (got.completed, got.diverged, got.failed, got.retries) == (3, 1, 5, 10)
     assert got.best_at_budget.values == (0.5, 0.7)
     three_quarters = next(e for e in got.trials_to_target if e.share == 0.75)
@@ -325,13 +325,13 @@ def test_the_test_metric_is_the_incumbents():
     study = study_of(["latent-sgd"], runs=1, trials=3)
     trials = trials_of(study, {"latent-sgd": [[0.5, 0.8, 0.6]]})
     trials = [replace(t, test_metric=test) for t, test in zip(trials, [0.9, 0.7, 0.95], strict=True)]
-    assert compare(study, trials).methods["latent-sgd"].test_at_budget.values == (0.7,)
+    assert compare(study, trials).arms["latent-sgd"].test_at_budget.values == (0.7,)
 
 
 @pytest.mark.parametrize(
     ("what", "change"),
     [
-        ("seeds of trial t of run r, between the methods", {"seed": 1}),
+        ("seeds of trial t of run r, between the arms", {"seed": 1}),
         ("trials chosen without a model in each run, of the first 8", {"source": "sobol"}),
         ("retries after a crash", {"attempts": 2}),
         ("trials that failed for good", {"state": TrialState.FAILED, "objective": None}),

@@ -83,7 +83,7 @@ def test_the_order_of_the_records_does_not_matter():
     _, trials = figure8_like(runs=3, trials=5)
     turned = curves_of("latent-sgd", trials[::-1], (3, 5), "maximize")
     np.testing.assert_array_equal(turned.best, curves_of("latent-sgd", trials, (3, 5), "maximize").best)
-    assert [(run.method, run.run) for run in runs_of(trials[::-1])] == [
+    assert [(run.arm, run.run) for run in runs_of(trials[::-1])] == [
         (m, r) for m in ("gradient-filter", "latent-sgd") for r in (1, 2, 3)
     ]
 
@@ -136,13 +136,13 @@ def test_curves_before_the_first_trial_and_of_one_method():
 def test_four_columns_of_a_trial_are_enough():
     @dataclass(frozen=True)
     class Row:
-        method: str
+        arm: str
         run: int
         trial: int
         objective: float | None
 
     study, trials = figure8_like(runs=3, trials=5)
-    rows = [Row(t.method, t.run, t.trial, t.objective) for t in trials]
+    rows = [Row(t.arm, t.run, t.trial, t.objective) for t in trials]
     spec = from_json(study.spec)
     found, expected = of_study(spec, rows), of_study(spec, trials)
     assert found.keys() == expected.keys()

@@ -12,7 +12,7 @@ from studies.design.json_schema import PROXY, searcher_schema, space_schema, stu
 from studies.design.methods import METHODS
 from studies.design.searchers import SEARCHERS
 from studies.design.space import to_json
-from studies.design.spec import SearcherSpec, from_json
+from studies.design.spec import MOST_ARMS, SearcherSpec, from_json
 from studies.errors import SpecError
 from trainers.tasks import Proxy
 
@@ -25,18 +25,29 @@ dimension = odd | st.fixed_dictionaries({}, optional={"low": odd, "high": odd, "
 space = st.dictionaries(
     st.sampled_from(["alpha", "gamma", "scaling", "learning_rate", "x"]), dimension, max_size=3
 )
-method = odd | st.fixed_dictionaries(
-    {}, optional={"name": st.sampled_from([*METHODS, "x"]) | odd, "space": space | odd}
+searcher = (
+    st.sampled_from([*SEARCHERS])
+    | st.fixed_dictionaries({}, optional={"name": st.sampled_from([*SEARCHERS]), "initial_trials": odd})
+    | odd
 )
+arm = odd | st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.sampled_from([*METHODS, "x"]) | odd,
+        "method": st.sampled_from([*METHODS, "x"]) | odd,
+        "space": space | odd,
+        "searcher": searcher,
+    },
+)
+arms = st.lists(st.sampled_from([*METHODS]) | arm, max_size=2) | odd
 study = st.fixed_dictionaries(
     {},
     optional={
         "name": st.sampled_from(["s", "a-b", "-", "A"]) | odd,
         "task": st.just("spoken-digits") | odd,
-        "methods": st.lists(st.sampled_from([*METHODS]) | method, max_size=2) | odd,
-        "searcher": st.sampled_from([*SEARCHERS])
-        | st.fixed_dictionaries({}, optional={"name": st.sampled_from([*SEARCHERS]), "initial_trials": odd})
-        | odd,
+        "methods": arms,
+        "arms": arms,
+        "searcher": searcher,
         "proxy": st.dictionaries(st.sampled_from([*PROXY, "x"]), odd, max_size=2) | odd,
         "start": st.sampled_from(["first", "../x", "A"]) | odd,
         "runs": odd,
@@ -91,17 +102,24 @@ def test_what_a_real_hyperparameter_cannot_be_does_not_fit(entry: Any) -> None:
     assert not accepted(data)
 
 
+def many(n: int) -> list[dict[str, Any]]:
+    """Arms, all different."""
+    return [{"name": f"a{i}", "method": "bop", "space": {"gamma": i / 100}} for i in range(1, n + 1)]
+
+
 def test_the_limits_of_a_study_are_in_the_schema() -> None:
     choices = [i / 1001 for i in range(1, 1002)]
     for fits, data in (
         (True, {"methods": [{"name": "latent-sgd", "space": {"gamma": choices[:1000]}}]}),
         (False, {"methods": [{"name": "latent-sgd", "space": {"gamma": choices}}]}),
         (True, {"methods": list(METHODS)}),
-        (False, {"methods": [*METHODS, "bop"]}),
+        *((n <= MOST_ARMS, {"methods": None, "arms": many(n)}) for n in (1, MOST_ARMS, MOST_ARMS + 1)),
+        (False, {"arms": ["bop"]}),  # beside methods
         *((fits, {"resources": {"max_seconds": n}}) for n, fits in ((1, True), (0.9, False), (0, False))),
         *((fits, {"resources": {"gpus": n}}) for n, fits in ((0, True), (0.01, True), (1e-3, False))),
     ):
-        assert STUDY.is_valid(MINIMAL | data) is accepted(MINIMAL | data) is fits, data
+        whole = {key: value for key, value in (MINIMAL | data).items() if value is not None}
+        assert STUDY.is_valid(whole) is accepted(whole) is fits, data
 
 
 def test_a_proxy_fits() -> None:
@@ -137,7 +155,7 @@ def test_the_defaults_of_a_method_are_its_space(name: str) -> None:
     assert defaults == {key: to_json(dimension) for key, dimension in METHODS[name].space.items()}
     assert Draft202012Validator(schema).is_valid(defaults)
     assert (
-        from_json(MINIMAL | {"methods": [{"name": name, "space": defaults}]}).methods[0].space
+        from_json(MINIMAL | {"methods": [{"name": name, "space": defaults}]}).arms[0].space
         == METHODS[name].space
     )
 
@@ -151,7 +169,7 @@ def test_what_a_study_may_add_to_a_space(name: str) -> None:
         entry = {key: to_json(dimension)}
         data = MINIMAL | {"methods": [{"name": name, "space": entry}]}
         assert STUDY.is_valid(data)
-        space = from_json(data).methods[0].space
+        space = from_json(data).arms[0].space
         assert space == {**METHODS[name].space, key: dimension}
         assert from_json(from_json(data).to_json()) == from_json(data)
         assert not STUDY.is_valid(MINIMAL | {"methods": [{"name": name, "space": {key: "much"}}]})

@@ -49,7 +49,7 @@ def parse_methods(**overrides):
         "task": "spoken-digits",
         "methods": [{"name": "gradient-filter", "space": overrides}],
     }
-    return from_json(data).methods[0].space
+    return from_json(data).arms[0].space
 
 
 def grow(searcher, trials, objective, seed=0, space=MIXED, **keys):
@@ -200,7 +200,7 @@ def test_ax_is_told_what_its_client_would_tell_it():
     )
     client.configure_optimization(objective="objective")
     client.configure_generation_strategy(
-        method="fast", initialization_budget=0, initialize_with_center=False, torch_device="cpu"
+        arm="fast", initialization_budget=0, initialize_with_center=False, torch_device="cpu"
     )
     for observation in history:
         index = client.attach_trial(observation.hyperparameters)

@@ -15,7 +15,7 @@ from studies.design import size
 from studies.design.methods import METHODS
 from studies.design.searchers import SEARCHERS
 from studies.design.space import Fixed, Float, to_json
-from studies.design.spec import from_json, load, stored
+from studies.design.spec import MOST_ARMS, from_json, load, stored
 from studies.errors import SpecError, StudyError
 from trainers.tasks import TASKS, Proxy
 
@@ -31,13 +31,13 @@ def test_shipped_specs_load_and_are_named_after_their_file(path):
 
 @pytest.mark.parametrize("task", ["spoken-digits", "cifar10-bvgg"])
 def test_the_studies_of_every_method_leave_none_out(task):
-    assert [method.name for method in load(SPECS_BY_NAME[f"methods-{task}"]).methods] == list(METHODS)
+    assert [method.name for method in load(SPECS_BY_NAME[f"methods-{task}"]).arms] == list(METHODS)
 
 
 def test_figure8_is_the_papers_protocol():
     spec = load(SPECS_BY_NAME["figure8-spoken-digits"])
     assert (spec.runs, spec.trials, spec.searcher.name) == (20, 25, "ax")
-    assert [(m.name, len(m.space)) for m in spec.methods] == [("gradient-filter", 2), ("latent-sgd", 6)]
+    assert [(m.name, len(m.space)) for m in spec.arms] == [("gradient-filter", 2), ("latent-sgd", 6)]
 
 
 def test_a_method_entry_narrows_and_fixes(tmp_path):
@@ -46,7 +46,7 @@ def test_a_method_entry_narrows_and_fixes(tmp_path):
         "name: s\ntask: spoken-digits\nmethods:\n"
         "  - {name: latent-sgd, space: {learning_rate: {low: 1e-4, high: 1, log: true}, clipping: false}}\n"
     )
-    space = load(path).methods[0].space
+    space = load(path).arms[0].space
     assert space["learning_rate"] == Float(1e-4, 1.0, log=True)
     assert space["clipping"] == Fixed(False)
     assert space["gamma"] == METHODS["latent-sgd"].space["gamma"]
@@ -195,7 +195,28 @@ def test_what_trainings_start_from_is_named():
 
 
 def test_a_study_without_a_proxy_or_a_start_keeps_its_id():
-    assert load(SPECS_BY_NAME["figure8-spoken-digits"]).study_id == "figure8-spoken-digits-0f211127"
+    assert load(SPECS_BY_NAME["figure8-spoken-digits"]).study_id == "figure8-spoken-digits-4edc4664"
+
+
+def test_arms():
+    """Several of one method, each with a space and a searcher of its own; `methods` is the same list."""
+    listed = [
+        "gradient-filter",
+        {"method": "bop", "space": {"tau": 1e-6}},
+        {"name": "published", "method": "gradient-filter", "space": {"alpha": 1e-3, "gamma": 0.1}},
+        {"name": "drawn", "method": "gradient-filter", "searcher": "random"},
+    ]
+    short = {key: value for key, value in MINIMAL.items() if key != "methods"} | {"searcher": "sobol"}
+    spec = from_json(short | {"arms": listed})
+    assert spec == from_json(short | {"methods": listed}) == from_json(spec.to_json())
+    assert [(arm.name, arm.method) for arm in spec.arms] == [
+        ("gradient-filter", "gradient-filter"), ("bop", "bop"), ("published", "gradient-filter"),
+        ("drawn", "gradient-filter"),
+    ]  # fmt: skip
+    assert [spec.searcher_of(arm).name for arm in spec.arms] == ["sobol", "sobol", "sobol", "random"]
+    assert [arm.is_control for arm in spec.arms] == [False, False, True, False]
+    assert spec.arm("bop").space["tau"] == Fixed(1e-6)
+    assert spec.planned == 4 * spec.runs * spec.trials
 
 
 def test_writing_a_default_out_does_not_change_the_digest():
@@ -212,9 +233,29 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ({"methods": ["latent-sgd", "latent-sgd"]}, "methods: latent-sgd is listed more than once"),
         ({"methods": []}, "methods: at least one method is needed; known are gradient-filter, latent-sgd"),
         ({"methods": "latent-sgd"}, "methods: .*, got 'latent-sgd'"),
+        ({"arms": ["bop"]}, "methods: is the short form of arms: a study lists one of the two"),
+        (
+            {"methods": [{"name": "a", "method": "bop"}, {"name": "b", "method": "bop"}]},
+            "methods: a and b ask for the same trials: one of them is enough",
+        ),
+        (
+            {
+                "methods": [
+                    "bop",
+                    {"name": "b", "method": "bop", "searcher": {"name": "ax", "initial_trials": 5}},
+                ]
+            },
+            "methods: bop and b ask for the same trials",
+        ),
+        (
+            {"methods": [{"name": "c", "method": "bop", "space": {"gamma": 0.1, "tau": None}}]},
+            "methods.0.space.tau: ",
+        ),
+        ({"methods": [{"name": "A b", "method": "bop"}]}, "methods.0.name: must be 1 to 63 lower-case"),
+        ({"methods": [{"method": "bop", "searcher": "axe"}]}, "methods.0.searcher.name: unknown searcher"),
         (
             {"methods": [{"name": "latent-sgd", "spaces": {}}]},
-            "methods.0.spaces: unknown key; allowed are name, space",
+            "methods.0.spaces: unknown key; allowed are name, method, space, searcher",
         ),
         (
             {"methods": [{"name": "latent-sgd", "space": {"alpha": 1.0}}]},
@@ -277,8 +318,8 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ({"resources": {"max_seconds": math.nan}}, "resources.max_seconds: .*got nan"),
         ({"resources": {"gpus": 1e-300}}, "resources.gpus: must be 0 or at least 0.01, got 1e-300"),
         (
-            {"methods": ["bop"] * (len(METHODS) + 1)},
-            f"methods: at most {len(METHODS)} methods are known, and each may appear once",
+            {"methods": ["bop"] * (MOST_ARMS + 1)},
+            f"methods: a study has at most {MOST_ARMS} arms, got {MOST_ARMS + 1}",
         ),
         ({"resources": {"max_seconds": 10**400}}, "resources.max_seconds: "),
         (
@@ -286,7 +327,10 @@ def test_writing_a_default_out_does_not_change_the_digest():
             "methods.0.space.gamma: .*too large",
         ),
         ({"name": "../x"}, "name: must be 1 to 63 lower-case letters, digits and inner hyphens, got '../x'"),
-        ({"learning_rate": 1}, "learning_rate: unknown key; allowed are name, task, proxy, start, methods"),
+        (
+            {"learning_rate": 1},
+            "learning_rate: unknown key; allowed are name, task, proxy, start, searcher, arms",
+        ),
         *(
             (
                 {"start": name},
@@ -391,14 +435,14 @@ def test_what_is_stored_of_a_study_is_within_the_limits_too():
 def test_a_study_that_was_accepted_once_can_be_read():
     data = from_json(MINIMAL).to_json()
     data["resources"] |= {"max_seconds": 0.5, "gpus": 1e-3}
-    data["methods"] = [{"name": "bop", "space": {"gamma": [i / 2000 for i in range(1, 2000)]}}]
+    data["arms"] = [{"name": "bop", "space": {"gamma": [i / 2000 for i in range(1, 2000)]}}]
     data["proxy"] = {"train_fraction": 1e-320}
     with pytest.raises(SpecError):
         from_json(data)
     spec = stored(replace(study_of(), spec=data))
     assert spec.to_json()["proxy"] == {"train_fraction": 1e-320}
     assert spec.to_json()["resources"]["max_seconds"] == 0.5
-    assert len(spec.methods[0].space["gamma"].values) == 1999
+    assert len(spec.arms[0].space["gamma"].values) == 1999
 
 
 @pytest.mark.parametrize("content", ["- a\n- b", "", "study"])

@@ -223,9 +223,9 @@ def test_an_unfinished_study(kept, tmp_path):
 def test_a_study_that_lacks(missing, tmp_path):
     study, trials = figure8_like(runs=3, trials=4)
     kept = {
-        "a method": lambda t: t.method == "latent-sgd",
+        "a method": lambda t: t.arm == "latent-sgd",
         "runs": lambda t: t.run > 1,
-        "trials of a run": lambda t: t.trial <= t.run + (t.method == "latent-sgd"),
+        "trials of a run": lambda t: t.trial <= t.run + (t.arm == "latent-sgd"),
     }[missing]
     some = [t for t in trials if kept(t)]
     assert {file.name for file in export(study, some, tmp_path)} >= NAMES

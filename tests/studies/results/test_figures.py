@@ -108,10 +108,11 @@ def test_every_method_has_a_look_and_a_name_of_its_own():
     assert len(figures.LOOKS) >= len(METHOD_TABLE)
     for column in zip(*figures.LOOKS, strict=True):
         assert len(set(column)) == len(figures.LOOKS)
-    labels = [label(name) for name in METHOD_TABLE]
+    labels = [label(name, name) for name in METHOD_TABLE]
     assert len(set(labels)) == len(labels)
     assert all(method.label for method in METHOD_TABLE.values())
-    assert label("a-method-of-the-future") == "a method of the future"
+    assert label("a-method-of-the-future", "a-method-of-the-future") == "a method of the future"
+    assert label("latent-random", "latent-sgd") == "latent random"
 
 
 # Machado et al. 2009: linear RGB as seen by all, and without red, green and blue receptors
@@ -163,7 +164,7 @@ def test_a_crowd_is_means_and_medians(all_methods):
     comparison = compare(study, trials)
     for draw in (figures.trials_to_target, figures.extra_trials):
         assert not draw(comparison).axes[0].collections
-    assert "Runs and intervals of so many methods would hide each other" in report(
+    assert "Runs and intervals of so many arms would hide each other" in report(
         study, comparison, ["figure8.png"]
     )
 

@@ -25,12 +25,12 @@ from trainers.hyperparameters import VALID, Interval, Options
 
 METHODS = ("gradient-filter", "latent-sgd")
 TRIAL_COLUMNS = [
-    "study", "method", "run", "trial", "state", "objective", "test_metric", "best_so_far", "suggest_seconds",
+    "study", "arm", "method", "run", "trial", "state", "objective", "test_metric", "best_so_far", "suggest_seconds",
     "train_seconds", "attempts", "hp.alpha", "hp.gamma", "hp.learning_rate", "hp.initial_magnitude",
     "hp.weight_decay", "hp.scaling", "hp.clipping",
 ]  # fmt: skip
 CURVE_COLUMNS = [
-    "method", "trial", "n", "median", "median_low", "median_high", "median_level", "mean", "mean_low", "mean_high",
+    "arm", "trial", "n", "median", "median_low", "median_high", "median_level", "mean", "mean_low", "mean_high",
     "mean_level",
 ]  # fmt: skip
 
@@ -86,8 +86,8 @@ def test_trials():
     found = trials_table(study, trials[::-1])
     assert list(found.columns) == TRIAL_COLUMNS
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
-    assert [(row["method"], row["run"], row["trial"]) for row in rows] == [
-        (t.method, t.run, t.trial) for t in trials
+    assert [(row["arm"], row["run"], row["trial"]) for row in rows] == [
+        (t.arm, t.run, t.trial) for t in trials
     ]
     assert [row["objective"] for row in rows] == [None, 0.5, -math.inf, 0.6, 0.7, None, 0.25]
     assert [row["best_so_far"] for row in rows] == [None, 0.5, 0.5, 0.6, 0.7, 0.7, 0.25]
@@ -122,7 +122,7 @@ def test_curves_of_a_whole_study():
     study, trials = figure8_like(runs=8, trials=6)
     got = read(study, trials, "curves", "csv")
     best = curves_of("latent-sgd", trials, (8, 6), "maximize").best
-    ours = got[got.method == "latent-sgd"]
+    ours = got[got.arm == "latent-sgd"]
     assert ours.trial.tolist() == [1, 2, 3, 4, 5, 6]
     assert set(ours.n) == {8}
     np.testing.assert_array_equal(ours["median"], np.median(best, axis=0))
@@ -174,12 +174,14 @@ def test_one_method_alone_has_its_own_columns():
 
 @pytest.mark.parametrize("begin", list("=+-@\t\r\n"))
 def test_no_cell_can_be_taken_for_a_formula(begin):
-    """The only text of a user's is the study's name, in front of its id; what else is text is ours."""
+    """Texts of a user's are the names of the study, in front of its id, and of arms; what else is text is ours."""
     study, trials = with_every_outcome()
     kinds = trials_table(study, trials).columns | curves_table(study, trials).columns
-    assert {name for name, kind in kinds.items() if kind == "text"} == {"study", "method", "state"}
+    assert {name for name, kind in kinds.items() if kind == "text"} == {"study", "arm", "method", "state"}
     with pytest.raises(ValidationError, match="name"):
         StudySpec.model_validate(study.spec | {"name": f"{begin}cmd"})
+    with pytest.raises(ValidationError, match="name"):
+        StudySpec.model_validate(study.spec | {"arms": [{"name": f"{begin}cmd", "method": "bop"}]})
     assert not any(str(name).startswith(begin) for name in (*METHOD_TABLE, *VALID, *TrialState))
 
 

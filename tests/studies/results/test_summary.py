@@ -22,7 +22,7 @@ def test_a_clear_result():
         "Gradient filter (2 hyperparameters) and latent SGD (6 hyperparameters) were each tuned"
     )
     assert "20 independent runs of 25 trials" in text
-    filters, latent = comparison.methods.values()
+    filters, latent = comparison.arms.values()
     for m in (filters, latent):
         assert wording.estimate(m.best_at_budget.median, "accuracy") in text
         assert f"{wording.trials(m.trials_to_target[1].restricted_mean)} with {m.label}" in text
@@ -147,7 +147,7 @@ def test_of_many_methods_the_order_is_told_and_what_is_settled():
     of = {m: [[0.90 + 0.001 * ((r + k) % 4)] for r in range(12)] for k, m in enumerate(list(METHODS)[:5])}
     of[list(METHODS)[5]] = [[0.95 + 0.001 * r] for r in range(12)]
     text = summary(compare(study, trials_of(study, of)))
-    assert text.startswith("6 methods were each tuned on ")
+    assert text.startswith("6 arms were each tuned on ")
     assert "accuracy is, from the best on, 95.5% with straight-through Adam, " in text
     assert text.count("Run by run the difference, gradient filter minus") == 1
     assert "gradient filter minus straight-through Adam, is −5." in text
@@ -189,7 +189,7 @@ def test_an_unfinished_study_says_so():
 def test_unequal_treatment_is_named():
     study, trials = figure8_like(runs=2, trials=8)
     text = summary(compare(study, trials[:-1]))
-    assert "Not equal between the methods: trials done in each run" in text
+    assert "Not equal between the arms: trials done in each run" in text
 
 
 def test_numbers_in_words():

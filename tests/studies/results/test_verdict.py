@@ -42,7 +42,7 @@ def test_no_difference_is_told_where_the_test_tells_none():
     """The first method's median is higher: that decides nothing."""
     other = [v - (0.004 if i % 2 else -0.003) for i, v in enumerate(NOISE)]
     comparison = of_runs(dict(zip(PAIR, (NOISE, other), strict=True)))
-    first, second = (m.best_at_budget.median.value for m in comparison.methods.values())
+    first, second = (m.best_at_budget.median.value for m in comparison.arms.values())
     assert first != second
     assert verdict(comparison) == (
         "No difference can be told between gradient filter and latent SGD, "
@@ -76,7 +76,7 @@ def test_validation_and_test_are_told_apart_each(test_shift, said):
     values = dict(zip(PAIR, (shifted(0.04), NOISE), strict=True))
     wobble = [0.002, -0.002]
     trials = [
-        replace(t, test_metric=NOISE[t.run - 1] + (test_shift + wobble[t.run % 2]) * (t.method == PAIR[0]))
+        replace(t, test_metric=NOISE[t.run - 1] + (test_shift + wobble[t.run % 2]) * (t.arm == PAIR[0]))
         for t in trials_of(study, {m: [[v] for v in its] for m, its in values.items()})
     ]
     found = verdict(compare(study, trials))
@@ -118,12 +118,12 @@ def test_the_table_has_the_best_first_and_six_rows_at_most():
     values = {name: [v - 0.01 * ((i * 5) % 9) for v in NOISE] for i, name in enumerate(names)}
     comparison = of_runs(values)
     found = table(comparison)
-    medians = [comparison.methods[name].best_at_budget.median.value for name in comparison.ranking]
+    medians = [comparison.arms[name].best_at_budget.median.value for name in comparison.ranking]
     assert medians == sorted(medians, reverse=True)
     assert [row[0] for row in found.rows] == [
-        comparison.methods[name].label for name in comparison.ranking[:ROWS]
+        comparison.arms[name].label for name in comparison.ranking[:ROWS]
     ]
-    assert found.note.endswith("3 more methods: see the report.")
+    assert found.note.endswith("3 more arms: see the report.")
     assert found.rows[0][-1] == ""
     assert {row[-1] for row in found.rows[1:]} <= {"worse", "not told apart"}
     minimised = replace(comparison, direction="minimize")
@@ -144,14 +144,14 @@ def test_what_there_is_no_verdict_of():
     failed = [
         replace(t, state=TrialState.FAILED, objective=None, test_metric=None, error="E: x") for t in trials
     ]
-    assert verdict(compare(study, failed)) == "No method has a result, as every trial failed."
-    half = [t if t.method == PAIR[0] else f for t, f in zip(trials, failed, strict=True)]
+    assert verdict(compare(study, failed)) == "No arm has a result, as every trial failed."
+    half = [t if t.arm == PAIR[0] else f for t, f in zip(trials, failed, strict=True)]
     assert (
         verdict(compare(study, half))
         == "Only gradient filter has a result: every trial of the others failed."
     )
     alone = verdict(compare(*figure8_like(runs=6, trials=4, methods=[PAIR[1]])))
-    assert alone.startswith("Latent SGD is the only method here, compared with none; ")
+    assert alone.startswith("Latent SGD is the only arm here, compared with none; ")
 
 
 @pytest.mark.parametrize("runs", [1, 2, 6])
@@ -174,13 +174,11 @@ def test_the_best_trial_with_every_digit_and_what_lies_at_a_bound():
         "ste-adam": {"beta2": 0.89999647, "beta1": 0.7},
     }
     trials = [
-        replace(t, hyperparameters={**t.hyperparameters, **best[t.method]})
-        if (t.run, t.trial) == (2, 1)
-        else t
+        replace(t, hyperparameters={**t.hyperparameters, **best[t.arm]}) if (t.run, t.trial) == (2, 1) else t
         for t in trials
     ]
     comparison = compare(study, trials)
-    found = {name: m.best for name, m in comparison.methods.items()}
+    found = {name: m.best for name, m in comparison.arms.items()}
     assert [(b.run, b.trial, b.objective) for b in found.values()] == [(2, 1, 0.9)] * 3  # the first of equals
     assert found["gradient-filter"].at_bounds == {"alpha": "low", "gamma": "high"}
     assert found["latent-sgd"].at_bounds == {"learning_rate": "high"}
@@ -198,11 +196,11 @@ def test_why_trials_failed_is_counted():
     study = study_of(list(PAIR), runs=4, trials=3)
     trials = trials_of(study, {m: [[0.9, None, None]] * 4 for m in PAIR})
     trials = [
-        replace(t, error=f"ValueError: no `{t.run}`|\nTraceback" if t.method == PAIR[0] else t.error)
+        replace(t, error=f"ValueError: no `{t.run}`|\nTraceback" if t.arm == PAIR[0] else t.error)
         for t in trials
     ]
     comparison = compare(study, trials)
-    assert comparison.methods["latent-sgd"].errors == (Failure("RuntimeError: out of memory", 8),)
+    assert comparison.arms["latent-sgd"].errors == (Failure("RuntimeError: out of memory", 8),)
     text = report(study, comparison, [])
     assert "\n| gradient filter | 8 | `ValueError: no '1'\\|` |\n" in text
     assert "Why trials failed" not in report(study, compare(study, [t for t in trials if t.trial == 1]), [])

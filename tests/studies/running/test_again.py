@@ -73,9 +73,7 @@ def test_every_column_and_key_is_in_the_dictionary_and_there_is_no_other(tmp_pat
         },
     )
     failed = trials_of(study, {"latent-sgd": [[None] * 4] * 6})
-    export(
-        study, [*[t for t in trials if t.method == "gradient-filter" or t.run < 4], *failed[12:]], tmp_path
-    )
+    export(study, [*[t for t in trials if t.arm == "gradient-filter" or t.run < 4], *failed[12:]], tmp_path)
     text = (tmp_path / "dictionary.md").read_text()
     for file, meanings in FILES.items():
         if file in TABLES:

@@ -27,7 +27,7 @@ def metrics():
         for line in urllib.request.urlopen(url).read().decode().splitlines():
             if match := re.fullmatch(r"ray_tunebench_(\w+)\{(.*)\} (\S+)", line):
                 tags = dict(re.findall(r'(\w+)="([^"]*)"', match[2]))
-                found[match[1], tags["study"], tags["method"]] = float(match[3])
+                found[match[1], tags["study"], tags["arm"]] = float(match[3])
         return found
 
     yield read

@@ -74,12 +74,12 @@ def whole(local_cluster, spoken_digits):
 
 
 def test_every_trial_is_there_once_and_in_order(whole):
-    assert Counter((t.method, t.run) for t in whole) == {
+    assert Counter((t.arm, t.run) for t in whole) == {
         (method, run): 3 for method in ("gradient-filter", "latent-sgd") for run in (1, 2)
     }
     for method in ("gradient-filter", "latent-sgd"):
         for run in (1, 2):
-            own = [t for t in whole if (t.method, t.run) == (method, run)]
+            own = [t for t in whole if (t.arm, t.run) == (method, run)]
             assert [t.trial for t in own] == [1, 2, 3]
             assert [t.source for t in own] == ["sobol", "sobol", "model"]
 
@@ -99,7 +99,7 @@ def test_a_record_says_what_happened(whole):
 
 
 def test_runs_are_paired(whole):
-    seeds = {(t.method, t.run, t.trial): t.seed for t in whole}
+    seeds = {(t.arm, t.run, t.trial): t.seed for t in whole}
     for (method, run, trial), seed in seeds.items():
         assert seed == seeds["gradient-filter", run, trial] == derive(0, "run", run, "trial", trial), method
     assert len(set(seeds.values())) == 6
@@ -107,7 +107,7 @@ def test_runs_are_paired(whole):
 
 def test_a_trial_is_what_its_assignment_says(whole, spoken_digits):
     """The same trial without Ray."""
-    (stored,) = (t for t in whole if (t.method, t.run, t.trial) == ("latent-sgd", 2, 1))
+    (stored,) = (t for t in whole if (t.arm, t.run, t.trial) == ("latent-sgd", 2, 1))
     assignment = assign(study(), "latent-sgd", 2, (), data_dir=spoken_digits)
     suggestion, _ = choose(assignment)
     assert suggestion.hyperparameters == stored.hyperparameters
@@ -156,7 +156,7 @@ def test_the_dashboard_tells_studies_and_trials_by_name(whole):
         for text in log_of(actor, here):
             logs += text.splitlines()
     for trial in whole:
-        name = f"s-{trial.method}-r{trial.run:02d}-t{trial.trial:02d}"
+        name = f"s-{trial.arm}-r{trial.run:02d}-t{trial.trial:02d}"
         assert [line for line in logs if line.startswith(f"{name}: {trial.source}, {{")]
         assert f"{name}: {trial.objective} after epoch 16" in logs
 
@@ -226,9 +226,9 @@ def test_every_trial_starts_from_the_studys_network(local_cluster, data_with_a_s
         }
         task, values = TASKS["spoken-digits"], trial.hyperparameters
         file = data_with_a_start / "starts" / "first.pt"
-        assert figures(trial.epochs) == figures(train_with(task, trial.method, values, start=file, **options))
-        if trial.method == "gradient-filter":
-            (scratch,) = train_with(task, trial.method, values, **options)
+        assert figures(trial.epochs) == figures(train_with(task, trial.arm, values, start=file, **options))
+        if trial.arm == "gradient-filter":
+            (scratch,) = train_with(task, trial.arm, values, **options)
             assert trial.epochs[0].train_loss < scratch.train_loss - 0.3
             assert trial.objective > scratch.validation_metric
 

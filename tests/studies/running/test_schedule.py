@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from studies.design.spec import from_json
 from studies.errors import StudyError
-from studies.records import TrialRecord, TrialState
+from studies.records import ConfirmationRecord, TrialRecord, TrialState
 from studies.running.schedule import Schedule
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -21,7 +22,7 @@ def study(methods=2, runs=3, trials=4):
 def record(method, run, trial, objective=0.5):
     return TrialRecord(
         study="s",
-        method=method,
+        arm=method,
         run=run,
         trial=trial,
         state=TrialState.COMPLETED,
@@ -51,8 +52,8 @@ def test_every_trial_is_handed_out_once_whatever_finishes_first(methods, runs, t
     under_way, done = [], Counter()
     while schedule.remaining:
         while (turn := schedule.next()) is not None:
-            assert len(turn.history) == done[turn.method, turn.run]
-            assert (turn.method, turn.run) not in [(t.method, t.run) for t in under_way]
+            assert len(turn.history) == done[turn.arm, turn.run]
+            assert (turn.arm, turn.run) not in [(t.arm, t.run) for t in under_way]
             load = Counter(t.slot for t in under_way)
             assert load[turn.slot] == 0 or (load[turn.slot] == 1 and len(load) == slots), (
                 "free slots come first"
@@ -62,8 +63,8 @@ def test_every_trial_is_handed_out_once_whatever_finishes_first(methods, runs, t
             if random.random() < 0.7:
                 schedule.started(slot)
         turn = under_way.pop(random.randrange(len(under_way)))
-        done[turn.method, turn.run] += 1
-        schedule.finished(record(turn.method, turn.run, done[turn.method, turn.run]))
+        done[turn.arm, turn.run] += 1
+        schedule.finished(record(turn.arm, turn.run, done[turn.arm, turn.run]))
     assert schedule.next() is None
     assert set(done.values()) == {trials}
     assert len(done) == methods * runs
@@ -82,7 +83,7 @@ def test_the_shortest_run_is_next():
     history = [record("gradient-filter", 1, 1), record("latent-sgd", 1, 1), record("gradient-filter", 2, 1)]
     schedule = Schedule(study(runs=2), "s", history, slots=4)
     turns = [schedule.next() for _ in range(4)]
-    assert [(t.method, t.run, len(t.history)) for t in turns] == [
+    assert [(t.arm, t.run, len(t.history)) for t in turns] == [
         ("latent-sgd", 2, 0),
         ("gradient-filter", 1, 1),
         ("latent-sgd", 1, 1),
@@ -100,10 +101,56 @@ def test_a_trial_that_came_to_nothing_is_handed_out_again():
     schedule = Schedule(study(1, 1), "s", [], slots=1)
     turn = schedule.next()
     assert schedule.next() is None
-    schedule.put_back(turn.method, turn.run)
+    schedule.put_back(turn.arm, turn.run)
     assert schedule.next() == turn
 
 
 def test_a_history_with_a_gap_is_refused():
     with pytest.raises(StudyError, match="s: gradient-filter run 1 has trial 2 but not 1"):
         Schedule(study(), "s", [record("gradient-filter", 1, 2)], slots=1)
+
+
+def confirming(runs=2, trials=3, seeds=2):
+    arms = ["gradient-filter", {"name": "fixed", "method": "bop", "space": {"gamma": 0.1, "tau": 1e-6}}]
+    data = {"name": "s", "task": "spoken-digits", "arms": arms, "runs": runs, "trials": trials}
+    return from_json(data | {"confirm": {"seeds": seeds}})
+
+
+def confirmation(arm, run, trial, number):
+    made = record(arm, run, trial)
+    shared = {f.name: getattr(made, f.name) for f in fields(ConfirmationRecord) if f.name != "number"}
+    return ConfirmationRecord(number=number, **shared)
+
+
+def test_incumbents_are_confirmed_once_their_run_is_over_and_no_trial_waits():
+    """A trial that is no incumbent is not, nor twice what two incumbents share."""
+    spec = confirming(runs=1)
+    fixed = {"gamma": 0.1, "tau": 1e-6}
+    objectives = {"gradient-filter": (0.5, 0.4, 0.6), "fixed": (0.5, 0.7, 0.9)}
+    history = [
+        replace(record(arm, 1, t, o), hyperparameters=fixed if arm == "fixed" else {"alpha": t / 100})
+        for arm, values in objectives.items()
+        for t, o in enumerate(values, start=1)
+    ]
+    expected = [("gradient-filter", trial, n) for trial in (1, 3) for n in (1, 2)]
+    expected += [("fixed", 1, n) for n in (1, 2)]
+    schedule = Schedule(spec, "s", history[:-1], slots=8)
+    turns = [schedule.next() for _ in range(6)]
+    assert turns[0].confirms is None  # the last trial first
+    assert [(t.arm, t.confirms.trial, t.confirms.number) for t in turns[1:5]] == expected[:4]
+    assert turns[5] is None
+    assert turns[3].confirms.hyperparameters == {"alpha": 0.03}
+    schedule.finished(history[-1])
+    assert schedule.remaining == 6
+    lost = turns[2]
+    schedule.put_back(lost.arm, lost.run, lost.confirms)
+    later = [schedule.next() for _ in range(3)]
+    assert later[0].confirms == lost.confirms
+    assert [(t.arm, t.confirms.trial, t.confirms.number) for t in later[1:]] == expected[4:]
+    for arm, trial, number in expected:
+        schedule.finished(confirmation(arm, 1, trial, number))
+    assert schedule.remaining == 0
+    confirmed = [confirmation(arm, 1, trial, number) for arm, trial, number in expected]
+    assert Schedule(spec, "s", history, 1, confirmed).remaining == 0
+    again = Schedule(spec, "s", history, 1, confirmed[1:])
+    assert (again.remaining, again.next().confirms) == (1, turns[1].confirms)

@@ -9,30 +9,30 @@ from made_up import VALUES
 import studies
 from studies.design.searchers import Suggestion
 from studies.design.spec import from_json, load
-from studies.running.trial import assign, kept
+from studies.running.trial import assign, choose, kept
 
 IDS = (
-    "figure8-cifar10-birealnet20-proxy-5a2d4d12",
-    "figure8-cifar10-birealnet20-1ec6261d",
-    "figure8-imagenet-reactnet-a-proxy-0d90053d",
-    "figure8-imagenet-reactnet-a-8b1aaf5b",
-    "figure8-spoken-digits-0f211127",
-    "methods-cifar10-birealnet20-6ea70d76",
-    "methods-cifar10-bvgg-layer-6eef594b",
-    "methods-cifar10-bvgg-f5fbe748",
-    "methods-cifar10-convnet-841c3fa7",
-    "methods-cifar10-denoise-363a49f0",
-    "methods-cifar10-lenet5-9cb4dec4",
-    "methods-cifar10-resnet20-distilled-bbbefabe",
-    "methods-cifar10-resnet20-1aad3e7e",
-    "methods-fsdd-9a93e383",
-    "methods-imagenet-birealnet18-4816eef6",
-    "methods-imagenet-reactnet-a-987a37c4",
-    "methods-mnist-fullycon-8249030c",
-    "methods-mnist-lenet5-acce5992",
-    "methods-spoken-digits-02b781f6",
-    "table2-cifar10-birealnet20-eee8cd9d",
-    "table2-two-step-cifar10-birealnet20-734953c6",
+    "figure8-cifar10-birealnet20-proxy-3b380bf9",
+    "figure8-cifar10-birealnet20-9566d0fd",
+    "figure8-imagenet-reactnet-a-proxy-3bdc0640",
+    "figure8-imagenet-reactnet-a-5a8efb82",
+    "figure8-spoken-digits-4edc4664",
+    "methods-cifar10-birealnet20-f4d4c554",
+    "methods-cifar10-bvgg-layer-c1b74fbd",
+    "methods-cifar10-bvgg-e65fbf81",
+    "methods-cifar10-convnet-26dbaf7b",
+    "methods-cifar10-denoise-6e6ff95a",
+    "methods-cifar10-lenet5-1c13aa6a",
+    "methods-cifar10-resnet20-distilled-02434f2e",
+    "methods-cifar10-resnet20-5ff44ca7",
+    "methods-fsdd-6bb7b45b",
+    "methods-imagenet-birealnet18-7d1abfa3",
+    "methods-imagenet-reactnet-a-fc630bdb",
+    "methods-mnist-fullycon-6157b1c1",
+    "methods-mnist-lenet5-62297279",
+    "methods-spoken-digits-38276eec",
+    "table2-cifar10-birealnet20-3690308b",
+    "table2-two-step-cifar10-birealnet20-6dfb5fcd",
 )
 STUDY = {
     "name": "s",
@@ -43,25 +43,25 @@ STUDY = {
 }
 # what a study has beside that, its id, and what trainings of its methods are kept under
 KEPT: list[tuple[dict[str, Any], str, str, str]] = [
-    ({}, "s-22c4dfde", "460c2a7ee39ee566", "1c6f38e6be1b0b38"),
+    ({}, "s-e7728a41", "460c2a7ee39ee566", "1c6f38e6be1b0b38"),
     (
         {"proxy": {"epochs": 2, "train_fraction": 0.2, "width": 8}},
-        "s-5f5362d3",
+        "s-b155b3e1",
         "3a414e8c3cc4e4cd",
         "465256633499fac4",
     ),
-    ({"proxy": {"first_step": 3}}, "s-6de7161e", "7c1f43f82f7bb035", "045aec14d8e425d5"),
-    ({"start": "first"}, "s-e15e8d0c", "76351530a9be6c5d", "1d3ab968c4fadcf8"),
-    ({"resources": {"compile": True, "cpus": 2}}, "s-b2de67c2", "69ee4a705b07916d", "1befd7d47d77e218"),
+    ({"proxy": {"first_step": 3}}, "s-de84f216", "7c1f43f82f7bb035", "045aec14d8e425d5"),
+    ({"start": "first"}, "s-aba9d5a3", "76351530a9be6c5d", "1d3ab968c4fadcf8"),
+    ({"resources": {"compile": True, "cpus": 2}}, "s-42fc44dd", "69ee4a705b07916d", "1befd7d47d77e218"),
     (
         {"resources": {"gpus": 0.5, "compile": True}, "start": "first"},
-        "s-0c2f0378",
+        "s-627881f5",
         "086f2e9707f01d4c",
         "5e263f4ae4c86eef",
     ),
     (
         {"task": "imagenet-birealnet18", "resources": {"decoder": "dali", "gpus": 1}, "start": "a-b"},
-        "s-d20fdb92",
+        "s-3c834089",
         "6099c1e6a5c6f8c2",
         "1673dfcf55d759fc",
     ),
@@ -81,6 +81,21 @@ def test_trainings_are_kept_under_the_names_they_always_had(
     spec = from_json(STUDY | given)
     assert spec.study_id == study
     for method, name in (("gradient-filter", gradient_filter), ("bop", bop)):
-        assignment = assign(spec, method, 2, (), data_dir=Path("data"), start_sum="0")
+        assignment = assign(spec, spec.arm(method), 2, (), data_dir=Path("data"), start_sum="0")
         file = kept(assignment, Suggestion(VALUES[method], "sobol")).path
         assert file == Path("data/checkpoints") / f"s-{method}-r02-t01-{name}"
+
+
+def test_arms_are_paired_and_a_control_costs_no_suggestion() -> None:
+    published = {"name": "published", "method": "bop", "space": {"gamma": 1e-4, "tau": 1e-8}}
+    drawn = {"name": "drawn", "method": "bop", "searcher": "random"}
+    spec = from_json(STUDY | {"methods": ["gradient-filter", "bop", published, drawn], "searcher": "sobol"})
+    given = {arm.name: assign(spec, arm, 2, (), data_dir=Path("data")) for arm in spec.arms}
+    assert len({(each.training.seed, each.training.split_seed) for each in given.values()}) == 1
+    of_bop = [given[name].searcher_seed for name in ("bop", "published", "drawn")]
+    assert len(set(of_bop)) == 1 != given["gradient-filter"].searcher_seed
+    assert given["drawn"].name == "s-drawn-r02-t01"
+    suggestions = {name: choose(each) for name, each in given.items()}
+    assert suggestions["published"] == (Suggestion({"gamma": 1e-4, "tau": 1e-8}, "fixed"), 0.0)
+    assert suggestions["bop"][0].source == "sobol"
+    assert suggestions["drawn"][0].source == "random"

@@ -56,6 +56,6 @@ def _fail_those_without_a_result() -> None:
         ended = [
             Ended(row.method, row.trial, TrialState(row.state), row.error) for row in connection.execute(mine)
         ]
-        if reason := nothing(spec, ended):
+        if reason := nothing(spec | {"arms": spec["methods"]}, ended):
             failed = sa.update(studies).where(studies.c.id == study)
             connection.execute(failed.values(state="failed", error=reason))
