@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+TESTS := $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder  # on two cores: half of them wait
 
 .PHONY: help install data figure8 demo methods-table instrument test every-test lint docs check bench clean
 
@@ -36,10 +37,10 @@ instrument: data  ## what a study on a task can tell apart: make instrument [TAS
 	$(BIN)/python tests/benchmarks/instrument.py $(TASK)
 
 test: data  ## the tests that take some minutes: real parts, every module
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not cluster and not browser and not slow"
+	$(TESTS) -m "not cluster and not browser and not slow"
 
 every-test: data
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(TESTS)
 
 lint: $(INSTALLED)  ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -16,6 +16,18 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+LONG = ["cluster", "slow", "browser", "timeout"]  # marks of what takes long, the longest first
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with what takes long come first: begun last, one would keep a process minutes after the others."""
+    ranks: dict[Path, int] = {}
+    for item in items:
+        found = [LONG.index(mark.name) for mark in item.iter_markers() if mark.name in LONG]
+        ranks[item.path] = min([ranks.get(item.path, len(LONG)), *found])
+    items.sort(key=lambda item: ranks[item.path])
+
+
 @pytest.fixture(scope="session")
 def spoken_digits() -> Path:
     """The data folder with the real recordings in it, fetched once."""

@@ -33,7 +33,7 @@ from studies.running.trial import Assignment, assign, assign_confirmation, folde
 from studies.running.worker import Fault, TrialWorker
 from trainers.tasks import TASKS
 
-WORKER_SECONDS = 45.0  # without a worker after that, something may be wrong
+WORKER_SECONDS = 45.0  # how often it is looked for what is wrong while there is no worker
 FAILURE = re.compile(r"^Failure # \d+ \(occurred at .*\)\n", re.MULTILINE)
 
 log = logging.getLogger("tunebench.study")
@@ -119,18 +119,27 @@ class _Recorder(Callback):  # type: ignore[misc]
         self._awaited: set[str] | None = None  # those that were under way when a stop was first wanted
         self._suggested: dict[str, tuple[Suggestion, float]] = {}
         self._faults: dict[str, Fault] = {}
-        self._begun, self._awaits_workers = time.monotonic(), True
+        self._awaits_workers, self._look_at, self._slow = True, time.monotonic() + WORKER_SECONDS, False
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        if self._awaits_workers and time.monotonic() > self._begun + WORKER_SECONDS:
-            self._awaits_workers = False
-            _tell_why_no_worker()
+        if self._awaits_workers and time.monotonic() > self._look_at:
+            self._look_for_workers()
         if self._control.draining and self._awaited is None:
             self._awaited = set(self._under_way)
         if self._control.aborting or (
             self._awaited is not None and not self._awaited & self._under_way.keys()
         ):
             raise _Over
+
+    def _look_for_workers(self) -> None:
+        """End the study where Ray says why none starts; otherwise they may be slow, or the cluster busy."""
+        if reason := why_no_worker():
+            raise _Over from StudyError(f"Ray's workers do not start: {reason}")
+        if not self._slow:
+            log.warning(
+                "no trial has started for %.0f s: the cluster is busy, or workers are slow", WORKER_SECONDS
+            )
+        self._slow, self._look_at = True, time.monotonic() + WORKER_SECONDS
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing, as above: a sink need not be picklable."""
@@ -273,14 +282,6 @@ class _Recorder(Callback):  # type: ignore[misc]
             self._gauges.running(trial.config["assignment"].arm, -1)
         self._control.beat(len(self._under_way))
         return started_at or datetime.now(UTC)
-
-
-def _tell_why_no_worker() -> None:
-    """End the study where Ray says why none starts; otherwise they may be slow, or the cluster busy."""
-    reason = why_no_worker()
-    if reason:
-        raise _Over from StudyError(f"Ray's workers do not start: {reason}")
-    log.warning("no trial has started for %.0f s: the cluster is busy, or workers are slow", WORKER_SECONDS)
 
 
 def _forget_pickled(trial: Trial) -> None:

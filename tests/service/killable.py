@@ -6,7 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 
@@ -16,14 +18,17 @@ from apart import without_ray
 from heads import elsewhere
 from twins import numbers
 
+from service.client import Client
 from service.database.engine import connect
 from service.database.store import Store
+from service.errors import ServiceError
+from studies.records import StudyState
 
 REAL = {"scaling": False, "clipping": False}  # the model is searched once, not once for each of four choices
 SPEC = {
     "name": "twin",
     "task": "spoken-digits",
-    "proxy": {"width": 64},  # half the time
+    "proxy": {"width": 64, "epochs": 5},  # a quarter of the time
     "methods": ["gradient-filter", {"name": "latent-sgd", "space": REAL}],
     "searcher": {"name": "ax", "initial_trials": 4},  # in the end each run imports Ax and asks its model
     "runs": 2,
@@ -176,3 +181,37 @@ class Service:
                 ):
                     found.append(process)
         return found
+
+
+def trials(service, study):
+    return service.store.study(study).trials
+
+
+def ends(service, study, state=StudyState.COMPLETED, seconds=300):
+    wait(lambda: service.store.study(study).state is state, seconds)
+
+
+def grows(service, study, by=1):
+    """Wait until the study has some trials more, or is complete."""
+    target = min(trials(service, study) + by, PLANNED)
+    wait(lambda: trials(service, study) >= target, 180)
+
+
+class Listener:
+    """Hears a study's events over HTTP, comes back after every break, and keeps what it hears."""
+
+    def __init__(self, service, study):
+        self.heard, self._client, self._study = [], Client(service.url), study
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self):
+        with contextlib.suppress(ServiceError):  # the service has stopped for good: the test is over
+            for event in self._client.events(self._study, after=0):
+                self.heard.append(event)
+
+    def heard_all(self, service):
+        last = service.store.study(self._study).last_event
+        wait(lambda: len(self.heard) >= last, 60)
+        time.sleep(1)  # for what would be one too many
+        assert [event.number for event in self.heard] == list(range(1, last + 1))
+        return Counter(event.kind for event in self.heard)

@@ -15,6 +15,20 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 RUN, RESUME = ("run", "spec.json"), ("resume", "twin")
 
 
+def test_data_that_vanish_stop_the_study(tmp_path, spoken_digits, monkeypatch):
+    study = Study(tmp_path / "vanish")
+    data = tmp_path / "data"
+    shutil.copytree(spoken_digits / "spoken-digits", data / "spoken-digits")
+    monkeypatch.setenv("TUNEBENCH_DATA_DIR", "../data")  # relative, and workers have folders of their own
+    driver = study.start()
+    wait(lambda: "Starting Ray" in study.log())
+    shutil.rmtree(data)
+    assert driver.wait() == 2
+    assert "a worker cannot train: " in study.log()
+    assert "run: tunebench data fetch spoken-digits" in study.log()
+    assert (study.state(), study.count()) == ("failed", 0)
+
+
 def test_however_its_drivers_end_a_study_loses_and_doubles_nothing(untouched, tmp_path):
     """One study for all ends: whatever has happened to it before, each next one loses nothing either."""
     study = Study(tmp_path / "ended")
@@ -112,20 +126,6 @@ def test_a_study_of_another_protocol_is_not_continued(untouched, tmp_path):
     connection.close()
     assert study.start("resume", "twin-00000000").wait() == 2
     assert "twin-00000000 was started by another version of tunebench" in study.log()
-
-
-def test_data_that_vanish_stop_the_study(tmp_path, spoken_digits, monkeypatch):
-    study = Study(tmp_path / "vanish")
-    data = tmp_path / "data"
-    shutil.copytree(spoken_digits / "spoken-digits", data / "spoken-digits")
-    monkeypatch.setenv("TUNEBENCH_DATA_DIR", "../data")  # relative, and workers have folders of their own
-    driver = study.start()
-    wait(lambda: "Starting Ray" in study.log())
-    shutil.rmtree(data)
-    assert driver.wait() == 2
-    assert "a worker cannot train: " in study.log()
-    assert "run: tunebench data fetch spoken-digits" in study.log()
-    assert (study.state(), study.count()) == ("failed", 0)
 
 
 def test_a_full_disk_stops_the_study_and_loses_nothing(untouched, small_disk, tmp_path):

@@ -16,6 +16,7 @@ from studies.running.control import Control
 from studies.running.experiment import run_study
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+AT_ONCE = 10  # seconds, on a busy machine: who waits for a busy worker here waits without end
 
 
 def slow():
@@ -67,6 +68,7 @@ def study():
         {
             "name": "s",
             "task": "spoken-digits",
+            "proxy": {"width": 16},
             "methods": ["gradient-filter", "latent-sgd"],
             "searcher": "sobol",
             "runs": 2,
@@ -150,10 +152,10 @@ def test_busy_workers_are_given_up_at_once(workers, spoken_digits):
 
     aborted = Later(lambda: len(workers()) == 2, abort)
     assert run_study(filter_only(), "f-1", sink, [], control=control, data_dir=spoken_digits) is False
-    assert time.monotonic() - aborted.at < 2
+    assert time.monotonic() - aborted.at < AT_ONCE
     assert sink.trials == []
-    assert within(2, lambda: not any(psutil.pid_exists(pid) for pid in workers()))
-    assert within(2, is_free)
+    assert within(AT_ONCE, lambda: not any(psutil.pid_exists(pid) for pid in workers()))
+    assert within(AT_ONCE, is_free)
     assert sorted(titles) == ["ray::f-gradient-filter-r01-t01", "ray::f-gradient-filter-r02-t01"]
 
 
@@ -169,15 +171,15 @@ def test_a_drained_study_finishes_the_trials_in_flight(workers, folder, spoken_d
     assert run_study(filter_only(), "f-1", sink, [], control=control, data_dir=spoken_digits) is False
     assert {(1, 1), (2, 1)} <= {(trial.run, trial.trial) for trial in sink.trials}
     assert len(sink.trials) <= 3, "of those handed out in advance one may have been as quick"
-    assert within(2, is_free)
+    assert within(AT_ONCE, is_free)
 
 
 def test_a_drained_study_waits_for_its_trials_until_it_is_aborted(workers, folder, spoken_digits):
     control, sink = Control(), Kept()
     drained = Later(lambda: len(workers()) == 2, control.drain)
-    aborted = Later(lambda: drained.at is not None and time.monotonic() > drained.at + 3, control.abort)
+    aborted = Later(lambda: drained.at is not None and time.monotonic() > drained.at + 2, control.abort)
     assert run_study(filter_only(), "f-1", sink, [], control=control, data_dir=spoken_digits) is False
-    assert 0 < time.monotonic() - aborted.at < 2
+    assert 0 < time.monotonic() - aborted.at < AT_ONCE
     assert sink.trials == []
 
 
@@ -186,23 +188,23 @@ def test_a_study_that_waits_for_the_cluster_stops_at_once(wish, workers, spoken_
     taken = ray.util.placement_group([{"CPU": 2}])
     ray.get(taken.ready())
     control, sink, start = Control(), Kept(), time.monotonic()
-    stopped = Later(lambda: time.monotonic() > start + 3, getattr(control, wish))
+    stopped = Later(lambda: time.monotonic() > start + 2, getattr(control, wish))
     try:
         assert run_study(filter_only(), "f-1", sink, [], control=control, data_dir=spoken_digits) is False
-        assert time.monotonic() - stopped.at < 2
+        assert time.monotonic() - stopped.at < AT_ONCE
     finally:
         ray.util.remove_placement_group(taken)
     assert workers() == sink.trials == []
-    assert within(2, is_free)
+    assert within(AT_ONCE, is_free)
 
 
 def test_a_study_whose_workers_are_still_starting_stops_at_once(workers, spoken_digits):
     control, sink = Control(), Kept()
     stopped = Later(lambda: ray.available_resources().get("CPU", 0) == 0, control.drain)
     assert run_study(filter_only(), "f-1", sink, [], control=control, data_dir=spoken_digits) is False
-    assert time.monotonic() - stopped.at < 2
+    assert time.monotonic() - stopped.at < AT_ONCE
     assert workers() == sink.trials == []
-    assert within(2, is_free)
+    assert within(AT_ONCE, is_free)
 
 
 def test_a_fault_of_the_sink_does_not_wait_for_busy_workers(workers, spoken_digits):
@@ -212,8 +214,8 @@ def test_a_fault_of_the_sink_does_not_wait_for_busy_workers(workers, spoken_digi
     failed = Kept(full)
     with pytest.raises(OSError, match="no space left"):  # a latent one: the filter's trials wait
         run_study(study(), "s-1", failed, [], data_dir=spoken_digits)
-    assert within(2, lambda: not any(psutil.pid_exists(pid) for pid in workers()))
-    assert within(2, is_free)
+    assert within(AT_ONCE, lambda: not any(psutil.pid_exists(pid) for pid in workers()))
+    assert within(AT_ONCE, is_free)
 
 
 @pytest.mark.parametrize("wish", ["drain", "abort"])

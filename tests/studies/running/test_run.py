@@ -1,28 +1,19 @@
 """Studies on a real local Ray cluster, with real training of the real data."""
 
-import json
-import os
-import signal
-import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
-from pathlib import Path
 
-import faults
 import pytest
 import ray
 import ray.util.state
-from apart import python_in, without_ray
 from made_up import train_with
 from pictures import data_folder
 from ray.util.state.exception import RayStateApiException
+from small import Kept, figures, study
 from twins import numbers
 
-from studies.design.searchers import Suggestion
-from studies.design.spec import from_json
-from studies.errors import NoResultError, StudyError
+from studies.errors import StudyError
 from studies.records import TrialState
 from studies.running.cluster import cluster
 from studies.running.experiment import run_study
@@ -35,29 +26,6 @@ from trainers.training.checkpoints import Checkpoint
 from trainers.training.start import start_file
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
-
-
-class Kept:
-    def __init__(self, fail_at=None):
-        self.trials = []
-        self.fail_at = fail_at
-
-    def record(self, trial):
-        if len(self.trials) == self.fail_at:
-            raise OSError("no space left on device")
-        self.trials.append(trial)
-
-
-def study(**changes):
-    data = {
-        "name": "s",
-        "task": "spoken-digits",
-        "methods": ["gradient-filter", "latent-sgd"],
-        "searcher": {"name": "ax", "initial_trials": 2},
-        "runs": 2,
-        "trials": 3,
-    }
-    return from_json(data | changes)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +92,7 @@ def test_a_trial_of_a_proxy_trains_the_proxy(spoken_digits):
 
 def test_a_trial_decodes_as_its_study_says(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
-    spec = study(task="imagenet-birealnet18", resources={"decoder": "dali"})
+    spec = study(task="imagenet-birealnet18", proxy={"epochs": 1}, resources={"decoder": "dali"})
     assignment = assign(spec, "gradient-filter", 1, (), data_dir=data_folder(tmp_path, train=13))
     with pytest.raises(ValueError, match="DALI is not installed here"):
         next(train(assignment, choose(assignment)[0]))
@@ -137,7 +105,7 @@ def test_a_trial_is_compiled_where_its_study_says_so(spoken_digits, monkeypatch)
         training, "compiled", lambda kind, device: asked.append(device) or training.batch_loss
     )
     for compile in (False, True):
-        spec = study(proxy={"epochs": 1}, resources={"compile": compile})
+        spec = study(proxy={"epochs": 1, "width": 16}, resources={"compile": compile})
         assignment = assign(spec, "latent-sgd", 1, (), data_dir=spoken_digits)
         list(train(assignment, choose(assignment)[0]))
     assert asked == ["cpu"]
@@ -241,7 +209,7 @@ def test_a_start_that_changes_while_the_study_runs_stops_it(local_cluster, data_
             super().record(trial)
             file.write_bytes(file.read_bytes() + b"x")
 
-    spec = study(methods=["bop"], searcher="sobol", runs=1, start="first")
+    spec = study(proxy={"epochs": 1}, methods=["bop"], searcher="sobol", runs=1, start="first")
     sink = Changing()
     told = r"a worker cannot train: .*first\.pt: is not what was to be started from; put that one back"
     with pytest.raises(StudyError, match=told):
@@ -259,7 +227,7 @@ def test_a_worker_that_has_nothing_to_start_from_stops_the_study(local_cluster, 
 
 def test_a_worker_that_has_not_what_it_is_to_use_stops_the_study(local_cluster, tmp_path):
     """Every other trial would fail of it as well, and the study be over without a result."""
-    spec = study(task="imagenet-birealnet18", runs=1, resources={"decoder": "dali"})
+    spec = study(task="imagenet-birealnet18", proxy={"epochs": 1}, runs=1, resources={"decoder": "dali"})
     sink = Kept()
     with pytest.raises(StudyError, match="a worker cannot train: NVIDIA DALI is not installed here"):
         run_study(spec, "s-7", sink, [], data_dir=data_folder(tmp_path, train=13))
@@ -280,230 +248,3 @@ def test_a_trial_that_fits_nowhere_is_refused(local_cluster, spoken_digits):
         run_study(study(resources={"cpus": 512}), "s-1", Kept(), [], data_dir=spoken_digits)
     with pytest.raises(StudyError, match=r"a trial needs 1 CPU, 1 GPU, .*; the cluster's have . CPU, 0 GPU"):
         run_study(study(resources={"gpus": 1}), "s-1", Kept(), [], data_dir=spoken_digits)
-
-
-def test_an_address_where_nothing_answers_is_told(monkeypatch):
-    ray.shutdown()
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    with pytest.raises(StudyError, match=r"RAY_ADDRESS '127\.0\.0\.1:1' does not answer"), cluster():
-        pass
-
-
-def test_a_local_ray_that_does_not_come_up_is_told(monkeypatch, caplog):
-    def timed_out(*args, **options):
-        give_up = time.monotonic() + 10
-        while not caplog.records and time.monotonic() < give_up:
-            time.sleep(0.01)
-        raise Exception("The current node timed out during startup.\nThis could happen")
-
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(ray, "init", timed_out)
-    monkeypatch.setattr("studies.running.cluster.SLOW_SECONDS", 0.05)
-    told = r"^Ray does not start here: The current node timed out during startup\. This could"
-    with pytest.raises(StudyError, match=told), cluster():
-        pass
-    assert [record.getMessage() for record in caplog.records] == [
-        "Ray is not up after 0 s: its logs say nothing"
-    ]
-
-
-@pytest.fixture(scope="module")
-def faulty_cluster():
-    ray.shutdown()
-    start_ray()
-    yield
-    ray.shutdown()
-
-
-def test_a_method_whose_first_trials_all_fail_of_one_error_stops_the_study(faulty_cluster, spoken_digits):
-    spec = study(
-        methods=[{"name": "gradient-filter", "space": {"alpha": faults.RAISES}}, "bop"],
-        searcher="sobol",
-        runs=5,
-        proxy={"width": 8, "epochs": 1},
-        resources={"max_retries": 0},
-    )
-    sink = Kept()
-    told = (
-        r"^gradient-filter has no result: all \d+ trials failed: RuntimeError: a layer broke \(\d+ trials\)$"
-    )
-    with pytest.raises(NoResultError, match=told):
-        run_study(spec, "s-8", sink, [], data_dir=spoken_digits)
-    assert len(sink.trials) < spec.planned
-
-
-def test_a_folder_that_cannot_keep_trainings_costs_one_warning_and_no_attempt(
-    faulty_cluster, spoken_digits, tmp_path
-):
-    (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
-    (tmp_path / "checkpoints").touch()  # a file in its place
-    space = {"alpha": faults.SOUND, "gamma": {"low": 0.05, "high": 0.2}}
-    spec = study(methods=[{"name": "gradient-filter", "space": space}], searcher="sobol", runs=1, trials=2)
-    sink = Kept()
-    with pytest.warns(UserWarning, match="cannot be kept") as told:
-        run_study(spec, "s-9", sink, [], data_dir=tmp_path)
-    assert [(trial.state, trial.attempts) for trial in sink.trials] == [(TrialState.COMPLETED, 1)] * 2
-    (warning,) = [str(each.message) for each in told if "cannot be kept" in str(each.message)]
-    assert warning.startswith(f"trainings cannot be kept in {tmp_path / 'checkpoints'}: ")
-
-
-@pytest.mark.timeout(600)
-def test_every_kind_of_failure_frees_the_slot_and_is_stored(faulty_cluster, spoken_digits, tmp_path):
-    kinds = [faults.RAISES, faults.HANGS, faults.KILLED, faults.DIVERGES, faults.TOO_LARGE, faults.SOUND]
-    kinds.append(faults.SHORT_OF_BREATH)
-    (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
-    spec = study(
-        methods=[{"name": "gradient-filter", "space": {"alpha": kinds, "gamma": 0.1}}],
-        searcher="sobol",
-        runs=4,
-        trials=2,
-        seed=37,  # with this one Sobol's first two points of four runs are all seven kinds
-        resources={"max_seconds": 25, "max_retries": 1},
-    )
-    sink = Kept()
-    run_study(spec, "s-2", sink, [], data_dir=tmp_path)
-    assert sorted((t.run, t.trial) for t in sink.trials) == [(r, t) for r in (1, 2, 3, 4) for t in (1, 2)]
-    of_kind = {t.hyperparameters["alpha"]: t for t in sink.trials}
-    assert of_kind.keys() == set(kinds)
-    for kind, reason in (
-        (faults.RAISES, "RuntimeError: a layer broke"),
-        (faults.HANGS, "stopped: still running after max_seconds = 25"),
-        (faults.KILLED, "the worker process died"),
-        (faults.TOO_LARGE, "can't allocate memory"),
-    ):
-        trial = of_kind[kind]
-        assert trial.state is TrialState.FAILED
-        assert trial.objective is trial.test_metric is None
-        assert trial.attempts == 2
-        assert reason in trial.error
-    diverged, sound = of_kind[faults.DIVERGES], of_kind[faults.SOUND]
-    assert (diverged.state, diverged.objective, diverged.attempts) == (TrialState.DIVERGED, 0.0, 1)
-    assert "non-finite in epoch 1" in diverged.error
-    assert (sound.state, sound.error, sound.attempts) == (TrialState.COMPLETED, None, 1)
-    breathless = of_kind[faults.SHORT_OF_BREATH]  # only a second process that goes on comes to an end
-    assert (breathless.state, breathless.error, breathless.attempts) == (TrialState.COMPLETED, None, 2)
-    assert breathless.train_seconds < (breathless.finished_at - breathless.started_at).total_seconds()
-    assignment = assign(spec, "gradient-filter", breathless.run, (), data_dir=spoken_digits)
-    seeded = replace(assignment.training, seed=breathless.seed)
-    assignment = replace(assignment, training=seeded)
-    untouched = train(assignment, Suggestion(breathless.hyperparameters, "sobol"))
-    assert figures(breathless.epochs) == figures(untouched)
-    assert list((tmp_path / "checkpoints").iterdir()) == []
-
-
-BEREFT = """
-import os
-from pathlib import Path
-import test_run
-test_run.start_ray({test_run.faults.DRIVER: str(os.getpid())})
-test_run.run_study(test_run.bereft(), "s-3", test_run.Kept(), [], data_dir=Path.cwd())
-"""
-
-
-def test_a_training_whose_driver_was_killed_goes_on_under_the_next(spoken_digits, tmp_path):
-    ray.shutdown()
-    (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
-    # this tree first: beside it tests/trainers and tests/studies have the names of its packages
-    environment = without_ray() | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}
-    killed = subprocess.run([sys.executable, "-c", BEREFT], cwd=tmp_path, env=environment)
-    assert killed.returncode == -signal.SIGKILL
-    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
-    sink = Kept()
-    start_ray()
-    try:
-        run_study(bereft(), "s-3", sink, [], data_dir=tmp_path)
-    finally:
-        ray.shutdown()
-    (trial,) = sink.trials
-    # a training from its beginning fails
-    assert (trial.state, trial.attempts) == (TrialState.COMPLETED, 1)
-    assignment = assign(bereft(), "gradient-filter", 1, (), data_dir=spoken_digits)
-    assert figures(trial.epochs) == figures(train(assignment, Suggestion(trial.hyperparameters, "sobol")))
-    assert list((tmp_path / "checkpoints").iterdir()) == []
-
-
-def bereft():
-    space = {"alpha": faults.BEREAVES, "gamma": {"low": 0.05, "high": 0.2}}
-    return study(methods=[{"name": "gradient-filter", "space": space}], searcher="sobol", runs=1, trials=1)
-
-
-def start_ray(environment=None):
-    """Of which every worker may meet a fault."""
-    ray.cloudpickle.register_pickle_by_value(sys.modules["faults"])
-    hook = {"worker_process_setup_hook": faults.install, "env_vars": environment or {}}
-    ray.init("local", log_to_driver=False, runtime_env=hook)
-
-
-def figures(epochs):
-    return [replace(epoch, train_seconds=0.0, evaluate_seconds=0.0) for epoch in epochs]
-
-
-LOCAL = """
-import json, os, sys
-import psutil
-from studies.running.cluster import cluster  # before Ray
-import ray
-from studies.running.ray_token import find_ray_token
-with cluster():
-    listening = [
-        (process.name(), socket.laddr.ip.removeprefix("::ffff:"))
-        for process in psutil.Process().children(recursive=True)
-        for socket in process.net_connections("inet")
-        if socket.status == psutil.CONN_LISTEN
-    ]
-    executable = ray.remote(num_cpus=0, runtime_env={"env_vars": {"A": "1"}})(lambda: sys.executable)
-    found = {
-        "listening": listening,
-        "worker": os.path.realpath(ray.get(executable.remote(), timeout=60)),
-        "session": ray._private.worker.global_worker.node.get_session_dir_path(),
-        "token": find_ray_token(),
-    }
-    found["modes"] = [oct(os.stat(path).st_mode & 0o777) for path in (
-        os.path.join(found["session"], "../.."), os.path.expanduser("~/.ray/auth_token"), os.path.expanduser("~/.ray")
-    )]
-    print(json.dumps(found))
-"""
-
-
-def test_a_local_cluster_is_closed_to_all_others_wherever_it_is_installed(tmp_path):
-    """Ray does not quote the path of Python in commands, makes its token readable to all and lets all write its folder;
-    a long TMPDIR, as Slurm sets it, has no room for sockets."""
-    python = python_in(tmp_path / 'My $(Project); "é" & more' / "venv")
-    long = tmp_path / ("long" * 20)
-    long.mkdir()
-    done = subprocess.run(
-        [python, "-c", LOCAL],
-        env=without_ray() | {"HOME": str(tmp_path), "TMPDIR": str(long), "PYTHONPATH": str(Path.cwd())},
-        capture_output=True,
-        text=True,
-        umask=0o022,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "dashboard" not in done.stderr, "a minute is waited for one that does not start"
-    found = json.loads(done.stdout)
-    assert ["raylet", "127.0.0.1"] in found["listening"]
-    assert {ip for _, ip in found["listening"]} == {"127.0.0.1"}
-    assert found["worker"] == os.path.realpath(python)
-    assert found["modes"] == ["0o700", "0o600", "0o700"]
-    assert (tmp_path / ".ray" / "auth_token").read_text() == found["token"]
-    assert not Path(found["session"]).exists(), "nothing is left"
-
-
-NO_WORKERS = """
-import sys
-if sys.orig_argv[1].endswith({script!r}):
-    sys.exit("no workers here")
-"""
-
-
-def test_workers_that_do_not_start_end_the_study_with_what_ray_says_of_them(
-    spoken_digits, tmp_path, monkeypatch
-):
-    ray.shutdown()
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr("studies.running.experiment.WORKER_SECONDS", 5.0)
-    told = r"Ray's workers do not start: .* \(raylet\.err\)"
-    for script in ("setup_worker.py", "default_worker.py"):  # one process becomes the other
-        (tmp_path / "sitecustomize.py").write_text(NO_WORKERS.format(script=script))
-        with cluster(), pytest.raises(StudyError, match=told):
-            run_study(study(), "s-1", Kept(), [], data_dir=spoken_digits)

@@ -1,0 +1,124 @@
+"""Studies under the real service, on real Ray, beside another service and where disk or database fail."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from killable import PLANNED, Listener, Service, ends, enlarge, grows, wait
+from twins import numbers
+
+from service.client import Client
+from studies.records import StudyState
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def data(tmp_path, spoken_digits):
+    """A data folder, and so a Ray head, of this test's own."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
+    return folder
+
+
+@pytest.mark.postgres
+def test_two_services_run_each_study_once(tmp_path, postgresql, data):
+    both = [Service(tmp_path / "service", postgresql, data) for _ in range(2)]
+    small = {"methods": ["latent-sgd"], "searcher": "sobol", "runs": 1, "trials": 2}  # a worker each
+    try:
+        for one in both:
+            one.start()
+        names = [one.submit(name=f"s{i}", **small) for i, one in enumerate(both)]
+        for study in names:
+            ends(both[0], study)
+        for study in names:
+            told = [e.data for e in both[0].store.events(study) if e.kind == "state"]
+            went = [one["to"] for one in told if one["to"] in ("running", "completed")]
+            assert went == ["running", "completed"]
+            again = [one["reason"] for one in told[1:] if one["to"] == "queued"]
+            # refused, as its agent was not up
+            assert all(reason.startswith("Ray at ") for reason in again), told
+    finally:
+        for one in both:
+            one.stop()
+
+
+def test_a_full_disk_is_told_and_the_study_goes_on(small_disk, tmp_path, data, untouched):
+    service = Service(tmp_path / "service", f"sqlite:///{small_disk}/tunebench.db", data)
+    service.start()
+    try:
+        study = service.submit()
+        told = f"database sqlite:///{small_disk}/tunebench.db has no disk space left"
+        wait(lambda: told in service.log() or told in (service.store.study(study).error or ""))
+        before = service.store.study(study)
+        assert before.trials < PLANNED
+        assert httpx.get(f"{service.url}/v1/studies/{study}").status_code == 200
+        enlarge(small_disk)
+        if before.state is StudyState.FAILED:
+            Client(service.url).resume(study)
+        ends(service, study)
+        assert numbers(service.store.trials(study, with_epochs=True)) == untouched.trials()
+    finally:
+        service.stop()
+
+
+class Server:
+    """A PostgreSQL server of this test's own, to be restarted."""
+
+    def __init__(self, folder, port):
+        self._folder, self._port = folder, port
+        self.url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        self._run("initdb", "-A", "trust", "-U", "postgres", "--no-sync")
+        self.control("start")
+
+    def control(self, what):
+        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -k {self._folder}"
+        self._run("pg_ctl", "-w", "-m", "immediate", "-l", f"{self._folder}/log", "-o", options, what)
+
+    def _run(self, program, *arguments):
+        (found,) = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"))[-1:]
+        command = ["runuser", "-u", "postgres", "--", str(found), "-D", f"{self._folder}/data", *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self._folder)
+
+
+@pytest.fixture
+def server():
+    if os.getuid() or not any(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
+        pytest.skip("a PostgreSQL server of one's own needs root and Debian's postgresql")
+    folder = tempfile.mkdtemp(prefix="tunebench-test-", dir="/tmp")
+    shutil.chown(folder, "postgres")
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    one = Server(folder, port)
+    yield one
+    one.control("stop")
+    shutil.rmtree(folder)
+
+
+@pytest.mark.postgres
+def test_a_restart_of_postgresql_loses_nothing(server, tmp_path, data, untouched):
+    service = Service(tmp_path / "service", server.url, data)
+    service.start()
+    try:
+        study = service.submit()
+        listener = Listener(service, study)
+        for _ in range(2):
+            grows(service, study, 2)
+            server.control("stop")  # as kill -9: it recovers from its log
+            time.sleep(2)
+            answer = httpx.get(f"{service.url}/v1/studies", timeout=60)
+            assert (answer.status_code, answer.json()["type"]) == (503, "/problems/database-unavailable")
+            assert httpx.get(f"{service.url}/readyz").status_code == 503
+            server.control("start")
+        ends(service, study)
+        assert numbers(service.store.trials(study, with_epochs=True)) == untouched.trials()
+        assert listener.heard_all(service)["trial"] == PLANNED
+    finally:
+        service.stop()

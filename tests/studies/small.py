@@ -1,0 +1,33 @@
+"""Studies small enough to be run by tests, and what is kept of them."""
+
+from dataclasses import replace
+
+from studies.design.spec import from_json
+
+
+class Kept:
+    def __init__(self, fail_at=None):
+        self.trials = []
+        self.fail_at = fail_at
+
+    def record(self, trial):
+        if len(self.trials) == self.fail_at:
+            raise OSError("no space left on device")
+        self.trials.append(trial)
+
+
+def study(**changes):
+    data = {
+        "name": "s",
+        "task": "spoken-digits",
+        "proxy": {"width": 16},
+        "methods": ["gradient-filter", "latent-sgd"],
+        "searcher": {"name": "ax", "initial_trials": 2},
+        "runs": 2,
+        "trials": 3,
+    }
+    return from_json(data | changes)
+
+
+def figures(epochs):
+    return [replace(epoch, train_seconds=0.0, evaluate_seconds=0.0) for epoch in epochs]
