@@ -56,6 +56,7 @@ bench: data  ## the benchmarks, side by side with what they are measured against
 	$(BIN)/python tests/benchmarks/optimizer_step.py
 	$(BIN)/python tests/benchmarks/training_step.py
 	$(BIN)/python tests/benchmarks/network_step.py
+	$(BIN)/python tests/benchmarks/suggestion.py
 	$(BIN)/python tests/benchmarks/study_floor.py
 	$(BIN)/python tests/benchmarks/analysis.py
 	$(BIN)/python tests/benchmarks/service_load.py

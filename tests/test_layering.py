@@ -40,7 +40,8 @@ ONLY = {
     "typer": ["service/commands", "service/cli.py"],
     "matplotlib": ["studies/results"],
     "ax": ["studies/design/searchers.py"],
-    "torch": ["trainers", "studies/running", "studies/design/searchers.py"],
+    "torch": ["trainers", "studies/running", "studies/design/bayesian.py", "studies/design/searchers.py"],
+    "botorch": ["studies/design/bayesian.py"],
 }
 
 
@@ -84,7 +85,7 @@ def test_every_wing_stands() -> None:
         assert all((ROOT / home).exists() for home in homes)
 
 
-HEAVY = ("torch", "ray", "ax", "matplotlib")
+HEAVY = ("torch", "ray", "ax", "botorch", "matplotlib")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeGuard
 
 import numpy as np
@@ -20,10 +20,14 @@ AX_LAST_DECADE = 308  # it takes ten to the power of what it has come to
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A finished trial as a searcher sees it; `objective` is None where the trial failed."""
+    """A finished trial as a searcher sees it; `objective` is None where the trial failed.
+
+    `sem` is the objective's standard error where it is the mean of several trainings, None where that is unknown.
+    """
 
     hyperparameters: dict[str, Value]  # empty where choosing them is what failed
     objective: float | None
+    sem: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +77,54 @@ def suggest_sobol(
     return Suggestion(chosen, "sobol")
 
 
+def suggest_botorch(
+    space: Space, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
+) -> Suggestion:
+    """Sobol for `initial_trials`, then Bayesian optimisation: BoTorch's Gaussian process and expected improvement.
+
+    Sobol goes on where there is nothing to model, as no trial has succeeded yet, or nothing to choose, as every point
+    of a finite space has been tried. Otherwise no point is tried twice. An objective that is not finite counts as the
+    worst finite one. Objectives are told apart from their noise: by their standard errors where all have one, pooled,
+    as those of two or three trainings say little one by one; otherwise by the model.
+    """
+    free = searched(space)
+    told = _told(free, history, maximize, initial_trials)
+    if told is None:
+        return suggest_sobol(space, history, seed, maximize=maximize, initial_trials=initial_trials)
+    with _quiet():
+        from studies.design.bayesian import proposals
+
+    succeeded = [(o.hyperparameters, o.objective) for o in told if o.objective is not None]
+    tried = _tried(free, history)
+    with _quiet(), _one_thread():
+        found = proposals(
+            free,
+            [hyperparameters for hyperparameters, _ in succeeded],
+            [objective if maximize else -objective for _, objective in succeeded],
+            _variance(told),
+            derive(seed, "botorch", len(history)),
+        )
+        point = next((point for point in found if tuple(point.values()) not in tried), None)
+    if point is None:  # of a finite space, where so many have been tried that few are left
+        return suggest_sobol(space, history, seed, maximize=maximize, initial_trials=initial_trials)
+    chosen = {name: d.at(0.0) for name, d in space.items()}
+    return Suggestion(chosen | point, "model")
+
+
 def suggest_ax(
     space: Space, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
 ) -> Suggestion:
     """Sobol for `initial_trials`, then Bayesian optimisation: Ax's default Gaussian process and acquisition.
 
     Ax's own start is not used: it would begin every run at the centre of the space, which tells all runs how the
-    bounds were chosen. Sobol goes on where there is nothing to model, as no trial has succeeded yet, or nothing to
-    choose, as every point of a finite space has been tried. An objective that is not finite counts as the worst
-    finite one.
+    bounds were chosen. When Sobol goes on, what counts as the worst and what is known of noise are as for `botorch`.
     """
     free = searched(space)
-    tried = {tuple(o.hyperparameters[name] for name in free) for o in history if o.hyperparameters}
-    finite = [o.objective for o in history if o.objective is not None and math.isfinite(o.objective)]
-    if len(history) < initial_trials or not finite or len(tried) >= points(free):
+    told = _told(free, history, maximize, initial_trials)
+    if told is None:
         return suggest_sobol(space, history, seed, maximize=maximize, initial_trials=initial_trials)
-
-    worst = min(finite) if maximize else max(finite)
+    variance = _variance(told)
+    error = math.nan if variance is None else math.sqrt(variance)
     with _quiet():
         import torch
         from ax.api.client import Client
@@ -103,18 +138,19 @@ def suggest_ax(
             method="fast", initialization_budget=0, initialize_with_center=False, torch_device="cpu"
         )
         rows = []
-        for observation in history:
-            if not observation.hyperparameters:
-                continue
+        for observation in told:
             index = client.attach_trial(
                 {name: _to_ax(d, observation.hyperparameters[name]) for name, d in free.items()}
             )
             if observation.objective is None:
                 client.mark_trial_failed(index)
                 continue
-            value = observation.objective if math.isfinite(observation.objective) else worst
             trial = client._experiment.trials[index]
-            rows.append(DataRow(index, trial.arm.name, "objective", "objective", value, math.nan, math.nan))
+            rows.append(
+                DataRow(
+                    index, trial.arm.name, "objective", "objective", observation.objective, error, math.nan
+                )
+            )
             trial.mark_completed()
         client._experiment.attach_data(Data(rows))  # one by one a third of the time goes into sorting them
         torch.manual_seed(derive(seed, "acquisition", len(history)))
@@ -136,10 +172,38 @@ class Searcher:
 
 
 SEARCHERS = {
+    "botorch": Searcher(suggest_botorch, model=True),
     "ax": Searcher(suggest_ax, model=True),
     "sobol": Searcher(suggest_sobol, model=False),
     "random": Searcher(suggest_random, model=False),
 }
+
+
+def _told(
+    free: Space, history: Sequence[Observation], maximize: bool, initial_trials: int
+) -> list[Observation] | None:
+    """The trials with hyperparameters, for a model, their objectives finite; None where it is Sobol's turn."""
+    finite = [o.objective for o in history if o.objective is not None and math.isfinite(o.objective)]
+    if len(history) < initial_trials or not finite or len(_tried(free, history)) >= points(free):
+        return None
+    worst = min(finite) if maximize else max(finite)
+    return [
+        o if o.objective is None or math.isfinite(o.objective) else replace(o, objective=worst)
+        for o in history
+        if o.hyperparameters
+    ]
+
+
+def _tried(free: Space, history: Sequence[Observation]) -> set[tuple[Value, ...]]:
+    return {tuple(o.hyperparameters[name] for name in free) for o in history if o.hyperparameters}
+
+
+def _variance(told: Sequence[Observation]) -> float | None:
+    """Of the noise in the objectives, pooled from their standard errors; None where it is not known of all."""
+    errors = [o.sem for o in told if o.objective is not None]
+    known = [error for error in errors if error is not None and math.isfinite(error)]
+    pooled = sum(error**2 for error in known) / len(known) if known else 0.0
+    return pooled if len(known) == len(errors) and pooled > 0 else None
 
 
 def _ax_parameter(name: str, dimension: Float | Int | Choice) -> object:

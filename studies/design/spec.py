@@ -51,9 +51,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 
 
 class SearcherSpec(_Strict):
-    """How hyperparameters are chosen. `initial_trials` of every run come from Sobol before the model (`ax` only)."""
+    """How hyperparameters are chosen. `initial_trials` of every run come from Sobol before the model, if it has one."""
 
-    name: str = "ax"
+    name: str = "botorch"
     initial_trials: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = 5
 
     @field_validator("name")

@@ -1,14 +1,19 @@
-"""Branin and Hartmann-6, to be minimised, and a searcher's best value on them."""
+"""Functions to be minimised whose minima are known, and what a searcher finds of them."""
 
 import math
 
 import numpy as np
 
 from studies.design.searchers import SEARCHERS, Observation
-from studies.design.space import Float
+from studies.design.space import Choice, Float
 
 BRANIN = {"x1": Float(-5.0, 10.0), "x2": Float(0.0, 15.0)}  # minimum 0.397887
 HARTMANN6 = {f"x{i}": Float(0.0, 1.0) for i in range(1, 7)}  # minimum -3.32237
+SWITCH = Choice((False, True))
+MIXED = {f"x{i}": Float(0.0, 1.0) for i in range(1, 5)} | {
+    "dear": SWITCH,
+    "mirrored": SWITCH,
+}  # minimum -3.72984
 
 _A = np.array(
     [
@@ -37,19 +42,46 @@ def branin(x):
     )
 
 
-def hartmann6(x):
-    inner = (_A * (np.array(list(x.values())) - _P) ** 2).sum(1)
+def hartmann(*x):
+    """Of as many dimensions as there are numbers, up to six."""
+    inner = (_A[:, : len(x)] * (np.array(x) - _P[:, : len(x)]) ** 2).sum(1)
     return -float(np.array([1.0, 1.2, 3.0, 3.2]) @ np.exp(-inner))
 
 
-FUNCTIONS = {"branin": (branin, BRANIN), "hartmann6": (hartmann6, HARTMANN6)}
+def hartmann6(x):
+    return hartmann(*x.values())
 
 
-def best_found(function, searcher, seed, trials=25):
-    """The lowest value of a run of `trials` trials."""
-    f, space = FUNCTIONS[function]
-    history = []
-    for _ in range(trials):
-        suggestion = SEARCHERS[searcher].suggest(space, history, seed, maximize=False, initial_trials=5)
-        history.append(Observation(suggestion.hyperparameters, f(suggestion.hyperparameters)))
-    return min(observation.objective for observation in history)
+def mixed(x):
+    """Hartmann-4 with a switch that mirrors a dimension, a little dearer where it is off, and one that costs."""
+    x1, x2, x3, x4 = (x[f"x{i}"] for i in range(1, 5))
+    return hartmann(1 - x1 if x["mirrored"] else x1, x2, x3, x4) + 0.3 * x["dear"] + 0.2 * (not x["mirrored"])
+
+
+# each with its space, its minimum, and the standard deviation of the noise that goes with it where there is any
+FUNCTIONS = {
+    "branin": (branin, BRANIN, 0.397887, 5.0),
+    "hartmann6": (hartmann6, HARTMANN6, -3.32237, 0.1),
+    "mixed": (mixed, MIXED, -3.72984, 0.1),
+}
+
+
+def regrets(function, searcher, seed, *, noisy=False, repeats=1, trials=25, told=False):
+    """What the trial with the lowest objective so far truly lacks to the minimum, after each of `trials` trials.
+
+    With noise, an objective is the mean of so many `repeats`; a searcher that is `told` knows its standard error.
+    """
+    f, space, minimum, deviation = FUNCTIONS[function]
+    history, true = [], []
+    for trial in range(trials):
+        x = (
+            SEARCHERS[searcher]
+            .suggest(space, history, seed, maximize=False, initial_trials=5)
+            .hyperparameters
+        )
+        true.append(f(x))
+        drawn = true[-1] + noisy * deviation * np.random.default_rng([seed, trial]).standard_normal(repeats)
+        error = {"sem": float(drawn.std(ddof=1) / math.sqrt(repeats))} if told else {}
+        history.append(Observation(x, float(drawn.mean()), **error))
+    best = np.array([np.argmin([o.objective for o in history[: n + 1]]) for n in range(trials)])
+    return np.array(true)[best] - minimum

@@ -305,7 +305,7 @@ def test_a_study_says_what_has_become_of_it(
     found = Study.model_validate_json(client.get(f"/v1/studies/{study}").content)
     assert found.dashboard == f"{jobs.dashboard_url}/#/jobs/a%20job/1"
     assert (found.arms, found.searcher, found.runs, found.budget) == (
-        ("gradient-filter", "latent-sgd"), "ax", 2, 3,
+        ("gradient-filter", "latent-sgd"), "botorch", 2, 3,
     )  # fmt: skip
 
 

@@ -147,7 +147,7 @@ def test_a_study_is_looked_at_before_it_runs(tunebench, service, spoken_digits):
         code, out, _ = tunebench("validate", "s.json", "--trials", 3, *place)
         assert (code, "3 trials, not stored yet\nIt takes about 0:00:0" in out) == (0, True)
         found = json.loads(tunebench("validate", "s.json", *place, "--json")[1])
-        assert (found["planned"], found["exists"], found["spec"]["searcher"]["name"]) == (2, None, "ax")
+        assert (found["planned"], found["exists"], found["spec"]["searcher"]["name"]) == (2, None, "botorch")
         Path("again.json").write_text(json.dumps(study.spec))
         assert (
             f"{study.id}: 2 trials, already stored, queued\n"

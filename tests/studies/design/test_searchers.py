@@ -1,6 +1,7 @@
 import math
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from known_functions import FUNCTIONS, best_found, branin, hartmann6
+from known_functions import FUNCTIONS, branin, hartmann6, mixed, regrets
 from scipy.stats import kstest, sem, t
 
 from studies.design.methods import METHODS
@@ -18,7 +19,6 @@ from studies.design.searchers import (
     Suggestion,
     _from_ax,
     _to_ax,
-    suggest_ax,
     suggest_random,
     suggest_sobol,
 )
@@ -26,6 +26,8 @@ from studies.design.size import MOST_ITEMS
 from studies.design.space import Choice, Fixed, Float, Int
 from studies.design.spec import from_json
 from trainers.seeds import derive
+
+MODELS = [name for name, searcher in SEARCHERS.items() if searcher.model]
 
 MIXED = {
     "a": Float(1e-6, 1.0, log=True),
@@ -52,17 +54,24 @@ def parse_methods(**overrides):
     return from_json(data).arms[0].space
 
 
-def grow(searcher, trials, objective, seed=0, space=MIXED, **keys):
-    history = []
-    for _ in range(trials):
+def grow(searcher, trials, objective, seed=0, space=MIXED, begun=(), **keys):
+    """The trials of a run, `begun` among them."""
+    history = list(begun)
+    while len(history) < trials:
         point = ask(searcher, history, seed, space, **keys).hyperparameters
         history.append(Observation(point, objective(point)))
     return history
 
 
+def best_inside(point):
+    """Highest where no bound is, as at a bound suggestions are the same however they were come by."""
+    return -((math.log(next(iter(point.values()))) + 7) ** 2)
+
+
 @pytest.mark.parametrize("searcher", SEARCHERS)
 def test_every_suggestion_is_inside_the_space_and_whole(searcher):
-    history = grow(searcher, 6, lambda point: math.log(point["a"]) + point["b"])
+    begun = grow("sobol", 4, quality := lambda point: math.log(point["a"]) + point["b"])
+    history = grow(searcher, 6, quality, begun=begun)
     for observation in history:
         assert observation.hyperparameters.keys() == MIXED.keys()
         for name, value in observation.hyperparameters.items():
@@ -123,8 +132,9 @@ def test_ax_is_told_the_values_of_what_it_takes(name):
     )
 
 
-def test_ax_finds_the_best_of_a_range_that_it_would_refuse():
-    history = grow("ax", 8, score, 0, {"narrow log": NASTY["narrow log"]})
+@pytest.mark.parametrize("searcher", MODELS)
+def test_the_best_of_a_range_that_ax_would_refuse_is_found(searcher):
+    history = grow(searcher, 8, score, 0, {"narrow log": NASTY["narrow log"]})
     assert max(observation.objective for observation in history) > -0.05
 
 
@@ -137,19 +147,22 @@ def bounds():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("searcher", MODELS)
 @settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(bounds(), min_size=3, max_size=3), st.integers(0, 2**63 - 1))
-@example([Float(1e-8, 1e-5), Float(1e-8, 1e-5, log=True), Float(1e-8, 1e8)], 0)
-def test_ax_stays_within_any_bounds(ranges, seed):
+@given(ranges=st.lists(bounds(), min_size=3, max_size=3), seed=st.integers(0, 2**63 - 1))
+@example(ranges=[Float(1e-8, 1e-5), Float(1e-8, 1e-5, log=True), Float(1e-8, 1e8)], seed=0)
+def test_suggestions_stay_within_any_bounds(searcher, ranges, seed):
     space = {f"x{i}": dimension for i, dimension in enumerate(ranges)}
-    history = grow("ax", 3, lambda point: space["x0"].quantile(point["x0"]), seed, space, initial_trials=2)
+    history = grow(
+        searcher, 3, lambda point: space["x0"].quantile(point["x0"]), seed, space, initial_trials=2
+    )
     for observation in history:
         assert all(observation.hyperparameters[name] in dimension for name, dimension in space.items())
 
 
 @pytest.mark.parametrize("searcher", SEARCHERS)
 def test_a_suggestion_depends_on_its_arguments_alone(searcher):
-    history = grow(searcher, 5, lambda point: point["a"])
+    history = grow("sobol", 5, best_inside)
     torch.manual_seed(1)
     np.random.seed(1)
     first = ask(searcher, history)
@@ -162,15 +175,16 @@ def test_a_suggestion_depends_on_its_arguments_alone(searcher):
 
 
 @pytest.mark.slow
-def test_the_number_of_threads_changes_no_suggestion():
+@pytest.mark.parametrize("searcher", MODELS)
+def test_the_number_of_threads_changes_no_suggestion(searcher):
     space = METHODS["latent-sgd"].space
-    history = grow("ax", 6, lambda point: point["gamma"], space=space)
+    history = grow("sobol", 6, lambda point: point["gamma"], space=space)
     before = torch.get_num_threads()
     try:
         suggestions = []
         for threads in (1, 2, 4):
             torch.set_num_threads(threads)
-            suggestions.append(ask("ax", history, 0, space))
+            suggestions.append(ask(searcher, history, 0, space))
     finally:
         torch.set_num_threads(before)
     assert suggestions == suggestions[:1] * 3
@@ -180,19 +194,19 @@ def test_the_number_of_threads_changes_no_suggestion():
 @pytest.mark.slow
 def test_another_process_suggests_the_same():
     space = METHODS["latent-sgd"].space
-    history = grow("ax", 6, lambda point: point["gamma"], space=space)
+    history = grow("sobol", 6, lambda point: point["gamma"], space=space)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        there = pool.submit(ask, "ax", history, 0, space).result()
-    assert there == ask("ax", history, 0, space)
-    assert there.source == "model"
+        there = [pool.submit(ask, searcher, history, 0, space).result() for searcher in MODELS]
+    assert there == [ask(searcher, history, 0, space) for searcher in MODELS]
+    assert {suggestion.source for suggestion in there} == {"model"}
 
 
 def test_ax_is_told_what_its_client_would_tell_it():
     from ax.api.client import Client  # takes seconds: not for whoever collects tests
     from ax.api.configs import RangeParameterConfig
 
-    _, space = FUNCTIONS["branin"]
-    history = grow("ax", 8, lambda point: point["x1"] - point["x2"], 0, space)
+    _, space, *_ = FUNCTIONS["branin"]
+    history = grow("sobol", 8, lambda point: point["x1"] - point["x2"], 0, space)
     client = Client(random_seed=derive(0, "ax", 8) % 2**32)
     bounds = {name: (dimension.low, dimension.high) for name, dimension in space.items()}
     client.configure_experiment(
@@ -210,42 +224,81 @@ def test_ax_is_told_what_its_client_would_tell_it():
     assert ask("ax", history, 0, space) == Suggestion(point, "model")
 
 
-def test_ax_starts_with_sobol_and_not_at_the_centre():
-    history = grow("ax", 3, lambda point: point["a"])
+@pytest.mark.parametrize("searcher", MODELS)
+def test_a_run_starts_with_sobol_and_not_at_the_centre(searcher):
+    history = grow(searcher, 3, lambda point: point["a"])
     assert history == grow("sobol", 3, lambda point: point["a"])
-    assert ask("ax", history[:2]).source == "sobol"
-    assert ask("ax", history).source == "model"
-    firsts = [ask("ax", seed=seed).hyperparameters["a"] for seed in range(200)]
+    assert ask(searcher, history[:2]).source == "sobol"
+    assert ask(searcher, history).source == "model"
+    firsts = [ask(searcher, seed=seed).hyperparameters["a"] for seed in range(200)]
     assert kstest(np.log(firsts), "uniform", args=(math.log(1e-6), -math.log(1e-6))).pvalue > 0.01
 
 
-def test_all_trials_failed_goes_on_with_sobol():
-    history = grow("ax", 4, lambda point: None)
-    assert ask("ax", history) == ask("sobol", history)
+@pytest.mark.parametrize("searcher", MODELS)
+def test_all_trials_failed_goes_on_with_sobol(searcher):
+    history = grow(searcher, 4, lambda point: None)
+    assert ask(searcher, history) == ask("sobol", history)
 
 
-def test_failures_and_divergence_are_told_to_the_model():
-    history = grow("ax", 6, lambda point: point["a"])
+@pytest.mark.parametrize("searcher", MODELS)
+def test_failures_and_divergence_are_told_to_the_model(searcher):
+    history = grow("sobol", 6, best_inside)
     failed = [*history[:-1], Observation(history[-1].hyperparameters, None)]
     diverged = [*history[:-1], Observation(history[-1].hyperparameters, -math.inf)]
     nameless = [*history[:-1], Observation({}, None)]
-    suggestions = [ask("ax", h) for h in (history, failed, diverged, nameless)]
+    suggestions = [ask(searcher, h) for h in (history, failed, diverged, nameless)]
     assert [s.source for s in suggestions] == ["model"] * 4
     points = [s.hyperparameters["a"] for s in suggestions]
     assert len(set(points[:3])) == 3
 
 
-def test_a_model_that_learns_nothing_still_suggests():
-    history = grow("ax", 7, lambda point: 0.1)
-    assert ask("ax", history).source == "model"
+@pytest.mark.parametrize("searcher", MODELS)
+def test_a_model_that_learns_nothing_still_suggests(searcher):
+    history = grow("sobol", 7, lambda point: 0.1)
+    assert ask(searcher, history).source == "model"
 
 
+@pytest.mark.parametrize("searcher", MODELS)
+def test_one_trial_is_enough_for_a_model(searcher):
+    history = grow("sobol", 1, lambda point: point["a"])
+    assert ask(searcher, history, initial_trials=1).source == "model"
+
+
+@pytest.mark.parametrize("searcher", MODELS)
 @pytest.mark.parametrize("maximize", [True, False])
-def test_ax_goes_the_right_way(maximize):
+def test_a_model_goes_the_right_way(searcher, maximize):
     space = {"x": Float(0.0, 1.0)}
-    history = grow("ax", 9, lambda point: point["x"], space=space, maximize=maximize)
+    history = grow(searcher, 9, lambda point: point["x"], space=space, maximize=maximize)
     best = (max if maximize else min)(observation.objective for observation in history)
     assert best == pytest.approx(1.0 if maximize else 0.0, abs=0.02)
+
+
+@pytest.mark.parametrize("searcher", MODELS)
+def test_standard_errors_are_told_to_the_model_where_all_have_one(searcher):
+    space = METHODS["gradient-filter"].space
+    history = grow("sobol", 6, best_inside, space=space)
+    told = [replace(observation, sem=3.0) for observation in history]
+    halves = [
+        replace(observation, sem=sem) for observation, sem in zip(told, [0.0, 18**0.5] * 3, strict=True)
+    ]
+    one_not = [*told[:-1], replace(told[-1], sem=None)]
+    plain, known, pooled, unknown, noiseless = (
+        ask(searcher, each, space=space)
+        for each in (history, told, halves, one_not, [replace(o, sem=0.0) for o in told])
+    )
+    assert known != plain
+    assert pooled.hyperparameters == pytest.approx(known.hyperparameters)
+    assert unknown == noiseless == plain
+
+
+@pytest.mark.parametrize("searcher", MODELS)
+def test_a_failed_trial_needs_no_standard_error(searcher):
+    space = METHODS["gradient-filter"].space
+    history = grow("sobol", 6, best_inside, space=space)
+    told = [replace(observation, sem=3.0) for observation in history]
+    failed = Observation(ask("sobol", history, space=space).hyperparameters, None)
+    plain, known = ask(searcher, [*history, failed], space=space), ask(searcher, [*told, failed], space=space)
+    assert known != plain
 
 
 @pytest.mark.parametrize("searcher", SEARCHERS)
@@ -284,46 +337,67 @@ def test_known_functions():
         zip(FUNCTIONS["hartmann6"][1], [0.20169, 0.150011, 0.476874, 0.275332, 0.311652, 0.6573], strict=True)
     )
     assert hartmann6(point) == pytest.approx(-3.32237, abs=1e-5)
+    at = dict(zip(("x1", "x2", "x3", "x4"), [1 - 0.187395, 0.194152, 0.557918, 0.264780], strict=True))
+    assert mixed(at | {"dear": False, "mirrored": True}) == pytest.approx(-3.72984, abs=1e-5)
+    assert mixed(at | {"dear": True, "mirrored": True}) == pytest.approx(-3.42984, abs=1e-5)
+    at["x1"] = 1 - at["x1"]
+    assert mixed(at | {"dear": False, "mirrored": False}) == pytest.approx(-3.52984, abs=1e-5)
+
+
+# mean regret after 25 trials: published for Ax, lowest values of 0.442 and -2.835; of ours over 24 seeds for "mixed"
+PUBLISHED = {"branin": 0.442 - 0.397887, "hartmann6": 3.32237 - 2.835, "mixed": 0.0}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_ax_does_as_well_as_published():
-    """Mean best after 25 trials against the figures published for Ax: 0.442 and -2.835.
-
-    Four seeds leave a standard error of 0.01 and 0.3: what is refuted is being worse, by a one-sided t interval.
-    """
+@pytest.mark.parametrize("searcher", MODELS)
+def test_a_model_does_as_well_as_published(searcher):
+    """Four seeds leave a standard error of 0.01 and 0.3: what is refuted is being worse, by a one-sided t interval."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        futures = {f: [pool.submit(best_found, f, "ax", seed) for seed in range(4)] for f in FUNCTIONS}
-        best = {f: np.array([future.result() for future in futures[f]]) for f in FUNCTIONS}
-    for function, published in (("branin", 0.442), ("hartmann6", -2.835)):
-        bound = best[function].mean() - t(3).ppf(0.95) * sem(best[function])
-        assert bound <= published, (function, best[function])
+        futures = {f: [pool.submit(regrets, f, searcher, seed) for seed in range(4)] for f in PUBLISHED}
+        last = {f: np.array([future.result()[-1] for future in futures[f]]) for f in PUBLISHED}
+    for function, published in PUBLISHED.items():
+        bound = last[function].mean() - t(3).ppf(0.95) * sem(last[function])
+        assert bound <= published, (function, last[function])
 
 
-def test_an_ax_suggestion_leaves_torch_as_it_was():
+@pytest.mark.parametrize("searcher", MODELS)
+def test_a_suggestion_leaves_torch_as_it_was(searcher):
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    suggest_ax({"x": Float(0.0, 1.0)}, [Observation({"x": 0.5}, 1.0)], 0, maximize=True, initial_trials=1)
+    ask(searcher, [Observation({"x": 0.5}, 1.0)], space={"x": Float(0.0, 1.0)}, initial_trials=1)
     assert (torch.get_num_threads(), torch.get_default_dtype()) == (threads, dtype)
 
 
+@pytest.mark.parametrize("searcher", MODELS)
 @pytest.mark.parametrize("choices", [[1, 0.1, 0.5], [0.1, 1]])
-def test_whole_and_real_numbers_may_be_mixed_in_a_list(choices):
+def test_whole_and_real_numbers_may_be_mixed_in_a_list(searcher, choices):
     space = parse_methods(gamma=choices, alpha={"low": 1e-3})
-    history = grow("ax", 6, lambda point: point["gamma"], space=space)
+    begun = grow("sobol", 4, lambda point: point["gamma"], space=space)
+    history = grow(searcher, 5, lambda point: point["gamma"], space=space, begun=begun)
     assert history[-1].hyperparameters["gamma"] in space["gamma"]
-    assert ask("ax", history, space=space).source == "model"
+    assert ask(searcher, history, space=space).source == "model"
 
 
-def test_ax_takes_as_many_choices_as_a_study_may_list():
+@pytest.mark.parametrize("searcher", MODELS)
+def test_a_model_takes_as_many_choices_as_a_study_may_list(searcher):
     space = {"x": Choice(tuple(i / 1001 for i in range(1, MOST_ITEMS + 1)))}
-    history = grow("ax", 4, lambda point: point["x"], space=space)
+    history = grow(searcher, 4, lambda point: point["x"], space=space)
     assert history[-1].hyperparameters["x"] in space["x"]
 
 
-def test_a_finite_space_that_is_exhausted_goes_on():
+@pytest.mark.parametrize("searcher", MODELS)
+def test_a_finite_space_that_is_exhausted_goes_on(searcher):
     space = {"a": Choice((False, True)), "b": Int(1, 2), "c": Fixed(0.5)}
-    history = grow("ax", 12, lambda point: float(point["b"]), space=space)
+    history = grow(searcher, 12, lambda point: float(point["b"]), space=space)
     tried = {(o.hyperparameters["a"], o.hyperparameters["b"]) for o in history}
     assert tried == {(a, b) for a in (False, True) for b in (1, 2)}
-    assert ask("ax", history, space=space).source == "sobol"
+    assert ask(searcher, history, space=space).source == "sobol"
+
+
+@pytest.mark.parametrize("size", [40, 3000])
+def test_no_point_of_a_finite_space_is_tried_twice(size):
+    space = {"n": Int(1, size), "s": Choice(("x", "y", "z"))}
+    history = grow("sobol", 20, lambda point: -abs(point["n"] - 0.3 * size), space=space)
+    seen = {tuple(o.hyperparameters.values()) for o in history}
+    history = grow("botorch", 30, lambda point: -abs(point["n"] - 0.3 * size), space=space, begun=history)
+    assert len({tuple(o.hyperparameters.values()) for o in history}) == len(seen) + 10

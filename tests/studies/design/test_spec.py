@@ -219,6 +219,12 @@ def test_arms():
     assert spec.planned == 4 * spec.runs * spec.trials
 
 
+def test_what_is_left_out_is_searched_by_botorch():
+    spec = from_json({"name": "s", "task": "spoken-digits", "methods": ["gradient-filter"]})
+    assert (spec.searcher.name, spec.searcher.initial_trials) == ("botorch", 5)
+    assert spec.to_json()["searcher"] == {"name": "botorch", "initial_trials": 5}
+
+
 def test_writing_a_default_out_does_not_change_the_digest():
     alpha = to_json(METHODS["gradient-filter"].space["alpha"])
     written_out = MINIMAL | {"methods": [{"name": "gradient-filter", "space": {"alpha": alpha}}], "runs": 20}
@@ -242,7 +248,7 @@ def test_writing_a_default_out_does_not_change_the_digest():
             {
                 "methods": [
                     "bop",
-                    {"name": "b", "method": "bop", "searcher": {"name": "ax", "initial_trials": 5}},
+                    {"name": "b", "method": "bop", "searcher": {"name": "botorch", "initial_trials": 5}},
                 ]
             },
             "methods: bop and b ask for the same trials",

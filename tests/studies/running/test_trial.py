@@ -38,6 +38,7 @@ STUDY = {
     "name": "s",
     "task": "spoken-digits",
     "methods": ["gradient-filter", "bop"],
+    "searcher": "ax",
     "runs": 2,
     "trials": 2,
 }
