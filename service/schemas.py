@@ -13,7 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 from service.records import EventKind, EventRecord, as_json
 from studies.analysis.compared import Comparison
 from studies.design.whole_numbers import AS_WHOLE
-from studies.records import EpochRecord, Request, StudyRecord, StudyState, TrialRecord, TrialState
+from studies.records import (
+    ConfirmationRecord,
+    EpochRecord,
+    Request,
+    StudyRecord,
+    StudyState,
+    TrialRecord,
+    TrialState,
+)
 from trainers.hyperparameters import Value
 from trainers.tasks import TASKS
 
@@ -177,6 +185,25 @@ class Epoch(_Schema):
     @classmethod
     def of(cls, epoch: EpochRecord) -> Self:
         return cls(**{name: getattr(epoch, name) for name in cls.model_fields})
+
+
+class Confirmation(_Schema):
+    """A fresh training of an incumbent's hyperparameters, with a seed that no searcher saw."""
+
+    number: int = Field(description="Of the study's confirming seeds, from 1.")
+    state: TrialState
+    seed: int
+    objective: Number | None
+    test_metric: Number | None
+    train_seconds: float
+    attempts: int
+    error: str | None
+    started_at: datetime
+    finished_at: datetime
+
+    @classmethod
+    def of(cls, confirmation: ConfirmationRecord) -> Self:
+        return cls(**{name: getattr(confirmation, name) for name in cls.model_fields})
 
 
 class Run(_Schema):

@@ -21,6 +21,7 @@ from service.errors import ServiceError
 from service.records import FINISHED, EventKind
 from service.schemas import (
     ComparisonAnswer,
+    Confirmation,
     Curves,
     Epoch,
     Event,
@@ -176,6 +177,11 @@ class AsyncClient:
     async def epochs(self, study: str, trial: str) -> tuple[Epoch, ...]:
         return (await self._ask(Items[Epoch], Call("GET", _of(study, "trials", trial, "epochs")))).items
 
+    async def confirmations(self, study: str, trial: str) -> tuple[Confirmation, ...]:
+        """Fresh trainings of an incumbent's hyperparameters."""
+        call = Call("GET", _of(study, "trials", trial, "confirmations"))
+        return (await self._ask(Items[Confirmation], call)).items
+
     async def curves(self, study: str) -> Curves:
         """Every run's best so far, and median and mean with their intervals."""
         return await self._ask(Curves, Call("GET", _of(study, "curves")))
@@ -245,6 +251,8 @@ class AsyncClient:
 
     async def _news(self, study: str, event: Event, seen: Container[str]) -> Study | Trial | None:
         """What has changed by the event: the study, or a trial unless it is among those `seen`."""
+        if event.kind is EventKind.CONFIRMATION:
+            return None
         if event.kind is not EventKind.TRIAL:
             return await self.study(study)
         name = trial_id(*(event.data[key] for key in ("arm", "run", "trial")))

@@ -64,6 +64,7 @@ class Client:
     trials = _iterating(AsyncClient.trials)
     trial = _blocking(AsyncClient.trial)
     epochs = _blocking(AsyncClient.epochs)
+    confirmations = _blocking(AsyncClient.confirmations)
     curves = _blocking(AsyncClient.curves)
     comparison = _blocking(AsyncClient.comparison)
     figure8 = _blocking(AsyncClient.figure8)

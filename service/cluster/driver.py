@@ -23,11 +23,13 @@ from trainers.errors import DataError
 
 LEASE_SECONDS = 60.0
 
+Watch = Callable[[TrialRecord | ConfirmationRecord], None]
+
 
 class _Watched:
-    """Tells `watch` of every trial, once it is stored."""
+    """Tells `watch` of every trial and confirmation, once it is stored."""
 
-    def __init__(self, sink: Sink, watch: Callable[[TrialRecord], None]) -> None:
+    def __init__(self, sink: Sink, watch: Watch) -> None:
         self._sink, self._watch = sink, watch
 
     def record(self, trial: TrialRecord) -> None:
@@ -36,13 +38,14 @@ class _Watched:
 
     def confirm(self, confirmation: ConfirmationRecord) -> None:
         self._sink.confirm(confirmation)
+        self._watch(confirmation)
 
 
 def drive(
     store: Store,
     study: StudyRecord,
     data_dir: Path,
-    watch: Callable[[TrialRecord], None],
+    watch: Watch,
     *,
     fence: int | None = None,
     tell: Callable[[str], None] = lambda trouble: None,
@@ -51,12 +54,11 @@ def drive(
 
     Failed where an arm is without a result: all of its trials have failed, or the first of them all of one error.
 
-    `watch` is told of each trial: of those done before, then of each new one after it is stored; `tell`, what the study
-    waits for where it has none under way for long. On an interrupt
-    (SIGINT or SIGTERM) the study is left paused and KeyboardInterrupt is raised; where it cannot go on it is left
-    failed with the reason, which is raised. Either way it can be driven again, and its trials are those of an
-    uninterrupted study. `fence` is given by the service, to which an interrupt or a fault that may pass means that
-    the study is queued again.
+    `watch` is told of each trial and confirmation: of those done before, then of each new one after it is stored;
+    `tell`, what the study waits for where it has none under way for long. On an interrupt (SIGINT or SIGTERM) the
+    study is left paused and KeyboardInterrupt is raised; where it cannot go on it is left failed with the reason, which
+    is raised. Either way it can be driven again, and its trials are those of an uninterrupted study. `fence` is given
+    by the service, to which an interrupt or a fault that may pass means that the study is queued again.
     """
     lease = store.claim(study.id, Owner.current(), LEASE_SECONDS, fence=fence)
     served = fence is not None
@@ -88,7 +90,7 @@ def _go_on(
     lease: Lease,
     study: StudyRecord,
     data_dir: Path,
-    watch: Callable[[TrialRecord], None],
+    watch: Watch,
     tell: Callable[[str], None],
 ) -> StudyState | None:
     """Run what is left under the lease. Returns None once all trials are done, or the state the study was left in."""
@@ -101,6 +103,8 @@ def _go_on(
     history, confirmed = store.trials(study.id), store.confirmations(study.id)
     for trial in history:
         watch(trial)
+    for confirmation in confirmed:
+        watch(confirmation)
     control = Control("its data are summed and read")
     # from here on: large files take long to sum and to load
     with LeasedSink(store, lease, control, tell) as sink:

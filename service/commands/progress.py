@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 
 from service.commands.terminal import plain, say
 from studies.analysis.failures import commonest
-from studies.records import StudyRecord, TrialRecord
+from studies.records import ConfirmationRecord, StudyRecord, TrialRecord
 from studies.results.wording import value
 from trainers.tasks import TASKS
 
@@ -36,7 +36,7 @@ class _Bars(Progress):
 
 
 class StudyProgress:
-    """Call it with each finished trial, those done before first, inside its context.
+    """Call it with each finished trial and confirmation, those done before first, inside its context.
 
     A study of `trials` trials an arm, of which `before` are done. The time left is estimated from the others, since
     the first of them was begun, and anew whenever the state changes: waiting is no part of it.
@@ -56,6 +56,7 @@ class StudyProgress:
         self._total, self._maximize, self._before, self._console = trials, maximize, before, console
         self._done, self._state = dict.fromkeys(arms, 0), ""
         self._failures: set[str] = set()
+        self._confirmations = 0
         self._best: dict[str, dict[int, float]] = defaultdict(dict)
         self._start, self._last_line = 0.0, time.monotonic()
         self._bars = _Bars(
@@ -96,7 +97,10 @@ class StudyProgress:
     ) -> None:
         self._bars.stop()
 
-    def __call__(self, trial: "TrialRecord | Trial") -> None:
+    def __call__(self, trial: "TrialRecord | Trial | ConfirmationRecord") -> None:
+        if isinstance(trial, ConfirmationRecord):
+            self._confirmed()
+            return
         self._done[trial.arm] += 1
         self._tell_failure(trial)
         if trial.objective is not None:
@@ -111,6 +115,16 @@ class StudyProgress:
             self._last_line = time.monotonic()
             parts = [f"{m} {n}/{self._total}, {self._best_text(m)}" for m, n in self._done.items()]
             say("; ".join(filter(None, [*parts, self._left(done)])), self._console)
+
+    def _confirmed(self) -> None:
+        """One more confirmation: how many there will be is known only once all runs are over."""
+        self._confirmations += 1
+        if self._confirmations == 1:
+            self._confirming = self._bars.add_task("confirmations", total=None, best="", left="")
+        self._bars.update(self._confirming, completed=self._confirmations)
+        if not self._console.is_terminal and time.monotonic() - self._last_line > LINE_SECONDS:
+            self._last_line = time.monotonic()
+            say(f"incumbents are confirmed, {self._confirmations} trainings so far", self._console)
 
     def state(self, text: str) -> None:
         """Say what the study is doing, beside its bars until the next trial."""

@@ -263,14 +263,14 @@ class Reads:
                     of_trial[row] = tuple(EpochRecord(**named(EPOCH_COLUMNS, epoch[1:])) for epoch in group)
         return [trial_record(named(TRIAL_COLUMNS, row[1:]), of_trial.get(row[0], ())) for row in rows]
 
-    def confirmations(self, study: str) -> list[ConfirmationRecord]:
-        """The confirmations of the study with this id by arm, run, trial and number."""
+    def confirmations(self, study: str, of: tuple[str, int, int] | None = None) -> list[ConfirmationRecord]:
+        """The confirmations of the study with this id by arm, run, trial and number; or those `of` one trial."""
         c = confirmations.c
-        query = (
-            select(*CONFIRMATION_COLUMNS).where(c.study == study).order_by(c.arm, c.run, c.trial, c.number)
-        )
+        query = select(*CONFIRMATION_COLUMNS).where(c.study == study)
+        if of is not None:
+            query = query.where(c.arm == of[0], c.run == of[1], c.trial == of[2])
         with reading(self.engine) as connection:
-            rows = connection.execute(query).all()
+            rows = connection.execute(query.order_by(c.arm, c.run, c.trial, c.number)).all()
         found = (named(CONFIRMATION_COLUMNS, row) for row in rows)
         return [ConfirmationRecord(**values | {"state": TrialState(values["state"])}) for values in found]
 

@@ -12,7 +12,7 @@ from service.api.problems import Refused
 from service.api.routes import Shared, StudyId, json
 from service.api.services import Services
 from service.database.trial_order import TrialOrder
-from service.schemas import Epoch, Items, Page, Run, StudyName, Trial, trial_id
+from service.schemas import Confirmation, Epoch, Items, Page, Run, StudyName, Trial, trial_id
 from studies.records import TrialRecord, TrialState
 from trainers.tasks import TASKS
 
@@ -78,6 +78,14 @@ def read_trial(shared: Shared, study: StudyId, trial: TrialId) -> Response:
 def list_epochs(shared: Shared, study: StudyId, trial: TrialId) -> Response:
     """The epochs of a trial's training."""
     return json(Items[Epoch](items=tuple(map(Epoch.of, _trial(shared, study, trial).epochs))))
+
+
+@router.get("/trials/{trial}/confirmations", response_model=Items[Confirmation])
+def list_confirmations(shared: Shared, study: StudyId, trial: TrialId) -> Response:
+    """Fresh trainings of a trial's hyperparameters: of an incumbent of a study that confirms, once its run is over."""
+    record = _trial(shared, study, trial)
+    found = shared.store.confirmations(study, of=(record.arm, record.run, record.trial))
+    return json(Items[Confirmation](items=tuple(map(Confirmation.of, found))))
 
 
 def _cursor(wanted: Filter) -> Cursor:

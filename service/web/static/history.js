@@ -35,12 +35,14 @@ export class History {
 
   #show() {
     const all = [...this.#events.values()].sort((a, b) => b.number - a.number);
-    const told = all.filter((event) => event.kind !== "trial");
+    const of = (kind) => all.filter((event) => event.kind === kind).length;
+    const told = all.filter(({ kind }) => kind !== "trial" && kind !== "confirmation");
+    const confirmed = of("confirmation") ? ` and ${count(of("confirmation"), "confirmation")}` : "";
     const time = (at) => h("time", { datetime: at }, exact(at));
     const rows = told.map((event) => [String(event.number), time(event.time), event.actor, words(event)]);
     this.details.querySelector("div").replaceChildren(
       table("Events, the latest first", ["Number", "When", "Who", "What"], rows),
-      h("p", { class: "note" }, `and ${count(all.length - told.length, "finished trial")}`),
+      h("p", { class: "note" }, `and ${count(of("trial"), "finished trial")}${confirmed}`),
     );
   }
 }

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 
-export const KINDS = ["state", "request", "trial", "edit"];
+export const KINDS = ["state", "request", "trial", "confirmation", "edit"];
 const FIRST_PAUSE = 300; // milliseconds before the first try to reconnect
 const LONGEST_PAUSE = 4000;
 

@@ -49,11 +49,12 @@ export class TrialView {
     this.#opened(id);
     try {
       const address = `${this.path}/${encodeURIComponent(id)}`;
-      const [trial, { items: epochs }] = await Promise.all([
+      const [trial, { items: epochs }, { items: confirmed }] = await Promise.all([
         this.trials.all.get(id) ?? get(address),
         get(`${address}/epochs`),
+        this.study.spec.confirm ? get(`${address}/confirmations`) : { items: [] },
       ]);
-      if (this.#id === id) this.#fill(body, trial, epochs);
+      if (this.#id === id) this.#fill(body, trial, epochs, confirmed);
     } catch (error) {
       const words = [h("strong", {}, error.title ?? "Something went wrong"), " ", error.message];
       body.replaceChildren(h("div", { class: "problem", role: "alert" }, words));
@@ -66,7 +67,7 @@ export class TrialView {
     history.replaceState(null, "", `${location.pathname}${location.search}${hash}`);
   }
 
-  #fill(body, trial, epochs) {
+  #fill(body, trial, epochs, confirmed) {
     const { metric } = this.study;
     const given = Object.entries(trial.hyperparameters);
     const last = trial.objective !== null && counted(epochs) ? epochs.at(-1) : null;
@@ -75,6 +76,7 @@ export class TrialView {
       [`Validation ${metric}`, h("b", {}, objective(trial.objective, metric))],
       [`Test ${metric}`, objective(trial.test_metric, metric)],
       ...(last ? TOP5.map(([key, text]) => [text, objective(last[key], metric)]) : []),
+      ...(confirmed.length ? [[`Test ${metric}, fresh seeds`, this.#confirmed(confirmed)]] : []),
       ["Chosen by", trial.source],
       ["Trained", `${seconds(trial.train_seconds)}${trial.attempts > 1 ? `, attempt ${trial.attempts}` : ""}`],
       ["Suggested in", seconds(trial.suggest_seconds)],
@@ -97,6 +99,15 @@ export class TrialView {
       h("div", { class: "buttons" }, move("Previous in the table", -1), move("Next in the table", 1)),
     );
     if (epochs.length) drawEpochs(chart, epochs, metric, this.study.arms.indexOf(trial.arm));
+  }
+
+  /** Their mean, and each. */
+  #confirmed(confirmations) {
+    const { metric } = this.study;
+    const found = confirmations.map((each) => toNumber(each.test_metric)).filter(Number.isFinite);
+    const mean = found.reduce((sum, x) => sum + x, 0) / found.length;
+    const each = confirmations.map((one) => objective(one.test_metric, metric)).join(", ");
+    return `${found.length ? objective(mean, metric) : "–"} (${each})`;
   }
 
   #table(epochs) {

@@ -16,8 +16,9 @@ from writers import START, spec, trial
 from service.database.lease import Lease
 from service.database.owner import Owner
 from service.database.store import Store
+from service.errors import StoreError
 from service.schemas import Epoch, Run, Trial, trial_id
-from studies.records import TrialRecord, TrialState
+from studies.records import ConfirmationRecord, TrialRecord, TrialState
 
 METRICS = (0.1, 0.2, math.inf, -math.inf, math.nan)
 KEYS = ("objective", "test_metric", "train_seconds", "suggest_seconds", "finished_at")
@@ -291,3 +292,37 @@ def test_json_is_compressed_for_who_takes_it(client: TestClient, store: Store, l
     assert tag.startswith("W/")
     again = client.get(path, headers={"Accept-Encoding": "gzip", "If-None-Match": tag})
     assert (again.status_code, again.headers["etag"]) == (304, tag)
+
+
+def test_confirmations_of_a_trial(client: TestClient, store: Store, lease: Lease) -> None:
+    store.record(lease, trial(lease.study))
+    made = [
+        ConfirmationRecord(
+            study=lease.study, arm="gradient-filter", run=1, trial=1, number=number, state=TrialState.COMPLETED,
+            seed=100 + number, objective=0.5, test_metric=metric, train_seconds=0.1, attempts=1, error=None,
+            started_at=START, finished_at=START + timedelta(seconds=1),
+        )
+        for number, metric in ((2, -math.inf), (1, 0.25))
+    ]  # fmt: skip
+    path = f"/v1/studies/{lease.study}/trials/gradient-filter-r01-t01/confirmations"
+    assert client.get(path).json() == {"items": []}
+    for confirmation in made:
+        store.confirm(lease, confirmation)
+    assert store.confirmations(lease.study) == made[::-1]
+    assert store.confirmations(lease.study, of=("gradient-filter", 1, 2)) == []
+    found = client.get(path).json()["items"]
+    assert [(each["number"], each["seed"], each["test_metric"]) for each in found] == [
+        (1, 101, 0.25),
+        (2, 102, "-inf"),
+    ]
+    assert store.events(lease.study)[-1].data == {
+        "arm": "gradient-filter", "run": 1, "trial": 1, "number": 1, "state": "completed", "test_metric": 0.25,
+    }  # fmt: skip
+    with pytest.raises(
+        StoreError, match=r"confirmation 1 of trial 1 of gradient-filter run 1 of study .* is refused"
+    ):
+        store.confirm(lease, made[1])
+    with pytest.raises(ValueError, match="is not under the lease"):
+        store.confirm(lease, dataclasses.replace(made[0], study="another"))
+    problem = client.get(f"/v1/studies/{lease.study}/trials/gradient-filter-r01-t02/confirmations")
+    assert problem.status_code == 404

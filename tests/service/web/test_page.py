@@ -314,7 +314,7 @@ def test_the_table_sorts_filters_and_turns(page: Any, store: Store, done: str) -
     assert f"{100 * best:.1f}%" in page.locator("#trial-table tbody tr").first.inner_text()
     head.get_by_role("button").click()
     assert head.get_attribute("aria-sort") == "ascending"
-    page.locator("select[name=method]").select_option("latent-sgd")
+    page.locator("select[name=arm]").select_option("latent-sgd")
     page.get_by_role("button", name="learning_rate").click()
     ordered = sorted(
         (t for t in trials if t.arm == "latent-sgd"), key=lambda t: t.hyperparameters["learning_rate"]
