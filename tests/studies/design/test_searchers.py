@@ -344,8 +344,8 @@ def test_known_functions():
     assert mixed(at | {"dear": False, "mirrored": False}) == pytest.approx(-3.52984, abs=1e-5)
 
 
-# mean regret after 25 trials: published for Ax, lowest values of 0.442 and -2.835; of ours over 24 seeds for "mixed"
-PUBLISHED = {"branin": 0.442 - 0.397887, "hartmann6": 3.32237 - 2.835, "mixed": 0.0}
+# mean regret after 25 trials: published for Ax, lowest values of 0.442 and -2.835; of "mixed" that of `botorch`
+PUBLISHED = {"branin": 0.442 - 0.397887, "hartmann6": 3.32237 - 2.835, "mixed": 0.337}
 
 
 @pytest.mark.slow
