@@ -193,7 +193,8 @@ def _comparison(store: Store, study: StudyRecord) -> bytes:
     from service.schemas import ComparisonAnswer
     from studies.analysis.comparison import compare
 
-    comparison = compare(study, store.trials(study.id), store.epochs_a_trial(study.id))
+    records, confirmations = store.trials(study.id), store.confirmations(study.id)
+    comparison = compare(study, records, store.epochs_a_trial(study.id), confirmations)
     return _json(ComparisonAnswer.of(study.last_event, comparison).model_dump(mode="json"))
 
 

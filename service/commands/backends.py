@@ -111,7 +111,8 @@ class LocalDatabase:
         from service.schemas import ComparisonAnswer
         from studies.analysis.comparison import compare
 
-        return ComparisonAnswer.of(record.last_event, compare(record, trials, epochs))
+        confirmations = self.store.confirmations(record.id)
+        return ComparisonAnswer.of(record.last_event, compare(record, trials, epochs, confirmations))
 
 
 class RemoteService:

@@ -14,7 +14,9 @@ from studies.design.space import Dimension, to_json
 from studies.encoding import number
 from trainers.hyperparameters import Value
 
-Split = Literal["validation", "test"]
+# what the runs end with: the best validation objective so far, the test metric of that very network, or the mean test
+# metric of its hyperparameters with fresh seeds
+Split = Literal["validation", "test", "confirmed"]
 # the order that these keys of comparison.json have had from the beginning where there is no target
 WITHOUT_TARGET = ("share", "success_rate", "restricted_mean", "target", "reached", "still_short", "times")
 Given = (
@@ -30,6 +32,21 @@ class AtBudget:
     median: Estimate
     mean: Estimate
     values: tuple[Number, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Climb:
+    """How much better the incumbents of an arm became from trial 1 to where arms are compared; positive is better.
+
+    Means over the `n` runs that are confirmed at both. `seen` is by the best validation objective so far, `confirmed`
+    by the test metric of the hyperparameters with fresh seeds; `luck` is the share of the seen climb that is not
+    confirmed: 1 for a control, null where nothing climbed.
+    """
+
+    n: int
+    seen: Estimate
+    confirmed: Estimate
+    luck: Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +104,26 @@ class ArmResult:
     train_seconds: float | None
     best_at_budget: AtBudget | None
     test_at_budget: AtBudget | None
+    confirmed_at_budget: AtBudget | None
+    climb: Climb | None
     trials_to_target: tuple[ToTarget, ...]
     best: BestTrial | None
     errors: tuple[Failure, ...]
 
+    @property
+    def is_control(self) -> bool:
+        """Whether it searches nothing."""
+        return self.searcher is None
+
     def at_budget(self, split: Split) -> AtBudget:
         """Raises ValueError where there is nothing to compare yet."""
-        found = self.best_at_budget if split == "validation" else self.test_at_budget
+        found = {
+            "validation": self.best_at_budget,
+            "test": self.test_at_budget,
+            "confirmed": self.confirmed_at_budget,
+        }[split]
         if found is None:
-            raise ValueError(f"not every run of the study of {self.label} has done its first trial")
+            raise ValueError(f"the runs of {self.label} have nothing to compare on {split} yet")
         return found
 
 
@@ -128,6 +156,18 @@ class Difference:
 
     unpaired: Unpaired
     paired: Paired
+
+
+@dataclass(frozen=True, slots=True)
+class Equivalence:
+    """Whether two arms are confirmed to be similar: the 90 % interval of their paired difference is within ± `margin`.
+
+    That is two one-sided tests at 5 %. `margin` is the standard deviation of one training over seeds.
+    """
+
+    margin: Number
+    difference: Estimate
+    similar: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +212,38 @@ class PairResult:
     b: str
     best_at_budget: Difference
     test_at_budget: Difference
+    confirmed_at_budget: Difference | None
+    equivalence: Equivalence | None
     trials_to_target: tuple[Saving, ...]
     extra_trials: tuple[ExtraTrials, ...]
 
     def at_budget(self, split: Split) -> Difference:
-        return self.best_at_budget if split == "validation" else self.test_at_budget
+        """Raises ValueError where nothing is confirmed."""
+        found = {
+            "validation": self.best_at_budget,
+            "test": self.test_at_budget,
+            "confirmed": self.confirmed_at_budget,
+        }[split]
+        if found is None:
+            raise ValueError(f"of {self.a} and {self.b} nothing is confirmed")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmations:
+    """The trainings of incumbents with `seeds` fresh seeds each.
+
+    `planned` counts those of the runs that are over, `done` and `failed` those that are stored. `complete`: all runs
+    are over and all their incumbents confirmed. `seed_sd` is the standard deviation of the test metric of one training
+    over seeds, pooled over the incumbents at the budget; null with one seed.
+    """
+
+    seeds: int
+    planned: int
+    done: int
+    failed: int
+    complete: bool
+    seed_sd: Number | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +277,8 @@ class Comparison:
     compared_at: int
     level: float
     resamples: int
+    confirmations: Confirmations | None
+    endpoint: Split  # what is claimed first
     arms: Mapping[str, ArmResult]
     ranking: tuple[str, ...]
     target: Number | None

@@ -1,8 +1,12 @@
 """The comparison of a study's arms, computed.
 
 Arms are compared after `compared_at` trials: the budget or, in an unfinished study, the largest number of trials
-that every run has done. Two endpoints are fixed beforehand:
+that every run has done. The endpoints are fixed beforehand:
 
+- `confirmed_at_budget`, where the study confirms its incumbents: the mean test metric of their hyperparameters with
+  fresh seeds. It comes first once all are confirmed. `climb` is how far a run got from its first trial, as seen and as
+  confirmed, and which share of it was luck. Two arms are `similar` where the 90 % interval of their paired difference
+  lies within one training's standard deviation over seeds (`equivalence`): the rule is fixed, its margin computed;
 - `best_at_budget`, the validation objective of the incumbent, with its test metric beside it in `test_at_budget`;
 - `trials_to_target`. A study names no target. The rule for one was fixed beforehand and does not know the arms,
   the target itself is computed from the results: what at least three quarters of all runs, counted together, reach
@@ -17,9 +21,9 @@ lists, for each order of the pair and for the mean and the median curve, how man
 get where `reference` is after n. There None is "not within `compared_at` trials", which is at least `at_least` more
 (where that is None too, not every run of `reference` has a value yet; where `level` is None, there is no interval).
 
-`ranking` names the arms by their median run, the best first, which decides nothing: `pairs` do. `best` is a
-arm's best trial of all that are done, the first of equals; `at_bounds` names those of its hyperparameters that lie
-at an end of their range, beyond which better ones may be. `errors` are the commonest of its failed trials.
+`ranking` names the arms by the median of their runs in `endpoint`, the best first, which decides nothing: `pairs` do.
+`best` is an arm's best trial of all that are done, the first of equals; `at_bounds` names those of its hyperparameters
+that lie at an end of their range, beyond which better ones may be. `errors` are the commonest of its failed trials.
 """
 
 import math
@@ -35,8 +39,11 @@ from studies.analysis.compared import (
     ArmResult,
     AtBudget,
     BestTrial,
+    Climb,
     Comparison,
+    Confirmations,
     Difference,
+    Equivalence,
     ExtraAt,
     ExtraTrials,
     Paired,
@@ -47,6 +54,7 @@ from studies.analysis.compared import (
     Unpaired,
     given,
 )
+from studies.analysis.confirmation import Worth, seed_sd, worth
 from studies.analysis.curves import Curves, Floats, Ints, of_study
 from studies.analysis.estimate import NONE, Estimate, Number, known
 from studies.analysis.extra_trials import CURVES, extra_trials
@@ -57,13 +65,14 @@ from studies.design.methods import METHODS
 from studies.design.searchers import SEARCHERS
 from studies.design.space import bound, searched
 from studies.design.spec import ArmSpec, StudySpec, stored
-from studies.records import StudyRecord, TrialRecord, TrialState
+from studies.records import ConfirmationRecord, StudyRecord, TrialRecord, TrialState
 from trainers.seeds import derive
 
 RESAMPLES = 10_000
 SPLITS: tuple[Split, ...] = ("validation", "test")
 TARGET_SHARES = (0.9, 0.75, 0.5, 0.25)  # each target: what this share of all runs reaches
 TARGET_SHARE = 0.75
+EQUIVALENCE_LEVEL = 0.9  # of the interval: two one-sided tests at 5 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +91,16 @@ class _Measured:
     """What arms are compared by after `horizon` trials, by arm; empty but for `best` before every run has one.
 
     `best` is `(runs, horizon)`, negated where the objective is minimised, which is what `sign` undoes; `ends` are the
-    runs' last values in the metric's own unit. `targets` are shares of all runs and, as in `best`, what they reach.
+    runs' last values in the metric's own unit, `worth` what their incumbents are on the test split. `targets` are
+    shares of all runs and, as in `best`, what they reach.
     """
 
     horizon: int
     sign: float
     best: Mapping[str, Floats]
     ends: Mapping[str, Mapping[Split, Floats]]
+    worth: Mapping[str, Worth]
+    confirmations: Confirmations | None
     targets: Sequence[tuple[float, float]]
     times: Mapping[str, Sequence[_Times | None]]
     draws: stats.Draws
@@ -101,16 +113,34 @@ class _Measured:
     @property
     def ranking(self) -> tuple[str, ...]:
         """The arms by their median run, the best first; in the study's order while there is none."""
-        return tuple(sorted(self.best, key=lambda name: _rank(self.best[name])) if self.ends else self.best)
+        if not self.ends:
+            return tuple(self.best)
+        ends = {name: self.sign * of[self.endpoint] for name, of in self.ends.items()}
+        return tuple(sorted(ends, key=lambda name: _rank(ends[name])))
+
+    @property
+    def endpoint(self) -> Split:
+        """What is claimed first: what is confirmed, once all of it is."""
+        whole = self.confirmations is not None and self.confirmations.complete
+        return "confirmed" if whole and "confirmed" in self.splits else "validation"
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """What arms are compared by: what is confirmed, where anything is."""
+        some = any(not np.isnan(of["confirmed"]).all() for of in self.ends.values())
+        return (*SPLITS, "confirmed") if some else SPLITS
 
 
 def compare(
-    study: StudyRecord, trials: Sequence[TrialRecord], epochs: Mapping[str, Sequence[int]] | None = None
+    study: StudyRecord,
+    trials: Sequence[TrialRecord],
+    epochs: Mapping[str, Sequence[int]] | None = None,
+    confirmations: Sequence[ConfirmationRecord] = (),
 ) -> Comparison:
     """What comparison.json holds. `epochs`: as `audit` takes them."""
     spec = stored(study)
     task, curves = spec.task_definition(), of_study(spec, trials)
-    measured = _measured(spec, trials, curves)
+    measured = _measured(spec, trials, curves, confirmations)
     return Comparison(
         study=study.id,
         name=study.name,
@@ -130,6 +160,8 @@ def compare(
         compared_at=measured.horizon,
         level=stats.LEVEL,
         resamples=RESAMPLES,
+        confirmations=measured.confirmations,
+        endpoint=measured.endpoint,
         arms={m.name: _arm(spec, m, [t for t in trials if t.arm == m.name], measured) for m in spec.arms},
         ranking=measured.ranking,
         target=measured.target,
@@ -139,18 +171,26 @@ def compare(
     )
 
 
-def _measured(spec: StudySpec, trials: Sequence[TrialRecord], curves: Mapping[str, Curves]) -> _Measured:
+def _measured(
+    spec: StudySpec,
+    trials: Sequence[TrialRecord],
+    curves: Mapping[str, Curves],
+    confirmations: Sequence[ConfirmationRecord],
+) -> _Measured:
     horizon = int(min(c.done.min() for c in curves.values()))
     sign = 1.0 if spec.task_definition().direction == "maximize" else -1.0
     best = {name: sign * c.best[:, :horizon] for name, c in curves.items()}
     rng = np.random.default_rng(derive(spec.seed, "bootstrap"))
     draws = stats.resample(spec.runs, RESAMPLES, rng)  # the same for every arm: run r is paired
     targets = [_target(best, share) for share in TARGET_SHARES] if horizon else []
+    worths = {name: worth(spec, name, trials, confirmations) for name in curves}
     return _Measured(
         horizon=horizon,
         sign=sign,
         best=best,
-        ends={name: _ends(c, trials, horizon) for name, c in curves.items()} if horizon else {},
+        ends={name: _ends(c, worths[name], horizon) for name, c in curves.items()} if horizon else {},
+        worth=worths,
+        confirmations=_confirmations(spec, worths, confirmations, horizon),
         targets=targets,
         times={name: [_times(b, goal, draws) for _, goal in targets] for name, b in best.items()},
         draws=draws,
@@ -166,6 +206,7 @@ def label(arm: str, method: str) -> str:
 def _arm(spec: StudySpec, arm: ArmSpec, trials: Sequence[TrialRecord], measured: _Measured) -> ArmResult:
     """`trials` are the arm's."""
     ends, alone = measured.ends.get(arm.name), len(measured.best) == 1
+    confirmed = "confirmed" in measured.splits
     searcher = spec.searcher_of(arm)
     model = SEARCHERS[searcher.name].model and not arm.is_control
     initial = min(searcher.initial_trials, spec.trials) if model else spec.trials
@@ -192,6 +233,8 @@ def _arm(spec: StudySpec, arm: ArmSpec, trials: Sequence[TrialRecord], measured:
         train_seconds=_median([trial.train_seconds for trial in trials]),
         best_at_budget=_at_budget(ends["validation"]) if ends else None,
         test_at_budget=_at_budget(ends["test"]) if ends else None,
+        confirmed_at_budget=_at_budget(ends["confirmed"]) if ends and confirmed else None,
+        climb=_climb(measured, arm.name) if confirmed else None,
         trials_to_target=tuple(
             _to_target(times, share, goal, measured.sign, alone)
             for times, (share, goal) in zip(measured.times[arm.name], measured.targets, strict=True)
@@ -205,17 +248,39 @@ def _median(seconds: Sequence[float]) -> float | None:
     return float(np.median(seconds)) if seconds else None
 
 
-def _ends(curves: Curves, trials: Sequence[TrialRecord], horizon: int) -> dict[Split, Floats]:
-    """Best objective of each run after `horizon` trials, and the test metric of the trial that holds it."""
-    metric = {(t.run, t.trial): t.test_metric for t in trials if t.arm == curves.arm}
-    held = [metric.get((run + 1, int(trial))) for run, trial in enumerate(curves.incumbent[:, horizon - 1])]
-    test = np.array([np.nan if value is None else value for value in held], dtype=np.float64)
-    return {"validation": curves.best[:, horizon - 1], "test": test}
+def _ends(curves: Curves, worth: Worth, horizon: int) -> dict[Split, Floats]:
+    """What each run has after `horizon` trials: its best objective and what that is worth."""
+    last = horizon - 1
+    return {
+        "validation": curves.best[:, last],
+        "test": worth.held_out[:, last],
+        "confirmed": worth.confirmed[:, last],
+    }
+
+
+def _confirmations(
+    spec: StudySpec,
+    worths: Mapping[str, Worth],
+    confirmations: Sequence[ConfirmationRecord],
+    horizon: int,
+) -> Confirmations | None:
+    if spec.confirm is None:
+        return None
+    seeds = spec.confirm.seeds
+    planned = seeds * sum(of.incumbents for of in worths.values())
+    return Confirmations(
+        seeds=seeds,
+        planned=planned,
+        done=len(confirmations),
+        failed=sum(each.state is TrialState.FAILED for each in confirmations),
+        complete=horizon == spec.trials and len(confirmations) == planned,
+        seed_sd=known(seed_sd(worths.values(), horizon)) if horizon else None,
+    )
 
 
 def _rank(best: Floats) -> tuple[float, float]:
     """What arms are sorted by: the median of the runs' final values and then their mean; none comes last."""
-    final = best[:, -1][~np.isnan(best[:, -1])]
+    final = best[~np.isnan(best)]
     return (-float(np.median(final)), -float(final.mean())) if final.size else (math.inf, math.inf)
 
 
@@ -239,6 +304,37 @@ def _best(arm: ArmSpec, trials: Sequence[TrialRecord], sign: float) -> BestTrial
 def _at_budget(values: Floats) -> AtBudget:
     values = values[~np.isnan(values)]
     return AtBudget(values.size, stats.median(values), stats.mean(values), tuple(values.tolist()))
+
+
+def _climb(measured: _Measured, arm: str) -> Climb:
+    """From the first trial to the last compared, over the runs that are confirmed at both."""
+    seen, confirmed = measured.best[arm], measured.sign * measured.worth[arm].confirmed[:, : measured.horizon]
+    with np.errstate(invalid="ignore"):  # infinity minus infinity is no climb
+        climbs = [curve[:, -1] - curve[:, 0] for curve in (seen, confirmed)]
+    there = ~np.isnan(climbs).any(axis=0)
+    return Climb(
+        n=int(there.sum()),
+        seen=stats.mean(climbs[0][there]),
+        confirmed=stats.mean(climbs[1][there]),
+        luck=_luck(climbs[0][there], climbs[1][there], measured.draws[there]),
+    )
+
+
+def _luck(seen: Floats, confirmed: Floats, draws: stats.Draws) -> Estimate:
+    """The share of the mean climb `seen` that is not `confirmed`, both `(runs,)`; `draws` are those of these runs."""
+    if not seen.any():
+        return NONE
+    if not confirmed.any():  # by construction, as in a control: nothing is estimated
+        return Estimate.of(1.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = 1 - confirmed.sum() / seen.sum()
+        replicates = 1 - _drawn(confirmed, draws) / _drawn(seen, draws)
+    return stats.bootstrap(float(value), replicates, seen.size)
+
+
+def _drawn(values: Floats, draws: stats.Draws) -> Floats:
+    """`(resamples,)`: the sums of every resample."""
+    return np.asarray(np.einsum("r,rk->k", values, draws.astype(np.float64)))
 
 
 def _target(best: Mapping[str, Floats], share: float) -> tuple[float, float]:
@@ -293,14 +389,17 @@ def _pairs(measured: _Measured) -> tuple[PairResult, ...]:
                 for a, b in pairs
             ]
         )
-        for split in SPLITS
+        for split in measured.splits
     }
+    confirmed = differences.get("confirmed")
     return tuple(
         PairResult(
             a=a,
             b=b,
             best_at_budget=differences["validation"][i],
             test_at_budget=differences["test"][i],
+            confirmed_at_budget=confirmed[i] if confirmed else None,
+            equivalence=_equivalence(measured, a, b),
             trials_to_target=tuple(
                 Saving(share, known(measured.sign * goal), _saving(of_a, of_b))
                 for (share, goal), of_a, of_b in zip(measured.targets, times[a], times[b], strict=True)
@@ -358,6 +457,20 @@ def _difference(a: Floats, b: Floats, sign: float) -> Difference:
         p_holm=None,
     )
     return Difference(unpaired, paired)
+
+
+def _equivalence(measured: _Measured, one: str, other: str) -> Equivalence | None:
+    """None where the spread over seeds is not known."""
+    margin = measured.confirmations.seed_sd if measured.confirmations else None
+    if margin is None:
+        return None
+    a, b = _ranked(measured, one, "confirmed"), _ranked(measured, other, "confirmed")
+    both = ~np.isnan(a) & ~np.isnan(b)
+    sign = measured.sign
+    found = stats.paired_hodges_lehmann(sign * a[both], sign * b[both], EQUIVALENCE_LEVEL)
+    known_well = found.level is not None and found.level >= EQUIVALENCE_LEVEL
+    within = found.low is not None and found.high is not None and -margin < found.low <= found.high < margin
+    return Equivalence(margin, found, known_well and within)
 
 
 def _saving(a: _Times | None, b: _Times | None) -> Estimate:

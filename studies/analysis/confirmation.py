@@ -1,12 +1,43 @@
 """Incumbents trained anew: what a run's best so far is worth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from studies.analysis.curves import best_so_far
+from studies.analysis import stats
+from studies.analysis.curves import Floats, Ints, best_so_far, runs_of
+from studies.analysis.estimate import NONE, Estimate
+from studies.design.spec import StudySpec
+from studies.records import ConfirmationRecord, TrialRecord
 from trainers.hyperparameters import Value
+
+# by run and trial, the test metric with each of the fresh seeds
+Anew = Mapping[tuple[int, int], tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Worth:
+    """What the incumbents of one arm are worth on the test split.
+
+    All are `(runs, trials)`, row `r - 1` for run `r`, column `t - 1` for trial `t`; NaN is no value. `held_out` is the
+    test metric of the incumbent network itself. `confirmed` is the mean test metric of its hyperparameters over the
+    study's fresh seeds, NaN where one of these trainings is missing or has failed. `stands` is the trial, from 1, that
+    was trained again for the incumbent, 0 where there is none and -1 where the run has not come so far. `anew` holds
+    those trainings, where all are there.
+    """
+
+    held_out: Floats
+    confirmed: Floats
+    stands: Ints
+    anew: Anew
+
+    @property
+    def incumbents(self) -> int:
+        """How many trials of the runs that are over are to be trained again."""
+        over = self.stands[self.stands[:, -1] >= 0]
+        return sum(len(set(run.tolist()) - {0}) for run in over)
 
 
 def representatives(
@@ -25,3 +56,56 @@ def representatives(
         values = tuple(sorted(hyperparameters[incumbent - 1].items())) if incumbent else ()
         chosen.append(first.setdefault(values, incumbent) if incumbent else 0)
     return tuple(chosen)
+
+
+def worth(
+    spec: StudySpec, arm: str, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord]
+) -> Worth:
+    """What the incumbents of `arm` are worth in a study, finished or not."""
+    shape, direction = (spec.runs, spec.trials), spec.task_definition().direction
+    seeds = spec.confirm.seeds if spec.confirm else 0
+    anew = _anew([each for each in confirmations if each.arm == arm], seeds)
+    held_out, confirmed = np.full(shape, np.nan), np.full(shape, np.nan)
+    stands = np.full(shape, -1)
+    for run in runs_of([trial for trial in trials if trial.arm == arm]):
+        objectives = [trial.objective for trial in run.trials]
+        tested = [np.nan if trial.test_metric is None else trial.test_metric for trial in run.trials]
+        _, incumbents = best_so_far(objectives, direction)
+        stand = representatives(objectives, [trial.hyperparameters for trial in run.trials], direction)
+        row = (run.run - 1, slice(len(run.trials)))
+        held_out[row] = np.array([np.nan, *tested])[incumbents]
+        confirmed[row] = [np.mean(anew.get((run.run, trial), np.nan)) for trial in stand]
+        stands[row] = stand
+    return Worth(held_out, confirmed, stands, anew)
+
+
+def means(values: Floats) -> list[Estimate]:
+    """Of `(runs, trials)`, after each trial: the mean over the runs, none where a run has no value."""
+    return [NONE if np.isnan(column).any() else stats.mean(column) for column in values.T]
+
+
+def seed_sd(worths: Iterable[Worth], trial: int) -> float:
+    """The standard deviation of one training over seeds, pooled over the incumbents after `trial` trials.
+
+    NaN where no hyperparameters were trained with two seeds. Earlier incumbents are no part of it: bad settings vary
+    more than good ones.
+    """
+    groups = [
+        np.array(of.anew.get((run, int(stand)), ()))
+        for of in worths
+        for run, stand in enumerate(of.stands[:, trial - 1], start=1)
+    ]
+    freedom = sum(max(0, group.size - 1) for group in groups)
+    if not freedom or not all(np.isfinite(group).all() for group in groups):
+        return np.nan
+    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups if group.size)
+    return float(np.sqrt(squares / freedom))
+
+
+def _anew(confirmations: Iterable[ConfirmationRecord], seeds: int) -> Anew:
+    """Where every one of the `seeds` trainings is there and has a test metric."""
+    found: dict[tuple[int, int], list[float]] = {}
+    for each in sorted(confirmations, key=lambda each: each.number):
+        if each.test_metric is not None:
+            found.setdefault((each.run, each.trial), []).append(each.test_metric)
+    return {key: tuple(values) for key, values in found.items() if len(values) == seeds}

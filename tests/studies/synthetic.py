@@ -1,14 +1,16 @@
 """Studies made up for the tests: records with the shape of real ones."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
+from studies.analysis.confirmation import representatives
+from studies.analysis.curves import runs_of
 from studies.design.spec import PROTOCOL, StudySpec, from_json
-from studies.records import StudyRecord, StudyState, TrialRecord, TrialState
+from studies.records import ConfirmationRecord, StudyRecord, StudyState, TrialRecord, TrialState
 from trainers.seeds import derive
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -68,6 +70,46 @@ def trials_of(
         for run, values in enumerate(runs, start=1)
         for trial, objective in enumerate(values, start=1)
     ]
+
+
+def confirmations_of(
+    study: StudyRecord, trials: Sequence[TrialRecord], worth: Callable[[TrialRecord, int], float | None]
+) -> list[ConfirmationRecord]:
+    """The trainings of every incumbent with the study's fresh seeds; `worth` is the test metric of a trial's
+    hyperparameters with the seed of this number, None where the training fails."""
+    spec = from_json(study.spec)
+    assert spec.confirm is not None
+    found = []
+    for run in runs_of(trials):
+        given = [trial.hyperparameters for trial in run.trials]
+        stands = representatives([t.objective for t in run.trials], given, spec.task_definition().direction)
+        for trial in sorted({*stands} - {0}):
+            for number in range(1, spec.confirm.seeds + 1):
+                metric = worth(run.trials[trial - 1], number)
+                found.append(confirmation_of(study, run.arm, run.run, trial, number, metric))
+    return found
+
+
+def confirmation_of(
+    study: StudyRecord, arm: str, run: int, trial: int, number: int, metric: float | None
+) -> ConfirmationRecord:
+    """A completed one with this test metric or, where it is None, a failed one."""
+    return ConfirmationRecord(
+        study=study.id,
+        arm=arm,
+        run=run,
+        trial=trial,
+        number=number,
+        state=TrialState.FAILED if metric is None else TrialState.COMPLETED,
+        seed=derive(study.spec["seed"], "run", run, "confirm", number),
+        objective=metric,
+        test_metric=metric,
+        train_seconds=0.5,
+        attempts=3 if metric is None else 1,
+        error="RuntimeError: out of memory" if metric is None else None,
+        started_at=START,
+        finished_at=START + timedelta(seconds=1),
+    )
 
 
 def figure8_like(

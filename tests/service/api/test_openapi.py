@@ -188,7 +188,7 @@ def test_the_service_keeps_it(app: FastAPI, promised: Any) -> None:
 
     many = settings(max_examples=EXAMPLES, derandomize=True, suppress_health_check=list(HealthCheck))
     found = [each.ok() for each in promised.get_all_operations()]
-    last = [each for each in found if each.arm == "delete"]  # the others need what it deletes
+    last = [each for each in found if each.method == "delete"]  # the others need what it deletes
     for operation in [each for each in found if each not in last] + last:
         config = promised.config.generation_for(operation=operation)
         for mode in GenerationMode:

@@ -1,6 +1,51 @@
-"""What stands for an incumbent when it is trained anew."""
+"""What incumbents are worth when they are trained anew: known answers, coverage, what is missing."""
 
-from studies.analysis.confirmation import representatives
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from synthetic import confirmation_of, confirmations_of, study_of, trial_of
+
+from studies.analysis import stats
+from studies.analysis.comparison import _luck, compare
+from studies.analysis.confirmation import means, representatives, seed_sd, worth
+from studies.design.spec import from_json
+from studies.records import TrialState
+from trainers.tasks import TASKS
+
+PUBLISHED = {"name": "filter-published", "method": "gradient-filter", "space": {"alpha": 1e-3, "gamma": 0.1}}
+SEEDS = {1: -0.01, 2: 0.0, 3: 0.01}  # what a fresh seed adds: a standard deviation of 0.01
+
+
+def planted(runs=8, trials=6, improves=3, points=0.05, direction=1.0, start=0.90):
+    """One arm that gets better by `points` at trial `improves`, and its control, which never does.
+
+    Both are seen to climb by 0.01 a trial more than they do, and run r has 0.001 r more than that.
+    """
+    study = study_of(["gradient-filter", PUBLISHED], runs=runs, trials=trials, confirm={"seeds": 3})
+    spec = from_json(study.spec)
+    records, truth = [], {}
+    for arm in ("gradient-filter", "filter-published"):
+        for run in range(1, runs + 1):
+            for trial in range(1, trials + 1):
+                better = arm == "gradient-filter" and trial >= improves
+                given = {"alpha": 1e-4 if better else 1e-3, "gamma": 0.1}
+                truth[arm, run, trial] = start + direction * (points * better + 0.001 * run)
+                seen = truth[arm, run, trial] + direction * 0.01 * (trial - 1)
+                records.append(
+                    trial_of(
+                        spec, arm, run, trial, seen, hyperparameters=given, test_metric=truth[arm, run, trial]
+                    )
+                )
+    found = confirmations_of(study, records, lambda t, number: truth[t.arm, t.run, t.trial] + SEEDS[number])
+    return study, records, found
+
+
+@pytest.fixture(scope="module")
+def compared():
+    study, trials, confirmations = planted()
+    return compare(study, trials, confirmations=confirmations)
 
 
 def test_the_first_incumbent_with_the_same_hyperparameters_stands_for_it():
@@ -17,3 +62,195 @@ def test_a_trial_without_a_result_has_none_and_changes_nothing():
 
 def test_a_control_has_one():
     assert representatives([0.1, 0.3, 0.2, 0.4], [{"a": 1}] * 4, "maximize") == (1, 1, 1, 1)
+
+
+def test_the_curves_of_a_run():
+    study, trials, confirmations = planted(runs=1)
+    found = worth(from_json(study.spec), "gradient-filter", trials, confirmations)
+    assert found.stands.tolist() == [[1, 1, 3, 3, 3, 3]]
+    assert found.held_out[0] == pytest.approx([0.901] * 2 + [0.951] * 4)
+    assert found.confirmed[0] == pytest.approx([0.901] * 2 + [0.951] * 4)
+    assert found.incumbents == 2
+    assert [e.value for e in means(found.confirmed)] == pytest.approx([0.901] * 2 + [0.951] * 4)
+
+
+def test_a_planted_climb_is_found_and_the_rest_is_luck(compared):
+    """Seen: 0.05 at trial 3 and 0.01 a trial, 0.10 in all."""
+    arm = compared.arms["gradient-filter"]
+    assert (arm.climb.n, arm.is_control) == (8, False)
+    assert arm.climb.seen.value == pytest.approx(0.10)
+    assert arm.climb.confirmed.value == pytest.approx(0.05)
+    assert arm.climb.luck.value == pytest.approx(0.5)
+    assert (arm.climb.luck.low, arm.climb.luck.high) == pytest.approx((0.5, 0.5))
+    assert arm.confirmed_at_budget.values == pytest.approx([0.95 + 0.001 * r for r in range(1, 9)])
+    assert arm.confirmed_at_budget.mean.value == pytest.approx(0.9545)
+    assert compared.confirmations.seed_sd == pytest.approx(0.01)
+    assert (compared.confirmations.planned, compared.confirmations.done) == (72, 72)
+
+
+def test_a_controls_climb_is_all_luck(compared):
+    control = compared.arms["filter-published"]
+    assert control.is_control
+    assert control.climb.seen.value == pytest.approx(0.05)
+    assert control.climb.confirmed.value == 0.0
+    assert control.climb.luck == stats.Estimate(1.0, None, None, None)
+
+
+def test_the_confirmed_difference_is_an_endpoint_of_its_own(compared):
+    (pair,) = compared.pairs
+    assert compared.endpoint == "confirmed"
+    assert pair.confirmed_at_budget.paired.hodges_lehmann.value == pytest.approx(0.05)
+    assert pair.confirmed_at_budget.paired.p == pytest.approx(2 / 2**8)
+    assert not pair.equivalence.similar
+    assert pair.at_budget("confirmed") is pair.confirmed_at_budget
+
+
+@pytest.mark.parametrize(("points", "similar"), [(0.0, True), (0.009, True), (0.011, False), (-0.011, False)])
+def test_similar_is_claimed_within_one_trainings_standard_deviation(points, similar):
+    study, trials, confirmations = planted(points=points, runs=8)
+    (pair,) = compare(study, trials, confirmations=confirmations).pairs
+    assert pair.equivalence.margin == pytest.approx(0.01)
+    assert pair.equivalence.difference.value == pytest.approx(points)
+    assert pair.equivalence.similar is similar
+
+
+def test_too_few_runs_are_never_similar():
+    """Four runs: the signed-rank interval has 87.5 % at most."""
+    study, trials, confirmations = planted(points=0.0, runs=4)
+    (pair,) = compare(study, trials, confirmations=confirmations).pairs
+    assert pair.equivalence.difference.level == pytest.approx(0.875)
+    assert not pair.equivalence.similar
+
+
+def test_one_seed_has_no_spread():
+    study = study_of(["gradient-filter", PUBLISHED], runs=6, trials=1, confirm={"seeds": 1})
+    spec = from_json(study.spec)
+    trials = [trial_of(spec, arm, run, 1, 0.9) for arm in study.arms for run in range(1, 7)]
+    compared = compare(study, trials, confirmations=confirmations_of(study, trials, lambda *_: 0.9))
+    assert compared.endpoint == "confirmed"
+    assert compared.confirmations.seed_sd is None
+    assert compared.pairs[0].equivalence is None
+
+
+def test_a_climb_of_a_minimised_metric_is_positive(monkeypatch):
+    task = replace(TASKS["spoken-digits"], direction="minimize", worst=math.inf)
+    monkeypatch.setitem(TASKS, "spoken-digits", task)
+    study, trials, confirmations = planted(direction=-1.0)
+    compared = compare(study, trials, confirmations=confirmations)
+    climb = compared.arms["gradient-filter"].climb
+    assert [climb.seen.value, climb.confirmed.value, climb.luck.value] == pytest.approx([0.10, 0.05, 0.5])
+    assert compared.ranking == ("gradient-filter", "filter-published")
+    assert compared.pairs[0].confirmed_at_budget.paired.hodges_lehmann.value == pytest.approx(-0.05)
+
+
+def test_missing_and_failed_confirmations_have_no_value():
+    study, trials, confirmations = planted()
+    missing = [c for c in confirmations if (c.arm, c.run, c.number) != ("gradient-filter", 2, 3)]
+    found = worth(from_json(study.spec), "gradient-filter", trials, missing)
+    assert np.isnan(found.confirmed[1]).all()
+    assert not np.isnan(np.delete(found.confirmed, 1, axis=0)).any()
+    compared = compare(study, trials, confirmations=missing)
+    assert (compared.endpoint, compared.confirmations.complete) == ("validation", False)
+    assert compared.arms["gradient-filter"].climb.n == 7
+    assert compared.pairs[0].confirmed_at_budget.paired.pairs == 7
+    lost = confirmation_of(study, "gradient-filter", 2, 3, 3, None)
+    failed = [*(c for c in missing if (c.arm, c.run, c.trial) != (lost.arm, 2, 3)), lost]
+    failed += [
+        c for c in confirmations if (c.arm, c.run) == (lost.arm, 2) and c not in failed and c.number < 3
+    ]
+    failed += [c for c in confirmations if (c.arm, c.run, c.trial, c.number) == (lost.arm, 2, 1, 3)]
+    compared = compare(study, trials, confirmations=failed)
+    assert (compared.endpoint, compared.confirmations.failed) == ("confirmed", 1)
+    found = worth(from_json(study.spec), "gradient-filter", trials, failed)
+    assert np.isnan(found.confirmed[1]).tolist() == [False, False, True, True, True, True]
+    assert [e.value is None for e in means(found.confirmed)] == [False, False, True, True, True, True]
+    assert means(found.confirmed)[0].level == stats.LEVEL
+
+
+def test_a_diverged_confirmation_is_the_worst_there_is():
+    study, trials, confirmations = planted(runs=1)
+    some = [
+        replace(c, state=TrialState.DIVERGED, test_metric=0.0) if (c.trial, c.number) == (3, 1) else c
+        for c in confirmations
+    ]
+    found = worth(from_json(study.spec), "gradient-filter", trials, some)
+    assert found.confirmed[0, -1] == pytest.approx((0.951 + 0.961) / 3)
+
+
+def test_a_run_without_a_result_is_worse_than_any_with_one():
+    study, trials, _ = planted(runs=6)
+    trials = [
+        replace(t, state=TrialState.FAILED, objective=None, test_metric=None)
+        if (t.arm, t.run) == ("filter-published", 4)
+        else t
+        for t in trials
+    ]
+    confirmations = confirmations_of(study, trials, lambda t, number: t.test_metric + SEEDS[number])
+    compared = compare(study, trials, confirmations=confirmations)
+    assert compared.endpoint == "confirmed"
+    assert compared.arms["filter-published"].confirmed_at_budget.n == 5
+    paired = compared.pairs[0].confirmed_at_budget.paired
+    assert (paired.pairs, paired.a_better) == (6, 6)
+
+
+def test_an_unfinished_study_claims_nothing_of_its_confirmations_yet():
+    study, trials, confirmations = planted()
+    some = [t for t in trials if t.run < 8 or t.trial < 5]
+    compared = compare(study, some, confirmations=[c for c in confirmations if c.run < 8])
+    assert (compared.compared_at, compared.endpoint, compared.confirmations.complete) == (
+        4,
+        "validation",
+        False,
+    )
+    assert compared.confirmations.planned == compared.confirmations.done == 63
+    assert compared.arms["gradient-filter"].confirmed_at_budget.n == 7
+    nothing = compare(study, some)
+    assert nothing.arms["gradient-filter"].confirmed_at_budget is None
+    assert nothing.pairs[0].equivalence is None
+    with pytest.raises(ValueError, match="nothing is confirmed"):
+        nothing.pairs[0].at_budget("confirmed")
+
+
+def test_a_study_without_confirmations_has_none():
+    study = study_of(["gradient-filter", PUBLISHED], runs=6, trials=2)
+    spec = from_json(study.spec)
+    trials = [trial_of(spec, a, r, t, 0.9) for a in study.arms for r in range(1, 7) for t in (1, 2)]
+    written = compare(study, trials).to_json()
+    assert (written["confirmations"], written["endpoint"]) == (None, "validation")
+    assert all(arm["confirmed_at_budget"] is arm["climb"] is None for arm in written["arms"].values())
+    assert written["pairs"][0]["confirmed_at_budget"] is written["pairs"][0]["equivalence"] is None
+
+
+def test_luck_is_not_defined_where_nothing_climbed():
+    draws = stats.resample(6, 100, np.random.default_rng(0))
+    assert _luck(np.zeros(6), np.full(6, 0.01), draws).value is None
+    rarely = np.array([0.01, 0, 0, 0, 0, 0])
+    found = _luck(rarely, rarely / 2, draws)  # some resamples have no climb at all
+    assert (found.value, found.low) == (0.5, None)
+
+
+def test_the_spread_over_seeds_is_pooled_over_the_last_incumbents():
+    study, trials, confirmations = planted(runs=2)
+    wide = [replace(c, test_metric=c.test_metric * 5) if c.trial == 1 else c for c in confirmations]
+    spec = from_json(study.spec)
+    arms = [worth(spec, arm, trials, wide) for arm in study.arms]
+    assert seed_sd(arms[:1], 6) == pytest.approx(0.01)
+    assert seed_sd(arms, 6) == pytest.approx(math.sqrt((0.01**2 + 0.05**2) / 2))
+    assert seed_sd(arms, 1) == pytest.approx(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("runs", "least"), [(6, 0.90), (10, 0.925), (20, 0.925), (40, 0.935)])
+def test_the_intervals_of_climb_and_luck_hold_the_truth(runs, least):
+    """Discrete accuracies, 1,500 studies: the seen climb is a confirmed one of 0.02 and luck of the same size."""
+    rng = np.random.default_rng(0)
+    held = np.zeros(2)
+    for _ in range(1500):
+        skill = rng.gamma(2.0, 0.01, runs)
+        seen = np.rint(500 * (skill + rng.gamma(2.0, 0.01, runs))) / 500
+        confirmed = np.rint(2000 * (skill + rng.normal(0, 0.004, runs))) / 2000
+        climb, draws = stats.mean(confirmed), stats.resample(runs, 1000, rng)
+        luck = _luck(seen, confirmed, draws)
+        held += [climb.low <= 0.02 <= climb.high, luck.low <= 0.5 <= luck.high]
+    assert (held / 1500 > least).all(), held / 1500
+    assert (held / 1500 < 0.97).all(), held / 1500
