@@ -100,11 +100,12 @@ def _go_on(
     from studies.running.provenance import provenance
 
     spec = _same_version(study)
-    history, confirmed = store.trials(study.id), store.confirmations(study.id)
-    for trial in history:
-        watch(trial)
-    for confirmation in confirmed:
-        watch(confirmation)
+    history: list[TrialRecord | ConfirmationRecord] = [
+        *store.trials(study.id),
+        *store.confirmations(study.id),
+    ]
+    for record in history:
+        watch(record)
     control = Control("its data are summed and read")
     # from here on: large files take long to sum and to load
     with LeasedSink(store, lease, control, tell) as sink:
@@ -112,10 +113,8 @@ def _go_on(
         if history and (different := ready.changed(study.provenance, ran_on)):
             raise SpecError(study.id, different)
         store.ran_on(lease, ran_on)
-        if not Schedule(
-            spec, study.id, history, 0, confirmed
-        ).remaining:  # the last driver died after its last one
-            return None
+        if not Schedule(spec, study.id, history, 0).remaining:
+            return None  # the last driver died after its last training
         # before every trial fails of it; Ray knows the machines only once it has started
         if faults := ready.faults(spec, data_dir, machines=None, elsewhere=True):
             raise SpecError(spec.name, faults)
@@ -128,7 +127,6 @@ def _go_on(
                 study.id,
                 watched,
                 history,
-                confirmed,
                 data_dir=data_dir,
                 start_sum=start_sum,
                 control=control,

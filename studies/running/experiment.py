@@ -301,14 +301,13 @@ def run_study(
     spec: StudySpec,
     study: str,
     sink: Sink,
-    history: Sequence[TrialRecord],
-    confirmed: Sequence[ConfirmationRecord] = (),
+    history: Sequence[TrialRecord | ConfirmationRecord],
     *,
     data_dir: Path,
     start_sum: str | None = None,
     control: Control | None = None,
 ) -> bool:
-    """Run what is left of a study after `history` and `confirmed`, the trials and confirmations that are recorded.
+    """Run what is left of a study after `history`, the trials and confirmations that are recorded.
 
     Needs `cluster()`. Every training goes to `sink` when it has finished; they are the same, number for number,
     whether the study runs in one go or is stopped and continued. Returns whether all have finished: False only where
@@ -319,7 +318,8 @@ def run_study(
     control = control or Control()
     control.doing = f"Ray gives it no worker; each takes {told(needs(spec))}"
     room = slots(spec)
-    schedule = Schedule(spec, study, history, room, confirmed)
+    schedule = Schedule(spec, study, history, room)
+    trials = [record for record in history if isinstance(record, TrialRecord)]
     if schedule.remaining == 0 or control.draining:
         return schedule.remaining == 0
 
@@ -343,7 +343,7 @@ def run_study(
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=spec.resources.max_retries),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    callbacks=[_Recorder(spec, study, history, schedule, sink, control)],
+                    callbacks=[_Recorder(spec, study, trials, schedule, sink, control)],
                 ),
             ).fit()
         except _Over as over:

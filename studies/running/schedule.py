@@ -46,9 +46,8 @@ class Schedule:
         self,
         spec: StudySpec,
         study: str,
-        history: Sequence[TrialRecord],
+        history: Sequence[TrialRecord | ConfirmationRecord],
         slots: int,
-        confirmed: Sequence[ConfirmationRecord] = (),
     ) -> None:
         self._trials, self._direction = spec.trials, spec.task_definition().direction
         self._seeds = spec.confirm.seeds if spec.confirm else 0
@@ -58,7 +57,8 @@ class Schedule:
         self._under_way: dict[Key, int] = {}
         self._slots = range(slots)
         self._warm: set[int] = set()
-        for record in sorted(history, key=lambda r: (r.arm, r.run, r.trial)):
+        trials = [record for record in history if isinstance(record, TrialRecord)]
+        for record in sorted(trials, key=lambda r: (r.arm, r.run, r.trial)):
             seen = self._done[record.run, record.arm]
             if record.trial != len(seen) + 1:
                 raise StudyError(
@@ -68,8 +68,9 @@ class Schedule:
         self._unconfirmed: dict[Key, Confirms] = {}
         for run, arm in self._done:
             self._expect_confirmations(run, arm)
-        for confirmation in confirmed:
-            del self._unconfirmed[_key(confirmation)]
+        for confirmation in history:
+            if isinstance(confirmation, ConfirmationRecord):
+                del self._unconfirmed[_key(confirmation)]
 
     @property
     def remaining(self) -> int:

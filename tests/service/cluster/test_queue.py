@@ -96,7 +96,7 @@ def test_two_services_start_each_study_once(store: Store, ray: Ray) -> None:
     for number, service in enumerate(
         services
     ):  # as of processes: one would miss its jobs that are not sent yet
-        service._owner = replace(elsewhere(), pid=number)
+        service._claims._owner = replace(elsewhere(), pid=number)
     with ThreadPoolExecutor(4) as pool:  # `submitted` refuses a job that is there
         list(pool.map(Queue.step, services))
     assert len(ray.submitted) == 30

@@ -151,6 +151,6 @@ def test_incumbents_are_confirmed_once_their_run_is_over_and_no_trial_waits():
         schedule.finished(confirmation(arm, 1, trial, number))
     assert schedule.remaining == 0
     confirmed = [confirmation(arm, 1, trial, number) for arm, trial, number in expected]
-    assert Schedule(spec, "s", history, 1, confirmed).remaining == 0
-    again = Schedule(spec, "s", history, 1, confirmed[1:])
+    assert Schedule(spec, "s", [*history, *confirmed], 1).remaining == 0
+    again = Schedule(spec, "s", [*history, *confirmed[1:]], 1)
     assert (again.remaining, again.next().confirms) == (1, turns[1].confirms)
