@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 from weakref import WeakSet
@@ -31,6 +32,7 @@ if not os.environ.get("RAY_ADDRESS"):
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 import ray
+from ray._private import parameter
 from ray.tune import PlacementGroupFactory
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
@@ -39,6 +41,10 @@ from studies.errors import StudyError
 from studies.running.capacity import WORKER_BYTES, fault, needs, room
 from studies.running.ray_logs import why
 from studies.running.ray_token import make_ray_token
+
+# On Ray's own port, which another cluster's agent may have, an agent serves nobody: no log is to be had from the
+# dashboard. `ray.init` has no argument for another one.
+vars(parameter)["RayParams"] = partial(parameter.RayParams, dashboard_agent_listen_port=0)
 
 SLOW_SECONDS = 45.0  # Ray is up sooner, or something is wrong
 

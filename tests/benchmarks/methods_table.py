@@ -108,7 +108,7 @@ def linear_of(spec: StudySpec, out: Path, data_dir: Path) -> dict[str, float]:
     proxy = Proxy(train_fraction=spec.proxy.train_fraction, image_size=spec.proxy.image_size, width=width)
     found = []
     for run in range(1, spec.runs + 1):
-        split_seed = assign(spec, spec.methods[0].name, run, (), data_dir=data_dir).training.split_seed
+        split_seed = assign(spec, spec.arms[0], run, (), data_dir=data_dir).training.split_seed
         of = [task.dataset, task.recipe.pixels, task.recipe.noise, proxy.changes, split_seed, PENALTIES]
         kept = out / "linear" / f"{derive(json.dumps(of)):016x}.json"
         if not kept.exists():

@@ -36,7 +36,9 @@ def bare_run(spec_json: dict, method: str, run: int) -> list[float]:
     spec = from_json(spec_json)
     history: tuple[Observation, ...] = ()
     for _ in range(spec.trials):
-        assignment = assign(spec, method, run, history, data_dir=Settings.from_environment().data_dir)
+        assignment = assign(
+            spec, spec.arm(method), run, history, data_dir=Settings.from_environment().data_dir
+        )
         suggestion, _ = choose(assignment)
         *_, last = train(assignment, suggestion)
         history += (Observation(suggestion.hyperparameters, last.validation_metric),)

@@ -91,17 +91,24 @@ def empty_engine(empty_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the present tables, all empty: to be copied, as making them takes long."""
+    file = tmp_path_factory.mktemp("tables") / "study.db"
+    engine = connect(f"sqlite:///{file}")
+    upgrade(engine)
+    engine.dispose()
+    return file
+
+
 @pytest.fixture(params=DATABASES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database with the present tables, all empty."""
     if request.param != "sqlite":
         url: str = request.getfixturevalue("emptied")
         return url
-    file = f"sqlite:///{tmp_path / 'study.db'}"
-    engine = connect(file)
-    upgrade(engine)
-    engine.dispose()
-    return file
+    shutil.copy(request.getfixturevalue("tables"), tmp_path)
+    return f"sqlite:///{tmp_path / 'study.db'}"
 
 
 @pytest.fixture

@@ -28,9 +28,9 @@ REAL = {"scaling": False, "clipping": False}  # the model is searched once, not 
 SPEC = {
     "name": "twin",
     "task": "spoken-digits",
-    "proxy": {"width": 64, "epochs": 5},  # a quarter of the time
+    "proxy": {"width": 64},
     "methods": ["gradient-filter", {"name": "latent-sgd", "space": REAL}],
-    "searcher": {"name": "ax", "initial_trials": 4},  # in the end each run imports Ax and asks its model
+    "searcher": {"name": "botorch", "initial_trials": 4},  # in the end each run asks its model
     "runs": 2,
     "trials": 5,
 }

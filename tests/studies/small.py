@@ -20,9 +20,9 @@ def study(**changes):
     data = {
         "name": "s",
         "task": "spoken-digits",
-        "proxy": {"width": 16},
+        "proxy": {"width": 16, "epochs": 10},
         "methods": ["gradient-filter", "latent-sgd"],
-        "searcher": {"name": "ax", "initial_trials": 2},
+        "searcher": {"name": "botorch", "initial_trials": 2},
         "runs": 2,
         "trials": 3,
     }

@@ -98,7 +98,7 @@ def test_every_kind_of_failure_frees_the_slot_and_is_stored(faulty_cluster, spok
     breathless = of_kind[faults.SHORT_OF_BREATH]  # only a second process that goes on comes to an end
     assert (breathless.state, breathless.error, breathless.attempts) == (TrialState.COMPLETED, None, 2)
     assert breathless.train_seconds < (breathless.finished_at - breathless.started_at).total_seconds()
-    assignment = assign(spec, "gradient-filter", breathless.run, (), data_dir=spoken_digits)
+    assignment = assign(spec, spec.arm("gradient-filter"), breathless.run, (), data_dir=spoken_digits)
     seeded = replace(assignment.training, seed=breathless.seed)
     assignment = replace(assignment, training=seeded)
     untouched = train(assignment, Suggestion(breathless.hyperparameters, "sobol"))
@@ -132,7 +132,7 @@ def test_a_training_whose_driver_was_killed_goes_on_under_the_next(spoken_digits
     (trial,) = sink.trials
     # a training from its beginning fails
     assert (trial.state, trial.attempts) == (TrialState.COMPLETED, 1)
-    assignment = assign(bereft(), "gradient-filter", 1, (), data_dir=spoken_digits)
+    assignment = assign(bereft(), bereft().arm("gradient-filter"), 1, (), data_dir=spoken_digits)
     assert figures(trial.epochs) == figures(train(assignment, Suggestion(trial.hyperparameters, "sobol")))
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
