@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from service.commands import catalog, data, run, server, show, submit, validate
+from service.commands import catalog, data, retrain, run, server, show, submit, validate
 from service.commands.printing import printing
 from service.commands.terminal import plain
 from service.errors import ServiceError
@@ -72,6 +72,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "validate": validate.validate,
     "serve": server.serve,
     "submit": submit.submit,
+    "retrain": retrain.retrain,
     "watch": submit.watch,
     "edit": submit.edit,
     "pause": submit.pause,

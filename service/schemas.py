@@ -4,6 +4,7 @@ Numbers that are not finite are the texts "inf", "-inf" and "nan", a value that 
 are readable: a study's is `<name>-<8 hexadecimal digits>`, a trial's within its study `<arm>-r<run>-t<trial>`.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
@@ -31,6 +32,7 @@ Number = Annotated[
     PlainSerializer(as_json, when_used="json"),
     WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": ["inf", "-inf", "nan"]}]}),
 ]
+TRIAL_ID = re.compile(r"([a-z0-9][a-z0-9-]{0,62})-r0*([1-9][0-9]{0,5})-t0*([1-9][0-9]{0,5})")
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,62}$", examples=["paper", "team:edge"])]
 Labels = Annotated[tuple[Label, ...], Field(max_length=20)]
 Priority = Annotated[
@@ -401,6 +403,12 @@ class Problem(_Schema):
         default=(), description="What is wrong with each field of what was sent."
     )
     request_id: str | None = Field(default=None, description="As in the service's log and in X-Request-ID.")
+
+
+def trial_of(text: str) -> tuple[str, int, int] | None:
+    """The arm, run and number in a trial's id; None where it is none."""
+    match = TRIAL_ID.fullmatch(text)
+    return None if match is None else (match[1], int(match[2]), int(match[3]))
 
 
 def trial_id(arm: str, run: int, trial: int) -> str:

@@ -11,6 +11,7 @@ from studies.design.methods import METHODS
 from studies.design.searchers import SEARCHERS, Observation, Suggestion
 from studies.design.space import Fixed, Space, searched
 from studies.design.spec import ArmSpec, SearcherSpec, StudySpec
+from studies.records import TrialRecord
 from studies.running.schedule import Confirms
 from trainers.seeds import derive
 from trainers.tasks import TASKS, Task
@@ -103,6 +104,21 @@ def assign_confirmation(
         space={name: Fixed(value) for name, value in confirms.hyperparameters.items()},
         confirms=confirms,
     )
+
+
+def retrain(
+    spec: StudySpec,
+    trial: TrialRecord,
+    *,
+    data_dir: Path,
+    start_sum: str | None = None,
+    seed: int | None = None,
+) -> Iterator[EpochResult]:
+    """A stored trial's training once more, an epoch at a time, with its own seed or another."""
+    before = (Observation({}, None),) * (trial.trial - 1)
+    assignment = assign(spec, spec.arm(trial.arm), trial.run, before, data_dir=data_dir, start_sum=start_sum)
+    training = replace(assignment.training, seed=trial.seed if seed is None else seed)
+    return train(replace(assignment, training=training), Suggestion(dict(trial.hyperparameters), "given"))
 
 
 def choose(assignment: Assignment) -> tuple[Suggestion, float]:

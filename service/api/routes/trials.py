@@ -1,6 +1,5 @@
 """Trials of a study, their epochs, and its runs."""
 
-import re
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -12,12 +11,11 @@ from service.api.problems import Refused
 from service.api.routes import Shared, StudyId, json
 from service.api.services import Services
 from service.database.trial_order import TrialOrder
-from service.schemas import Confirmation, Epoch, Items, Page, Run, StudyName, Trial, trial_id
+from service.schemas import Confirmation, Epoch, Items, Page, Run, StudyName, Trial, trial_id, trial_of
 from studies.records import TrialRecord, TrialState
 from trainers.tasks import TASKS
 
 router = APIRouter(prefix="/v1/studies/{study}", tags=["trials"])
-TRIAL_ID = re.compile(r"([a-z0-9][a-z0-9-]{0,62})-r0*([1-9][0-9]{0,5})-t0*([1-9][0-9]{0,5})")
 TrialId = Annotated[str, Path(description="The trial's id.", examples=["gradient-filter-r01-t03"])]
 Sort = Literal["number", "objective", "test_metric", "train_seconds", "suggest_seconds", "finished_at"]
 
@@ -94,9 +92,8 @@ def _cursor(wanted: Filter) -> Cursor:
 
 
 def _trial(shared: Services, study: str, text: str) -> TrialRecord:
-    found = None
-    if match := TRIAL_ID.fullmatch(text):
-        found = shared.store.trial(study, match[1], int(match[2]), int(match[3]))
+    named = trial_of(text)
+    found = None if named is None else shared.store.trial(study, *named)
     if found is None:
         shared.store.study_by_id(study)
         raise Refused("unknown-trial", f"study {study} has no finished trial {text!r:.100}")

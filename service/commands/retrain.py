@@ -1,0 +1,70 @@
+"""A stored trial trained again: its very numbers, or its hyperparameters with another seed."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.commands.backends import LocalDatabase, local_database
+from service.commands.options import Database, Study
+from service.commands.run import check_ready
+from service.commands.terminal import notes, print_rows, say
+from service.errors import StoreError
+from service.schemas import trial_of
+from studies.results.wording import value
+
+if TYPE_CHECKING:
+    from studies.records import EpochRecord, StudyRecord, TrialRecord
+
+Trial = Annotated[str, typer.Argument(help="Trial id, such as gradient-filter-r01-t03.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Train with this seed, instead of the trial's own.")
+]
+
+
+def retrain(study: Study, trial: Trial, seed: Seed = None, db: Database = None) -> None:
+    """Train a stored trial again, which gives its very numbers; or its hyperparameters with another seed."""
+    from studies.design.spec import stored
+    from studies.running import trial as trials
+
+    here = local_database(db)
+    record = here.store.study(study)
+    spec, then = stored(record), _trial(here, record, trial)
+    check_ready(spec, here)
+    start_sum = record.provenance.get("start", {}).get("sha256")
+    for now in trials.retrain(spec, then, data_dir=here.settings.data_dir, start_sum=start_sum, seed=seed):
+        say(f"epoch {now.epoch}: validation {now.validation_metric:.6g}, test {now.test_metric:.6g}", notes)
+    metric = spec.task_definition().metric
+    given = {"stored": (then.objective, then.test_metric), "now": (now.validation_metric, now.test_metric)}
+    rows = [
+        {"training": name, "validation": value(validation, metric), "test": value(test, metric)}
+        for name, (validation, test) in given.items()
+    ]
+    print_rows(rows, as_json=False)
+    if seed is not None:
+        return
+    if not _same(then.epochs[-1], now):
+        hardware, commit = record.provenance.get("hardware", {}), record.provenance.get("commit")
+        say(f"other numbers than the stored ones, which come from {hardware.get('cpu')} and commit {commit}")
+        raise typer.Exit(1)
+    say("the same numbers, to the last digit")
+
+
+def _trial(here: LocalDatabase, study: "StudyRecord", text: str) -> "TrialRecord":
+    named = trial_of(text)
+    found = None if named is None else here.store.trial(study.id, *named)
+    if found is None:
+        raise StoreError(
+            f"study {study.id} has no finished trial {text!r:.100}; one is ARM-rRUN-tTRIAL with an arm of "
+            f"{', '.join(study.arms)}, such as {next(iter(study.arms))}-r01-t01"
+        )
+    if not found.epochs:
+        raise StoreError(
+            f"trial {text} has failed and has no numbers: {(found.error or '').partition(chr(10))[0]}"
+        )
+    return found
+
+
+def _same(then: "EpochRecord", now: "EpochRecord") -> bool:
+    """Whether all is equal but the time it took."""
+    kept = [name for name in then.__slots__ if not name.endswith("seconds")]
+    return all(repr(getattr(then, name)) == repr(getattr(now, name)) for name in kept)

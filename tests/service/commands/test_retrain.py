@@ -1,0 +1,65 @@
+"""A stored trial trained again by the command."""
+
+from dataclasses import replace
+
+import pytest
+from writers import spec, trial
+
+from service.database.owner import Owner
+from studies.running.trial import retrain
+
+
+@pytest.fixture
+def recorded(store, spoken_digits, monkeypatch):
+    """A study whose first trial was trained; of the second an epoch is not as it was; the third has failed."""
+    monkeypatch.setenv("TUNEBENCH_DATA_DIR", str(spoken_digits))
+    chosen = spec(
+        proxy={"epochs": 2, "train_fraction": 0.2, "width": 16}, methods=["gradient-filter"], trials=3
+    )
+    study = store.create_study(chosen, {}).id
+    lease = store.claim(study, Owner.current(), 60)
+    for number in (1, 2):
+        made = trial(study, number=number, seed=5 + number)
+        epochs = tuple(retrain(chosen, made, data_dir=spoken_digits))
+        if number == 2:
+            epochs = (epochs[0], replace(epochs[1], train_loss=epochs[1].train_loss * (1 + 1e-15)))
+        metrics = {"objective": epochs[-1].validation_metric, "test_metric": epochs[-1].test_metric}
+        store.record(lease, replace(made, epochs=epochs, **metrics))
+    failed = {
+        "state": "failed",
+        "objective": None,
+        "test_metric": None,
+        "error": "ValueError: no\n\nTraceback",
+    }
+    store.record(lease, replace(trial(study, number=3), epochs=(), **failed))
+    return study
+
+
+def test_its_numbers_are_the_stored_ones_or_it_is_said_that_they_are_not(tunebench, store, recorded):
+    at = ("--db", str(store.engine.url))
+    code, out, err = tunebench("retrain", recorded, "gradient-filter-r01-t01", *at)
+    assert (code, "the same numbers, to the last digit" in out) == (0, True)
+    assert "epoch 2: validation " in err
+    code, out, _ = tunebench("retrain", recorded, "gradient-filter-r01-t02", *at)
+    assert (code, "other numbers than the stored ones" in out) == (1, True)
+    code, out, _ = tunebench("retrain", recorded, "gradient-filter-r01-t01", "--seed", "9", *at)
+    assert (code, "numbers" in out) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (
+            "gradient-filter-r01-t09",
+            "has no finished trial 'gradient-filter-r01-t09'; one is ARM-rRUN-tTRIAL",
+        ),
+        ("first", "such as gradient-filter-r01-t01"),
+        (
+            "gradient-filter-r01-t03",
+            "trial gradient-filter-r01-t03 has failed and has no numbers: ValueError: no",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_again(tunebench, store, recorded, wanted, message):
+    code, _, err = tunebench("retrain", recorded, wanted, "--db", str(store.engine.url))
+    assert (code, message in err) == (2, True)
