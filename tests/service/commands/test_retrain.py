@@ -6,6 +6,7 @@ import pytest
 from writers import spec, trial
 
 from service.database.owner import Owner
+from studies.records import TrialState
 from studies.running.trial import retrain
 
 
@@ -26,7 +27,7 @@ def recorded(store, spoken_digits, monkeypatch):
         metrics = {"objective": epochs[-1].validation_metric, "test_metric": epochs[-1].test_metric}
         store.record(lease, replace(made, epochs=epochs, **metrics))
     failed = {
-        "state": "failed",
+        "state": TrialState.FAILED,
         "objective": None,
         "test_metric": None,
         "error": "ValueError: no\n\nTraceback",
