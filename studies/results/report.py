@@ -15,6 +15,7 @@ from studies.results.wording import (
     difference,
     estimate,
     extra,
+    listed,
     p_value,
     setting,
     share,
@@ -310,11 +311,23 @@ def _provenance(study: StudyRecord) -> Iterator[str]:
         if when is not None
     ]
     yield _table(["what", "value"], rows)
+    if len(machines := _machines(study)) > 1:
+        yield (
+            f"Not all of its trials are from one kind of machine, but from {listed(machines)}: each kind rounds in "
+            "its own way, so that no single one gives all of these trials again."
+        )
     yield (
         "Beside this file are `trials` (every trial) and `curves` (the curves), each as CSV, Parquet and JSON, "
         "`comparison.json` (every number here), `provenance.json` (the seeds too), `study.yaml`, and `dictionary.md`, "
         "which says what every column and key means."
     )
+
+
+def _machines(study: StudyRecord) -> list[str]:
+    """The kinds of machine that it has run on, in order: what decides how sums are rounded."""
+    ran_on = [study.provenance, *study.provenance.get("continued", [])]
+    kinds = [(on.get("hardware", {}).get("cpu"), on.get("hardware", {}).get("instructions")) for on in ran_on]
+    return [f"{cpu or 'an unknown processor'} ({told or 'unknown'})" for cpu, told in dict.fromkeys(kinds)]
 
 
 def _again(study: StudyRecord) -> Iterator[str]:

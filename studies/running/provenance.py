@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -44,6 +45,7 @@ def provenance(spec: StudySpec, data_dir: Path) -> dict[str, Any]:
             "host": platform.node(),
             "system": platform.platform(),
             "cpu": _cpu_model(),
+            **_arithmetic(),
             "cores": os.cpu_count(),
             "memory_bytes": _memory_bytes(),
         },
@@ -96,6 +98,17 @@ def _git(folder: Path, *arguments: str, ok: int = 0) -> bytes:
     if done.returncode not in (0, ok):
         done.check_returncode()
     return done.stdout
+
+
+def _arithmetic() -> dict[str, str]:
+    """What decides how sums are rounded: the instructions that torch uses, and the library of its matrix products."""
+    import torch
+
+    blas = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
+    return {
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "blas": blas[1] if blas else "unknown",
+    }
 
 
 def _cpu_model() -> str | None:

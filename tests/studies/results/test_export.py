@@ -260,3 +260,12 @@ def test_a_relative_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     files = export(*figure8_like(runs=2, trials=2), Path("results"))
     assert all(file.exists() for file in files)
+
+
+def test_a_study_of_two_kinds_of_machine_says_so(tmp_path):
+    study, trials = figure8_like(runs=2, trials=2)
+    first = {**study.provenance, "hardware": {"cpu": "A", "instructions": "AVX512"}}
+    for continued, said in (({"cpu": "A", "instructions": "AVX2"}, True), (first["hardware"], False)):
+        changed = replace(study, provenance={**first, "continued": [{**first, "hardware": continued}]})
+        text = report(changed, compare(changed, trials), ())
+        assert ("but from A (AVX512) and A (AVX2): each kind rounds" in " ".join(text.split())) is said
