@@ -201,19 +201,20 @@ def _comparison(store: Store, study: StudyRecord) -> bytes:
 def _figure(store: Store, study: StudyRecord, kind: str) -> bytes:
     from studies.results.export import image
 
-    return image(study, store.trials(study.id), kind)
+    return image(study, store.trials(study.id), kind, store.confirmations(study.id))
 
 
 def _archive(store: Store, study: StudyRecord) -> bytes:
     from studies.results.export import archive
 
-    return archive(study, store.trials(study.id, with_epochs=True))
+    trials, confirmations = store.trials(study.id, with_epochs=True), store.confirmations(study.id)
+    return archive(study, trials, confirmations=confirmations)
 
 
 def _table(store: Store, study: StudyRecord, name: str, form: str) -> bytes:
     from studies.results.data_tables import table
 
-    return table(study, store.trials(study.id), name, form)
+    return table(study, store.trials(study.id), name, form, store.confirmations(study.id))
 
 
 ANALYSES: dict[str, Callable[[Store, StudyRecord], bytes]] = {
@@ -223,7 +224,7 @@ ANALYSES: dict[str, Callable[[Store, StudyRecord], bytes]] = {
     "export.zip": _archive,
     **{
         f"{name}.{form}": partial(_table, name=name, form=form)
-        for name in ("trials", "curves")
+        for name in ("trials", "curves", "confirmations")
         for form in ("csv", "parquet", "json")
     },
 }

@@ -99,7 +99,7 @@ class LocalDatabase:
 
         record, trials = self.store.study_by_id(study), self.store.trials(study, with_epochs=True)
         compared = self._compared(record, trials)
-        export(record, trials, folder, compared.comparison)
+        export(record, trials, folder, compared.comparison, self.store.confirmations(study))
         return compared
 
     def _compared(

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, Literal
 
+from studies.analysis.confirmation import means, worth
 from studies.analysis.curves import best_so_far, centre, of_study, runs_of
 from studies.design.space import Choice, Dimension, Fixed, Float, Int
 from studies.design.spec import StudySpec, stored
 from studies.encoding import number
 from studies.errors import StudyError
-from studies.records import StudyRecord, TrialRecord
+from studies.records import ConfirmationRecord, StudyRecord, TrialRecord
 
 Kind = Literal["text", "integer", "number", "boolean"]
 KINDS: dict[type, Kind] = {str: "text", bool: "boolean", int: "integer", float: "number"}
@@ -29,7 +30,9 @@ class Table:
     rows: Sequence[tuple[Cell, ...]]
 
 
-def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> Table:
+def trials_table(
+    study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
+) -> Table:
     """One row a finished trial, with the best so far of its run; `hp.<name>` for each hyperparameter.
 
     A user's own text in it, the study's id and the arms' names, begins with a letter or digit.
@@ -64,29 +67,70 @@ def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> Table:
     return _table(columns, rows)
 
 
-def curves_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> Table:
-    """One row an arm and trial: median and mean of the `n` runs that have a value after it.
+def curves_table(
+    study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
+) -> Table:
+    """One row an arm and trial: median and mean of the `n` runs that have a value after it, and what they are worth.
 
     From one row to the next they may fall where `n` changes or runs are not all there; the figure and
-    `extra_trials` use only the trials where `n` is the number of runs.
+    `extra_trials` use only the trials where `n` is the number of runs. `held_out` and `confirmed` are means where every
+    run has a value, and nothing where one has none.
     """
     spec = stored(study)
     columns: dict[str, Kind] = {"arm": "text", "trial": "integer", "n": "integer"}
-    columns |= {f"{what}{part}": "number" for what in ("median", "mean") for part in ESTIMATE}
-    rows: list[tuple[Cell, ...]] = [
-        (name, trial, after.n, *astuple(after.median), *astuple(after.mean))
-        for name, curves in of_study(spec, trials).items()
-        for trial, after in enumerate(centre(curves), start=1)
+    whats = ("median", "mean", "held_out", "confirmed")
+    columns |= {f"{what}{part}": "number" for what in whats for part in ESTIMATE}
+    rows: list[tuple[Cell, ...]] = []
+    for name, curves in of_study(spec, trials).items():
+        found = worth(spec, name, trials, confirmations)
+        after = zip(centre(curves), means(found.held_out), means(found.confirmed), strict=False)
+        for trial, (middle, held_out, confirmed) in enumerate(after, start=1):
+            estimates = (middle.median, middle.mean, held_out, confirmed)
+            rows.append((name, trial, middle.n, *(x for e in estimates for x in astuple(e))))
+    return _table(columns, rows)
+
+
+def confirmations_table(
+    study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
+) -> Table:
+    """One row a fresh training of an incumbent's hyperparameters, which are those of its run's `trial`."""
+    columns: dict[str, Kind] = {
+        "study": "text",
+        "arm": "text",
+        "method": "text",
+        "run": "integer",
+        "trial": "integer",
+        "number": "integer",
+        "seed": "integer",
+        "state": "text",
+        "objective": "number",
+        "test_metric": "number",
+        "train_seconds": "number",
+        "attempts": "integer",
+    }
+    order = {arm: i for i, arm in enumerate(study.arms)}
+    rows = [
+        (
+            *(c.study, c.arm, study.arms[c.arm], c.run, c.trial, c.number, c.seed, c.state.value),
+            *(c.objective, c.test_metric, c.train_seconds, c.attempts),
+        )
+        for c in sorted(confirmations, key=lambda c: (order[c.arm], c.run, c.trial, c.number))
     ]
     return _table(columns, rows)
 
 
-def table(study: StudyRecord, trials: Sequence[TrialRecord], name: str, form: str) -> bytes:
+def table(
+    study: StudyRecord,
+    trials: Sequence[TrialRecord],
+    name: str,
+    form: str,
+    confirmations: Sequence[ConfirmationRecord] = (),
+) -> bytes:
     """The table `name` of TABLES as a file of the form `form` of FORMS. Raises StudyError for another."""
     for what, asked, known in (("table", name, TABLES), ("form", form, FORMS)):
         if asked not in known:
             raise StudyError(f"unknown {what} {asked!r}; known are {', '.join(known)}")
-    return FORMS[form](TABLES[name](study, trials))
+    return FORMS[form](TABLES[name](study, trials, confirmations))
 
 
 def to_csv(table: Table) -> bytes:
@@ -127,9 +171,11 @@ def to_parquet(table: Table) -> bytes:
     return buffer.getvalue()
 
 
-TABLES: dict[str, Callable[[StudyRecord, Sequence[TrialRecord]], Table]] = {
+Build = Callable[[StudyRecord, Sequence[TrialRecord], Sequence[ConfirmationRecord]], Table]
+TABLES: dict[str, Build] = {
     "trials": trials_table,
     "curves": curves_table,
+    "confirmations": confirmations_table,
 }
 FORMS: dict[str, Callable[[Table], bytes]] = {"csv": to_csv, "parquet": to_parquet, "json": to_json}
 

@@ -19,21 +19,44 @@ TRIALS: Mapping[str, str] = {
     "attempts": "trainings until it was over: 1 where nothing crashed",
     "hp.*": "a hyperparameter's value; empty where the arm has none of this name",
 }
+ENDS = (
+    ("", ""),
+    ("_low", ", lower end of its interval"),
+    ("_high", ", upper end of its interval"),
+    ("_level", ", level of its interval"),
+)
 CENTRE = {
     f"{what}{end}": f"the {words} over the runs that have a value{part}"
     for what, words in (("median", "median"), ("mean", "mean"))
-    for end, part in (
-        ("", ""),
-        ("_low", ", lower end of its interval"),
-        ("_high", ", upper end of its interval"),
-        ("_level", ", level of its interval"),
-    )
+    for end, part in ENDS
 }
 CURVES: Mapping[str, str] = {
     "arm": "the arm's name",
     "trial": "after so many trials of each run",
     "n": "runs that have a value there",
     **CENTRE,
+    **{
+        f"{what}{end}": f"{words}, mean over the runs where each has a value{part}"
+        for what, words in (
+            ("held_out", "the test metric of the incumbent network"),
+            ("confirmed", "the test metric of the incumbent's hyperparameters with fresh seeds"),
+        )
+        for end, part in ENDS
+    },
+}
+CONFIRMATIONS: Mapping[str, str] = {
+    "study": "the study's id",
+    "arm": "the arm's name",
+    "method": "its training method",
+    "run": "the run whose incumbent was trained again",
+    "trial": "the trial of the run that has these hyperparameters: see `trials`",
+    "number": "which of the study's fresh seeds, counted from 1; the same for all arms and incumbents of a run",
+    "seed": "that seed",
+    "state": "as in `trials`",
+    "objective": "as in `trials`",
+    "test_metric": "as in `trials`",
+    "train_seconds": "as in `trials`",
+    "attempts": "as in `trials`",
 }
 COMPARISON: Mapping[str, str] = {
     "study": "the study's id",
@@ -196,6 +219,7 @@ PROVENANCE: Mapping[str, str] = {
 FILES: Mapping[str, Mapping[str, str]] = {
     "trials": TRIALS,
     "curves": CURVES,
+    "confirmations": CONFIRMATIONS,
     "comparison.json": COMPARISON,
     "provenance.json": PROVENANCE,
 }
@@ -209,9 +233,9 @@ def dictionary() -> str:
 def _parts() -> Iterator[str]:
     yield "# What the columns and keys mean"
     yield (
-        "`trials` and `curves` are the same table as CSV, Parquet and JSON. In CSV an empty cell is no value, in JSON "
-        "null; infinity is `inf` and `-inf`. `*` stands for a name, `[]` for an entry of a list, `…` for any place. "
-        "Times are UTC, seconds wall time."
+        "`trials`, `curves` and `confirmations`, where there are any, are the same table as CSV, Parquet and JSON. In "
+        "CSV an empty cell is no value, in JSON null; infinity is `inf` and `-inf`. `*` stands for a name, `[]` for an "
+        "entry of a list, `…` for any place. Times are UTC, seconds wall time."
     )
     for file, keys in FILES.items():
         rows = [f"| `{key}` | {meaning} |" for key, meaning in keys.items()]

@@ -17,7 +17,7 @@ from studies.analysis.curves import runs_of
 from studies.design.spec import PROTOCOL, StudySpec, stored
 from studies.encoding import to_json
 from studies.errors import StudyError
-from studies.records import StudyRecord, TrialRecord
+from studies.records import ConfirmationRecord, StudyRecord, TrialRecord
 from studies.results import figures
 from studies.results.data_tables import FORMS, TABLES
 from studies.results.dictionary import dictionary
@@ -39,23 +39,29 @@ def export(
     trials: Sequence[TrialRecord],
     out: Path,
     comparison: Comparison | None = None,
+    confirmations: Sequence[ConfirmationRecord] = (),
 ) -> list[Path]:
     """Write everything into `out` and return the files, the figure first and the report last.
 
     `comparison` is that of `compare` where the caller has it. Each file replaces the one before it whole or not at
     all, and the same records give the same bytes. Raises StudyError naming the path where `out` cannot be written.
     """
-    files = _files(study, trials, comparison)
+    files = _files(study, trials, comparison, confirmations)
     for name in sorted(files, key=OWNER.__ne__):
         _write(out / name, files[name])
     return [out / name for name in files]
 
 
-def archive(study: StudyRecord, trials: Sequence[TrialRecord], comparison: Comparison | None = None) -> bytes:
+def archive(
+    study: StudyRecord,
+    trials: Sequence[TrialRecord],
+    comparison: Comparison | None = None,
+    confirmations: Sequence[ConfirmationRecord] = (),
+) -> bytes:
     """What `export` writes as a zip file with one folder, named as the study; the same records, the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as packed:
-        for name, content in _files(study, trials, comparison).items():
+        for name, content in _files(study, trials, comparison, confirmations).items():
             entry = zipfile.ZipInfo(f"{study.id}/{name}")  # dated 1980
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
@@ -63,29 +69,39 @@ def archive(study: StudyRecord, trials: Sequence[TrialRecord], comparison: Compa
     return buffer.getvalue()
 
 
-def image(study: StudyRecord, trials: Sequence[TrialRecord], kind: str) -> bytes:
+def image(
+    study: StudyRecord,
+    trials: Sequence[TrialRecord],
+    kind: str,
+    confirmations: Sequence[ConfirmationRecord] = (),
+) -> bytes:
     """Figure 8 as a file of a kind of IMAGES. Raises StudyError for another."""
     if kind not in IMAGES:
         raise StudyError(f"unknown kind of image {kind!r}; known are {', '.join(IMAGES)}")
     with _drawing:
-        return _image(figures.figure8(study, trials), kind)
+        return _image(figures.figure8(study, trials, confirmations), kind)
 
 
 def _files(
-    study: StudyRecord, trials: Sequence[TrialRecord], comparison: Comparison | None
+    study: StudyRecord,
+    trials: Sequence[TrialRecord],
+    comparison: Comparison | None,
+    confirmations: Sequence[ConfirmationRecord],
 ) -> dict[str, bytes]:
     spec = stored(study)
     if comparison is None:
-        comparison = compare(study, trials)
+        comparison = compare(study, trials, confirmations=confirmations)
     with _drawing:
-        drawn = figures.figure8(study, trials)
+        drawn = figures.figure8(study, trials, confirmations)
         files = {f"figure8.{kind}": _image(drawn, kind) for kind in IMAGES}
         if comparison.target is not None:
             files["trials-to-target.png"] = _image(figures.trials_to_target(comparison), "png")
         if comparison.pairs:
             files["extra-trials.png"] = _image(figures.extra_trials(comparison), "png")
     for name, build in TABLES.items():
-        table = build(study, trials)
+        if name == "confirmations" and not confirmations:
+            continue
+        table = build(study, trials, confirmations)
         files |= {f"{name}.{form}": write(table) for form, write in FORMS.items()}
     changes = _changes(study)
     return (

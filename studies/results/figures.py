@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
@@ -17,14 +18,15 @@ from matplotlib.ticker import MaxNLocator
 from studies.analysis import stats
 from studies.analysis.compared import Comparison
 from studies.analysis.comparison import label
+from studies.analysis.confirmation import means, worth
 from studies.analysis.curves import Floats, of_study
 from studies.analysis.estimate import Estimate
 from studies.analysis.extra_trials import mean_curve
 from studies.design.space import searched
-from studies.design.spec import ArmSpec, stored
-from studies.records import StudyRecord, TrialRecord
+from studies.design.spec import ArmSpec, StudySpec, stored
+from studies.records import ConfirmationRecord, StudyRecord, TrialRecord
 from studies.results.summary import CROWD, at_target
-from studies.results.wording import RAW, UNITS, count, value
+from studies.results.wording import RAW, UNITS, capital, count, value
 
 COLUMN_INCHES = 3.4  # a column of a two-column page
 # Okabe & Ito's colours, told apart with any colour vision and, in this order, in grey; where there are more arms
@@ -45,43 +47,80 @@ LOOKS = (
     ("#033630", "d"),
 )
 DASHES = (0, (4, 2))
+CONTROL = (0, (2, 1))  # the dashes of a control's mean, which has hollow marks
 GREY = "0.35"  # of what is the same for every arm
 LINE = 58  # characters of a title across the figure
 HALF_A_COLUMN = 36  # characters of an arm's name that leave room for another beside it
+Limits = tuple[float, float]
 
 
-def figure8(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How an arm is drawn: hollow marks and dashes where it is a control."""
+
+    key: str
+    name: str
+    colour: str
+    marker: str
+    control: bool
+
+    @property
+    def mean(self) -> dict[str, Any]:
+        """Of its mean line."""
+        hollow = {"mfc": "white", "mec": self.colour, "mew": 0.7, "ls": CONTROL, "lw": 1.0}
+        filled = {"mec": "white", "mew": 0.3, "ls": "-", "lw": 1.5}
+        return {"color": self.colour, "marker": self.marker, "ms": 3} | (hollow if self.control else filled)
+
+
+def figure8(
+    study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
+) -> Figure:
     """Every run's best-so-far after each trial, the mean of each arm, its median with the exact interval.
+
+    With `confirmations` a second panel below, on the same scale: what it was worth. There are the mean confirmed test
+    metric with its t interval and the mean held-out one. Of a control, an arm that searches nothing, there are means
+    alone, in the colour of its method's first arm that searches.
 
     Of more arms than CROWD, whose runs and intervals would hide each other, means and medians alone.
     One point in ten at most lies below the axis, where a few bad first trials would otherwise take up most of
-    it; those points are drawn as arrows on its edge and counted. No mean is cut off once a model chooses. Mean and
-    median are drawn where every run has a value: over fewer runs they could fall.
+    it; those points are drawn as arrows on its edge and counted. No mean is cut off once a model chooses; before, an
+    arrow stands for it. Mean and median are drawn where every run has a value: over fewer runs they could fall.
     """
     spec = stored(study)
     task = spec.task_definition()
     sign, _, factor, _ = UNITS.get(task.metric, RAW)
     curves = {name: factor * found.best for name, found in of_study(spec, trials).items()}
-    low, high = _range(list(curves.values()), spec.searcher.initial_trials, task.direction == "maximize")
-    crowd = len(curves) > CROWD
-    names = {arm.name: _name(arm) for arm in spec.arms}
-    columns = 2 if max(map(len, names.values())) <= HALF_A_COLUMN else 1
-    key = [] if crowd else _runs_key(sum(int(((b < low) | (b > high)).sum()) for b in curves.values()))
-    key = _key(crowd) + key
+    worths = {name: worth(spec, name, trials, confirmations) for name in curves} if confirmations else {}
+    values = {name: (factor * of.held_out, factor * of.confirmed) for name, of in worths.items()}
+    limits = _limits(spec, list(curves.values()), [mean for of in values.values() for mean in of])
+    arms = _arms(spec, brief=bool(worths))
+    columns = 2 if max(len(arm.name) for arm in arms) <= HALF_A_COLUMN else 1
+    key = _key(spec, list(curves.values()), limits, confirmed=bool(worths))
     rows = (len(curves) + len(key) + columns - 1) // columns
-    figure, axes = _axes(2.5, spec.task_label if spec.task_label != spec.task else "", legend_rows=rows)
+    title = spec.task_label if spec.task_label != spec.task else ""
+    figure, panels = _panels(1 + bool(worths), title, legend_rows=rows)
     lines: list[Artist] = []
-    for (m, best), look, dodge in zip(curves.items(), cycle(LOOKS), _dodges(len(curves)), strict=False):
-        if not crowd:
-            _runs(axes, best, look, dodge, (low, high))
-        lines.append(_middle(axes, best, names[m], look))
-    axes.set_ylim(low, high)
-    axes.set_xlim(0.3, spec.trials + 0.7)
-    axes.set_xlabel("Trials", fontsize=8)
-    best_word = "Best" if task.direction == "maximize" else "Lowest"
-    axes.set_ylabel(
-        f"{best_word} validation {task.metric} so far{f' ({sign.strip()})' if sign else ''}", fontsize=8
+    for arm, dodge in zip(arms, _dodges(len(arms)), strict=True):
+        if not (len(arms) > CROWD or arm.control):
+            _runs(panels[0], curves[arm.key], arm, dodge, limits)
+        lines.append(_middle(panels[0], curves[arm.key], arm, limits))
+        if worths:
+            _worth(panels[1], *values[arm.key], arm, limits, crowd=len(arms) > CROWD)
+    panels[0].set_ylim(*limits)  # the panels share it
+    panels[0].set_xlim(0.3, spec.trials + 0.7)
+    panels[-1].set_xlabel("Trials", fontsize=8)
+    best_word, unit = (
+        "Best" if task.direction == "maximize" else "Lowest",
+        f" ({sign.strip()})" if sign else "",
     )
+    panels[0].set_ylabel(f"{best_word} validation {task.metric} so far{unit}", fontsize=8)
+    if worths:
+        titles = ("best validation so far", "test, with fresh seeds")
+        for axes, start, what in zip(
+            panels, ("What the searcher saw", "What it was worth"), titles, strict=True
+        ):
+            axes.set_title(f"{start}: {what}", fontsize=7.5, loc="left")
+            axes.set_ylabel(f"{capital(task.metric)}{unit}", fontsize=8)
     _legend(figure, lines, key, columns)
     return figure
 
@@ -163,9 +202,9 @@ def extra_trials(comparison: Comparison) -> Figure:
     return figure
 
 
-def _runs(axes: Axes, best: Floats, look: tuple[str, str], dodge: float, limits: tuple[float, float]) -> None:
+def _runs(axes: Axes, best: Floats, look: Look, dodge: float, limits: Limits) -> None:
     """Every run's points, those beyond the limits on the edge, and the interval of their median."""
-    colour, marker = look
+    colour, marker = look.colour, look.marker
     trial = np.arange(1, best.shape[1] + 1)
     low, high = _interval(_medians(best))
     axes.fill_between(trial, low, high, step="post", color=colour, alpha=0.18, lw=0, zorder=1)
@@ -189,26 +228,49 @@ def _runs(axes: Axes, best: Floats, look: tuple[str, str], dodge: float, limits:
     )
 
 
-def _middle(axes: Axes, best: Floats, name: str, look: tuple[str, str]) -> Artist:
-    """The runs' median and, with the arm's name, their mean."""
-    colour, marker = look
-    trial = np.arange(1, best.shape[1] + 1)
-    medians = np.array([e.value for e in _medians(best)], dtype=np.float64)
-    axes.step(trial, medians, where="post", color=colour, lw=0.8, ls=DASHES, zorder=3)
-    (line,) = axes.step(
-        trial,
-        mean_curve(best),
-        where="post",
-        color=colour,
-        lw=1.5,
-        marker=marker,
-        ms=3,
-        mec="white",
-        mew=0.3,
-        label=name,
-        zorder=4,
-    )
+def _middle(axes: Axes, best: Floats, look: Look, limits: Limits) -> Artist:
+    """The runs' median, but of a control, and, with the arm's name, their mean."""
+    if not look.control:
+        medians = np.array([e.value for e in _medians(best)], dtype=np.float64)
+        axes.step(_trials(best), medians, where="post", color=look.colour, lw=0.8, ls=DASHES, zorder=3)
+    return _mean(axes, mean_curve(best), look, limits)
+
+
+def _worth(
+    axes: Axes, held_out: Floats, confirmed: Floats, look: Look, limits: Limits, *, crowd: bool
+) -> None:
+    """The mean confirmed value with its interval and, but of a control, the mean held-out one."""
+    found = means(confirmed)
+    if not crowd:
+        low, high = _interval(found)
+        axes.fill_between(
+            _trials(confirmed), low, high, step="post", color=look.colour, alpha=0.18, lw=0, zorder=1
+        )
+    _mean(axes, _values(found), look, limits)
+    if not look.control:
+        held = _values(means(held_out))
+        axes.step(_trials(held_out), held, where="post", color=look.colour, lw=0.8, ls=DASHES, zorder=3)
+
+
+def _mean(axes: Axes, mean: Floats, look: Look, limits: Limits) -> Artist:
+    """The line, and arrows on the edge where it lies beyond the limits."""
+    trial = np.arange(1, len(mean) + 1)
+    (line,) = axes.step(trial, mean, where="post", label=look.name, zorder=4, **look.mean)
+    off = (mean < limits[0]) | (mean > limits[1])
+    edge = np.where(mean < limits[0], limits[0], limits[1])[off]
+    face = "white" if look.control else look.colour
+    arrow: dict[str, Any] = {"marker": "v", "ms": 4, "mfc": face, "mec": look.colour, "mew": 0.7}
+    if off.any():
+        axes.plot(trial[off], edge, ls="", clip_on=False, zorder=5, **arrow)
     return line
+
+
+def _trials(values: Floats) -> Floats:
+    return np.arange(1.0, values.shape[1] + 1)
+
+
+def _values(estimates: Sequence[Estimate]) -> Floats:
+    return np.array([e.value for e in estimates], dtype=np.float64)
 
 
 def _interval(estimates: Sequence[Estimate]) -> tuple[Floats, Floats]:
@@ -221,17 +283,23 @@ def _medians(best: Floats) -> list[Estimate]:
     return [stats.median(column if not np.isnan(column).any() else column[:0]) for column in best.T]
 
 
-def _range(curves: Sequence[Floats], initial: int, maximize: bool) -> tuple[float, float]:
-    """Limits of the vertical axis; the open side is the one that the search starts from."""
+def _limits(spec: StudySpec, curves: Sequence[Floats], worths: Sequence[Floats]) -> Limits:
+    """Of the vertical axis; the open side is the one that the search starts from.
+
+    All but a tenth of the points of the `curves` lie within, and every mean, of those and of `worths`, once a model
+    chooses. `(runs, trials)` each.
+    """
+    maximize, initial = spec.task_definition().direction == "maximize", spec.searcher.initial_trials
     sign = 1 if maximize else -1
     points = np.concatenate([sign * best[np.isfinite(best)] for best in curves])
     if not points.size:
         return 0.0, 1.0
-    means = np.concatenate([sign * mean_curve(best)[initial - 1 :] for best in curves])
-    low = min(
-        float(np.quantile(points, 0.1)), float(np.nanmin(means)) if np.isfinite(means).any() else np.inf
-    )
+    middles = np.concatenate([sign * mean_curve(values)[initial - 1 :] for values in (*curves, *worths)])
+    middles = middles[np.isfinite(middles)]
+    low = float(np.quantile(points, 0.1))
     high = float(points.max())
+    if middles.size:
+        low, high = min(low, float(middles.min())), max(high, float(middles.max()))
     margin = 0.06 * (high - low) or 0.01 * abs(high) or 1.0
     low, high = low - margin, high + margin
     return (low, high) if maximize else (-high, -low)
@@ -242,13 +310,30 @@ def _dodges(n: int) -> Iterator[float]:
     return iter((0.4 * ((np.arange(n) + 0.5) / n - 0.5)).tolist())
 
 
-def _key(crowd: bool) -> list[tuple[Any, str]]:
-    """What the lines mean, whatever the arm."""
+def _key(
+    spec: StudySpec, curves: Sequence[Floats], limits: Limits, *, confirmed: bool
+) -> list[tuple[Any, str]]:
+    """What the lines, bands and points mean, whatever the arm."""
+    crowd = len(curves) > CROWD
+    solid = Line2D([], [], color=GREY, lw=1.5)
     dashed = Line2D([], [], color=GREY, lw=0.8, ls=DASHES)
-    mean = (Line2D([], [], color=GREY, lw=1.5), "mean of the runs")
+    band = Patch(color=GREY, alpha=0.18, lw=0)
+    key: list[tuple[Any, str]] = [
+        (solid, f"mean of {count(spec.runs, 'run')}" if confirmed else "mean of the runs")
+    ]
+    if confirmed:
+        exact = stats.median(np.arange(spec.runs, dtype=np.float64)).level
+        level = "" if exact is None or crowd else f", {100 * exact:.1f}% band"
+        key.append((dashed if crowd else (band, dashed), f"above: median{level}"))
+        if not crowd and spec.runs > 1:
+            key.append(((band, solid), f"below: mean, {stats.LEVEL:.0%} band"))
+        key.append((dashed, "below: held out"))
+    else:
+        key.append((dashed, "median") if crowd else ((band, dashed), "median and interval"))
     if crowd:
-        return [mean, (dashed, "median")]
-    return [mean, ((Patch(color=GREY, alpha=0.18, lw=0), dashed), "median and interval")]
+        return key
+    off = sum(int(((best < limits[0]) | (best > limits[1])).sum()) for best in curves)
+    return key + _runs_key(off)
 
 
 def _runs_key(off: int) -> list[tuple[Any, str]]:
@@ -260,9 +345,25 @@ def _runs_key(off: int) -> list[tuple[Any, str]]:
     return key
 
 
-def _name(arm: ArmSpec) -> str:
+def _arms(spec: StudySpec, *, brief: bool) -> list[Look]:
+    """A control has the colour of its method's first arm that searches, unless another control has it already."""
+    looks = dict(zip([arm.name for arm in spec.arms], cycle(LOOKS), strict=False))
+    first: dict[str, str] = {}
+    for arm in spec.arms:
+        if not arm.is_control:
+            first.setdefault(arm.method, arm.name)
+    found = []
+    for arm in spec.arms:
+        which = first.pop(arm.method, arm.name) if arm.is_control else arm.name
+        found.append(Look(arm.name, _name(arm, brief=brief), *looks[which], control=arm.is_control))
+    return found
+
+
+def _name(arm: ArmSpec, *, brief: bool) -> str:
     """Its label with how many hyperparameters were searched."""
-    return f"{label(arm.name, arm.method)} ({count(len(searched(arm.space)), 'hyperparameter')})"
+    n = len(searched(arm.space))
+    many = f"{n} searched" if brief else count(n, "hyperparameter")
+    return f"{label(arm.name, arm.method)} ({'control' if arm.is_control else many})"
 
 
 def _title(comparison: Comparison) -> str:
@@ -272,20 +373,38 @@ def _title(comparison: Comparison) -> str:
 
 def _axes(height_inches: float, title: str, legend_rows: int) -> tuple[Figure, Axes]:
     """Axes `height_inches` high with their labels, below a title and above a legend of so many rows."""
+    figure = _figure(height_inches, title, legend_rows)
+    axes = figure.add_subplot()
+    _plain(axes)
+    return figure, axes
+
+
+def _panels(n: int, title: str, legend_rows: int) -> tuple[Figure, list[Axes]]:
+    """`n` axes one above the other, which share both scales."""
+    figure = _figure(2.5 if n == 1 else 2.0 * n, title, legend_rows)
+    panels = list(figure.subplots(n, sharex=True, sharey=True, squeeze=False)[:, 0])
+    for axes in panels:
+        _plain(axes)
+    return figure, panels
+
+
+def _figure(height_inches: float, title: str, legend_rows: int) -> Figure:
     lines = textwrap.wrap(title, LINE)
     height_inches += 0.15 * (legend_rows + 1 + len(lines))
     figure = Figure(figsize=(COLUMN_INCHES, height_inches), dpi=300, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
     if lines:
         figure.suptitle("\n".join(lines), fontsize=8)
+    return figure
+
+
+def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["bottom", "left"]].set_linewidth(0.6)
     axes.tick_params(labelsize=7, width=0.6, length=3)
     axes.grid(axis="y", color="0.9", lw=0.5)
     axes.set_axisbelow(True)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
-    return figure, axes
 
 
 def _legend(

@@ -4,14 +4,18 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from studies.analysis.compared import ArmResult, Comparison, Paired, Split, Unpaired
+from studies.analysis.compared import ArmResult, Comparison, Paired, PairResult, Split, Unpaired
+from studies.analysis.estimate import Estimate
 from studies.analysis.stats import BOOTSTRAP_FROM
 from studies.design.methods import METHODS
 from studies.design.notation import write
 from studies.records import StudyRecord
+from studies.results import wording
 from studies.results.summary import CROWD, halfway, summary
 from studies.results.verdict import table, verdict
 from studies.results.wording import (
+    capital,
+    count,
     difference,
     estimate,
     extra,
@@ -50,6 +54,12 @@ COMPUTED = """
   {metric} there is; a failed one leaves the best so far as it was. The test {metric} is that of the trial
   holding the best validation {metric}; no searcher sees it, and the validation value is optimistic for having
   been chosen.
+- **Confirmed**, where a study asks for it: the test {metric} of the incumbent's hyperparameters, trained again with
+  fresh seeds, the same for all incumbents of a run and for all arms; the mean of these trainings, none where one
+  failed. It is the first endpoint once all are done. Climbs are means over runs with Student's t interval, luck is
+  1 - confirmed / seen, a ratio of the two means with a bootstrap interval. Similar is a claim of its own: two one-sided
+  tests at 5% against a margin of one training's standard deviation over seeds, pooled over the incumbents at the
+  budget and taken as given; it is not adjusted for the number of pairs.
 - **Median** over runs with the interval between two order statistics: distribution-free, its exact level is
   given; it is at least that level with ties. **Mean** over runs with Student's t interval. Bands in the figures
   hold at each trial by itself, not for the curve as a whole; mean and median are drawn where every run has a
@@ -65,8 +75,8 @@ COMPUTED = """
   and a run of the other, with the interval of the exact Mann-Whitney test; P(better), ties half, with Newcombe's
   score interval; p by exact enumeration of the rank sums, ties by mid-ranks. Beyond 50 runs p and intervals use
   the normal approximation.
-- **Holm**: p adjusted over all pairs of arms, for validation and test, paired and unpaired each apart. No
-  interval (of a difference, of trials to a target, of extra trials) is adjusted for the number of pairs.
+- **Holm**: p adjusted over all pairs of arms, for confirmed, validation and test, paired and unpaired each apart.
+  No interval (of a difference, of trials to a target, of extra trials) is adjusted for the number of pairs.
 - **Trials to a target**: the first trial at which a run's best so far reaches it, censored at {horizon}
   trials. The mean is the restricted one, the area under the Kaplan-Meier curve up to {horizon}: a run that
   does not get there counts as {horizon}. Its interval and that of the difference are bootstrap percentile
@@ -90,11 +100,11 @@ def report(study: StudyRecord, comparison: Comparison, images: Sequence[str]) ->
         f"# {study.name}",
         f"**{verdict(comparison)}**{_data(study)}",
         *_at_a_glance(comparison),
-        f"![Best so far over trials](figure8.png)\n\n{_caption(comparison)}",
+        f"![Best so far over trials](figure8.png)\n\n*{_caption(comparison)}*",
         summary(comparison),
     ]
     if comparison.compared_at:
-        text += ["## How good", *_good(comparison), *_apart(comparison)]
+        text += [*_climb(comparison), "## How good", *_good(comparison), *_apart(comparison)]
     text += [*_best(comparison), *_failed(comparison)]
     if comparison.compared_at:
         text += ["## How many trials", *_targets(comparison, images), *_extra(comparison, images)]
@@ -163,58 +173,124 @@ def _data(study: StudyRecord) -> str:
 
 
 def _caption(comparison: Comparison) -> str:
-    if len(comparison.arms) > CROWD:
-        return (
-            f"*Best validation {comparison.metric} so far: the mean of the runs of each arm (thick lines) and "
-            "their median (dashed), where every run has a value. Runs and intervals of so many arms would hide "
-            "each other: see the tables.*"
-        )
-    return (
-        f"*Best validation {comparison.metric} so far of every run (points, moved sideways to tell "
-        "the arms apart), the mean of the runs (thick lines) and their median (dashed) with its "
-        "order-statistic interval (bands, at each trial by itself), where every run has a value. Bad first "
-        "trials may lie beyond the axis: arrows on its edge.*"
+    metric, crowd = comparison.metric, len(comparison.arms) > CROWD
+    arms = comparison.arms.values()
+    control = (
+        " Of controls, which search nothing, means alone (hollow)." if any(m.is_control for m in arms) else ""
     )
+    if crowd:
+        text = (
+            f"Best validation {metric} so far: the mean of the runs of each arm (thick lines) and "
+            "their median (dashed), where every run has a value. Runs and intervals of so many arms would hide "
+            f"each other: see the tables.{control}"
+        )
+    else:
+        text = (
+            f"Best validation {metric} so far of every run (points, moved sideways to tell "
+            "the arms apart), the mean of the runs (thick lines) and their median (dashed) with its "
+            "order-statistic interval (bands, at each trial by itself), where every run has a value. Bad first "
+            f"trials may lie beyond the axis: arrows on its edge.{control}"
+        )
+    if not (comparison.confirmations and comparison.confirmations.done):
+        return text
+    band = "" if crowd else ", with Student's t interval (bands, at each trial by itself)"
+    return (
+        f"{text} Below, what that was worth, on the same scale: the test {metric} of the same hyperparameters with "
+        f"{count(comparison.confirmations.seeds, 'fresh seed')}, mean of the runs (thick lines){band}; and that of the "
+        "very networks, held out (dashed)."
+    )
+
+
+def _climb(comparison: Comparison) -> Iterator[str]:
+    """How much of what a searcher saw was luck."""
+    confirmations, metric = comparison.confirmations, comparison.metric
+    if confirmations is None:
+        return
+    yield "## What the climb is worth"
+    fresh = count(confirmations.seeds, "fresh seed")
+    done = f"{confirmations.done} of {confirmations.planned} such trainings are done"
+    if confirmations.failed:
+        done += f", {confirmations.failed} of them failed"
+    yield (
+        f"Every incumbent's hyperparameters were trained again with {fresh} that no searcher saw; {done}. The seen "
+        f"climb is that of the best validation {metric} so far from trial 1 to {comparison.compared_at}, the confirmed "
+        f"one that of the mean test {metric} with fresh seeds; luck is the share of the first that the second lacks. "
+        "A control searches nothing, so all of its climb is luck by construction."
+    )
+    rows = [
+        [m.label, f"{climb.n} of {m.runs}"]
+        + [difference(e, metric) for e in (climb.seen, climb.confirmed)]
+        + [share(climb.luck), estimate(m.at_budget("confirmed").mean, metric)]
+        for m in _ranked(comparison)
+        if (climb := m.climb) is not None
+    ]
+    if rows:
+        heads = ["runs confirmed", "seen climb", "confirmed climb", "luck", "confirmed at the budget"]
+        yield _table(["arm", *heads], rows)
+    if confirmations.seed_sd is not None and comparison.pairs:
+        margin = wording.gap(Estimate(confirmations.seed_sd, None, None, None), metric)
+        yield (
+            f"One training varies over seeds with a standard deviation of {margin}. Two arms are called similar where "
+            "the 90% interval of their paired difference lies within ± that; the rule was fixed beforehand."
+        )
+        rows = [
+            [f"{a} minus {b}", difference(e.difference, metric), "yes" if e.similar else "not shown"]
+            for pair in comparison.pairs
+            if (e := pair.equivalence) is not None
+            for a, b in [comparison.labels(pair)]
+        ]
+        yield _table(["difference", "confirmed, paired", "similar"], rows)
 
 
 def _good(comparison: Comparison) -> Iterator[str]:
     metric = comparison.metric
-    yield f"Best {metric} after {comparison.compared_at} trials, over the runs."
+    yield (
+        f"{capital(metric)} after {comparison.compared_at} trials, over the runs: on validation the best so far, which "
+        "is flattered by having been chosen."
+    )
+    splits = _splits(comparison)
     rows = []
     for m in _ranked(comparison):
-        best, test = m.at_budget("validation"), m.at_budget("test")
+        ends = [m.at_budget(split) for split in splits]
         rows.append(
-            [f"{m.label} ({m.dimensions})", f"{best.n} of {m.runs}"]
-            + [estimate(e, metric) for part in (best, test) for e in (part.median, part.mean)]
+            [f"{m.label} ({m.dimensions})", f"{m.at_budget('validation').n} of {m.runs}"]
+            + [estimate(e, metric) for end in ends for e in (end.median, end.mean)]
         )
-    heads = ["validation median", "validation mean", "test median", "test mean"]
+    heads = [f"{split} {middle}" for split in splits for middle in ("median", "mean")]
     yield _table(["arm (hyperparameters)", "runs with a result", *heads], rows)
+
+
+def _splits(comparison: Comparison) -> list[Split]:
+    """What there is to compare, the first endpoint first."""
+    confirmed = any(m.confirmed_at_budget is not None for m in comparison.arms.values())
+    return ["confirmed", "validation", "test"] if confirmed else ["validation", "test"]
 
 
 def _apart(comparison: Comparison) -> Iterator[str]:
     if not comparison.pairs:
         return
     yield "Between the arms; paired is the analysis."
-    splits: tuple[Split, ...] = ("validation", "test")
-    rows = []
-    for pair in comparison.pairs:
-        a, b = comparison.labels(pair)
-        for split in splits:
-            paired, unpaired = pair.at_budget(split).paired, pair.at_budget(split).unpaired
-            found: list[tuple[str, Paired | Unpaired, str]] = [
-                (
-                    "paired",
-                    paired,
-                    f"{paired.a_better} better, {paired.equal} equal, {paired.b_better} worse",
-                ),
-                ("unpaired", unpaired, f"P(better) {share(unpaired.p_a_better)}"),
-            ]
-            for kind, test, better in found:
-                shift = difference(test.hodges_lehmann, comparison.metric)
-                ps = [p_value(p) for p in (test.p, test.p_holm)]
-                rows.append([f"{a} minus {b}", split, kind, shift, better, *ps])
+    rows = [
+        row
+        for pair in comparison.pairs
+        for split in _splits(comparison)
+        for row in _rows(comparison, pair, split)
+    ]
     heads = ["difference", "split", "runs", "Hodges-Lehmann", "first better", "p", "Holm-adjusted p"]
     yield _table(heads, rows)
+
+
+def _rows(comparison: Comparison, pair: PairResult, split: Split) -> Iterator[list[str]]:
+    """Of the table of differences."""
+    a, b = comparison.labels(pair)
+    paired, unpaired = pair.at_budget(split).paired, pair.at_budget(split).unpaired
+    found: list[tuple[str, Paired | Unpaired, str]] = [
+        ("paired", paired, f"{paired.a_better} better, {paired.equal} equal, {paired.b_better} worse"),
+        ("unpaired", unpaired, f"P(better) {share(unpaired.p_a_better)}"),
+    ]
+    for kind, test, better in found:
+        shift = difference(test.hodges_lehmann, comparison.metric)
+        yield [f"{a} minus {b}", split, kind, shift, better, *(p_value(p) for p in (test.p, test.p_holm))]
 
 
 def _targets(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
@@ -288,7 +364,7 @@ def _parity(comparison: Comparison) -> Iterator[str]:
     ]
     yield _table(["", "equal", *names], rows)
     yield "What each arm was given, and what became of its trials:"
-    rows = [[words, *(str(count(m)) for m in arms.values())] for words, count in COUNTS.items()]
+    rows = [[words, *(str(counted(m)) for m in arms.values())] for words, counted in COUNTS.items()]
     for words, seconds in SECONDS.items():
         found = [seconds(m) for m in arms.values()]
         rows.append([f"seconds to {words}, median", *("–" if x is None else f"{x:.2f}" for x in found)])
@@ -317,7 +393,8 @@ def _provenance(study: StudyRecord) -> Iterator[str]:
             "its own way, so that no single one gives all of these trials again."
         )
     yield (
-        "Beside this file are `trials` (every trial) and `curves` (the curves), each as CSV, Parquet and JSON, "
+        "Beside this file are `trials` (every trial), `curves` (the curves) and, where there are any, `confirmations` "
+        "(the trainings with fresh seeds), each as CSV, Parquet and JSON, "
         "`comparison.json` (every number here), `provenance.json` (the seeds too), `study.yaml`, and `dictionary.md`, "
         "which says what every column and key means."
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
-from synthetic import figure8_like, study_of, trials_of
+from synthetic import confirmed_study, figure8_like, study_of, trials_of
 
 from studies.analysis.comparison import compare
 from studies.design.notation import parse
@@ -51,10 +51,61 @@ def test_the_files(exported):
         assert image.width >= 1000
 
 
+@pytest.fixture(scope="module")
+def confirmed(tmp_path_factory):
+    out = tmp_path_factory.mktemp("confirmed")
+    study, trials, confirmations = confirmed_study()
+    files = export(study, trials, out, confirmations=confirmations)
+    return study, trials, confirmations, out, files
+
+
 @pytest.mark.parametrize(("name", "form"), [*product(TABLES, FORMS)])
-def test_the_tables(exported, name, form):
+def test_the_tables(confirmed, exported, name, form):
+    study, trials, confirmations, out, _ = confirmed
+    assert (out / f"{name}.{form}").read_bytes() == table(study, trials, name, form, confirmations)
     study, trials, out, _ = exported
-    assert (out / f"{name}.{form}").read_bytes() == table(study, trials, name, form)
+    if name == "confirmations":
+        assert not (out / f"{name}.{form}").exists()
+    else:
+        assert (out / f"{name}.{form}").read_bytes() == table(study, trials, name, form)
+
+
+def test_confirmations_and_what_they_say_are_exported(confirmed):
+    study, trials, confirmations, out, files = confirmed
+    assert {file.name for file in files} >= NAMES | {f"confirmations.{form}" for form in FORMS}
+    rows = pd.read_csv(out / "confirmations.csv")
+    assert len(rows) == len(confirmations)
+    assert set(rows["study"]) == {study.id}
+    assert (
+        rows["seed"].is_monotonic_increasing is False
+    )  # by arm, run, trial and number, whatever their seeds
+    own = rows[(rows["arm"] == "filter-published") & (rows["run"] == 3)]
+    assert own["trial"].tolist() == [1, 1, 1]
+    curves = pd.read_csv(out / "curves.csv").set_index(["arm", "trial"])
+    last = curves.loc[("gradient-filter", study.budget)]
+    compared = compare(study, trials, confirmations=confirmations).arms["gradient-filter"]
+    assert last["confirmed"] == pytest.approx(compared.confirmed_at_budget.mean.value)
+    assert last["held_out"] == pytest.approx(compared.test_at_budget.mean.value)
+    assert curves.loc["filter-published"]["confirmed"].nunique() == 1
+
+
+def test_the_report_says_what_the_climb_is_worth(confirmed):
+    study, trials, confirmations, out, _ = confirmed
+    text = (out / "report.md").read_text()
+    assert text.index("\n## What the climb is worth\n") < text.index("\n## How good\n")
+    assert text == report(
+        study,
+        compare(study, trials, confirmations=confirmations),
+        sorted(file.name for file in out.iterdir()),
+    )
+    assert "| filter published | 8 of 8 | " in text
+    assert " | 0.00 percentage points (95% interval 0.00 to 0.00) | 100% | " in text
+    assert "Below, what that was worth, on the same scale: the test accuracy" in text
+    assert not re.search(r"\b(None|nan|inf)\b", text)
+
+
+def test_a_study_without_confirmations_has_no_such_section(exported):
+    assert "climb is worth" not in (exported[2] / "report.md").read_text()
 
 
 def test_infinite_and_unknown_values_are_json(tmp_path):

@@ -8,11 +8,13 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.text import Text
-from synthetic import figure8_like, study_of, trials_of
+from synthetic import CONTROLS, confirmed_study, figure8_like, study_of, trials_of
 
 from studies.analysis.comparison import compare, label
+from studies.analysis.confirmation import worth
 from studies.analysis.curves import curves_of
 from studies.design.methods import METHODS as METHOD_TABLE
+from studies.design.spec import stored
 from studies.results import figures
 from studies.results.report import report
 
@@ -92,8 +94,63 @@ def test_points_beyond_the_axis_are_marked_and_counted(records):
     off = int(((best < low) | (best > high)).sum())
     assert 0 < off <= 0.1 * best.size
     assert legend(figure)[-1] == f"beyond the axis ({off})"
-    edge = [line for line in figure.axes[0].lines if line.get_marker() == "v" and not line.get_clip_on()]
+    edge = [line for line in figure.axes[0].lines if line.get_marker() == "v" and line.get_markersize() == 3]
     assert sum(len(line.get_ydata()) for line in edge) == off
+
+
+@pytest.fixture(scope="module")
+def confirmed():
+    return confirmed_study(runs=6, trials=10)
+
+
+def test_with_confirmations_a_second_panel_shows_what_it_was_worth(confirmed):
+    study, trials, confirmations = confirmed
+    figure = figures.figure8(*confirmed)
+    seen, true = figure.axes
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        "What the searcher saw: best validation so far",
+        "What it was worth: test, with fresh seeds",
+    ]
+    assert seen.get_ylim() == true.get_ylim()
+    assert legend(figure)[:7] == [
+        "gradient filter (2 searched)",
+        "latent SGD (6 searched)",
+        "filter published (control)",
+        "latent published (control)",
+        "mean of 6 runs",
+        "above: median, 96.9% band",
+        "below: mean, 95% band",
+    ]
+    for arm in study.arms:
+        found = worth(stored(study), arm, trials, confirmations)
+        wanted = [found.confirmed] if arm in ("filter-published", "latent-published") else [found.held_out]
+        for values in (found.confirmed, *wanted):
+            mean = 100 * values.mean(axis=0)
+            assert any(
+                len(y) == 10 and np.allclose(y, mean) for y in (line.get_ydata() for line in true.lines)
+            )
+
+
+def test_a_control_stands_apart_in_the_colour_of_its_method(confirmed):
+    for axes in figures.figure8(*confirmed).axes:
+        means = {line.get_label().split(" (")[0]: line for line in axes.lines if "(" in line.get_label()}
+        tuned, control = means["gradient filter"], means["filter published"]
+        assert control.get_color() == tuned.get_color() != means["latent published"].get_color()
+        assert control.get_linestyle() != tuned.get_linestyle() == "-"
+        assert control.get_markerfacecolor() == "white"
+    again = CONTROLS[0] | {"name": "filter-weak", "space": {"alpha": 1e-2, "gamma": 0.1}}
+    figure = figures.figure8(*confirmed_study([*CONTROLS[:1], again, "gradient-filter"], runs=2, trials=3))
+    assert len({line.get_color() for line in figure.axes[1].lines if "(" in line.get_label()}) == 2
+
+
+def test_a_mean_below_the_axis_is_marked(records):
+    figure = figures.figure8(*records)
+    (axes,) = figure.axes
+    low, _ = axes.get_ylim()
+    means = [line for line in axes.lines if "(" in line.get_label()]
+    off = [(np.asarray(line.get_ydata()) < low).sum() for line in means]
+    marks = [line for line in axes.lines if line.get_marker() == "v" and line.get_markersize() == 4]
+    assert sum(off) == sum(len(mark.get_xdata()) for mark in marks) > 0
 
 
 def test_methods_stand_apart(records):
@@ -154,7 +211,7 @@ def test_a_crowd_is_means_and_medians(all_methods):
     figure = figures.figure8(study, trials)
     (axes,) = figure.axes
     assert not axes.collections
-    drawn = [np.asarray(line.get_ydata()) for line in axes.lines]
+    drawn = [np.asarray(line.get_ydata()) for line in axes.lines if line.get_linestyle() != "None"]
     assert len(drawn) == 2 * len(METHOD_TABLE)
     for method in METHOD_TABLE:
         best = 100 * curves_of(method, trials, (6, 10), "maximize").best
@@ -170,10 +227,10 @@ def test_a_crowd_is_means_and_medians(all_methods):
 
 
 @pytest.mark.parametrize("draw", ["figure8", "trials_to_target", "extra_trials"])
-@pytest.mark.parametrize("which", ["records", "long_names", "all_methods"])
+@pytest.mark.parametrize("which", ["records", "long_names", "all_methods", "confirmed"])
 def test_fit_for_print(which, draw, request):
     records = request.getfixturevalue(which)
-    figure = figures.figure8(*records) if draw == "figure8" else getattr(figures, draw)(compare(*records))
+    figure = figures.figure8(*records) if draw == "figure8" else getattr(figures, draw)(compare(*records[:2]))
     assert 3.3 <= figure.get_figwidth() <= 3.5
     figure.canvas.draw()
     shown = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
