@@ -243,7 +243,7 @@ def test_what_lists_prints_a_table_or_json(tunebench, spoken_digits):
     assert "no studies yet" in tunebench("list")[1]
     assert json.loads(tunebench("list", "--json")[1]) == []
     for command, key, names in (
-        ("methods", "arm", set(METHODS)),
+        ("methods", "method", set(METHODS)),
         ("tasks", "task", set(TASKS)),
         ("searchers", "searcher", set(SEARCHERS)),
     ):
