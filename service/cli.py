@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from service.commands import catalog, data, retrain, run, server, show, submit, validate
+from service.commands import catalog, data, plan, retrain, run, server, show, submit
 from service.commands.printing import printing
 from service.commands.terminal import plain
 from service.errors import ServiceError
@@ -69,7 +69,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "list": show.list_studies,
     "show": show.show,
     "export": show.export,
-    "validate": validate.validate,
+    "plan": plan.plan,
     "serve": server.serve,
     "submit": submit.submit,
     "retrain": retrain.retrain,

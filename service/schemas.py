@@ -359,15 +359,29 @@ class Cost(_Schema):
     recorded_trials: int
 
 
+class Design(_Schema):
+    """What so many runs can show of two arms, by the signed-rank test adjusted for all pairs."""
+
+    runs: int
+    pairs: int = Field(description="Of arms.")
+    runs_needed: int = Field(description="With fewer no two arms can be told apart.")
+    detectable: float | None = Field(
+        description="The mean difference between two arms that is found in four of five such studies, in standard "
+        "deviations of their difference from run to run; null where none can be told."
+    )
+
+
 class Validation(_Schema):
     """A study that could run."""
 
     id: str
     exists: StudyState | None = Field(description="The state of the same study where it is stored already.")
     planned: int
+    confirmations: int = Field(description="At most: as many as if every trial were an incumbent.")
     estimate: Cost | None = Field(
         description="Null where no trial of this task, or this proxy of it, is recorded yet."
     )
+    design: Design
     spec: Mapping[str, Any]
 
 

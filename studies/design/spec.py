@@ -329,6 +329,12 @@ class StudySpec(_Strict):
         """Trials in all."""
         return len(self.arms) * self.runs * self.trials
 
+    @property
+    def most_confirmations(self) -> int:
+        """Confirmations if every trial becomes an incumbent; a control has one set of hyperparameters a run."""
+        seeds = self.confirm.seeds if self.confirm else 0
+        return sum(1 if arm.is_control else self.trials for arm in self.arms) * self.runs * seeds
+
     def arm(self, name: str) -> ArmSpec:
         """The arm of this name. Raises StopIteration where there is none."""
         return next(arm for arm in self.arms if arm.name == name)

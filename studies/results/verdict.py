@@ -1,11 +1,11 @@
 """A comparison at a glance: a verdict in one sentence, a table of the best arms."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from studies.analysis.compared import Comparison, PairResult, Split
 from studies.analysis.estimate import Estimate
+from studies.analysis.power import runs_needed
 from studies.results.summary import at_target, excludes_zero, settled, summary
 from studies.results.wording import (
     brief,
@@ -115,7 +115,7 @@ def _verdict(comparison: Comparison) -> str:
         )
     if len(scored) == 1:
         return f"only {best.label} has a result: every trial of the others failed"
-    if runs < (needed := _runs_needed(len(comparison.pairs), comparison.level)):
+    if runs < (needed := runs_needed(len(comparison.pairs), comparison.level)):
         return (
             f"nothing is decided: with {count(runs, 'run')} of each arm no test{_adjusted(comparison)} can tell two "
             f"of them apart, which takes at least {needed}"
@@ -214,11 +214,6 @@ def _pair(comparison: Comparison, one: str, other: str) -> PairResult:
 def _adjusted(comparison: Comparison) -> str:
     pairs = len(comparison.pairs)
     return f", adjusted for {pairs} pairs," if pairs > 1 else ""
-
-
-def _runs_needed(pairs: int, level: float) -> int:
-    """The fewest runs with which the exact signed-rank test, Holm-adjusted, can come out below 1 - `level`."""
-    return math.floor(2 + math.log2(pairs / (1 - level)))
 
 
 def _label(comparison: Comparison, arm: str) -> str:

@@ -132,7 +132,7 @@ def test_all_that_is_missing_is_told_at_once_and_nothing_is_written(tunebench, m
     monkeypatch.setenv("TUNEBENCH_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     study = write(f"{GOOD}start: first\nresources: {{cpus: 500}}\n")
-    for command in ("run", "validate"):
+    for command in ("run", "plan"):
         code, out, err = tunebench(command, study)
         assert (code, out) == (2, "")
         assert [line.split(": ")[:3] for line in err.splitlines()] == [

@@ -29,7 +29,7 @@ def namespaces():
 def test_what_a_user_without_a_home_lacks_is_named(tmp_path):
     told = "error: this user has no home folder; name one for data sets with TUNEBENCH_DATA_DIR"
     (tmp_path / "s.yaml").write_text("name: s\ntask: spoken-digits\nmethods: [gradient-filter]\n")
-    for command in (["data", "list"], ["serve"], ["run", "s.yaml"], ["validate", "s.yaml"]):
+    for command in (["data", "list"], ["serve"], ["run", "s.yaml"], ["plan", "s.yaml"]):
         assert run("-m", "service.cli", *command, folder=tmp_path) == (2, told)
     assert [file.name for file in tmp_path.iterdir()] == ["s.yaml"]
     code, told = run("-m", "trainers", "spoken-digits", "gradient-filter", folder=tmp_path)

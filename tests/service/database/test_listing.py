@@ -144,19 +144,26 @@ def test_a_study_is_looked_at_before_it_runs(tunebench, service, spoken_digits):
     done = store.create_study(spec("timed"), {})
     finish(store, done)
     for place in (("--db", str(store.engine.url)), ("--url", served.url)):
-        code, out, _ = tunebench("validate", "s.json", "--trials", 3, *place)
-        assert (code, "3 trials, not stored yet\nIt takes about 0:00:0" in out) == (0, True)
-        found = json.loads(tunebench("validate", "s.json", *place, "--json")[1])
+        code, out, _ = tunebench("plan", "s.json", "--trials", 3, *place)
+        assert (code, "3 trials, not stored yet\nIts trials take about 0:00:0" in out) == (0, True)
+        found = json.loads(tunebench("plan", "s.json", *place, "--json")[1])
         assert (found["planned"], found["exists"], found["spec"]["searcher"]["name"]) == (2, None, "botorch")
-        Path("again.json").write_text(json.dumps(study.spec))
+        assert found["design"] == {"runs": 1, "pairs": 0, "runs_needed": 6, "detectable": None}
+        two = GOOD | {"methods": ["gradient-filter", "bop"], "runs": 5, "confirm": {"seeds": 2}}
+        Path("two.json").write_text(json.dumps(two))
+        said = tunebench("plan", "two.json", *place)[1]
+        assert "20 trials and at most 40 confirmations, not stored yet\n" in said
+        assert "With 5 runs no test can tell two arms apart, whatever comes out: that takes 6." in said
         assert (
-            f"{study.id}: 2 trials, already stored, queued\n"
-            in tunebench("validate", "again.json", *place)[1]
+            "With 6 runs a test finds a difference of "
+            in tunebench("plan", "two.json", "--runs", 6, *place)[1]
         )
-        code, out, err = tunebench("validate", "s.json", "--runs", 0, "--trials", -1, *place)
+        Path("again.json").write_text(json.dumps(study.spec))
+        assert f"{study.id}: 2 trials, already stored, queued\n" in tunebench("plan", "again.json", *place)[1]
+        code, out, err = tunebench("plan", "s.json", "--runs", 0, "--trials", -1, *place)
         assert (code, out) == (2, "")
         assert ["runs: input" in line or "trials: input" in line for line in err.splitlines()] == [True, True]
-    code, out, _ = tunebench("validate", "s.json")
+    code, out, _ = tunebench("plan", "s.json")
     assert (code, "not known: no trial of its task is recorded" in out) == (0, True)
     assert not Path("tunebench.db").exists()
 

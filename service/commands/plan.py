@@ -1,4 +1,4 @@
-"""Looking at a study before it is run."""
+"""What a study would cost and could show, before it is run."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -14,10 +14,10 @@ from service.commands.terminal import print_json, say
 from studies.results.wording import count
 
 if TYPE_CHECKING:
-    from service.schemas import Validation
+    from service.schemas import Design, Validation
 
 
-def validate(
+def plan(
     spec: Annotated[Path, typer.Argument(help="Study file, YAML or JSON.")],
     url: OptionalService = None,
     db: Database = None,
@@ -25,7 +25,7 @@ def validate(
     trials: Trials = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a study file: what the study would be and cost, or all that keeps it from running; nothing is stored."""
+    """Check a study file: what the study would cost and could show, or all that keeps it from running."""
     study, where = changed(spec, runs, trials), backend(url, db)
     if isinstance(where, LocalDatabase):
         found = _here(study, str(spec), where)
@@ -36,13 +36,34 @@ def validate(
         print_json(found.model_dump(mode="json"))
         return
     stored = f"already stored, {found.exists}" if found.exists else "not stored yet"
-    say(f"{found.id}: {count(found.planned, 'trial')}, {stored}")
+    confirmed = f" and at most {count(found.confirmations, 'confirmation')}" if found.confirmations else ""
+    say(f"{found.id}: {count(found.planned, 'trial')}{confirmed}, {stored}")
     if found.estimate is None:
         say("How long it takes is not known: no trial of its task is recorded yet.")
     else:
         seconds = timedelta(seconds=max(round(found.estimate.seconds), 1))
         recorded = count(found.estimate.recorded_trials, "recorded trial")
-        say(f"It takes about {seconds} of one worker, by {recorded} of its task.")
+        say(f"Its trials take about {seconds} of one worker, by {recorded} of its task.")
+    _tell_design(found.design)
+
+
+def _tell_design(design: "Design") -> None:
+    """What a test of two arms can come to with so many runs."""
+    runs, pairs = (
+        count(design.runs, "run"),
+        f", adjusted for {design.pairs} pairs," if design.pairs > 1 else "",
+    )
+    if not design.pairs:
+        return
+    if design.detectable is None:
+        say(
+            f"With {runs} no test{pairs} can tell two arms apart, whatever comes out: that takes {design.runs_needed}."
+        )
+        return
+    say(
+        f"With {runs} a test{pairs} finds a difference of {design.detectable:.2f} SD between two arms in four of five "
+        "such studies; the SD is that of their difference from run to run."
+    )
 
 
 def _here(study: object, source: str, here: LocalDatabase) -> "Validation":
