@@ -9,6 +9,7 @@ from studies.analysis.compared import ArmResult, Comparison, Paired, PairResult,
 from studies.analysis.estimate import Estimate
 from studies.analysis.stats import BOOTSTRAP_FROM
 from studies.results import wording
+from studies.results.climb import climbs, fresh, similar
 from studies.results.wording import (
     capital,
     count,
@@ -51,37 +52,69 @@ def summary(comparison: Comparison) -> str:
 
 def _few(comparison: Comparison, arms: Sequence[ArmResult]) -> Iterator[Iterable[str]]:
     """Every number with its interval, and every pair with the first arm."""
-    names = [f"{m.label} ({count(m.dimensions, 'hyperparameter')})" for m in arms]
+    tuned = searching(arms)
+    names = [f"{m.label} ({count(m.dimensions, 'hyperparameter')})" for m in tuned]
     yield [_compared(comparison, listed(names))]
     if not comparison.compared_at:
         return
     pairs = _with_first(comparison)
+    if comparison.endpoint == "confirmed":
+        yield [
+            _confirmed(comparison, _medians(comparison, arms, "confirmed", wording.estimate)),
+            *(_better(comparison, pair, "confirmed") for pair in pairs),
+            *(similar(comparison, pair) for pair in pairs),
+        ]
+        yield [climbs(comparison)]
     reached = _reached(comparison, _medians(comparison, arms, "validation", wording.estimate))
-    yield [reached, *(_better(comparison, pair) for pair in pairs)]
+    yield [reached, *(_better(comparison, pair, "validation") for pair in pairs)]
     yield [_tested(comparison, _medians(comparison, arms, "test", wording.estimate), pairs)]
-    more = [told(comparison, pair) for pair in pairs for told in (_saved, _extra)]
+    both = [pair for pair in pairs if not _has_control(comparison, pair)]
+    more = [told(comparison, pair) for pair in both for told in (_saved, _extra)]
     several = "The intervals are not adjusted for the number of pairs." if len(comparison.pairs) > 1 else ""
-    yield [_needed(comparison, arms, trials), *more, several]
+    yield [_needed(comparison, tuned, trials), *more, several]
 
 
 def _many(comparison: Comparison, arms: Sequence[ArmResult]) -> Iterator[Iterable[str]]:
     """The arms in their order, without intervals, and of the pairs with the first those that are told apart."""
-    yield [_compared(comparison, f"{len(arms)} arms")]
+    yield [_compared(comparison, count(len(searching(arms)), "arm"))]
     if not comparison.compared_at:
         return
     pairs = _with_first(comparison)
-    told = [pair for pair in pairs if settled(comparison, pair.best_at_budget.paired)]
+    if comparison.endpoint == "confirmed":
+        medians = _ranking(comparison, arms, "confirmed")
+        yield [_confirmed(comparison, medians, ", from the best on,"), *_told(comparison, pairs, "confirmed")]
+        yield [climbs(comparison, brief=True)]
     reached = _reached(comparison, _ranking(comparison, arms, "validation"), ", from the best on,")
-    others, which = len(pairs) - len(told), "other differences" if told else "differences"
-    rest = f"Run by run the {others} {which} from {arms[0].label} are not settled." if others else ""
-    if len(told) > CROWD:
-        yield [reached, f"Run by run {_differs(comparison, told)}.", rest]
-    else:
-        yield [reached, *(_better(comparison, pair) for pair in told), rest]
+    yield [reached, *_told(comparison, pairs, "validation")]
     told = [pair for pair in pairs if settled(comparison, pair.test_at_budget.paired)]
     yield [_tested(comparison, _ranking(comparison, arms, "test"), told)]
-    needed = _needed(comparison, _soonest(comparison, arms), lambda mean: trials(replace(mean, low=None)))
+    needed = _needed(
+        comparison, _soonest(comparison, searching(arms)), lambda mean: trials(replace(mean, low=None))
+    )
     yield [needed, "The report's tables have the intervals, and every pair."]
+
+
+def _told(comparison: Comparison, pairs: Sequence[PairResult], split: Split) -> Iterator[str]:
+    """The pairs with the first arm that are told apart, and how many are not."""
+    told = [pair for pair in pairs if settled(comparison, pair.at_budget(split).paired)]
+    if len(told) > CROWD:
+        yield f"Run by run {_differs(comparison, told)}."
+    else:
+        yield from (_better(comparison, pair, split) for pair in told)
+    if others := len(pairs) - len(told):
+        which = "other differences" if told else "differences"
+        first = comparison.arms[_first(comparison)].label
+        yield f"Run by run the {others} {which} from {first} are not settled."
+
+
+def searching(arms: Sequence[ArmResult]) -> list[ArmResult]:
+    """Those that are no controls; all where there are none else."""
+    return [m for m in arms if not m.is_control] or list(arms)
+
+
+def _has_control(comparison: Comparison, pair: PairResult) -> bool:
+    """Whether how soon one of the two gets somewhere is luck alone."""
+    return any(comparison.arms[name].is_control for name in (pair.a, pair.b))
 
 
 def _limits(comparison: Comparison) -> Iterator[str]:
@@ -157,24 +190,48 @@ def at_target(comparison: Comparison, entries: Sequence[OfShare]) -> OfShare:
 
 
 def _compared(comparison: Comparison, who: str) -> str:
-    arms = comparison.arms.values()
-    first = next(iter(arms))
-    initial = first.initial_trials
-    model = f", the first {initial} of each run without its model" if first.model_based_trials else ""
-    were = "were each" if len(arms) > 1 else "was"
+    arms = list(comparison.arms.values())
+    tuned, controls = searching(arms), [m for m in arms if m.is_control]
     task = comparison.task_label
     if task != comparison.task:
         task = f"a {task}," if task.startswith("proxy") else f"{task},"
-    text = (
-        f"{capital(who)} {were} tuned on {task} in {count(comparison.runs, 'independent run')} of "
-        f"{count(comparison.trials, 'trial')} by the {comparison.searcher} searcher{model}."
-    )
+    size = f"{count(comparison.runs, 'independent run')} of {count(comparison.trials, 'trial')}"
+    were = "were each" if len(tuned) > 1 else "was"
+    if len(controls) == len(arms):
+        text = f"{capital(who)} {were} trained on {task} in {size}, with nothing searched."
+    else:
+        text = f"{capital(who)} {were} tuned on {task} in {size}{_searchers(tuned)}."
+        if controls:
+            names = listed([m.label for m in controls])
+            what = "are controls" if len(controls) > 1 else "is a control"
+            text += f" {capital(names)} {what}: trained as often, with nothing searched."
     if not comparison.complete:
         text += (
             f" The study is unfinished: {comparison.trials_done} of {comparison.trials_planned} trials "
             "are done."
         )
     return text
+
+
+def _searchers(tuned: Sequence[ArmResult]) -> str:
+    """` by the ax searcher, the first 5 of each run without its model`, or that of each."""
+    by: dict[tuple[str, int], list[str]] = {}
+    for m in tuned:
+        by.setdefault((m.searcher or "", m.initial_trials if m.model_based_trials else 0), []).append(m.label)
+    texts = []
+    for (searcher, initial), labels in by.items():
+        model = f", the first {initial} of each run without its model" if initial else ""
+        whom = "" if len(by) == 1 else f"{listed(labels)} "
+        texts.append(f"{whom}by the {searcher} searcher{model}")
+    return f" {texts[0]}" if len(texts) == 1 else f": {'; '.join(texts)}"
+
+
+def _confirmed(comparison: Comparison, medians: str, order: str = "") -> str:
+    metric = comparison.metric
+    return (
+        f"With {fresh(comparison)}, which no searcher saw, the median run's hyperparameters after "
+        f"{count(comparison.compared_at, 'trial')} have a mean test {metric} that is{order} {medians}."
+    )
 
 
 def _reached(comparison: Comparison, medians: str, order: str = "") -> str:
@@ -223,8 +280,14 @@ def _soonest(comparison: Comparison, arms: Sequence[ArmResult]) -> list[ArmResul
     return sorted(arms, key=needed)
 
 
+def _first(comparison: Comparison) -> str:
+    """The first arm that searches, the first of all where none does."""
+    names = list(comparison.arms)
+    return next((name for name in names if not comparison.arms[name].is_control), names[0])
+
+
 def _with_first(comparison: Comparison) -> list[PairResult]:
-    return [pair for pair in comparison.pairs if pair.a == next(iter(comparison.arms))]
+    return [pair for pair in comparison.pairs if _first(comparison) in (pair.a, pair.b)]
 
 
 def settled(comparison: Comparison, test: Paired) -> bool:
@@ -232,11 +295,11 @@ def settled(comparison: Comparison, test: Paired) -> bool:
     return test.p_holm is not None and test.p_holm < 1 - comparison.level
 
 
-def _better(comparison: Comparison, pair: PairResult) -> str:
+def _better(comparison: Comparison, pair: PairResult, split: Split) -> str:
     a, b = comparison.labels(pair)
     return (
         f"Run by run the difference, {a} minus {b}, is "
-        f"{_apart(comparison, pair.best_at_budget.paired, 'which of the two ends better is not settled')}."
+        f"{_apart(comparison, pair.at_budget(split).paired, 'which of the two ends better is not settled')}."
     )
 
 
@@ -257,8 +320,9 @@ def _tested(comparison: Comparison, medians: str, pairs: Sequence[PairResult]) -
 
 def _differs(comparison: Comparison, pairs: Sequence[PairResult]) -> str:
     """The pairs with the first arm that are told apart, where their numbers would be too many."""
-    others = listed([comparison.arms[pair.b].label for pair in pairs])
-    first = comparison.arms[pairs[0].a].label
+    which = _first(comparison)
+    others = listed([comparison.arms[pair.b if pair.a == which else pair.a].label for pair in pairs])
+    first = comparison.arms[which].label
     return f"{first} is told apart from {others} (signed-rank tests, Holm-adjusted)"
 
 

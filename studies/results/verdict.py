@@ -9,6 +9,7 @@ from studies.analysis.power import runs_needed
 from studies.results.summary import at_target, excludes_zero, settled, summary
 from studies.results.wording import (
     brief,
+    brief_share,
     brief_trials,
     capital,
     count,
@@ -21,7 +22,7 @@ ROWS = 6  # of the table
 NAMED = 3  # so many arms the sentence names, more it counts
 VALIDATION: Split = "validation"
 TEST: Split = "test"
-ON = {VALIDATION: "on validation", TEST: "on the test split"}
+CONFIRMED: Split = "confirmed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +51,44 @@ def verdict(comparison: Comparison) -> str:
     """What the tests tell apart, and no more: no arm wins by a point estimate."""
     if not comparison.compared_at:
         return "There is nothing to compare yet: not every run has done its first trial."
-    text = _verdict(comparison)
+    text, confirmations = _verdict(comparison), comparison.confirmations
+    if comparison.complete and confirmations and not confirmations.complete:
+        return f"Before all is confirmed, {confirmations.done} of {confirmations.planned} trainings: {text}."
     if not comparison.complete:
         return f"So far, after {count(comparison.compared_at, 'trial')}: {text}."
     return f"{capital(text)}."
 
 
+def _on(comparison: Comparison) -> dict[Split, str]:
+    """What two arms are compared in by words, the first endpoint first, under its true name."""
+    if comparison.endpoint == CONFIRMED:
+        return {CONFIRMED: "with fresh seeds on the test split", VALIDATION: "in the best validation so far"}
+    return {VALIDATION: "on validation", TEST: "on the test split"}
+
+
 def table(comparison: Comparison) -> BestMethods:
-    """The best ROWS arms by their median run: how good, how soon, and whether the first one is told from them."""
+    """The best ROWS arms by their median run: how good, how soon, and whether the first one is told from them.
+
+    The first one is the first that searches: no control is what the others are measured by.
+    """
     if not comparison.compared_at:
         return BestMethods((), (), "")
     metric, ranking = comparison.metric, comparison.ranking
     columns = ["arm", f"validation {metric}", f"test {metric}"]
+    if comparison.endpoint == CONFIRMED:
+        columns = ["arm", f"confirmed {metric}", "luck in the climb", "best validation so far"]
     if comparison.target is not None:
         columns.append(f"trials to {value(comparison.target, metric)}")
     if len(ranking) > 1:
-        columns.append("against the first")
+        first = _first(comparison, ranking)
+        columns.append("against the first" if first == ranking[0] else f"against {_label(comparison, first)}")
     rows = tuple(tuple(_row(comparison, name)) for name in ranking[:ROWS])
     return BestMethods(tuple(columns), rows, _note(comparison))
+
+
+def _first(comparison: Comparison, names: Sequence[str]) -> str:
+    """The first that is no control, the first of all where all are."""
+    return next((name for name in names if not comparison.arms[name].is_control), names[0])
 
 
 def _note(comparison: Comparison) -> str:
@@ -90,15 +111,22 @@ def _bounded(comparison: Comparison, e: Estimate) -> Estimate:
 
 
 def _row(comparison: Comparison, name: str) -> Iterator[str]:
-    m, first = comparison.arms[name], comparison.ranking[0]
-    yield m.label
-    for split in (VALIDATION, TEST):
+    m, first = comparison.arms[name], _first(comparison, comparison.ranking)
+    yield f"{m.label} (control)" if m.is_control else m.label
+    splits: tuple[Split, ...] = (VALIDATION, TEST)
+    if comparison.endpoint == CONFIRMED:
+        yield brief(_bounded(comparison, m.at_budget(CONFIRMED).median), comparison.metric)
+        yield brief_share(m.climb.luck) if m.climb else "–"
+        splits = (VALIDATION,)
+    for split in splits:
         yield brief(_bounded(comparison, m.at_budget(split).median), comparison.metric)
     if comparison.target is not None:
         yield brief_trials(at_target(comparison, m.trials_to_target).restricted_mean)
     if len(comparison.ranking) > 1:
-        ahead = None if name == first else _ahead(comparison, _pair(comparison, first, name), VALIDATION)
-        yield "" if name == first else {None: "not told apart", first: "worse", name: "better"}[ahead]
+        pair = None if name == first else _pair(comparison, first, name)
+        ahead = _ahead(comparison, pair, comparison.endpoint) if pair else None
+        alike = "similar" if pair and _alike(comparison, name, first) else "not told apart"
+        yield "" if name == first else {None: alike, first: "worse", name: "better"}[ahead]
 
 
 def _verdict(comparison: Comparison) -> str:
@@ -125,34 +153,50 @@ def _verdict(comparison: Comparison) -> str:
 
 def _of_two(comparison: Comparison, pair: PairResult) -> str:
     a, b = comparison.labels(pair)
-    winners = {split: _ahead(comparison, pair, split) for split in (VALIDATION, TEST)}
+    winners = {split: _ahead(comparison, pair, split) for split in _on(comparison)}
     sooner = _sooner(comparison, pair)
+    alike = _alike(comparison, pair.a, pair.b)
     if not (any(winners.values()) or sooner):
-        return f"no difference can be told between {a} and {b}, neither in how good they get nor in how soon"
-    return (
-        f"{_better(comparison, pair, winners)}; {sooner or 'in how many trials they need none can be told'}"
-    )
+        if alike:
+            return f"{a} and {b} are similar: with fresh seeds they differ by less than one training does from another"
+        how = "" if _control(comparison, pair) else ", neither in how good they get nor in how soon"
+        return f"no difference can be told between {a} and {b}{how}"
+    text = _better(comparison, pair, winners)
+    if alike:
+        text += "; with fresh seeds the two differ by less than one training does from another"
+    if _control(comparison, pair):  # how soon a control gets anywhere is luck
+        return text
+    return f"{text}; {sooner or 'in how many trials they need none can be told'}"
+
+
+def _control(comparison: Comparison, pair: PairResult) -> bool:
+    return any(comparison.arms[name].is_control for name in (pair.a, pair.b))
 
 
 def _better(comparison: Comparison, pair: PairResult, winners: Mapping[Split, str | None]) -> str:
-    """Which of the two gets better, on validation and on the test split, and by how much."""
-    labels = dict(zip((pair.a, pair.b), comparison.labels(pair), strict=True))
+    """Which of the two gets better, by both that they are compared in, and by how much; a control is none to win."""
+    on, labels = _on(comparison), dict(zip((pair.a, pair.b), comparison.labels(pair), strict=True))
     found = {split: winner for split, winner in winners.items() if winner}
     if not found:
         return f"no difference can be told in how good {' and '.join(labels.values())} get"
     by = {split: gap(pair.at_budget(split).paired.hodges_lehmann, comparison.metric) for split in found}
     (first, winner), *rest = found.items()
     (loser,) = labels.keys() - {winner}
-    text = f"{labels[winner]} ends better than {labels[loser]} {ON[first]}, by {by[first]}"
+    subject, verb, other = winner, "better", loser
+    if comparison.arms[winner].is_control and not comparison.arms[loser].is_control:
+        subject, verb, other = loser, "worse", winner
+    text = f"{labels[subject]} ends {verb} than {labels[other]} {on[first]}, by {by[first]}"
     if not rest:
-        (other,) = ON.keys() - {first}
-        return f"{text}, but {ON[other]} no difference can be told"
-    return f"{text}, {'and' if rest[0][1] == winner else 'but worse'} {ON[TEST]}, by {by[TEST]}"
+        (second,) = on.keys() - {first}
+        return f"{text}, but {on[second]} no difference can be told"
+    ((second, again),) = rest
+    turned = {"better": "worse", "worse": "better"}[verb]
+    return f"{text}, {'and' if again == winner else f'but {turned}'} {on[second]}, by {by[second]}"
 
 
 def _sooner(comparison: Comparison, pair: PairResult) -> str:
     """Which of the two needs fewer trials to the target; nothing where that is not told."""
-    if comparison.target is None:
+    if comparison.target is None or _control(comparison, pair):
         return ""
     saving = at_target(comparison, pair.trials_to_target).difference
     if saving.value is None or not excludes_zero(saving):
@@ -173,20 +217,41 @@ def _of_many(comparison: Comparison, scored: Sequence[str]) -> str:
             if name != one and _ahead(comparison, _pair(comparison, one, name), split) == one
         ]
 
-    beaten = {loser for name in scored for loser in beats(name, VALIDATION)}
-    first = next((name for name in scored if name not in beaten), scored[0])
+    on = _on(comparison)
+    head, second = on
+    beaten = {loser for name in scored for loser in beats(name, head)}
+    best = [name for name in scored if name not in beaten] or scored
+    first = _first(comparison, (*best, *scored))
     others = [name for name in scored if name != first]
-    than, than_on_test = beats(first, VALIDATION), beats(first, TEST)
-    rest = [_label(comparison, name) for name in others if name not in than]
-    text = f"{_label(comparison, first)} ends better than {_some(than, others)} {ON[VALIDATION]}"
-    text += f" and {'' if than == than_on_test else f'than {_some(than_on_test, others)} '}{ON[TEST]}"
+    than, than_on_second = beats(first, head), beats(first, second)
+    ahead = [name for name in others if first in beats(name, head)]
+    told = {*than, *ahead}
+    alike = [name for name in others if name not in told and _alike(comparison, first, name)]
+    rest = [_label(comparison, name) for name in others if name not in told and name not in alike]
+    label, which = _label(comparison, first), "whose median run is the best"
+    if first != scored[0]:
+        which = "the best arm that searches"
+    text = f"{label} ends better than {_some(than, others)} {on[head]}"
+    text += f" and {'' if than == than_on_second else f'than {_some(than_on_second, others)} '}{on[second]}"
     if not than:
-        text = f"no difference can be told between {_label(comparison, first)}, whose median run is the best, and "
-        text += f"the {len(others)} others"
-        if than_on_test:
-            text += f" {ON[VALIDATION]}; {ON[TEST]} it ends better than {_some(than_on_test, others)}"
+        text = (
+            f"no difference can be told between {label}, {which}, and the {len(others) - len(ahead)} others"
+        )
+        if than_on_second:
+            text += f" {on[head]}; {on[second]} it ends better than {_some(than_on_second, others)}"
     elif rest:
-        text += f"; {ON[VALIDATION]} no difference can be told from {listed(rest) if len(rest) <= NAMED else len(rest)}"
+        text += (
+            f"; {on[head]} no difference can be told from {listed(rest) if len(rest) <= NAMED else len(rest)}"
+        )
+    if alike:
+        labels = (
+            listed([_label(comparison, name) for name in alike])
+            if len(alike) <= NAMED
+            else f"{len(alike)} of them"
+        )
+        text += f"; it is similar to {labels}, within one training's spread over seeds"
+    if ahead:
+        text += f"; it ends worse than {listed([_label(comparison, name) for name in ahead])}, which searches nothing"
     failed = len(comparison.arms) - len(scored)
     return text + (f"; {count(failed, 'arm')} failed in every trial" if failed else "")
 
@@ -209,6 +274,12 @@ def _ahead(comparison: Comparison, pair: PairResult, split: Split) -> str | None
 
 def _pair(comparison: Comparison, one: str, other: str) -> PairResult:
     return next(pair for pair in comparison.pairs if {pair.a, pair.b} == {one, other})
+
+
+def _alike(comparison: Comparison, one: str, other: str) -> bool:
+    """Whether the two are confirmed to be similar."""
+    found = _pair(comparison, one, other).equivalence
+    return found is not None and found.similar and comparison.endpoint == CONFIRMED
 
 
 def _adjusted(comparison: Comparison) -> str:

@@ -38,7 +38,7 @@ def trials(e: "Estimate") -> str:
 
 def share(e: "Estimate") -> str:
     """A proportion in whole percent: `85% (95% interval 64% to 95%)`."""
-    return _with_interval(e, lambda x: "–" if x is None else f"{x:.0%}")
+    return _with_interval(e, lambda x: "–" if x is None else minus(f"{x:.0%}"))
 
 
 def setting(x: Value) -> str:
@@ -72,6 +72,11 @@ def gap(e: "Estimate", metric: str) -> str:
 def brief_trials(e: "Estimate", unit: str = "") -> str:
     """A mean number of trials: `8.3 (6.1 to 10.2)`."""
     return _brief(e, 1.0, 1, unit)
+
+
+def brief_share(e: "Estimate") -> str:
+    """`35% (19% to 54%)`."""
+    return _brief(e, 100.0, 0, "%")
 
 
 def p_value(p: float | None) -> str:

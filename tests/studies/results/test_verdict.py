@@ -3,13 +3,15 @@
 from dataclasses import replace
 
 import pytest
-from synthetic import figure8_like, study_of, trials_of
+from synthetic import CONTROLS, confirmations_of, confirmed_study, figure8_like, study_of, trial_of, trials_of
 
 from studies.analysis.comparison import compare
 from studies.analysis.failures import Failure
 from studies.design.methods import METHODS
+from studies.design.spec import from_json
 from studies.records import TrialState
 from studies.results.report import report
+from studies.results.summary import summary
 from studies.results.verdict import ROWS, answer, table, verdict
 
 PAIR = ("gradient-filter", "latent-sgd")
@@ -204,3 +206,99 @@ def test_why_trials_failed_is_counted():
     text = report(study, comparison, [])
     assert "\n| gradient filter | 8 | `ValueError: no '1'\\|` |\n" in text
     assert "Why trials failed" not in report(study, compare(study, [t for t in trials if t.trial == 1]), [])
+
+
+def of_worths(worths, runs=10, spread=0.004):
+    """Arms whose one trial is seen at 0.9 and whose hyperparameters are worth so much on the test split."""
+    study = study_of(arms=[*worths], runs=runs, trials=1, confirm={"seeds": 2})
+    spec = from_json(study.spec)
+    names = [arm.name for arm in spec.arms]
+    trials = [trial_of(spec, name, run, 1, 0.9 + 0.001 * run) for name in names for run in range(1, runs + 1)]
+    values = dict(zip(names, worths.values(), strict=True))
+    fresh = confirmations_of(study, trials, lambda t, n: values[t.arm] + 0.001 * t.run + spread * (-1) ** n)
+    return compare(study, trials, confirmations=fresh), study, trials, fresh
+
+
+class Arm(dict):
+    """An arm of a study file that is a key."""
+
+    def __hash__(self):
+        return hash(self["name"])
+
+
+TUNED = tuple(Arm(name=name, method=name) for name in PAIR)
+CONTROL, OTHER = map(Arm, CONTROLS)
+
+
+def test_what_is_confirmed_comes_first_and_validation_under_its_true_name():
+    found = verdict(of_worths({TUNED[0]: 0.95, TUNED[1]: 0.90})[0])
+    assert found.startswith(
+        "Gradient filter ends better than latent SGD with fresh seeds on the test split, by 5.00 percentage points"
+    )
+    assert ", but in the best validation so far no difference can be told; " in found
+    assert table(of_worths({TUNED[0]: 0.95, TUNED[1]: 0.90})[0]).columns[1:4] == (
+        "confirmed accuracy",
+        "luck in the climb",
+        "best validation so far",
+    )
+
+
+def test_similar_is_said_where_it_is_shown():
+    comparison = of_worths({TUNED[0]: 0.950, TUNED[1]: 0.9502})[0]
+    comparison = replace(
+        comparison,
+        pairs=(replace(comparison.pairs[0], confirmed_at_budget=comparison.pairs[0].best_at_budget),),
+    )
+    assert verdict(comparison) == (
+        "Gradient filter and latent SGD are similar: with fresh seeds they differ by less than one training does from "
+        "another."
+    )
+    assert table(comparison).rows[1][-1] == "similar"
+    assert "Gradient filter and latent SGD are similar: the 90% interval" in summary(comparison)
+    apart = replace(comparison.pairs[0].equivalence, similar=False)
+    unlike = replace(comparison, pairs=(replace(comparison.pairs[0], equivalence=apart),))
+    assert verdict(unlike).startswith(
+        "No difference can be told between gradient filter and latent SGD, neither"
+    )
+    assert "similar" not in verdict(unlike) + summary(unlike)
+
+
+@pytest.mark.parametrize("worth", [0.96, 0.90])
+def test_a_control_was_not_tuned_and_does_not_win(worth):
+    comparison = of_worths({CONTROL: worth, TUNED[0]: 0.93})[0]
+    word = "worse" if worth > 0.93 else "better"
+    assert verdict(comparison).startswith(
+        f"Gradient filter ends {word} than filter published with fresh seeds"
+    )
+    assert "trials fewer" not in verdict(comparison)
+    text = summary(comparison)
+    assert text.startswith("Gradient filter (2 hyperparameters) was tuned on ")
+    assert "Filter published is a control: trained as often, with nothing searched." in text
+    assert table(comparison).columns[-1] == f"against {'gradient filter' if worth > 0.93 else 'the first'}"
+    three = of_worths({CONTROL: worth, TUNED[0]: 0.93, TUNED[1]: 0.92})[0]
+    said = verdict(three)
+    assert said.startswith("Gradient filter ends better than ")
+    assert ("ends worse than filter published, which searches nothing" in said) == (worth > 0.93)
+
+
+def test_controls_alone_were_trained():
+    text = summary(of_worths({CONTROL: 0.95, OTHER: 0.93})[0])
+    assert text.startswith(
+        "Filter published (0 hyperparameters) and latent published (0 hyperparameters) were each tr"
+    )
+    assert "tuned" not in text
+
+
+def test_each_searcher_is_named():
+    random = {"name": "filter-random", "method": "gradient-filter", "searcher": "random"}
+    study, trials, fresh = confirmed_study(["gradient-filter", random, CONTROLS[0]], runs=6, trials=3)
+    text = summary(compare(study, trials, confirmations=fresh))
+    assert "filter random by the random searcher" in text
+    assert " with filter published: that is luck alone." in text
+
+
+def test_before_all_is_confirmed_it_says_so():
+    _, study, trials, fresh = of_worths({TUNED[0]: 0.95, TUNED[1]: 0.90})
+    comparison = compare(study, trials, confirmations=fresh[:-3])
+    assert verdict(comparison).startswith("Before all is confirmed, 37 of 40 trainings: ")
+    assert "fresh seed" not in answer(comparison).summary
