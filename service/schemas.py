@@ -239,6 +239,13 @@ class ArmCurves(_Schema):
     mean_low: tuple[Number | None, ...]
     mean_high: tuple[Number | None, ...]
     mean_level: tuple[Number | None, ...]
+    held_out: tuple[Number | None, ...] = Field(
+        description="After each trial the mean test metric of the incumbents; empty where the study confirms none, "
+        "null where a run has no value."
+    )
+    confirmed: tuple[Number | None, ...] = Field(
+        description="The same of their hyperparameters with fresh seeds: null until every run is confirmed."
+    )
 
 
 class Curves(_Schema):

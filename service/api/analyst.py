@@ -27,7 +27,7 @@ from service.database.engine import connect
 from service.database.store import Store
 from service.errors import AnalysisStopped, ServiceError, StoreError
 from studies.analysis.estimate import Estimate
-from studies.design.spec import stored
+from studies.design.spec import StudySpec, stored
 from studies.encoding import number
 from studies.errors import StudyError
 from studies.records import StudyRecord
@@ -149,9 +149,10 @@ def _curves(store: Store, study: StudyRecord) -> bytes:
     from studies.analysis.curves import centre, of_study
 
     spec = stored(study)
-    arms = {}
+    arms, worths = {}, _worths(store, study, spec)
     for name, curves in of_study(spec, store.outcomes(study.id)).items():
         middle = centre(curves)
+        held_out, confirmed = worths.get(name, ((), ()))
         arms[name] = {
             "runs": [
                 {"run": run, "best_so_far": [number(value) for value in best]}
@@ -160,6 +161,8 @@ def _curves(store: Store, study: StudyRecord) -> bytes:
             "n": [after.n for after in middle],
             **_columns("median", [after.median for after in middle]),
             **_columns("mean", [after.mean for after in middle]),
+            "held_out": held_out,
+            "confirmed": confirmed,
             "label": label(name, spec.arm(name).method),
         }
     task = spec.task_definition()
@@ -176,6 +179,23 @@ def _curves(store: Store, study: StudyRecord) -> bytes:
             "arms": arms,
         }
     )
+
+
+def _worths(store: Store, study: StudyRecord, spec: StudySpec) -> dict[str, Sequence[Sequence[object]]]:
+    """By arm, the mean held-out and confirmed values after each trial, of a study that confirms its incumbents."""
+    from studies.analysis.confirmation import means, worth
+
+    if spec.confirm is None:
+        return {}
+    trials, confirmations = store.trials(study.id), store.confirmations(study.id)
+    found = {arm.name: worth(spec, arm.name, trials, confirmations) for arm in spec.arms}
+    return {
+        name: [
+            [None if e.value is None else number(e.value) for e in means(values)]
+            for values in (of.held_out, of.confirmed)
+        ]
+        for name, of in found.items()
+    }
 
 
 def _columns(what: str, estimates: Sequence[Estimate]) -> dict[str, list[float | str | None]]:

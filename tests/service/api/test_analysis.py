@@ -11,12 +11,14 @@ import sys
 import time
 import zipfile
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
+from synthetic import confirmed_study
 from writers import spec, trial
 
 from service import priority
@@ -28,11 +30,13 @@ from service.api.services import Services
 from service.api.stream import Streams
 from service.cluster.jobs import Jobs
 from service.database.lease import Lease
+from service.database.owner import Owner
 from service.database.store import Store
 from service.errors import AnalysisStopped, DatabaseError, StudyUnknown
 from service.schemas import ComparisonAnswer, Curves
 from service.settings import Settings
 from studies.analysis.comparison import compare
+from studies.design.spec import stored
 from studies.records import Request, StudyState, TrialState
 from studies.results.data_tables import FORMS, TABLES, table
 from studies.results.export import IMAGES, archive, image
@@ -132,6 +136,34 @@ def test_what_comes_out_is_what_is_computed_here(store: Store, lease: Lease) -> 
         with_epochs = store.trials(study.id, with_epochs=True)
         assert zipfile.ZipFile(io.BytesIO(content["export.zip"])).testzip() is None
         assert content["export.zip"] == archive(study, with_epochs)
+
+    run(main, store)
+
+
+@on_sqlite
+def test_what_is_confirmed_is_in_all_that_is_answered(store: Store) -> None:
+    made, made_trials, made_confirmations = confirmed_study(runs=6, trials=3, seeds=2)
+    study = store.create_study(stored(made), {}).id
+    lease = store.claim(study, Owner.current(), 60)
+    for each in made_trials:
+        store.record(lease, replace(each, study=study))
+    for fresh in made_confirmations:
+        store.confirm(lease, replace(fresh, study=study))
+    record, trials, confirmations = store.study_by_id(study), store.trials(study), store.confirmations(study)
+
+    async def main(computing: Analysis) -> None:
+        found = {what: (await computing.get(study, what)).content for what in ANALYSES}
+        comparison = ComparisonAnswer.model_validate_json(found["comparison"])
+        assert comparison.comparison == compare(record, trials, confirmations=confirmations)
+        assert comparison.comparison.endpoint == "confirmed"
+        curves = Curves.model_validate_json(found["curves"]).arms
+        assert curves["filter-published"].confirmed[0] == curves["filter-published"].confirmed[2]
+        assert len(curves["gradient-filter"].held_out) == 3
+        assert found["figure8.svg"] == image(record, trials, "svg", confirmations)
+        assert found["confirmations.csv"] == table(record, trials, "confirmations", "csv", confirmations)
+        assert len(found["confirmations.csv"].splitlines()) == 1 + len(confirmations)
+        with zipfile.ZipFile(io.BytesIO(found["export.zip"])) as packed:
+            assert f"{study}/confirmations.csv" in packed.namelist()
 
     run(main, store)
 
