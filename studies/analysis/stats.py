@@ -44,13 +44,15 @@ def median(sample: Floats, level: float = LEVEL) -> Estimate:
 
 
 def mean(sample: Floats, level: float = LEVEL) -> Estimate:
-    """Mean with Student's t interval: exact for normal values, by the central limit theorem roughly for
-    others."""
+    """Mean with Student's t interval: exact for normal values, by the central limit theorem roughly for others.
+
+    None where all values are equal: it would have no width, whatever the level.
+    """
     n = sample.size
     if n == 0:
         return NONE
     value = float(sample.mean())
-    if n == 1 or not np.isfinite(value):
+    if n == 1 or not np.isfinite(value) or np.ptp(sample) == 0:
         return Estimate.of(value)
     half = float(_student(n - 1, level) * sample.std(ddof=1) / np.sqrt(n))
     return Estimate.of(value, value - half, value + half, level)
@@ -246,10 +248,10 @@ def _bisect(f: Callable[[float], float], above: float, below: float) -> float:
 
 
 def _subtract(a: Floats, b: Floats) -> Floats:
-    """a - b to twelve digits of the largest value, so that 0.93 - 0.92 and 0.92 - 0.91 tie; equal infinities
-    too."""
+    """a - b to twelve decimals of the power of ten above the largest value, so that 0.93 - 0.92 and 0.92 - 0.91 are
+    0.01 and tie; equal infinities too."""
     values = np.abs(np.concatenate([a.ravel(), b.ravel()]))
-    scale = values[np.isfinite(values)].max(initial=0.0) or 1.0
+    scale = 10.0 ** math.ceil(math.log10(values[np.isfinite(values)].max(initial=0.0) or 1.0))
     with np.errstate(invalid="ignore"):
         return np.where(a == b, 0.0, np.round((a - b) / scale, 12) * scale)
 
@@ -299,7 +301,9 @@ def _inverted(values: Floats, cdf: Floats, level: float) -> Estimate:
     middle = lowest.size // 2
     with np.errstate(invalid="ignore"):
         medians = [(ordered[middle] + ordered[-middle - 1]) / 2 for ordered in (lowest, highest)]
-    value = float(medians[0]) if medians[0] == medians[1] else np.nan
+    scale = np.abs(values[np.isfinite(values)]).max(initial=0.0)
+    same = math.isclose(*medians, rel_tol=0.0, abs_tol=1e-9 * scale)  # they may differ by rounding alone
+    value = float(medians[0]) if same else np.nan
     k, coverage = _rank(cdf, level)
     if coverage <= 0 or values.size == 1:
         return Estimate.of(value)

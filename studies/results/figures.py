@@ -139,6 +139,7 @@ def trials_to_target(comparison: Comparison) -> Figure:
             # no run is censored before the last trial compared, so the share is a plain proportion of the runs
             ends = [stats.wilson(round(float(s) * m.runs), m.runs) for s in share]
             low, high = _interval(ends)
+            low[0] = high[0] = 0.0  # before the first trial none is there by definition: nothing is estimated
             axes.fill_between(trial, 100 * low, 100 * high, step="post", color=colour, alpha=0.18, lw=0)
         lines += axes.step(
             trial, 100 * share, where="post", color=colour, lw=1.5, marker=marker, ms=2.5, label=m.label

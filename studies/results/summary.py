@@ -377,16 +377,15 @@ def _elsewhere(comparison: Comparison, pair: PairResult) -> str:
     """At which other targets the difference in trials is not told from zero."""
     share = comparison.target_share
     harder = {
-        value(entry.target, comparison.metric): entry.share < share
+        entry.target: entry.share < share
         for entry in pair.trials_to_target
         if entry.difference.low is not None and not excludes_zero(entry.difference)
     }
     if not harder:
         return ""
+    names = list(dict.fromkeys(value(target, comparison.metric) for target in harder))
     kind = "harder" if all(harder.values()) else "other" if any(harder.values()) else "easier"
-    return (
-        f"; at the {kind} target{'s' * (len(harder) > 1)} {listed(list(harder))} the interval includes zero"
-    )
+    return f"; at the {kind} target{'s' * (len(harder) > 1)} {listed(names)} the interval includes zero"
 
 
 def _extra(comparison: Comparison, pair: PairResult) -> str:

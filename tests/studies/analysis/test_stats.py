@@ -11,6 +11,7 @@ from scipy import optimize
 from scipy import stats as scipy_stats
 
 from studies.analysis import stats
+from studies.analysis.estimate import Estimate
 
 # Hollander, Wolfe & Chicken 2014: permeability of human chorioamnion (example 4.1), Hamilton depression
 # scores before and after (example 3.1); also the examples of R's wilcox.test
@@ -288,3 +289,28 @@ def test_a_shift_with_failed_runs_keeps_what_is_defined():
     assert (got.value, got.low, got.high) == pytest.approx((1, -math.inf, math.inf))
     got = stats.paired_hodges_lehmann(np.array([-math.inf, 1.0]), np.array([0.0, -math.inf]))
     assert got.value is None
+
+
+def test_a_mean_of_equal_values_has_no_interval():
+    """One of no width would claim to know the mean from two runs that happen to tie."""
+    assert stats.mean(np.array([0.93, 0.93])) == Estimate(0.93, None, None, None)
+    assert stats.mean(np.array([0.93, 0.94])).level == stats.LEVEL
+
+
+def test_differences_have_no_digits_of_their_own():
+    a, b = (
+        np.array([0.978, 0.974, 0.976, 0.972, 0.98, 0.97]),
+        np.array([0.976, 0.97, 0.97, 0.962, 0.966, 0.952]),
+    )
+    for found in (stats.paired_hodges_lehmann(a, b), stats.hodges_lehmann(a, b)):
+        assert all(abs(x - round(x, 6)) <= 2e-18 for x in (found.value, found.low, found.high))
+
+
+def test_rounding_alone_leaves_no_median_undefined():
+    """With a failed run in both arms the two medians that bound a NaN differ by float residue."""
+    values = np.array([np.nan, 0.00799999999988, 0.00800000000037])
+    assert stats._inverted(values, stats.signed_rank_cdf(2), 0.5).value == pytest.approx(0.008)
+    values[2] = 0.01
+    assert stats._inverted(values, stats.signed_rank_cdf(2), 0.5).value is None
+    ends = np.array([np.nan, np.inf, -np.inf])
+    assert stats._inverted(ends, stats.signed_rank_cdf(2), 0.5).value is None

@@ -291,3 +291,10 @@ def test_one_method_has_no_band_at_its_own_target():
     for methods, bands in ((METHODS, 2), (METHODS[:1], 0)):
         figure = figures.trials_to_target(compare(*figure8_like(runs=6, trials=5, methods=methods)))
         assert len(figure.axes[0].collections) == bands
+
+
+def test_before_the_first_trial_no_run_is_at_the_target():
+    figure = figures.trials_to_target(compare(*figure8_like(runs=6, trials=5)))
+    for band in figure.axes[0].collections:
+        corners = band.get_paths()[0].vertices
+        assert corners[corners[:, 0] == 0, 1].max() == 0
