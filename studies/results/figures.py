@@ -1,7 +1,7 @@
 """The figures of a study, from its records alone."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from studies.analysis import stats
-from studies.analysis.compared import Comparison
+from studies.analysis.compared import ArmResult, Comparison
 from studies.analysis.comparison import label
 from studies.analysis.confirmation import means, worth
 from studies.analysis.curves import Floats, of_study
@@ -50,7 +50,7 @@ DASHES = (0, (4, 2))
 CONTROL = (0, (2, 1))  # the dashes of a control's mean, which has hollow marks
 GREY = "0.35"  # of what is the same for every arm
 LINE = 58  # characters of a title across the figure
-HALF_A_COLUMN = 36  # characters of an arm's name that leave room for another beside it
+TWO_COLUMNS = 58  # characters of the longest two names of a legend that are beside each other
 Limits = tuple[float, float]
 
 
@@ -94,8 +94,8 @@ def figure8(
     values = {name: (factor * of.held_out, factor * of.confirmed) for name, of in worths.items()}
     limits = _limits(spec, list(curves.values()), [mean for of in values.values() for mean in of])
     arms = _arms(spec, brief=bool(worths))
-    columns = 2 if max(len(arm.name) for arm in arms) <= HALF_A_COLUMN else 1
     key = _key(spec, list(curves.values()), limits, confirmed=bool(worths))
+    columns = _columns([*(arm.name for arm in arms), *(words for _, words in key)])
     rows = (len(curves) + len(key) + columns - 1) // columns
     title = spec.task_label if spec.task_label != spec.task else ""
     figure, panels = _panels(1 + bool(worths), title, legend_rows=rows)
@@ -132,7 +132,8 @@ def trials_to_target(comparison: Comparison) -> Figure:
     figure, axes = _axes(2.0, _title(comparison), legend_rows=len(comparison.arms))
     lines: list[Artist] = []
     trial = np.arange(comparison.compared_at + 1)
-    for m, (colour, marker) in zip(comparison.arms.values(), cycle(LOOKS), strict=False):
+    looks = _compared(comparison)
+    for name, m in comparison.arms.items():
         entry = at_target(comparison, m.trials_to_target)
         share = 1 - np.array(entry.still_short)
         if entry.success_rate.level is not None and not crowd:
@@ -140,10 +141,11 @@ def trials_to_target(comparison: Comparison) -> Figure:
             ends = [stats.wilson(round(float(s) * m.runs), m.runs) for s in share]
             low, high = _interval(ends)
             low[0] = high[0] = 0.0  # before the first trial none is there by definition: nothing is estimated
-            axes.fill_between(trial, 100 * low, 100 * high, step="post", color=colour, alpha=0.18, lw=0)
-        lines += axes.step(
-            trial, 100 * share, where="post", color=colour, lw=1.5, marker=marker, ms=2.5, label=m.label
-        )
+            axes.fill_between(
+                trial, 100 * low, 100 * high, step="post", color=looks[name].colour, alpha=0.18, lw=0
+            )
+        line = looks[name].mean | {"ms": 2.5}
+        lines += axes.step(trial, 100 * share, where="post", label=m.label, **line)
     axes.set_ylim(-3, 103)
     axes.set_xlim(0, comparison.compared_at + 0.5)
     axes.set_xlabel("Trials", fontsize=8)
@@ -167,9 +169,8 @@ def extra_trials(comparison: Comparison) -> Figure:
     ]  # fmt: skip
     figure, axes = _axes(2.0, _title(comparison), legend_rows=len(found) + 2)
     lines: list[Artist] = []
-    for e, (colour, marker) in zip(
-        found, [LOOKS[(i + 1) % len(LOOKS)] for i in range(len(found))], strict=True
-    ):
+    looks = _compared(comparison)
+    for e in found:
         known = [entry for entry in e.by_trial if entry.at_least is not None]
         trial = [entry.trial for entry in known]
         low, extra, high = (
@@ -178,13 +179,18 @@ def extra_trials(comparison: Comparison) -> Figure:
         )
         there = np.array([entry.extra is not None for entry in known], dtype=bool)
         if e.level is not None and not crowd:
-            axes.fill_between(trial, low, high, color=colour, alpha=0.18, lw=0)
-        lines += axes.plot(
-            trial, np.where(there, extra, np.nan), color=colour, lw=1.5, marker=marker, ms=3,
-            label=arms[e.arm].label,
-        )  # fmt: skip
+            axes.fill_between(trial, low, high, color=looks[e.arm].colour, alpha=0.18, lw=0)
+        line = looks[e.arm].mean
+        lines += axes.plot(trial, np.where(there, extra, np.nan), label=looks[e.arm].name, **line)
         axes.plot(
-            np.array(trial)[~there], extra[~there], ls="", marker="^", ms=3.5, mfc="none", mec=colour, mew=0.7
+            np.array(trial)[~there],
+            extra[~there],
+            ls="",
+            marker="^",
+            ms=3.5,
+            mfc="none",
+            mec=looks[e.arm].colour,
+            mew=0.7,
         )
     horizon = comparison.compared_at
     axes.plot([1, horizon], [horizon, 1], color="0.55", lw=0.8, ls=":")
@@ -346,18 +352,38 @@ def _runs_key(off: int) -> list[tuple[Any, str]]:
     return key
 
 
+def _columns(names: Sequence[str]) -> int:
+    """Of a legend with these names, which are put one below the other, the first half first."""
+    half = (len(names) + 1) // 2
+    longest = [max(map(len, part), default=0) for part in (names[:half], names[half:])]
+    return 2 if sum(longest) <= TWO_COLUMNS else 1
+
+
 def _arms(spec: StudySpec, *, brief: bool) -> list[Look]:
+    """How the arms of a study are drawn."""
+    looks = _looks({arm.name: arm for arm in spec.arms})
+    return [Look(a.name, _name(a, brief=brief), *looks[a.name], control=a.is_control) for a in spec.arms]
+
+
+def _compared(comparison: Comparison) -> dict[str, Look]:
+    """How the arms of a comparison are drawn: as those of its study."""
+    looks = _looks(comparison.arms)
+    return {
+        name: Look(name, arm.label, *looks[name], control=arm.is_control)
+        for name, arm in comparison.arms.items()
+    }
+
+
+def _looks(arms: Mapping[str, ArmSpec | ArmResult]) -> dict[str, tuple[str, str]]:
     """A control has the colour of its method's first arm that searches, unless another control has it already."""
-    looks = dict(zip([arm.name for arm in spec.arms], cycle(LOOKS), strict=False))
+    looks = dict(zip(arms, cycle(LOOKS), strict=False))
     first: dict[str, str] = {}
-    for arm in spec.arms:
+    for name, arm in arms.items():
         if not arm.is_control:
-            first.setdefault(arm.method, arm.name)
-    found = []
-    for arm in spec.arms:
-        which = first.pop(arm.method, arm.name) if arm.is_control else arm.name
-        found.append(Look(arm.name, _name(arm, brief=brief), *looks[which], control=arm.is_control))
-    return found
+            first.setdefault(arm.method, name)
+    return {
+        name: looks[first.pop(arm.method, name) if arm.is_control else name] for name, arm in arms.items()
+    }
 
 
 def _name(arm: ArmSpec, *, brief: bool) -> str:

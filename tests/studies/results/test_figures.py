@@ -298,3 +298,16 @@ def test_before_the_first_trial_no_run_is_at_the_target():
     for band in figure.axes[0].collections:
         corners = band.get_paths()[0].vertices
         assert corners[corners[:, 0] == 0, 1].max() == 0
+
+
+def test_an_arm_looks_the_same_in_all_figures(confirmed):
+    study, trials, confirmations = confirmed
+    compared = compare(study, trials, confirmations=confirmations)
+
+    def look(figure, start):
+        named = [line for line in figure.axes[0].lines if str(line.get_label()).startswith(start)]
+        return {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in named}
+
+    drawn = [figures.figure8(*confirmed), figures.trials_to_target(compared), figures.extra_trials(compared)]
+    for start in ("latent SGD", "latent published"):
+        assert len(set.union(*(look(figure, start) for figure in drawn))) == 1
