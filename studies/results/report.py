@@ -297,9 +297,11 @@ def _targets(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
     if comparison.target is None:
         return
     few = " The runs are too few for intervals of means." if comparison.runs < BOOTSTRAP_FROM else ""
+    controls = any(m.is_control for m in comparison.arms.values())
+    luck = " What a control needs is what luck alone takes." if controls else ""
     yield (
         f"Mean trials to a validation target, counting at most {comparison.compared_at}, and the share of runs "
-        f"that got there.{few}"
+        f"that got there.{few}{luck}"
     )
     arms = comparison.arms
     rows = []

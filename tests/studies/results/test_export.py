@@ -101,6 +101,7 @@ def test_the_report_says_what_the_climb_is_worth(confirmed):
     assert "| filter published | 8 of 8 | " in text
     assert " | 0.00 percentage points | 100% | " in text
     assert "Below, what that was worth, on the same scale: the test accuracy" in text
+    assert "What a control needs is what luck alone takes." in text
     assert not re.search(r"\b(None|nan|inf)\b", text)
 
 
