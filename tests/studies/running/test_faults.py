@@ -30,11 +30,14 @@ def faulty_cluster():
     ray.shutdown()
 
 
-def test_a_method_whose_first_trials_all_fail_of_one_error_stops_the_study(faulty_cluster, spoken_digits):
+def test_a_method_whose_first_trials_all_fail_of_one_error_stops_the_study(
+    faulty_cluster, spoken_digits, monkeypatch
+):
+    monkeypatch.setattr("studies.analysis.failures.CERTAIN", 2)  # each costs the start of a worker
     spec = study(
         methods=[{"name": "gradient-filter", "space": {"alpha": faults.RAISES}}, "bop"],
         searcher="sobol",
-        runs=5,
+        runs=2,
         proxy={"width": 8, "epochs": 1},
         resources={"max_retries": 0},
     )
