@@ -16,7 +16,7 @@ IDS = (
     "figure8-cifar10-birealnet20-9566d0fd",
     "figure8-imagenet-reactnet-a-proxy-3bdc0640",
     "figure8-imagenet-reactnet-a-5a8efb82",
-    "figure8-spoken-digits-4edc4664",
+    "figure8-spoken-digits-7b575ba6",
     "methods-cifar10-birealnet20-f4d4c554",
     "methods-cifar10-bvgg-layer-c1b74fbd",
     "methods-cifar10-bvgg-e65fbf81",
