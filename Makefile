@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE  # hundreds of processes import the same files
-TESTS := $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder  # on two cores: half of them wait
+TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install data figure8 demo methods-table instrument test every-test lint docs check bench clean
 
@@ -26,10 +26,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 data: $(INSTALLED)  ## the spoken digits
 	$(BIN)/tunebench data fetch spoken-digits
 
-figure8: data  ## Figure 8: 2 methods x 20 runs x 25 trials on spoken digits; continues where it was interrupted
+figure8: data  ## Figure 8: 2 methods and their controls x 20 runs x 25 trials on spoken digits; continues where it was interrupted
 	$(BIN)/tunebench run studies/specs/figure8-spoken-digits.yaml --out results/figure8-spoken-digits
 
-demo: data  ## the same with 5 runs x 12 trials, two minutes
+demo: data  ## the same with 5 runs x 12 trials, some minutes
 	$(BIN)/tunebench run studies/specs/figure8-spoken-digits.yaml --runs 5 --trials 12 --out results/demo
 
 methods-table: data  ## methods against a linear classifier on every task whose data are here, hours; continues where it was interrupted
