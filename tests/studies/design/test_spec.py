@@ -14,7 +14,7 @@ import studies
 from studies.design import size
 from studies.design.methods import METHODS
 from studies.design.searchers import SEARCHERS
-from studies.design.space import Fixed, Float, to_json
+from studies.design.space import Fixed, Float, searched, to_json
 from studies.design.spec import MOST_ARMS, from_json, load, stored
 from studies.errors import SpecError, StudyError
 from trainers.tasks import TASKS, Proxy
@@ -37,7 +37,10 @@ def test_the_studies_of_every_method_leave_none_out(task):
 def test_figure8_is_the_papers_protocol():
     spec = load(SPECS_BY_NAME["figure8-spoken-digits"])
     assert (spec.runs, spec.trials, spec.searcher.name) == (20, 25, "botorch")
-    assert [(m.name, len(m.space)) for m in spec.arms] == [("gradient-filter", 2), ("latent-sgd", 6)]
+    assert [(arm.name, arm.method, len(searched(arm.space))) for arm in spec.arms] == [
+        ("gradient-filter", "gradient-filter", 2), ("latent-sgd", "latent-sgd", 6),
+        ("filter-published", "gradient-filter", 0), ("latent-published", "latent-sgd", 0),
+    ]  # fmt: skip
 
 
 def test_a_method_entry_narrows_and_fixes(tmp_path):
