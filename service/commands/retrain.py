@@ -9,8 +9,6 @@ from service.commands.options import Database, Study
 from service.commands.run import check_ready
 from service.commands.terminal import notes, print_rows, say
 from service.errors import StoreError
-from service.schemas import trial_of
-from studies.results.wording import value
 
 if TYPE_CHECKING:
     from studies.records import EpochRecord, StudyRecord, TrialRecord
@@ -24,6 +22,7 @@ Seed = Annotated[
 def retrain(study: Study, trial: Trial, seed: Seed = None, db: Database = None) -> None:
     """Train a stored trial again, which gives its very numbers; or its hyperparameters with another seed."""
     from studies.design.spec import stored
+    from studies.results.wording import value
     from studies.running import trial as trials
 
     here = local_database(db)
@@ -50,6 +49,8 @@ def retrain(study: Study, trial: Trial, seed: Seed = None, db: Database = None) 
 
 
 def _trial(here: LocalDatabase, study: "StudyRecord", text: str) -> "TrialRecord":
+    from service.schemas import trial_of
+
     named = trial_of(text)
     found = None if named is None else here.store.trial(study.id, *named)
     if found is None:

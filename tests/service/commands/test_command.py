@@ -258,7 +258,7 @@ def test_what_lists_prints_a_table_or_json(tunebench, spoken_digits):
 
 
 def test_methods_json_gives_whole_spaces(tunebench):
-    rows = {row["arm"]: row for row in json.loads(tunebench("methods", "--json")[1])}
+    rows = {row["method"]: row for row in json.loads(tunebench("methods", "--json")[1])}
     assert rows["latent-sgd"]["dimensions"] == 6
     assert rows["latent-sgd"]["space"]["clipping"] == [False, True]
     assert rows["gradient-filter"]["space"]["alpha"] == {"low": 1e-6, "high": 1.0, "log": True}

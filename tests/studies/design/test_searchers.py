@@ -214,7 +214,7 @@ def test_ax_is_told_what_its_client_would_tell_it():
     )
     client.configure_optimization(objective="objective")
     client.configure_generation_strategy(
-        arm="fast", initialization_budget=0, initialize_with_center=False, torch_device="cpu"
+        method="fast", initialization_budget=0, initialize_with_center=False, torch_device="cpu"
     )
     for observation in history:
         index = client.attach_trial(observation.hyperparameters)
