@@ -77,7 +77,7 @@ def test_a_started_study_is_a_ray_job_that_says_what_it_is(store: Store, ray: Ra
         "study": study,
         "name": "a-study",
         "task": "spoken-digits",
-        "methods": "gradient-filter, latent-sgd",
+        "arms": "gradient-filter, latent-sgd",
         "trials": "0 of 12 when it started",
     }
 
