@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
-from synthetic import figure8_like, study_of, trial_of, trials_of
+from synthetic import confirmed_study, figure8_like, study_of, trial_of, trials_of
 
 from studies.analysis import stats
 from studies.analysis.compared import Check, ExtraAt
@@ -383,3 +383,10 @@ def test_parity_audit_flags_epochs_and_bounds():
     unequal = {check.what: check.values for check in parity if not check.equal}
     assert unequal["epochs of a completed trial"] == {"gradient-filter": 10, "latent-sgd": 9}
     assert [v["low"] for v in unequal["values searched for gamma"].values()] == [0.001, 0.01]
+
+
+def test_a_control_has_no_model_to_be_without():
+    study, trials, confirmations = confirmed_study()
+    found = compare(study, trials, confirmations=confirmations).parity
+    (check,) = [each for each in found if each.what.startswith("trials chosen without a model")]
+    assert (check.equal, list(check.values)) == (True, ["gradient-filter", "latent-sgd"])
