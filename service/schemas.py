@@ -46,6 +46,12 @@ StudyName = Annotated[
 class _Schema(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @classmethod
+    def _copied(cls, record: object, **values: Any) -> Self:
+        """What the record has under the same names, and these `values`."""
+        found = {name: getattr(record, name) for name in cls.model_fields if name not in values}
+        return cls(**found, **values)
+
 
 class Edit(_Schema):
     """What may change of a study; a key that is left out, or null, stays."""
@@ -135,8 +141,7 @@ class Trial(_Schema):
 
     @classmethod
     def of(cls, trial: TrialRecord) -> Self:
-        values = {name: getattr(trial, name) for name in cls.model_fields if name != "id"}
-        return cls(id=trial_id(trial.arm, trial.run, trial.trial), **values)
+        return cls._copied(trial, id=trial_id(trial.arm, trial.run, trial.trial))
 
 
 class Study(StudySummary):
@@ -186,7 +191,7 @@ class Epoch(_Schema):
 
     @classmethod
     def of(cls, epoch: EpochRecord) -> Self:
-        return cls(**{name: getattr(epoch, name) for name in cls.model_fields})
+        return cls._copied(epoch)
 
 
 class Confirmation(_Schema):
@@ -205,7 +210,7 @@ class Confirmation(_Schema):
 
     @classmethod
     def of(cls, confirmation: ConfirmationRecord) -> Self:
-        return cls(**{name: getattr(confirmation, name) for name in cls.model_fields})
+        return cls._copied(confirmation)
 
 
 class Run(_Schema):
@@ -356,7 +361,7 @@ class Event(_Schema):
 
     @classmethod
     def of(cls, event: EventRecord) -> Self:
-        return cls(**{name: getattr(event, name) for name in cls.model_fields})
+        return cls._copied(event)
 
 
 class Cost(_Schema):

@@ -6,7 +6,7 @@ unit; the dictionary of the export says what each key is.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from studies.analysis.estimate import Estimate, Number
 from studies.analysis.failures import Failure
@@ -22,6 +22,9 @@ WITHOUT_TARGET = ("share", "success_rate", "restricted_mean", "target", "reached
 Given = (
     Value | tuple[Value, ...] | Mapping[str, Value]
 )  # to a hyperparameter: one value, a choice, or a range
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +120,7 @@ class ArmResult:
 
     def at_budget(self, split: Split) -> AtBudget:
         """Raises ValueError where there is nothing to compare yet."""
-        found = {
-            "validation": self.best_at_budget,
-            "test": self.test_at_budget,
-            "confirmed": self.confirmed_at_budget,
-        }[split]
+        found = _on(split, self.best_at_budget, self.test_at_budget, self.confirmed_at_budget)
         if found is None:
             raise ValueError(f"the runs of {self.label} have nothing to compare on {split} yet")
         return found
@@ -219,11 +218,7 @@ class PairResult:
 
     def at_budget(self, split: Split) -> Difference:
         """Raises ValueError where nothing is confirmed."""
-        found = {
-            "validation": self.best_at_budget,
-            "test": self.test_at_budget,
-            "confirmed": self.confirmed_at_budget,
-        }[split]
+        found = _on(split, self.best_at_budget, self.test_at_budget, self.confirmed_at_budget)
         if found is None:
             raise ValueError(f"of {self.a} and {self.b} nothing is confirmed")
         return found
@@ -294,6 +289,10 @@ class Comparison:
         """The content of comparison.json, JSON values: keys in the order of the fields, infinities as texts."""
         found: dict[str, Any] = _json(self)
         return found
+
+
+def _on(split: Split, validation: T, test: T, confirmed: T) -> T:
+    return {"validation": validation, "test": test, "confirmed": confirmed}[split]
 
 
 def given(dimension: Dimension) -> Given:

@@ -115,8 +115,7 @@ def retrain(
     seed: int | None = None,
 ) -> Iterator[EpochResult]:
     """A stored trial's training once more, an epoch at a time, with its own seed or another."""
-    before = (Observation({}, None),) * (trial.trial - 1)
-    assignment = assign(spec, spec.arm(trial.arm), trial.run, before, data_dir=data_dir, start_sum=start_sum)
+    assignment = assign(spec, spec.arm(trial.arm), trial.run, (), data_dir=data_dir, start_sum=start_sum)
     training = replace(assignment.training, seed=trial.seed if seed is None else seed)
     return train(replace(assignment, training=training), Suggestion(dict(trial.hyperparameters), "given"))
 
