@@ -76,7 +76,7 @@ VALID: dict[str, Interval | Options] = {
     "sigma": Interval(0, 1, open_low=True),
     # Paren & Poudel 2021, section 3.2: lambda_rate, the factor of the temperature beta an epoch
     "beta_rate": Interval(1, math.inf, open_high=True),
-    # Paren & Poudel 2021, sections 3.4 and 4.3: growth of the regulariser's weight lambda an epoch
+    # Paren & Poudel 2021, sections 3.4 and 4.3: what the weight lambda of the regulariser would be in the last epoch
     "lambda_rate": Interval(0, math.inf, open_high=True),
     # Paren & Poudel 2021, section 4.3: share of the training's steps before weights are pulled to -1 and +1
     "pretraining": Interval(0, 0.5),

@@ -7,6 +7,7 @@ from typing import Any
 
 from trainers.feeding.decoders import Decoder
 from trainers.hyperparameters import Value
+from trainers.revisions import revisions
 from trainers.tasks import WHOLE, Proxy, Task
 
 # what has always decided a training, in an order that names of kept trials depend on
@@ -77,15 +78,16 @@ class Machine:
 def fingerprint(spec: TrainingSpec, machine: Machine) -> dict[str, Any]:
     """All that decides a training's numbers, by the names of the fields: what its checkpoint is told from others by.
 
-    What is not of FIRST is in it only where it is not as it is by default.
+    What is not of FIRST is in it only where it is not as it is by default, `revisions` where there are any.
     """
     named = {
         each.name: (getattr(part, each.name), each.default)
         for part in (spec, machine)
         for each in fields(part)
     }
+    changed = revisions(spec.task.name, [spec.method])
     return {
         name: value
         for name, (value, default) in named.items()
         if name in FIRST or (name not in NEUTRAL and value != default)
-    }
+    } | ({"revisions": changed} if changed else {})

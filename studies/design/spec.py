@@ -27,12 +27,15 @@ from studies.design.whole_numbers import AS_WHOLE, whole
 from studies.errors import SpecError
 from studies.records import StudyRecord
 from trainers.feeding import decoders
+from trainers.revisions import revisions
 from trainers.tasks import TASKS, WHOLE, Proxy, Task
 from trainers.training_spec import Machine
 
 MOST_ARMS = 24
 SHORT = "methods"  # another name of `arms` in a study file
-PROTOCOL = 4  # raised whenever the same spec would give different trials
+PROTOCOL = (
+    4  # raised whenever the same spec would give different trials; of one method or task, its revision is
+)
 
 
 class _Strict(BaseModel):
@@ -316,7 +319,8 @@ class StudySpec(_Strict):
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that two specs share only if they ask for the same trials."""
-        text = json.dumps([PROTOCOL, self.to_json()], sort_keys=True)
+        changed = revisions(self.task, [METHODS[arm.method].optimizer for arm in self.arms])
+        text = json.dumps([PROTOCOL, self.to_json(), *([changed] if changed else [])], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property

@@ -19,7 +19,7 @@ from trainers.training.checkpoints import Checkpoint
 from trainers.training.results import EpochResult
 from trainers.training_spec import Machine, TrainingSpec
 
-RELAXED = {"learning_rate": 0.05, "lambda_rate": 2.0}
+RELAXED = {"learning_rate": 0.05, "lambda_rate": 0.05}
 LATENT = {"learning_rate": 1.0, "initial_magnitude": 0.01, "gamma": 0.1, "weight_decay": 1e-3}
 VALUES: dict[str, dict[str, Any]] = {
     "gradient-filter": {"alpha": 1e-2, "gamma": 0.1},

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from trainers.optimizers.adam import project
 from trainers.optimizers.relaxed import Relaxed
+from trainers.schedules import Progress
 
 STEEPEST = 1e30  # every tanh is a sign long before, and in float32 it can still be multiplied with
 
@@ -23,8 +24,10 @@ class MirrorDescent(Relaxed):
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "beta_rate")
     beginning: ClassVar[Mapping[str, Any]] = {**Relaxed.beginning, "beta": 1.0}
 
-    def grow(self, group: dict[str, Any], steps: int, steps_an_epoch: int) -> None:
-        epochs = max(0, steps + 1) / steps_an_epoch  # the coming step writes the weights of the one after it
+    def grow(self, group: dict[str, Any], steps: int, progress: Progress) -> None:
+        epochs = (
+            max(0, steps + 1) / progress.steps_an_epoch
+        )  # the coming step writes the weights of the one after it
         group["beta"] = math.exp(min(epochs * math.log(group["beta_rate"]), math.log(STEEPEST)))
 
     def relax(self, group: dict[str, Any], thetas: list[Tensor], ws: list[Tensor]) -> None:

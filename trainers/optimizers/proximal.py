@@ -9,29 +9,31 @@ from torch import Tensor
 from trainers.layers.binary import sign
 from trainers.optimizers.adam import project
 from trainers.optimizers.relaxed import Relaxed
+from trainers.schedules import Progress
 
 STRONGEST = 1e30  # every weight is its sign long before, and in float32 it can still be multiplied with
 
 
 def prox_l1(ws: list[Tensor], strength: float) -> None:
-    """In place: argmin_x strength |x - sign(w)| + (x - w)^2, which is w by strength / 2 nearer to its sign.
+    """In place: argmin_x strength |x - sign(w)| + (x - w)^2 / 2 in [-1, 1]: w by `strength` nearer to its sign.
 
-    Source: Paren & Poudel 2021, eqs 8-9.
+    Source: Bai et al. 2019, and the code of Paren & Poudel 2021, whose eq 9 has no 1/2.
     """
-    if strength == 0:
-        return  # not even rounded
-    for w in ws:
-        s = sign(w)
-        w.sub_(s)
-        w.copy_(torch.nn.functional.softshrink(w, strength / 2)).add_(s)
+    if strength:  # else not even rounded
+        for w in ws:
+            s = sign(w)
+            w.sub_(s)
+            w.copy_(torch.nn.functional.softshrink(w, strength)).add_(s)
+    project(ws)
 
 
 def prox_l2(ws: list[Tensor], strength: float) -> None:
-    """In place: argmin_x strength (x - sign(w))^2 + (x - w)^2, a mean of w and its sign.
+    """In place: argmin_x strength (x - sign(w))^2 + (x - w)^2 in [-1, 1], a mean of w and its sign.
 
-    Source: Paren & Poudel 2021, eqs 8-9.
+    Source: Paren & Poudel 2021, eqs 8-9, and the projection of its code.
     """
     torch._foreach_lerp_(ws, [sign(w) for w in ws], strength / (1 + strength))
+    project(ws)
 
 
 def prox_bnew(ws: list[Tensor], strength: float) -> None:
@@ -48,8 +50,8 @@ class Proximal(Relaxed):
 
     Source: Paren & Poudel 2021, eqs 10 and 12.
 
-    Its strength is the learning rate times lambda, which grows by `lambda_rate` an epoch from the end of the
-    pre-training on (section 4.3); before, it is 0.
+    Its strength is lambda, which the learning rate does not change. It is 0 in the pre-training, and then
+    `lambda_rate` (t + 1) / T in epoch t of the T that are left (the authors' code): the last epoch would have it all.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "lambda_rate")
@@ -60,11 +62,13 @@ class Proximal(Relaxed):
     def proximal(ws: list[Tensor], strength: float) -> None:
         raise NotImplementedError
 
-    def grow(self, group: dict[str, Any], steps: int, steps_an_epoch: int) -> None:
-        group["lambda"] = group["lambda_rate"] * max(0, steps) / steps_an_epoch
+    def grow(self, group: dict[str, Any], steps: int, progress: Progress) -> None:
+        left = progress.total_steps - progress.step + steps  # after the pre-training
+        grown = (steps // progress.steps_an_epoch + 1) * progress.steps_an_epoch / left
+        group["lambda"] = group["lambda_rate"] * min(1.0, max(0.0, grown))
 
     def relax(self, group: dict[str, Any], thetas: list[Tensor], ws: list[Tensor]) -> None:
-        self.proximal(ws, min(group["learning_rate"] * group["lambda"], STRONGEST))
+        self.proximal(ws, min(group["lambda"], STRONGEST))
         torch._foreach_copy_(thetas, ws)
 
 

@@ -33,7 +33,7 @@ class Relaxed(BinaryOptimizer):
         """Draw the weights `ws` to -1 and +1, in place, and write into `thetas` what the forward pass uses."""
         raise NotImplementedError
 
-    def grow(self, group: dict[str, Any], steps: int, steps_an_epoch: int) -> None:
+    def grow(self, group: dict[str, Any], steps: int, progress: Progress) -> None:
         """Set how strongly, `steps` after the pre-training (negative: before its end)."""
         raise NotImplementedError
 
@@ -52,8 +52,8 @@ class Relaxed(BinaryOptimizer):
 
     def move(self, group: dict[str, Any], progress: Progress) -> None:
         super().move(group, progress)
-        step, total, steps_an_epoch, _ = progress
-        self.grow(group, step - round(group["pretraining"] * total), steps_an_epoch)
+        step, total = progress.step, progress.total_steps
+        self.grow(group, step - round(group["pretraining"] * total), progress)
         if total - step > max(1, round(group["fine_tuning"] * total)) or group["frozen"]:
             return
         group["frozen"] = True

@@ -47,7 +47,7 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ),
     ("mirror-descent", {"learning_rate": 0.05, "beta_rate": 2.0}),
     *(
-        (name, {"learning_rate": 0.05, "lambda_rate": 0.5})
+        (name, {"learning_rate": 0.05, "lambda_rate": 0.05})
         for name in ("proxquant-l1", "proxquant-l2", "bnew")
     ),
     (

@@ -178,8 +178,8 @@ def test_only_binary_networks_are_scored(
 ) -> None:
     """Whatever the weights are in training, and they are what they were again after it."""
     task, trained, scored = watched_weights(TASK, monkeypatch)
-    rate = "beta_rate" if name == "mirror-descent" else "lambda_rate"
-    run(name, {"learning_rate": 0.01, rate: 1.5}, task=task, epochs=2)
+    rate = {"beta_rate": 1.5} if name == "mirror-descent" else {"lambda_rate": 0.05}
+    run(name, {"learning_rate": 0.01, **rate}, task=task, epochs=2)
     assert len(scored) == 4
     assert all(scored)
     soft = [not all((p.abs() == 1).all() for p in its) for its in trained]
@@ -303,9 +303,9 @@ class Scalars(TorchDispatchMode):
         ("bop", {"gamma": 1e-2, "tau": 1e-6}),
         ("bop-second-order", {"gamma": 1e-2, "sigma": 1e-3, "tau": 1e-3}),
         ("mirror-descent", {"learning_rate": 0.01, "beta_rate": 1.3}),
-        ("proxquant-l1", {"learning_rate": 0.01, "lambda_rate": 1.0}),
-        ("proxquant-l2", {"learning_rate": 0.01, "lambda_rate": 1.0}),
-        ("bnew", {"learning_rate": 0.01, "lambda_rate": 1.0}),
+        ("proxquant-l1", {"learning_rate": 0.01, "lambda_rate": 0.05}),
+        ("proxquant-l2", {"learning_rate": 0.01, "lambda_rate": 0.05}),
+        ("bnew", {"learning_rate": 0.01, "lambda_rate": 0.05}),
     ],
 )
 def test_host_never_waits_within_an_epoch(

@@ -1,0 +1,20 @@
+"""How often what a method's or a task's name stands for has changed so that trainings have other numbers.
+
+Studies and kept trainings of another revision are others: their ids and file names differ. What is not here has never
+changed.
+"""
+
+from collections.abc import Iterable
+
+METHODS: dict[str, int] = {
+    "proxquant-l1": 2,  # lambda_rate is that of the last epoch and no longer times the learning rate; projected
+    "proxquant-l2": 2,
+    "bnew": 2,
+}
+TASKS: dict[str, int] = {}
+
+
+def revisions(task: str, methods: Iterable[str | None]) -> dict[str, int]:
+    """By name those of the task and the methods that are not the first; None is no method."""
+    changed = {name: METHODS[name] for name in sorted({m for m in methods if m in METHODS})}
+    return {**({task: TASKS[task]} if task in TASKS else {}), **changed}
