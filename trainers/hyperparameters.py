@@ -59,6 +59,10 @@ VALID: dict[str, Interval | Options] = {
     # Quist 2023, Table 1: no gradient where a latent weight has left [-1, 1]; Paren & Poudel 2021, eq 4: latent weights
     # put back into it
     "clipping": SWITCH,
+    # Bi-Real Net and ReActNet: what latent SGD has as `clipping`, where that is the other
+    "masking": SWITCH,
+    # code of Nayak 2020: each layer's learning rate over twice the bound of Glorot's uniform distribution
+    "glorot_rates": SWITCH,
     # Quist 2023, section 3, alpha decay: how alpha or what is its like falls; where not given, as the task's recipe
     # says
     "decay": DECAY,

@@ -49,7 +49,7 @@ LATENT = {
     "weight_decay": Float(1e-6, 1e-1, log=True),
 }
 ADAM = Float(1e-4, 1.0, log=True)  # Nayak 2020: 1e-3; Paren & Poudel 2021: 1e-2 and 1e-3
-# Nayak 2020: 1e-6 to 1e-2; Paren & Poudel 2021: 1e-4; Suarez-Ramirez et al.: 1e-7
+# Nayak 2020: 1e-6 to 1e-2; Paren & Poudel 2021: 1e-4
 ADAPTIVITY = Float(1e-7, 1e-1, log=True)
 # Paren & Poudel 2021, its code: 1e-4 and 1e-3 on CIFAR, 1e-6 on ImageNet; Bai et al.: 3e-4. The fewer steps, the more
 LAMBDA_RATE = Float(1e-7, 1.0, log=True)
@@ -110,7 +110,13 @@ METHODS: dict[str, Method] = {
         summary="Adam on latent weights, straight through their sign",
         source="Paren and Poudel 2021, eqs 4-5; Nayak et al. 2020",
         label="straight-through Adam",
-        extra={"decay": DECAY},
+        extra={
+            "decay": DECAY,
+            "scaling": SWITCH,
+            "masking": SWITCH,
+            "initial_magnitude": LATENT["initial_magnitude"],  # Nayak 2020: 1; ReActNet: 1e-3
+            "glorot_rates": SWITCH,
+        },
     ),
     "bop": Method(
         optimizer="bop",
@@ -123,9 +129,9 @@ METHODS: dict[str, Method] = {
     ),
     "bop-second-order": Method(
         optimizer="bop-second-order",
-        # Suarez-Ramirez et al.: sigma 1e-3, tau 1e-6
+        # Suarez-Ramirez et al.: gamma 1e-7, sigma 1e-3, tau 1e-6
         space={
-            "gamma": ADAPTIVITY,
+            "gamma": Float(1e-9, 1e-1, log=True),
             "sigma": Float(1e-5, 1.0, log=True),
             "tau": Float(1e-10, 1.0, log=True),
         },
@@ -141,7 +147,7 @@ METHODS: dict[str, Method] = {
         summary="Adam on latent weights under an ever steeper tanh",
         source="Paren and Poudel 2021, eq 6; Ajanthan et al. 2021",
         label="mirror descent",
-        extra=PHASES,
+        extra={**PHASES, "clipping": SWITCH},
     ),
     "proxquant-l1": Method(
         optimizer="proxquant-l1",

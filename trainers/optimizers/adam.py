@@ -1,6 +1,7 @@
 """Adam's step, which several methods take on real-valued weights (Kingma & Ba 2015, algorithm 1)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,11 +29,18 @@ class Adam:
 
 
 def adam_step(
-    gradients: list[Tensor], ws: list[Tensor], ms: list[Tensor], vs: list[Tensor], step: int, adam: Adam
+    gradients: list[Tensor],
+    ws: list[Tensor],
+    ms: list[Tensor],
+    vs: list[Tensor],
+    step: int,
+    adam: Adam,
+    rates: Sequence[Tensor] = (),
 ) -> None:
     """One step in place: w <- w - learning_rate m' / (sqrt(v') + epsilon), m' and v' free of their start at 0.
 
-    `step` counts from 1. All lists are of one length, tensors at one place in them of one shape.
+    `step` counts from 1. All lists are of one length, tensors at one place in them of one shape; `rates`, if there are
+    any, are factors of the learning rate that broadcast to it.
     """
     if adam.weight_decay:
         gradients = list(torch._foreach_add(gradients, ws, alpha=within(adam.weight_decay, ws)))
@@ -42,4 +50,6 @@ def adam_step(
     sizes = torch._foreach_sqrt(vs)
     torch._foreach_div_(sizes, math.sqrt(1 - adam.beta2**step))
     torch._foreach_add_(sizes, EPSILON)
+    for size, rate in zip(sizes, rates, strict=bool(rates)):
+        size.div_(rate)
     torch._foreach_addcdiv_(ws, ms, sizes, within(-adam.learning_rate / (1 - adam.beta1**step), ws))

@@ -82,7 +82,7 @@ class BinaryOptimizer(torch.optim.Optimizer):
         The default magnitude is Glorot & Bengio's, as for a real-valued layer, but at most 1.
         """
         w = buffer(theta)
-        magnitude = _glorot(theta) if magnitude is None else magnitude
+        magnitude = min(1.0, glorot(theta)) if magnitude is None else magnitude
         magnitudes = torch.rand(theta.shape, generator=self.generator, dtype=w.dtype)
         w.copy_(magnitudes.mul_(within(magnitude, [w]))).mul_(theta)
         self.state[theta]["w"] = w
@@ -205,9 +205,9 @@ def _arguments(hyperparameters: tuple[str, ...], optional: Mapping[str, Any]) ->
     return Signature([*needed, *keywords])
 
 
-def _glorot(theta: Tensor) -> float:
+def glorot(theta: Tensor) -> float:
     """sqrt(6 / (fan in + fan out)) of a weight (out, in, ...); a vector counts as one of a single input."""
     outputs = len(theta) if theta.dim() else 1
     inputs = theta.shape[1] if theta.dim() > 1 else 1
     taps = math.prod(theta.shape[2:])
-    return min(1.0, math.sqrt(6 / ((inputs + outputs) * taps)))
+    return math.sqrt(6 / ((inputs + outputs) * taps))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trainers.optimizers.binary_optimizer import BinaryOptimizer
 from trainers.optimizers.scalars import within
-from trainers.optimizers.signs import write_scaled_signs, write_signs
+from trainers.optimizers.signs import without_gradient_past_one, write_scaled_signs, write_signs
 
 
 def latent_step(
@@ -26,11 +26,7 @@ def latent_step(
     move w. All lists are of one length, tensors at one place in them of one shape.
     """
     if clipping:
-        bounds = [1 + torch.finfo(w.dtype).eps for w in ws]
-        gradients = [
-            torch.ops.aten.hardtanh_backward(gradient, w, -bound, bound)
-            for gradient, w, bound in zip(gradients, ws, bounds, strict=True)
-        ]
+        gradients = without_gradient_past_one(gradients, ws)
     torch._foreach_lerp_(ms, gradients, gamma)
     torch._foreach_mul_(ws, within(1 - learning_rate * weight_decay, ws))
     torch._foreach_add_(ws, ms, alpha=within(-learning_rate, ws))

@@ -17,11 +17,12 @@ STEEPEST = 1e30  # every tanh is a sign long before, and in float32 it can still
 class MirrorDescent(Relaxed):
     """Optimizer of weights tanh(beta w) with beta = beta_rate^t after t epochs, from 1 on (Paren & Poudel 2021, eq 6).
 
-    Adam moves w by the gradient with respect to tanh(beta w) as it stands, and w is put back into [-1, 1] (eq 4). At
-    a large beta it is the straight-through method.
+    Adam moves w by the gradient with respect to tanh(beta w) as it stands, and with `clipping` w is put back into
+    [-1, 1] (eq 4), which neither public code does. At a large beta it is the straight-through method.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "beta_rate")
+    optional: ClassVar[Mapping[str, Any]] = {**Relaxed.optional, "clipping": True}
     beginning: ClassVar[Mapping[str, Any]] = {**Relaxed.beginning, "beta": 1.0}
 
     def grow(self, group: dict[str, Any], steps: int, progress: Progress) -> None:
@@ -31,7 +32,8 @@ class MirrorDescent(Relaxed):
         group["beta"] = math.exp(min(epochs * math.log(group["beta_rate"]), math.log(STEEPEST)))
 
     def relax(self, group: dict[str, Any], thetas: list[Tensor], ws: list[Tensor]) -> None:
-        project(ws)
+        if group["clipping"]:
+            project(ws)
         steep = torch._foreach_mul(ws, group["beta"])
         torch._foreach_tanh_(steep)
         torch._foreach_copy_(thetas, steep)

@@ -25,3 +25,12 @@ def write_scaled_signs(theta: Tensor, w: Tensor) -> None:
     if w.dim() > 1:
         scale = scale.mean(dim=tuple(range(1, w.dim())), keepdim=True)
     theta.copy_(torch.copysign(scale, torch.where(w == 0, theta.to(w.dtype), w)))
+
+
+def without_gradient_past_one(gradients: list[Tensor], ws: list[Tensor]) -> list[Tensor]:
+    """The gradients, but 0 where |w| > 1: that of a clamp of w to [-1, 1] before its sign, as in Bi-Real Net."""
+    bounds = [1 + torch.finfo(w.dtype).eps for w in ws]
+    return [
+        torch.ops.aten.hardtanh_backward(gradient, w, -bound, bound)
+        for gradient, w, bound in zip(gradients, ws, bounds, strict=True)
+    ]

@@ -1,12 +1,15 @@
 """Adam on latent weights, straight through their sign (Paren & Poudel 2021, section 3.1, Nayak 2020)."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from trainers.optimizers.adam import Adam, adam_step, project
-from trainers.optimizers.binary_optimizer import BinaryOptimizer
-from trainers.optimizers.signs import write_signs
+from trainers.optimizers.binary_optimizer import BinaryOptimizer, glorot
+from trainers.optimizers.buffers import buffer
+from trainers.optimizers.signs import without_gradient_past_one, write_scaled_signs, write_signs
 
 
 class STEAdam(BinaryOptimizer):
@@ -14,7 +17,12 @@ class STEAdam(BinaryOptimizer):
 
     The gradient is that of the loss by the binary weights (Paren & Poudel 2021, eqs 4 and 5). With `clipping` the
     latent weights are put back into [-1, 1] after every step, the projection of eq 4. They start as a real-valued
-    layer's, Glorot uniform. Adam's corrections count the steps of a parameter's group.
+    layer's, Glorot uniform, or uniform in [-initial_magnitude, initial_magnitude]. Adam's corrections count the steps
+    of a parameter's group.
+
+    `scaling` and `masking` are Bi-Real Net's and ReActNet's: weights times their channel's mean magnitude, which is a
+    constant to the gradient, and no gradient where a latent weight has left [-1, 1]. With `glorot_rates` each layer's
+    learning rate is over twice its Glorot bound, as in the code of Nayak 2020.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = (
@@ -24,15 +32,32 @@ class STEAdam(BinaryOptimizer):
         "weight_decay",
         "clipping",
     )
+    optional: ClassVar[Mapping[str, Any]] = {
+        **BinaryOptimizer.optional,
+        "scaling": False,
+        "masking": False,
+        "initial_magnitude": None,
+        "glorot_rates": False,
+    }
+    may_be_none: ClassVar[tuple[str, ...]] = ("initial_magnitude",)
     decayed: ClassVar[str] = "learning_rate"
 
     def initialise(self, group: dict[str, Any]) -> None:
         super().initialise(group)
         for theta in group["params"]:
-            self.draw_latent(theta)
+            w = self.draw_latent(theta, group["initial_magnitude"])
+            if group["scaling"]:
+                write_scaled_signs(theta, w)
+            if group["glorot_rates"]:
+                self.state[theta]["rate"] = _a_channel(buffer(theta)).fill_(0.5 / glorot(theta))
+
+    def start(self, group: dict[str, Any], theta: Tensor, weight: Tensor, real: bool) -> None:
+        super().start(group, theta, weight, real)
+        if group["scaling"]:
+            write_scaled_signs(theta, self.state[theta]["w"])
 
     def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
-        return "w", "m", "v"
+        return ("w", "m", "v", "rate") if group["glorot_rates"] else ("w", "m", "v")
 
     def update(
         self,
@@ -41,9 +66,22 @@ class STEAdam(BinaryOptimizer):
         gradients: list[Tensor],
         buffers: list[list[Tensor]],
     ) -> None:
-        ws, ms, vs = buffers
+        ws, ms, vs, *rates = buffers
+        if group["masking"]:
+            gradients = without_gradient_past_one(gradients, ws)
         adam = Adam(group["learning_rate"], group["beta1"], group["beta2"], group["weight_decay"])
-        adam_step(gradients, ws, ms, vs, group["steps"], adam)
+        adam_step(gradients, ws, ms, vs, group["steps"], adam, *rates)
         if group["clipping"]:
             project(ws)
-        write_signs(thetas, ws)
+        if not group["scaling"]:
+            write_signs(thetas, ws)
+            return
+        for theta, w in zip(thetas, ws, strict=True):
+            write_scaled_signs(theta, w)
+
+
+def _a_channel(x: Tensor) -> Tensor:
+    """One number a channel, the first dimension, of a shape that broadcasts to `x`'s."""
+    return torch.zeros(
+        [size if i == 0 else 1 for i, size in enumerate(x.shape)], dtype=x.dtype, device=x.device
+    )

@@ -45,7 +45,13 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
         )
         for decay, clipping in [(0.01, True), (0.0, False)]
     ),
+    (
+        "ste-adam",
+        {"learning_rate": 0.05, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0, "clipping": False}
+        | {"scaling": True, "masking": True, "initial_magnitude": 0.5, "glorot_rates": True},
+    ),
     ("mirror-descent", {"learning_rate": 0.05, "beta_rate": 2.0}),
+    ("mirror-descent", {"learning_rate": 0.05, "beta_rate": 2.0, "clipping": False}),
     *(
         (name, {"learning_rate": 0.05, "lambda_rate": 0.05})
         for name in ("proxquant-l1", "proxquant-l2", "bnew")
@@ -106,7 +112,7 @@ def test_every_optimizer_is_covered() -> None:
     assert {name for name, _ in SETTINGS} == set(OPTIMIZERS)
     for name, values in SETTINGS:
         optimizer = OPTIMIZERS[name]
-        assert set(values) == set(optimizer.hyperparameters)
+        assert {*optimizer.hyperparameters} <= {*values} <= {*optimizer.hyperparameters, *optimizer.optional}
         assert optimizer.decayed in optimizer.hyperparameters
 
 
@@ -580,7 +586,8 @@ def test_signs_of_any_number_are_written(binary: torch.dtype) -> None:
 @every
 def test_a_constructor_takes_what_its_class_names(name: str, values: dict[str, Any]) -> None:
     kind, (theta,) = OPTIMIZERS[name], empty((2, 3))
-    (group,) = kind([theta], *values.values()).param_groups
+    needed, options = kind.hyperparameters, {k: v for k, v in values.items() if k in kind.optional}
+    (group,) = kind([theta], *(values[key] for key in needed), **options).param_groups
     given = {**kind.optional, **values}
     assert {key: group[key] for key in given} == given
     with pytest.raises(TypeError, match="unexpected keyword argument 'momentum'"):

@@ -205,6 +205,21 @@ def test_mirror_descent_at_a_large_beta_is_the_straight_through_method() -> None
     assert flips > 20
 
 
+def test_mirror_descent_without_clipping_is_the_public_codes() -> None:
+    """Adam on w by the gradient with respect to tanh(beta w), nothing put back."""
+    optimizer, theta = build("mirror-descent", 0.05, 1.5, clipping=False, decay="none")
+    latent = torch.nn.Parameter(optimizer.state[theta]["w"].clone())
+    adam = torch.optim.Adam([latent], 0.05, foreach=False)
+    for t, x in enumerate(gradients()[:120]):
+        optimizer.schedule(Progress(t, STEPS, STEPS_AN_EPOCH))
+        torch.testing.assert_close(theta, torch.tanh(latent.detach() * 1.5 ** (t / STEPS_AN_EPOCH)))
+        theta.grad, latent.grad = x.clone(), x.clone()
+        optimizer.step()
+        adam.step()
+    torch.testing.assert_close(optimizer.state[theta]["w"], latent.detach(), rtol=1e-9, atol=1e-12)
+    assert (latent.abs() > 1).any()
+
+
 @every
 @pytest.mark.parametrize(("total", "frozen"), [(1, 1), (10, 1), (100, 10)])
 def test_signs_are_frozen_for_the_last_share_and_at_least_a_step(name: str, total: int, frozen: int) -> None:

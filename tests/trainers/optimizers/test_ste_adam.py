@@ -77,3 +77,48 @@ def test_latent_weights_start_glorot_uniform(shape: tuple[int, ...], bound: floa
     if w.dim() == 2:
         expected = torch.nn.init.xavier_uniform_(torch.empty(shape))
         assert expected.abs().max() == pytest.approx(bound, rel=0.01)
+
+
+@pytest.mark.parametrize("shape", [(12, 8), (6, 5, 3, 3)])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+def test_is_reactnets_second_step(shape: tuple[int, ...], weight_decay: float) -> None:
+    """Autograd through a clamped latent weight, torch's Adam, and the sign times the channel's mean magnitude."""
+    xs, channel = gradients(shape), tuple(range(1, len(shape)))
+    theta = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
+    options = {"scaling": True, "masking": True, "initial_magnitude": 0.5}
+    optimizer = STEAdam([theta], 0.05, 0.9, 0.999, weight_decay, False, **options)
+    latent = torch.nn.Parameter(optimizer.state[theta]["w"].clone())
+    adam = torch.optim.Adam([latent], 0.05, weight_decay=weight_decay, foreach=False)
+    past_one = flips = 0
+    for x in xs:
+        scale = latent.detach().abs().mean(channel, keepdim=True)
+        clamped = latent.clamp(-1, 1)
+        used = (scale * latent.detach().sign() - clamped).detach() + clamped
+        torch.testing.assert_close(theta, used, rtol=1e-12, atol=1e-12)
+        adam.zero_grad()
+        (used * x).sum().backward()
+        past_one += int((latent.grad[latent.abs() > 1] == 0).sum()) if latent.grad is not None else 0
+        before, theta.grad = theta.detach().sign(), x.clone()
+        adam.step()
+        optimizer.step()
+        flips += int((theta.sign() != before).sum())
+        torch.testing.assert_close(optimizer.state[theta]["w"], latent.detach(), rtol=1e-9, atol=1e-12)
+    assert past_one > 20
+    assert flips > 20
+
+
+@pytest.mark.parametrize(("shape", "fans"), [((12, 8), 20), ((6, 5, 3, 3), 99), ((4, 2, 5, 5), 150)])
+def test_glorot_rates_are_those_of_nayaks_code(shape: tuple[int, ...], fans: int) -> None:
+    """A quarter of 1 / sqrt(1.5 / (in + out)) times the rate, from magnitudes up to 1, put back into [-1, 1]."""
+    theta = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
+    optimizer = STEAdam([theta], 0.03, 0.9, 0.999, 0.0, True, initial_magnitude=1.0, glorot_rates=True)
+    latent = torch.nn.Parameter(optimizer.state[theta]["w"].clone())
+    assert 0.9 < latent.abs().max() <= 1
+    adam = torch.optim.Adam([latent], 0.03 / math.sqrt(1.5 / fans) / 4, foreach=False)
+    for x in gradients(shape):
+        latent.grad, theta.grad = x.clone(), x.clone()
+        adam.step()
+        optimizer.step()
+        latent.data.clamp_(-1, 1)
+        torch.testing.assert_close(optimizer.state[theta]["w"], latent.detach(), rtol=1e-9, atol=1e-12)
+        assert torch.equal(theta, latent.sign())
