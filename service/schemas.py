@@ -251,6 +251,9 @@ class ArmCurves(_Schema):
     confirmed: tuple[Number | None, ...] = Field(
         description="The same of their hyperparameters with fresh seeds: null until every run is confirmed."
     )
+    confirmed_low: tuple[Number | None, ...]
+    confirmed_high: tuple[Number | None, ...]
+    confirmed_level: tuple[Number | None, ...]
 
 
 class Curves(_Schema):

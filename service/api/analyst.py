@@ -152,7 +152,6 @@ def _curves(store: Store, study: StudyRecord) -> bytes:
     arms, worths = {}, _worths(store, study, spec)
     for name, curves in of_study(spec, store.outcomes(study.id)).items():
         middle = centre(curves)
-        held_out, confirmed = worths.get(name, ((), ()))
         arms[name] = {
             "runs": [
                 {"run": run, "best_so_far": [number(value) for value in best]}
@@ -161,8 +160,8 @@ def _curves(store: Store, study: StudyRecord) -> bytes:
             "n": [after.n for after in middle],
             **_columns("median", [after.median for after in middle]),
             **_columns("mean", [after.mean for after in middle]),
-            "held_out": held_out,
-            "confirmed": confirmed,
+            "held_out": [None if e.value is None else number(e.value) for e in worths[name].held_out],
+            **_columns("confirmed", worths[name].confirmed),
             "label": label(name, spec.arm(name).method),
         }
     task = spec.task_definition()
@@ -181,21 +180,23 @@ def _curves(store: Store, study: StudyRecord) -> bytes:
     )
 
 
-def _worths(store: Store, study: StudyRecord, spec: StudySpec) -> dict[str, Sequence[Sequence[object]]]:
-    """By arm, the mean held-out and confirmed values after each trial, of a study that confirms its incumbents."""
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """After each trial, the means over the runs; none in a study that confirms no incumbents."""
+
+    held_out: Sequence[Estimate] = ()
+    confirmed: Sequence[Estimate] = ()
+
+
+def _worths(store: Store, study: StudyRecord, spec: StudySpec) -> dict[str, _Means]:
+    """What the incumbents of each arm are worth."""
     from studies.analysis.confirmation import means, worth
 
     if spec.confirm is None:
-        return {}
+        return {arm.name: _Means() for arm in spec.arms}
     trials, confirmations = store.trials(study.id), store.confirmations(study.id)
     found = {arm.name: worth(spec, arm.name, trials, confirmations) for arm in spec.arms}
-    return {
-        name: [
-            [None if e.value is None else number(e.value) for e in means(values)]
-            for values in (of.held_out, of.confirmed)
-        ]
-        for name, of in found.items()
-    }
+    return {name: _Means(means(of.held_out), means(of.confirmed)) for name, of in found.items()}
 
 
 def _columns(what: str, estimates: Sequence[Estimate]) -> dict[str, list[float | str | None]]:

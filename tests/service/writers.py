@@ -30,11 +30,11 @@ def spec(name: str = "a-study", **changes: Any) -> StudySpec:
     study = {
         "name": name,
         "task": "spoken-digits",
-        "methods": ["gradient-filter", "latent-sgd"],
         "runs": 2,
         "trials": 3,
     }
-    return from_json(study | changes)
+    arms = {} if "arms" in changes else {"methods": ["gradient-filter", "latent-sgd"]}
+    return from_json(study | arms | changes)
 
 
 def trial(

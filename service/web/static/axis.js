@@ -2,6 +2,9 @@
 
 import { objective, toNumber, value } from "./format.js";
 
+/** Whether an entry of a search space is searched, or one fixed value. */
+export const searched = (entry) => entry !== null && typeof entry === "object";
+
 /** The axis of a searched hyperparameter, by its entry in the search space. */
 export function hyperparameter(name, entry) {
   const of = (trial) => trial.hyperparameters[name];

@@ -2,9 +2,12 @@
 
 import { byId, h, setChildren, setText, table } from "./element.js";
 import { showForest } from "./forest.js";
-import { count, decimal, extra, level, objective, percent, points, pValue, unitOf } from "./format.js";
+import { capital, count, decimal, extra, level, objective, percent, points, pValue, unitOf } from "./format.js";
 
-const SPLITS = [["validation", "best_at_budget"], ["test", "test_at_budget"]];
+const SPLITS = [["confirmed", "confirmed_at_budget"], ["validation", "best_at_budget"], ["test", "test_at_budget"]];
+
+/** Those that the study has: nothing may be confirmed, or not yet. */
+const splitsOf = ({ arms }) => SPLITS.filter(([, what]) => Object.values(arms).some((arm) => arm[what]));
 
 export function showComparison({ verdict, table: best, summary, comparison }) {
   setText(byId("verdict"), verdict);
@@ -12,15 +15,15 @@ export function showComparison({ verdict, table: best, summary, comparison }) {
   setChildren(byId("summary"), summary.split("\n\n").map((text) => h("p", {}, text)));
   const done = comparison.compared_at;
   setText(byId("comparison-note"), done ? `after ${count(done, "trial")} of ${comparison.trials}` : "");
-  showForest(comparison, SPLITS);
-  const parts = done ? [good(comparison), apart(comparison), targets(comparison), extras(comparison)] : [];
+  showForest(comparison, splitsOf(comparison));
+  const parts = done ? [climbs(comparison), similar(comparison), good(comparison), apart(comparison), targets(comparison), extras(comparison)] : [];
   const section = ([title, ...rest]) => [h("h3", {}, title), table(title, ...rest)];
   byId("endpoints").replaceChildren(...parts.filter(Boolean).flatMap(section));
 }
 
 /** The best arms, as the terminal and the report have them. */
 function glance({ columns, rows, note }) {
-  const heads = columns.map((text) => text[0].toUpperCase() + text.slice(1));
+  const heads = columns.map(capital);
   const cell = (text) => {
     const [found, interval] = text.split(" (");
     return interval ? [found, h("span", { class: "interval" }, `(${interval}`)] : text;
@@ -40,16 +43,45 @@ const names = ({ arms }, pair) => [arms[pair.a].label, arms[pair.b].label];
 
 // each of the following gives a title, heads and rows, or null
 
-function good({ metric, arms, ranking, compared_at: done }) {
+function climbs({ metric, arms, ranking, confirmations, compared_at: done }) {
+  const rows = ranking.map((name) => arms[name]).filter(({ climb }) => climb).map(({ label, runs, climb, ...arm }) => [
+    label,
+    `${climb.n} of ${runs}`,
+    ...[climb.seen, climb.confirmed].map((found) => estimate(found, (x) => points(x, metric))),
+    estimate(climb.luck, percent),
+    estimate(arm.confirmed_at_budget.mean, (x) => objective(x, metric)),
+  ]);
+  if (!rows.length) return null;
+  const unit = unitOf(metric);
+  const heads = ["Arm", "Runs confirmed", `Seen climb,${unit}`, `Confirmed climb,${unit}`, "Luck", "Confirmed at the budget"];
+  const seeds = count(confirmations.seeds, "fresh seed");
+  return [`What the climb from trial 1 to ${done} is worth, each incumbent trained again with ${seeds}`, heads, rows];
+}
+
+function similar(comparison) {
+  const { metric, pairs } = comparison;
+  const rows = pairs.filter(({ equivalence }) => equivalence).map(({ equivalence: e, ...pair }) => [
+    names(comparison, pair).join(" − "),
+    estimate(e.difference, (x) => points(x, metric)),
+    `± ${points(e.margin, metric)}`,
+    e.similar ? "yes" : "not shown",
+  ]);
+  const heads = ["Difference", `Confirmed, paired,${unitOf(metric)}`, "Margin", "Similar"];
+  return rows.length ? ["Similar: the interval lies within one training's standard deviation over seeds", heads, rows] : null;
+}
+
+function good(comparison) {
+  const { metric, arms, ranking, compared_at: done } = comparison;
+  const splits = splitsOf(comparison);
   const show = (x) => objective(x, metric);
   const ends = (m, what) => [estimate(m[what].median, show), estimate(m[what].mean, show)];
   const rows = ranking.map((name) => arms[name]).map((m) => [
     `${m.label} (${m.dimensions})`,
     `${m.best_at_budget.n} of ${m.runs}`,
-    ...SPLITS.flatMap(([, what]) => ends(m, what)),
+    ...splits.flatMap(([, what]) => ends(m, what)),
   ]);
   const heads = ["Arm (hyperparameters)", "Runs with a result"];
-  const centres = ["Validation, median", "Validation, mean", "Test, median", "Test, mean"];
+  const centres = splits.flatMap(([split]) => ["median", "mean"].map((middle) => `${capital(split)}, ${middle}`));
   return [`Best ${metric} after ${count(done, "trial")}, over the runs`, [...heads, ...centres], rows];
 }
 
@@ -64,7 +96,7 @@ function apart(comparison) {
     return [names(comparison, pair).join(" − "), split, kind, shift, better, pValue(test.p), pValue(test.p_holm)];
   };
   const rows = pairs.flatMap((pair) =>
-    SPLITS.flatMap(([split, what]) => ["paired", "unpaired"].map((kind) => row(pair, split, what, kind))),
+    splitsOf(comparison).flatMap(([split, what]) => ["paired", "unpaired"].map((kind) => row(pair, split, what, kind))),
   );
   const shift = `Hodges-Lehmann,${unitOf(metric)}`;
   const heads = ["Difference", "Split", "Runs", shift, "First better", "p", "Holm-adjusted p"];

@@ -1,8 +1,10 @@
 // Best-so-far of every run, as the service computed it and as trials have come in since.
 
+import { searched } from "./axis.js";
 import { toNumber } from "./format.js";
 
-const LISTS = ["n", ...["median", "mean"].flatMap((what) => [what, `${what}_low`, `${what}_high`, `${what}_level`])];
+const ESTIMATES = ["median", "mean", "confirmed"];
+const LISTS = ["n", "held_out", ...ESTIMATES.flatMap((what) => ["", "_low", "_high", "_level"].map((end) => what + end))];
 
 export class Curves {
   /** `answer` is that of /curves, `spec` the study's. */
@@ -12,9 +14,13 @@ export class Curves {
     this.initial = spec.searcher.initial_trials;
     this.maximize = answer.direction === "maximize";
     this.metric = answer.metric;
+    this.confirms = Boolean(spec.confirm);
     this.lastEvent = -1;
     this.arms = new Map(
-      spec.arms.map(({ name }) => [name, { name, label: answer.arms[name].label, best: new Map() }]),
+      spec.arms.map(({ name, space }) => {
+        const control = !Object.values(space).some(searched);
+        return [name, { name, label: answer.arms[name].label, control, best: new Map() }];
+      }),
     );
     this.update(answer);
   }
@@ -92,12 +98,13 @@ export class Curves {
     if (!points.length) return [0, 1];
     points.sort((a, b) => a - b);
     const means = [...this.arms.values()]
-      .flatMap(({ mean }) => mean.slice(this.initial - 1))
+      .flatMap(({ mean, held_out: heldOut, confirmed }) => [mean, heldOut, confirmed])
+      .flatMap((values) => values.slice(this.initial - 1))
       .map((x) => sign * toNumber(x))
       .filter(Number.isFinite);
     const tenth = points[Math.floor(0.1 * (points.length - 1))];
     const low = Math.min(tenth, ...means);
-    const high = points[points.length - 1];
+    const high = Math.max(points[points.length - 1], ...means);
     const margin = 0.06 * (high - low) || 0.01 * Math.abs(high) || 1;
     return this.maximize ? [low - margin, high + margin] : [-high - margin, -low + margin];
   }

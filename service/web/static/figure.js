@@ -1,14 +1,16 @@
-// The best-so-far figure: every run, the median with its interval, the mean.
+// The best-so-far figure: every run, the median with its interval, the mean. Where a study confirms its incumbents there
+// is a second panel below, on the same scale, of what they were worth.
 
 import { colour, CONFIG, faded, layout, methodColour, onTheme, plotly, TOUCH } from "./chart.js";
 import { byId, h, setText } from "./element.js";
-import { level, objective, scaled, signOf, value } from "./format.js";
+import { capital, level, objective, scaled, signOf, value } from "./format.js";
 import { glyph, symbol } from "./glyph.js";
 import { settled, trouble } from "./notices.js";
 import { atMost } from "./pace.js";
 import { hideTip, showTip } from "./tip.js";
 
-const LAYERS = { runs: "runs", median: "median, interval", mean: "mean" };
+const LAYERS = { runs: "runs", median: "median, interval", mean: "mean", held_out: "held out" };
+const PANELS = ["What the searcher saw: best validation so far", "What it was worth: test, with fresh seeds"];
 const CROWD = 4; // more arms than these, and runs and intervals hide each other: as in studies/summary.py
 const MANY = 4000; // points; with more, runs are lines alone, and none is brought out under the pointer
 
@@ -21,6 +23,7 @@ export class Figure {
   constructor(curves, trialOf, open) {
     Object.assign(this, { curves, trialOf, open, names: [...curves.arms.keys()] });
     this.chart = byId("chart");
+    this.chart.classList.toggle("two", curves.confirms);
     if (this.names.length > CROWD) this.#hidden = new Set(["runs", "median"]);
     this.draw = atMost(100, () => this.#draw());
     onTheme(() => this.draw());
@@ -31,7 +34,8 @@ export class Figure {
   #legend() {
     const label = (name) => this.curves.arms.get(name).label;
     const arms = this.names.map((name, i) => this.#toggle(name, glyph(i), label(name)));
-    const layers = Object.entries(LAYERS).map(([layer, words]) => this.#toggle(layer, layerGlyph(layer), words));
+    const own = Object.entries(LAYERS).filter(([layer]) => this.curves.confirms || layer !== "held_out");
+    const layers = own.map(([layer, words]) => this.#toggle(layer, layerGlyph(layer), words));
     const gap = () => h("span", { class: "gap" });
     const whole = press("whole range", false, (on) => {
       this.#whole = on;
@@ -66,7 +70,8 @@ export class Figure {
   #traces() {
     const under = this.names.flatMap((name, i) => [...this.#interval(name, i), this.#runs(name, i)]);
     const over = this.names.flatMap((name, i) => this.#centre(name, i));
-    return [...under, ...over, this.#highlight()];
+    const below = this.curves.confirms ? this.names.flatMap((name, i) => this.#worth(name, i)) : [];
+    return [...under, ...over, ...below, this.#highlight()];
   }
 
   #shown(name, layer) {
@@ -85,27 +90,52 @@ export class Figure {
   }
 
   #interval(name, i) {
-    const ends = { visible: this.#shown(name, "median"), line: { shape: "hv", width: 0 } };
+    return this.#band(name, i, "median", this.#shown(name, "median"));
+  }
+
+  #band(name, i, what, visible) {
+    const ends = { visible, line: { shape: "hv", width: 0 } };
     const fill = { fill: "tonexty", fillcolor: faded(methodColour(i), 0.15) };
-    return [{ ...this.#list(name, "median_low"), ...ends }, { ...this.#list(name, "median_high"), ...ends, ...fill }];
+    return [{ ...this.#list(name, `${what}_low`), ...ends }, { ...this.#list(name, `${what}_high`), ...ends, ...fill }];
   }
 
   #centre(name, i) {
-    const color = methodColour(i);
-    const median = this.#list(name, "median");
-    const mean = this.#list(name, "mean");
-    const at = (what) => ({ hoverinfo: "none", customdata: median.x.map((t) => ({ name, t, what })) });
-    return [
-      {
-        ...median, ...at("median"), visible: this.#shown(name, "median"),
-        line: { shape: "hv", color, width: 1.4, dash: "6px,3px" },
-      },
-      {
-        ...mean, ...at("mean"), visible: this.#shown(name, "mean"), mode: "lines+markers",
-        line: { shape: "hv", color, width: 2.2 },
-        marker: { symbol: symbol(i), color, size: 7, line: { width: 1, color: colour("surface") } },
-      },
+    return [this.#thin(name, i, "median", "median"), this.#thick(name, i, "mean")];
+  }
+
+  /** The panel below: the confirmed mean, its interval, and the mean of the incumbents themselves on the test split. */
+  #worth(name, i) {
+    const bounded = this.#shown(name, "mean") && this.names.length <= CROWD;
+    const { control } = this.curves.arms.get(name); // its incumbents' networks differ by luck alone
+    const traces = [
+      ...this.#band(name, i, "confirmed", bounded),
+      ...(control ? [] : [this.#thin(name, i, "held_out", "held_out")]),
+      this.#thick(name, i, "confirmed"),
     ];
+    return traces.map((trace) => ({ ...trace, yaxis: "y2" }));
+  }
+
+  #thin(name, i, what, layer) {
+    const line = { shape: "hv", color: methodColour(i), width: 1.4, dash: "6px,3px" };
+    return { ...this.#named(name, what), visible: this.#shown(name, layer), line };
+  }
+
+  /** A mean; of a control, an arm that searches nothing, dotted with open marks. */
+  #thick(name, i, what) {
+    const { control } = this.curves.arms.get(name);
+    const color = methodColour(i);
+    const mark = { symbol: symbol(i) + (control ? "-open" : ""), size: 7 };
+    return {
+      ...this.#named(name, what), visible: this.#shown(name, "mean"), mode: "lines+markers",
+      line: { shape: "hv", color, width: control ? 1.4 : 2.2, dash: control ? "2px,2px" : "solid" },
+      marker: { ...mark, color, line: { width: 1, color: control ? color : colour("surface") } },
+    };
+  }
+
+  /** The trace of a list that the pointer is told of. */
+  #named(name, what) {
+    const found = this.#list(name, what);
+    return { ...found, hoverinfo: "none", customdata: found.x.map((t) => ({ name, t, what })) };
   }
 
   // One trace for all runs of an arm: twenty traces or two thousand would be slow.
@@ -137,19 +167,37 @@ export class Figure {
   #layout() {
     const { metric, trials, maximize } = this.curves;
     const sign = signOf(metric);
-    const title = `${maximize ? "Best" : "Lowest"} validation ${metric} so far${sign && ` (${sign})`}`;
+    const unit = sign && ` (${sign})`;
+    const title = `${maximize ? "Best" : "Lowest"} validation ${metric} so far${unit}`;
     const limits = this.curves.limits().map((x) => scaled(x, metric));
     const ticks = trials <= 30 ? { tickmode: "linear", tick0: 0, dtick: trials <= 12 ? 1 : 5 } : {};
+    const range = this.#whole ? { autorange: true } : { range: limits };
     const styled = layout({
       x: { title: { text: "Trials" }, range: [0.4, trials + 0.8], ...ticks },
-      y: { title: { text: title }, ...(this.#whole ? { autorange: true } : { range: limits }) },
+      y: { title: { text: title }, ...range },
     });
     const waiting = {
       text: "No trial has finished yet", showarrow: false, x: 0.5, y: 0.5, xref: "paper", yref: "paper",
       font: { size: 14, color: colour("soft") },
     };
-    const any = this.names.some((name) => this.curves.done(name));
-    return { ...styled, uirevision: String(this.#whole), annotations: any ? [] : [waiting] };
+    const annotations = this.names.some((name) => this.curves.done(name)) ? [] : [waiting];
+    const one = { ...styled, uirevision: String(this.#whole), annotations };
+    return this.curves.confirms ? this.#twoPanels(one, capital(metric) + unit) : one;
+  }
+
+  #twoPanels(one, title) {
+    const { xaxis, yaxis, margin, annotations } = one;
+    const panel = { ...yaxis, title: { ...yaxis.title, text: title } };
+    const head = (text, y) => ({
+      text, x: 0, y, xref: "paper", yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false,
+      font: { size: 12.5, color: colour("ink") },
+    });
+    const [upper, lower] = [[0.55, 1], [0, 0.45]];
+    return {
+      ...one, margin: { ...margin, t: 26 }, xaxis: { ...xaxis, anchor: "y2" },
+      yaxis: { ...panel, domain: upper }, yaxis2: { ...panel, domain: lower, matches: "y" },
+      annotations: [...annotations, head(PANELS[0], upper[1]), head(PANELS[1], lower[1])],
+    };
   }
 
   #listen() {
@@ -189,7 +237,7 @@ export class Figure {
     const [middle, low, high] = ["", "_low", "_high"].map((end) =>
       objective(arm[`${what}${end}`][t - 1], this.curves.metric),
     );
-    const rows = [["after", `${t} trials`], [what, middle]];
+    const rows = [["after", `${t} trials`], [what.replace("_", " "), middle]];
     if (low !== "–") rows.push([`${level(arm[`${what}_level`][t - 1])} interval`, `${low} to ${high}`]);
     return [arm.label, rows];
   }
@@ -203,12 +251,17 @@ export class Figure {
     });
     const now = medians.length ? `The median run now: ${medians.join("; ")}. ` : "";
     const crowd = arms.size > CROWD ? " Runs and medians of so many arms are hidden at first." : "";
+    const controls = [...arms.values()].some(({ control }) => control) ? " Dotted: controls, which search nothing." : "";
+    const worth = this.curves.confirms
+      ? " Below, what the incumbents were worth on the test split: the mean of their hyperparameters trained again with " +
+        "fresh seeds, thick in the band of its interval, once all runs are confirmed; the networks themselves dashed."
+      : "";
     const each = runs === 1 ? "The run thin" : `Each of ${runs} runs thin`;
     const zoom = TOUCH ? "" : " Drag to zoom, double-click to go back.";
     setText(
       byId("caption"),
       `${now}${each}, the mean of the runs thick, their median dashed in the band of its exact interval, at each ` +
-        `trial by itself; mean and median are drawn where every run has a value.${crowd}${zoom}`,
+        `trial by itself; mean and median are drawn where every run has a value.${worth}${controls}${crowd}${zoom}`,
     );
   }
 }

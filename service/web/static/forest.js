@@ -15,7 +15,7 @@ export function showForest(comparison, splits) {
   });
   const good = splits.flatMap(([split, what]) =>
     medians.map(({ arm, mark, colour }) => ({
-      words: `${arm.label}, ${split}`, estimate: arm[what]?.median, mark: mark.cloneNode(true), colour,
+      words: `${arm.label}, ${split}`, estimate: arm[what].median, mark: mark.cloneNode(true), colour,
     })),
   );
   const name = ({ a, b }) => `${arms[a].label} − ${arms[b].label}`;

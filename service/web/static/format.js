@@ -105,6 +105,8 @@ export const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? 
 
 export const exact = (time) => `${new Date(time).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 
+export const capital = (text) => text[0].toUpperCase() + text.slice(1);
+
 /** How long ago, in the largest unit that says it; a day for what is long past. */
 export function ago(time) {
   const s = Math.max(0, (Date.now() - new Date(time)) / 1000);

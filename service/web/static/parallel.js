@@ -3,7 +3,7 @@
 // Not plotly.js's own: that one compiles code at run time, which the page's policy forbids, needs WebGL, knows no
 // logarithmic axis and does not say which line is under the pointer.
 
-import { hyperparameter, objectives } from "./axis.js";
+import { hyperparameter, objectives, searched } from "./axis.js";
 import { Brush } from "./brush.js";
 import { colour, faded, methodColour } from "./chart.js";
 import { h, scroll, setText } from "./element.js";
@@ -31,8 +31,7 @@ export class Parallel {
   /** `selected` is told of the ids of the trials that the selections on the axes let through, null without any. */
   constructor(study, i, label, { open, selected }) {
     Object.assign(this, { study, i, open, selected, arm: study.arms[i] });
-    const searched = ([, entry]) => entry !== null && typeof entry === "object";
-    this.space = Object.entries(study.spec.arms[i].space).filter(searched);
+    this.space = Object.entries(study.spec.arms[i].space).filter(([, entry]) => searched(entry));
     this.lines = h("canvas", { "aria-hidden": "true" });
     this.front = h("canvas", { "aria-hidden": "true" }); // the line under the pointer, so that the others stay
     this.brushes = [...this.space.map(([name]) => name), "objective"].map(

@@ -26,9 +26,9 @@ export class Readings {
     const sections = study.spec.arms.map(({ name, space }, i) => {
       const list = h("dl", {});
       const searched = Object.entries(space).map(([key, entry]) => h("span", { title: range(entry) }, key));
-      const { label } = curves.arms.get(name);
+      const { label, control } = curves.arms.get(name);
       const head = h("h3", {}, glyph(i), label);
-      const spaceOf = h("p", { class: "space" }, searched);
+      const spaceOf = h("p", { class: "space" }, searched, control && h("span", {}, "nothing searched: a control"));
       return [name, list, h("section", { class: `reading ${look(i)}` }, head, list, spaceOf)];
     });
     this.lists = new Map(sections);
@@ -67,6 +67,12 @@ export class Readings {
       );
       const interval = low === "–" ? "" : ` ${low} to ${high}`;
       rows.push(["median", [t, middle, interval], () => [`median run after ${t}`, [h("b", {}, middle), interval]]]);
+    }
+    const worth = this.compared?.arms[name].confirmed_at_budget?.mean;
+    if (worth && worth.value !== null) {
+      const show = (x) => objective(x, curves.metric);
+      const interval = worth.low === null ? "" : ` ${show(worth.low)} to ${show(worth.high)}`;
+      rows.push(["worth", worth, () => [`confirmed after ${this.compared.compared_at}`, [h("b", {}, show(worth.value)), interval]]]);
     }
     const best = curves.best(name);
     if (best) rows.push(["best", best, () => ["best of all", this.#best(name, best)]]);

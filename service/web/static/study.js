@@ -164,7 +164,10 @@ class StudyPage {
     const newer = event.number > study.last_event;
     if (newer) study.last_event = event.number;
     if (kind === "trial") return this.#trialFinished(data, newer);
-    if (kind === "confirmation") return this.askComparison();
+    if (kind === "confirmation") {
+      this.askCurves();
+      return this.askComparison();
+    }
     if (newer && kind === "state") {
       study.state = data.to;
       this.#showHead();

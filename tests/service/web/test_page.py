@@ -11,7 +11,7 @@ import pytest
 from browsing import PHONE, Watched, chromium
 from nginx import nginx
 from served import Served
-from showcase import finished, underway
+from showcase import confirmations, finished, underway
 from writers import spec
 
 from service.database import tokens
@@ -27,6 +27,10 @@ SMALL = {"runs": 3, "trials": 6}
 ALL = 36  # trials of a small study
 MARKUP = "<img src=x onerror=window.taken=1><b>bold</b>"
 names = (f"study-{i}" for i in count(1))
+# by arm, the mark and the values of the mean in the figure's panel below
+BELOW = """() => Object.fromEntries((document.getElementById("chart").data ?? [])
+  .filter((trace) => trace.customdata?.[0]?.what === "confirmed")
+  .map((trace) => [trace.customdata[0].name, [trace.marker.symbol, trace.y.filter((y) => y !== null)]]))"""
 # heads of tables without a word, and landmarks that several are of and that have no name
 UNNAMED = """[
   ...[...document.querySelectorAll("thead th")].filter((head) => !head.textContent.trim())
@@ -234,6 +238,33 @@ def test_medians_catch_up(watched: Watched, store: Store) -> None:
     for _ in range(6):
         store.record(lease, next(rest))
     watched.page.get_by_text("median run after 2").nth(1).wait_for()
+
+
+def test_what_the_incumbents_are_worth_comes_below(watched: Watched, store: Store) -> None:
+    control = {"name": "published", "method": "gradient-filter", "space": {"alpha": 1e-3, "gamma": 0.1}}
+    tuned = spec(next(names), arms=["gradient-filter", control], confirm={"seeds": 2}, **SMALL)
+    lease, rest = underway(store, tuned, ALL)
+    assert next(rest, None) is None
+    watched.page.goto(f"/studies/{lease.study}")
+    watched.wait_for_trials(ALL)
+    below = f"({BELOW})()"
+    assert watched.page.evaluate(below) == {
+        "published": ["triangle-up-open", []],
+        "gradient-filter": ["circle", []],
+    }
+    *confirmed, last = confirmations(tuned, store.trials(lease.study))
+    for each in confirmed:
+        store.confirm(lease, each)
+    watched.page.evaluate("window.before = document.getElementById('chart')")
+    store.confirm(lease, last)  # of the arm that comes last: the others are complete already
+    store.finish(lease, StudyState.COMPLETED)
+    watched.wait_until(f"Object.values({below}).every(([, values]) => values.length === {SMALL['trials']})")
+    _, values = watched.page.evaluate(below)["published"]
+    assert len(set(values)) == 1  # a control's hyperparameters are the same throughout
+    watched.page.locator("#endpoints").get_by_text(
+        "What the climb from trial 1 to 6 is worth"
+    ).first.wait_for()
+    assert watched.page.evaluate("window.before === document.getElementById('chart')")
 
 
 def test_buttons_ask_for_what_they_say(forgiving: Watched, store: Store) -> None:
