@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 
 from service.records import EventKind, EventRecord, as_json
 from studies.analysis.compared import Comparison
+from studies.design.spec import split_seed
 from studies.design.whole_numbers import AS_WHOLE
 from studies.records import (
     ConfirmationRecord,
@@ -150,6 +151,9 @@ class Study(StudySummary):
     direction: Literal["maximize", "minimize"]
     metric: str
     spec: Mapping[str, Any]
+    split_seeds: tuple[int, ...] = Field(
+        description="By run, what splits its data: with a trial's own seed and hyperparameters all that decides it."
+    )
     provenance: Mapping[str, Any] = Field(description="What it ran on; empty before it has started.")
     incumbents: Mapping[str, Trial] = Field(description="The best trial of each arm that has one.")
     dashboard: str | None = Field(
@@ -169,6 +173,7 @@ class Study(StudySummary):
             direction=task.direction,
             metric=task.metric,
             spec=study.spec,
+            split_seeds=tuple(split_seed(study.spec["seed"], run) for run in range(1, study.runs + 1)),
             provenance=study.provenance,
             incumbents={name: Trial.of(trial) for name, trial in (incumbents or {}).items()},
             dashboard=dashboard,

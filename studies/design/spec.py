@@ -28,6 +28,7 @@ from studies.errors import SpecError
 from studies.records import StudyRecord
 from trainers.feeding import decoders
 from trainers.revisions import revisions
+from trainers.seeds import derive
 from trainers.tasks import TASKS, WHOLE, Proxy, Task
 from trainers.training_spec import Machine
 
@@ -339,6 +340,10 @@ class StudySpec(_Strict):
         seeds = self.confirm.seeds if self.confirm else 0
         return sum(1 if arm.is_control else self.trials for arm in self.arms) * self.runs * seeds
 
+    def split_seed(self, run: int) -> int:
+        """What splits the data in run number `run`, for every arm and trial of it."""
+        return split_seed(self.seed, run)
+
     def arm(self, name: str) -> ArmSpec:
         """The arm of this name. Raises StopIteration where there is none."""
         return next(arm for arm in self.arms if arm.name == name)
@@ -355,6 +360,11 @@ class StudySpec(_Strict):
     def task_definition(self) -> Task:
         """The task as the study has it: scaled down where it is a proxy's."""
         return self.proxy.of(TASKS[self.task])
+
+
+def split_seed(seed: int, run: int) -> int:
+    """What splits the data in run number `run` of a study with this seed."""
+    return derive(seed, "run", run, "split")
 
 
 def from_json(data: object, source: str = "study") -> StudySpec:

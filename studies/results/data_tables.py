@@ -52,6 +52,8 @@ def trials_table(
         "suggest_seconds": "number",
         "train_seconds": "number",
         "attempts": "integer",
+        "seed": "integer",
+        "split_seed": "integer",
     }
     columns = fixed | {f"hp.{name}": kind for name, kind in hyperparameters.items()}
     order = {arm: i for i, arm in enumerate(study.arms)}
@@ -62,8 +64,11 @@ def trials_table(
         for t, so_far in zip(run.trials, best.tolist(), strict=True):
             outcome = (t.state.value, t.objective, t.test_metric, so_far)
             effort = (t.suggest_seconds, t.train_seconds, t.attempts)
+            seeds = (t.seed, spec.split_seed(t.run))
             values = (t.hyperparameters.get(name) for name in hyperparameters)
-            rows.append((t.study, t.arm, study.arms[t.arm], t.run, t.trial, *outcome, *effort, *values))
+            rows.append(
+                (t.study, t.arm, study.arms[t.arm], t.run, t.trial, *outcome, *effort, *seeds, *values)
+            )
     return _table(columns, rows)
 
 
@@ -102,16 +107,19 @@ def confirmations_table(
         "trial": "integer",
         "number": "integer",
         "seed": "integer",
+        "split_seed": "integer",
         "state": "text",
         "objective": "number",
         "test_metric": "number",
         "train_seconds": "number",
         "attempts": "integer",
     }
+    spec = stored(study)
     order = {arm: i for i, arm in enumerate(study.arms)}
     rows = [
         (
-            *(c.study, c.arm, study.arms[c.arm], c.run, c.trial, c.number, c.seed, c.state.value),
+            *(c.study, c.arm, study.arms[c.arm], c.run, c.trial, c.number),
+            *(c.seed, spec.split_seed(c.run), c.state.value),
             *(c.objective, c.test_metric, c.train_seconds, c.attempts),
         )
         for c in sorted(confirmations, key=lambda c: (order[c.arm], c.run, c.trial, c.number))

@@ -17,6 +17,8 @@ TRIALS: Mapping[str, str] = {
     "suggest_seconds": "wall time to choose the hyperparameters",
     "train_seconds": "wall time of the training, without data and evaluation of other trials",
     "attempts": "trainings until it was over: 1 where nothing crashed",
+    "seed": "of the training: data order and initial weights follow from it",
+    "split_seed": "of the run: how the data are split follows from it",
     "hp.*": "a hyperparameter's value; empty where the arm has none of this name",
 }
 ENDS = (
@@ -52,6 +54,7 @@ CONFIRMATIONS: Mapping[str, str] = {
     "trial": "the trial of the run that has these hyperparameters: see `trials`",
     "number": "which of the study's fresh seeds, counted from 1; the same for all arms and incumbents of a run",
     "seed": "that seed",
+    "split_seed": "as in `trials`",
     "state": "as in `trials`",
     "objective": "as in `trials`",
     "test_metric": "as in `trials`",

@@ -72,7 +72,7 @@ def assign(
             proxy=spec.proxy,
             method=METHODS[arm.method].optimizer,
             seed=derive(spec.seed, "run", run, "trial", trial),
-            split_seed=derive(spec.seed, "run", run, "split"),
+            split_seed=spec.split_seed(run),
             start=start_file(data_dir, spec.start) if spec.start else None,
             start_sum=start_sum,
         ),

@@ -82,6 +82,7 @@ export class TrialView {
       ["Suggested in", seconds(trial.suggest_seconds)],
       ["Finished", exact(trial.finished_at)],
       ["Seed", h("code", {}, trial.seed)],
+      ["Split seed", h("code", {}, this.study.split_seeds[trial.run - 1])],
     ];
     const move = (words, by) => {
       const next = this.step(trial.id, by);

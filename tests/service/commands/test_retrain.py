@@ -6,17 +6,22 @@ import pytest
 from writers import spec, trial
 
 from service.database.owner import Owner
+from studies.design.methods import METHODS
 from studies.records import TrialState
+from studies.results.data_tables import trials_table
 from studies.running.trial import retrain
+from trainers.tasks import TASKS, Proxy
+from trainers.training.loop import train
+from trainers.training_spec import Machine, TrainingSpec
+
+PROXY = Proxy(epochs=2, train_fraction=0.2, width=16)
 
 
 @pytest.fixture
 def recorded(store, spoken_digits, monkeypatch):
     """A study whose first trial was trained; of the second an epoch is not as it was; the third has failed."""
     monkeypatch.setenv("TUNEBENCH_DATA_DIR", str(spoken_digits))
-    chosen = spec(
-        proxy={"epochs": 2, "train_fraction": 0.2, "width": 16}, methods=["gradient-filter"], trials=3
-    )
+    chosen = spec(proxy=PROXY.changes, methods=["gradient-filter"], trials=3)
     study = store.create_study(chosen, {}).id
     lease = store.claim(study, Owner.current(), 60)
     for number in (1, 2):
@@ -45,6 +50,21 @@ def test_its_numbers_are_the_stored_ones_or_it_is_said_that_they_are_not(tuneben
     assert (code, "other numbers than the stored ones" in out) == (1, True)
     code, out, _ = tunebench("retrain", recorded, "gradient-filter-r01-t01", "--seed", "9", *at)
     assert (code, "numbers" in out) == (0, False)
+
+
+def test_a_row_of_the_export_is_all_that_a_training_by_hand_needs(store, recorded, spoken_digits):
+    found = trials_table(store.study_by_id(recorded), store.trials(recorded))
+    row = dict(zip(found.columns, found.rows[0], strict=True))
+    by_hand = TrainingSpec(
+        task=TASKS["spoken-digits"],
+        proxy=PROXY,
+        method=METHODS[row["method"]].optimizer,
+        hyperparameters={name: row[f"hp.{name}"] for name in ("alpha", "gamma")},
+        seed=row["seed"],
+        split_seed=row["split_seed"],
+    )
+    *_, last = train(by_hand, Machine(data_dir=spoken_digits))
+    assert (last.validation_metric, last.test_metric) == (row["objective"], row["test_metric"])
 
 
 @pytest.mark.parametrize(

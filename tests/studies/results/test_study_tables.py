@@ -26,8 +26,8 @@ from trainers.hyperparameters import VALID, Interval, Options
 METHODS = ("gradient-filter", "latent-sgd")
 TRIAL_COLUMNS = [
     "study", "arm", "method", "run", "trial", "state", "objective", "test_metric", "best_so_far", "suggest_seconds",
-    "train_seconds", "attempts", "hp.alpha", "hp.gamma", "hp.learning_rate", "hp.initial_magnitude",
-    "hp.weight_decay", "hp.scaling", "hp.clipping",
+    "train_seconds", "attempts", "seed", "split_seed", "hp.alpha", "hp.gamma", "hp.learning_rate",
+    "hp.initial_magnitude", "hp.weight_decay", "hp.scaling", "hp.clipping",
 ]  # fmt: skip
 CURVE_COLUMNS = [
     "arm", "trial", "n", "median", "median_low", "median_high", "median_level", "mean", "mean_low", "mean_high",
@@ -35,8 +35,8 @@ CURVE_COLUMNS = [
     "confirmed_high", "confirmed_level",
 ]  # fmt: skip
 CONFIRMATION_COLUMNS = [
-    "study", "arm", "method", "run", "trial", "number", "seed", "state", "objective", "test_metric", "train_seconds",
-    "attempts",
+    "study", "arm", "method", "run", "trial", "number", "seed", "split_seed", "state", "objective", "test_metric",
+    "train_seconds", "attempts",
 ]  # fmt: skip
 
 
