@@ -83,7 +83,7 @@ class StudySummary(_Schema):
     state: StudyState
     requested: Request | None = Field(description="What its driver has been asked for and has not done yet.")
     task: str = Field(examples=["spoken-digits"])
-    proxy: Mapping[str, int | float] = Field(
+    proxy: Mapping[str, int | float | str] = Field(
         description="How the task is scaled down; empty where it is not.", examples=[{"epochs": 5}]
     )
     start: str | None = Field(

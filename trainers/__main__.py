@@ -68,6 +68,11 @@ def _spec(options: argparse.Namespace) -> TrainingSpec:
         width=options.width,
         image_size=options.image_size,
         first_step=options.first_step,
+        batch_size=options.batch_size,
+        first_step_learning_rate=options.first_step_learning_rate,
+        first_step_weight_decay=options.first_step_weight_decay,
+        first_step_decay=options.first_step_decay,
+        validation=options.validation,
     )
     return TrainingSpec(
         task=tasks[options.task],
@@ -216,9 +221,10 @@ def _add_machine_and_files(parser: argparse.ArgumentParser) -> None:
 
 def _add_proxy(parser: argparse.ArgumentParser) -> None:
     proxy = parser.add_argument_group(
-        "a proxy of the task", "what it scales down; the result is not the task's"
+        "a proxy of the task", "what is not as the task has it; of less the result is not the task's"
     )
-    proxy.add_argument("--epochs", type=int, help="at most the task's own number")
+    proxy.add_argument("--epochs", type=int, help="fewer than the task's own number, or more")
+    proxy.add_argument("--batch-size", type=int, metavar="SAMPLES", help="other than the task's")
     proxy.add_argument(
         "--train-fraction", type=float, metavar="SHARE", help="of the training samples, in (0, 1]"
     )
@@ -230,6 +236,18 @@ def _add_proxy(parser: argparse.ArgumentParser) -> None:
         metavar="EPOCHS",
         help="with real-valued weights before the binary ones: two-step training, or without a METHOD this step "
         "alone, for others to start from; 0 for training in one step",
+    )
+    for name in ("learning-rate", "weight-decay"):
+        proxy.add_argument(
+            f"--first-step-{name}", type=float, metavar="X", help="of those weights in that step"
+        )
+    proxy.add_argument(
+        "--first-step-decay", metavar="NAME", help="of learning rates in that step: linear and so on"
+    )
+    proxy.add_argument(
+        "--validation",
+        metavar="none",
+        help="train on all published training images and score on test alone, as tables report",
     )
 
 

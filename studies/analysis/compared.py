@@ -257,7 +257,7 @@ class Comparison:
     study: str
     name: str
     task: str
-    proxy: Mapping[str, int | float]
+    proxy: Mapping[str, int | float | str]
     start: str | None
     task_label: str
     metric: str

@@ -11,16 +11,21 @@ from studies.design.searchers import SEARCHERS
 from studies.design.size import MOST_ITEMS
 from studies.design.space import Choice, Dimension, Fixed, Float, Int, to_json
 from studies.design.spec import LEAST, MOST_ARMS, SHORT, Confirm, Resources, SearcherSpec, StudySpec
-from trainers.hyperparameters import VALID, Interval, Options
-from trainers.tasks import MOST_FIRST_EPOCHS, TASKS
+from trainers.hyperparameters import DECAY, VALID, Interval, Options
+from trainers.tasks import MOST_EPOCHS, MOST_IN_A_BATCH, TASKS
 
 WHOLE_NUMBER = {"type": "integer", "minimum": 1}
 PROXY = {
-    "epochs": WHOLE_NUMBER,
+    "epochs": {"type": "integer", "minimum": 1, "maximum": MOST_EPOCHS},
     "train_fraction": {"type": "number", "minimum": LEAST["train_fraction"], "maximum": 1},
     "width": WHOLE_NUMBER,
     "image_size": WHOLE_NUMBER,
-    "first_step": {"type": "integer", "minimum": 0, "maximum": MOST_FIRST_EPOCHS},
+    "first_step": {"type": "integer", "minimum": 0, "maximum": MOST_EPOCHS},
+    "batch_size": {"type": "integer", "minimum": 2, "maximum": MOST_IN_A_BATCH},
+    "first_step_learning_rate": {"type": "number", "exclusiveMinimum": 0},
+    "first_step_weight_decay": {"type": "number", "minimum": 0},
+    "first_step_decay": {"enum": list(DECAY.values)},
+    "validation": {"const": "none"},
 }
 
 

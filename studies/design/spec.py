@@ -203,7 +203,7 @@ class StudySpec(_Strict):
     searcher: SearcherSpec = SearcherSpec()
     arms: Annotated[tuple[ArmSpec, ...], Field(strict=False)]
     runs: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = 20
-    trials: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = 25
+    trials: Annotated[int, Field(ge=1, le=1000, validate_default=True), AS_WHOLE] = 25
     seed: Annotated[int, Field(ge=0, lt=2**63), AS_WHOLE] = 0
     confirm: Confirm | None = None
     resources: Resources = Resources()
@@ -223,8 +223,8 @@ class StudySpec(_Strict):
         if not isinstance(entry, Mapping):
             raise ValueError(f"must be a mapping of {', '.join(known)}")
         task = TASKS.get(info.data.get("task", ""))
-        entry = {key: whole(value) for key, value in entry.items()}
-        for key, value in entry.items():
+        values: dict[str, Any] = {key: whole(value) for key, value in entry.items()}
+        for key, value in values.items():
             if key not in known:
                 faults.append((key, f"unknown key; allowed are {', '.join(known)}"))
                 continue
@@ -232,7 +232,10 @@ class StudySpec(_Strict):
                 faults.append((key, "needs a value; what is left out is as the task has it"))
                 continue
             try:
-                proxy = Proxy(**{key: value})
+                alone: dict[str, Any] = {key: value}
+                if key.startswith("first_step_") and "first_step" in values:
+                    alone["first_step"] = values["first_step"]
+                proxy = Proxy(**alone)
                 if key in LEAST and value < LEAST[key] and info.context is not STORED:
                     raise ValueError(f"{key} must be at least {LEAST[key]:g}, got {value!r}")
                 if task is not None:
@@ -241,7 +244,7 @@ class StudySpec(_Strict):
                 faults.append((key, str(error)))
         if faults:
             raise _InnerError(faults)
-        return Proxy(**entry) if task is None else Proxy(**entry).without_own(task)
+        return Proxy(**values) if task is None else Proxy(**values).without_own(task)
 
     @field_validator("start", mode="before")
     @classmethod
@@ -276,7 +279,8 @@ class StudySpec(_Strict):
     @field_validator("arms")
     @classmethod
     def _fit_the_task(cls, value: tuple[ArmSpec, ...], info: ValidationInfo) -> tuple[ArmSpec, ...]:
-        """Of the real-valued parameters' optimizer, only what the task's recipe has."""
+        """Of the real-valued parameters' optimizer, only what the task's recipe has; nothing to search without
+        validation."""
         task = TASKS.get(info.data.get("task", ""))
         if task is None:
             return value
@@ -287,8 +291,23 @@ class StudySpec(_Strict):
             for key in arm.space
             if key in REAL and key not in task.recipe.real
         ]
+        proxy = info.data.get("proxy", WHOLE)
+        if proxy.validation:
+            left = "without validation nothing is left to choose on: give each hyperparameter one value"
+            faults += [
+                (f"{i}.space.{key}", left) for i, arm in enumerate(value) for key in searched(arm.space)
+            ]
         if faults:
             raise _InnerError(faults)
+        return value
+
+    @field_validator("trials")
+    @classmethod
+    def _one_without_validation(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and info.data.get("proxy", WHOLE).validation:
+            raise ValueError(
+                "without validation the best of several would be chosen on test: trials is 1, runs are more"
+            )
         return value
 
     @field_validator("resources")

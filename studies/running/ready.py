@@ -85,7 +85,7 @@ def _unusable(spec: StudySpec, data_dir: Path) -> list[Fault]:
     data = DATASETS[task.dataset]
     with _noted(found, "task", DataError):
         data.check_data(data_dir)
-    if not found and (proxy.train_fraction is not None or data.any_number):
+    if not found and (proxy.train_fraction or proxy.batch_size or data.any_number):
         with _noted(found, "proxy.train_fraction", ValueError), _noted(found, "task", UnusableError):
             sample_counts.check_enough(spec.task_definition(), proxy.train_fraction or 1, data_dir)
     if found:  # the rest is compared with the data

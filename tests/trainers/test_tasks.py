@@ -9,7 +9,7 @@ from trainers.data import DATASETS, Samples, Splits
 from trainers.data.splits import channel_statistics, scaled_down
 from trainers.feeding.network_inputs import pixels, prepare
 from trainers.models import MODELS
-from trainers.tasks import LEAST, TASKS, Least, Proxy, Recipe, Task
+from trainers.tasks import LEAST, TASKS, FirstStep, Least, Proxy, Recipe, Task
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -85,14 +85,56 @@ def test_what_is_the_tasks_own_makes_no_proxy() -> None:
         Proxy(first_step=5, epochs=1).label(task.name).startswith("proxy of mnist-lenet5: 1 epoch, 5 epochs")
     )
     assert Proxy(width=20, epochs=2).without_own(task) == Proxy(epochs=2)
+    same = Proxy(batch_size=100, first_step=3, first_step_learning_rate=1e-3, first_step_decay="exponential")
+    assert same.without_own(task) == Proxy(first_step=3)
+
+
+def test_a_recipe_is_lengthened_and_its_first_step_is_free() -> None:
+    task = TASKS["imagenet-reactnet-a"]
+    proxy = Proxy(
+        epochs=500, batch_size=220, first_step=128, first_step_learning_rate=1.25e-3, validation="none"
+    )
+    recipe = proxy.of(task).recipe
+    assert (recipe.epochs, recipe.batch_size) == (500, 220)
+    assert recipe.first_step == FirstStep(epochs=128, learning_rate=1.25e-3)
+    assert proxy.label(task.name) == (
+        "imagenet-reactnet-a: 500 epochs, 128 epochs with real weights before, batches of 220, those weights' rate "
+        "0.00125, all training images, scored on test alone"
+    )
+    assert (
+        Proxy(epochs=500, first_step=0)
+        .label(task.name)
+        .startswith("proxy of imagenet-reactnet-a: 500 epochs")
+    )
+    assert repr(Proxy(epochs=2)) == (
+        "Proxy(epochs=2, train_fraction=None, width=None, image_size=None, first_step=None)"
+    )
+    assert repr(Proxy(batch_size=2)).endswith("first_step=None, batch_size=2)")
 
 
 @pytest.mark.parametrize(
     ("task", "changes", "message"),
     [
-        ("mnist-lenet5", {"epochs": 0}, "epochs must be at least 1, got 0"),
-        ("mnist-lenet5", {"epochs": 1.5}, "epochs must be at least 1, got 1.5"),
-        ("mnist-lenet5", {"epochs": 501}, "epochs must be at most mnist-lenet5's own, 500, got 501"),
+        ("mnist-lenet5", {"epochs": 0}, r"epochs must be in \[1, 10000\], got 0"),
+        ("mnist-lenet5", {"epochs": 1.5}, r"epochs must be in \[1, 10000\], got 1.5"),
+        ("mnist-lenet5", {"batch_size": 1}, r"batch_size must be in \[2, 65536\], got 1"),
+        ("mnist-lenet5", {"validation": 0.1}, "validation must be none, got 0.1"),
+        ("fsdd", {"validation": "none"}, "fsdd has no published test samples: no validation 'none'"),
+        (
+            "mnist-lenet5",
+            {"first_step": 1, "first_step_decay": "steep"},
+            "first_step_decay must be in {none, linear",
+        ),
+        (
+            "mnist-lenet5",
+            {"first_step_decay": "none"},
+            "first_step_decay needs a first step: first_step says",
+        ),
+        (
+            "mnist-lenet5",
+            {"first_step_learning_rate": 0},
+            r"first_step_learning_rate must be in \(0, inf\), got 0",
+        ),
         ("mnist-lenet5", {"width": True}, "width must be at least 1, got True"),
         ("mnist-lenet5", {"width": 21}, "width must be at most mnist-lenet5's own, 20, got 21"),
         ("mnist-lenet5", {"image_size": 29}, "image_size must be at most mnist-lenet5's own, 28, got 29"),

@@ -151,7 +151,7 @@ def test_a_teacher_is_kept_where_tasks_look_for_it(
         ([*FILTER, "--set", "alpha=high"], "alpha must be in (0, 1], got 'high'"),
         ([*FILTER, "--set", "alpha"], "--set takes NAME=VALUE, got 'alpha'"),
         (FILTER[:4], "gradient-filter needs gamma"),
-        ([*FILTER, "--epochs", "0"], "epochs must be at least 1, got 0"),
+        ([*FILTER, "--epochs", "0"], "epochs must be in [1, 10000], got 0"),
         ([*FILTER, "--width", "129"], "width must be at most spoken-digits's own, 128, got 129"),
         ([*FILTER, "--image-size", "8"], "spoken-digits has no images: no image_size 8"),
         ([*FILTER, "--train-fraction", "1.5"], "train_fraction must be in (0, 1], got 1.5"),

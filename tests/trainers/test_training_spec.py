@@ -30,7 +30,12 @@ RECIPE = {
     "teacher": None,
     "first_step": None,
 }
-FIRST_STEP = {"epochs": 1, "learning_rate": 1e-3, "weight_decay": 0.0}
+FIRST_STEP = {
+    "epochs": 1,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.0,
+    "decay": None,
+}  # None is as if not there
 PLAIN = {
     "task": "spoken-digits",
     "recipe": RECIPE,

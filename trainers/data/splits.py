@@ -91,6 +91,15 @@ def splits_of_images(train: Samples, test: Samples, classes: int, share: float, 
     return Splits(training, validation, test, classes, mean, std)
 
 
+def without_validation(splits: Splits) -> Splits:
+    """All images that are not test's to train on, and test's where validation's were."""
+    import torch
+
+    train = Samples(*(torch.cat(parts) for parts in zip(splits.train, splits.validation, strict=True)))
+    mean, std = channel_statistics(train.inputs)
+    return replace(splits, train=train, validation=splits.test, mean=mean, std=std)
+
+
 def scaled_down(splits: Splits, train_fraction: float | None, image_size: int | None, seed: int) -> Splits:
     """A share of every class of the training samples, drawn by `seed`; all images averaged down to a smaller side.
 

@@ -5,12 +5,13 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from trainers import devices
 from trainers.data import DATASETS, ImageFiles, ImageSplits, Samples, Splits
-from trainers.data.splits import held_out, scaled_down
+from trainers.data.splits import held_out, scaled_down, without_validation
 from trainers.errors import UnusableError
 from trainers.feeding import decoders
 from trainers.feeding.loader import Reading, evaluation_batches, training_batches
@@ -57,6 +58,8 @@ def feed(spec: TrainingSpec, machine: Machine) -> Feed:
     drawn_by = derive(spec.split_seed, "train-fraction")
     if data.files is not None:
         files = data.files(machine.data_dir, spec.split_seed)
+        if proxy.validation:
+            files = replace(files, train=_joined(files.train, files.validation), validation=files.test)
         if proxy.train_fraction:
             files = _share(files, proxy.train_fraction, drawn_by)
         workers = machine.workers
@@ -67,6 +70,8 @@ def feed(spec: TrainingSpec, machine: Machine) -> Feed:
         reading = Reading(workers=workers, device=device, decoder=machine.decoder)
         return Streamed(files, batch_size, task.image_size, spec.seed, reading)
     splits = data.splits(machine.data_dir, spec.split_seed)
+    if proxy.validation:
+        splits = without_validation(splits)
     if proxy.train_fraction or proxy.image_size:
         splits = scaled_down(splits, proxy.train_fraction, proxy.image_size, drawn_by)
     return Held(splits, task.recipe.batch_size, spec.seed, device)
@@ -169,6 +174,12 @@ def _steps(samples: int, batch_size: int) -> int:
     if samples < batch_size:
         raise UnusableError(f"{samples} training samples do not fill a batch of {batch_size}")
     return samples // batch_size
+
+
+def _joined(*parts: ImageFiles) -> ImageFiles:
+    """Images of one folder."""
+    names, targets = (np.concatenate([getattr(part, of) for part in parts]) for of in ("names", "targets"))
+    return ImageFiles(parts[0].folder, names, targets)
 
 
 def _share(files: ImageSplits, fraction: float, seed: int) -> ImageSplits:

@@ -1,12 +1,13 @@
 """Tasks: what is trained on what, by which recipe, and how it is scored. All data, nothing to run."""
 
-from trainers.tasks.proxy import LEAST, MOST_FIRST_EPOCHS, WHOLE, Least, Proxy
+from trainers.tasks.proxy import LEAST, MOST_EPOCHS, MOST_IN_A_BATCH, WHOLE, Least, Proxy
 from trainers.tasks.table import REAL_TASKS, TASKS, TEACHERS
 from trainers.tasks.task import FirstStep, Recipe, Task
 
 __all__ = [
     "LEAST",
-    "MOST_FIRST_EPOCHS",
+    "MOST_EPOCHS",
+    "MOST_IN_A_BATCH",
     "REAL_TASKS",
     "TASKS",
     "TEACHERS",

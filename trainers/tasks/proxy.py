@@ -1,22 +1,29 @@
-"""How a task is scaled down, and how far its network lets it."""
+"""How a study trains a task otherwise than it says, and how far its network lets it."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from trainers.tasks.task import FirstStep, Task
+from trainers.hyperparameters import VALID
+from trainers.tasks.table import REAL_TASKS, TASKS, TEACHERS
+from trainers.tasks.task import FirstStep, Recipe, Task
 
-MOST_FIRST_EPOCHS = 10_000  # that a proxy may ask for
+MOST_EPOCHS = 10_000  # that a proxy may ask for, of either step
+MOST_IN_A_BATCH = 65_536
+LESS = ("train_fraction", "width", "image_size")  # what a proxy can only take away
+FIRST = ("epochs", "train_fraction", "width", "image_size", "first_step")  # what a proxy has always had
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Proxy:
-    """How a task is scaled down, for want of time: what comes out is a proxy's result, not the task's.
+    """How a study trains a task otherwise than it says, mostly scaled down, for want of time.
 
-    Fewer `epochs` than the recipe's; a share of every class of the training samples, in (0, 1]; fewer channels or
-    units, in the model's own `width`; images of a smaller side; a `first_step` of so many epochs, which by itself is
-    no less than the task, of none for training in one. None leaves the task as it is. Raises ValueError. `str` says
-    it in words: "10 epochs, width 16".
+    Fewer or more `epochs` than the recipe's, other batches; a share of every class of the training samples, in (0, 1];
+    fewer channels or units, in the model's own `width`; images of a smaller side; a `first_step` of so many epochs, of
+    none for training in one, with what `FirstStep` has. With `validation` "none" all published training images are
+    trained on and test images alone are scored: what tables report, and nothing to choose hyperparameters on.
+
+    None leaves the task as it is. Raises ValueError. `str` says it in words: "10 epochs, width 16".
     """
 
     epochs: int | None = None
@@ -24,59 +31,81 @@ class Proxy:
     width: int | None = None
     image_size: int | None = None
     first_step: int | None = None
+    batch_size: int | None = None
+    first_step_learning_rate: float | None = None
+    first_step_weight_decay: float | None = None
+    first_step_decay: str | None = None
+    validation: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "width", "image_size"):
+        for name in ("width", "image_size"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise ValueError(f"{name} must be at least 1, got {value!r}")
-        first = self.first_step
-        if first is not None and (type(first) is not int or not 0 <= first <= MOST_FIRST_EPOCHS):
-            raise ValueError(f"first_step must be in [0, {MOST_FIRST_EPOCHS}], got {first!r}")
+        for name, low, high in (
+            ("epochs", 1, MOST_EPOCHS),
+            ("batch_size", 2, MOST_IN_A_BATCH),
+            ("first_step", 0, MOST_EPOCHS),
+        ):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or not low <= value <= high):
+                raise ValueError(f"{name} must be in [{low}, {high}], got {value!r}")
         share = self.train_fraction
         if share is not None and (type(share) not in (int, float) or not 0 < share <= 1):
             raise ValueError(f"train_fraction must be in (0, 1], got {share!r}")
+        for name in ("learning_rate", "weight_decay", "decay"):
+            value = getattr(self, f"first_step_{name}")
+            if value is not None and not _valid(name, value):
+                raise ValueError(f"first_step_{name} must be in {VALID[name]}, got {value!r}")
+        if self.validation not in (None, "none"):
+            raise ValueError(f"validation must be none, got {self.validation!r}")
 
     def __str__(self) -> str:
         return ", ".join(WORDS[name](value) for name, value in self.changes.items())
 
+    def __repr__(self) -> str:
+        """What came later is in it only where it is used: names of kept trainings depend on it."""
+        shown = {name: value for name, value in asdict(self).items() if name in FIRST or value is not None}
+        return f"Proxy({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
     @property
-    def changes(self) -> dict[str, int | float]:
+    def changes(self) -> dict[str, int | float | str]:
         """What is not as the task has it, by name; empty where the proxy is the task itself."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def label(self, task: str, start: str | None = None) -> str:
-        """How the proxy of `task` is named wherever a task is: as a proxy; as the task where nothing is changed, or
-        where a first step is added, which is not less. `start` names the network that trainings start from."""
+        """How the proxy of `task` is named wherever a task is: as a proxy where anything is less, as the task where
+        nothing is changed. `start` names the network that trainings start from."""
         label = task
         if self.changes:
-            more = set(self.changes) == {"first_step"} and self.first_step
-            label = f"{task}: {self}" if more else f"proxy of {task}: {self}"
+            known = {**TASKS, **TEACHERS, **REAL_TASKS}.get(task)
+            shorter = self.epochs is not None and not (known and self.epochs >= known.recipe.epochs)
+            less = shorter or self.first_step == 0 or any(name in self.changes for name in LESS)
+            label = f"proxy of {task}: {self}" if less else f"{task}: {self}"
         return f"{label}, from {start}" if start else label
 
     def without_own(self, task: Task) -> "Proxy":
         """The same without what is as `task` has it by itself."""
+        first = task.recipe.first_step or FirstStep(epochs=1)
         own = {
             "epochs": task.recipe.epochs,
             "train_fraction": 1,
             "width": task.width,
             "image_size": task.image_size,
             "first_step": task.recipe.first_step.epochs if task.recipe.first_step else 0,
+            "batch_size": task.recipe.batch_size,
+            "first_step_learning_rate": first.learning_rate,
+            "first_step_weight_decay": first.weight_decay,
+            "first_step_decay": first.decay or task.recipe.decay,
         }
         return replace(self, **{name: None for name, value in own.items() if getattr(self, name) == value})
 
     def of(self, task: Task) -> Task:
-        """`task` with the proxy's epochs, width and image size.
+        """`task` with the proxy's recipe, width and image size.
 
-        Raises ValueError where the task's own are less, or its network needs more.
+        Raises ValueError where the task's own are less, its network needs more, or it has no such thing.
         """
-        recipe, options, least = task.recipe, task.model_options, LEAST.get(task.model, Least())
-        if self.epochs is not None:
-            _at_most("epochs", self.epochs, recipe.epochs, task)
-            recipe = replace(recipe, epochs=self.epochs)
-        if self.first_step is not None:
-            step = replace(recipe.first_step or FirstStep(epochs=1), epochs=self.first_step)
-            recipe = replace(recipe, first_step=step if step.epochs else None)
+        options, least = task.model_options, LEAST.get(task.model, Least())
         if self.width is not None:
             _at_most("width", self.width, task.width, task)
             _at_least("width", self.width, least.width, task)
@@ -89,9 +118,40 @@ class Proxy:
             if self.image_size % least.multiple:
                 needed = f"a multiple of {least.multiple} for {task.name}'s network"
                 raise ValueError(f"image_size must be {needed}, got {self.image_size}")
+        if self.validation and task.image_size is None:
+            raise ValueError(f"{task.name} has no published test samples: no validation {self.validation!r}")
         return replace(
-            task, recipe=recipe, model_options=options, image_size=self.image_size or task.image_size
+            task,
+            recipe=self._recipe(task.recipe),
+            model_options=options,
+            image_size=self.image_size or task.image_size,
         )
+
+    def _recipe(self, recipe: Recipe) -> Recipe:
+        recipe = replace(
+            recipe, epochs=self.epochs or recipe.epochs, batch_size=self.batch_size or recipe.batch_size
+        )
+        if self.first_step is not None:
+            step = replace(recipe.first_step or FirstStep(epochs=1), epochs=self.first_step)
+            recipe = replace(recipe, first_step=step if step.epochs else None)
+        prefix = "first_step_"
+        changed: dict[str, Any] = {
+            name.removeprefix(prefix): v for name, v in self.changes.items() if name.startswith(prefix)
+        }
+        if not changed:
+            return recipe
+        if recipe.first_step is None:
+            raise ValueError(
+                f"{prefix}{next(iter(changed))} needs a first step: first_step says of how many epochs"
+            )
+        return replace(recipe, first_step=replace(recipe.first_step, **changed))
+
+
+def _valid(name: str, value: object) -> bool:
+    try:
+        return value in VALID[name]
+    except OverflowError:  # a whole number that no float is as large as
+        return False
 
 
 class Least(NamedTuple):
@@ -112,7 +172,7 @@ LEAST: dict[str, Least] = {
 
 
 # of what a proxy changes, by name
-WORDS: dict[str, Callable[[float], str]] = {
+WORDS: dict[str, Callable[[Any], str]] = {
     "epochs": lambda n: f"{n} epoch{'' if n == 1 else 's'}",
     "train_fraction": lambda share: f"{100 * share:g}% of the training samples",
     "width": lambda n: f"width {n}",
@@ -120,6 +180,11 @@ WORDS: dict[str, Callable[[float], str]] = {
     "first_step": lambda n: (
         f"{n} epoch{'' if n == 1 else 's'} with real weights before" if n else "in one step"
     ),
+    "batch_size": lambda n: f"batches of {n}",
+    "first_step_learning_rate": lambda rate: f"those weights' rate {rate:g}",
+    "first_step_weight_decay": lambda decay: f"their weight decay {decay:g}",
+    "first_step_decay": lambda decay: f"{decay} decay before",
+    "validation": lambda _: "all training images, scored on test alone",
 }
 WHOLE = Proxy()  # the task itself
 

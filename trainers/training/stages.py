@@ -11,12 +11,16 @@ from trainers.tasks import Recipe
 
 
 class Stage(NamedTuple):
-    """Epochs with one optimizer of the binary layers' weights, up to and with the training's `last_epoch`."""
+    """Epochs with one optimizer of the binary layers' weights, up to and with the training's `last_epoch`.
+
+    `decay` shapes the learning rate of the real-valued parameters.
+    """
 
     optimizer: type[BinaryOptimizer]
     values: dict[str, Value]
     epochs: int
     last_epoch: int
+    decay: str
 
     def progress(self, step: int, steps_an_epoch: int, end: float) -> Progress:
         """How far the stage is before the training's `step`; what decays in it starts anew."""
@@ -33,12 +37,13 @@ def stages(recipe: Recipe, optimizer: str | None, hyperparameters: Mapping[str, 
     first, before = recipe.first_step, []
     if first:
         weights = {"learning_rate": first.learning_rate, "weight_decay": first.weight_decay}
-        before = [Stage(RealWeights, {"decay": recipe.decay, **weights}, first.epochs, first.epochs)]
+        decay = first.decay or recipe.decay
+        before = [Stage(RealWeights, {"decay": decay, **weights}, first.epochs, first.epochs, decay)]
     if optimizer is None:
-        return before or [Stage(NoBinaryWeights, {}, recipe.epochs, recipe.epochs)]
+        return before or [Stage(NoBinaryWeights, {}, recipe.epochs, recipe.epochs, recipe.decay)]
     method = OPTIMIZERS[optimizer]
     values: dict[str, Value] = {"decay": recipe.decay}
     if first and "pretraining" in method.optional:
         values["pretraining"] = 0.0  # the first step is that
     values |= {name: value for name, value in hyperparameters.items() if name not in recipe.real}
-    return [*before, Stage(method, values, recipe.epochs, recipe.epochs_by(optimizer))]
+    return [*before, Stage(method, values, recipe.epochs, recipe.epochs_by(optimizer), recipe.decay)]

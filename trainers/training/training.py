@@ -226,21 +226,23 @@ class Training:
         """Set what the coming step uses of all that moves over a training."""
         recipe, state = self._recipe, self.state
         progress = self._stage.progress(state.step, self._source.steps_an_epoch, recipe.decay_end)
-        rate = recipe.learning_rate * factor(recipe.decay, progress.step, progress.total_steps, progress.end)
+        rate = recipe.learning_rate * factor(
+            self._stage.decay, progress.step, progress.total_steps, progress.end
+        )
         for group in state.real_optimizer.param_groups:
             group["lr"] = rate
         state.binary_optimizer.schedule(progress)
 
     def _scores(self) -> list[Score]:
-        """The scores of the network with binary weights on each of `PARTS`."""
-        scores = []
+        """The scores of the network with binary weights on each of `PARTS`; without validation, test's twice."""
+        scores, parts = [], list(enumerate(PARTS))
         with self.state.binary_optimizer.binarised():
-            for i, part in enumerate(PARTS):
+            for i, part in parts[1:] if self._spec.proxy.validation else parts:
                 drawn_by = derive(self._spec.split_seed, "evaluation", i)
                 noise = torch.Generator(self._device).manual_seed(drawn_by)
                 with closing(self._source.scored(part)) as batches:
                     scores.append(evaluate(self.model, batches, self._task, self._scale, noise))
-        return scores
+        return [scores[0], scores[-1]]
 
     def _check_teacher(self, master: nn.Module) -> None:
         """Raise DataError where the teacher gives no numbers: what diverges of that says nothing of the method."""

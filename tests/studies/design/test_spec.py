@@ -350,9 +350,13 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ({"start": 1}, "start: input should be a valid string, got 1"),
         ({"start": None}, "start: needs a name; left out, trainings start from nothing, got None"),
         ({"proxy": {"first_step": -1}}, r"proxy.first_step: first_step must be in \[0, 10000\], got -1"),
-        ({"proxy": {"epochs": 0}}, "proxy.epochs: epochs must be at least 1, got 0"),
-        ({"proxy": {"epochs": "5"}}, "proxy.epochs: epochs must be at least 1, got '5'"),
-        ({"proxy": {"epochs": 17}}, "proxy.epochs: epochs must be at most spoken-digits's own, 16, got 17"),
+        ({"proxy": {"epochs": 0}}, r"proxy.epochs: epochs must be in \[1, 10000\], got 0"),
+        ({"proxy": {"epochs": "5"}}, r"proxy.epochs: epochs must be in \[1, 10000\], got '5'"),
+        (
+            {"proxy": {"first_step_decay": "linear"}},
+            "proxy.first_step_decay: first_step_decay needs a first step",
+        ),
+        ({"proxy": {"validation": "none"}}, "proxy.validation: spoken-digits has no published test samples"),
         ({"proxy": {"train_fraction": True}}, r"proxy.train_fraction: .* must be in \(0, 1\], got True"),
         ({"proxy": {"train_fraction": 10**400}}, r"proxy.train_fraction: .* must be in \(0, 1\], got 1000"),
         *(
@@ -373,7 +377,7 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ),
         (
             {"proxy": 10},
-            "proxy: must be a mapping of epochs, train_fraction, width, image_size, first_step, got 10",
+            "proxy: must be a mapping of epochs, train_fraction, width, image_size, first_step, batch_size",
         ),
         ({"proxy": {"epochs": None}}, "proxy.epochs: needs a value; what is left out is as the task has it"),
     ],
@@ -470,3 +474,20 @@ def test_json_is_read_too(tmp_path):
     path = tmp_path / "s.json"
     path.write_text('{"name": "s", "task": "spoken-digits", "methods": ["gradient-filter"]}')
     assert load(path) == from_json(MINIMAL)
+
+
+def test_a_final_training_has_nothing_to_choose():
+    """On all published training images, scored on test alone: every hyperparameter has one value, a run one trial."""
+    final = {"name": "t", "task": "cifar10-birealnet20", "proxy": {"validation": "none"}, "runs": 5}
+    fixed = [{"name": "gradient-filter", "space": {"alpha": 1e-3, "gamma": 0.1}}]
+    spec = from_json(final | {"methods": fixed, "trials": 1})
+    assert spec.task_label == "cifar10-birealnet20: all training images, scored on test alone"
+    with pytest.raises(SpecError) as caught:
+        from_json(final | {"methods": ["gradient-filter"]})
+    assert {key for key, _ in caught.value.faults} == {
+        "methods.0.space.alpha",
+        "methods.0.space.gamma",
+        "trials",
+    }
+    assert "nothing is left to choose on" in str(caught.value)
+    assert "chosen on test: trials is 1" in str(caught.value)

@@ -148,6 +148,16 @@ def test_too_few_images_are_refused(tmp_path: Path, images: Task) -> None:
         fed(images, data_folder(tmp_path, train=12))
 
 
+def test_without_validation_all_but_test_is_trained_on(pictures: Path, images: Task) -> None:
+    splits, source = files(pictures, 0), fed(images, pictures, Proxy(validation="none", batch_size=16))
+    assert source.samples == len(splits.train) + len(splits.validation) == 80
+    assert source.steps_an_epoch == 5
+    assert epoch(source, 1)[1].flatten().bincount().tolist() == [40, 40]
+    tested = [torch.cat([batch.inputs for batch in source.scored(p)]) for p in ("validation", "test")]
+    assert torch.equal(*tested)
+    assert len(tested[0]) == len(splits.test)
+
+
 def test_a_proxy_reads_a_share_of_every_class(pictures: Path, images: Task) -> None:
     source = fed(images, pictures, Proxy(train_fraction=0.5))
     assert source.steps_an_epoch == 3  # 38 of 76

@@ -460,6 +460,23 @@ def test_a_proxy_trains_on_fewer_and_smaller_images(
     assert shapes == 2 * [*2 * [(16, 1, 8, 8)], *2 * [(64, 1, 8, 8)]]
 
 
+def test_without_validation_test_alone_is_scored_and_its_score_is_the_objective(
+    images: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def watched(*args: Any, **options: Any) -> nn.Module:
+        model = lenet5(*args, **options)
+        model.register_forward_pre_hook(lambda m, inputs: sizes.append(len(inputs[0])))
+        return model
+
+    lenet5 = MODELS["lenet5"]
+    monkeypatch.setitem(MODELS, "lenet5", watched)
+    (result,) = images("mnist-lenet5", 2, proxy=Proxy(epochs=1, validation="none", batch_size=32))
+    assert result.validation_metric == result.test_metric
+    assert sizes == [32, 32, 32, 32, 64]  # 64 + 64 images to train on, 64 of test
+
+
 def test_the_count_of_waits_counts() -> None:
     with Waits() as waits, Scalars() as scalars:
         value = torch.ones(2).sum()
@@ -484,7 +501,7 @@ def test_the_count_of_waits_counts() -> None:
             "gradient-filter has no hyperparameter 'real_beta1'; it has .*, decay, real_learning_rate, "
             "real_weight_decay, real_momentum",
         ),
-        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"epochs": 0}, r"epochs must be in \[1, 10000\], got 0"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"split_seed": -2}, "split_seed must be at least 0, got -2"),
         ({"device": "abacus"}, "device 'abacus' cannot be used"),

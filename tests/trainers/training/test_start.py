@@ -19,6 +19,7 @@ from trainers.layers.binary import sign
 from trainers.models import MODELS
 from trainers.optimizers import OPTIMIZERS, FirstOrderFilter, GradientFilter, IIRFilter
 from trainers.optimizers.filtering import Filtering
+from trainers.optimizers.real_weights import RealWeights
 from trainers.optimizers.relaxed import Relaxed
 from trainers.tasks import TASKS, Proxy
 from trainers.training import training
@@ -362,6 +363,31 @@ def test_two_steps(train: Callable[..., list[EpochResult]], monkeypatch: pytest.
     bnew = train("bnew", task=task, proxy=proxy)
     assert all((p.abs() == 1).all() for p in trained[-1])
     assert [r.train_loss for r in bnew[:2]] == [r.train_loss for r in results[:2]]
+
+
+def test_a_first_step_has_rates_of_its_own(
+    train: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its decay shapes both optimizers' rates, and ends with it; its rate is that of the binary layers' weights."""
+    real: list[float] = []
+    binary: list[float] = []
+
+    class WatchedSGD(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            real.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    step = RealWeights.step
+    monkeypatch.setattr(torch.optim, "SGD", WatchedSGD)
+    monkeypatch.setattr(
+        RealWeights, "step", lambda self: binary.append(self.param_groups[0]["learning_rate"]) or step(self)
+    )
+    own = {"first_step_learning_rate": 0.02, "first_step_decay": "linear"}
+    train("bop", proxy=Proxy(epochs=1, first_step=1, **own))
+    linear = [1 - i / 20 for i in range(20)]
+    assert binary == pytest.approx([0.02 * share for share in linear])
+    cosine = [(1 + math.cos(math.pi * i / 20)) / 2 for i in range(20)]
+    assert real == pytest.approx([0.1 * share for share in (*linear, *cosine)])
 
 
 def test_a_first_step_alone_is_one_to_start_from(
