@@ -19,7 +19,7 @@ IDS = (
     "figure8-spoken-digits-7b575ba6",
     "methods-cifar10-birealnet20-f4d4c554",
     "methods-cifar10-bvgg-layer-c1b74fbd",
-    "methods-cifar10-bvgg-e65fbf81",
+    "methods-cifar10-bvgg-56125d75",
     "methods-cifar10-convnet-26dbaf7b",
     "methods-cifar10-denoise-6e6ff95a",
     "methods-cifar10-lenet5-1c13aa6a",
@@ -30,7 +30,7 @@ IDS = (
     "methods-imagenet-reactnet-a-fc630bdb",
     "methods-mnist-fullycon-6157b1c1",
     "methods-mnist-lenet5-62297279",
-    "methods-spoken-digits-38276eec",
+    "methods-spoken-digits-efa8de94",
     "table2-cifar10-birealnet20-3690308b",
     "table2-two-step-cifar10-birealnet20-6dfb5fcd",
 )
