@@ -30,7 +30,7 @@ from studies.analysis.estimate import Estimate
 from studies.design.spec import StudySpec, stored
 from studies.encoding import number
 from studies.errors import StudyError
-from studies.records import StudyRecord
+from studies.records import ConfirmationRecord, Outcome, StudyRecord, TrialRecord
 
 IDLE_SECONDS = 60.0  # without a question, then the process ends
 LONGEST_SECONDS = 120.0  # of one computation
@@ -147,10 +147,19 @@ class Analyst:
 def _curves(store: Store, study: StudyRecord) -> bytes:
     from studies.analysis.comparison import label
     from studies.analysis.curves import centre, of_study
+    from studies.analysis.decision import as_decided
 
-    spec = stored(study)
-    arms, worths = {}, _worths(store, study, spec)
-    for name, curves in of_study(spec, store.outcomes(study.id)).items():
+    spec, arms = stored(study), {}
+    worths = {arm.name: _Means() for arm in spec.arms}
+    outcomes: Sequence[Outcome]
+    if spec.confirm is None and spec.stop_when is None:
+        outcomes = store.outcomes(study.id)
+    else:
+        spec, trials, confirmations = as_decided(spec, store.trials(study.id), store.confirmations(study.id))
+        outcomes = trials
+        if spec.confirm is not None:
+            worths = _worths(spec, trials, confirmations)
+    for name, curves in of_study(spec, outcomes).items():
         middle = centre(curves)
         arms[name] = {
             "runs": [
@@ -188,13 +197,12 @@ class _Means:
     confirmed: Sequence[Estimate] = ()
 
 
-def _worths(store: Store, study: StudyRecord, spec: StudySpec) -> dict[str, _Means]:
+def _worths(
+    spec: StudySpec, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord]
+) -> dict[str, _Means]:
     """What the incumbents of each arm are worth."""
     from studies.analysis.confirmation import means, worth
 
-    if spec.confirm is None:
-        return {arm.name: _Means() for arm in spec.arms}
-    trials, confirmations = store.trials(study.id), store.confirmations(study.id)
     found = {arm.name: worth(spec, arm.name, trials, confirmations) for arm in spec.arms}
     return {name: _Means(means(of.held_out), means(of.confirmed)) for name, of in found.items()}
 
@@ -235,7 +243,9 @@ def _archive(store: Store, study: StudyRecord) -> bytes:
 def _table(store: Store, study: StudyRecord, name: str, form: str) -> bytes:
     from studies.results.data_tables import table
 
-    return table(study, store.trials(study.id), name, form, store.confirmations(study.id))
+    trials = [] if name == "confirmations" else store.trials(study.id)
+    confirmations = [] if name == "trials" else store.confirmations(study.id)
+    return table(study, trials, name, form, confirmations)
 
 
 ANALYSES: dict[str, Callable[[Store, StudyRecord], bytes]] = {

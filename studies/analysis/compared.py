@@ -17,6 +17,8 @@ from trainers.hyperparameters import Value
 # what the runs end with: the best validation objective so far, the test metric of that very network, or the mean test
 # metric of its hyperparameters with fresh seeds
 Split = Literal["validation", "test", "confirmed"]
+# keys of later versions, left out where they are null, so that older studies have the files that they had
+LATER = {"decision"}
 # the order that these keys of comparison.json have had from the beginning where there is no target
 WITHOUT_TARGET = ("share", "success_rate", "restricted_mean", "target", "reached", "still_short", "times")
 Given = (
@@ -242,6 +244,21 @@ class Confirmations:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """Of a study that stops when it is decided: whether arms a and b, its first two, differ in `endpoint`.
+
+    `verdict` is what was told after `after` complete runs of at most `planned`, null where that is nothing so far.
+    """
+
+    a: str
+    b: str
+    endpoint: Split
+    after: int
+    planned: int
+    verdict: Literal["different", "similar"] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """Whether something that must be equal between the arms is, with each arm's value."""
 
@@ -280,6 +297,12 @@ class Comparison:
     target_share: float
     pairs: tuple[PairResult, ...]
     parity: tuple[Check, ...]
+    decision: Decision | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing is to come, so that what differs may be told: before, no test is shown."""
+        return self.complete and (self.confirmations is None or self.confirmations.complete)
 
     def labels(self, pair: PairResult) -> tuple[str, str]:
         """The names in running text of the pair's two arms, a and b."""
@@ -311,4 +334,5 @@ def _json(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _json(each) for key, each in value.items()}
     keys = WITHOUT_TARGET if isinstance(value, ToTarget) and value.target is None else value.__slots__
-    return {key: _json(getattr(value, key)) for key in keys}
+    found = {key: getattr(value, key) for key in keys}
+    return {key: _json(each) for key, each in found.items() if each is not None or key not in LATER}

@@ -21,6 +21,11 @@ lists, for each order of the pair and for the mean and the median curve, how man
 get where `reference` is after n. There None is "not within `compared_at` trials", which is at least `at_least` more
 (where that is None too, not every run of `reference` has a value yet; where `level` is None, there is no interval).
 
+Nothing is tested before the end: `p` and `equivalence` are None while anything is to come, as one who tests again and
+again finds a difference where there is none. A study that stops when it is decided (`decision`) is compared by its runs
+up to then, in `paired` by the tests and intervals of `sequence`, which allow for that; `unpaired` has none. Its first
+pair was declared, and in `endpoint` is adjusted for no other.
+
 `ranking` names the arms by the median of their runs in `endpoint`, the best first, which decides nothing: `pairs` do.
 `best` is an arm's best trial of all that are done, the first of equals; `at_bounds` names those of its hyperparameters
 that lie at an end of their range, beyond which better ones may be. `errors` are the commonest of its failed trials.
@@ -34,7 +39,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.analysis import stats
+from studies.analysis import sequence, stats
 from studies.analysis.compared import (
     ArmResult,
     AtBudget,
@@ -56,6 +61,7 @@ from studies.analysis.compared import (
 )
 from studies.analysis.confirmation import Worth, seed_sd, worth
 from studies.analysis.curves import Curves, Floats, Ints, of_study
+from studies.analysis.decision import SIMILAR_LEVEL, as_decided, decision, similar
 from studies.analysis.estimate import NONE, Estimate, Number, known
 from studies.analysis.extra_trials import CURVES, extra_trials
 from studies.analysis.failures import commonest
@@ -72,7 +78,6 @@ RESAMPLES = 10_000
 SPLITS: tuple[Split, ...] = ("validation", "test")
 TARGET_SHARES = (0.9, 0.75, 0.5, 0.25)  # each target: what this share of all runs reaches
 TARGET_SHARE = 0.75
-EQUIVALENCE_LEVEL = 0.9  # of the interval: two one-sided tests at 5 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +95,16 @@ class _Times:
 class _Measured:
     """What arms are compared by after `horizon` trials, by arm; empty but for `best` before every run has one.
 
+    `final`: nothing is to come. `sequential`: the study may have stopped for what its runs were like.
+
     `best` is `(runs, horizon)`, negated where the objective is minimised, which is what `sign` undoes; `ends` are the
     runs' last values in the metric's own unit, `worth` what their incumbents are on the test split. `targets` are
     shares of all runs and, as in `best`, what they reach.
     """
 
     horizon: int
+    final: bool
+    sequential: bool
     sign: float
     best: Mapping[str, Floats]
     ends: Mapping[str, Mapping[Split, Floats]]
@@ -139,6 +148,8 @@ def compare(
 ) -> Comparison:
     """What comparison.json holds. `epochs`: as `audit` takes them."""
     spec = stored(study)
+    decided = decision(spec, trials, confirmations) if spec.stop_when else None
+    spec, trials, confirmations = as_decided(spec, trials, confirmations)
     task, curves = spec.task_definition(), of_study(spec, trials)
     measured = _measured(spec, trials, curves, confirmations)
     return Comparison(
@@ -168,6 +179,7 @@ def compare(
         target_share=TARGET_SHARE,
         pairs=_pairs(measured),
         parity=audit(spec, trials, measured.horizon, epochs),
+        decision=decided,
     )
 
 
@@ -184,13 +196,16 @@ def _measured(
     draws = stats.resample(spec.runs, RESAMPLES, rng)  # the same for every arm: run r is paired
     targets = [_target(best, share) for share in TARGET_SHARES] if horizon else []
     worths = {name: worth(spec, name, trials, confirmations) for name in curves}
+    confirmed = _confirmations(spec, worths, confirmations, horizon)
     return _Measured(
         horizon=horizon,
+        final=horizon == spec.trials and (confirmed is None or confirmed.complete),
+        sequential=spec.stop_when is not None,
         sign=sign,
         best=best,
         ends={name: _ends(c, worths[name], horizon) for name, c in curves.items()} if horizon else {},
         worth=worths,
-        confirmations=_confirmations(spec, worths, confirmations, horizon),
+        confirmations=confirmed,
         targets=targets,
         times={name: [_times(b, goal, draws) for _, goal in targets] for name, b in best.items()},
         draws=draws,
@@ -385,9 +400,10 @@ def _pairs(measured: _Measured) -> tuple[PairResult, ...]:
     differences = {
         split: _adjusted(
             [
-                _difference(_ranked(measured, a, split), _ranked(measured, b, split), measured.sign)
+                _difference(measured, _ranked(measured, a, split), _ranked(measured, b, split))
                 for a, b in pairs
-            ]
+            ],
+            declared=int(measured.sequential and split == measured.endpoint),
         )
         for split in measured.splits
     }
@@ -414,10 +430,14 @@ def _pairs(measured: _Measured) -> tuple[PairResult, ...]:
     )
 
 
-def _adjusted(differences: Sequence[Difference]) -> list[Difference]:
-    """With `p_holm`: those of all pairs, unpaired and paired each apart, are a family of tests."""
+def _adjusted(differences: Sequence[Difference], declared: int) -> list[Difference]:
+    """With `p_holm`: those of all pairs, unpaired and paired each apart, are a family of tests.
+
+    The first `declared` pairs are one of their own: what a study was to be decided in was asked beforehand.
+    """
     unpaired = _holm([difference.unpaired.p for difference in differences])
-    paired = _holm([difference.paired.p for difference in differences])
+    paired = [difference.paired.p for difference in differences]
+    paired = _holm(paired[:declared]) + _holm(paired[declared:])
     return [
         Difference(replace(d.unpaired, p_holm=p_unpaired), replace(d.paired, p_holm=p_paired))
         for d, p_unpaired, p_paired in zip(differences, unpaired, paired, strict=True)
@@ -434,41 +454,53 @@ def _ranked(measured: _Measured, arm: str, split: Split) -> Floats:
     return np.where(np.isnan(ends["validation"]), -np.inf, measured.sign * ends[split])
 
 
-def _difference(a: Floats, b: Floats, sign: float) -> Difference:
+def _difference(measured: _Measured, a: Floats, b: Floats) -> Difference:
     """Between the runs of two arms, higher is better; `a[r]` and `b[r]` are paired. Not adjusted yet."""
     if not np.isfinite([a, b]).any():
         a = b = a[:0]  # neither has a result
-    both = ~np.isnan(a) & ~np.isnan(b)
+    both, sign = ~np.isnan(a) & ~np.isnan(b), measured.sign
     pa, pb = a[both], b[both]
     a, b = a[~np.isnan(a)], b[~np.isnan(b)]
+    tested = measured.final
     unpaired = Unpaired(
         hodges_lehmann=stats.hodges_lehmann(sign * a, sign * b),
         p_a_better=stats.superiority(a, b),
-        p=known(stats.mann_whitney(a, b)),
+        p=known(stats.mann_whitney(a, b)) if tested and not measured.sequential else None,
         p_holm=None,
     )
+    if measured.sequential:
+        shift, better = (replace(NONE, value=e.value) for e in (unpaired.hodges_lehmann, unpaired.p_a_better))
+        unpaired = replace(unpaired, hodges_lehmann=shift, p_a_better=better)
+    p_value = sequence.p_value if measured.sequential else stats.wilcoxon
     paired = Paired(
         pairs=pa.size,
         a_better=int((pa > pb).sum()),
         equal=int((pa == pb).sum()),
         b_better=int((pa < pb).sum()),
-        hodges_lehmann=stats.paired_hodges_lehmann(sign * pa, sign * pb),
-        p=known(stats.wilcoxon(pa, pb)),
+        hodges_lehmann=_shift(measured, pa, pb, stats.LEVEL),
+        p=known(p_value(pa, pb)) if tested else None,
         p_holm=None,
     )
     return Difference(unpaired, paired)
 
 
+def _shift(measured: _Measured, a: Floats, b: Floats, level: float) -> Estimate:
+    """The paired difference, higher is better, in the metric's own unit."""
+    estimated = sequence.interval if measured.sequential else stats.paired_hodges_lehmann
+    return estimated(measured.sign * a, measured.sign * b, level)
+
+
 def _equivalence(measured: _Measured, one: str, other: str) -> Equivalence | None:
-    """None where the spread over seeds is not known."""
-    margin = measured.confirmations.seed_sd if measured.confirmations else None
+    """None where the spread over seeds is not known, or something is to come."""
+    margin = measured.confirmations.seed_sd if measured.confirmations and measured.final else None
     if margin is None:
         return None
     a, b = _ranked(measured, one, "confirmed"), _ranked(measured, other, "confirmed")
     both = ~np.isnan(a) & ~np.isnan(b)
-    sign = measured.sign
-    found = stats.paired_hodges_lehmann(sign * a[both], sign * b[both], EQUIVALENCE_LEVEL)
-    known_well = found.level is not None and found.level >= EQUIVALENCE_LEVEL
+    found = _shift(measured, a[both], b[both], SIMILAR_LEVEL)
+    if measured.sequential:
+        return Equivalence(margin, found, similar(stats.differences(a[both], b[both]), margin))
+    known_well = found.level is not None and found.level >= SIMILAR_LEVEL
     within = found.low is not None and found.high is not None and -margin < found.low <= found.high < margin
     return Equivalence(margin, found, known_well and within)
 

@@ -50,9 +50,13 @@ def representatives(
     That is the incumbent, or an earlier incumbent with the same hyperparameters. A control has one for all of its run.
     """
     _, incumbents = best_so_far(objectives, direction)
+    return _standing(incumbents, hyperparameters)
+
+
+def _standing(incumbents: Ints, hyperparameters: Sequence[Mapping[str, Value]]) -> tuple[int, ...]:
     first: dict[tuple[tuple[str, Value], ...], int] = {}
     chosen = []
-    for incumbent in np.asarray(incumbents).tolist():
+    for incumbent in incumbents.tolist():
         values = tuple(sorted(hyperparameters[incumbent - 1].items())) if incumbent else ()
         chosen.append(first.setdefault(values, incumbent) if incumbent else 0)
     return tuple(chosen)
@@ -71,7 +75,7 @@ def worth(
         objectives = [trial.objective for trial in run.trials]
         tested = [np.nan if trial.test_metric is None else trial.test_metric for trial in run.trials]
         _, incumbents = best_so_far(objectives, direction)
-        stand = representatives(objectives, [trial.hyperparameters for trial in run.trials], direction)
+        stand = _standing(incumbents, [trial.hyperparameters for trial in run.trials])
         row = (run.run - 1, slice(len(run.trials)))
         held_out[row] = np.array([np.nan, *tested])[incumbents]
         confirmed[row] = [np.mean(anew.get((run.run, trial), np.nan)) for trial in stand]
@@ -90,16 +94,19 @@ def seed_sd(worths: Iterable[Worth], trial: int) -> float:
     NaN where no hyperparameters were trained with two seeds. Earlier incumbents are no part of it: bad settings vary
     more than good ones.
     """
+    return float(seed_sds(worths, trial)[-1])
+
+
+def seed_sds(worths: Iterable[Worth], trial: int) -> Floats:
+    """`(runs,)`: the same of the first run, of the first two, and so on."""
     groups = [
-        np.array(of.anew.get((run, int(stand)), ()))
+        [np.array(of.anew.get((run, int(stand)), ())) for run, stand in enumerate(of.stands[:, trial - 1], 1)]
         for of in worths
-        for run, stand in enumerate(of.stands[:, trial - 1], start=1)
     ]
-    freedom = sum(max(0, group.size - 1) for group in groups)
-    if not freedom or not all(np.isfinite(group).all() for group in groups):
-        return np.nan
-    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups if group.size)
-    return float(np.sqrt(squares / freedom))
+    with np.errstate(invalid="ignore", divide="ignore"):  # infinity minus infinity, none by none
+        squares = [[((g - g.mean()) ** 2).sum() if g.size else 0.0 for g in runs] for runs in groups]
+        freedom = [[max(0, g.size - 1) for g in runs] for runs in groups]
+        return np.asarray(np.sqrt(np.cumsum(np.sum(squares, axis=0)) / np.cumsum(np.sum(freedom, axis=0))))
 
 
 def _anew(confirmations: Iterable[ConfirmationRecord], seeds: int) -> Anew:

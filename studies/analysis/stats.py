@@ -66,14 +66,14 @@ def hodges_lehmann(a: Floats, b: Floats, level: float = LEVEL) -> Estimate:
     that differ in shape too have no single one. (Hodges & Lehmann 1963; Hollander, Wolfe & Chicken 2014,
     section 4.3.)
     """
-    differences = _subtract(a[:, None], b).ravel()
+    shifts = differences(a[:, None], b).ravel()
     if max(a.size, b.size) <= EXACT_UP_TO:
         cdf = rank_sum_cdf(a.size, b.size)
     else:
         centre = a.size * b.size / 2
         spread = np.sqrt(a.size * b.size * (a.size + b.size + 1) / 12)
         cdf = special.ndtr((np.arange(int(centre)) + 0.5 - centre) / spread)
-    return _inverted(differences, cdf, level)
+    return _inverted(shifts, cdf, level)
 
 
 def paired_hodges_lehmann(a: Floats, b: Floats, level: float = LEVEL) -> Estimate:
@@ -82,7 +82,7 @@ def paired_hodges_lehmann(a: Floats, b: Floats, level: float = LEVEL) -> Estimat
     Symmetric differences assumed; level as in `hodges_lehmann`. (Hollander, Wolfe & Chicken 2014, sections
     3.2-3.3.)
     """
-    d = _subtract(a, b)
+    d = differences(a, b)
     with np.errstate(invalid="ignore"):
         walsh = ((d[:, None] + d) / 2)[np.triu_indices(d.size)]
     if d.size <= EXACT_UP_TO:
@@ -141,7 +141,7 @@ def wilcoxon(a: Floats, b: Floats) -> float:
     All signs of the differences are counted, not sampled. 1 where all pairs are equal. (Hollander, Wolfe &
     Chicken 2014, section 3.1.)
     """
-    d = _subtract(a, b)
+    d = differences(a, b)
     if d.size == 0:
         return np.nan
     if not d.any():
@@ -247,7 +247,7 @@ def _bisect(f: Callable[[float], float], above: float, below: float) -> float:
     return middle
 
 
-def _subtract(a: Floats, b: Floats) -> Floats:
+def differences(a: Floats, b: Floats) -> Floats:
     """a - b to twelve decimals of the power of ten above the largest value, so that 0.93 - 0.92 and 0.92 - 0.91 are
     0.01 and tie; equal infinities too."""
     values = np.abs(np.concatenate([a.ravel(), b.ravel()]))

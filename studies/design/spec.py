@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -206,6 +206,7 @@ class StudySpec(_Strict):
     trials: Annotated[int, Field(ge=1, le=1000, validate_default=True), AS_WHOLE] = 25
     seed: Annotated[int, Field(ge=0, lt=2**63), AS_WHOLE] = 0
     confirm: Confirm | None = None
+    stop_when: Literal["decided"] | None = None  # then `runs` is the most: see studies.analysis.decision
     resources: Resources = Resources()
 
     @field_validator("task")
@@ -310,6 +311,13 @@ class StudySpec(_Strict):
             )
         return value
 
+    @field_validator("stop_when")
+    @classmethod
+    def _between_two(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and len(info.data.get("arms", (1, 2))) < 2:
+            raise ValueError("decides between the first two arms, of which there is only one")
+        return value
+
     @field_validator("resources")
     @classmethod
     def _decodes_the_task(cls, value: Resources, info: ValidationInfo) -> Resources:
@@ -333,6 +341,7 @@ class StudySpec(_Strict):
             "trials": self.trials,
             "seed": self.seed,
             **({"confirm": self.confirm.model_dump()} if self.confirm else {}),
+            **({"stop_when": self.stop_when} if self.stop_when else {}),
             "resources": self.resources.to_json(),
         }
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from studies.analysis.confirmation import means, worth
 from studies.analysis.curves import best_so_far, centre, of_study, runs_of
+from studies.analysis.decision import as_decided
 from studies.design.space import Choice, Dimension, Fixed, Float, Int
 from studies.design.spec import StudySpec, stored
 from studies.encoding import number
@@ -81,7 +82,7 @@ def curves_table(
     `extra_trials` use only the trials where `n` is the number of runs. `held_out` and `confirmed` are means where every
     run has a value, and nothing where one has none.
     """
-    spec = stored(study)
+    spec, trials, confirmations = as_decided(stored(study), trials, confirmations)
     columns: dict[str, Kind] = {"arm": "text", "trial": "integer", "n": "integer"}
     whats = ("median", "mean", "held_out", "confirmed")
     columns |= {f"{what}{part}": "number" for what in whats for part in ESTIMATE}

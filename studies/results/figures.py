@@ -20,6 +20,7 @@ from studies.analysis.compared import ArmResult, Comparison
 from studies.analysis.comparison import label
 from studies.analysis.confirmation import means, worth
 from studies.analysis.curves import Floats, of_study
+from studies.analysis.decision import as_decided
 from studies.analysis.estimate import Estimate
 from studies.analysis.extra_trials import mean_curve
 from studies.design.space import searched
@@ -86,7 +87,7 @@ def figure8(
     it; those points are drawn as arrows on its edge and counted. No mean is cut off once a model chooses; before, an
     arrow stands for it. Mean and median are drawn where every run has a value: over fewer runs they could fall.
     """
-    spec = stored(study)
+    spec, trials, confirmations = as_decided(stored(study), trials, confirmations)
     task = spec.task_definition()
     sign, _, factor, _ = UNITS.get(task.metric, RAW)
     curves = {name: factor * found.best for name, found in of_study(spec, trials).items()}

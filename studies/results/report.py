@@ -77,6 +77,11 @@ COMPUTED = """
   the normal approximation.
 - **Holm**: p adjusted over all pairs of arms, for confirmed, validation and test, paired and unpaired each apart.
   No interval (of a difference, of trials to a target, of extra trials) is adjusted for the number of pairs.
+- **Looks**: nothing is tested before the end, when all trials and confirmations are done. In a study with `stop_when:
+  decided` paired p and intervals are such that they hold after every run at once: each run is a bet on the sign of its
+  difference, and p is 2 divided by the largest capital that betting has made (Ville 1939; Vovk & Wang 2024). They need
+  differences that lie symmetrically about their centre, and are wider than those of a fixed number of runs. All other
+  intervals do not allow for the stop.
 - **Trials to a target**: the first trial at which a run's best so far reaches it, censored at {horizon}
   trials. The mean is the restricted one, the area under the Kaplan-Meier curve up to {horizon}: a run that
   does not get there counts as {horizon}. Its interval and that of the difference are bootstrap percentile
@@ -100,6 +105,7 @@ def report(study: StudyRecord, comparison: Comparison, images: Sequence[str]) ->
         f"# {study.name}",
         f"**{verdict(comparison)}**{_data(study)}",
         *_at_a_glance(comparison),
+        *_stops(comparison),
         f"![Best so far over trials](figure8.png)\n\n*{_caption(comparison)}*",
         summary(comparison),
     ]
@@ -129,6 +135,29 @@ def _at_a_glance(comparison: Comparison) -> Iterator[str]:
     if found.rows:
         yield _table(found.columns, found.rows)
         yield found.note
+
+
+def _stops(comparison: Comparison) -> Iterator[str]:
+    """What a study was to be decided in that stops then, and what came of it."""
+    found = comparison.decision
+    if found is None:
+        return
+    a, b = (comparison.arms[arm].label for arm in (found.a, found.b))
+    what = f"confirmed {comparison.metric}"
+    if found.endpoint == "validation":
+        what = f"best validation {comparison.metric} so far"
+    text = (
+        f"The study was to stop once the paired difference in {what} at the budget was decided between {a} and {b}, "
+        f"its first two arms, after {found.planned} runs at the latest. "
+    )
+    runs = f"{count(found.after, 'complete run')} of {found.planned}"
+    if found.verdict is None:
+        yield f"{text}It is not decided after {runs}."
+        return
+    yield (
+        f"{text}It was decided after {runs}: the two are {found.verdict}. What later runs had begun by then is stored "
+        "and no part of this."
+    )
 
 
 def _best(comparison: Comparison) -> Iterator[str]:
@@ -239,7 +268,8 @@ def _climb(comparison: Comparison) -> Iterator[str]:
             if (e := pair.equivalence) is not None
             for a, b in [comparison.labels(pair)]
         ]
-        yield _table(["difference", "confirmed, paired", "similar"], rows)
+        if rows:
+            yield _table(["difference", "confirmed, paired", "similar"], rows)
 
 
 def _good(comparison: Comparison) -> Iterator[str]:
@@ -269,7 +299,8 @@ def _splits(comparison: Comparison) -> list[Split]:
 def _apart(comparison: Comparison) -> Iterator[str]:
     if not comparison.pairs:
         return
-    yield "Between the arms; paired is the analysis."
+    later = "" if comparison.final else " No test is made before the end."
+    yield f"Between the arms; paired is the analysis.{later}"
     rows = [
         row
         for pair in comparison.pairs

@@ -122,6 +122,11 @@ def _limits(comparison: Comparison) -> Iterator[str]:
     if not comparison.compared_at:
         yield "Not every run has done its first trial, so there is nothing to compare yet."
         return
+    if comparison.pairs and not comparison.final:
+        yield (
+            "What differs between the arms is told at the end: tested at every look, equal arms would be found "
+            "different in a quarter of all studies or more."
+        )
     if comparison.start:
         yield _seen(comparison)
     yield _idle(comparison)
@@ -287,7 +292,20 @@ def _first(comparison: Comparison) -> str:
 
 
 def _with_first(comparison: Comparison) -> list[PairResult]:
-    return [pair for pair in comparison.pairs if _first(comparison) in (pair.a, pair.b)]
+    """The pairs with the first arm; none before the end."""
+    return (
+        []
+        if not comparison.final
+        else [pair for pair in comparison.pairs if _first(comparison) in (pair.a, pair.b)]
+    )
+
+
+def so_far(comparison: Comparison) -> str:
+    """How far a study is that is not at its end."""
+    if not comparison.complete or comparison.confirmations is None:
+        return f"so far {comparison.trials_done} of {comparison.trials_planned} trials are done"
+    done, planned = comparison.confirmations.done, comparison.confirmations.planned
+    return f"all trials are done and {done} of {planned} confirmations"
 
 
 def settled(comparison: Comparison, test: Paired) -> bool:
@@ -323,7 +341,7 @@ def _differs(comparison: Comparison, pairs: Sequence[PairResult]) -> str:
     which = _first(comparison)
     others = listed([comparison.arms[pair.b if pair.a == which else pair.a].label for pair in pairs])
     first = comparison.arms[which].label
-    return f"{first} is told apart from {others} (signed-rank tests, Holm-adjusted)"
+    return f"{first} is told apart from {others} ({_test(comparison)} tests, Holm-adjusted)"
 
 
 def _apart(comparison: Comparison, test: Paired, unsettled: str) -> str:
@@ -334,12 +352,16 @@ def _apart(comparison: Comparison, test: Paired, unsettled: str) -> str:
         text = difference(shift, comparison.metric)
     if shift.low is None or p is None:
         return text
-    text += f", signed-rank {'Holm-adjusted ' if len(comparison.pairs) > 1 else ''}{p_value(p)}"
+    text += f", {_test(comparison)} {'Holm-adjusted ' if len(comparison.pairs) > 1 else ''}{p_value(p)}"
     if not settled(comparison, test):
         return f"{text}, so {unsettled}"
     if not excludes_zero(shift):  # with ties the closed interval is wider than the test
         text += "; the test tells the two apart, but the interval reaches zero: it may be next to nothing"
     return text
+
+
+def _test(comparison: Comparison) -> str:
+    return "signed-rank" if comparison.decision is None else "anytime-valid"
 
 
 def _needed(comparison: Comparison, arms: Sequence[ArmResult], show: Callable[[Estimate], str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from studies.analysis.compared import Comparison, PairResult, Split
 from studies.analysis.estimate import Estimate
 from studies.analysis.power import runs_needed
-from studies.results.summary import at_target, excludes_zero, settled, summary
+from studies.results.summary import at_target, excludes_zero, settled, so_far, summary
 from studies.results.wording import (
     brief,
     brief_share,
@@ -51,12 +51,22 @@ def verdict(comparison: Comparison) -> str:
     """What the tests tell apart, and no more: no arm wins by a point estimate."""
     if not comparison.compared_at:
         return "There is nothing to compare yet: not every run has done its first trial."
-    text, confirmations = _verdict(comparison), comparison.confirmations
-    if comparison.complete and confirmations and not confirmations.complete:
-        return f"Before all is confirmed, {confirmations.done} of {confirmations.planned} trainings: {text}."
+    if not comparison.final and len(comparison.arms) > 1:
+        return f"{capital(so_far(comparison))}: what differs is told at the end."
+    text = _verdict(comparison)
     if not comparison.complete:
         return f"So far, after {count(comparison.compared_at, 'trial')}: {text}."
-    return f"{capital(text)}."
+    return f"{capital(text)}{_stopped(comparison)}."
+
+
+def _stopped(comparison: Comparison) -> str:
+    """That a study ended before all of its runs, as it was decided."""
+    found = comparison.decision
+    if found is None or found.verdict is None or found.after == found.planned:
+        return ""
+    a, b = (_label(comparison, arm) for arm in (found.a, found.b))
+    what = f"that {a} and {b} are {found.verdict}"
+    return f"; the study ended after {found.after} of {found.planned} runs, when it was decided {what}"
 
 
 def _on(comparison: Comparison) -> dict[Split, str]:
@@ -79,7 +89,7 @@ def table(comparison: Comparison) -> BestMethods:
         columns = ["arm", f"confirmed {metric}", "luck in the climb", "best validation so far"]
     if comparison.target is not None:
         columns.append(f"trials to {value(comparison.target, metric)}")
-    if len(ranking) > 1:
+    if len(ranking) > 1 and comparison.final:
         first = _first(comparison, ranking)
         columns.append("against the first" if first == ranking[0] else f"against {_label(comparison, first)}")
     rows = tuple(tuple(_row(comparison, name)) for name in ranking[:ROWS])
@@ -122,7 +132,7 @@ def _row(comparison: Comparison, name: str) -> Iterator[str]:
         yield brief(_bounded(comparison, m.at_budget(split).median), comparison.metric)
     if comparison.target is not None:
         yield brief_trials(at_target(comparison, m.trials_to_target).restricted_mean)
-    if len(comparison.ranking) > 1:
+    if len(comparison.ranking) > 1 and comparison.final:
         pair = None if name == first else _pair(comparison, first, name)
         ahead = _ahead(comparison, pair, comparison.endpoint) if pair else None
         alike = "similar" if pair and _alike(comparison, name, first) else "not told apart"
@@ -143,7 +153,8 @@ def _verdict(comparison: Comparison) -> str:
         )
     if len(scored) == 1:
         return f"only {best.label} has a result: every trial of the others failed"
-    if runs < (needed := runs_needed(len(comparison.pairs), comparison.level)):
+    needed = runs_needed(len(comparison.pairs), comparison.level)
+    if runs < needed and comparison.decision is None:
         return (
             f"nothing is decided: with {count(runs, 'run')} of each arm no test{_adjusted(comparison)} can tell two "
             f"of them apart, which takes at least {needed}"

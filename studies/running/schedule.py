@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from studies.analysis.confirmation import representatives
+from studies.analysis.decision import decision
 from studies.design.searchers import Observation
 from studies.design.spec import StudySpec
 from studies.errors import StudyError
@@ -40,6 +41,9 @@ class Schedule:
     Trials of one run follow each other; runs do not wait for one another. Once a run is over its incumbents are
     confirmed, where the study wants that, in any order, while no trial waits. A slot gets one training and, once its
     worker has `started`, the one after it in advance, so that a worker is never without one while there are any.
+
+    A study that stops when it is decided goes through its runs in their order instead, each with its confirmations: the
+    sooner a run is complete, the sooner it is looked at.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Schedule:
         history: Sequence[TrialRecord | ConfirmationRecord],
         slots: int,
     ) -> None:
+        self._spec, self._records = spec, list(history)
         self._trials, self._direction = spec.trials, spec.task_definition().direction
         self._seeds = spec.confirm.seeds if spec.confirm else 0
         self._done: dict[tuple[int, str], list[Observation]] = {
@@ -71,28 +76,40 @@ class Schedule:
         for confirmation in history:
             if isinstance(confirmation, ConfirmationRecord):
                 del self._unconfirmed[_key(confirmation)]
+        self._decided = self._is_decided()
 
     @property
     def remaining(self) -> int:
-        """Trainings that have not finished, those under way too; of confirmations those of runs that are over."""
+        """Trainings that have not finished, those under way too; of confirmations those of runs that are over.
+
+        Once the study is decided those under way alone.
+        """
+        if self._decided:
+            return len(self._under_way)
         return sum(self._trials - len(seen) for seen in self._done.values()) + len(self._unconfirmed)
 
     def next(self) -> Turn | None:
         """Hand out a training; None where every slot has enough, or every run waits for a trial of its own."""
-        if (slot := self._open_slot()) is None:
+        if self._decided or (slot := self._open_slot()) is None:
             return None
+        in_order = self._spec.stop_when is not None
         waiting = [
             (run, arm)
             for (run, arm), seen in self._done.items()
             if len(seen) < self._trials and (run, arm, 0, 0) not in self._under_way
         ]
+        unconfirmed = [key for key in self._unconfirmed if key not in self._under_way]
+        if in_order and waiting and unconfirmed:
+            first = min(run for run, _ in waiting)
+            unconfirmed = [key for key in unconfirmed if key[0] <= first]
+            waiting = [] if unconfirmed else waiting
         if waiting:
-            run, arm = key = min(waiting, key=lambda k: (len(self._done[k]), k))
+            run, arm = key = min(waiting, key=lambda k: (k[0] * in_order, len(self._done[k]), k))
             self._under_way[run, arm, 0, 0] = slot
             return Turn(arm, run, tuple(self._done[key]), slot)
-        confirmation = next((key for key in self._unconfirmed if key not in self._under_way), None)
-        if confirmation is None:
+        if not unconfirmed:
             return None
+        confirmation = unconfirmed[0]
         self._under_way[confirmation] = slot
         run, arm, _, _ = confirmation
         return Turn(arm, run, (), slot, self._unconfirmed[confirmation])
@@ -111,9 +128,24 @@ class Schedule:
         del self._under_way[key]
         if isinstance(record, ConfirmationRecord):
             del self._unconfirmed[key]
-            return
-        self._done[record.run, record.arm].append(_observed(record))
-        self._expect_confirmations(record.run, record.arm)
+        else:
+            self._done[record.run, record.arm].append(_observed(record))
+            self._expect_confirmations(record.run, record.arm)
+        if self._spec.stop_when is not None:
+            self._records.append(record)
+            self._decided = self._decided or (self._complete(record.run) and self._is_decided())
+
+    def _complete(self, run: int) -> bool:
+        """Whether every arm has all trials and confirmations of the run."""
+        trials = all(len(seen) == self._trials for (of, _), seen in self._done.items() if of == run)
+        return trials and not any(key[0] == run for key in self._unconfirmed)
+
+    def _is_decided(self) -> bool:
+        if self._spec.stop_when is None:
+            return False
+        trials = [each for each in self._records if isinstance(each, TrialRecord)]
+        confirmations = [each for each in self._records if isinstance(each, ConfirmationRecord)]
+        return decision(self._spec, trials, confirmations).verdict is not None
 
     def _expect_confirmations(self, run: int, arm: str) -> None:
         """Where the run is over, each of its incumbents is confirmed with each seed."""

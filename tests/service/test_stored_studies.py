@@ -4,7 +4,8 @@ stored/studies.db.gz has, made up and written by version 0.1 with schema 0004: a
 stopped unevenly, with failed and diverged trials; one whose task was minimised, with infinite objectives; one of a
 single run; one with hardly a result, so that targets are null; one with nothing to compare yet. Beside it lie
 their comparison.json and what a service answers when asked for their curves: the numbers are that version's, but for
-digits beyond the tenth that subtraction had made up; keys have changed with `arms` and been added with confirmations.
+digits beyond the tenth that subtraction had made up; keys have changed with `arms` and been added with confirmations;
+the study that is not at its end has no p any more.
 """
 
 import gzip

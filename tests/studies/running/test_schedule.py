@@ -3,9 +3,10 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from studies.analysis.decision import decision
 from studies.design.spec import from_json
 from studies.errors import StudyError
 from studies.records import ConfirmationRecord, TrialRecord, TrialState
@@ -154,3 +155,41 @@ def test_incumbents_are_confirmed_once_their_run_is_over_and_no_trial_waits():
     assert Schedule(spec, "s", [*history, *confirmed], 1).remaining == 0
     again = Schedule(spec, "s", [*history, *confirmed[1:]], 1)
     assert (again.remaining, again.next().confirms) == (1, turns[1].confirms)
+
+
+def outcome(turn, done):
+    """What a training comes to, whenever it is done: the first arm is better by a point in each run."""
+    better = 0.01 * (turn.arm == "gradient-filter") + 0.002 * turn.run
+    if turn.confirms is not None:
+        made = confirmation(turn.arm, turn.run, turn.confirms.trial, turn.confirms.number)
+        return replace(made, test_metric=0.5 + better + 0.002 * turn.confirms.number)
+    return record(turn.arm, turn.run, done + 1, 0.5 + better)
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 9), st.integers(0, 200), st.booleans(), st.randoms(use_true_random=False))
+def test_it_stops_when_it_is_decided_by_the_same_runs_whatever_finishes_first(slots, stop, confirms, random):
+    """Also where it is stopped after `stop` trainings and gone on with."""
+    arms, keys = ["gradient-filter", "latent-sgd"], {"runs": 14, "trials": 2, "stop_when": "decided"}
+    keys |= {"confirm": {"seeds": 2}} if confirms else {}
+    spec = from_json({"name": "s", "task": "spoken-digits", "methods": arms, **keys})
+    records, under_way = [], []
+    schedule = Schedule(spec, "s", records, slots)
+    while schedule.remaining:
+        while (turn := schedule.next()) is not None:
+            under_way.append(turn)
+        turn = under_way.pop(random.randrange(len(under_way)))
+        records.append(outcome(turn, len(turn.history)))
+        schedule.finished(records[-1])
+        if len(records) == stop:
+            under_way, schedule = [], Schedule(spec, "s", records, slots)
+    kept = [
+        [each for each in records if isinstance(each, kind)] for kind in (TrialRecord, ConfirmationRecord)
+    ]
+    found = decision(spec, *kept)
+    assert (found.verdict, found.after) == ("different", 7)
+    assert under_way == []
+    assert Schedule(spec, "s", records, 1).remaining == 0
+    assert (
+        sum(each.run > 7 for each in records) <= 8 * slots
+    )  # no more than was under way, and ahead of the others

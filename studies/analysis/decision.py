@@ -1,0 +1,89 @@
+"""Whether a study is decided before all of its runs: `stop_when: decided`.
+
+The question is fixed beforehand: the paired difference of the first two arms at the budget, in the confirmed test
+metric where the study confirms its incumbents, else in the best validation objective. It is asked after each complete
+run, in the order of the runs, by a test that holds however often it is asked (`sequence`). A run is complete once all
+arms have done all of its trials and confirmations. So the answer follows from the records of the first complete runs
+alone, whatever finished first, and later runs change nothing.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from studies.analysis import sequence, stats
+from studies.analysis.compared import Decision, Split
+from studies.analysis.confirmation import Worth, seed_sds, worth
+from studies.analysis.curves import Floats, of_study
+from studies.design.spec import StudySpec
+from studies.records import ConfirmationRecord, TrialRecord
+
+SIMILAR_LEVEL = 0.9  # of the interval that must lie within the margin: two one-sided tests at 5 %
+
+
+def decision(
+    spec: StudySpec, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
+) -> Decision:
+    """What is decided between the first two arms, after as many complete runs as that took; else after all of them.
+
+    Different, at 5 %, or similar, at 5 %: within one training's standard deviation over seeds, as far as it is known.
+    """
+    worths = {arm.name: worth(spec, arm.name, trials, confirmations) for arm in spec.arms}
+    complete = _complete(spec, worths, confirmations)
+    a, b = (arm.name for arm in spec.arms[:2])
+    endpoint: Split = "validation" if spec.confirm is None else "confirmed"
+    worst = -np.inf if spec.task_definition().direction == "maximize" else np.inf
+    curves = of_study(spec, trials)
+    ends = []
+    for arm in (a, b):
+        best = curves[arm].best[:complete, -1]
+        values = best if spec.confirm is None else worths[arm].confirmed[:complete, -1]
+        ends.append(np.where(np.isnan(best), worst, values))
+    found = stats.differences(*ends)
+    apart, margins = sequence.told_apart(found), seed_sds(worths.values(), spec.trials)
+    for run in range(1, complete + 1):
+        different, alike = apart[run - 1], similar(found[:run], float(margins[run - 1]))
+        if different or alike:
+            return Decision(a, b, endpoint, run, spec.runs, "different" if different else "similar")
+    return Decision(a, b, endpoint, complete, spec.runs, None)
+
+
+def as_decided(
+    spec: StudySpec, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
+) -> tuple[StudySpec, list[TrialRecord], list[ConfirmationRecord]]:
+    """The study as if it had been asked for no more runs than it took to decide it, where it stops then.
+
+    What later runs had begun by then is no part of it: how much that is depends on the machines.
+    """
+    runs = spec.runs
+    if spec.stop_when is not None and (found := decision(spec, trials, confirmations)).verdict is not None:
+        runs = found.after
+    return (
+        spec.model_copy(update={"runs": runs}),
+        [each for each in trials if each.run <= runs],
+        [each for each in confirmations if each.run <= runs],
+    )
+
+
+def _complete(
+    spec: StudySpec, worths: Mapping[str, Worth], confirmations: Sequence[ConfirmationRecord]
+) -> int:
+    """How many runs, from the first, have all that they are to have."""
+    seeds = spec.confirm.seeds if spec.confirm else 0
+    confirmed = Counter((each.arm, each.run) for each in confirmations)
+    for run in range(spec.runs):
+        for arm, of in worths.items():
+            stands = of.stands[run]
+            if stands[-1] < 0 or confirmed[arm, run + 1] < seeds * len({*stands.tolist()} - {0}):
+                return run
+    return spec.runs
+
+
+def similar(differences: Floats, margin: float) -> bool:
+    """Whether the differences are told to lie within ± `margin`, after any run; never where that is not known."""
+    if np.isnan(margin):
+        return False
+    bound = 2 / (1 - SIMILAR_LEVEL)
+    least = min(sequence.capital(margin + differences).max(), sequence.capital(margin - differences).max())
+    return bool(least >= bound)
