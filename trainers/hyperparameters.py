@@ -41,7 +41,7 @@ class Options:
 
 
 SWITCH = Options((False, True))
-DECAY = Options(("none", "linear", "cosine", "exponential"))
+DECAY = Options(("none", "linear", "cosine", "exponential", "step"))
 
 VALID: dict[str, Interval | Options] = {
     # Quist 2023, eq 12, alpha = epsilon * lambda: discount factor of the filter's second average

@@ -7,12 +7,13 @@ from typing import NamedTuple
 EXPONENTIAL_END = 1e-4  # of the start value, where nothing else is said
 
 # by progress and the exponential's end; the first step takes the whole value, the step after the last would take
-# the end, which is 0 but for the exponential
+# the end, which is 0 but for the exponential and the step
 DECAYS: dict[str, Callable[[float, float], float]] = {
     "none": lambda progress, end: 1.0,
     "linear": lambda progress, end: 1.0 - progress,
     "cosine": lambda progress, end: 0.5 * (1.0 + math.cos(math.pi * progress)),
     "exponential": lambda progress, end: end**progress,
+    "step": lambda progress, end: 0.1 ** ((progress >= 0.5) + (progress >= 0.75)),
 }
 
 

@@ -48,6 +48,8 @@ SMALL: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "birealnet18": ((3, 48, 48), {"width": 4}),
     "binary-resnet20": ((3, 12, 12), {"width": 4}),
     "resnet20": ((3, 12, 12), {"width": 4}),
+    "reactnet20": ((3, 16, 16), {"width": 4}),
+    "preactivation-resnet20": ((3, 12, 12), {"width": 4}),
     "reactnet-a": ((3, 48, 48), {"width": 4}),
     "resnet34": ((3, 48, 48), {"width": 4}),
 }

@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from trainers.layers.binary import BinaryConv2d, BinaryLinear, partition
 from trainers.models import MODELS, birealnet, reactnet
+from trainers.models.reactnet20 import Block as Block20
 from trainers.models.stack import ChannelNorm
 from trainers.optimizers import GradientFilter
 
@@ -32,6 +33,8 @@ COUNTS = [
     ("binary-resnet20", CIFAR, 10, {}, 272_362, 267_264),
     ("resnet20", CIFAR, 10, {}, 269_722, 0),
     ("resnet20", CIFAR, 100, {}, 275_572, 0),
+    ("reactnet20", CIFAR, 10, {}, 275_786, 267_264),
+    ("preactivation-resnet20", CIFAR, 10, {}, 272_282, 0),
     ("reactnet-a", IMAGENET, 1000, {}, 29_343_592, 28_253_184),
     ("resnet34", IMAGENET, 1000, {}, 21_797_672, 0),
 ]
@@ -97,6 +100,7 @@ def test_birealnets_layer_by_layer() -> None:
         + [(2 * w, 4 * w, 3, 2)] + [(4 * w, 4 * w, 3, 1)] * 5
     )  # fmt: skip
     assert convolutions(MODELS["binary-resnet20"](CIFAR, 10, width=w)) == of_20
+    assert convolutions(MODELS["reactnet20"](CIFAR, 10, width=w)) == of_20
     of_18 = convolutions(MODELS["birealnet18"]((3, 64, 64), 10, width=w))
     assert len(of_18) == 16
     assert [c for c in of_18 if c[3] == 2] == [(w, 2 * w, 3, 2), (2 * w, 4 * w, 3, 2), (4 * w, 8 * w, 3, 2)]
@@ -282,3 +286,36 @@ def test_what_cannot_be_built_is_refused() -> None:
         MODELS["bvgg"]((3, 6, 6), 10)
     with pytest.raises(ValueError, match=r"multiples of 8, got \(28, 28\)"):
         MODELS["autoencoder"](MNIST, 10)
+
+
+def test_reactnet20s_block_is_the_plain_formulation() -> None:
+    """In float64: the sign of x + offset, times +-1, times a factor, normalised, with a shortcut, and a moved PReLU."""
+    torch.manual_seed(0)
+    block = Block20(4, 8, 2).double()
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+        block.conv.weight.sign_()
+    x = torch.randn(3, 4, 6, 6, dtype=torch.float64)
+    own = dict(block.named_parameters())
+    offset, scale, act = own["conv.binarise.offset"], own["scale.weight"], block.activation
+
+    def normalised(y: torch.Tensor, name: str) -> torch.Tensor:
+        z = (y - y.mean((0, 2, 3), keepdim=True)) / (y.var((0, 2, 3), False, keepdim=True) + 1e-5).sqrt()
+        return z * own[f"{name}.weight"][:, None, None] + own[f"{name}.bias"][:, None, None]
+
+    y = nn.functional.conv2d((x + offset[:, None, None]).sign(), block.conv.weight, stride=2, padding=1)
+    pooled = x.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))
+    shortcut = torch.einsum("oi,bihw->bohw", own["shortcut.1.weight"][:, :, 0, 0], pooled)
+    z = normalised(y * scale, "bn") + normalised(shortcut, "shortcut.2") + act.before[:, None, None]
+    expected = torch.where(z > 0, z, z * act.slope[:, None, None]) + act.after[:, None, None]
+    torch.testing.assert_close(block(x), expected, rtol=1e-10, atol=1e-10)
+
+
+def test_reactnet20_halves_the_image_before_its_blocks() -> None:
+    model, sides = MODELS["reactnet20"](CIFAR, 10, width=2), []
+    for layer in model:
+        if isinstance(layer, Block20):
+            layer.register_forward_hook(lambda m, inputs, y: sides.append(y.shape[-1]))
+    model(torch.zeros(1, *CIFAR))
+    assert sides == [16] * 6 + [8] * 6 + [4] * 6

@@ -11,6 +11,7 @@ from trainers.schedules import DECAYS, factor
         ("none", [1, 1, 1, 1]),
         ("linear", [1, 0.75, 0.5, 0.25]),
         ("exponential", [1, 0.1, 0.01, 0.001]),
+        ("step", [1, 1, 0.1, 0.01]),
         ("cosine", [1, (2 + math.sqrt(2)) / 4, 0.5, (2 - math.sqrt(2)) / 4]),
     ],
 )

@@ -9,7 +9,7 @@ from trainers.data import DATASETS, Samples, Splits
 from trainers.data.splits import channel_statistics, scaled_down
 from trainers.feeding.network_inputs import pixels, prepare
 from trainers.models import MODELS
-from trainers.tasks import LEAST, TASKS, FirstStep, Least, Proxy, Recipe, Task
+from trainers.tasks import LEAST, TASKS, TEACHERS, FirstStep, Least, Proxy, Recipe, Task
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -35,6 +35,22 @@ def test_recipes_are_the_papers() -> None:
         128,
         0.01,
         "linear",
+    )
+    for name in ("cifar10-reactnet20", "cifar100-reactnet20-distilled"):
+        recipe = TASKS[name].recipe
+        assert recipe.first_step == FirstStep(epochs=200, learning_rate=1e-2)
+        assert (recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.decay) == (
+            1000,
+            128,
+            1e-2,
+            "linear",
+        )
+    teacher = TEACHERS["cifar100-real-preactivation20"].recipe
+    assert (teacher.epochs, teacher.learning_rate, teacher.nesterov, teacher.decay) == (
+        200,
+        1.0,
+        True,
+        "step",
     )
     for name in ("imagenet-reactnet-a", "imagenet-birealnet18"):
         task, recipe = TASKS[name], TASKS[name].recipe

@@ -23,6 +23,7 @@ RECIPE = {
     "weight_decay": 1e-4,
     "decay": "cosine",
     "decay_end": 1e-4,
+    "nesterov": None,  # as if not there
     "loss": "cross-entropy",
     "pixels": "symmetric",
     "augmentation": "none",

@@ -1,4 +1,4 @@
-"""RSign and RPReLU: the sign and the PReLU of ReActNet, moved by offsets that are learned (Liu et al. 2020)."""
+"""RSign and RPReLU, the sign and the PReLU of ReActNet with learned offsets (Liu et al. 2020), and Scale."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,6 +38,17 @@ class RPReLU(nn.Module):
         return _OffsetPReLU.apply(  # type: ignore[no-untyped-call, no-any-return]
             x, self.before, self.slope, self.after
         )
+
+
+class Scale(nn.Module):
+    """A learned factor a channel: (batch, channels, height, width) -> the same shape."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight
 
 
 class _OffsetSign(torch.autograd.Function):

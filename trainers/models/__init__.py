@@ -12,6 +12,7 @@ from trainers.models.convnet import convnet
 from trainers.models.fullycon import fullycon
 from trainers.models.lenet5 import lenet5
 from trainers.models.reactnet import reactnet_a
+from trainers.models.reactnet20 import preactivation_resnet20, reactnet20
 from trainers.models.resnet20 import binary_resnet20, resnet20
 from trainers.models.resnet34 import ResNet34
 
@@ -26,6 +27,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "birealnet18": birealnet18,
     "binary-resnet20": binary_resnet20,
     "resnet20": resnet20,
+    "reactnet20": reactnet20,
+    "preactivation-resnet20": preactivation_resnet20,
     "reactnet-a": reactnet_a,
     "resnet34": ResNet34,
 }

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from trainers.layers.react import RPReLU, RSign
+from trainers.layers.react import RPReLU, RSign, Scale
 from trainers.tasks import Recipe
 
-SPARED = (_NormBase, nn.LayerNorm, RSign, RPReLU)  # from weight decay
+SPARED = (_NormBase, nn.LayerNorm, RSign, RPReLU, Scale)  # from weight decay
 
 
 def real_optimizer(model: nn.Module, real: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
@@ -15,7 +15,14 @@ def real_optimizer(model: nn.Module, real: list[nn.Parameter], recipe: Recipe) -
     by_decay = groups(model, real, recipe.weight_decay)
     if recipe.optimizer == "adam":
         return torch.optim.Adam(by_decay, lr=recipe.learning_rate, betas=recipe.betas, fused=True)
-    return torch.optim.SGD(by_decay, lr=recipe.learning_rate, momentum=recipe.momentum, fused=True)
+    nesterov = bool(recipe.nesterov and recipe.momentum)
+    return torch.optim.SGD(
+        by_decay,
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        nesterov=nesterov,
+        fused=True,
+    )
 
 
 def groups(model: nn.Module, real: list[nn.Parameter], weight_decay: float) -> list[dict[str, object]]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Literal
 
-from trainers.tasks.task import Recipe, Task
+from trainers.tasks.task import FirstStep, Recipe, Task
 
 
 def _of_recordings(name: str, summary: str) -> Task:
@@ -93,8 +93,11 @@ RESNET = Recipe(
     augmentation="crop-and-flip",
 )
 
-# what the ResNet-20 of Paren & Poudel 2021 and the ReActNet-A of Quist 2023 learn from: He et al. 2016, with a cosine
-# for their steps
+# the same section, as its code has it: Adam at 1e-2 before, too, and a teacher trained by SGD at 1.0 in steps
+REACTNET20 = replace(RESNET, first_step=FirstStep(epochs=200, learning_rate=1e-2))
+PREACTIVATION = replace(BIREALNET, epochs=200, batch_size=128, learning_rate=1.0, nesterov=True, decay="step")
+
+# what our ResNet-20 and the ReActNet-A of Quist 2023 learn from: He et al. 2016, with a cosine for their steps
 RESNET_TEACHER = replace(BIREALNET, epochs=180, batch_size=128)
 IMAGENET_TEACHER = replace(BIREALNET, epochs=90, augmentation="flip-and-colours")
 
@@ -110,6 +113,8 @@ REACTNET = Recipe(
     augmentation="flip-and-colours",
     teacher="imagenet-resnet34",
 )
+
+CIFARS = (("cifar10", 10), ("cifar100", 100))
 
 _TASKS = (
     Task(
@@ -187,6 +192,26 @@ _TASKS = (
         replace(RESNET, loss="distribution", teacher="cifar100-real-resnet20"),
         width=16,
     ),
+    *(
+        _of_images(
+            f"{dataset}-reactnet20",
+            f"images of {classes} classes, ResNet-20 with ReActNet's blocks, in two steps",
+            "reactnet20",
+            REACTNET20,
+            width=16,
+        )
+        for dataset, classes in CIFARS
+    ),
+    *(
+        _of_images(
+            f"{dataset}-reactnet20-distilled",
+            f"images of {classes} classes, the same network that learns from a real-valued one",
+            "reactnet20",
+            replace(REACTNET20, loss="distribution", teacher=f"{dataset}-real-preactivation20"),
+            width=16,
+        )
+        for dataset, classes in CIFARS
+    ),
     _of_images(
         "imagenet-reactnet-a",
         "large images of any number of classes, ReActNet-A that learns from ResNet-34",
@@ -219,6 +244,16 @@ _TEACHERS = (
         "resnet20",
         RESNET_TEACHER,
         width=16,
+    ),
+    *(
+        _of_images(
+            f"{dataset}-real-preactivation20",
+            f"images of {classes} classes, real-valued ResNet-20 with normalisation before each convolution",
+            "preactivation-resnet20",
+            PREACTIVATION,
+            width=16,
+        )
+        for dataset, classes in CIFARS
     ),
     _of_images(
         "imagenet-resnet34",

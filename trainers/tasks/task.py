@@ -21,17 +21,17 @@ class FirstStep:
     epochs: int
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
-    decay: Literal["none", "linear", "cosine", "exponential"] | None = None
+    decay: Literal["none", "linear", "cosine", "exponential", "step"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """Everything of a training but the binary parameters' optimizer: the same for every method.
 
-    `optimizer` trains the real-valued parameters: SGD with `momentum`, or Adam with `betas`; both with
-    `learning_rate` and `weight_decay` (none on normalisation, biases, RSign and RPReLU). `decay` shapes both
-    their learning rate and the binary optimizer's alpha or learning rate over all steps, from its start value to
-    0, exponentially to `decay_end` of it.
+    `optimizer` trains the real-valued parameters: SGD with `momentum`, Nesterov's or not, or Adam with `betas`;
+    both with `learning_rate` and `weight_decay` (none on normalisation, biases, RSign, RPReLU and Scale). `decay`
+    shapes both their learning rate and the binary optimizer's alpha or learning rate over all steps, from its start
+    value to 0, exponentially to `decay_end` of it.
 
     Images of bytes become floats by `pixels`: from -1 to 1, or with every channel's mean and deviation taken
     out; `augmentation` changes training images before. With `noise` the network gets normal noise of that
@@ -47,9 +47,10 @@ class Recipe:
     optimizer: Literal["sgd", "adam"] = "sgd"
     learning_rate: float
     momentum: float = 0.0
+    nesterov: bool | None = None  # None is no
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
-    decay: Literal["none", "linear", "cosine", "exponential"]
+    decay: Literal["none", "linear", "cosine", "exponential", "step"]
     decay_end: float = EXPONENTIAL_END
     loss: Literal["cross-entropy", "squared-hinge", "mean-squared-error", "distribution"] = "cross-entropy"
     pixels: Literal["symmetric", "standardised"] = "symmetric"

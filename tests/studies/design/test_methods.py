@@ -64,7 +64,7 @@ def small(task: Task) -> Task:
     if side is not None:
         options["width"] = NARROWEST.get(task.model, 2)
         side = min(side, 32)
-    recipe = replace(task.recipe, batch_size=BATCH, epochs=1)
+    recipe = replace(task.recipe, batch_size=BATCH, epochs=1, first_step=None)
     return replace(task, model_options=options, recipe=recipe, image_size=side)
 
 

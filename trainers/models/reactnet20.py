@@ -1,0 +1,102 @@
+"""The small networks of Paren & Poudel 2021, section 5.1, as its code has them: ReActNet's blocks, and a teacher."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from trainers.layers.binary import BinaryConv2d
+from trainers.layers.react import RPReLU, RSign, Scale
+
+
+class Block(nn.Module):
+    """RSign, binary 3x3, scale, normalisation, + shortcut, RPReLU; where the shape changes the shortcut averages 2x2
+    pixels and has a real-valued 1x1, normalised."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv = BinaryConv2d(inputs, outputs, 3, stride=stride, padding=1)
+        self.conv.binarise = RSign(inputs)
+        self.scale = Scale(outputs)
+        self.bn = nn.BatchNorm2d(outputs)
+        self.activation = RPReLU(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(stride, ceil_mode=True),
+                nn.Conv2d(inputs, outputs, 1, bias=False),
+                nn.BatchNorm2d(outputs),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn(self.scale(self.conv(x)))
+        return self.activation(y + self.shortcut(x))  # type: ignore[no-any-return]
+
+
+class PreactivationBlock(nn.Module):
+    """Twice normalisation, ReLU, 3x3, + shortcut: where the shape changes a 1x1 of what the first ReLU gives."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.shortcut = None
+        if inputs != outputs:
+            self.shortcut = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        before = torch.relu(self.bn1(x))
+        y = self.conv2(torch.relu(self.bn2(self.conv1(before))))
+        return y + (x if self.shortcut is None else self.shortcut(before))  # type: ignore[no-any-return]
+
+
+def reactnet20(input_shape: tuple[int, ...], classes: int, *, width: int = 16) -> nn.Sequential:
+    """(batch, channels, height, width) -> logits; three stages of six blocks, 16, 32 and 64 channels for `width` 16.
+
+    Max-pooling halves the image before the first of them. The 18 convolutions of the blocks are binary.
+    """
+    stem = [
+        nn.Conv2d(input_shape[0], width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.MaxPool2d(3, stride=2, padding=1),
+    ]
+    return nn.Sequential(*stem, *_stages(Block, width, 6), *_head(4 * width, classes))
+
+
+def preactivation_resnet20(input_shape: tuple[int, ...], classes: int, *, width: int = 16) -> nn.Sequential:
+    """(batch, channels, height, width) -> logits, all real-valued: the teacher. `width` of the first stage, 16.
+
+    A wide residual network of width 1 (Zagoruyko & Komodakis 2016).
+    """
+    outputs = 4 * width
+    model = nn.Sequential(
+        nn.Conv2d(input_shape[0], width, 3, padding=1, bias=False),
+        *_stages(PreactivationBlock, width, 3),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+        *_head(outputs, classes),
+    )
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, std=math.sqrt(2 / (layer.kernel_size[0] ** 2 * layer.out_channels)))
+        elif isinstance(layer, nn.Linear):
+            nn.init.zeros_(layer.bias)
+    return model
+
+
+def _stages(block: type[Block | PreactivationBlock], width: int, count: int) -> list[nn.Module]:
+    """Three stages of `count` blocks; each after the first halves the image and doubles the channels."""
+    layers: list[nn.Module] = []
+    inputs = width
+    for stage in range(3):
+        outputs = width * 2**stage
+        for i in range(count):
+            layers.append(block(inputs, outputs, 2 if stage > 0 and i == 0 else 1))
+            inputs = outputs
+    return layers
+
+
+def _head(channels: int, classes: int) -> list[nn.Module]:
+    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
