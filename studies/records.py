@@ -135,7 +135,7 @@ class TrialRecord:
 
     `objective` is the validation metric after the last epoch, or the worst the metric can give where the
     training diverged, or None where the trial failed. `source` says how the hyperparameters were chosen
-    ("sobol", "model", "random"). `attempts` counts trainings, 1 where nothing crashed.
+    ("sobol", "model", "random", "grid"). `attempts` counts trainings, 1 where nothing crashed.
     """
 
     study: str

@@ -79,7 +79,8 @@ def test_data_sets():
 def test_searchers():
     assert {row[0] for row in table(CATALOG, "searcher")} == SEARCHERS.keys()
     for name in SEARCHERS:
-        from_json({"name": "s", "task": "spoken-digits", "methods": ["latent-sgd"], "searcher": name})
+        arm = {"name": "gradient-filter", "space": {"alpha": [1e-3, 1e-2], "gamma": 0.1}}  # lists, for a grid
+        from_json({"name": "s", "task": "spoken-digits", "arms": [arm], "searcher": name})
 
 
 def commands():

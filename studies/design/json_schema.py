@@ -9,7 +9,7 @@ from typing import Any
 from studies.design.methods import METHODS
 from studies.design.searchers import SEARCHERS
 from studies.design.size import MOST_ITEMS
-from studies.design.space import Choice, Dimension, Fixed, Float, Int, to_json
+from studies.design.space import Choice, Dimension, Fixed, Float, Int, Tied, to_json
 from studies.design.spec import LEAST, MOST_ARMS, SHORT, Confirm, Resources, SearcherSpec, StudySpec
 from trainers.hyperparameters import DECAY, VALID, Interval, Options
 from trainers.tasks import MOST_EPOCHS, MOST_IN_A_BATCH, TASKS
@@ -104,8 +104,12 @@ def _dimension(name: str, default: Dimension) -> dict[str, Any]:
             ends = {"low": value | {"default": default.low}, "high": value | {"default": default.high}}
             integer = {"integer": {"const": True}} if isinstance(default, Int) else {}
             forms.append(_mapping(ends | {"log": {"type": "boolean", "default": default.log}} | integer))
-        case Choice() | Fixed():
+        case Choice() | Fixed() | Tied():
             pass
+    if isinstance(default, Float):
+        number = {"type": "number", "exclusiveMinimum": 0}
+        tie = {"to": {"type": "string"}, "product": number, "ratio": number}
+        forms.append(_mapping(tie, required=["to"]))
     return {"anyOf": forms}
 
 

@@ -10,7 +10,7 @@ from typing import Protocol, TypeGuard
 
 import numpy as np
 
-from studies.design.space import Choice, Float, Int, Space, points, searched
+from studies.design.space import Choice, Float, Int, Space, Untied, points, searched
 from trainers.hyperparameters import Value
 from trainers.seeds import derive
 
@@ -32,7 +32,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """The next trial's hyperparameters, fixed ones included, and what chose them: sobol, model or random."""
+    """The next trial's hyperparameters, fixed ones included, and what chose them: sobol, model, random or grid."""
 
     hyperparameters: dict[str, Value]
     source: str
@@ -46,12 +46,12 @@ class Suggest(Protocol):
     """
 
     def __call__(
-        self, space: Space, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
+        self, space: Untied, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
     ) -> Suggestion: ...
 
 
 def suggest_random(
-    space: Space, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
+    space: Untied, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
 ) -> Suggestion:
     """Independent uniform draws."""
     quantiles = np.random.default_rng(derive(seed, "random", len(history))).random(len(space))
@@ -61,7 +61,7 @@ def suggest_random(
 
 
 def suggest_sobol(
-    space: Space, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
+    space: Untied, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
 ) -> Suggestion:
     """The next point of a scrambled Sobol sequence, one sequence a run."""
     from scipy.stats import qmc
@@ -77,8 +77,20 @@ def suggest_sobol(
     return Suggestion(chosen, "sobol")
 
 
+def suggest_grid(
+    space: Untied, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
+) -> Suggestion:
+    """Every combination of the listed values, one after the other, the last list's values fastest."""
+    free = {name: d.values for name, d in space.items() if isinstance(d, Choice)}
+    index, point = len(history), {}
+    for name, values in reversed(free.items()):
+        index, at = divmod(index, len(values))
+        point[name] = values[at]
+    return Suggestion({name: d.at(0.0) for name, d in space.items()} | point, "grid")
+
+
 def suggest_botorch(
-    space: Space, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
+    space: Untied, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
 ) -> Suggestion:
     """Sobol for `initial_trials`, then Bayesian optimisation: BoTorch's Gaussian process and expected improvement.
 
@@ -112,7 +124,7 @@ def suggest_botorch(
 
 
 def suggest_ax(
-    space: Space, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
+    space: Untied, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
 ) -> Suggestion:
     """Sobol for `initial_trials`, then Bayesian optimisation: Ax's default Gaussian process and acquisition.
 
@@ -161,10 +173,14 @@ def suggest_ax(
 
 @dataclass(frozen=True, slots=True)
 class Searcher:
-    """A way to choose trials. With a `model`, what it suggests after a run's `initial_trials` is the model's choice."""
+    """A way to choose trials. With a `model`, what it suggests after a run's `initial_trials` is the model's choice.
+
+    One that takes every combination, `exhaustive`, needs lists to combine.
+    """
 
     suggest: Suggest
     model: bool
+    exhaustive: bool = False
 
     @property
     def summary(self) -> str:
@@ -176,6 +192,7 @@ SEARCHERS = {
     "ax": Searcher(suggest_ax, model=True),
     "sobol": Searcher(suggest_sobol, model=False),
     "random": Searcher(suggest_random, model=False),
+    "grid": Searcher(suggest_grid, model=False, exhaustive=True),
 }
 
 

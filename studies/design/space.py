@@ -111,13 +111,46 @@ class Fixed:
         return self.value
 
 
-Dimension = Float | Int | Choice | Fixed
+@dataclass(frozen=True, slots=True)
+class Tied:
+    """Follows from the value of another hyperparameter: nothing to search, not counted as a dimension.
+
+    `number` is the product of the two, or the ratio of this one to the other.
+    """
+
+    to: str
+    by: Literal["product", "ratio"]
+    number: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.number) and self.number > 0):
+            raise ValueError(f"{self.by} must be a finite number above 0, got {self.number!r}")
+
+    def given(self, other: Value) -> float:
+        """The value where the other one is `other`. Raises ZeroDivisionError."""
+        return self.number * float(other) if self.by == "ratio" else self.number / float(other)
+
+
+Dimension = Float | Int | Choice | Fixed | Tied
 Space = Mapping[str, Dimension]
+Untied = Mapping[str, Float | Int | Choice | Fixed]
 
 
 def searched(space: Space) -> dict[str, Float | Int | Choice]:
-    """The dimensions that a searcher chooses: all but the fixed ones, in order."""
-    return {name: d for name, d in space.items() if not isinstance(d, Fixed)}
+    """The dimensions that a searcher chooses: all but those fixed and tied, in order."""
+    return {name: d for name, d in space.items() if not isinstance(d, Fixed | Tied)}
+
+
+def whole_point(space: Space, chosen: Mapping[str, Value]) -> dict[str, Value]:
+    """The values `chosen` for the searched dimensions with those of the others, in the order of the space."""
+    known = {**{name: d.value for name, d in space.items() if isinstance(d, Fixed)}, **chosen}
+    tied = {name: d.given(known[d.to]) for name, d in space.items() if isinstance(d, Tied)}
+    return {name: (known | tied)[name] for name in space}
+
+
+def untied(space: Space) -> Untied:
+    """The dimensions that stand by themselves."""
+    return {name: d for name, d in space.items() if not isinstance(d, Tied)}
 
 
 def points(space: Space) -> float:
@@ -153,13 +186,16 @@ def to_json(dimension: Dimension) -> Any:
             return list(values)
         case Fixed(value):
             return value
+        case Tied(to, by, number):
+            return {"to": to, by: number}
 
 
 def parse(name: str, entry: object, default: Dimension) -> Dimension:
     """Read one hyperparameter of a study file.
 
-    `entry` is a value (fixes it), a list (one of these) or a mapping with `low`, `high` and `log`, each defaulting
-    to the arm's own. Raises ValueError with the value and what is allowed.
+    `entry` is a value (fixes it), a list (one of these), a mapping with `low`, `high` and `log`, each defaulting
+    to the arm's own, or one with `to`, another hyperparameter, and `product` or `ratio`, which ties it to that. Raises
+    ValueError with the value and what is allowed.
     """
     dimension = _parse(entry, default)
     valid = VALID[name]
@@ -170,6 +206,8 @@ def parse(name: str, entry: object, default: Dimension) -> Dimension:
             pass
         case Fixed(value):
             values = (value,)
+        case Tied():
+            values = ()  # they follow from the other's: see `faulty_ties`
     for value in values:
         if value not in valid:
             raise ValueError(f"{value!r} is out of range; {name} must be in {valid}")
@@ -183,6 +221,10 @@ def _parse(entry: object, default: Dimension) -> Dimension:
         case list() if all(isinstance(v, bool | int | float | str) for v in entry):
             values = tuple(_number(value, default) for value in entry)
             return Fixed(values[0]) if len(values) == 1 else Choice(values)
+        case dict() if "to" in entry and not isinstance(default, Float):
+            raise ValueError(f"{entry!r} is a tie, which only a real number can have")
+        case dict() if "to" in entry:
+            return _parse_tie(entry)
         case dict() if isinstance(default, Float | Int):
             return _parse_range(entry, default)
         case dict():
@@ -218,6 +260,53 @@ def _parse_range(entry: dict[object, object], default: Float | Int) -> Float | I
     assert isinstance(low, int | float)
     assert isinstance(high, int | float)
     return Float(float(low), float(high), log)
+
+
+def _parse_tie(entry: dict[object, object]) -> Tied:
+    if len(entry) != 2 or not entry.keys() & {"product", "ratio"}:
+        raise ValueError(f"{entry!r} is not a tie; one has to, and product or ratio")
+    by: Literal["product", "ratio"] = "product" if "product" in entry else "ratio"
+    number = entry[by]
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise ValueError(f"{by} must be a number, got {number!r}")
+    return Tied(str(entry["to"]), by, float(number))
+
+
+def faulty_ties(space: Space) -> list[tuple[str, str]]:
+    """What is wrong with the tied dimensions: name and fault of each.
+
+    A tie is to a number that is searched or fixed, and gives a valid value at both of its ends and for all its choices.
+    """
+    faults = []
+    for name, tied in space.items():
+        if isinstance(tied, Tied) and (fault := _faulty(name, tied, space)):
+            faults.append((name, fault))
+    return faults
+
+
+def _faulty(name: str, tied: Tied, space: Space) -> str | None:
+    values = {key: _numbers(dimension) for key, dimension in space.items()}
+    if not values.get(tied.to):
+        return f"cannot be tied to {tied.to!r}; numbers are {', '.join(key for key in values if values[key])}"
+    for value in values[tied.to]:
+        found = None if value == 0 else tied.given(value)
+        if found not in VALID[name]:
+            return f"{tied.to} = {value!r} would give {found!r}; {name} must be in {VALID[name]}"
+    return None
+
+
+def _numbers(dimension: Dimension) -> tuple[float, ...]:
+    """The ends or choices of one that is searched or fixed; none where they are no numbers."""
+    match dimension:
+        case Float(low, high) | Int(low, high):
+            return low, high
+        case Choice(values):
+            found = values
+        case Fixed(value):
+            found = (value,)
+        case Tied():
+            found = ()
+    return tuple(value for value in found if isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _check_bounds(low: float, high: float, log: bool) -> None:

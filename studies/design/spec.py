@@ -22,7 +22,7 @@ from studies.design import size
 from studies.design.methods import METHODS, REAL
 from studies.design.notation import read
 from studies.design.searchers import SEARCHERS
-from studies.design.space import Space, parse, searched, to_json
+from studies.design.space import Choice, Space, faulty_ties, parse, points, searched, to_json
 from studies.design.whole_numbers import AS_WHOLE, whole
 from studies.errors import SpecError
 from studies.records import StudyRecord
@@ -33,6 +33,13 @@ from trainers.tasks import TASKS, WHOLE, Proxy, Task
 from trainers.training_spec import Machine
 
 MOST_ARMS = 24
+
+
+class Unsaid(int):
+    """The number where a study says none."""
+
+
+TRIALS = Unsaid(25)  # of a run, where no grid says another number
 SHORT = "methods"  # another name of `arms` in a study file
 PROTOCOL = (
     4  # raised whenever the same spec would give different trials; of one method or task, its revision is
@@ -109,6 +116,7 @@ class ArmSpec(_Strict):
                 space[key] = parse(key, value, known[key])
             except (ValueError, OverflowError) as error:
                 faults.append((key, str(error)))
+        faults = faults or faulty_ties(space)
         if faults:
             raise _InnerError([(f"space.{key}", fault) for key, fault in faults])
         return {"name": method, **entry, "method": method, "space": space}
@@ -203,7 +211,7 @@ class StudySpec(_Strict):
     searcher: SearcherSpec = SearcherSpec()
     arms: Annotated[tuple[ArmSpec, ...], Field(strict=False)]
     runs: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = 20
-    trials: Annotated[int, Field(ge=1, le=1000, validate_default=True), AS_WHOLE] = 25
+    trials: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = Field(default=TRIALS, validate_default=True)
     seed: Annotated[int, Field(ge=0, lt=2**63), AS_WHOLE] = 0
     confirm: Confirm | None = None
     stop_when: Literal["decided"] | None = None  # then `runs` is the most: see studies.analysis.decision
@@ -300,6 +308,42 @@ class StudySpec(_Strict):
             ]
         if faults:
             raise _InnerError(faults)
+        return value
+
+    @field_validator("arms")
+    @classmethod
+    def _list_what_a_grid_combines(
+        cls, value: tuple[ArmSpec, ...], info: ValidationInfo
+    ) -> tuple[ArmSpec, ...]:
+        default = info.data.get("searcher", SearcherSpec())
+        faults = [
+            (f"{i}.space.{key}", f"a grid combines lists of values, got {to_json(dimension)!r}")
+            for i, arm in enumerate(value)
+            if SEARCHERS[(arm.searcher or default).name].exhaustive
+            for key, dimension in searched(arm.space).items()
+            if not isinstance(dimension, Choice)
+        ]
+        if faults:
+            raise _InnerError(faults)
+        return value
+
+    @field_validator("trials", mode="before")
+    @classmethod
+    def _one_a_combination(cls, value: object, info: ValidationInfo) -> object:
+        """Those of a grid's arms follow from what they list."""
+        default = info.data.get("searcher", SearcherSpec())
+        grids = {
+            arm.name: int(points(arm.space))
+            for arm in info.data.get("arms", ())
+            if SEARCHERS[(arm.searcher or default).name].exhaustive and not arm.is_control
+        }
+        told = ", ".join(f"{name} has {number}" for name, number in grids.items())
+        if len(set(grids.values())) > 1:
+            raise ValueError(f"arms of a grid need as many combinations each: {told}")
+        if isinstance(value, Unsaid):
+            return next(iter(grids.values()), int(TRIALS))
+        if any(value != number for number in grids.values()):
+            raise ValueError(f"leave it out, it follows from the combinations: {told}, got {value!r}")
         return value
 
     @field_validator("trials")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from studies.analysis.confirmation import means, worth
 from studies.analysis.curves import best_so_far, centre, of_study, runs_of
 from studies.analysis.decision import as_decided
-from studies.design.space import Choice, Dimension, Fixed, Float, Int
+from studies.design.space import Choice, Dimension, Fixed, Float, Int, Tied
 from studies.design.spec import StudySpec, stored
 from studies.encoding import number
 from studies.errors import StudyError
@@ -201,7 +201,7 @@ def _hyperparameters(spec: StudySpec) -> dict[str, Kind]:
 
 def _kind(dimension: Dimension) -> Kind:
     match dimension:
-        case Float():
+        case Float() | Tied():
             return "number"
         case Int():
             return "integer"

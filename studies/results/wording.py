@@ -50,6 +50,11 @@ def setting(x: Value) -> str:
 
 def values(entry: "Given") -> str:
     """What a study gives one hyperparameter: `1e-06 to 1, logarithmic`, `true or false`, or one value."""
+    if isinstance(entry, Mapping) and "to" in entry:
+        to = entry["to"]
+        return (
+            f"{setting(entry['ratio'])} × {to}" if "ratio" in entry else f"{setting(entry['product'])} / {to}"
+        )
     if isinstance(entry, Mapping):
         return f"{setting(entry['low'])} to {setting(entry['high'])}{', logarithmic' if entry.get('log') else ''}"
     return " or ".join(map(setting, entry)) if isinstance(entry, tuple) else setting(entry)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from studies.design.methods import METHODS
 from studies.design.searchers import SEARCHERS, Observation, Suggestion
-from studies.design.space import Fixed, Space, searched
+from studies.design.space import Fixed, Space, searched, untied, whole_point
 from studies.design.spec import ArmSpec, SearcherSpec, StudySpec
 from studies.records import TrialRecord
 from studies.running.schedule import Confirms
@@ -122,19 +122,21 @@ def retrain(
 
 def choose(assignment: Assignment) -> tuple[Suggestion, float]:
     """The trial's hyperparameters and the seconds it took to choose them."""
-    if not searched(assignment.space):
-        return Suggestion({name: d.at(0.0) for name, d in assignment.space.items()}, "fixed"), 0.0
+    space = assignment.space
+    if not searched(space):
+        return Suggestion(whole_point(space, {}), "fixed"), 0.0
     from trainers.devices import take_threads
 
     take_threads(assignment.machine.threads)
     start = time.perf_counter()
     suggestion = SEARCHERS[assignment.searcher.name].suggest(
-        assignment.space,
+        untied(space),
         assignment.history,
         assignment.searcher_seed,
         maximize=assignment.training.task.direction == "maximize",
         initial_trials=assignment.searcher.initial_trials,
     )
+    suggestion = replace(suggestion, hyperparameters=whole_point(space, suggestion.hyperparameters))
     return suggestion, time.perf_counter() - start
 
 

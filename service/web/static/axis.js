@@ -2,8 +2,8 @@
 
 import { objective, toNumber, value } from "./format.js";
 
-/** Whether an entry of a search space is searched, or one fixed value. */
-export const searched = (entry) => entry !== null && typeof entry === "object";
+/** Whether an entry of a search space is searched: it is no fixed value and not tied to another one's. */
+export const searched = (entry) => entry !== null && typeof entry === "object" && entry.to === undefined;
 
 /** The axis of a searched hyperparameter, by its entry in the search space. */
 export function hyperparameter(name, entry) {

@@ -85,6 +85,9 @@ export function value(x) {
 /** What a search space gives one hyperparameter. */
 export function range(entry) {
   if (Array.isArray(entry)) return entry.map(setting).join(" or ");
+  if (entry?.to !== undefined) {
+    return entry.product === undefined ? `${setting(entry.ratio)} × ${entry.to}` : `${setting(entry.product)} / ${entry.to}`;
+  }
   if (entry !== null && typeof entry === "object") {
     return `${setting(entry.low)} to ${setting(entry.high)}${entry.log ? ", logarithmic" : ""}`;
   }

@@ -18,6 +18,7 @@ from trainers.tasks import Proxy
 
 STUDY = Draft202012Validator(study_schema())
 MINIMAL: dict[str, Any] = {"name": "s", "task": "spoken-digits", "methods": ["gradient-filter"]}
+LISTED = {"methods": [{"name": "gradient-filter", "space": {"alpha": [1e-3, 1e-2], "gamma": 0.1}}]}
 odd = st.sampled_from(
     [None, True, False, 0, 1, -1, 2, 2.0, 0.5, 1.5, 10**400, "", "x", [], [1], [0.5, 0.5], {}, {"x": 1}]
 )
@@ -85,7 +86,17 @@ def test_what_does_not_fit_is_refused(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", [0.5, 1, [0.5], [0.1, 1], {}, {"low": 0.1}, {"low": 0.1, "high": 1, "log": False}]
+    "entry",
+    [
+        0.5,
+        1,
+        [0.5],
+        [0.1, 1],
+        {},
+        {"low": 0.1},
+        {"low": 0.1, "high": 1, "log": False},
+        {"to": "learning_rate", "ratio": 1e-4},
+    ],
 )
 def test_each_way_to_give_a_real_hyperparameter_fits(entry: Any) -> None:
     data = MINIMAL | {"methods": [{"name": "latent-sgd", "space": {"gamma": entry, "scaling": True}}]}
@@ -189,7 +200,7 @@ def test_a_searchers_schema_is_of_that_searcher(name: str) -> None:
     validator = Draft202012Validator(searcher_schema(name))
     for entry in (name, {"name": name}, {"name": name, "initial_trials": 3}):
         assert validator.is_valid(entry)
-        assert from_json(MINIMAL | {"searcher": entry}).searcher.name == name
+        assert from_json(MINIMAL | LISTED | {"searcher": entry}).searcher.name == name
     assert not validator.is_valid(next(other for other in SEARCHERS if other != name))
     assert not validator.is_valid({"name": name, "initial_trials": 0})
     assert SearcherSpec.model_validate(name).initial_trials == 5

@@ -296,8 +296,8 @@ def test_writing_a_default_out_does_not_change_the_digest():
             "methods.0.space.real_lr: bop has no such hyperparameter; it has .*, tau_decay, real_learning_rate",
         ),
         (
-            {"searcher": "grid"},
-            f"searcher.name: unknown searcher; known are {', '.join(SEARCHERS)}, got 'grid'",
+            {"searcher": "tpe"},
+            f"searcher.name: unknown searcher; known are {', '.join(SEARCHERS)}, got 'tpe'",
         ),
         ({"searcher": {"name": "ax", "initial_trials": 0}}, "searcher.initial_trials: .* 1, got 0"),
         ({"runs": 0}, "runs: .*1, got 0"),
