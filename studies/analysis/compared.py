@@ -18,7 +18,7 @@ from trainers.hyperparameters import Value
 # metric of its hyperparameters with fresh seeds
 Split = Literal["validation", "test", "confirmed"]
 # keys of later versions, left out where they are null, so that older studies have the files that they had
-LATER = {"decision"}
+LATER = {"decision", "plateau", "trials_to_plateau", "extra_trials_confirmed"}
 # the order that these keys of comparison.json have had from the beginning where there is no target
 WITHOUT_TARGET = ("share", "success_rate", "restricted_mean", "target", "reached", "still_short", "times")
 Given = (
@@ -71,6 +71,30 @@ class ToTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class Plateau:
+    """Where the best arm gets: the median of its runs' confirmed values at the budget.
+
+    `target` is short of it by `margin`, the standard deviation of one training over seeds.
+    """
+
+    arm: str
+    value: Number
+    margin: Number
+    target: Number
+
+
+@dataclass(frozen=True, slots=True)
+class ToPlateau:
+    """How soon the confirmed curves of an arm's runs get within the margin of the plateau; as in `ToTarget`."""
+
+    reached: int
+    success_rate: Estimate
+    restricted_mean: Estimate
+    still_short: tuple[float, ...]
+    times: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BestTrial:
     """An arm's best trial; `at_bounds` names the hyperparameters that lie at an end of their range."""
 
@@ -114,6 +138,7 @@ class ArmResult:
     trials_to_target: tuple[ToTarget, ...]
     best: BestTrial | None
     errors: tuple[Failure, ...]
+    trials_to_plateau: ToPlateau | None = None
 
     @property
     def is_control(self) -> bool:
@@ -217,6 +242,8 @@ class PairResult:
     equivalence: Equivalence | None
     trials_to_target: tuple[Saving, ...]
     extra_trials: tuple[ExtraTrials, ...]
+    trials_to_plateau: Estimate | None = None  # mean trials of b less those of a
+    extra_trials_confirmed: tuple[ExtraTrials, ...] | None = None
 
     def at_budget(self, split: Split) -> Difference:
         """Raises ValueError where nothing is confirmed."""
@@ -297,6 +324,7 @@ class Comparison:
     target_share: float
     pairs: tuple[PairResult, ...]
     parity: tuple[Check, ...]
+    plateau: Plateau | None = None
     decision: Decision | None = None
 
     @property

@@ -7,6 +7,9 @@ that every run has done. The endpoints are fixed beforehand:
   fresh seeds. It comes first once all are confirmed. `climb` is how far a run got from its first trial, as seen and as
   confirmed, and which share of it was luck. Two arms are `similar` where the 90 % interval of their paired difference
   lies within one training's standard deviation over seeds (`equivalence`): the rule is fixed, its margin computed;
+- `trials_to_plateau`, with all confirmed: the trials until a run's confirmed curve is within one training's standard
+  deviation over seeds of the `plateau`, the confirmed value at the budget of the best arm's median run, for the first
+  time; and `extra_trials_confirmed`, as `extra_trials` below on the mean confirmed curves;
 - `best_at_budget`, the validation objective of the incumbent, with its test metric beside it in `test_at_budget`;
 - `trials_to_target`. A study names no target. The rule for one was fixed beforehand and does not know the arms,
   the target itself is computed from the results: what at least three quarters of all runs, counted together, reach
@@ -53,8 +56,10 @@ from studies.analysis.compared import (
     ExtraTrials,
     Paired,
     PairResult,
+    Plateau,
     Saving,
     Split,
+    ToPlateau,
     ToTarget,
     Unpaired,
     given,
@@ -63,7 +68,7 @@ from studies.analysis.confirmation import Worth, seed_sd, worth
 from studies.analysis.curves import Curves, Floats, Ints, of_study
 from studies.analysis.decision import SIMILAR_LEVEL, as_decided, decision, similar
 from studies.analysis.estimate import NONE, Estimate, Number, known
-from studies.analysis.extra_trials import CURVES, extra_trials
+from studies.analysis.extra_trials import CURVES, extra_trials, resampled_means
 from studies.analysis.failures import commonest
 from studies.analysis.parity import audit
 from studies.analysis.survival import kaplan_meier, restricted_mean, trials_to
@@ -113,6 +118,23 @@ class _Measured:
     targets: Sequence[tuple[float, float]]
     times: Mapping[str, Sequence[_Times | None]]
     draws: stats.Draws
+
+    @property
+    def confirmed(self) -> Mapping[str, Floats]:
+        """`(runs, horizon)` by arm, as `best`: the confirmed curves, once all is confirmed; empty before."""
+        if self.endpoint != "confirmed":
+            return {}
+        return {name: self.sign * of.confirmed[:, : self.horizon] for name, of in self.worth.items()}
+
+    @property
+    def plateau(self) -> Plateau | None:
+        """Where the best arm gets; None before all is confirmed and where the margin is not known."""
+        margin = self.confirmations.seed_sd if self.confirmations else None
+        if self.endpoint != "confirmed" or margin is None:
+            return None
+        arm = self.ranking[0]
+        value = float(np.nanmedian(self.ends[arm]["confirmed"]))
+        return Plateau(arm, value, margin, value - self.sign * margin)
 
     @property
     def target(self) -> Number | None:
@@ -179,6 +201,7 @@ def compare(
         target_share=TARGET_SHARE,
         pairs=_pairs(measured),
         parity=audit(spec, trials, measured.horizon, epochs),
+        plateau=measured.plateau,
         decision=decided,
     )
 
@@ -256,6 +279,7 @@ def _arm(spec: StudySpec, arm: ArmSpec, trials: Sequence[TrialRecord], measured:
         ),
         best=_best(arm, trials, measured.sign),
         errors=commonest(trials),
+        trials_to_plateau=_to_plateau(measured, arm.name),
     )
 
 
@@ -387,6 +411,27 @@ def _to_target(times: _Times | None, share: float, goal: float, sign: float, alo
     )
 
 
+def _to_plateau(measured: _Measured, arm: str) -> ToPlateau | None:
+    times = _plateau_times(measured, arm)
+    if times is None:
+        return None
+    runs, horizon = times.times.size, measured.horizon
+    return ToPlateau(
+        reached=int(times.reached.sum()),
+        success_rate=stats.wilson(int(times.reached.sum()), runs),
+        restricted_mean=stats.bounded_mean(times.times.astype(np.float64), (1, horizon)),
+        still_short=tuple(times.survival.tolist()),
+        times=tuple(int(t) if there else None for t, there in zip(times.times, times.reached, strict=True)),
+    )
+
+
+def _plateau_times(measured: _Measured, arm: str) -> _Times | None:
+    plateau = measured.plateau
+    if plateau is None:
+        return None
+    return _times(measured.confirmed[arm], measured.sign * plateau.target, measured.draws)
+
+
 def _pairs(measured: _Measured) -> tuple[PairResult, ...]:
     best, times = measured.best, measured.times
     if not measured.targets or len(best) == 1:
@@ -396,6 +441,9 @@ def _pairs(measured: _Measured) -> tuple[PairResult, ...]:
         for name, b in best.items()
         for curve, (_, resample) in CURVES.items()
     }
+    fresh = measured.confirmed
+    fresh_resampled = {(name, "mean"): resampled_means(c, measured.draws) for name, c in fresh.items()}
+    to_plateau = {name: _plateau_times(measured, name) for name in best}
     pairs = list(combinations(best, 2))
     differences = {
         split: _adjusted(
@@ -425,6 +473,12 @@ def _pairs(measured: _Measured) -> tuple[PairResult, ...]:
                 for arm, reference in ((b, a), (a, b))
                 for curve in CURVES
             ),
+            trials_to_plateau=_saving(to_plateau[a], to_plateau[b]) if measured.plateau else None,
+            extra_trials_confirmed=tuple(
+                _extra(fresh, fresh_resampled, arm, reference, "mean") for arm, reference in ((b, a), (a, b))
+            )
+            if fresh
+            else None,
         )
         for i, (a, b) in enumerate(pairs)
     )

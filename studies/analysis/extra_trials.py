@@ -53,18 +53,20 @@ CURVES = {"mean": (mean_curve, resampled_means), "median": (median_curve, resamp
 
 
 def extra_trials(a: Floats, b: Floats) -> Floats:
-    """For every n, the trials beyond n that curve `a` needs to get where `b` is after n.
+    """For every n, the trials beyond n that curve `a` needs to get where `b` is after n, for the first time.
 
     Negative where it needs fewer, on a plateau of `a` even against itself: it was there before n. `a` and `b` are
-    `(trials, ...)` and never fall: higher is better. Infinite where `a` is not there within the budget N: what is
-    known then is that it needs at least N - n + 1 more. NaN where `b` has no value.
+    `(trials, ...)`, higher is better; best-so-far curves never fall, confirmed ones may. Infinite where `a` is not
+    there within the budget N: what is known then is that it needs at least N - n + 1 more. NaN where `b` has no value.
     """
     budget, undefined = len(a), np.isnan(b)
     # equal means must count as equal in whatever order their runs were added up
     goals = np.where(undefined, -np.inf, b - 1e-12 * np.abs(b))
     extra = np.empty(b.shape)
-    first = 0  # what is short of one goal everywhere is short of the next
+    first = 0  # what is short of one goal everywhere is short of a higher one
     for i, goal in enumerate(goals):
+        if i and (goal < goals[i - 1]).any():
+            first = 0
         before = np.full(goal.shape, first, np.min_scalar_type(budget))
         short = np.ones(goal.shape, dtype=bool)
         for level in a[first:]:

@@ -58,6 +58,23 @@ def mean(sample: Floats, level: float = LEVEL) -> Estimate:
     return Estimate.of(value, value - half, value + half, level)
 
 
+def bounded_mean(sample: Floats, ends: tuple[float, float], level: float = LEVEL) -> Estimate:
+    """Mean of values between two ends, with Student's t interval of the sample and one more value at either end.
+
+    For a few skewed values, such as numbers of trials, of which many may be at an end: t and bootstrap intervals alone
+    hold the mean in 60 to 90 % of studies. What is added is to a mean what Agresti & Coull (1998, The American
+    Statistician 52:119) add to a share: it widens the interval, the less the more runs there are.
+    """
+    if not sample.size:
+        return NONE
+    value, wider = float(sample.mean()), mean(np.append(sample, ends), level)
+    if wider.low is None or wider.high is None:
+        return Estimate.of(value)
+    return Estimate.of(
+        value, max(ends[0], min(value, wider.low)), min(ends[1], max(value, wider.high)), level
+    )
+
+
 def hodges_lehmann(a: Floats, b: Floats, level: float = LEVEL) -> Estimate:
     """Shift of `a` against `b`: median of all differences a_i - b_j, with the inverted Mann-Whitney interval.
 

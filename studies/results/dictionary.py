@@ -132,6 +132,14 @@ COMPARISON: Mapping[str, str] = {
     "arms.*.trials_to_target[].restricted_mean": "mean trials needed, counting at most `compared_at`",
     "arms.*.trials_to_target[].still_short": "share of runs that are short of it after each trial (Kaplan-Meier)",
     "arms.*.trials_to_target[].times": "the trial at which each run reaches it, null where it does not",
+    "arms.*.trials_to_plateau": "how soon the confirmed curves of its runs get to `plateau.target`; only with "
+    "`plateau`",
+    "arms.*.trials_to_plateau.reached": "runs of the arm that do",
+    "arms.*.trials_to_plateau.success_rate": "their share, with Wilson's interval",
+    "arms.*.trials_to_plateau.restricted_mean": "mean trials needed, counting at most `compared_at`, with Student's t "
+    "interval of two runs more, one at either end",
+    "arms.*.trials_to_plateau.still_short": "share of runs that are short of it after each trial",
+    "arms.*.trials_to_plateau.times": "the trial at which each run first gets there, null where it does not",
     "arms.*.best": "its best trial of all; null where none has a result",
     "arms.*.best.run": "the trial's run",
     "arms.*.best.trial": "its number in the run",
@@ -183,6 +191,21 @@ COMPARISON: Mapping[str, str] = {
     "pairs[].extra_trials[].by_trial[].low": "lower end of the interval",
     "pairs[].extra_trials[].by_trial[].high": "upper end",
     "pairs[].extra_trials[].by_trial[].at_least": "where `extra` is null, what it is at least",
+    "pairs[].trials_to_plateau": "mean trials of b to `plateau.target` minus those of a; only with `plateau`",
+    "pairs[].extra_trials_confirmed": "as `extra_trials`, on the mean confirmed curves; only once all are confirmed",
+    **{
+        f"pairs[].extra_trials_confirmed[].{key}": "as in `extra_trials`"
+        for key in ("arm", "reference", "curve", "level", "by_trial")
+    },
+    **{
+        f"pairs[].extra_trials_confirmed[].by_trial[].{key}": "as in `extra_trials`"
+        for key in ("trial", "extra", "low", "high", "at_least")
+    },
+    "plateau": "where the best arm gets, once all is confirmed, with two seeds or more",
+    "plateau.arm": "that arm: the first in `ranking`",
+    "plateau.value": "the confirmed value at the budget of its median run",
+    "plateau.margin": "`seed_sd`",
+    "plateau.target": "what is short of the value by the margin: runs are timed until they get there",
     "decision": "in a study that stops when it is decided, and no other: what was decided",
     "decision.a": "its first arm",
     "decision.b": "its second arm, from which the first is to be told apart",

@@ -4,13 +4,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from studies.analysis.compared import ArmResult, Comparison, Paired, PairResult, Split, Unpaired
+from studies.analysis.compared import ArmResult, Comparison, ExtraTrials, Paired, PairResult, Split, Unpaired
 from studies.analysis.estimate import Estimate
 from studies.analysis.stats import BOOTSTRAP_FROM
 from studies.design.methods import METHODS
 from studies.design.notation import write
 from studies.records import StudyRecord
 from studies.results import wording
+from studies.results.plateau import near
 from studies.results.summary import CROWD, halfway, summary
 from studies.results.verdict import table, verdict
 from studies.results.wording import (
@@ -85,7 +86,16 @@ COMPUTED = """
 - **Trials to a target**: the first trial at which a run's best so far reaches it, censored at {horizon}
   trials. The mean is the restricted one, the area under the Kaplan-Meier curve up to {horizon}: a run that
   does not get there counts as {horizon}. Its interval and that of the difference are bootstrap percentile
-  intervals over runs. Success rates have Wilson's interval, but with one arm none: the target then sets them.
+  intervals over runs; of a single arm they hold the truth in 84 to 90% of simulated studies with 6 to 8 runs, and in
+  fewer where few runs are much slower than the rest. Success rates have Wilson's interval, but with one arm none: the
+  target then sets them.
+- **Trials to the plateau**, where incumbents are confirmed: the same of a run's confirmed curve, which may fall again,
+  and the confirmed value at the budget of the best arm's median run, less one training's standard deviation over
+  seeds; intervals take both as given. The mean's interval is Student's t with two imaginary runs more, one that
+  needs 1 trial and one that needs {horizon}; that of a difference is the bootstrap's.
+- **Many questions**: the validation targets are four and each n of extra trials is one more. The target in bold and
+  half of the trials are declared; the others show how much hangs on that, each with an interval that would miss one
+  time in twenty by itself, adjusted for none. With confirmations, all of them are second to the endpoints above.
 - **The target**: the rule was fixed beforehand, the target is computed from the results: what at least {share:.0%}
   of all runs, counted together without regard to the arm, reach. Intervals take it as given; other targets
   stand beside it.
@@ -106,6 +116,7 @@ def report(study: StudyRecord, comparison: Comparison, images: Sequence[str]) ->
         f"**{verdict(comparison)}**{_data(study)}",
         *_at_a_glance(comparison),
         *_stops(comparison),
+        *_endpoints(comparison),
         f"![Best so far over trials](figure8.png)\n\n*{_caption(comparison)}*",
         summary(comparison),
     ]
@@ -113,7 +124,8 @@ def report(study: StudyRecord, comparison: Comparison, images: Sequence[str]) ->
         text += [*_climb(comparison), "## How good", *_good(comparison), *_apart(comparison)]
     text += [*_best(comparison), *_failed(comparison)]
     if comparison.compared_at:
-        text += ["## How many trials", *_targets(comparison, images), *_extra(comparison, images)]
+        text += ["## How many trials", *_near(comparison)]
+        text += [*_targets(comparison, images), *_extra(comparison, images)]
     text += ["## What was equal", *_parity(comparison)]
     computed = COMPUTED.format(
         metric=comparison.metric,
@@ -135,6 +147,19 @@ def _at_a_glance(comparison: Comparison) -> Iterator[str]:
     if found.rows:
         yield _table(found.columns, found.rows)
         yield found.note
+
+
+def _endpoints(comparison: Comparison) -> Iterator[str]:
+    """What was to be claimed, fixed before there were results; nothing where no incumbent is confirmed."""
+    if comparison.confirmations is None:
+        return
+    yield (
+        f"**Endpoints**, fixed beforehand: 1. the confirmed {comparison.metric} at the budget, as a paired difference; "
+        "2. the trials until a run's confirmed curve is within one training's standard deviation over seeds of the "
+        "best arm's plateau; 3. the extra trials on the mean confirmed curve after "
+        f"{(comparison.trials + 1) // 2}, half of the budget. What the searcher saw, the best validation so far and "
+        "how soon it gets where, stands second."
+    )
 
 
 def _stops(comparison: Comparison) -> Iterator[str]:
@@ -324,6 +349,31 @@ def _rows(comparison: Comparison, pair: PairResult, split: Split) -> Iterator[li
         yield [f"{a} minus {b}", split, kind, shift, better, *(p_value(p) for p in (test.p, test.p_holm))]
 
 
+def _near(comparison: Comparison) -> Iterator[str]:
+    """How soon confirmed curves get near the best there is, and what they need beyond each other's trials."""
+    if comparison.plateau is not None:
+        found = [(m, m.trials_to_plateau) for m in _ranked(comparison) if m.trials_to_plateau]
+        yield (
+            f"Mean trials until a run is, with fresh seeds, {near(comparison)}, for the first time, counting at most "
+            f"{comparison.compared_at}, and the share of runs that got there:"
+        )
+        rows = [[m.label, trials(e.restricted_mean), share(e.success_rate)] for m, e in found]
+        yield _table(["arm", "trials", "got there"], rows)
+        rows = [
+            [f"{b} minus {a}", trials(pair.trials_to_plateau)]
+            for pair in comparison.pairs
+            if pair.trials_to_plateau is not None
+            for a, b in [comparison.labels(pair)]
+        ]
+        if rows:
+            yield _table(["difference", "trials"], rows)
+    yield from _extras(
+        comparison, [e for pair in comparison.pairs for e in pair.extra_trials_confirmed or ()]
+    )
+    if comparison.endpoint == "confirmed":
+        yield "### As the searcher saw it"
+
+
 def _targets(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
     if comparison.target is None:
         return
@@ -339,7 +389,7 @@ def _targets(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
     for i, target in enumerate(next(iter(arms.values())).trials_to_target):
         reached = f"{target.share:.0%} of all runs"
         if target.share == comparison.target_share:
-            reached = f"**{reached}** (the endpoint)"
+            reached = f"**{reached}** ({'declared' if comparison.plateau else 'the endpoint'})"
         row = [value(target.target, comparison.metric), reached]
         for m in arms.values():
             entry = m.trials_to_target[i]
@@ -356,10 +406,18 @@ def _targets(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
 
 
 def _extra(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
+    found = [e for pair in comparison.pairs for e in pair.extra_trials]
+    yield from _extras(comparison, found)
+    if found and "extra-trials.png" in images:
+        yield "![Extra trials](extra-trials.png)"
+        interval = "with their interval at each n by itself; " if found[0].level is not None else ""
+        yield f"*Extra trials by the mean validation curves, {interval}on the dotted line the budget ends.*"
+
+
+def _extras(comparison: Comparison, entries: Sequence[ExtraTrials]) -> Iterator[str]:
+    """Those that are measured by the first arm, at some n."""
     reference = next(iter(comparison.arms))
-    found = [
-        e for pair in comparison.pairs for e in pair.extra_trials if e.reference == reference
-    ]  # fmt: skip
+    found = [e for e in entries if e.reference == reference]
     if not found:
         return
     name = comparison.arms[reference].label
@@ -372,14 +430,13 @@ def _extra(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
     if not shown or any(e.by_trial[-1].extra is not None for e in found):  # else it says no more than "≥ 1"
         shown.add(horizon)
     few = " The runs are too few for intervals." if found[0].level is None else ""
-    yield f"Extra trials that an arm needs to get where {name} is after n trials.{few}"
+    yield (
+        f"Extra trials that an arm needs to get where {name} is after n trials; n = {halfway(comparison)}, half of the "
+        f"trials, was declared.{few}"
+    )
     rows = [[str(n), *(extra(e.by_trial[n - 1], e.level) for e in found)] for n in sorted(shown)]
     heads = [f"{comparison.arms[e.arm].label}, {e.curve} curve" for e in found]
     yield _table(["n", *heads], rows)
-    if "extra-trials.png" in images:
-        yield "![Extra trials](extra-trials.png)"
-        interval = "with their interval at each n by itself; " if found[0].level is not None else ""
-        yield f"*Extra trials by the mean validation curves, {interval}on the dotted line the budget ends.*"
 
 
 def _parity(comparison: Comparison) -> Iterator[str]:

@@ -8,13 +8,12 @@ from typing import Protocol, TypeVar
 from studies.analysis.compared import ArmResult, Comparison, Paired, PairResult, Split
 from studies.analysis.estimate import Estimate
 from studies.analysis.stats import BOOTSTRAP_FROM
-from studies.results import wording
+from studies.results import plateau, wording
 from studies.results.climb import climbs, fresh, similar
 from studies.results.wording import (
     capital,
     count,
     difference,
-    ends,
     listed,
     p_value,
     setting,
@@ -65,6 +64,12 @@ def _few(comparison: Comparison, arms: Sequence[ArmResult]) -> Iterator[Iterable
             *(similar(comparison, pair) for pair in pairs),
         ]
         yield [climbs(comparison)]
+        searched = [pair for pair in pairs if not _has_control(comparison, pair)]
+        yield [
+            plateau.needed(comparison, tuned, trials),
+            *(plateau.saved(comparison, pair) for pair in searched),
+            *(plateau.extra(comparison, pair, halfway(comparison)) for pair in searched),
+        ]
     reached = _reached(comparison, _medians(comparison, arms, "validation", wording.estimate))
     yield [reached, *(_better(comparison, pair, "validation") for pair in pairs)]
     yield [_tested(comparison, _medians(comparison, arms, "test", wording.estimate), pairs)]
@@ -84,13 +89,12 @@ def _many(comparison: Comparison, arms: Sequence[ArmResult]) -> Iterator[Iterabl
         medians = _ranking(comparison, arms, "confirmed")
         yield [_confirmed(comparison, medians, ", from the best on,"), *_told(comparison, pairs, "confirmed")]
         yield [climbs(comparison, brief=True)]
+        yield [plateau.needed(comparison, _nearest(searching(arms)), _bare)]
     reached = _reached(comparison, _ranking(comparison, arms, "validation"), ", from the best on,")
     yield [reached, *_told(comparison, pairs, "validation")]
     told = [pair for pair in pairs if settled(comparison, pair.test_at_budget.paired)]
     yield [_tested(comparison, _ranking(comparison, arms, "test"), told)]
-    needed = _needed(
-        comparison, _soonest(comparison, searching(arms)), lambda mean: trials(replace(mean, low=None))
-    )
+    needed = _needed(comparison, _soonest(comparison, searching(arms)), _bare)
     yield [needed, "The report's tables have the intervals, and every pair."]
 
 
@@ -285,6 +289,20 @@ def _soonest(comparison: Comparison, arms: Sequence[ArmResult]) -> list[ArmResul
     return sorted(arms, key=needed)
 
 
+def _nearest(arms: Sequence[ArmResult]) -> list[ArmResult]:
+    """Those first whose runs need the fewest trials to get near the plateau."""
+
+    def needed(arm: ArmResult) -> float:
+        mean = arm.trials_to_plateau.restricted_mean.value if arm.trials_to_plateau else None
+        return math.inf if mean is None else mean
+
+    return sorted(arms, key=needed)
+
+
+def _bare(mean: Estimate) -> str:
+    return trials(replace(mean, low=None))
+
+
 def _first(comparison: Comparison) -> str:
     """The first arm that searches, the first of all where none does."""
     names = list(comparison.arms)
@@ -411,26 +429,6 @@ def _elsewhere(comparison: Comparison, pair: PairResult) -> str:
 
 
 def _extra(comparison: Comparison, pair: PairResult) -> str:
-    a, b = comparison.labels(pair)
-    n = halfway(comparison)
-    left = comparison.compared_at - n
     found = next(e for e in pair.extra_trials if (e.arm, e.curve) == (pair.b, "mean"))
-    entry = found.by_trial[n - 1]
-    trials_more = entry.extra
-    if entry.at_least is None or (trials_more is None and not left):
-        return ""
-    if trials_more is None:
-        reached = f"does not reach in the {count(left, 'trial')} it has left"
-    else:
-        kind = "fewer trial" if trials_more < 0 else "more trial"
-        more = count(abs(trials_more), kind) if trials_more else "no more trials"
-        reached = f"reaches with {more}"
-    after = count(n, "trial")
-    text = f"After {after} {a}'s mean validation curve is at a level that {b}'s {reached}"
-    if found.level is None:
-        return f"{text}."
-    text += f" ({comparison.level:.0%} interval of the extra trials: {ends(entry, '{} or more')})"
-    low, high = entry.low, entry.high
-    if low is not None and low <= 0 and (high is None or high >= 0):
-        return f"{text}; the interval includes zero."
-    return f"{text}."
+    names, n = comparison.labels(pair), halfway(comparison)
+    return plateau.extra_after(found, names, "validation", n, comparison.compared_at)

@@ -87,7 +87,9 @@ def table(comparison: Comparison) -> BestMethods:
     columns = ["arm", f"validation {metric}", f"test {metric}"]
     if comparison.endpoint == CONFIRMED:
         columns = ["arm", f"confirmed {metric}", "luck in the climb", "best validation so far"]
-    if comparison.target is not None:
+    if comparison.plateau is not None:
+        columns.append(f"trials to {value(comparison.plateau.target, metric)}, confirmed")
+    elif comparison.target is not None:
         columns.append(f"trials to {value(comparison.target, metric)}")
     if len(ranking) > 1 and comparison.final:
         first = _first(comparison, ranking)
@@ -130,7 +132,9 @@ def _row(comparison: Comparison, name: str) -> Iterator[str]:
         splits = (VALIDATION,)
     for split in splits:
         yield brief(_bounded(comparison, m.at_budget(split).median), comparison.metric)
-    if comparison.target is not None:
+    if m.trials_to_plateau is not None:
+        yield brief_trials(m.trials_to_plateau.restricted_mean)
+    elif comparison.target is not None:
         yield brief_trials(at_target(comparison, m.trials_to_target).restricted_mean)
     if len(comparison.ranking) > 1 and comparison.final:
         pair = None if name == first else _pair(comparison, first, name)
@@ -210,12 +214,15 @@ def _sooner(comparison: Comparison, pair: PairResult) -> str:
     if comparison.target is None or _control(comparison, pair):
         return ""
     saving = at_target(comparison, pair.trials_to_target).difference
+    goal = f"reach {value(comparison.target, comparison.metric)}"
+    if comparison.plateau is not None and pair.trials_to_plateau is not None:
+        saving = pair.trials_to_plateau
+        goal = f"get within one training's spread of {value(comparison.plateau.value, comparison.metric)}"
     if saving.value is None or not excludes_zero(saving):
         return ""
     soonest = pair.a if saving.value > 0 else pair.b
     fewer = brief_trials(saving if saving.value > 0 else saving.opposite(), " trials fewer")
-    goal = value(comparison.target, comparison.metric)
-    return f"{_label(comparison, soonest)} needs {fewer} to reach {goal}"
+    return f"{_label(comparison, soonest)} needs {fewer} to {goal}"
 
 
 def _of_many(comparison: Comparison, scored: Sequence[str]) -> str:

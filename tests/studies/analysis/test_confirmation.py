@@ -8,6 +8,7 @@ import pytest
 from synthetic import confirmation_of, confirmations_of, study_of, trial_of
 
 from studies.analysis import stats
+from studies.analysis.compared import LATER
 from studies.analysis.comparison import _luck, compare
 from studies.analysis.confirmation import means, representatives, seed_sd, worth
 from studies.design.spec import from_json
@@ -88,6 +89,34 @@ def test_a_planted_climb_is_found_and_the_rest_is_luck(compared):
     assert (compared.confirmations.planned, compared.confirmations.done) == (72, 72)
 
 
+def test_a_planted_delay_is_found_on_the_confirmed_curve(compared):
+    """The arm improves at trial 3 and its control never does; the margin is 0.01, the plateau the median run's."""
+    tuned, control = (
+        compared.arms[name].trials_to_plateau for name in ("gradient-filter", "filter-published")
+    )
+    assert (compared.plateau.arm, compared.plateau.value) == ("gradient-filter", pytest.approx(0.9545))
+    assert compared.plateau.target == pytest.approx(0.9445)
+    assert (tuned.times, control.times) == ((3,) * 8, (None,) * 8)
+    assert (tuned.reached, control.reached, control.still_short[-1]) == (8, 0, 1.0)
+    assert tuned.restricted_mean.low < tuned.restricted_mean.value == 3 < tuned.restricted_mean.high
+    assert control.restricted_mean.value == control.restricted_mean.high == 6  # the budget
+    (pair,) = compared.pairs
+    assert pair.trials_to_plateau.value == 3
+    found = {e.arm: [(at.extra, at.at_least) for at in e.by_trial] for e in pair.extra_trials_confirmed}
+    assert found["filter-published"] == [(0, 6), (-1, 5), *((None, 7 - n) for n in range(3, 7))]
+    assert found["gradient-filter"] == [(1 - n, 7 - n) for n in range(1, 7)]
+
+
+def test_nothing_is_said_of_a_plateau_before_all_is_confirmed():
+    study, trials, confirmations = planted()
+    whole = compare(study, trials, confirmations=confirmations).to_json()
+    some = compare(study, trials, confirmations=confirmations[:-1]).to_json()
+    for where in (lambda c: c, lambda c: c["arms"]["gradient-filter"], lambda c: c["pairs"][0]):
+        more = where(whole).keys() - where(some).keys()
+        assert more
+        assert more <= LATER
+
+
 def test_a_controls_climb_is_all_luck(compared):
     control = compared.arms["filter-published"]
     assert control.is_control
@@ -138,6 +167,8 @@ def test_a_climb_of_a_minimised_metric_is_positive(monkeypatch):
     study, trials, confirmations = planted(direction=-1.0)
     compared = compare(study, trials, confirmations=confirmations)
     climb = compared.arms["gradient-filter"].climb
+    assert compared.plateau.target == pytest.approx(0.8455 + 0.01)
+    assert compared.arms["gradient-filter"].trials_to_plateau.times == (3,) * 8
     assert [climb.seen.value, climb.confirmed.value, climb.luck.value] == pytest.approx([0.10, 0.05, 0.5])
     assert compared.ranking == ("gradient-filter", "filter-published")
     assert compared.pairs[0].confirmed_at_budget.paired.hodges_lehmann.value == pytest.approx(-0.05)

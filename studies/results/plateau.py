@@ -1,0 +1,84 @@
+"""How soon the confirmed curves of the arms get near the best there is, in words."""
+
+from collections.abc import Callable, Sequence
+
+from studies.analysis.compared import ArmResult, Comparison, ExtraAt, ExtraTrials, PairResult
+from studies.analysis.estimate import Estimate
+from studies.results.wording import capital, count, ends, gap, trials, value
+
+
+def near(comparison: Comparison) -> str:
+    """What a run is to get within; of a comparison that has a plateau."""
+    plateau = comparison.plateau
+    assert plateau is not None
+    margin = gap(Estimate(plateau.margin, None, None, None), comparison.metric)
+    best = comparison.arms[plateau.arm].label
+    return f"within {margin}, one training's standard deviation over seeds, of {_where(comparison)} of {best}"
+
+
+def needed(comparison: Comparison, arms: Sequence[ArmResult], show: Callable[[Estimate], str]) -> str:
+    """How soon the arms' runs get near the plateau; nothing where it is not known."""
+    parts = [
+        f"{show(found.restricted_mean)} with {m.label}, where {found.reached} of {m.runs} runs got there"
+        for m in arms
+        if (found := m.trials_to_plateau) is not None
+    ]
+    if not parts:
+        return ""
+    return (
+        f"With fresh seeds a run needs on average this many trials to get {near(comparison)}, counting at most "
+        f"{comparison.compared_at}: {'; '.join(parts)}."
+    )
+
+
+def saved(comparison: Comparison, pair: PairResult) -> str:
+    """How many trials fewer one of two arms needs for that."""
+    found = pair.trials_to_plateau
+    if found is None or found.value is None:
+        return ""
+    a, b = comparison.labels(pair)
+    text = f"{capital(b)} thus takes {trials(found)} trials more than {a}"
+    if found.value < 0:
+        text = f"{capital(b)} thus takes {trials(found.opposite())} trials fewer than {a}"
+    if found.low is not None and found.high is not None and found.low <= 0 <= found.high:
+        text += "; the interval includes zero, so neither is shown to need fewer"
+    return f"{text}."
+
+
+def extra(comparison: Comparison, pair: PairResult, n: int) -> str:
+    """The extra trials after n on the mean confirmed curves, that of b measured by that of a."""
+    if pair.extra_trials_confirmed is None:
+        return ""
+    a, b = comparison.labels(pair)
+    found = next(e for e in pair.extra_trials_confirmed if e.arm == pair.b)
+    return extra_after(found, (a, b), "confirmed", n, comparison.compared_at)
+
+
+def extra_after(found: ExtraTrials, names: tuple[str, str], kind: str, n: int, budget: int) -> str:
+    """`names` are of the reference and of the arm that needs them, `kind` is what their mean curves are of."""
+    entry, left = found.by_trial[n - 1], budget - n
+    if entry.at_least is None or (entry.extra is None and not left):
+        return ""
+    reference, arm = names
+    after, reached = count(n, "trial"), _reached(entry, left)
+    text = f"After {after} {reference}'s mean {kind} curve is at a level that {arm}'s {reached}"
+    if found.level is None:
+        return f"{text}."
+    text += f" ({found.level:.0%} interval of the extra trials: {ends(entry, '{} or more')})"
+    low, high = entry.low, entry.high
+    if low is not None and low <= 0 and (high is None or high >= 0):
+        return f"{text}; the interval includes zero."
+    return f"{text}."
+
+
+def _reached(entry: ExtraAt, left: int) -> str:
+    more = entry.extra
+    if more is None:
+        return f"does not reach in the {count(left, 'trial')} it has left"
+    kind = "fewer trial" if more < 0 else "more trial"
+    return f"reaches with {count(abs(more), kind) if more else 'no more trials'}"
+
+
+def _where(comparison: Comparison) -> str:
+    assert comparison.plateau is not None
+    return f"the plateau, {value(comparison.plateau.value, comparison.metric)},"
