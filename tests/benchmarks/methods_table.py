@@ -87,7 +87,7 @@ def linear(task: Task, proxy: Proxy, split_seed: int, data_dir: Path) -> dict[st
         scores = []
         for inputs, targets in scored:
             outputs = torch.from_numpy(answer(inputs))
-            scores.append(metric.of_mean(float(metric.of_samples(outputs, targets).double().mean())))
+            scores.append(float(metric.of_all(metric.of_samples(outputs, targets))))
         if not best or scores[0] > best["validation"]:
             best = {"validation": scores[0], "test": scores[1], "penalty": penalty}
     return best

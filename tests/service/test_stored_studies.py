@@ -50,6 +50,8 @@ def minimised(monkeypatch):
 def protocol(monkeypatch):
     """That they were run under: it is in their ids."""
     monkeypatch.setattr("studies.design.spec.PROTOCOL", 3)
+    monkeypatch.setattr("trainers.revisions.TASKS", {})
+    monkeypatch.setattr("trainers.revisions.METHODS", {})
 
 
 def test_they_are_all_there(store):

@@ -25,9 +25,16 @@ COUNTS = [
     ("lenet5", CIFAR, 10, {}, 1_705_300, 1500 + 10_000 + 25_000 + 62_500 + 64 * 50 * 500 + 5000),
     ("convnet", CIFAR, 10, {}, 14_029_716, 14_022_016),
     ("bvgg", CIFAR, 10, {}, 10_359_700, 10_352_000),
-    ("bvgg", CIFAR, 10, {"normalisation": "layer"}, 10_359_700, 10_352_000),
+    (
+        "bvgg",
+        CIFAR,
+        10,
+        {"normalisation": "layer"},
+        10_363_422,
+        10_352_000,
+    ),
     ("autoencoder", CIFAR, 10, {}, 14_054, 13_824),
-    ("autoencoder", CIFAR, 10, {"binary": False}, 14_054, 0),
+    ("autoencoder", CIFAR, 10, {"binary": False}, 14_163, 0),
     ("birealnet20", CIFAR, 10, {}, 272_474, 267_264),
     ("birealnet18", IMAGENET, 1000, {}, 11_689_512, 10_985_472),
     ("binary-resnet20", CIFAR, 10, {}, 272_362, 267_264),
@@ -143,9 +150,9 @@ def test_the_first_layer_of_001_takes_the_image_itself(name) -> None:
     layers = [m for m in model if isinstance(m, BinaryConv2d | BinaryLinear)]
     assert torch.equal(layers[0].binarise(image), image)
     assert set(layers[0].weight.unique().tolist()) == {-1.0, 1.0}
-    # the last layer of the autoencoder and the first of its decoder take real values too
+    # the first layer of the autoencoder's decoder takes real values too
     direct = [i for i, layer in enumerate(layers) if isinstance(layer.binarise, nn.Identity)]
-    assert direct == {"autoencoder": [0, 3, 6], "fullycon": [0, 1, 2]}.get(name, [0])
+    assert direct == {"autoencoder": [0, 3], "fullycon": [0, 1, 2]}.get(name, [0])
 
 
 def test_fullycon_drops_to_zero_and_not_to_a_sign() -> None:
@@ -183,6 +190,8 @@ def test_a_few_samples_are_learned(name) -> None:
     shape, options = SMALL[name]
     model = MODELS[name](shape, 7, **options).train()
     inputs, labels = torch.rand(16, *shape) * 2 - 1, torch.randint(0, 7, (16,))
+    if name == "autoencoder":
+        inputs = torch.sign(inputs[:, :, :1, :1]).expand_as(inputs)  # one of eight colours: noise has no code
     binary, real = partition(model)
     optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(real, lr=0.02)]
     if binary:
@@ -319,3 +328,32 @@ def test_reactnet20_halves_the_image_before_its_blocks() -> None:
             layer.register_forward_hook(lambda m, inputs, y: sides.append(y.shape[-1]))
     model(torch.zeros(1, *CIFAR))
     assert sides == [16] * 6 + [8] * 6 + [4] * 6
+
+
+def test_bvgg_and_the_autoencoder_are_normalised_as_in_keras() -> None:
+    """eps 1e-3, a hundredth of each batch in the running averages, no scale; layer normalisation with a bias before."""
+    for name, options in (("bvgg", {}), ("autoencoder", {}), ("autoencoder", {"binary": False})):
+        model = MODELS[name](SMALL[name][0], 10, width=8, **options)
+        layers = [m for m in model if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d)]
+        assert {(m.eps, m.momentum, m.weight.requires_grad) for m in layers} == {(1e-3, 0.01, False)}
+    model = MODELS["bvgg"](SMALL["bvgg"][0], 10, width=8, normalisation="layer").double()
+    first, *rest = model[:6]
+    with torch.no_grad():
+        for parameter in (rest[2].bias, rest[4].bias):
+            parameter.copy_(
+                torch.randn(8, generator=torch.Generator().manual_seed(len(rest)), dtype=torch.float64)
+            )
+    x = rest[0](first(torch.randn(2, *SMALL["bvgg"][0], dtype=torch.float64)))
+    y = nn.functional.conv2d(x.sign(), rest[1].weight, padding=1) + rest[2].bias[:, None, None]
+    y = nn.functional.max_pool2d(y, 2)
+    y = (y - y.mean(1, keepdim=True)) / (y.var(1, unbiased=False, keepdim=True) + 1e-3).sqrt()
+    expected = y + rest[4].bias[:, None, None]
+    torch.testing.assert_close(nn.Sequential(*rest[1:])(x), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_the_real_autoencoder_rectifies_before_it_normalises() -> None:
+    model = MODELS["autoencoder"](CIFAR, 10, binary=False)
+    kinds = [type(layer).__name__ for layer in model]
+    assert kinds[:4] == ["Conv2d", "ReLU", "BatchNorm2d", "MaxPool2d"]
+    assert kinds[-2:] == ["Conv2d", "Tanh"]
+    assert all(layer.bias is not None for layer in model if isinstance(layer, nn.Conv2d))

@@ -87,7 +87,7 @@ def test_a_recipe_takes_its_own_optimizers_hyperparameters() -> None:
         sgd, learning_rate=1.0, momentum=0.5
     )
     assert adam.tuned({"real_beta2": 0.9, "real_weight_decay": 0.0, "gamma": 0.1}) == replace(
-        adam, betas=(0.99, 0.9), weight_decay=0.0
+        adam, betas=(0.9, 0.9), weight_decay=0.0
     )
 
 

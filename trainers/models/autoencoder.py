@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from trainers.layers.binary import BinaryConv2d
-from trainers.models.stack import of_real_input
+from trainers.models.stack import keras, of_real_input
 
 
 def autoencoder(
@@ -17,9 +17,9 @@ def autoencoder(
 
     `classes` is not used. Sides must be multiples of 8 (ValueError). Three convolutions, each halved by
     max-pooling, three that are doubled again, and a last one with tanh; `width` is the filters of the first,
-    32. A deconvolution of stride 1 is a convolution with its kernel turned round. The first layers of
-    encoder and decoder and the last take their inputs as they are, the others their signs or, where not
-    `binary`, their positive part.
+    32. A deconvolution of stride 1 is a convolution with its kernel turned round. As in the code, the first layers
+    of encoder and decoder take their inputs as they are, the other binary ones their signs, and normalisation is
+    Keras's without a scale. Real-valued ones have biases and are normalised after their ReLU, the last one not at all.
     """
     channels, *size = input_shape
     if any(side % 8 for side in size):
@@ -33,7 +33,8 @@ def autoencoder(
     for i, count in enumerate(reversed(widths)):
         layers += [*_convolution(inputs, count, binary, direct=i == 0), Doubled()]
         inputs = count
-    layers += [*_convolution(inputs, channels, binary, direct=True), nn.Tanh()]
+    last = _convolution(inputs, channels, binary, direct=False) if binary else _real(inputs, channels)
+    layers += [*last, nn.Tanh()]
     return nn.Sequential(*layers)
 
 
@@ -55,9 +56,13 @@ class Doubled(nn.Module):
 
 
 def _convolution(inputs: int, outputs: int, binary: bool, *, direct: bool) -> list[nn.Module]:
-    """A normalised 3x3 convolution; `direct` takes the input as it is."""
-    if binary:
-        layer = BinaryConv2d(inputs, outputs, 3, padding=1)
-        return [of_real_input(layer) if direct else layer, nn.BatchNorm2d(outputs)]
-    real = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-    return [*([] if direct else [nn.ReLU()]), real, nn.BatchNorm2d(outputs)]
+    """A normalised 3x3 convolution; a binary one that is `direct` takes the input as it is."""
+    normalisation = keras("batch").of_channels(outputs)
+    if not binary:
+        return [*_real(inputs, outputs), nn.ReLU(), normalisation]
+    layer = BinaryConv2d(inputs, outputs, 3, padding=1)
+    return [of_real_input(layer) if direct else layer, normalisation]
+
+
+def _real(inputs: int, outputs: int) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, 3, padding=1)]

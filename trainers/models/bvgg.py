@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from trainers.models.stack import Normalisation, stack
+from trainers.models.stack import keras, stack
 
 
 def bvgg(
@@ -10,7 +10,8 @@ def bvgg(
 ) -> nn.Sequential:
     """(batch, channels, height, width) -> (batch, classes); `normalisation` is "batch" or "layer".
 
-    Differs from `convnet` as Nayak 2020's code does: normalisation without a scale, no padding of the image.
+    Differs from `convnet` as Nayak 2020's code does: Keras's normalisation without a scale, under layer normalisation
+    after biases, but for the first layer's, and no padding of the image.
     `width` is the filters of the first convolutions, 128.
     """
     filters = [width * factor for factor in (1, 1, 2, 2, 4, 4)]
@@ -20,6 +21,6 @@ def bvgg(
         filters=filters,
         kernel_size=3,
         dense=(width * 8, width * 8),
-        normalisation=Normalisation(normalisation, scale=False),
+        normalisation=keras(normalisation),
         first_padding=False,
     )

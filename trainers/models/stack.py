@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from trainers.layers.binary import BinaryConv2d, BinaryLinear
@@ -32,11 +33,15 @@ NORMALISATIONS: dict[str, tuple[Callable[[int], Norm], Callable[[int], Norm]]] =
 class Normalisation:
     """One of NORMALISATIONS. Without `scale` it only shifts: a sign follows, or the largest output counts.
 
-    Raises ValueError for one that is unknown.
+    `momentum` is the new batch's share in the running averages. With `bias` layers before it have one. Raises
+    ValueError for one that is unknown.
     """
 
     name: str = "batch"
     scale: bool = True
+    eps: float = 1e-5
+    momentum: float = 0.1
+    bias: bool = False
 
     def __post_init__(self) -> None:
         if self.name not in NORMALISATIONS:
@@ -53,10 +58,31 @@ class Normalisation:
 
     def _made(self, layer: Norm) -> nn.Module:
         layer.weight.requires_grad_(self.scale)
+        layer.eps = self.eps
+        if not isinstance(layer, nn.LayerNorm):
+            layer.momentum = self.momentum
         return layer
 
 
 BATCH = Normalisation()
+
+
+class Bias(nn.Module):
+    """A learned offset a channel: (batch, channels, ...) -> the same shape. Batch normalisation takes it out again."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bias.view(-1, *[1] * (x.ndim - 2))
+
+
+def keras(name: str) -> Normalisation:
+    """As Keras has it by default, but without a scale; after layers that have a bias, where that makes a difference."""
+    return Normalisation(name, scale=False, eps=1e-3, momentum=0.01, bias=name == "layer")
+
+
 Layer = TypeVar("Layer", BinaryConv2d, BinaryLinear)
 
 
@@ -77,7 +103,8 @@ def stack(
     first_padding: bool = True,
 ) -> nn.Sequential:
     """(batch, *input_shape) -> (batch, classes): binary convolutions, each second one halved by max-pooling, then
-    binary dense layers; all normalised, all but the first on the signs of their input.
+    binary dense layers; all normalised, all but the first on the signs of their input, those with
+    a bias if `normalisation` says so.
 
     Pooling comes before normalisation. Without `first_padding` the first convolution has none, the others keep the
     size. Raises ValueError where nothing of the image is left.
@@ -88,6 +115,8 @@ def stack(
         padding = kernel_size // 2 if i > 0 or first_padding else 0
         convolution = BinaryConv2d(channels, count, kernel_size, padding=padding)
         layers.append(of_real_input(convolution) if i == 0 else convolution)
+        if normalisation.bias and i > 0:
+            layers.append(Bias(count))
         size = [side + 2 * padding - kernel_size + 1 for side in size]
         if i % 2 == 1:
             layers.append(nn.MaxPool2d(2))
@@ -99,6 +128,7 @@ def stack(
     layers.append(nn.Flatten())
     units = channels * math.prod(size)
     for count in (*dense, classes):
-        layers += [BinaryLinear(units, count), normalisation.of_units(count)]
+        bias = [Bias(count)] if normalisation.bias else []
+        layers += [BinaryLinear(units, count), *bias, normalisation.of_units(count)]
         units = count
     return nn.Sequential(*layers)

@@ -90,8 +90,7 @@ class Task:
     """Data, model, recipe and metric. `dataset` and `model` are names in DATASETS and MODELS.
 
     `image_size` is the side of the data set's images, None where it has none. With `top5` it is also counted how
-    often the class is among the five likeliest. The worst accuracy is 0, and so is the worst PSNR of outputs from -1
-    to 1.
+    often the class is among the five likeliest. The worst accuracy is 0.
     """
 
     name: str

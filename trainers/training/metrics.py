@@ -1,23 +1,23 @@
-"""How a network is scored on a split: a number for each sample, and what their mean says."""
+"""How a network is scored on a split: a number for each sample, and what all of them say."""
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-RANGE = 2.0  # of images from -1 to 1: the largest error that there is
+PSNR_BATCH = 64  # images that a ratio is of, before ratios are averaged
 
 
 class Metric(NamedTuple):
-    """`of_samples` maps outputs and targets to a number a sample, `of_mean` the mean of all to the metric."""
+    """`of_samples` maps outputs and targets to a number a sample, `of_all` those of a split to the metric."""
 
     of_samples: Callable[[Tensor, Tensor], Tensor]
-    of_mean: Callable[[float], float]
+    of_all: Callable[[Tensor], Tensor]
 
 
 def is_correct(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Whether the largest of a sample's logits (batch, classes) is its class's: their mean is the accuracy."""
+    """Whether the largest of a sample's logits (batch, classes) is its class's: their share is the accuracy."""
     return outputs.argmax(1) == targets
 
 
@@ -37,15 +37,23 @@ def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - targets).square().flatten(1).mean(1)
 
 
-def psnr(mean_squared_error: float) -> float:
-    """Peak signal-to-noise ratio of images from -1 to 1, in dB: from 0 on, infinite without an error.
+def share(values: Tensor) -> Tensor:
+    """The mean of numbers (samples,), in float64."""
+    return values.sum(dtype=torch.float64) / len(values)
 
-    Source: Nayak 2020, eq 3.
+
+def psnr(squared_errors: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB, from samples' mean squared errors (samples,); infinite without an error.
+
+    Source: Nayak 2020, eq 3, as its code has it: the peak is 1, for images from -1 to 1, whence -6.02 at worst; the
+    mean of the ratios of batches of 64 images, of which one that is not full is left out.
     """
-    return 10 * math.log10(RANGE**2 / mean_squared_error) if mean_squared_error else math.inf
+    whole = len(squared_errors) // PSNR_BATCH * PSNR_BATCH or len(squared_errors)
+    batches = squared_errors[:whole].double().view(-1, min(PSNR_BATCH, whole)).mean(1)
+    return (-10 * batches.log10()).mean()
 
 
 METRICS: dict[str, Metric] = {
-    "accuracy": Metric(is_correct, float),
+    "accuracy": Metric(is_correct, share),
     "PSNR": Metric(squared_error, psnr),
 }

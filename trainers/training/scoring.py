@@ -39,13 +39,14 @@ def evaluate(
     """
     model.eval()
     metric = METRICS[task.metric]
-    measures = [is_broken, metric.of_samples, *([is_among_five] if task.top5 else [])]
+    measures = [is_broken, *([is_among_five] if task.top5 else [])]
     sums = torch.zeros(len(measures), dtype=torch.float64, device=generator.device)
-    samples = 0
+    values = []
     for batch in batches:
-        samples += len(batch.targets)
         inputs, targets = prepare(batch, task.recipe, scale, generator, training=False)
         outputs = model(inputs)
+        values.append(metric.of_samples(outputs, targets))
         sums += torch.stack([measure(outputs, targets).sum(dtype=torch.float64) for measure in measures])
-    broken, value, *top5 = [total / samples for total in sums.tolist()]
-    return Score(math.nan if broken else metric.of_mean(value), *top5)
+    scored = torch.cat(values)
+    value, broken, *top5 = torch.cat([metric.of_all(scored)[None], sums / len(scored)]).tolist()
+    return Score(math.nan if broken else value, *top5)

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from trainers.tasks import TASKS
 from trainers.training.losses import LOSSES, distribution, squared_hinge
 from trainers.training.metrics import METRICS, is_among_five, psnr, squared_error
 
@@ -54,13 +55,22 @@ def test_accuracy_is_the_mean_of_what_is_correct() -> None:
     metric = METRICS["accuracy"]
     right = metric.of_samples(torch.tensor([[1.0, 2.0], [3.0, 0.0]]), torch.tensor([1, 1]))
     assert right.tolist() == [True, False]
-    assert metric.of_mean(0.5) == 0.5
+    assert metric.of_all(torch.tensor([True, False, True])) == 2 / 3
 
 
 def test_psnr_by_hand() -> None:
-    """An error of a tenth of the range everywhere is 20 dB, the greatest possible one 0 dB, none infinite."""
+    """An error of a tenth of the peak everywhere is 20 dB, the greatest possible one -6.02 dB, none infinite."""
     target = torch.full((2, 3, 4, 4), -1.0)
-    errors = squared_error(target + torch.tensor([0.2, 2.0])[:, None, None, None], target)
-    assert errors.tolist() == pytest.approx([0.04, 4.0])
-    assert [psnr(float(e)) for e in errors] == pytest.approx([20, 0], abs=1e-5)
-    assert psnr(0.0) == math.inf
+    errors = squared_error(target + torch.tensor([0.1, 2.0])[:, None, None, None], target)
+    assert errors.tolist() == pytest.approx([0.01, 4.0])
+    assert [float(psnr(e[None])) for e in errors] == pytest.approx([20, -6.0206], abs=1e-4)
+    assert psnr(torch.zeros(3)) == math.inf
+    assert TASKS["cifar10-denoise"].worst == pytest.approx(-6.0206, abs=1e-4)
+
+
+def test_psnr_is_averaged_over_batches_of_64_as_in_the_code() -> None:
+    """What Keras gives a metric of whole batches: the mean of their ratios, what is left over unseen."""
+    errors = torch.rand(150, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ratios = [10 * math.log10(1.0**2 / float(errors[i : i + 64].mean())) for i in (0, 64)]
+    assert float(psnr(errors)) == pytest.approx(sum(ratios) / 2, rel=1e-12)
+    assert float(psnr(errors[:50])) == pytest.approx(-10 * math.log10(float(errors[:50].mean())), rel=1e-12)
