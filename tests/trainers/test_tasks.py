@@ -52,6 +52,11 @@ def test_recipes_are_the_papers() -> None:
         True,
         "step",
     )
+    own = TASKS["imagenet-birealnet18-undistilled"].recipe
+    assert (own.epochs, own.batch_size, own.learning_rate, own.decay) == (256, 512, 1e-3, "linear")
+    assert (own.loss, own.teacher, own.weight_decay) == ("smoothed-cross-entropy", None, 0.0)
+    undistilled = replace(TASKS["imagenet-reactnet-a"].recipe, loss="cross-entropy", teacher=None)
+    assert TASKS["imagenet-reactnet-a-undistilled"].recipe == undistilled
     for name in ("imagenet-reactnet-a", "imagenet-birealnet18"):
         task, recipe = TASKS[name], TASKS[name].recipe
         assert (recipe.optimizer, recipe.learning_rate, recipe.decay) == ("adam", 2.5e-3, "linear")

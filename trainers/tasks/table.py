@@ -119,6 +119,11 @@ REACTNET = Recipe(
 
 CIFARS = (("cifar10", 10), ("cifar100", 100))
 
+# the PyTorch code of Liu et al. 2018, from labels alone
+BIREALNET18 = replace(
+    REACTNET, epochs=256, batch_size=512, learning_rate=1e-3, loss="smoothed-cross-entropy", teacher=None
+)
+
 _TASKS = (
     Task(
         name="spoken-digits",
@@ -131,7 +136,7 @@ _TASKS = (
         ),
     ),
     _of_recordings("fsdd", "ten spoken digits from log-mel features of FSDD's 3,000 wav files"),
-    _of_recordings("audiomnist", "ten spoken digits from AudioMNIST's 30,000 wav files"),
+    _of_recordings("audiomnist", "ten spoken digits from AudioMNIST's 30,000 wav files (Becker et al. 2018)"),
     _of_images(
         "mnist-fullycon",
         "handwritten digits, three dense layers of 4,096 units and a last one",
@@ -227,6 +232,20 @@ _TASKS = (
         "large images of any number of classes, Bi-Real-Net-18 that learns from ResNet-34",
         "birealnet18",
         REACTNET,
+        width=64,
+    ),
+    _of_images(
+        "imagenet-reactnet-a-undistilled",
+        "large images of any number of classes, ReActNet-A that learns from labels",
+        "reactnet-a",
+        replace(REACTNET, loss="cross-entropy", teacher=None),
+        width=32,
+    ),
+    _of_images(
+        "imagenet-birealnet18-undistilled",
+        "large images of any number of classes, Bi-Real-Net-18 that learns from labels, by its own recipe",
+        "birealnet18",
+        BIREALNET18,
         width=64,
     ),
 )

@@ -7,6 +7,10 @@ from typing import Literal
 from trainers.hyperparameters import Value
 from trainers.schedules import EXPONENTIAL_END
 
+Loss = Literal[
+    "cross-entropy", "smoothed-cross-entropy", "squared-hinge", "mean-squared-error", "distribution"
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstStep:
@@ -52,7 +56,9 @@ class Recipe:
     weight_decay: float = 0.0
     decay: Literal["none", "linear", "cosine", "exponential", "step"]
     decay_end: float = EXPONENTIAL_END
-    loss: Literal["cross-entropy", "squared-hinge", "mean-squared-error", "distribution"] = "cross-entropy"
+    loss: Literal[
+        "cross-entropy", "smoothed-cross-entropy", "squared-hinge", "mean-squared-error", "distribution"
+    ] = "cross-entropy"
     pixels: Literal["symmetric", "standardised"] = "symmetric"
     augmentation: Literal["none", "crop-and-flip", "flip-and-colours"] = "none"
     noise: float = 0.0

@@ -25,8 +25,14 @@ def distribution(outputs: Tensor, teacher: Tensor) -> Tensor:
     return kl_div(log_softmax(outputs, 1), log_softmax(teacher, 1), reduction="batchmean", log_target=True)
 
 
+def smoothed_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy with a tenth of each target spread over all classes: Bi-Real Net's code (Liu et al. 2018)."""
+    return cross_entropy(outputs, targets, label_smoothing=0.1)
+
+
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cross-entropy": cross_entropy,
+    "smoothed-cross-entropy": smoothed_cross_entropy,
     "squared-hinge": squared_hinge,
     "mean-squared-error": mse_loss,
     "distribution": distribution,

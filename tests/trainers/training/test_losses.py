@@ -45,6 +45,18 @@ def test_its_gradient_is_that_of_cross_entropy_with_the_teachers_shares() -> Non
     torch.testing.assert_close(gradient, (outputs.softmax(1) - teacher.softmax(1)).detach() / 5)
 
 
+def test_smoothed_cross_entropy_is_that_of_bireal_nets_code() -> None:
+    """The mean over samples of -sum of ((1 - 0.1) for the class + 0.1 / classes) log p."""
+    outputs = torch.randn(5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    targets = torch.tensor([0, 6, 3, 3, 1])
+    wanted = torch.full((5, 7), 0.1 / 7, dtype=torch.float64)
+    wanted[range(5), targets] += 0.9
+    expected = -(wanted * outputs.log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(
+        LOSSES["smoothed-cross-entropy"](outputs, targets), expected, rtol=1e-12, atol=0
+    )
+
+
 def test_among_five() -> None:
     logits = torch.tensor([[5.0, 4, 3, 2, 1, 0], [0.0, 1, 2, 3, 4, 5]])
     assert is_among_five(logits, torch.tensor([4, 0])).tolist() == [True, False]
