@@ -42,7 +42,7 @@ class Cube:
         return math.prod(len(table) for table in self._tables if table is not None)
 
     def coordinates(self, chosen: Sequence[Mapping[str, Value]]) -> Numbers:
-        """Of points of the space: (points, dimensions)."""
+        """The coordinates of points of the space: (points, dimensions)."""
         rows = [[_coordinate(d, point[name]) for name, d in self._space.items()] for point in chosen]
         return np.array(rows, np.float64).reshape(len(chosen), len(self._space))
 

@@ -216,7 +216,7 @@ def _tried(free: Space, history: Sequence[Observation]) -> set[tuple[Value, ...]
 
 
 def _variance(told: Sequence[Observation]) -> float | None:
-    """Of the noise in the objectives, pooled from their standard errors; None where it is not known of all."""
+    """The variance of the objectives' noise, pooled from their standard errors; None where it is not known of all."""
     errors = [o.sem for o in told if o.objective is not None]
     known = [error for error in errors if error is not None and math.isfinite(error)]
     pooled = sum(error**2 for error in known) / len(known) if known else 0.0

@@ -288,7 +288,7 @@ class StudySpec(_Strict):
     @field_validator("arms")
     @classmethod
     def _fit_the_task(cls, value: tuple[ArmSpec, ...], info: ValidationInfo) -> tuple[ArmSpec, ...]:
-        """Of the real-valued parameters' optimizer, only what the task's recipe has; nothing to search without
+        """An arm gives the real-valued parameters' optimizer only what the task's recipe has; nothing to search without
         validation."""
         task = TASKS.get(info.data.get("task", ""))
         if task is None:
@@ -367,7 +367,7 @@ class StudySpec(_Strict):
     def _decodes_the_task(cls, value: Resources, info: ValidationInfo) -> Resources:
         if task := TASKS.get(info.data.get("task", "")):
             try:
-                decoders.check(value.decoder, task)
+                decoders.check_decodes(value.decoder, task)
             except ValueError as error:
                 raise _InnerError([("decoder", str(error))]) from error
         return value

@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 
 from trainers.devices import repeatable
 from trainers.layers.binary import BinaryConv2d, partition
-from trainers.layers.react import RPReLU, RSign
+from trainers.layers.rsign_rprelu import RPReLU, RSign
 from trainers.models import MODELS, reactnet
 from trainers.optimizers import GradientFilter
 from trainers.training.compilation import batch_loss, compiled

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from trainers.data import image_folder, mnist, spoken_digits
 from trainers.data.arrays import read_arrays
+from trainers.data.audio import AUDIOMNIST, FSDD
 from trainers.data.cifar import CIFAR10, CIFAR100
 from trainers.data.image_folder import ImageFiles, ImageSplits
-from trainers.data.recordings import AUDIOMNIST, FSDD
 from trainers.data.splits import Samples, Splits
 from trainers.errors import DataError
 from trainers.files import checksum

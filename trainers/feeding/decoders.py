@@ -8,7 +8,7 @@ from trainers.tasks import Task
 Decoder = Literal["pillow", "dali"]
 
 
-def check(decoder: str, task: Task) -> None:
+def check_decodes(decoder: str, task: Task) -> None:
     """Raise ValueError where `decoder` is unknown, or where it is not the usual one and `task` has nothing for it."""
     if decoder not in get_args(Decoder):
         raise ValueError(f"unknown decoder {decoder!r}; known are {', '.join(get_args(Decoder))}")

@@ -53,7 +53,7 @@ def feed(spec: TrainingSpec, machine: Machine) -> Feed:
     """
     task, proxy = spec.scaled, spec.proxy
     device = devices.find(machine.device)
-    decoders.check(machine.decoder, task)
+    decoders.check_decodes(machine.decoder, task)
     data = DATASETS[task.dataset]
     drawn_by = derive(spec.split_seed, "train-fraction")
     if data.files is not None:

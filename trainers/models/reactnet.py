@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.layers.binary import BinaryConv2d
-from trainers.layers.react import RPReLU, RSign
+from trainers.layers.rsign_rprelu import RPReLU, RSign
 
 # output channels of each block, in units of the width
 OUTPUTS = (2, 4, 4, 8, 8, 16, 16, 16, 16, 16, 16, 32, 32)

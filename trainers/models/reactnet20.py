@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.layers.binary import BinaryConv2d
-from trainers.layers.react import RPReLU, RSign, Scale
+from trainers.layers.rsign_rprelu import RPReLU, RSign, Scale
 
 
 class Block(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.layers.binary import BinaryConv2d
-from trainers.layers.react import RPReLU, RSign
+from trainers.layers.rsign_rprelu import RPReLU, RSign
 
 
 class Shortcut(nn.Module):

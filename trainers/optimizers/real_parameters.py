@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from trainers.layers.react import RPReLU, RSign, Scale
+from trainers.layers.rsign_rprelu import RPReLU, RSign, Scale
 from trainers.tasks import Recipe
 
 SPARED = (_NormBase, nn.LayerNorm, RSign, RPReLU, Scale)  # from weight decay

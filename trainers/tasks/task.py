@@ -113,5 +113,5 @@ class Task:
 
     @property
     def width(self) -> int:
-        """Of the network, in the model's own units."""
+        """The width of the network, in the model's own units."""
         return int(self.model_options["width"])

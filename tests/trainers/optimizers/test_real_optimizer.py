@@ -1,6 +1,6 @@
 from torch import nn
 
-from trainers.layers.react import RPReLU, RSign
+from trainers.layers.rsign_rprelu import RPReLU, RSign
 from trainers.optimizers.real_parameters import groups
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.data import DATASETS, Samples, Splits, recordings
+from trainers.data import DATASETS, Samples, Splits, audio
 from trainers.data.archives import Download
 from trainers.data.arrays import read_tensors, write_arrays
+from trainers.data.audio import AUDIOMNIST, FSDD, Recordings, resample
 from trainers.data.log_mel import FLOOR, log_mel, triangles
-from trainers.data.recordings import AUDIOMNIST, FSDD, Recordings, resample
 from trainers.data.wav import read_wav
 from trainers.errors import DataError
 from trainers.tasks import TASKS
@@ -66,7 +66,7 @@ def test_no_speaker_is_in_two_splits(small: tuple[Recordings, Path], tmp_path: P
     assert splits.classes == 10
     assert [part.targets.bincount().tolist() for part in parts] == [[4] * 10, [2] * 10, [4] * 10]
     speakers = {}
-    features, digits, said_by = read_tensors(data.path(tmp_path / "data"), recordings.ARRAYS, "")
+    features, digits, said_by = read_tensors(data.path(tmp_path / "data"), audio.ARRAYS, "")
     plain = features - features.mean(1, keepdim=True)
     plain = plain / plain.std((1, 2), keepdim=True)
     for seed in range(6):
@@ -312,10 +312,10 @@ def test_numbers_that_are_not_finite_reach_no_network(
         DATASETS, "fsdd", dataclasses.replace(DATASETS["fsdd"], load=data.load, fetch=data.fetch)
     )
     DATASETS["fsdd"].check_data(tmp_path / "data")
-    features, *rest = (array.numpy() for array in read_tensors(file, recordings.ARRAYS, ""))
+    features, *rest = (array.numpy() for array in read_tensors(file, audio.ARRAYS, ""))
     features = features.copy()
     features[17] = value
-    write_arrays(file, dict(zip(recordings.ARRAYS, (features, *rest), strict=True)))
+    write_arrays(file, dict(zip(audio.ARRAYS, (features, *rest), strict=True)))
     read_tensors.cache_clear()
     refusing = [lambda: DATASETS["fsdd"].check_data(tmp_path / "data"), lambda: train_on(tmp_path / "data")]
     if np.isnan(value):

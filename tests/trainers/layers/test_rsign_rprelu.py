@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.layers import react
-from trainers.layers.react import RPReLU, RSign
+from trainers.layers.rsign_rprelu import RPReLU, RSign
 
 SHAPES = [(5, 3), (5, 3, 7), (6, 4, 5, 3)]
 
