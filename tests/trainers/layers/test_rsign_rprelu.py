@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainers.layers import react
+from trainers.layers import rsign_rprelu
 from trainers.layers.rsign_rprelu import RPReLU, RSign
 
 SHAPES = [(5, 3), (5, 3, 7), (6, 4, 5, 3)]
@@ -34,7 +34,7 @@ def drawn(layer: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("kind", "plain"), [(RSign, plain_sign), (RPReLU, plain_prelu)])
 def test_same_as_the_plain_formulation(kind, plain, shape, elements, monkeypatch) -> None:
-    monkeypatch.setattr(react, "ELEMENTS", elements)
+    monkeypatch.setattr(rsign_rprelu, "ELEMENTS", elements)
     torch.manual_seed(0)
     layer = drawn(kind(shape[1]).double())
     x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
@@ -52,7 +52,7 @@ def test_prelu_has_the_derivative_of_its_difference_quotients() -> None:
     layer = drawn(RPReLU(3).double())
     x = torch.randn(4, 3, 2, 2, dtype=torch.float64, requires_grad=True)
     before, slope, after = layer.parameters()
-    assert torch.autograd.gradcheck(react._OffsetPReLU.apply, (x, before, slope, after))
+    assert torch.autograd.gradcheck(rsign_rprelu._OffsetPReLU.apply, (x, before, slope, after))
 
 
 @pytest.mark.parametrize("layer", [RSign(3), RPReLU(3)], ids=["RSign", "RPReLU"])
