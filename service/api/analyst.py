@@ -201,7 +201,8 @@ def _worths(
     spec: StudySpec, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord]
 ) -> dict[str, _Means]:
     """What the incumbents of each arm are worth."""
-    from studies.analysis.confirmation import means, worth
+    from studies.analysis.confirmation import worth
+    from studies.analysis.curves import means
 
     found = {arm.name: worth(spec, arm.name, trials, confirmations) for arm in spec.arms}
     return {name: _Means(means(of.held_out), means(of.confirmed)) for name, of in found.items()}

@@ -18,7 +18,7 @@ from trainers.hyperparameters import Value
 # metric of its hyperparameters with fresh seeds
 Split = Literal["validation", "test", "confirmed"]
 # keys of later versions, left out where they are null, so that older studies have the files that they had
-LATER = {"decision", "plateau", "trials_to_plateau", "extra_trials_confirmed"}
+LATER = {"decision", "plateau", "trials_to_plateau", "extra_trials_confirmed", "tied"}
 # the order that these keys of comparison.json have had from the beginning where there is no target
 WITHOUT_TARGET = ("share", "success_rate", "restricted_mean", "target", "reached", "still_short", "times")
 Given = (
@@ -138,6 +138,7 @@ class ArmResult:
     trials_to_target: tuple[ToTarget, ...]
     best: BestTrial | None
     errors: tuple[Failure, ...]
+    tied: int | None = None  # runs with several trials that are as good as their best
     trials_to_plateau: ToPlateau | None = None
 
     @property

@@ -35,6 +35,7 @@ that lie at an end of their range, beyond which better ones may be. `errors` are
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -279,6 +280,7 @@ def _arm(spec: StudySpec, arm: ArmSpec, trials: Sequence[TrialRecord], measured:
         ),
         best=_best(arm, trials, measured.sign),
         errors=commonest(trials),
+        tied=_tied(measured, arm.name, trials) if spec.confirm and ends else None,
         trials_to_plateau=_to_plateau(measured, arm.name),
     )
 
@@ -343,6 +345,12 @@ def _best(arm: ArmSpec, trials: Sequence[TrialRecord], sign: float) -> BestTrial
 def _at_budget(values: Floats) -> AtBudget:
     values = values[~np.isnan(values)]
     return AtBudget(values.size, stats.median(values), stats.mean(values), tuple(values.tolist()))
+
+
+def _tied(measured: _Measured, arm: str, trials: Sequence[TrialRecord]) -> int:
+    best = measured.sign * measured.best[arm][:, -1]
+    held = Counter(t.run for t in trials if t.trial <= measured.horizon and t.objective == best[t.run - 1])
+    return sum(times > 1 for times in held.values())
 
 
 def _climb(measured: _Measured, arm: str) -> Climb:

@@ -6,9 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from studies.analysis import stats
 from studies.analysis.curves import Floats, Ints, best_so_far, runs_of
-from studies.analysis.estimate import NONE, Estimate
 from studies.design.spec import StudySpec
 from studies.records import ConfirmationRecord, TrialRecord
 from trainers.hyperparameters import Value
@@ -81,11 +79,6 @@ def worth(
         confirmed[row] = [np.mean(anew.get((run.run, trial), np.nan)) for trial in stand]
         stands[row] = stand
     return Worth(held_out, confirmed, stands, anew)
-
-
-def means(values: Floats) -> list[Estimate]:
-    """Of `(runs, trials)`, after each trial: the mean over the runs, none where a run has no value."""
-    return [NONE if np.isnan(column).any() else stats.mean(column) for column in values.T]
 
 
 def seed_sd(worths: Iterable[Worth], trial: int) -> float:

@@ -1,14 +1,14 @@
 """Best-so-far: the best objective of a run up to each of its trials."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from studies.analysis import stats
-from studies.analysis.estimate import Estimate
+from studies.analysis.estimate import NONE, Estimate
 from studies.design.spec import StudySpec
 from studies.records import Outcome, RunRecord, TrialRecord
 
@@ -45,11 +45,12 @@ class Curves:
 
 @dataclass(frozen=True, slots=True)
 class Centre:
-    """After a trial: how many runs have a value, their median and mean."""
+    """After a trial: how many runs have a value, their median, mean and interquartile mean."""
 
     n: int
     median: Estimate
     mean: Estimate
+    iqm: Estimate
 
 
 def best_so_far(
@@ -110,7 +111,25 @@ def centre(curves: Curves) -> list[Centre]:
     """The middle of the runs after each trial that any of them has done."""
     columns = curves.best.T[: curves.done.max()]
     present = [column[~np.isnan(column)] for column in columns]
-    return [Centre(values.size, stats.median(values), stats.mean(values)) for values in present]
+    return [Centre(v.size, stats.median(v), stats.mean(v), stats.interquartile_mean(v)) for v in present]
+
+
+def means(values: Floats) -> list[Estimate]:
+    """Of `(runs, trials)`, after each trial: the mean over the runs, none where a run has no value."""
+    return [NONE if np.isnan(column).any() else stats.mean(column) for column in values.T]
+
+
+def bands(values: Floats) -> list[Estimate]:
+    """The same means with intervals that hold at all trials at once with the nominal level.
+
+    Bonferroni's: each is Student's t interval for its share of the error, where trials at which no run changes share
+    one. A critical value from the correlations of 6 to 20 skewed runs is smaller, but its bands hold in 80 to 90 %.
+    """
+    there = values[:, ~np.isnan(values).any(axis=0)]
+    distinct = max(1, np.unique(there, axis=1).shape[1])
+    level = 1 - (1 - stats.LEVEL) / distinct
+    found = [NONE if np.isnan(column).any() else stats.mean(column, level) for column in values.T]
+    return [replace(e, level=stats.LEVEL) if e.level is not None else e for e in found]
 
 
 def _by_run(trials: Iterable[Finished]) -> dict[tuple[str, int], list[Finished]]:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, Literal
 
-from studies.analysis.confirmation import means, worth
-from studies.analysis.curves import best_so_far, centre, of_study, runs_of
+from studies.analysis.confirmation import worth
+from studies.analysis.curves import bands, best_so_far, centre, means, of_study, runs_of
 from studies.analysis.decision import as_decided
 from studies.design.space import Choice, Dimension, Fixed, Float, Int, Tied
 from studies.design.spec import StudySpec, stored
@@ -76,23 +76,27 @@ def trials_table(
 def curves_table(
     study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
 ) -> Table:
-    """One row an arm and trial: median and mean of the `n` runs that have a value after it, and what they are worth.
+    """One row an arm and trial: median, mean and IQM of the `n` runs that have a value after it, and their worth.
 
     From one row to the next they may fall where `n` changes or runs are not all there; the figure and
     `extra_trials` use only the trials where `n` is the number of runs. `held_out` and `confirmed` are means where every
-    run has a value, and nothing where one has none.
+    run has a value, and nothing where one has none; so are the bands, which hold for a whole curve.
     """
     spec, trials, confirmations = as_decided(stored(study), trials, confirmations)
     columns: dict[str, Kind] = {"arm": "text", "trial": "integer", "n": "integer"}
-    whats = ("median", "mean", "held_out", "confirmed")
+    whats = ("median", "mean", "iqm", "held_out", "confirmed")
     columns |= {f"{what}{part}": "number" for what in whats for part in ESTIMATE}
+    columns |= {f"{what}_band{end}": "number" for what in ("mean", "confirmed") for end in ("_low", "_high")}
     rows: list[tuple[Cell, ...]] = []
     for name, curves in of_study(spec, trials).items():
         found = worth(spec, name, trials, confirmations)
-        after = zip(centre(curves), means(found.held_out), means(found.confirmed), strict=False)
-        for trial, (middle, held_out, confirmed) in enumerate(after, start=1):
-            estimates = (middle.median, middle.mean, held_out, confirmed)
-            rows.append((name, trial, middle.n, *(x for e in estimates for x in astuple(e))))
+        worths = (means(found.held_out), means(found.confirmed))
+        whole = (bands(curves.best), bands(found.confirmed))
+        after = zip(centre(curves), *worths, *whole, strict=False)
+        for trial, (middle, held_out, confirmed, *of_both) in enumerate(after, start=1):
+            estimates = (middle.median, middle.mean, middle.iqm, held_out, confirmed)
+            cells = (x for e in estimates for x in astuple(e))
+            rows.append((name, trial, middle.n, *cells, *(x for e in of_both for x in (e.low, e.high))))
     return _table(columns, rows)
 
 

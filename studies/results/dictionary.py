@@ -29,7 +29,7 @@ ENDS = (
 )
 CENTRE = {
     f"{what}{end}": f"the {words} over the runs that have a value{part}"
-    for what, words in (("median", "median"), ("mean", "mean"))
+    for what, words in (("median", "median"), ("mean", "mean"), ("iqm", "interquartile mean"))
     for end, part in ENDS
 }
 CURVES: Mapping[str, str] = {
@@ -44,6 +44,12 @@ CURVES: Mapping[str, str] = {
             ("confirmed", "the test metric of the incumbent's hyperparameters with fresh seeds"),
         )
         for end, part in ENDS
+    },
+    **{
+        f"{what}_band{end}": f"the {which} end of the 95 % band of `{what}` that holds at all trials at once, where "
+        "each run has a value"
+        for what in ("mean", "confirmed")
+        for end, which in (("_low", "lower"), ("_high", "upper"))
     },
 }
 CONFIRMATIONS: Mapping[str, str] = {
@@ -124,6 +130,8 @@ COMPARISON: Mapping[str, str] = {
     "arms.*.*_at_budget.median": "their median, with its order-statistic interval",
     "arms.*.*_at_budget.mean": "their mean, with Student's t interval",
     "arms.*.*_at_budget.values": "the runs' values",
+    "arms.*.tied": "runs whose best objective at `compared_at` more than one trial has, of which the first counts; "
+    "only where the study confirms",
     "arms.*.trials_to_target": "how soon runs reach a target, one entry a target",
     "arms.*.trials_to_target[].share": "the share of all runs that reaches this target",
     "arms.*.trials_to_target[].target": "the objective to reach",

@@ -18,8 +18,8 @@ from matplotlib.ticker import MaxNLocator
 from studies.analysis import stats
 from studies.analysis.compared import ArmResult, Comparison
 from studies.analysis.comparison import label
-from studies.analysis.confirmation import means, worth
-from studies.analysis.curves import Floats, of_study
+from studies.analysis.confirmation import worth
+from studies.analysis.curves import Floats, bands, means, of_study
 from studies.analysis.decision import as_decided
 from studies.analysis.estimate import Estimate
 from studies.analysis.extra_trials import mean_curve
@@ -247,12 +247,16 @@ def _middle(axes: Axes, best: Floats, look: Look, limits: Limits) -> Artist:
 def _worth(
     axes: Axes, held_out: Floats, confirmed: Floats, look: Look, limits: Limits, *, crowd: bool
 ) -> None:
-    """The mean confirmed value with its interval and, but of a control, the mean held-out one."""
+    """The mean confirmed value with its interval and, but of a control, the mean held-out one.
+
+    Of an arm that searches also what holds for its whole curve: a fainter band.
+    """
     found = means(confirmed)
-    if not crowd:
-        low, high = _interval(found)
+    shown = [] if crowd else [(found, 0.18)] if look.control else [(bands(confirmed), 0.08), (found, 0.14)]
+    for estimates, alpha in shown:
+        low, high = _interval(estimates)
         axes.fill_between(
-            _trials(confirmed), low, high, step="post", color=look.colour, alpha=0.18, lw=0, zorder=1
+            _trials(confirmed), low, high, step="post", color=look.colour, alpha=alpha, lw=0, zorder=1
         )
     _mean(axes, _values(found), look, limits)
     if not look.control:
@@ -334,7 +338,9 @@ def _key(
         level = "" if exact is None or crowd else f", {100 * exact:.1f}% band"
         key.append((dashed if crowd else (band, dashed), f"above: median{level}"))
         if not crowd and spec.runs > 1:
+            faint = Patch(color=GREY, alpha=0.08, lw=0)
             key.append(((band, solid), f"below: mean, {stats.LEVEL:.0%} band"))
+            key.append((faint, "fainter: the whole curve"))
         key.append((dashed, "below: held out"))
     else:
         key.append((dashed, "median") if crowd else ((band, dashed), "median and interval"))

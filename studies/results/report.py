@@ -4,9 +4,20 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from studies.analysis.compared import ArmResult, Comparison, ExtraTrials, Paired, PairResult, Split, Unpaired
+import numpy as np
+
+from studies.analysis.compared import (
+    ArmResult,
+    AtBudget,
+    Comparison,
+    ExtraTrials,
+    Paired,
+    PairResult,
+    Split,
+    Unpaired,
+)
 from studies.analysis.estimate import Estimate
-from studies.analysis.stats import BOOTSTRAP_FROM
+from studies.analysis.stats import BOOTSTRAP_FROM, interquartile_mean
 from studies.design.methods import METHODS
 from studies.design.notation import write
 from studies.records import StudyRecord
@@ -62,9 +73,11 @@ COMPUTED = """
   tests at 5% against a margin of one training's standard deviation over seeds, pooled over the incumbents at the
   budget and taken as given; it is not adjusted for the number of pairs.
 - **Median** over runs with the interval between two order statistics: distribution-free, its exact level is
-  given; it is at least that level with ties. **Mean** over runs with Student's t interval. Bands in the figures
-  hold at each trial by itself, not for the curve as a whole; mean and median are drawn where every run has a
-  value.
+  given; it is at least that level with ties. **Mean** over runs with Student's t interval. **IQM**, the
+  interquartile mean: of the middle half of the runs, with the t interval of a trimmed mean (Tukey & McLaughlin 1963),
+  whose 95% hold in 91 to 94% of simulated studies. Bands in the figures hold at each trial by itself, but for the
+  faintest, which hold for a whole curve by Bonferroni's correction over its trials; mean and median are drawn where
+  every run has a value.
 - **A run without a result** (all its trials failed) is in no median or mean. Between arms it counts as worse
   than any run with one, and ∞ stands for what that leaves unbounded.
 - **Paired**, the analysis: run r of every arm shares its data split, data order and real-valued
@@ -247,7 +260,9 @@ def _caption(comparison: Comparison) -> str:
         )
     if not (comparison.confirmations and comparison.confirmations.done):
         return text
-    band = "" if crowd else ", with Student's t interval (bands, at each trial by itself)"
+    band = ""
+    if not crowd:
+        band = ", with Student's t interval (bands, at each trial by itself; fainter, for the whole curve)"
     return (
         f"{text} Below, what that was worth, on the same scale: the test {metric} of the same hyperparameters with "
         f"{count(comparison.confirmations.seeds, 'fresh seed')}, mean of the runs (thick lines){band}; and that of the "
@@ -309,10 +324,19 @@ def _good(comparison: Comparison) -> Iterator[str]:
         ends = [m.at_budget(split) for split in splits]
         rows.append(
             [f"{m.label} ({m.dimensions})", f"{m.at_budget('validation').n} of {m.runs}"]
-            + [estimate(e, metric) for end in ends for e in (end.median, end.mean)]
+            + [estimate(e, metric) for end in ends for e in (end.median, end.mean, _iqm(end))]
         )
-    heads = [f"{split} {middle}" for split in splits for middle in ("median", "mean")]
+    heads = [f"{split} {middle}" for split in splits for middle in ("median", "mean", "IQM")]
     yield _table(["arm (hyperparameters)", "runs with a result", *heads], rows)
+    if tied := [f"{m.tied} of {m.runs} runs with {m.label}" for m in _ranked(comparison) if m.tied]:
+        yield (
+            f"More than one trial has the best objective in {listed(tied)}: the first of them is the incumbent, whose "
+            "test value and confirmation count."
+        )
+
+
+def _iqm(end: AtBudget) -> Estimate:
+    return interquartile_mean(np.array(end.values, dtype=np.float64))
 
 
 def _splits(comparison: Comparison) -> list[Split]:

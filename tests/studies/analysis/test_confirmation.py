@@ -10,9 +10,11 @@ from synthetic import confirmation_of, confirmations_of, study_of, trial_of
 from studies.analysis import stats
 from studies.analysis.compared import LATER
 from studies.analysis.comparison import _luck, compare
-from studies.analysis.confirmation import means, representatives, seed_sd, worth
+from studies.analysis.confirmation import representatives, seed_sd, worth
+from studies.analysis.curves import means
 from studies.design.spec import from_json
 from studies.records import TrialState
+from studies.results.report import report
 from trainers.tasks import TASKS
 
 PUBLISHED = {"name": "filter-published", "method": "gradient-filter", "space": {"alpha": 1e-3, "gamma": 0.1}}
@@ -105,6 +107,24 @@ def test_a_planted_delay_is_found_on_the_confirmed_curve(compared):
     found = {e.arm: [(at.extra, at.at_least) for at in e.by_trial] for e in pair.extra_trials_confirmed}
     assert found["filter-published"] == [(0, 6), (-1, 5), *((None, 7 - n) for n in range(3, 7))]
     assert found["gradient-filter"] == [(1 - n, 7 - n) for n in range(1, 7)]
+
+
+def test_ties_for_the_incumbent_are_counted():
+    study, trials, confirmations = planted()
+    last = {(t.run, t.arm): t.objective for t in trials if t.trial == 6}
+    tied = [
+        replace(t, objective=last[t.run, t.arm])
+        if t.trial == 2 and t.run < 4 and t.arm == "gradient-filter"
+        else t
+        for t in trials
+    ]
+    compared = compare(study, tied, confirmations=confirmations)
+    assert [arm.tied for arm in compared.arms.values()] == [3, 0]
+    assert "has the best objective in 3 of 8 runs with gradient filter: the first of them" in report(
+        study, compared, []
+    )
+    plain = study_of(runs=2, trials=2)
+    assert compare(plain, []).arms["latent-sgd"].tied is None
 
 
 def test_nothing_is_said_of_a_plateau_before_all_is_confirmed():

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from synthetic import figure8_like, study_of, trial_of, trials_of
 
 from studies.analysis import stats
-from studies.analysis.curves import best_so_far, centre, curves_of, of_study, runs_of
+from studies.analysis.curves import bands, best_so_far, centre, curves_of, means, of_study, runs_of
+from studies.analysis.estimate import NONE
 from studies.design.spec import from_json
 from studies.records import TrialState
 
@@ -107,6 +108,19 @@ def test_the_centre_is_of_the_runs_that_have_a_value():
     for after, column in zip(found, curves.best.T, strict=True):
         values = column[~np.isnan(column)]
         assert (after.median, after.mean) == (stats.median(values), stats.mean(values))
+        assert after.iqm == stats.interquartile_mean(values)
+
+
+def test_a_band_is_a_means_interval_for_its_share_of_the_error():
+    """Three trials of which two are alike, after one at which a run has no value yet."""
+    best = np.array([[math.nan, 0.5, 0.5, 0.9], [0.1, 0.6, 0.6, 0.6], [0.2, 0.8, 0.8, 0.8]])
+    none, *found = bands(best)
+    assert none == NONE
+    for e, column in zip(found, best.T[1:], strict=True):
+        share = stats.mean(column, 0.975)
+        assert (e.value, e.low, e.high, e.level) == (share.value, share.low, share.high, 0.95)
+    flat = bands(np.array([[0.5] * 4, [0.6] * 4]))  # as a control's confirmed curve: one question
+    assert flat == means(np.array([[0.5] * 4, [0.6] * 4]))
 
 
 def test_a_runs_curve_is_as_long_as_it_is_done():

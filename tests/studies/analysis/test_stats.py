@@ -47,6 +47,28 @@ def test_mean_is_students():
     assert (got.value, got.low, got.high) == pytest.approx((TERM.mean(), low, high))
 
 
+def test_interquartile_mean_worked():
+    """Of eight values two are left out at either end; the winsorised ones are 3, 3, 3, 4, 5, 6, 6, 6."""
+    got = stats.interquartile_mean(np.array([100.0, 1, 3, 2, 4, 5, 6, 7]))
+    error = np.std([3, 3, 3, 4, 5, 6, 6, 6], ddof=1) / (0.5 * math.sqrt(8))
+    half = scipy_stats.t.ppf(0.975, 3) * error
+    assert (got.value, got.low, got.high) == pytest.approx((4.5, 4.5 - half, 4.5 + half))
+    assert got.value == scipy_stats.trim_mean([100.0, 1, 3, 2, 4, 5, 6, 7], 0.25)
+    assert stats.interquartile_mean(np.array([1.0, 5, 5, 9])) == Estimate(5.0, None, None, None)
+    of_three = np.array([1.0, 2, 6])
+    assert stats.interquartile_mean(of_three) == stats.mean(of_three)  # nothing is left out
+
+
+def test_bounded_mean_worked():
+    times = np.array([3.0, 4, 3, 5, 3, 25])
+    wider, got = stats.mean(np.array([3.0, 4, 3, 5, 3, 25, 1, 25])), stats.bounded_mean(times, (1, 25))
+    assert (got.value, got.high, got.level) == (times.mean(), wider.high, 0.95)
+    assert got.low == 1  # Student's is below
+    at_the_end = stats.bounded_mean(np.full(6, 25.0), (1, 25))
+    assert at_the_end.low < at_the_end.value == at_the_end.high == 25
+    assert stats.bounded_mean(np.array([]), (1, 25)).value is None
+
+
 def test_hodges_lehmann_published():
     got = stats.hodges_lehmann(TERM, EARLY)
     assert got.value == pytest.approx(0.305)
@@ -239,6 +261,7 @@ def test_one_run_has_no_interval():
     for got in (
         stats.median(one),
         stats.mean(one),
+        stats.interquartile_mean(one),
         stats.hodges_lehmann(one, one),
         stats.paired_hodges_lehmann(one, one),
         stats.superiority(one, one),

@@ -112,7 +112,7 @@ def test_with_confirmations_a_second_panel_shows_what_it_was_worth(confirmed):
         "What it was worth: test, with fresh seeds",
     ]
     assert seen.get_ylim() == true.get_ylim()
-    assert legend(figure)[:7] == [
+    assert legend(figure)[:8] == [
         "gradient filter (2 searched)",
         "latent SGD (6 searched)",
         "filter published (control)",
@@ -120,6 +120,7 @@ def test_with_confirmations_a_second_panel_shows_what_it_was_worth(confirmed):
         "mean of 6 runs",
         "above: median, 96.9% band",
         "below: mean, 95% band",
+        "fainter: the whole curve",
     ]
     for arm in study.arms:
         found = worth(stored(study), arm, trials, confirmations)

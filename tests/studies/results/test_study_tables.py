@@ -31,8 +31,9 @@ TRIAL_COLUMNS = [
 ]  # fmt: skip
 CURVE_COLUMNS = [
     "arm", "trial", "n", "median", "median_low", "median_high", "median_level", "mean", "mean_low", "mean_high",
-    "mean_level", "held_out", "held_out_low", "held_out_high", "held_out_level", "confirmed", "confirmed_low",
-    "confirmed_high", "confirmed_level",
+    "mean_level", "iqm", "iqm_low", "iqm_high", "iqm_level", "held_out", "held_out_low", "held_out_high",
+    "held_out_level", "confirmed", "confirmed_low", "confirmed_high", "confirmed_level", "mean_band_low",
+    "mean_band_high", "confirmed_band_low", "confirmed_band_high",
 ]  # fmt: skip
 CONFIRMATION_COLUMNS = [
     "study", "arm", "method", "run", "trial", "number", "seed", "split_seed", "state", "objective", "test_metric",
@@ -115,7 +116,7 @@ def test_curves_are_the_centre_of_the_runs():
     ]
     for row, after in zip(found.rows, middle, strict=True):
         of = dict(zip(CURVE_COLUMNS, row, strict=True))
-        for what, e in (("median", after.median), ("mean", after.mean)):
+        for what, e in (("median", after.median), ("mean", after.mean), ("iqm", after.iqm)):
             assert [of[f"{what}{end}"] for end in ("", "_low", "_high", "_level")] == [
                 e.value,
                 e.low,
