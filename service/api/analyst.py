@@ -244,8 +244,8 @@ def _archive(store: Store, study: StudyRecord) -> bytes:
 def _table(store: Store, study: StudyRecord, name: str, form: str) -> bytes:
     from studies.results.data_tables import table
 
-    trials = [] if name == "confirmations" else store.trials(study.id)
-    confirmations = [] if name == "trials" else store.confirmations(study.id)
+    trials = [] if name == "confirmations" else store.trials(study.id, with_epochs=name == "epochs")
+    confirmations = [] if name in ("trials", "epochs") else store.confirmations(study.id)
     return table(study, trials, name, form, confirmations)
 
 
@@ -256,7 +256,7 @@ ANALYSES: dict[str, Callable[[Store, StudyRecord], bytes]] = {
     "export.zip": _archive,
     **{
         f"{name}.{form}": partial(_table, name=name, form=form)
-        for name in ("trials", "curves", "confirmations")
+        for name in ("trials", "curves", "confirmations", "epochs")
         for form in ("csv", "parquet", "json")
     },
 }

@@ -20,6 +20,10 @@ from studies.records import ConfirmationRecord, StudyRecord, TrialRecord
 Kind = Literal["text", "integer", "number", "boolean"]
 KINDS: dict[type, Kind] = {str: "text", bool: "boolean", int: "integer", float: "number"}
 Cell = str | int | float | bool | None
+EPOCH_NUMBERS = (
+    *("train_loss", "validation_metric", "test_metric", "validation_top5", "test_top5"),
+    *("flip_ratio", "train_seconds", "evaluate_seconds"),
+)
 ESTIMATE = ("", "_low", "_high", "_level")  # what follows a name, for the parts of an estimate
 
 
@@ -132,6 +136,29 @@ def confirmations_table(
     return _table(columns, rows)
 
 
+def epochs_table(
+    study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
+) -> Table:
+    """One row an epoch of a finished trial; `trials` have their epochs."""
+    columns: dict[str, Kind] = {
+        **dict.fromkeys(("study", "arm", "method"), "text"),
+        **dict.fromkeys(("run", "trial", "epoch"), "integer"),
+        **dict.fromkeys(EPOCH_NUMBERS, "number"),
+        "diverged": "boolean",
+    }
+    order = {arm: i for i, arm in enumerate(study.arms)}
+    rows = [
+        (
+            *(t.study, t.arm, study.arms[t.arm], t.run, t.trial, epoch.epoch),
+            *(getattr(epoch, name) for name in EPOCH_NUMBERS),
+            epoch.diverged,
+        )
+        for t in sorted(trials, key=lambda t: (order[t.arm], t.run, t.trial))
+        for epoch in t.epochs
+    ]
+    return _table(columns, rows)
+
+
 def table(
     study: StudyRecord,
     trials: Sequence[TrialRecord],
@@ -189,6 +216,7 @@ TABLES: dict[str, Build] = {
     "trials": trials_table,
     "curves": curves_table,
     "confirmations": confirmations_table,
+    "epochs": epochs_table,
 }
 FORMS: dict[str, Callable[[Table], bytes]] = {"csv": to_csv, "parquet": to_parquet, "json": to_json}
 

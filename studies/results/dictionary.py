@@ -52,6 +52,19 @@ CURVES: Mapping[str, str] = {
         for end, which in (("_low", "lower"), ("_high", "upper"))
     },
 }
+EPOCHS: Mapping[str, str] = {
+    **dict.fromkeys(("study", "arm", "method", "run", "trial"), "as in `trials`"),
+    "epoch": "counted from 1",
+    "train_loss": "mean over the epoch's training samples",
+    "validation_metric": "the metric on the validation split after it",
+    "test_metric": "the metric on the test split after it",
+    "validation_top5": "the share whose class is among the five likeliest; empty where the task does not count it",
+    "test_top5": "the same on the test split",
+    "flip_ratio": "the share of binary weights whose sign a step changed, mean over the epoch's steps",
+    "train_seconds": "wall time of its training",
+    "evaluate_seconds": "wall time of its evaluation",
+    "diverged": "whether the training ended here as a number in it was not finite",
+}
 CONFIRMATIONS: Mapping[str, str] = {
     "study": "the study's id",
     "arm": "the arm's name",
@@ -263,6 +276,7 @@ FILES: Mapping[str, Mapping[str, str]] = {
     "trials": TRIALS,
     "curves": CURVES,
     "confirmations": CONFIRMATIONS,
+    "epochs": EPOCHS,
     "comparison.json": COMPARISON,
     "provenance.json": PROVENANCE,
 }

@@ -31,6 +31,7 @@ IMAGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "svg": ({"svg.hashsalt": "tunebench"}, {"Date": None}),
     "pdf": ({"pdf.fonttype": 42}, {"CreationDate": None}),
 }
+TOO_LONG = ("epochs", "json")  # of Figure 8 a text of 40 MB; the service gives it to whoever asks
 _drawing = Lock()  # matplotlib's settings are the process's: two threads would undo each other's
 
 
@@ -102,7 +103,8 @@ def _files(
         if name == "confirmations" and not confirmations:
             continue
         table = build(study, trials, confirmations)
-        files |= {f"{name}.{form}": write(table) for form, write in FORMS.items()}
+        forms = [form for form in FORMS if (name, form) != TOO_LONG]
+        files |= {f"{name}.{form}": FORMS[form](table) for form in forms}
     changes = _changes(study)
     return (
         files

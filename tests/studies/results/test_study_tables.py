@@ -40,6 +40,17 @@ CONFIRMATION_COLUMNS = [
     "train_seconds", "attempts",
 ]  # fmt: skip
 
+EPOCH_COLUMNS = [
+    "study", "arm", "method", "run", "trial", "epoch", "train_loss", "validation_metric", "test_metric",
+    "validation_top5", "test_top5", "flip_ratio", "train_seconds", "evaluate_seconds", "diverged",
+]  # fmt: skip
+COLUMNS = {
+    "trials": TRIAL_COLUMNS,
+    "curves": CURVE_COLUMNS,
+    "confirmations": CONFIRMATION_COLUMNS,
+    "epochs": EPOCH_COLUMNS,
+}
+
 
 def with_every_outcome():
     """Failed, diverged, without hyperparameters, without a test metric, infinite; the second method unfinished."""
@@ -68,7 +79,7 @@ def read(study, trials, name, form, confirmations=()):
     if form == "parquet":
         return pd.read_parquet(io.BytesIO(content))
     records = json.loads(content, parse_constant=pytest.fail)
-    columns = {"trials": TRIAL_COLUMNS, "curves": CURVE_COLUMNS, "confirmations": CONFIRMATION_COLUMNS}[name]
+    columns = COLUMNS[name]
     assert all(list(record) == columns for record in records)
     return pd.DataFrame.from_records(records, columns=columns)
 
