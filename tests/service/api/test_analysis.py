@@ -453,7 +453,7 @@ def test_over_http(url: str, store: Store, lease: Lease, tmp_path: Path) -> None
             for missing in ("/v1/studies/nothing-00000000/curves", "/v1/studies/nothing-00000000/export.zip"):
                 refused = await client.get(missing)
                 assert (refused.status_code, refused.json()["type"]) == (404, "/problems/unknown-study")
-            for wrong in ("figure8.gif", "export/trials.xlsx", "export/epochs.csv"):
+            for wrong in ("figure8.gif", "export/trials.xlsx", "export/steps.csv"):
                 assert (await client.get(f"{path}/{wrong}")).status_code == 422
 
     run(main, store)
