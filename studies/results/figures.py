@@ -93,8 +93,10 @@ def figure8(
     curves = {name: factor * found.best for name, found in of_study(spec, trials).items()}
     worths = {name: worth(spec, name, trials, confirmations) for name in curves} if confirmations else {}
     values = {name: (factor * of.held_out, factor * of.confirmed) for name, of in worths.items()}
-    limits = _limits(spec, list(curves.values()), [mean for of in values.values() for mean in of])
     arms = _arms(spec, brief=bool(worths))
+    crowd = len(arms) > CROWD
+    drawn = [curves[arm.key] for arm in arms if not (crowd or arm.control)]
+    limits = _limits(spec, drawn, [*curves.values(), *(mean for of in values.values() for mean in of)])
     key = _key(spec, list(curves.values()), limits, confirmed=bool(worths))
     columns = _columns([*(arm.name for arm in arms), *(words for _, words in key)])
     rows = (len(curves) + len(key) + columns - 1) // columns
@@ -102,11 +104,11 @@ def figure8(
     figure, panels = _panels(1 + bool(worths), title, legend_rows=rows)
     lines: list[Artist] = []
     for arm, dodge in zip(arms, _dodges(len(arms)), strict=True):
-        if not (len(arms) > CROWD or arm.control):
+        if not (crowd or arm.control):
             _runs(panels[0], curves[arm.key], arm, dodge, limits)
         lines.append(_middle(panels[0], curves[arm.key], arm, limits))
         if worths:
-            _worth(panels[1], *values[arm.key], arm, limits, crowd=len(arms) > CROWD)
+            _worth(panels[1], *values[arm.key], arm, limits, crowd=crowd)
     panels[0].set_ylim(*limits)  # the panels share it
     panels[0].set_xlim(0.3, spec.trials + 0.7)
     panels[-1].set_xlabel("Trials", fontsize=8)
@@ -295,21 +297,22 @@ def _medians(best: Floats) -> list[Estimate]:
     return [stats.median(column if not np.isnan(column).any() else column[:0]) for column in best.T]
 
 
-def _limits(spec: StudySpec, curves: Sequence[Floats], worths: Sequence[Floats]) -> Limits:
-    """Of the vertical axis; the open side is the one that the search starts from.
+def _limits(spec: StudySpec, drawn: Sequence[Floats], averaged: Sequence[Floats]) -> Limits:
+    """The ends of the vertical axis; the open side is the one that the search starts from.
 
-    All but a tenth of the points of the `curves` lie within, and every mean, of those and of `worths`, once a model
+    All but a tenth of the points that are `drawn` lie within, and every mean of what is `averaged` once a model
     chooses. `(runs, trials)` each.
     """
     maximize, initial = spec.task_definition().direction == "maximize", spec.searcher.initial_trials
     sign = 1 if maximize else -1
-    points = np.concatenate([sign * best[np.isfinite(best)] for best in curves])
+    means = [mean_curve(values) for values in averaged]
+    points = np.concatenate([best[np.isfinite(best)] for best in drawn or means]) * sign
+    points = points[np.isfinite(points)]
     if not points.size:
         return 0.0, 1.0
-    middles = np.concatenate([sign * mean_curve(values)[initial - 1 :] for values in (*curves, *worths)])
+    middles = sign * np.concatenate([mean[initial - 1 :] for mean in means])
     middles = middles[np.isfinite(middles)]
-    low = float(np.quantile(points, 0.1))
-    high = float(points.max())
+    low, high = float(np.quantile(points, 0.1)), float(points.max())
     if middles.size:
         low, high = min(low, float(middles.min())), max(high, float(middles.max()))
     margin = 0.06 * (high - low) or 0.01 * abs(high) or 1.0

@@ -348,29 +348,34 @@ def _splits(comparison: Comparison) -> list[Split]:
 def _apart(comparison: Comparison) -> Iterator[str]:
     if not comparison.pairs:
         return
+    crowd = len(comparison.arms) > CROWD
     later = "" if comparison.final else " No test is made before the end."
-    yield f"Between the arms; paired is the analysis.{later}"
+    rest = " What they are unpaired, and on the test split, is in `comparison.json`." if crowd else ""
+    yield f"Between the arms; paired is the analysis.{rest}{later}"
+    splits = [split for split in _splits(comparison) if not (crowd and split == "test")]
     rows = [
         row
         for pair in comparison.pairs
-        for split in _splits(comparison)
-        for row in _rows(comparison, pair, split)
+        for split in splits
+        for row in _rows(comparison, pair, split)[: 1 if crowd else 2]
     ]
     heads = ["difference", "split", "runs", "Hodges-Lehmann", "first better", "p", "Holm-adjusted p"]
     yield _table(heads, rows)
 
 
-def _rows(comparison: Comparison, pair: PairResult, split: Split) -> Iterator[list[str]]:
-    """Of the table of differences."""
+def _rows(comparison: Comparison, pair: PairResult, split: Split) -> list[list[str]]:
+    """Two lines of the table of differences: paired and unpaired."""
     a, b = comparison.labels(pair)
     paired, unpaired = pair.at_budget(split).paired, pair.at_budget(split).unpaired
     found: list[tuple[str, Paired | Unpaired, str]] = [
         ("paired", paired, f"{paired.a_better} better, {paired.equal} equal, {paired.b_better} worse"),
         ("unpaired", unpaired, f"P(better) {share(unpaired.p_a_better)}"),
     ]
-    for kind, test, better in found:
-        shift = difference(test.hodges_lehmann, comparison.metric)
-        yield [f"{a} minus {b}", split, kind, shift, better, *(p_value(p) for p in (test.p, test.p_holm))]
+    return [
+        [f"{a} minus {b}", split, kind, difference(test.hodges_lehmann, comparison.metric), better]
+        + [p_value(p) for p in (test.p, test.p_holm)]
+        for kind, test, better in found
+    ]
 
 
 def _near(comparison: Comparison) -> Iterator[str]:
