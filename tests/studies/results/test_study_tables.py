@@ -19,7 +19,7 @@ from studies.design.methods import Method
 from studies.design.space import Choice, Fixed, Float, Int
 from studies.design.spec import StudySpec, from_json
 from studies.errors import StudyError
-from studies.records import TrialState
+from studies.records import EpochRecord, TrialState
 from studies.results.data_tables import FORMS, TABLES, curves_table, table, trials_table
 from trainers.hyperparameters import VALID, Interval, Options
 
@@ -67,8 +67,21 @@ def with_every_outcome():
         state=TrialState.DIVERGED,
         train_seconds=math.inf,
         test_metric=math.nan,
+        epochs=(epoch(1), replace(epoch(2), train_loss=math.nan, validation_top5=0.9, diverged=True)),
     )
     return study, trials
+
+
+def epoch(number):
+    return EpochRecord(
+        epoch=number,
+        train_loss=1.5,
+        validation_metric=0.5,
+        test_metric=0.25,
+        flip_ratio=0.1 / number,
+        train_seconds=0.5,
+        evaluate_seconds=0.25,
+    )
 
 
 def read(study, trials, name, form, confirmations=()):
@@ -206,7 +219,7 @@ def test_no_cell_can_be_taken_for_a_formula(begin):
 
 def test_another_table_or_form_is_refused():
     study, trials = figure8_like(runs=1, trials=1)
-    with pytest.raises(StudyError, match="unknown table 'epochs'; known are trials, curves"):
-        table(study, trials, "epochs", "csv")
+    with pytest.raises(StudyError, match="unknown table 'steps'; known are trials, curves"):
+        table(study, trials, "steps", "csv")
     with pytest.raises(StudyError, match="unknown form 'xlsx'; known are csv, parquet, json"):
         table(study, trials, "trials", "xlsx")
