@@ -18,6 +18,7 @@ from studies.design.whole_numbers import AS_WHOLE
 from studies.records import (
     ConfirmationRecord,
     EpochRecord,
+    RepeatRecord,
     Request,
     StudyRecord,
     StudyState,
@@ -120,6 +121,19 @@ class StudySummary(_Schema):
         return cls(**_summary(study))
 
 
+class Repeat(_Schema):
+    """One of the trainings of a trial that has several."""
+
+    state: TrialState
+    seed: int
+    objective: Number
+    test_metric: Number
+
+    @classmethod
+    def of(cls, repeat: RepeatRecord) -> Self:
+        return cls._copied(repeat)
+
+
 class Trial(_Schema):
     """One finished trial."""
 
@@ -133,6 +147,9 @@ class Trial(_Schema):
     seed: int
     objective: Number | None
     test_metric: Number | None
+    repeats: tuple[Repeat, ...] = Field(
+        description="Of a study with `repeats` its trainings, whose means the metrics are; else empty."
+    )
     suggest_seconds: float
     train_seconds: float
     attempts: int
@@ -142,7 +159,8 @@ class Trial(_Schema):
 
     @classmethod
     def of(cls, trial: TrialRecord) -> Self:
-        return cls._copied(trial, id=trial_id(trial.arm, trial.run, trial.trial))
+        repeats = tuple(map(Repeat.of, trial.repeats))
+        return cls._copied(trial, id=trial_id(trial.arm, trial.run, trial.trial), repeats=repeats)
 
 
 class Study(StudySummary):

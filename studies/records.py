@@ -1,9 +1,11 @@
 """What is kept of a study: plain frozen values, the same for the runner, the database and the figures."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from statistics import stdev
 from typing import Any, Protocol
 
 from trainers.hyperparameters import Value
@@ -14,6 +16,7 @@ __all__ = [
     "ConfirmationRecord",
     "EpochRecord",
     "Outcome",
+    "RepeatRecord",
     "Request",
     "RunRecord",
     "Sink",
@@ -119,6 +122,11 @@ class StudyRecord:
         return planned(self.spec)
 
     @property
+    def repeats(self) -> int:
+        """Trainings of each trial."""
+        return int(self.spec.get("repeats", 1))
+
+    @property
     def trials(self) -> int:
         """How many trials have finished."""
         return self.completed + self.diverged + self.failed
@@ -130,12 +138,29 @@ def planned(spec: Mapping[str, Any]) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatRecord:
+    """One of the trainings of a trial that has several: the same hyperparameters with a seed of its own.
+
+    `state` is completed or diverged, and the metrics are as in a `TrialRecord`.
+    """
+
+    state: TrialState
+    seed: int
+    objective: float
+    test_metric: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRecord:
     """One finished trial. `run` and `trial` count from 1; times are UTC; seconds are wall time.
 
     `objective` is the validation metric after the last epoch, or the worst the metric can give where the
     training diverged, or None where the trial failed. `source` says how the hyperparameters were chosen
-    ("sobol", "model", "random", "grid"). `attempts` counts trainings, 1 where nothing crashed.
+    ("sobol", "model", "random", "grid"). `attempts` counts how often it was tried, 1 where nothing crashed.
+
+    Of a trial of several trainings `repeats` has each, in order; `objective` and `test_metric` are their means, the
+    state is diverged where one of them did, `seed` and `epochs` are the first one's, and `train_seconds` is the sum.
+    `repeats` is empty where there is one training, and where the trial failed.
     """
 
     study: str
@@ -155,6 +180,16 @@ class TrialRecord:
     started_at: datetime
     finished_at: datetime
     epochs: tuple[EpochRecord, ...] = ()
+    repeats: tuple[RepeatRecord, ...] = ()
+
+    @property
+    def sem(self) -> float | None:
+        """The objective's standard error, from the spread of its repeats; None where they say nothing of noise: fewer
+        than two, or one diverged."""
+        if len(self.repeats) < 2 or self.state is not TrialState.COMPLETED:
+            return None
+        error = stdev(repeat.objective for repeat in self.repeats) / math.sqrt(len(self.repeats))
+        return error if math.isfinite(error) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

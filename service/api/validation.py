@@ -18,7 +18,7 @@ def validation(spec: StudySpec, store: Reads | None) -> Validation:
             exists = store.study_by_id(spec.study_id).state
         if (known := store.seconds_per_trial(spec.task, spec.proxy)) is not None:
             recorded, suggest_seconds, train_seconds = known
-            seconds = spec.planned * (suggest_seconds + train_seconds)
+            seconds = spec.planned * (suggest_seconds + spec.repeats * train_seconds)
             estimate = Cost(seconds=seconds, recorded_trials=recorded)
     pairs = math.comb(len(spec.arms), 2)
     design = Design(

@@ -37,7 +37,9 @@ def plan(
         return
     stored = f"already stored, {found.exists}" if found.exists else "not stored yet"
     confirmed = f" and at most {count(found.confirmations, 'confirmation')}" if found.confirmations else ""
-    say(f"{found.id}: {count(found.planned, 'trial')}{confirmed}, {stored}")
+    repeats = found.spec.get("repeats", 1)
+    each = f" of {repeats} trainings each" if repeats > 1 else ""
+    say(f"{found.id}: {count(found.planned, 'trial')}{each}{confirmed}, {stored}")
     if found.estimate is None:
         say("How long it takes is not known: no trial of its task is recorded yet.")
     else:

@@ -1,4 +1,4 @@
-"""A stored trial trained again: its very numbers, or its hyperparameters with another seed."""
+"""A stored training again: its very numbers, or its hyperparameters with another seed."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +20,10 @@ Seed = Annotated[
 
 
 def retrain(study: Study, trial: Trial, seed: Seed = None, db: Database = None) -> None:
-    """Train a stored trial again, which gives its very numbers; or its hyperparameters with another seed."""
+    """Train a stored trial again, which gives its very numbers; or its hyperparameters with another seed.
+
+    Of a trial of several trainings that is the first; with the seed of another one, that one.
+    """
     from studies.design.spec import stored
     from studies.results.wording import value
     from studies.running import trial as trials
@@ -33,15 +36,20 @@ def retrain(study: Study, trial: Trial, seed: Seed = None, db: Database = None) 
     for now in trials.retrain(spec, then, data_dir=here.settings.data_dir, start_sum=start_sum, seed=seed):
         say(f"epoch {now.epoch}: validation {now.validation_metric:.6g}, test {now.test_metric:.6g}", notes)
     metric = spec.task_definition().metric
-    given = {"stored": (then.objective, then.test_metric), "now": (now.validation_metric, now.test_metric)}
+    stored_one = next(
+        (each for each in then.repeats if each.seed == (then.seed if seed is None else seed)), then
+    )
+    ended = (now.validation_metric, now.test_metric)
+    given = {"stored": (stored_one.objective, stored_one.test_metric), "now": ended}
     rows = [
         {"training": name, "validation": value(validation, metric), "test": value(test, metric)}
         for name, (validation, test) in given.items()
     ]
     print_rows(rows, as_json=False)
-    if seed is not None:
+    if seed is not None and seed != stored_one.seed:
         return
-    if not _same(then.epochs[-1], now):
+    first = stored_one.seed == then.seed  # whose epochs are kept
+    if repr(given["stored"]) != repr(given["now"]) or (first and not _same(then.epochs[-1], now)):
         hardware, commit = record.provenance.get("hardware", {}), record.provenance.get("commit")
         say(f"other numbers than the stored ones, which come from {hardware.get('cpu')} and commit {commit}")
         raise typer.Exit(1)

@@ -30,6 +30,7 @@ from service.database.rows import (
     TRIAL_COLUMNS,
     named,
     one_or_none,
+    repeats_of,
     study_records,
     trial_record,
 )
@@ -164,17 +165,18 @@ class Reads:
             return {row[0]: row[1] for row in connection.execute(query)}
 
     def seconds_per_trial(self, task: str, proxy: Proxy = WHOLE) -> tuple[int, float, float] | None:
-        """The number of recorded trials of the task, or of this proxy of it, and their mean seconds to suggest and to
-        train; None where there are none."""
-        done = func.sum(studies.c.completed + studies.c.diverged)
-        sums = select(done, func.sum(studies.c.suggest_seconds), func.sum(studies.c.train_seconds))
+        """The number of recorded trials of the task, or of this proxy of it, and their mean seconds to suggest and for
+        one training; None where there are none."""
+        ended, repeats = studies.c.completed + studies.c.diverged, studies.c.outline["repeats"].as_integer()
+        done, trained = func.sum(ended), func.sum(ended * func.coalesce(repeats, 1))
+        sums = select(done, trained, func.sum(studies.c.suggest_seconds), func.sum(studies.c.train_seconds))
         same = [studies.c.task == task]
         for field in fields(Proxy):
             stored, value = studies.c.outline["proxy", field.name].as_float(), getattr(proxy, field.name)
             same.append(stored.is_(None) if value is None else stored == value)
         with reading(self.engine) as connection:
             row = connection.execute(sums.where(*same)).one()
-        return (int(row[0]), row[1] / row[0], row[2] / row[0]) if row[0] else None
+        return (int(row[0]), row[2] / row[0], row[3] / row[1]) if row[0] else None
 
     def incumbents(self, study: str, *, maximize: bool) -> dict[str, TrialRecord]:
         """The best trial of each arm that has one; of equals the first to finish."""
@@ -185,8 +187,9 @@ class Reads:
         holds = and_(top.c.arm == trials.c.arm, top.c.top == trials.c.objective)
         first = select(func.min(trials.c.id)).join(top, holds).where(mine).group_by(trials.c.arm)
         with reading(self.engine) as connection:
-            rows = connection.execute(select(*TRIAL_COLUMNS).where(trials.c.id.in_(first))).all()
-        return {row.arm: trial_record(named(TRIAL_COLUMNS, row), ()) for row in rows}
+            rows = connection.execute(select(trials.c.id, *TRIAL_COLUMNS).where(trials.c.id.in_(first))).all()
+            of = repeats_of(connection, [trials.c.id.in_([row.id for row in rows])])
+        return {row.arm: trial_record(named(TRIAL_COLUMNS, row[1:]), (), of.get(row.id, ())) for row in rows}
 
     def runs(
         self, study: str, *, maximize: bool
@@ -218,9 +221,9 @@ class Reads:
                 return None
             of_trial = select(*EPOCH_COLUMNS).where(epochs.c.trial == row[0]).order_by(epochs.c.epoch)
             rows = connection.execute(of_trial).all()
-        return trial_record(
-            named(TRIAL_COLUMNS, row[1:]), tuple(EpochRecord(**named(EPOCH_COLUMNS, e)) for e in rows)
-        )
+            repeated = repeats_of(connection, [trials.c.id == row[0]]).get(row[0], ())
+        trained = tuple(EpochRecord(**named(EPOCH_COLUMNS, e)) for e in rows)
+        return trial_record(named(TRIAL_COLUMNS, row[1:]), trained, repeated)
 
     def trials_page(
         self,
@@ -239,14 +242,18 @@ class Reads:
         chosen += [] if run is None else [trials.c.run == run]
         chosen += [trials.c.state.in_(states)] if states else []
         chosen += [] if after is None else [order.after(after)]
-        query = select(*TRIAL_COLUMNS, *order.keys()).where(*chosen)
+        query = select(trials.c.id, *TRIAL_COLUMNS, *order.keys()).where(*chosen)
         with reading(self.engine) as connection:
             rows = connection.execute(query.order_by(*order.clauses()).limit(limit)).all()
-        n = len(TRIAL_COLUMNS)
-        return [(trial_record(named(TRIAL_COLUMNS, row[:n]), ()), list(row[n:])) for row in rows]
+            of = repeats_of(connection, [trials.c.id.in_([row[0] for row in rows])])
+        n = len(TRIAL_COLUMNS) + 1
+        return [
+            (trial_record(named(TRIAL_COLUMNS, row[1:n]), (), of.get(row[0], ())), list(row[n:]))
+            for row in rows
+        ]
 
     def trials(self, study: str, arm: str | None = None, *, with_epochs: bool = False) -> list[TrialRecord]:
-        """The trials of the study with this id by arm, run and trial, in at most two queries.
+        """The trials of the study with this id by arm, run and trial, in at most three queries.
 
         Without `with_epochs` their `epochs` are empty.
         """
@@ -256,12 +263,16 @@ class Reads:
         of_trial: dict[int, tuple[EpochRecord, ...]] = {}
         with reading(self.engine) as connection:
             rows = connection.execute(query).all()
+            of = repeats_of(connection, chosen)
             if with_epochs:
                 joined = select(epochs.c.trial, *EPOCH_COLUMNS).join(trials, trials.c.id == epochs.c.trial)
                 joined = joined.where(*chosen).order_by(epochs.c.trial, epochs.c.epoch)
                 for row, group in groupby(connection.execute(joined), key=lambda epoch: epoch[0]):
                     of_trial[row] = tuple(EpochRecord(**named(EPOCH_COLUMNS, epoch[1:])) for epoch in group)
-        return [trial_record(named(TRIAL_COLUMNS, row[1:]), of_trial.get(row[0], ())) for row in rows]
+        return [
+            trial_record(named(TRIAL_COLUMNS, row[1:]), of_trial.get(row[0], ()), of.get(row[0], ()))
+            for row in rows
+        ]
 
     def confirmations(self, study: str, of: tuple[str, int, int] | None = None) -> list[ConfirmationRecord]:
         """The confirmations of the study with this id by arm, run, trial and number; or those `of` one trial."""

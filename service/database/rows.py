@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Column, Connection, Row, Table, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Table, select
 
-from service.database.tables import confirmations, epochs, labels, studies, trials
+from service.database.tables import confirmations, epochs, labels, repeats, studies, trials
 from studies.records import (
     ConfirmationRecord,
     EpochRecord,
+    RepeatRecord,
     Request,
     StudyRecord,
     StudyState,
@@ -27,12 +28,13 @@ LISTED_COLUMNS = [column for column in STUDY_COLUMNS if column.name not in ("spe
 LISTED_COLUMNS.append(studies.c.outline)
 TRIAL_COLUMNS = _columns(trials, TrialRecord)
 EPOCH_COLUMNS = _columns(epochs, EpochRecord)
+REPEAT_COLUMNS = _columns(repeats, RepeatRecord)
 CONFIRMATION_COLUMNS = _columns(confirmations, ConfirmationRecord)
 
 
 def outline(spec: Mapping[str, Any]) -> dict[str, Any]:
     """What a list shows of a study: its spec in the same shape, without what may be large."""
-    kept = {key: spec[key] for key in ("proxy", "start", "runs", "trials") if key in spec}
+    kept = {key: spec[key] for key in ("proxy", "start", "runs", "trials", "repeats") if key in spec}
     arms = [{"name": arm["name"], "method": arm["method"]} for arm in spec["arms"]]
     return kept | {"arms": arms, "searcher": {"name": spec["searcher"]["name"]}}
 
@@ -67,9 +69,26 @@ def _study_record(values: dict[str, Any], labels: tuple[str, ...]) -> StudyRecor
     return StudyRecord(**values, labels=labels)
 
 
-def trial_record(values: dict[str, Any], of_trial: tuple[EpochRecord, ...]) -> TrialRecord:
+def trial_record(
+    values: dict[str, Any], of_trial: tuple[EpochRecord, ...], repeated: tuple[RepeatRecord, ...]
+) -> TrialRecord:
     values["state"] = TrialState(values["state"])
-    return TrialRecord(**values, epochs=of_trial)
+    return TrialRecord(**values, epochs=of_trial, repeats=repeated)
+
+
+def repeats_of(
+    connection: Connection, chosen: Sequence[ColumnElement[bool]]
+) -> dict[int, tuple[RepeatRecord, ...]]:
+    """The trainings of these trials that have several, by the trials' numbers of rows."""
+    query = (
+        select(repeats.c.trial, *REPEAT_COLUMNS).join(trials, trials.c.id == repeats.c.trial).where(*chosen)
+    )
+    found: dict[int, tuple[RepeatRecord, ...]] = {}
+    for row in connection.execute(query.order_by(repeats.c.trial, repeats.c.number)):
+        values = named(REPEAT_COLUMNS, row[1:])
+        repeat = RepeatRecord(**values | {"state": TrialState(values["state"])})
+        found[row[0]] = (*found.get(row[0], ()), repeat)
+    return found
 
 
 def row_of(columns: list[Column[Any]], record: object) -> dict[str, Any]:

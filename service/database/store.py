@@ -26,6 +26,7 @@ from service.database.reads import Reads, without_result
 from service.database.rows import (
     CONFIRMATION_COLUMNS,
     EPOCH_COLUMNS,
+    REPEAT_COLUMNS,
     TRIAL_COLUMNS,
     one,
     one_or_none,
@@ -33,7 +34,7 @@ from service.database.rows import (
     row_of,
 )
 from service.database.states import change, locked, put_back, tell
-from service.database.tables import confirmations, epochs, labels, logs, studies, submissions, trials
+from service.database.tables import confirmations, epochs, labels, logs, repeats, studies, submissions, trials
 from service.errors import LeaseLost, StateError, StoreError
 from service.records import ACTIVE, CANCELLED, COMPLETED, FAILED, FINISHED, PAUSED, QUEUED, EventKind, as_json
 from studies.design.spec import StudySpec
@@ -238,7 +239,7 @@ class Store(Reads):
             extend(connection, lease)
 
     def record(self, lease: Lease, trial: TrialRecord) -> None:
-        """Store a finished trial with its epochs and renew the lease.
+        """Store a finished trial with its epochs and repeats and renew the lease.
 
         Raises LeaseLost, and StoreError where it is not the next trial of its run or holds what no trial can.
         """
@@ -265,6 +266,10 @@ class Store(Reads):
                 if trial.epochs:
                     rows = [{"trial": row} | row_of(EPOCH_COLUMNS, epoch) for epoch in trial.epochs]
                     connection.execute(insert(epochs), rows)
+                if trial.repeats:
+                    each = [row_of(REPEAT_COLUMNS, repeat) for repeat in trial.repeats]
+                    rows = [{"trial": row, "number": n} | values for n, values in enumerate(each, start=1)]
+                    connection.execute(insert(repeats), rows)
                 data = {key: getattr(trial, key) for key in ("arm", "run", "trial", "state")}
                 data["objective"] = as_json(trial.objective)
                 log.append(

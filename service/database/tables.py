@@ -163,6 +163,21 @@ epochs = Table(
     sqlite_with_rowid=False,
 )
 
+# The trainings of trials that have several, numbered from 1.
+repeats = Table(
+    "repeats",
+    metadata,
+    Column(
+        "trial", RowId, ForeignKey("trials.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("state", Name, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("objective", Real, nullable=False),
+    Column("test_metric", Real, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 # Fresh trainings of incumbents' hyperparameters, with seeds that no searcher saw.
 confirmations = Table(
     "confirmations",

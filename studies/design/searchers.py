@@ -96,7 +96,7 @@ def suggest_botorch(
 
     Sobol goes on where there is nothing to model, as no trial has succeeded yet, or nothing to choose, as every point
     of a finite space has been tried. Otherwise no point is tried twice. An objective that is not finite counts as the
-    worst finite one. Objectives are told apart from their noise: by their standard errors where all have one, pooled,
+    worst finite one. Objectives are told apart from their noise: by their standard errors where there are any, pooled,
     as those of two or three trainings say little one by one; otherwise by the model.
     """
     free = searched(space)
@@ -216,11 +216,10 @@ def _tried(free: Space, history: Sequence[Observation]) -> set[tuple[Value, ...]
 
 
 def _variance(told: Sequence[Observation]) -> float | None:
-    """The variance of the objectives' noise, pooled from their standard errors; None where it is not known of all."""
-    errors = [o.sem for o in told if o.objective is not None]
-    known = [error for error in errors if error is not None and math.isfinite(error)]
+    """The variance of the objectives' noise, pooled from the standard errors there are; None where they tell of none."""
+    known = [o.sem for o in told if o.objective is not None and o.sem is not None and math.isfinite(o.sem)]
     pooled = sum(error**2 for error in known) / len(known) if known else 0.0
-    return pooled if len(known) == len(errors) and pooled > 0 else None
+    return pooled if pooled > 0 else None
 
 
 def _ax_parameter(name: str, dimension: Float | Int | Choice) -> object:

@@ -213,6 +213,7 @@ class StudySpec(_Strict):
     runs: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = 20
     trials: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = Field(default=TRIALS, validate_default=True)
     seed: Annotated[int, Field(ge=0, lt=2**63), AS_WHOLE] = 0
+    repeats: Annotated[int, Field(ge=1, le=100), AS_WHOLE] = 1  # trainings of a trial
     confirm: Confirm | None = None
     stop_when: Literal["decided"] | None = None  # then `runs` is the most: see studies.analysis.decision
     resources: Resources = Resources()
@@ -384,6 +385,7 @@ class StudySpec(_Strict):
             "runs": self.runs,
             "trials": self.trials,
             "seed": self.seed,
+            **({"repeats": self.repeats} if self.repeats > 1 else {}),
             **({"confirm": self.confirm.model_dump()} if self.confirm else {}),
             **({"stop_when": self.stop_when} if self.stop_when else {}),
             "resources": self.resources.to_json(),

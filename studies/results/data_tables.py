@@ -139,7 +139,7 @@ def confirmations_table(
 def epochs_table(
     study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
 ) -> Table:
-    """One row an epoch of a finished trial; `trials` have their epochs."""
+    """One row an epoch of a finished trial, of its first training; `trials` have their epochs."""
     columns: dict[str, Kind] = {
         **dict.fromkeys(("study", "arm", "method"), "text"),
         **dict.fromkeys(("run", "trial", "epoch"), "integer"),
@@ -155,6 +155,34 @@ def epochs_table(
         )
         for t in sorted(trials, key=lambda t: (order[t.arm], t.run, t.trial))
         for epoch in t.epochs
+    ]
+    return _table(columns, rows)
+
+
+def repeats_table(
+    study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
+) -> Table:
+    """One row a training of a trial that has several; a trial's own row has their means."""
+    columns: dict[str, Kind] = {
+        "study": "text",
+        "arm": "text",
+        "method": "text",
+        "run": "integer",
+        "trial": "integer",
+        "number": "integer",
+        "seed": "integer",
+        "state": "text",
+        "objective": "number",
+        "test_metric": "number",
+    }
+    order = {arm: i for i, arm in enumerate(study.arms)}
+    rows = [
+        (
+            *(t.study, t.arm, study.arms[t.arm], t.run, t.trial, number),
+            *(repeat.seed, repeat.state.value, repeat.objective, repeat.test_metric),
+        )
+        for t in sorted(trials, key=lambda t: (order[t.arm], t.run, t.trial))
+        for number, repeat in enumerate(t.repeats, start=1)
     ]
     return _table(columns, rows)
 
@@ -217,7 +245,9 @@ TABLES: dict[str, Build] = {
     "curves": curves_table,
     "confirmations": confirmations_table,
     "epochs": epochs_table,
+    "repeats": repeats_table,
 }
+SOMETIMES = ("confirmations", "repeats")  # in an export only where there are any
 FORMS: dict[str, Callable[[Table], bytes]] = {"csv": to_csv, "parquet": to_parquet, "json": to_json}
 
 

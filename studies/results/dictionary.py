@@ -11,13 +11,14 @@ TRIALS: Mapping[str, str] = {
     "run": "the independent tuning run of the arm, counted from 1",
     "trial": "the training within its run, counted from 1",
     "state": "`completed`; `diverged`: a result, the worst there is; `failed`: no result",
-    "objective": "the metric on the validation split after the last epoch, in its own unit: accuracy from 0 to 1",
-    "test_metric": "the metric on the test split, which no searcher saw",
+    "objective": "the metric on the validation split after the last epoch, in its own unit: accuracy from 0 to 1; of a "
+    "trial of several trainings their mean",
+    "test_metric": "the metric on the test split, which no searcher saw; likewise",
     "best_so_far": "the best objective of the run up to this trial",
     "suggest_seconds": "wall time to choose the hyperparameters",
-    "train_seconds": "wall time of the training, without data and evaluation of other trials",
-    "attempts": "trainings until it was over: 1 where nothing crashed",
-    "seed": "of the training: data order and initial weights follow from it",
+    "train_seconds": "wall time of the training, or of all its trainings, without data and evaluation of other trials",
+    "attempts": "how often it was tried until it was over: 1 where nothing crashed",
+    "seed": "of the training, or the first: data order and initial weights follow from it",
     "split_seed": "of the run: how the data are split follows from it",
     "hp.*": "a hyperparameter's value; empty where the arm has none of this name",
 }
@@ -80,6 +81,18 @@ CONFIRMATIONS: Mapping[str, str] = {
     "train_seconds": "as in `trials`",
     "attempts": "as in `trials`",
 }
+REPEATS: Mapping[str, str] = {
+    "study": "the study's id",
+    "arm": "the arm's name",
+    "method": "its training method",
+    "run": "the run of the trial",
+    "trial": "the trial, whose objective is the mean of its trainings: see `trials`",
+    "number": "which of its trainings, counted from 1",
+    "seed": "of this training: data order and initial weights; the same in every arm",
+    "state": "`completed` or `diverged`",
+    "objective": "as in `trials`, of this training",
+    "test_metric": "as in `trials`, of this training",
+}
 COMPARISON: Mapping[str, str] = {
     "study": "the study's id",
     "name": "the study's name",
@@ -127,7 +140,7 @@ COMPARISON: Mapping[str, str] = {
     "arms.*.diverged": "trials whose loss or network became non-finite",
     "arms.*.failed": "trials that crashed more often than they may be retried",
     "arms.*.suggest_seconds": "median wall time to choose hyperparameters",
-    "arms.*.train_seconds": "median wall time of a training",
+    "arms.*.train_seconds": "median wall time to train a trial",
     "arms.*.best_at_budget": "the best objective of each run at `compared_at`",
     "arms.*.test_at_budget": "the test metric of the trials that hold those",
     "arms.*.confirmed_at_budget": "the mean test metric of their hyperparameters with fresh seeds; null where nothing "
@@ -270,13 +283,15 @@ PROVENANCE: Mapping[str, str] = {
     "seeds": "every seed",
     "seeds.study": "the study's",
     "seeds.bootstrap": "of the bootstrap samples",
-    "seeds.trials": "by arm and run, one a trial: splits, data order and initial weights follow from it",
+    "seeds.trials": "by arm and run, one a trial, that of its first training: data order and initial weights follow "
+    "from it",
 }
 FILES: Mapping[str, Mapping[str, str]] = {
     "trials": TRIALS,
     "curves": CURVES,
     "confirmations": CONFIRMATIONS,
     "epochs": EPOCHS,
+    "repeats": REPEATS,
     "comparison.json": COMPARISON,
     "provenance.json": PROVENANCE,
 }
@@ -290,9 +305,9 @@ def dictionary() -> str:
 def _parts() -> Iterator[str]:
     yield "# What the columns and keys mean"
     yield (
-        "`trials`, `curves` and `confirmations`, where there are any, are the same table as CSV, Parquet and JSON. In "
-        "CSV an empty cell is no value, in JSON null; infinity is `inf` and `-inf`. `*` stands for a name, `[]` for an "
-        "entry of a list, `…` for any place. Times are UTC, seconds wall time."
+        "`trials`, `curves` and, where there are any, `confirmations` and `repeats` are each the same table as CSV, "
+        "Parquet and JSON. In CSV an empty cell is no value, in JSON null; infinity is `inf` and `-inf`. `*` stands "
+        "for a name, `[]` for an entry of a list, `…` for any place. Times are UTC, seconds wall time."
     )
     for file, keys in FILES.items():
         rows = [f"| `{key}` | {meaning} |" for key, meaning in keys.items()]

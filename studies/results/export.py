@@ -19,7 +19,7 @@ from studies.encoding import to_json
 from studies.errors import StudyError
 from studies.records import ConfirmationRecord, StudyRecord, TrialRecord
 from studies.results import figures
-from studies.results.data_tables import FORMS, TABLES
+from studies.results.data_tables import FORMS, SOMETIMES, TABLES
 from studies.results.dictionary import dictionary
 from studies.results.output_folder import OWNER
 from studies.results.report import changes_file, report, study_file
@@ -100,11 +100,10 @@ def _files(
         if comparison.pairs:
             files["extra-trials.png"] = _image(figures.extra_trials(comparison), "png")
     for name, build in TABLES.items():
-        if name == "confirmations" and not confirmations:
-            continue
         table = build(study, trials, confirmations)
-        forms = [form for form in FORMS if (name, form) != TOO_LONG]
-        files |= {f"{name}.{form}": FORMS[form](table) for form in forms}
+        if table.rows or name not in SOMETIMES:
+            forms = [form for form in FORMS if (name, form) != TOO_LONG]
+            files |= {f"{name}.{form}": FORMS[form](table) for form in forms}
     changes = _changes(study)
     return (
         files

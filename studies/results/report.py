@@ -133,6 +133,11 @@ def report(study: StudyRecord, comparison: Comparison, images: Sequence[str]) ->
         f"![Best so far over trials](figure8.png)\n\n*{_caption(comparison)}*",
         summary(comparison),
     ]
+    if study.repeats > 1:
+        text.append(
+            f"Each trial is {study.repeats} trainings with seeds of their own, which `repeats` has one by one: its "
+            "validation and test values are their means."
+        )
     if comparison.compared_at:
         text += [*_climb(comparison), "## How good", *_good(comparison), *_apart(comparison)]
     text += [*_best(comparison), *_failed(comparison)]
@@ -513,9 +518,9 @@ def _provenance(study: StudyRecord) -> Iterator[str]:
         )
     yield (
         "Beside this file are `trials` (every trial), `curves` (the curves) and, where there are any, `confirmations` "
-        "(the trainings with fresh seeds), each as CSV, Parquet and JSON, "
-        "`comparison.json` (every number here), `provenance.json` (the seeds too), `study.yaml`, and `dictionary.md`, "
-        "which says what every column and key means."
+        "(the trainings with fresh seeds) and `repeats` (the trainings of trials that have several), each as CSV, "
+        "Parquet and JSON, `comparison.json` (every number here), `provenance.json` (the seeds too), `study.yaml`, and "
+        "`dictionary.md`, which says what every column and key means."
     )
 
 

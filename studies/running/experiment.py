@@ -8,8 +8,10 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeVar
 
 from studies.running.cluster import Slot, own, slots, why_no_worker  # first, as Ray reads what it sets
@@ -24,7 +26,7 @@ from studies.analysis.failures import Losses
 from studies.design.searchers import Suggestion
 from studies.design.spec import StudySpec
 from studies.errors import NoResultError, StudyError
-from studies.records import ConfirmationRecord, EpochRecord, Sink, TrialRecord, TrialState
+from studies.records import ConfirmationRecord, EpochRecord, RepeatRecord, Sink, TrialRecord, TrialState
 from studies.running.capacity import needs, told
 from studies.running.control import Control
 from studies.running.gauges import Gauges
@@ -43,6 +45,19 @@ R = TypeVar("R")
 
 class _Over(BaseException):
     """Leaves Tune's loop at once, because of its cause if it has one: Tune's own way out waits for busy workers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ending:
+    """What a trial has come to, as in its record."""
+
+    state: TrialState
+    objective: float | None
+    test_metric: float | None
+    error: str | None
+    train_seconds: float = 0.0
+    epochs: tuple[EpochRecord, ...] = ()
+    repeats: tuple[RepeatRecord, ...] = ()
 
 
 class _Conductor(Searcher):  # type: ignore[misc]
@@ -168,24 +183,16 @@ class _Recorder(Callback):  # type: ignore[misc]
             self._faults[trial.trial_id] = fault
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        epochs: tuple[EpochRecord, ...] = trial.last_result["epochs"]
-        last = epochs[-1]
+        assignment: Assignment = trial.config["assignment"]
         if (fault := trial.last_result["not_kept"]) and not self._warned:
             self._warned = True
-            kept_in = folder(trial.config["assignment"].machine.data_dir)
+            kept_in = folder(assignment.machine.data_dir)
             warnings.warn(
                 f"trainings cannot be kept in {kept_in}: {fault}; one whose worker is lost starts anew",
                 stacklevel=1,
             )
-        self._finish(
-            trial,
-            state=TrialState.DIVERGED if last.diverged else TrialState.COMPLETED,
-            objective=self._worst if last.diverged else last.validation_metric,
-            test_metric=self._worst if last.diverged else last.test_metric,
-            attempts=self._failures[trial.config["assignment"].name] + trial.num_failures + 1,
-            error=f"the training became non-finite in epoch {last.epoch}" if last.diverged else None,
-            epochs=epochs,
-        )
+        attempts = self._failures[assignment.name] + trial.num_failures + 1
+        self._finish(trial, _ending(assignment.seeds, trial.last_result["trainings"], self._worst), attempts)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Tune will try the trial again."""
@@ -202,38 +209,20 @@ class _Recorder(Callback):  # type: ignore[misc]
             self._ended(trial)
             self._schedule.put_back(assignment.arm, assignment.run, assignment.confirms)
             return
-        self._finish(
-            trial,
-            state=TrialState.FAILED,
-            objective=None,
-            test_metric=None,
-            attempts=self._failures[assignment.name],
-            error=self._reason(trial, fault),
-            epochs=(),
-        )
+        reason = self._reason(trial, fault)
+        ending = _Ending(state=TrialState.FAILED, objective=None, test_metric=None, error=reason)
+        self._finish(trial, ending, self._failures[assignment.name])
 
     def _reason(self, trial: Trial, fault: Fault | None) -> str:
         if fault is not None:
             return f"{fault.words}\n\n{fault.trace}"
-        started = self._under_way.get(trial.trial_id)
-        if (
-            started is not None
-            and (datetime.now(UTC) - started).total_seconds() >= self._resources.max_seconds
-        ):
-            return f"stopped: still running after max_seconds = {self._resources.max_seconds:g}"
+        started, assignment = self._under_way.get(trial.trial_id), trial.config["assignment"]
+        if started is not None and (datetime.now(UTC) - started).total_seconds() >= assignment.max_seconds:
+            each = f" for each of {len(assignment.seeds)} trainings" if assignment.more_seeds else ""
+            return f"stopped: still running after max_seconds = {self._resources.max_seconds:g}{each}"
         return f"the worker process died: {_last_error(trial)}"
 
-    def _finish(
-        self,
-        trial: Trial,
-        *,
-        state: TrialState,
-        objective: float | None,
-        test_metric: float | None,
-        attempts: int,
-        error: str | None,
-        epochs: tuple[EpochRecord, ...],
-    ) -> None:
+    def _finish(self, trial: Trial, ending: _Ending, attempts: int) -> None:
         assignment: Assignment = trial.config["assignment"]
         suggestion, suggest_seconds = self._suggested.pop(trial.trial_id, (Suggestion({}, "none"), 0.0))
         ended: dict[str, Any] = {
@@ -241,13 +230,13 @@ class _Recorder(Callback):  # type: ignore[misc]
             "arm": assignment.arm,
             "run": assignment.run,
             "trial": assignment.trial,
-            "state": state,
+            "state": ending.state,
             "seed": assignment.training.seed,
-            "objective": objective,
-            "test_metric": test_metric,
-            "train_seconds": sum(epoch.train_seconds for epoch in epochs),
+            "objective": ending.objective,
+            "test_metric": ending.test_metric,
+            "train_seconds": ending.train_seconds,
             "attempts": attempts,
-            "error": error,
+            "error": ending.error,
             "started_at": self._ended(trial),
             "finished_at": datetime.now(UTC),
         }
@@ -260,7 +249,8 @@ class _Recorder(Callback):  # type: ignore[misc]
             hyperparameters=suggestion.hyperparameters,
             source=suggestion.source,
             suggest_seconds=suggest_seconds,
-            epochs=epochs,
+            epochs=ending.epochs,
+            repeats=ending.repeats,
             **ended,
         )
         self._store(self._sink.record, record)
@@ -282,6 +272,31 @@ class _Recorder(Callback):  # type: ignore[misc]
             self._gauges.running(trial.config["assignment"].arm, -1)
         self._control.beat(len(self._under_way))
         return started_at or datetime.now(UTC)
+
+
+def _ending(seeds: Sequence[int], trainings: Sequence[tuple[EpochRecord, ...]], worst: float) -> _Ending:
+    """What trainings with these seeds, each its epochs, come to together; one that diverged counts as the worst."""
+    lasts = [epochs[-1] for epochs in trainings]
+    repeats = tuple(
+        RepeatRecord(
+            state=TrialState.DIVERGED if last.diverged else TrialState.COMPLETED,
+            seed=seed,
+            objective=worst if last.diverged else last.validation_metric,
+            test_metric=worst if last.diverged else last.test_metric,
+        )
+        for seed, last in zip(seeds, lasts, strict=True)
+    )
+    diverged = [last.epoch for last in lasts if last.diverged]
+    which = "the training" if len(lasts) == 1 else f"{len(diverged)} of {len(lasts)} trainings"
+    return _Ending(
+        state=TrialState.DIVERGED if diverged else TrialState.COMPLETED,
+        objective=fmean(repeat.objective for repeat in repeats),
+        test_metric=fmean(repeat.test_metric for repeat in repeats),
+        error=f"{which} became non-finite in epoch {diverged[0]}" if diverged else None,
+        train_seconds=sum(epoch.train_seconds for epochs in trainings for epoch in epochs),
+        epochs=trainings[0],
+        repeats=repeats if len(repeats) > 1 else (),
+    )
 
 
 def _forget_pickled(trial: Trial) -> None:

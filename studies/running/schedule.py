@@ -174,4 +174,4 @@ def _key(record: TrialRecord | ConfirmationRecord) -> Key:
 
 
 def _observed(record: TrialRecord) -> Observation:
-    return Observation(dict(record.hyperparameters), record.objective)
+    return Observation(dict(record.hyperparameters), record.objective, record.sem)

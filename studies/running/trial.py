@@ -33,7 +33,8 @@ class Assignment:
     `training` is what it trains, but for the hyperparameters, which it chooses first; `machine` what it trains on.
     Trials of the same run and number share the training's `seed` (data order, initialisation) between arms, and all
     trials of a run its `split_seed`: runs are paired. `searcher_seed` belongs to the method's run, so that arms of one
-    method differ in what they are, not in how they are named.
+    method differ in what they are, not in how they are named. A trial of several trainings has `more_seeds`, one for
+    each after the first.
     """
 
     name: str
@@ -47,7 +48,13 @@ class Assignment:
     space: Space
     history: tuple[Observation, ...]
     max_seconds: float
+    more_seeds: tuple[int, ...] = ()
     confirms: Confirms | None = None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of its trainings, in order."""
+        return self.training.seed, *self.more_seeds
 
 
 def assign(
@@ -81,7 +88,11 @@ def assign(
         searcher_seed=derive(spec.seed, "method", arm.method, "run", run, "searcher"),
         space=arm.space,
         history=history,
-        max_seconds=spec.resources.max_seconds,
+        max_seconds=spec.resources.max_seconds * spec.repeats,
+        more_seeds=tuple(
+            derive(spec.seed, "run", run, "trial", trial, "repeat", repeat)
+            for repeat in range(2, spec.repeats + 1)
+        ),
     )
 
 
@@ -102,7 +113,17 @@ def assign_confirmation(
         trial=confirms.trial,
         training=replace(trial.training, seed=derive(spec.seed, "run", run, "confirm", confirms.number)),
         space={name: Fixed(value) for name, value in confirms.hyperparameters.items()},
+        max_seconds=spec.resources.max_seconds,
+        more_seeds=(),
         confirms=confirms,
+    )
+
+
+def repeats(assignment: Assignment) -> tuple[Assignment, ...]:
+    """The trial's trainings, each as a trial of one training."""
+    return tuple(
+        replace(assignment, training=replace(assignment.training, seed=seed), more_seeds=())
+        for seed in assignment.seeds
     )
 
 
@@ -114,7 +135,7 @@ def retrain(
     start_sum: str | None = None,
     seed: int | None = None,
 ) -> Iterator[EpochResult]:
-    """A stored trial's training once more, an epoch at a time, with its own seed or another."""
+    """A stored trial's first training once more, an epoch at a time, with its own seed or another."""
     assignment = assign(spec, spec.arm(trial.arm), trial.run, (), data_dir=data_dir, start_sum=start_sum)
     training = replace(assignment.training, seed=trial.seed if seed is None else seed)
     return train(replace(assignment, training=training), Suggestion(dict(trial.hyperparameters), "given"))

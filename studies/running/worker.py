@@ -2,7 +2,7 @@
 
 import faulthandler
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any, Self
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 from ray import tune
 from ray._raylet import setproctitle  # type: ignore[attr-defined]
 
+from studies.design.searchers import Suggestion
 from studies.records import EpochRecord
 from studies.running.cluster import Slot
-from studies.running.trial import Assignment, choose, kept, sweep, train
+from studies.running.trial import Assignment, choose, kept, repeats, sweep, train
 from trainers.errors import CheckpointError, DataError, UnusableError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
     slots, and the driver's loop only hands out work. The suggestion is reported before the training starts: a
     crash cannot lose it. So is what the trial raises: the file in which Tune keeps it may be another's, on a cluster
     where others may write. A trial past `max_seconds` ends its process, even one that hangs inside C code; Tune
-    starts another.
+    starts another. A trial of several trainings does one after the other.
 
     A training that takes long is kept on disk: tried again on the same machine, after whatever crash, it goes on where
     it was, and what it has taken of `max_seconds` stays taken. What is kept goes once the driver has the result.
@@ -53,7 +54,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 
     _worker = "TrialWorker"  # the class itself is printed, too
     _fault: Exception | None = None
-    _finished: "Checkpoint | None" = None
+    _finished: "Sequence[Checkpoint]" = ()
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> Slot:
@@ -77,7 +78,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         self._worker = config["worker"]
         self._assignment: Assignment = config["assignment"]
         self._training: Iterator[EpochRecord] | None = None
-        self._epochs: list[EpochRecord] = []
+        self._trained: list[list[EpochRecord]] = []  # by training
         self._fault = None
 
     def __repr__(self) -> str:
@@ -102,22 +103,31 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
                 f"{self._assignment.name}: {suggestion.source}, {dict(suggestion.hyperparameters)}",
                 flush=True,
             )
-            self._checkpoint = kept(self._assignment, suggestion)
-            before = self._checkpoint.seconds()
+            self._checkpoints = [kept(one, suggestion) for one in repeats(self._assignment)]
+            before = sum(checkpoint.seconds() for checkpoint in self._checkpoints)
             left = self._assignment.max_seconds - seconds - before
             faulthandler.dump_traceback_later(max(1.0, left), exit=True)
-            self._training = train(self._assignment, suggestion, self._checkpoint)
+            self._training = self._train(suggestion)
             return {"suggestion": suggestion, "suggest_seconds": seconds, "seconds_before": before}
         report_at = time.monotonic() + REPORT_SECONDS
         for epoch in self._training:
-            self._epochs.append(epoch)
             if time.monotonic() > report_at:
                 return {"epoch": epoch.epoch, "validation_metric": epoch.validation_metric}
         faulthandler.cancel_dump_traceback_later()
-        self._finished = self._checkpoint
-        last = self._epochs[-1]
-        print(f"{self._assignment.name}: {last.validation_metric} after epoch {last.epoch}", flush=True)
-        return {"done": True, "epochs": tuple(self._epochs), "not_kept": self._checkpoint.fault}
+        self._finished = self._checkpoints
+        for epochs in self._trained:
+            last = epochs[-1]
+            print(f"{self._assignment.name}: {last.validation_metric} after epoch {last.epoch}", flush=True)
+        faults = (checkpoint.fault for checkpoint in self._checkpoints)
+        trainings = tuple(map(tuple, self._trained))
+        return {"done": True, "trainings": trainings, "not_kept": next(filter(None, faults), None)}
+
+    def _train(self, suggestion: Suggestion) -> Iterator[EpochRecord]:
+        for one, checkpoint in zip(repeats(self._assignment), self._checkpoints, strict=True):
+            self._trained.append([])
+            for epoch in train(one, suggestion, checkpoint):
+                self._trained[-1].append(epoch)
+                yield epoch
 
     def cleanup(self) -> None:
         faulthandler.cancel_dump_traceback_later()
@@ -125,6 +135,6 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 
     def _forget(self) -> None:
         """Tune ends a worker or hands it another trial after the driver has recorded the last one."""
-        if self._finished is not None:
-            self._finished.remove()
-            self._finished = None
+        for checkpoint in self._finished:
+            checkpoint.remove()
+        self._finished = ()

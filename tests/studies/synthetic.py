@@ -10,7 +10,7 @@ import numpy as np
 from studies.analysis.confirmation import representatives
 from studies.analysis.curves import runs_of
 from studies.design.spec import PROTOCOL, StudySpec, from_json
-from studies.records import ConfirmationRecord, StudyRecord, StudyState, TrialRecord, TrialState
+from studies.records import ConfirmationRecord, RepeatRecord, StudyRecord, StudyState, TrialRecord, TrialState
 from trainers.seeds import derive
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -58,6 +58,16 @@ def trial_of(
         finished_at=START + timedelta(seconds=1),
     )
     return replace(record, **changes)
+
+
+def repeated(trial: TrialRecord, apart: float = 0.125) -> TrialRecord:
+    """The trial as the mean of two trainings so far apart."""
+    assert trial.objective is not None
+    each = tuple(
+        RepeatRecord(state=TrialState.COMPLETED, seed=trial.seed + i, objective=value, test_metric=value)
+        for i, value in enumerate((trial.objective - apart / 2, trial.objective + apart / 2))
+    )
+    return replace(trial, repeats=each)
 
 
 def trials_of(

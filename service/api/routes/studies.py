@@ -279,8 +279,9 @@ def _runnable(shared: Services, content: bytes) -> StudySpec:
     """The study in the body. Raises SpecError with every fault that keeps it from running here."""
     spec = from_json(read(content))
     limit, found = shared.settings.max_trials, list[ready.Fault]()
-    if spec.planned > limit:
-        found.append(("trials", f"{spec.planned} in all runs of all arms; at most {limit} are allowed"))
+    if (trainings := spec.planned * spec.repeats) > limit:
+        repeats = ", with their repeats" if spec.repeats > 1 else ""
+        found.append(("trials", f"{trainings} in all runs of all arms{repeats}; at most {limit} are allowed"))
     own = shared.settings.ray_address is None  # the trials run on this machine
     data_dir = shared.settings.data_dir if own else None
     faults = ready.faults(spec, data_dir, _machines(shared), deep=False)

@@ -18,7 +18,7 @@ from service.database.owner import Owner
 from service.database.store import Store
 from service.errors import StoreError
 from service.schemas import Epoch, Run, Trial, trial_id
-from studies.records import ConfirmationRecord, TrialRecord, TrialState
+from studies.records import ConfirmationRecord, RepeatRecord, TrialRecord, TrialState
 
 METRICS = (0.1, 0.2, math.inf, -math.inf, math.nan)
 KEYS = ("objective", "test_metric", "train_seconds", "suggest_seconds", "finished_at")
@@ -292,6 +292,25 @@ def test_json_is_compressed_for_who_takes_it(client: TestClient, store: Store, l
     assert tag.startswith("W/")
     again = client.get(path, headers={"Accept-Encoding": "gzip", "If-None-Match": tag})
     assert (again.status_code, again.headers["etag"]) == (304, tag)
+
+
+def test_a_trial_says_what_its_trainings_came_to(client: TestClient, store: Store, lease: Lease) -> None:
+    each = tuple(
+        RepeatRecord(state=TrialState.COMPLETED, seed=seed, objective=value, test_metric=-math.inf)
+        for seed, value in ((7, 0.25), (8, math.inf))
+    )
+    store.record(lease, trial(lease.study, objective=math.inf, repeats=each))
+    store.record(lease, trial(lease.study, number=2))
+    found = [client.get(f"/v1/studies/{lease.study}/trials/gradient-filter-r01-t0{n}").json() for n in (1, 2)]
+    expected = [
+        {"state": "completed", "seed": 7, "objective": 0.25, "test_metric": "-inf"},
+        {"state": "completed", "seed": 8, "objective": "inf", "test_metric": "-inf"},
+    ]
+    assert [one["repeats"] for one in found] == [expected, []]
+    assert [one.repeats for one in listed(client, lease.study, limit=1)] == [
+        Trial.model_validate(found[0]).repeats,
+        (),
+    ]
 
 
 def test_confirmations_of_a_trial(client: TestClient, store: Store, lease: Lease) -> None:

@@ -7,7 +7,7 @@ from writers import spec, trial
 
 from service.database.owner import Owner
 from studies.design.methods import METHODS
-from studies.records import TrialState
+from studies.records import RepeatRecord, TrialState
 from studies.results.data_tables import trials_table
 from studies.running.trial import retrain
 from trainers.tasks import TASKS, Proxy
@@ -19,7 +19,7 @@ PROXY = Proxy(epochs=2, train_fraction=0.2, width=16)
 
 @pytest.fixture
 def recorded(store, spoken_digits, monkeypatch):
-    """A study whose first trial was trained; of the second an epoch is not as it was; the third has failed."""
+    """A study whose first trial was trained twice; of the second an epoch is not as it was; the third has failed."""
     monkeypatch.setenv("TUNEBENCH_DATA_DIR", str(spoken_digits))
     chosen = spec(proxy=PROXY.changes, methods=["gradient-filter"], trials=3)
     study = store.create_study(chosen, {}).id
@@ -30,7 +30,18 @@ def recorded(store, spoken_digits, monkeypatch):
         if number == 2:
             epochs = (epochs[0], replace(epochs[1], train_loss=epochs[1].train_loss * (1 + 1e-15)))
         metrics = {"objective": epochs[-1].validation_metric, "test_metric": epochs[-1].test_metric}
-        store.record(lease, replace(made, epochs=epochs, **metrics))
+        again = list(retrain(chosen, made, data_dir=spoken_digits, seed=99))[-1] if number == 1 else None
+        each = [(made.seed, epochs[-1]), (99, again)] if again else []
+        repeats = tuple(
+            RepeatRecord(
+                state=TrialState.COMPLETED,
+                seed=seed,
+                objective=last.validation_metric,
+                test_metric=last.test_metric,
+            )
+            for seed, last in each
+        )
+        store.record(lease, replace(made, epochs=epochs, **metrics, repeats=repeats))
     failed = {
         "state": TrialState.FAILED,
         "objective": None,
@@ -46,6 +57,8 @@ def test_its_numbers_are_the_stored_ones_or_it_is_said_that_they_are_not(tuneben
     code, out, err = tunebench("retrain", recorded, "gradient-filter-r01-t01", *at)
     assert (code, "the same numbers, to the last digit" in out) == (0, True)
     assert "epoch 2: validation " in err
+    code, out, _ = tunebench("retrain", recorded, "gradient-filter-r01-t01", "--seed", "99", *at)
+    assert (code, "the same numbers, to the last digit" in out) == (0, True)
     code, out, _ = tunebench("retrain", recorded, "gradient-filter-r01-t02", *at)
     assert (code, "other numbers than the stored ones" in out) == (1, True)
     code, out, _ = tunebench("retrain", recorded, "gradient-filter-r01-t01", "--seed", "9", *at)

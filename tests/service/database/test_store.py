@@ -13,10 +13,11 @@ from writers import START, spec, stored, trial
 
 from service.database.engine import writing
 from service.database.lease import Lease
+from service.database.owner import Owner
 from service.database.store import Store
 from service.database.tables import epochs, studies, trials
 from service.errors import StoreError
-from studies.records import StudyState, TrialRecord, TrialState
+from studies.records import RepeatRecord, StudyState, TrialRecord, TrialState
 
 PROVENANCE = {
     "commit": "0f3c",
@@ -200,7 +201,7 @@ def test_trials_come_in_order_and_by_method(store: Store, lease: Lease) -> None:
     assert store.study(lease.study).trials == 6
 
 
-def test_epochs_come_only_when_asked_for_and_in_two_queries(
+def test_epochs_come_only_when_asked_for_and_in_three_queries(
     store: Store, lease: Lease, engine: Engine
 ) -> None:
     for number in range(1, 6):
@@ -210,7 +211,29 @@ def test_epochs_come_only_when_asked_for_and_in_two_queries(
     assert [t.epochs for t in store.trials(lease.study)] == [()] * 5
     statements.clear()
     assert store.trials(lease.study, with_epochs=True)[4] == trial(lease.study, number=5)
-    assert len([s for s in statements if s.startswith("SELECT")]) == 2
+    assert len([s for s in statements if s.startswith("SELECT")]) == 3
+
+
+def test_the_trainings_of_a_trial_come_back_with_it(store: Store, lease: Lease) -> None:
+    each = (
+        RepeatRecord(state=TrialState.COMPLETED, seed=2**63 - 1, objective=0.5, test_metric=math.inf),
+        RepeatRecord(state=TrialState.DIVERGED, seed=8, objective=0.0, test_metric=0.0),
+    )
+    made = [trial(lease.study), trial(lease.study, number=2, objective=0.75, repeats=each)]
+    for one in made:
+        store.record(lease, one)
+    assert store.trials(lease.study, with_epochs=True) == made
+    assert store.trial(lease.study, "gradient-filter", 1, 2) == made[1]
+    assert [found.repeats for found, _ in store.trials_page(lease.study)] == [(), each]
+    assert store.incumbents(lease.study, maximize=True)["gradient-filter"].repeats == each
+
+
+def test_what_a_trial_costs_is_known_by_its_trainings(store: Store) -> None:
+    for repeats in (1, 3):
+        study = store.create_study(spec(repeats=repeats), {})
+        one = store.claim(study.id, Owner.current(), 60)
+        store.record(one, trial(study.id, suggest_seconds=0.5, train_seconds=2.0 * repeats))
+    assert store.seconds_per_trial("spoken-digits") == (2, 0.5, 2.0)
 
 
 def test_a_trial_out_of_turn_is_refused_and_changes_nothing(

@@ -307,6 +307,9 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ({"seed": 2.0**62}, "seed: .*integer"),  # whichever of its neighbours was written
         ({"runs": True}, "runs: .*integer, got True"),
         ({"trials": 10**9}, "trials: .*1000, got 1000000000"),
+        ({"repeats": 0}, "repeats: .*1, got 0"),
+        ({"repeats": 101}, "repeats: .*100, got 101"),
+        ({"repeats": 1.5}, r"repeats: .*integer.*, got 1\.5"),
         ({"seed": -1}, "seed: .*got -1"),
         ({"resources": {"gpus": 1.5}}, "resources.gpus: input should be less than or equal to 1, got 1.5"),
         (

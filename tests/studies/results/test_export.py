@@ -14,13 +14,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
-from synthetic import confirmed_study, figure8_like, study_of, trials_of
+from synthetic import confirmed_study, figure8_like, repeated, study_of, trials_of
 
 from studies.analysis.comparison import compare
 from studies.design.notation import parse
 from studies.design.spec import PROTOCOL
 from studies.errors import StudyError
-from studies.results.data_tables import FORMS, TABLES, table
+from studies.results.data_tables import FORMS, SOMETIMES, TABLES, table
 from studies.results.export import IMAGES, TOO_LONG, archive, export, image
 from studies.results.report import report
 from studies.results.summary import summary
@@ -63,10 +63,10 @@ def confirmed(tmp_path_factory):
 @pytest.mark.parametrize(("name", "form"), [*product(TABLES, FORMS)])
 def test_the_tables(confirmed, exported, name, form):
     study, trials, confirmations, out, _ = confirmed
-    if (name, form) != TOO_LONG:
+    if name != "repeats" and (name, form) != TOO_LONG:
         assert (out / f"{name}.{form}").read_bytes() == table(study, trials, name, form, confirmations)
     study, trials, out, _ = exported
-    if name == "confirmations" or (name, form) == TOO_LONG:
+    if name in SOMETIMES or (name, form) == TOO_LONG:
         assert not (out / f"{name}.{form}").exists()
     else:
         assert (out / f"{name}.{form}").read_bytes() == table(study, trials, name, form)
@@ -105,6 +105,16 @@ def test_the_report_says_what_the_climb_is_worth(confirmed):
     assert "Below, what that was worth, on the same scale: the test accuracy" in text
     assert "What a control needs is what luck alone takes." in text
     assert not re.search(r"\b(None|nan|inf)\b", text)
+
+
+def test_the_trainings_of_trials_are_exported(tmp_path):
+    study, trials = study_of(["bop"], runs=1, trials=2, repeats=2), []
+    trials = [repeated(trial) for trial in trials_of(study, {"bop": [[0.5, 0.75]]})]
+    export(study, trials, tmp_path)
+    rows = pd.read_csv(tmp_path / "repeats.csv")
+    assert rows.groupby("trial")["objective"].mean().tolist() == [0.5, 0.75]
+    assert pd.read_csv(tmp_path / "trials.csv")["objective"].tolist() == [0.5, 0.75]
+    assert "Each trial is 2 trainings with seeds of their own" in (tmp_path / "report.md").read_text()
 
 
 def test_a_study_without_confirmations_has_no_such_section(exported):

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet
 import pytest
 from pydantic import ValidationError
-from synthetic import confirmations_of, figure8_like, study_of, trial_of, trials_of
+from synthetic import confirmations_of, figure8_like, repeated, study_of, trial_of, trials_of
 
 from studies.analysis.curves import centre, curves_of, of_study
 from studies.design.methods import METHODS as METHOD_TABLE
@@ -39,6 +39,9 @@ CONFIRMATION_COLUMNS = [
     "study", "arm", "method", "run", "trial", "number", "seed", "split_seed", "state", "objective", "test_metric",
     "train_seconds", "attempts",
 ]  # fmt: skip
+REPEAT_COLUMNS = [
+    "study", "arm", "method", "run", "trial", "number", "seed", "state", "objective", "test_metric",
+]  # fmt: skip
 
 EPOCH_COLUMNS = [
     "study", "arm", "method", "run", "trial", "epoch", "train_loss", "validation_metric", "test_metric",
@@ -49,6 +52,7 @@ COLUMNS = {
     "curves": CURVE_COLUMNS,
     "confirmations": CONFIRMATION_COLUMNS,
     "epochs": EPOCH_COLUMNS,
+    "repeats": REPEAT_COLUMNS,
 }
 
 
@@ -69,6 +73,7 @@ def with_every_outcome():
         test_metric=math.nan,
         epochs=(epoch(1), replace(epoch(2), train_loss=math.nan, validation_top5=0.9, diverged=True)),
     )
+    trials[1] = repeated(trials[1])
     return study, trials
 
 

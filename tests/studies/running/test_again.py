@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import confirmations_of, figure8_like, study_of, trials_of
+from synthetic import confirmations_of, figure8_like, repeated, study_of, trials_of
 
 from studies.analysis.comparison import compare
 from studies.design.spec import load
@@ -78,7 +78,7 @@ def test_every_column_and_key_is_in_the_dictionary_and_there_is_no_other(tmp_pat
     confirmations = confirmations_of(
         study, trials, lambda trial, number: 0.9 - number / 100 - 1 / trial.trial
     )
-    export(study, trials, tmp_path, confirmations=confirmations)
+    export(study, [repeated(trials[0]), *trials[1:]], tmp_path, confirmations=confirmations)
     text = (tmp_path / "dictionary.md").read_text()
     for file, meanings in FILES.items():
         if file in TABLES:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from studies.analysis.decision import decision
 from studies.design.spec import from_json
 from studies.errors import StudyError
-from studies.records import ConfirmationRecord, TrialRecord, TrialState
+from studies.records import ConfirmationRecord, RepeatRecord, TrialRecord, TrialState
 from studies.running.schedule import Schedule
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -96,6 +96,19 @@ def test_failed_trials_are_part_of_the_history():
     schedule = Schedule(study(1, 1), "s", [record("gradient-filter", 1, 1, None)], slots=1)
     (observation,) = schedule.next().history
     assert (observation.hyperparameters, observation.objective) == ({"alpha": 0.01}, None)
+
+
+def test_the_searcher_sees_how_far_a_trials_repeats_are_apart():
+    """Not where one diverged: that is no noise."""
+    made = RepeatRecord(state=TrialState.COMPLETED, seed=1, objective=0.5, test_metric=0.5)
+    apart, lost = replace(made, objective=0.75), replace(made, state=TrialState.DIVERGED, objective=0.0)
+    history = [
+        replace(record("gradient-filter", 1, 1), objective=0.625, repeats=(made, apart)),
+        record("gradient-filter", 1, 2),
+        replace(record("gradient-filter", 1, 3), state=TrialState.DIVERGED, repeats=(made, lost)),
+    ]
+    schedule = Schedule(study(1, 1), "s", history, slots=1)
+    assert [o.sem for o in schedule.next().history] == [pytest.approx(0.125), None, None]
 
 
 def test_a_trial_that_came_to_nothing_is_handed_out_again():

@@ -9,7 +9,8 @@ from made_up import VALUES
 import studies
 from studies.design.searchers import Suggestion
 from studies.design.spec import from_json, load
-from studies.running.trial import assign, choose, kept
+from studies.running.schedule import Confirms
+from studies.running.trial import assign, assign_confirmation, choose, kept, repeats
 
 IDS = (
     "figure8-cifar10-birealnet20-proxy-3b380bf9",
@@ -100,3 +101,25 @@ def test_arms_are_paired_and_a_control_costs_no_suggestion() -> None:
     assert suggestions["published"] == (Suggestion({"gamma": 1e-4, "tau": 1e-8}, "fixed"), 0.0)
     assert suggestions["bop"][0].source == "sobol"
     assert suggestions["drawn"][0].source == "random"
+
+
+def test_a_trials_trainings_have_seeds_of_their_own_the_first_as_ever() -> None:
+    once, thrice = from_json(STUDY), from_json(STUDY | {"repeats": 3})
+    assert from_json(STUDY | {"repeats": 1}).study_id == once.study_id != thrice.study_id
+    given = {
+        (arm, run): assign(thrice, thrice.arm(arm), run, (), data_dir=Path("data"))
+        for arm in ("gradient-filter", "bop")
+        for run in (1, 2)
+    }
+    one = given["bop", 2]
+    assert one.seeds == given["gradient-filter", 2].seeds
+    assert one.seeds[0] == assign(once, once.arm("bop"), 2, (), data_dir=Path("data")).seeds[0]
+    assert len({seed for each in given.values() for seed in each.seeds}) == 6
+    parts = repeats(one)
+    assert [part.seeds for part in parts] == [(seed,) for seed in one.seeds]
+    assert len({kept(part, Suggestion(VALUES["bop"], "sobol")).path for part in parts}) == 3
+    assert one.max_seconds == 3 * 3600
+    fresh = assign_confirmation(
+        thrice, thrice.arm("bop"), 2, Confirms(1, 1, VALUES["bop"]), data_dir=Path("data")
+    )
+    assert (len(fresh.seeds), fresh.max_seconds) == (1, 3600)
