@@ -74,6 +74,7 @@ class TrialCounts(_Schema):
     diverged: int
     failed: int
     planned: int
+    taken_over: int = Field(description="Of the finished ones, those that another study has trained.")
 
 
 class StudySummary(_Schema):
@@ -156,11 +157,13 @@ class Trial(_Schema):
     error: str | None
     started_at: datetime
     finished_at: datetime
+    taken_from: str | None = Field(
+        description="STUDY/TRIAL, where another study has trained it: times and seconds are of then."
+    )
 
     @classmethod
     def of(cls, trial: TrialRecord) -> Self:
-        repeats = tuple(map(Repeat.of, trial.repeats))
-        return cls._copied(trial, id=trial_id(trial.arm, trial.run, trial.trial), repeats=repeats)
+        return cls._copied(trial, repeats=tuple(map(Repeat.of, trial.repeats)))
 
 
 class Study(StudySummary):
@@ -230,6 +233,7 @@ class Confirmation(_Schema):
     error: str | None
     started_at: datetime
     finished_at: datetime
+    taken_from: str | None = Field(description="As of a trial.")
 
     @classmethod
     def of(cls, confirmation: ConfirmationRecord) -> Self:
@@ -415,9 +419,14 @@ class Validation(_Schema):
     id: str
     exists: StudyState | None = Field(description="The state of the same study where it is stored already.")
     planned: int
+    there: int = Field(
+        description="Of the planned trials, those that the database has, of this or another study: they are not "
+        "trained again on the kind of machine where the last study of the task ran."
+    )
     confirmations: int = Field(description="At most: as many as if every trial were an incumbent.")
     estimate: Cost | None = Field(
-        description="Null where no trial of this task, or this proxy of it, is recorded yet."
+        description="Of the trials that are not there; null where no trial of this task, or this proxy of it, is "
+        "recorded yet."
     )
     design: Design
     spec: Mapping[str, Any]
@@ -475,6 +484,7 @@ def _summary(study: StudyRecord) -> dict[str, Any]:
         diverged=study.diverged,
         failed=study.failed,
         planned=study.planned,
+        taken_over=study.taken_over,
     )
     searcher = study.spec["searcher"]["name"]
     arms = tuple(study.arms)

@@ -45,7 +45,7 @@ def _work(store: Store, study: StudyRecord, fence: int, data_dir: Path, console:
             f"{study.id}: {arms} on {study.task_label}, {study.trials} trials done before", markup=False
         )
         with StudyProgress.of(study, console) as watch:
-            state = drive(store, study, data_dir, watch, fence=fence, tell=watch.state)
+            state = drive(store, study, data_dir, watch, fence=fence, tell=watch.state, note=watch.note)
     except LeaseLost as error:
         console.print(str(error), markup=False)
         return 0

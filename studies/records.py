@@ -1,7 +1,7 @@
 """What is kept of a study: plain frozen values, the same for the runner, the database and the figures."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -57,7 +57,8 @@ class StudyRecord:
 
     `requested` is what its driver has been asked for and has not done yet. `attempts` counts the starts since its last
     trial; it is not started again before `not_before`. `job` names its last Ray job; `trouble` is why it does not go
-    on. `completed`, `diverged` and `failed` count its trials, whose `suggest_seconds` and `train_seconds` are sums.
+    on. `completed`, `diverged` and `failed` count its trials, `taken_over` those of them that another study has
+    trained; `suggest_seconds` and `train_seconds` are sums over the others.
     `last_event` numbers its events.
     """
 
@@ -82,6 +83,7 @@ class StudyRecord:
     completed: int = 0
     diverged: int = 0
     failed: int = 0
+    taken_over: int = 0
     suggest_seconds: float = 0.0
     train_seconds: float = 0.0
     last_event: int = 0
@@ -132,6 +134,11 @@ class StudyRecord:
         return self.completed + self.diverged + self.failed
 
 
+def trial_id(arm: str, run: int, trial: int) -> str:
+    """A trial's name within its study."""
+    return f"{arm}-r{run:02d}-t{trial:02d}"
+
+
 def planned(spec: Mapping[str, Any]) -> int:
     """How many trials a stored spec asks for."""
     return len(spec["arms"]) * int(spec["runs"]) * int(spec["trials"])
@@ -161,6 +168,9 @@ class TrialRecord:
     Of a trial of several trainings `repeats` has each, in order; `objective` and `test_metric` are their means, the
     state is diverged where one of them did, `seed` and `epochs` are the first one's, and `train_seconds` is the sum.
     `repeats` is empty where there is one training, and where the trial failed.
+
+    `address` is what the trial is found by (`studies.running.reuse`), None where that is not known. One that another
+    study has trained is that study's in all but where it belongs; `taken_from` says which it was: STUDY/TRIAL.
     """
 
     study: str
@@ -181,6 +191,13 @@ class TrialRecord:
     finished_at: datetime
     epochs: tuple[EpochRecord, ...] = ()
     repeats: tuple[RepeatRecord, ...] = ()
+    address: str | None = None
+    taken_from: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Its name within its study."""
+        return trial_id(self.arm, self.run, self.trial)
 
     @property
     def sem(self) -> float | None:
@@ -214,6 +231,13 @@ class ConfirmationRecord:
     error: str | None
     started_at: datetime
     finished_at: datetime
+    address: str | None = None
+    taken_from: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Its name within its study."""
+        return f"{trial_id(self.arm, self.run, self.trial)}-c{self.number:02d}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,4 +273,8 @@ class Sink(Protocol):
 
     def confirm(self, confirmation: ConfirmationRecord) -> None:
         """As `record`, once each arm, run, trial and number, in no order."""
+        ...
+
+    def at(self, addresses: Sequence[str]) -> Mapping[str, TrialRecord | ConfirmationRecord]:
+        """What any study has at these addresses, results all of them. Asked only for records with addresses."""
         ...

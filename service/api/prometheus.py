@@ -80,6 +80,11 @@ class _Stored(Collector):
             trials.add_metric([trial_state], total)
         yield trials
         yield GaugeMetricFamily(
+            "tunebench_trials_taken_over",
+            "Of the finished trials, those that another study has trained.",
+            found.taken_over,
+        )
+        yield GaugeMetricFamily(
             "tunebench_suggest_seconds", "Seconds spent to choose them.", found.suggest_seconds
         )
         yield GaugeMetricFamily(

@@ -1,24 +1,36 @@
 """The size and the estimated cost of a study that could run, and what it could show."""
 
 import math
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
 from service.database.reads import Reads
 from service.errors import StudyUnknown
 from service.schemas import Cost, Design, Validation
 from studies.analysis import power
 from studies.design.spec import StudySpec
+from studies.records import TrialRecord
+from studies.running import reuse
 
 
-def validation(spec: StudySpec, store: Reads | None) -> Validation:
-    """The study's size, what so many runs can show, and what it costs by the trials in a store, where there is one."""
-    exists = estimate = None
+def validation(spec: StudySpec, store: Reads | None, ran_on: Mapping[str, Any] | None = None) -> Validation:
+    """The study's size, what so many runs can show, and what it costs by the trials in a store, where there is one.
+
+    Trials that are there are those of a machine that `ran_on` describes, or the last one that the task was trained on.
+    """
+    exists, estimate, there = None, None, 0
     if store is not None:
+        machine = ran_on or next((on for _, on in store.machines(spec.task)), {})
+        find = partial(store.at, with_epochs=False)
+        others = reuse.found(spec, spec.study_id, (), machine, find)
+        there = sum(isinstance(record, TrialRecord) for record in others)
         with suppress(StudyUnknown):
             exists = store.study_by_id(spec.study_id).state
         if (known := store.seconds_per_trial(spec.task, spec.proxy)) is not None:
             recorded, suggest_seconds, train_seconds = known
-            seconds = spec.planned * (suggest_seconds + spec.repeats * train_seconds)
+            seconds = (spec.planned - there) * (suggest_seconds + spec.repeats * train_seconds)
             estimate = Cost(seconds=seconds, recorded_trials=recorded)
     pairs = math.comb(len(spec.arms), 2)
     design = Design(
@@ -31,6 +43,7 @@ def validation(spec: StudySpec, store: Reads | None) -> Validation:
         id=spec.study_id,
         exists=exists,
         planned=spec.planned,
+        there=there,
         confirmations=spec.most_confirmations,
         estimate=estimate,
         design=design,

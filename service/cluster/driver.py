@@ -2,10 +2,12 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from service.cluster.sink import LeasedSink
 from service.database.lease import Lease
@@ -16,7 +18,8 @@ from service.records import CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED
 from studies.design.spec import StudySpec, stored
 from studies.errors import NoResultError, SpecError, StudyError
 from studies.records import ConfirmationRecord, Request, Sink, StudyRecord, StudyState, TrialRecord
-from studies.running import ready
+from studies.results.wording import listed
+from studies.running import ready, reuse
 from studies.running.control import Control
 from studies.running.schedule import Schedule
 from trainers.errors import DataError
@@ -40,6 +43,15 @@ class _Watched:
         self._sink.confirm(confirmation)
         self._watch(confirmation)
 
+    def at(self, addresses: Sequence[str]) -> Mapping[str, TrialRecord | ConfirmationRecord]:
+        return self._sink.at(addresses)
+
+    def keep(self, record: TrialRecord | ConfirmationRecord) -> None:
+        if isinstance(record, TrialRecord):
+            self.record(record)
+        else:
+            self.confirm(record)
+
 
 def drive(
     store: Store,
@@ -49,21 +61,23 @@ def drive(
     *,
     fence: int | None = None,
     tell: Callable[[str], None] = lambda trouble: None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> StudyState:
     """Run what is left of the study. Returns the state it is left in: completed or, on request, paused or cancelled.
 
     Failed where an arm is without a result: all of its trials have failed, or the first of them all of one error.
 
     `watch` is told of each trial and confirmation: of those done before, then of each new one after it is stored;
-    `tell`, what the study waits for where it has none under way for long. On an interrupt (SIGINT or SIGTERM) the
-    study is left paused and KeyboardInterrupt is raised; where it cannot go on it is left failed with the reason, which
-    is raised. Either way it can be driven again, and its trials are those of an uninterrupted study. `fence` is given
-    by the service, to which an interrupt or a fault that may pass means that the study is queued again.
+    `tell`, what the study waits for where it has none under way for long; `note`, what was taken over from other
+    studies. On an interrupt (SIGINT or SIGTERM) the study is left paused and KeyboardInterrupt is raised; where it
+    cannot go on it is left failed with the reason, which is raised. Either way it can be driven again, and its trials
+    are those of an uninterrupted study. `fence` is given by the service, to which an interrupt or a fault that may pass
+    means that the study is queued again.
     """
     lease = store.claim(study.id, Owner.current(), LEASE_SECONDS, fence=fence)
     served = fence is not None
     try:
-        stopped = _go_on(store, lease, study, data_dir, watch, tell)
+        stopped = _go_on(store, lease, study, data_dir, watch, tell, note)
     except (KeyboardInterrupt, SystemExit) as error:  # the latter is Ray's answer to SIGTERM while it starts
         store.finish(lease, QUEUED if served else PAUSED)
         raise KeyboardInterrupt from error
@@ -92,6 +106,7 @@ def _go_on(
     data_dir: Path,
     watch: Watch,
     tell: Callable[[str], None],
+    note: Callable[[str], None],
 ) -> StudyState | None:
     """Run what is left under the lease. Returns None once all trials are done, or the state the study was left in."""
     # Ray takes seconds to import: not for `tunebench list`, nor for who may not run the study
@@ -113,6 +128,12 @@ def _go_on(
         if history and (different := ready.changed(study.provenance, ran_on)):
             raise SpecError(study.id, different)
         store.ran_on(lease, ran_on)
+        watched = _Watched(sink, watch)
+        for record in _taken_over(store, spec, history, ran_on, data_dir, note):
+            if control.draining:
+                return _stopped(store, lease)
+            watched.keep(record)
+            history.append(record)
         if not Schedule(spec, study.id, history, 0).remaining:
             return None  # the last driver died after its last training
         # before every trial fails of it; Ray knows the machines only once it has started
@@ -120,18 +141,37 @@ def _go_on(
             raise SpecError(spec.name, faults)
         control.doing = "it waits for Ray to start, or to be joined"
         with cluster(), _terminated_is_interrupted():
-            watched = _Watched(sink, watch)
-            start_sum = ran_on.get("start", {}).get("sha256")
             done = run_study(
                 spec,
                 study.id,
                 watched,
                 history,
                 data_dir=data_dir,
-                start_sum=start_sum,
+                ran_on=ran_on,
                 control=control,
             )
             return None if done else _stopped(store, lease)
+
+
+def _taken_over(
+    store: Store,
+    spec: StudySpec,
+    history: Sequence[TrialRecord | ConfirmationRecord],
+    ran_on: Mapping[str, Any],
+    data_dir: Path,
+    note: Callable[[str], None],
+) -> Iterator[TrialRecord | ConfirmationRecord]:
+    """What other studies have trained of this one, to be stored as it comes; `note` is told from where, or why nothing
+    is."""
+    sources = Counter[str]()
+    for record in reuse.found(spec, spec.study_id, tuple(history), ran_on, store.at, data_dir=data_dir):
+        yield record
+        sources[(record.taken_from or "").partition("/")[0]] += 1
+    if sources:
+        told = listed([f"{number} from {source}" for source, number in sources.items()])
+        note(f"taken over, as they are trained already: {told}")
+    elif not history and (why := reuse.elsewhere(spec, ran_on, store.machines(spec.task), store.at)):
+        note(why)
 
 
 def _leave(store: Store, lease: Lease, error: Exception, *, may_pass: bool) -> None:

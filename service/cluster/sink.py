@@ -1,7 +1,7 @@
 """The sink of a study in the database: it keeps the lease while the study runs, and hears what is asked of it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from service.cluster.periodic import Periodic
 from service.database.lease import Lease
@@ -52,6 +52,10 @@ class LeasedSink(Periodic):
             lambda: self.store.confirm(self.lease, confirmation),
             lambda: confirmation in self.store.confirmations(confirmation.study),
         )
+
+    def at(self, addresses: Sequence[str]) -> Mapping[str, TrialRecord | ConfirmationRecord]:
+        """What any study has at these addresses."""
+        return self.store.at(addresses)
 
     def _write(self, write: Callable[[], None], is_written: Callable[[], bool]) -> None:
         give_up = time.monotonic() + AWAY_SECONDS

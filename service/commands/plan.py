@@ -40,6 +40,10 @@ def plan(
     repeats = found.spec.get("repeats", 1)
     each = f" of {repeats} trainings each" if repeats > 1 else ""
     say(f"{found.id}: {count(found.planned, 'trial')}{each}{confirmed}, {stored}")
+    if found.there:
+        say(
+            f"{found.there} of its {count(found.planned, 'trial')} are in the database and are not trained again."
+        )
     if found.estimate is None:
         say("How long it takes is not known: no trial of its task is recorded yet.")
     else:
@@ -71,7 +75,10 @@ def _tell_design(design: "Design") -> None:
 def _here(study: object, source: str, here: LocalDatabase) -> "Validation":
     from service.api.validation import validation
     from studies.design.spec import from_json
+    from studies.running.provenance import provenance
 
     spec = from_json(study, source=source)
     check_ready(spec, here)
-    return validation(spec, here.store if here.exists() else None)
+    if not here.exists():
+        return validation(spec, None)
+    return validation(spec, here.store, provenance(spec, here.settings.data_dir))

@@ -108,7 +108,9 @@ class StudyProgress:
             choose = max if self._maximize else min
             best[trial.run] = choose(best.get(trial.run, trial.objective), trial.objective)
         done = sum(self._done.values())
-        if done == self._before + 1:
+        if trial.taken_from and done > self._before:
+            self._before += 1  # it took no time here
+        elif done == self._before + 1:
             self._start = time.monotonic() - trial.suggest_seconds - trial.train_seconds
         self._show(trial.arm, self._left(done))
         if not self._console.is_terminal and time.monotonic() - self._last_line > LINE_SECONDS:
@@ -135,6 +137,10 @@ class StudyProgress:
         if not self._console.is_terminal and text != self._state:
             say(text, self._console)
         self._state = text
+
+    def note(self, text: str) -> None:
+        """Say something that stays."""
+        say(text, self._console)
 
     def _tell_failure(self, trial: "TrialRecord | Trial") -> None:
         """Say why the trial failed, where no other has failed of that error before."""

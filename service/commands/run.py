@@ -97,7 +97,9 @@ def _drive(here: LocalDatabase, study: StudyRecord, out_dir: Path) -> None:
     again = f"tunebench resume {study.id} --out {shlex.quote(str(out_dir))}{here.option}"
     try:
         with progress:
-            state = drive(here.store, study, here.settings.data_dir, progress, tell=progress.state)
+            state = drive(
+                here.store, study, here.settings.data_dir, progress, tell=progress.state, note=progress.note
+            )
     except KeyboardInterrupt:
         done = here.store.study_by_id(study.id).trials
         say(

@@ -1,7 +1,7 @@
 """What the database says of studies and trials."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from itertools import groupby
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Engine,
     RowMapping,
@@ -28,6 +29,7 @@ from service.database.rows import (
     EPOCH_COLUMNS,
     LISTED_COLUMNS,
     TRIAL_COLUMNS,
+    confirmation_record,
     named,
     one_or_none,
     repeats_of,
@@ -50,6 +52,8 @@ from studies.records import (
 )
 from trainers.tasks import WHOLE, Proxy
 
+AT_ONCE = 500  # addresses that one query looks for
+LAST_STUDIES = 20  # whose machines are looked at
 FULL_BYTES = 2**20  # a disk with less has no room for what is to be written
 
 
@@ -72,10 +76,14 @@ class Ended(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """Sums over all studies; `waited` is how many seconds the study queued longest has waited."""
+    """Sums over all studies; `waited` is how many seconds the study queued longest has waited.
+
+    `taken_over` of the trials were trained by another study, and are not in the seconds.
+    """
 
     studies: dict[StudyState, int]
     trials: dict[TrialState, int]
+    taken_over: int
     suggest_seconds: float
     train_seconds: float
     waited: float
@@ -167,7 +175,8 @@ class Reads:
     def seconds_per_trial(self, task: str, proxy: Proxy = WHOLE) -> tuple[int, float, float] | None:
         """The number of recorded trials of the task, or of this proxy of it, and their mean seconds to suggest and for
         one training; None where there are none."""
-        ended, repeats = studies.c.completed + studies.c.diverged, studies.c.outline["repeats"].as_integer()
+        ended = studies.c.completed + studies.c.diverged - studies.c.taken_over
+        repeats = studies.c.outline["repeats"].as_integer()
         done, trained = func.sum(ended), func.sum(ended * func.coalesce(repeats, 1))
         sums = select(done, trained, func.sum(studies.c.suggest_seconds), func.sum(studies.c.train_seconds))
         same = [studies.c.task == task]
@@ -260,15 +269,10 @@ class Reads:
         chosen = [trials.c.study == study] + ([] if arm is None else [trials.c.arm == arm])
         query = select(trials.c.id, *TRIAL_COLUMNS).where(*chosen)
         query = query.order_by(trials.c.arm, trials.c.run, trials.c.trial)
-        of_trial: dict[int, tuple[EpochRecord, ...]] = {}
         with reading(self.engine) as connection:
             rows = connection.execute(query).all()
             of = repeats_of(connection, chosen)
-            if with_epochs:
-                joined = select(epochs.c.trial, *EPOCH_COLUMNS).join(trials, trials.c.id == epochs.c.trial)
-                joined = joined.where(*chosen).order_by(epochs.c.trial, epochs.c.epoch)
-                for row, group in groupby(connection.execute(joined), key=lambda epoch: epoch[0]):
-                    of_trial[row] = tuple(EpochRecord(**named(EPOCH_COLUMNS, epoch[1:])) for epoch in group)
+            of_trial = _epochs_of(connection, chosen) if with_epochs else {}
         return [
             trial_record(named(TRIAL_COLUMNS, row[1:]), of_trial.get(row[0], ()), of.get(row[0], ()))
             for row in rows
@@ -282,8 +286,27 @@ class Reads:
             query = query.where(c.arm == of[0], c.run == of[1], c.trial == of[2])
         with reading(self.engine) as connection:
             rows = connection.execute(query.order_by(c.arm, c.run, c.trial, c.number)).all()
-        found = (named(CONFIRMATION_COLUMNS, row) for row in rows)
-        return [ConfirmationRecord(**values | {"state": TrialState(values["state"])}) for values in found]
+        return [confirmation_record(named(CONFIRMATION_COLUMNS, row)) for row in rows]
+
+    def at(
+        self, addresses: Sequence[str], *, with_epochs: bool = True
+    ) -> dict[str, TrialRecord | ConfirmationRecord]:
+        """The trials and confirmations with a result at these addresses; of several the first stored."""
+        found: dict[str, TrialRecord | ConfirmationRecord] = {}
+        for start in range(0, len(addresses), AT_ONCE):
+            some = addresses[start : start + AT_ONCE]
+            with reading(self.engine) as connection:
+                found |= _confirmations_at(connection, some) | _trials_at(connection, some, with_epochs)
+        return found
+
+    def machines(self, task: str) -> list[tuple[str, Mapping[str, Any]]]:
+        """The last studies of the task that have run, by id, and each machine that they ran on; the newest first."""
+        query = select(studies.c.id, studies.c.provenance).where(studies.c.task == task)
+        query = query.where(studies.c.started_at.is_not(None))
+        newest = query.order_by(studies.c.created_at.desc(), studies.c.id.desc()).limit(LAST_STUDIES)
+        with reading(self.engine) as connection:
+            rows = connection.execute(newest).all()
+        return [(id, on) for id, first in rows for on in [*first.get("continued", [])[::-1], first] if on]
 
     def epochs_a_trial(self, study: str) -> dict[str, tuple[int, int]]:
         """By arm, the fewest and the most epochs of its completed trials; counted by the database, faster."""
@@ -313,7 +336,9 @@ class Reads:
         counts = {TrialState.COMPLETED: studies.c.completed, TrialState.DIVERGED: studies.c.diverged}
         counts[TrialState.FAILED] = studies.c.failed
         sums = [func.sum(column) for column in counts.values()]
-        seconds = [func.sum(studies.c.suggest_seconds), func.sum(studies.c.train_seconds)]
+        seconds = [
+            func.sum(c) for c in (studies.c.taken_over, studies.c.suggest_seconds, studies.c.train_seconds)
+        ]
         by_state = select(studies.c.state, func.count(), *sums, *seconds).group_by(studies.c.state)
         # queued by its last change of state, which is among its last events
         changes = select(events.c.time).where(
@@ -325,10 +350,13 @@ class Reads:
             rows = connection.execute(by_state).all()
             since = connection.scalar(oldest)
             waited = 0.0 if since is None else max((now(connection) - since).total_seconds(), 0.0)
-        *done, suggest_seconds, train_seconds = (sum(row[2 + i] for row in rows) for i in range(5))
+        *done, taken_over, suggest_seconds, train_seconds = (
+            sum(row[2 + i] for row in rows) for i in range(6)
+        )
         return Totals(
             studies={StudyState(row[0]): row[1] for row in rows},
             trials=dict(zip(counts, done, strict=True)),
+            taken_over=taken_over,
             suggest_seconds=suggest_seconds,
             train_seconds=train_seconds,
             waited=waited,
@@ -362,6 +390,46 @@ class Reads:
             rows = connection.execute(query.order_by(view.arm, view.run, view.trial)).all()
         runs = groupby(rows, key=lambda row: (row[0], row[1]))
         return {run: tuple(row[2] for row in group) for run, group in runs}
+
+
+def _trials_at(
+    connection: Connection, addresses: Sequence[str], with_epochs: bool
+) -> dict[str, TrialRecord | ConfirmationRecord]:
+    results = and_(trials.c.address.in_(addresses), trials.c.state != TrialState.FAILED)
+    first = select(func.min(trials.c.id)).where(results).group_by(trials.c.address)
+    if not (ids := connection.scalars(first).all()):
+        return {}
+    chosen = trials.c.id.in_(ids)
+    rows = connection.execute(select(trials.c.id, *TRIAL_COLUMNS).where(chosen)).all()
+    trained = _epochs_of(connection, [chosen]) if with_epochs else {}
+    repeated = repeats_of(connection, [chosen])
+    return {
+        row.address: trial_record(
+            named(TRIAL_COLUMNS, row[1:]), trained.get(row[0], ()), repeated.get(row[0], ())
+        )
+        for row in rows
+    }
+
+
+def _epochs_of(
+    connection: Connection, chosen: Sequence[ColumnElement[bool]]
+) -> dict[int, tuple[EpochRecord, ...]]:
+    """The epochs of these trials, by the trials' numbers of rows."""
+    joined = select(epochs.c.trial, *EPOCH_COLUMNS).join(trials, trials.c.id == epochs.c.trial)
+    joined = joined.where(*chosen).order_by(epochs.c.trial, epochs.c.epoch)
+    groups = groupby(connection.execute(joined), key=lambda epoch: epoch[0])
+    return {
+        row: tuple(EpochRecord(**named(EPOCH_COLUMNS, epoch[1:])) for epoch in group) for row, group in groups
+    }
+
+
+def _confirmations_at(
+    connection: Connection, addresses: Sequence[str]
+) -> dict[str, TrialRecord | ConfirmationRecord]:
+    c = confirmations.c
+    query = select(*CONFIRMATION_COLUMNS).where(c.address.in_(addresses), c.state != TrialState.FAILED)
+    rows = connection.execute(query.order_by(c.finished_at.desc(), c.study)).all()
+    return {row.address: confirmation_record(named(CONFIRMATION_COLUMNS, row)) for row in rows}
 
 
 def without_result(connection: Connection, row: RowMapping) -> str | None:

@@ -91,6 +91,10 @@ def repeats_of(
     return found
 
 
+def confirmation_record(values: dict[str, Any]) -> ConfirmationRecord:
+    return ConfirmationRecord(**values | {"state": TrialState(values["state"])})
+
+
 def row_of(columns: list[Column[Any]], record: object) -> dict[str, Any]:
     return {column.name: getattr(record, column.name) for column in columns}
 

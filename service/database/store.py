@@ -250,13 +250,7 @@ class Store(Reads):
         values = row_of(TRIAL_COLUMNS, trial) | {"hyperparameters": dict(trial.hyperparameters)}
         try:
             with writing(self.engine) as connection:
-                counted = {
-                    trial.state.value: studies.c[trial.state.value] + 1,
-                    "suggest_seconds": studies.c.suggest_seconds + _summed(trial.suggest_seconds),
-                    "train_seconds": studies.c.train_seconds + _summed(trial.train_seconds),
-                    "attempts": 0,
-                }
-                time = extend(connection, lease, **counted)
+                time = extend(connection, lease, **_counted(trial))
                 done = connection.scalar(select(func.max(trials.c.trial)).where(*run)) or 0
                 if trial.trial <= done:
                     raise StoreError(f"{which} is recorded already")
@@ -357,6 +351,19 @@ class Store(Reads):
             time = extend(connection, lease)
             row = locked(connection, lease.study)
             return put_back(connection, row, actor=actor_of(lease.owner), time=time, reason=reason)
+
+
+def _counted(trial: TrialRecord) -> dict[str, Any]:
+    """What the trial adds to its study's sums. One that another study has trained has cost this one nothing."""
+    c, state = studies.c, trial.state.value
+    if trial.taken_from is not None:
+        return {state: c[state] + 1, "taken_over": c.taken_over + 1, "attempts": 0}
+    return {
+        state: c[state] + 1,
+        "suggest_seconds": c.suggest_seconds + _summed(trial.suggest_seconds),
+        "train_seconds": c.train_seconds + _summed(trial.train_seconds),
+        "attempts": 0,
+    }
 
 
 def _summed(seconds: float) -> float:

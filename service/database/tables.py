@@ -49,9 +49,10 @@ studies = Table(
     Column("completed", Integer, nullable=False, server_default="0"),  # trials of each state
     Column("diverged", Integer, nullable=False, server_default="0"),
     Column("failed", Integer, nullable=False, server_default="0"),
-    Column("suggest_seconds", Real, nullable=False, server_default="0"),  # of all its trials
+    Column("suggest_seconds", Real, nullable=False, server_default="0"),  # of all that it has trained itself
     Column("train_seconds", Real, nullable=False, server_default="0"),
     Column("last_event", BigInteger, nullable=False, server_default="0"),
+    Column("taken_over", Integer, nullable=False, server_default="0"),  # of its trials, from another study
     CheckConstraint("direction IN ('maximize', 'minimize')", name="ck_studies_direction"),
     Index("ix_studies_name", "name"),
     Index("ix_studies_created_at", "created_at", "id"),
@@ -137,7 +138,10 @@ trials = Table(
     Column("error", Message),
     Column("started_at", Time, nullable=False),
     Column("finished_at", Time, nullable=False),
+    Column("address", Name),  # all that decides its numbers, as a digest
+    Column("taken_from", Name),  # STUDY/TRIAL, where another study has trained it
     UniqueConstraint("study", "arm", "run", "trial", name="uq_trials_study_method_run_trial"),
+    Index("ix_trials_address", "address"),
     CheckConstraint("run >= 1 AND trial >= 1", name="ck_trials_numbers"),
     # a NaN is the best or the worst of a run depending on who compares
     CheckConstraint("objective <> 'NaN'", name="ck_trials_objective_number"),
@@ -196,7 +200,10 @@ confirmations = Table(
     Column("error", Message),
     Column("started_at", Time, nullable=False),
     Column("finished_at", Time, nullable=False),
+    Column("address", Name),
+    Column("taken_from", Name),
     CheckConstraint("run >= 1 AND trial >= 1 AND number >= 1", name="ck_confirmations_numbers"),
+    Index("ix_confirmations_address", "address"),
     sqlite_with_rowid=False,
 )
 

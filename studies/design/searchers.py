@@ -216,7 +216,7 @@ def _tried(free: Space, history: Sequence[Observation]) -> set[tuple[Value, ...]
 
 
 def _variance(told: Sequence[Observation]) -> float | None:
-    """The variance of the objectives' noise, pooled from the standard errors there are; None where they tell of none."""
+    """The variance of the objectives' noise, pooled from the standard errors there are; None where they tell none."""
     known = [o.sem for o in told if o.objective is not None and o.sem is not None and math.isfinite(o.sem)]
     pooled = sum(error**2 for error in known) / len(known) if known else 0.0
     return pooled if pooled > 0 else None

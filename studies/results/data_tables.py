@@ -59,6 +59,7 @@ def trials_table(
         "attempts": "integer",
         "seed": "integer",
         "split_seed": "integer",
+        "taken_from": "text",
     }
     columns = fixed | {f"hp.{name}": kind for name, kind in hyperparameters.items()}
     order = {arm: i for i, arm in enumerate(study.arms)}
@@ -69,10 +70,10 @@ def trials_table(
         for t, so_far in zip(run.trials, best.tolist(), strict=True):
             outcome = (t.state.value, t.objective, t.test_metric, so_far)
             effort = (t.suggest_seconds, t.train_seconds, t.attempts)
-            seeds = (t.seed, spec.split_seed(t.run))
+            rest = (t.seed, spec.split_seed(t.run), t.taken_from)
             values = (t.hyperparameters.get(name) for name in hyperparameters)
             rows.append(
-                (t.study, t.arm, study.arms[t.arm], t.run, t.trial, *outcome, *effort, *seeds, *values)
+                (t.study, t.arm, study.arms[t.arm], t.run, t.trial, *outcome, *effort, *rest, *values)
             )
     return _table(columns, rows)
 
@@ -122,6 +123,7 @@ def confirmations_table(
         "test_metric": "number",
         "train_seconds": "number",
         "attempts": "integer",
+        "taken_from": "text",
     }
     spec = stored(study)
     order = {arm: i for i, arm in enumerate(study.arms)}
@@ -129,7 +131,7 @@ def confirmations_table(
         (
             *(c.study, c.arm, study.arms[c.arm], c.run, c.trial, c.number),
             *(c.seed, spec.split_seed(c.run), c.state.value),
-            *(c.objective, c.test_metric, c.train_seconds, c.attempts),
+            *(c.objective, c.test_metric, c.train_seconds, c.attempts, c.taken_from),
         )
         for c in sorted(confirmations, key=lambda c: (order[c.arm], c.run, c.trial, c.number))
     ]

@@ -20,6 +20,7 @@ TRIALS: Mapping[str, str] = {
     "attempts": "how often it was tried until it was over: 1 where nothing crashed",
     "seed": "of the training, or the first: data order and initial weights follow from it",
     "split_seed": "of the run: how the data are split follows from it",
+    "taken_from": "STUDY/TRIAL, where another study has trained it: seconds and attempts are of then; else empty",
     "hp.*": "a hyperparameter's value; empty where the arm has none of this name",
 }
 ENDS = (
@@ -55,7 +56,7 @@ CURVES: Mapping[str, str] = {
 }
 EPOCHS: Mapping[str, str] = {
     **dict.fromkeys(("study", "arm", "method", "run", "trial"), "as in `trials`"),
-    "epoch": "counted from 1",
+    "epoch": "counted from 1; of a trial of several trainings those of the first",
     "train_loss": "mean over the epoch's training samples",
     "validation_metric": "the metric on the validation split after it",
     "test_metric": "the metric on the test split after it",
@@ -80,6 +81,7 @@ CONFIRMATIONS: Mapping[str, str] = {
     "test_metric": "as in `trials`",
     "train_seconds": "as in `trials`",
     "attempts": "as in `trials`",
+    "taken_from": "as in `trials`",
 }
 REPEATS: Mapping[str, str] = {
     "study": "the study's id",

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
@@ -113,9 +114,14 @@ def _files(
             "dictionary.md": dictionary().encode(),
             "comparison.json": to_json(comparison.to_json()),
             "provenance.json": to_json(_provenance(study, spec, trials)),
-            "report.md": report(study, comparison, sorted(files)).encode(),
+            "report.md": report(study, comparison, sorted(files), _sources(trials)).encode(),
         }
     )
+
+
+def _sources(trials: Sequence[TrialRecord]) -> dict[str, int]:
+    """How many trials were taken over from each other study."""
+    return Counter(trial.taken_from.partition("/")[0] for trial in trials if trial.taken_from)
 
 
 def _changes(study: StudyRecord) -> dict[str, str]:

@@ -122,8 +122,14 @@ COMPUTED = """
 """
 
 
-def report(study: StudyRecord, comparison: Comparison, images: Sequence[str]) -> str:
-    """Markdown. `images` names the files beside the report that it may show."""
+def report(
+    study: StudyRecord,
+    comparison: Comparison,
+    images: Sequence[str],
+    sources: Mapping[str, int] | None = None,
+) -> str:
+    """Markdown. `images` names the files beside the report that it may show; `sources` counts the trials that were
+    taken over from each other study."""
     text = [
         f"# {study.name}",
         f"**{verdict(comparison)}**{_data(study)}",
@@ -154,7 +160,7 @@ def report(study: StudyRecord, comparison: Comparison, images: Sequence[str]) ->
         fewest=BOOTSTRAP_FROM,
     )
     text += ["## How the numbers are computed", computed.strip()]
-    text += ["## Where it comes from", *_provenance(study)]
+    text += ["## Where it comes from", *_taken(comparison, sources or {}), *_provenance(study)]
     text += ["## To run it again", *_again(study)]
     text += ["## References", *_references(study)]
     return "\n\n".join(text) + "\n"
@@ -500,6 +506,16 @@ def _parity(comparison: Comparison) -> Iterator[str]:
         for name, entry in m.hyperparameters.items()
     ]
     yield _table(["arm", "hyperparameter", "values"], rows)
+
+
+def _taken(comparison: Comparison, sources: Mapping[str, int]) -> Iterator[str]:
+    if sources:
+        parts = listed([f"{number} from `{source}`" for source, number in sources.items()])
+        yield (
+            f"{sum(sources.values())} of {comparison.trials_done} trials were taken over from another study, which had "
+            f"trained them under the same conditions: {parts}. Their seconds are of then; `taken_from` in `trials` "
+            "says which they were."
+        )
 
 
 def _provenance(study: StudyRecord) -> Iterator[str]:

@@ -7,7 +7,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,8 +30,9 @@ from studies.records import ConfirmationRecord, EpochRecord, RepeatRecord, Sink,
 from studies.running.capacity import needs, told
 from studies.running.control import Control
 from studies.running.gauges import Gauges
-from studies.running.schedule import Schedule, Turn
-from studies.running.trial import Assignment, assign, assign_confirmation, folder
+from studies.running.reuse import address, conditions, taken
+from studies.running.schedule import Schedule
+from studies.running.trial import Assignment, assigned, folder
 from studies.running.worker import Fault, TrialWorker
 from trainers.tasks import TASKS
 
@@ -70,32 +71,27 @@ class _Conductor(Searcher):  # type: ignore[misc]
         schedule: Schedule,
         control: Control,
         data_dir: Path,
-        start_sum: str | None,
+        recorder: "_Recorder",
     ) -> None:
         super().__init__()
         self._spec, self._study, self._schedule = spec, study, schedule
-        self._control, self._data_dir, self._start_sum = control, data_dir, start_sum
+        self._control, self._data_dir, self._recorder = control, data_dir, recorder
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._control.draining or self._schedule.remaining == 0:
             return str(Searcher.FINISHED)
-        turn = self._schedule.next()
-        if turn is None:
-            return None
-        return {
-            "assignment": self._assignment(turn),
-            "slot": turn.slot,
-            "worker": f"{self._study}-slot{turn.slot + 1:02d}",
-            "resources": own(self._spec, turn.slot),
-        }
-
-    def _assignment(self, turn: Turn) -> Assignment:
-        spec, arm = self._spec, self._spec.arm(turn.arm)
-        if turn.confirms is not None:
-            return assign_confirmation(
-                spec, arm, turn.run, turn.confirms, data_dir=self._data_dir, start_sum=self._start_sum
-            )
-        return assign(spec, arm, turn.run, turn.history, data_dir=self._data_dir, start_sum=self._start_sum)
+        start_sum = self._recorder.start_sum
+        while (turn := self._schedule.next()) is not None:
+            assignment = assigned(self._spec, turn, data_dir=self._data_dir, start_sum=start_sum)
+            if self._recorder.take_over(assignment):
+                continue
+            return {
+                "assignment": assignment,
+                "slot": turn.slot,
+                "worker": f"{self._study}-slot{turn.slot + 1:02d}",
+                "resources": own(self._spec, turn.slot),
+            }
+        return None if self._schedule.remaining else str(Searcher.FINISHED)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -124,7 +120,10 @@ class _Recorder(Callback):  # type: ignore[misc]
         schedule: Schedule,
         sink: Sink,
         control: Control,
+        ran_on: Mapping[str, Any],
     ) -> None:
+        self.start_sum: str | None = ran_on.get("start", {}).get("sha256")
+        self._conditions = conditions(spec, ran_on)
         self._study, self._schedule, self._sink, self._control = study, schedule, sink, control
         self._gauges, self._losses = Gauges(spec, study, history), Losses(spec.to_json(), history)
         self._worst, self._resources = TASKS[spec.task].worst, spec.resources
@@ -239,11 +238,10 @@ class _Recorder(Callback):  # type: ignore[misc]
             "error": ending.error,
             "started_at": self._ended(trial),
             "finished_at": datetime.now(UTC),
+            "address": address(assignment, self._conditions),
         }
         if assignment.confirms is not None:
-            confirmation = ConfirmationRecord(number=assignment.confirms.number, **ended)
-            self._store(self._sink.confirm, confirmation)
-            self._schedule.finished(confirmation)
+            self._keep(ConfirmationRecord(number=assignment.confirms.number, **ended))
             return
         record = TrialRecord(
             hyperparameters=suggestion.hyperparameters,
@@ -253,11 +251,29 @@ class _Recorder(Callback):  # type: ignore[misc]
             repeats=ending.repeats,
             **ended,
         )
+        self._keep(record)
+        if self._schedule.remaining and (reason := self._losses.add(record)):
+            raise _Over from NoResultError(reason)
+
+    def take_over(self, assignment: Assignment) -> bool:
+        """Record what another study has come to with the same assignment. False where none has."""
+        try:
+            record = taken(assignment, self._study, self._conditions, self._sink.at)
+        except Exception as fault:
+            raise _Over from fault
+        if record is None:
+            return False
+        self._keep(record)
+        return True
+
+    def _keep(self, record: TrialRecord | ConfirmationRecord) -> None:
+        if isinstance(record, ConfirmationRecord):
+            self._store(self._sink.confirm, record)
+            self._schedule.finished(record)
+            return
         self._store(self._sink.record, record)
         self._schedule.finished(record)
         self._gauges.finished(record)
-        if self._schedule.remaining and (reason := self._losses.add(record)):
-            raise _Over from NoResultError(reason)
 
     def _store(self, write: Callable[[R], None], record: R) -> None:
         try:
@@ -319,7 +335,7 @@ def run_study(
     history: Sequence[TrialRecord | ConfirmationRecord],
     *,
     data_dir: Path,
-    start_sum: str | None = None,
+    ran_on: Mapping[str, Any] | None = None,
     control: Control | None = None,
 ) -> bool:
     """Run what is left of a study after `history`, the trials and confirmations that are recorded.
@@ -327,8 +343,8 @@ def run_study(
     Needs `cluster()`. Every training goes to `sink` when it has finished; they are the same, number for number,
     whether the study runs in one go or is stopped and continued. Returns whether all have finished: False only where
     `control` asked for a stop first. Raises what the sink raises, and StudyError where a trial needs more than the
-    cluster has, or a worker lacks what trials need, such as the start whose checksum is `start_sum`, if that is known;
-    NoResultError where an arm's trials all fail of one error.
+    cluster has, or a worker lacks what trials need, such as the start that `ran_on` has; NoResultError where an arm's
+    trials all fail of one error. With `ran_on`, the provenance of this machine, records have addresses.
     """
     control = control or Control()
     control.doing = f"Ray gives it no worker; each takes {told(needs(spec))}"
@@ -341,12 +357,13 @@ def run_study(
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * room)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed trials are recorded, with their reason
     fault: BaseException | None = None
+    recorder = _Recorder(spec, study, trials, schedule, sink, control, ran_on or {})
     with tempfile.TemporaryDirectory(prefix="tunebench-", ignore_cleanup_errors=True) as scratch:
         try:
             tune.Tuner(
                 TrialWorker,
                 tune_config=tune.TuneConfig(
-                    search_alg=_Conductor(spec, study, schedule, control, data_dir, start_sum),
+                    search_alg=_Conductor(spec, study, schedule, control, data_dir, recorder),
                     num_samples=-1,  # until the conductor says that it has finished
                     reuse_actors=True,
                     trial_name_creator=lambda trial: trial.config["assignment"].name,
@@ -358,7 +375,7 @@ def run_study(
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=spec.resources.max_retries),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    callbacks=[_Recorder(spec, study, trials, schedule, sink, control)],
+                    callbacks=[recorder],
                 ),
             ).fit()
         except _Over as over:

@@ -46,6 +46,7 @@ def provenance(spec: StudySpec, data_dir: Path) -> dict[str, Any]:
             "system": platform.platform(),
             "cpu": _cpu_model(),
             **_arithmetic(),
+            **_gpu(spec),
             "cores": os.cpu_count(),
             "memory_bytes": _memory_bytes(),
         },
@@ -109,6 +110,15 @@ def _arithmetic() -> dict[str, str]:
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "blas": blas[1] if blas else "unknown",
     }
+
+
+def _gpu(spec: StudySpec) -> dict[str, str]:
+    """The kind of GPU here, of a study that trains on one."""
+    if not spec.resources.gpus:
+        return {}
+    import torch
+
+    return {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
 
 
 def _cpu_model() -> str | None:

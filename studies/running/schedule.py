@@ -1,6 +1,6 @@
 """Which training comes next, and on which worker."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from studies.analysis.confirmation import representatives
@@ -28,7 +28,7 @@ class Turn:
     arm: str
     run: int
     history: tuple[Observation, ...]
-    slot: int
+    slot: int = -1  # of one that is not handed out
     confirms: Confirms | None = None
 
 
@@ -114,6 +114,17 @@ class Schedule:
         run, arm, _, _ = confirmation
         return Turn(arm, run, (), slot, self._unconfirmed[confirmation])
 
+    def open(self) -> Iterator[Turn]:
+        """Each run's next trial and the confirmations that are left; where runs are in order, the first run's alone."""
+        turns = [
+            Turn(arm, run, tuple(seen)) for (run, arm), seen in self._done.items() if len(seen) < self._trials
+        ]
+        turns += [Turn(arm, run, (), confirms=c) for (run, arm, _, _), c in self._unconfirmed.items()]
+        first = min((turn.run for turn in turns), default=0)
+        for turn in turns:
+            if not self._decided and (self._spec.stop_when is None or turn.run == first):
+                yield turn
+
     def started(self, slot: int) -> None:
         """The slot's worker is up."""
         self._warm.add(slot)
@@ -123,9 +134,9 @@ class Schedule:
         del self._under_way[(run, arm, confirms.trial, confirms.number) if confirms else (run, arm, 0, 0)]
 
     def finished(self, record: TrialRecord | ConfirmationRecord) -> None:
-        """The training has ended, in whatever state; the run of a trial goes on."""
+        """The training has ended, in whatever state, or is another study's; the run of a trial goes on."""
         key = _key(record)
-        del self._under_way[key]
+        self._under_way.pop(key, None)
         if isinstance(record, ConfirmationRecord):
             del self._unconfirmed[key]
         else:

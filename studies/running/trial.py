@@ -12,7 +12,7 @@ from studies.design.searchers import SEARCHERS, Observation, Suggestion
 from studies.design.space import Fixed, Space, searched, untied, whole_point
 from studies.design.spec import ArmSpec, SearcherSpec, StudySpec
 from studies.records import TrialRecord
-from studies.running.schedule import Confirms
+from studies.running.schedule import Confirms, Turn
 from trainers.seeds import derive
 from trainers.tasks import TASKS, Task
 from trainers.training.results import EpochResult
@@ -117,6 +117,14 @@ def assign_confirmation(
         more_seeds=(),
         confirms=confirms,
     )
+
+
+def assigned(spec: StudySpec, turn: Turn, *, data_dir: Path, start_sum: str | None = None) -> Assignment:
+    """The trial or confirmation whose turn it is."""
+    arm = spec.arm(turn.arm)
+    if turn.confirms is not None:
+        return assign_confirmation(spec, arm, turn.run, turn.confirms, data_dir=data_dir, start_sum=start_sum)
+    return assign(spec, arm, turn.run, turn.history, data_dir=data_dir, start_sum=start_sum)
 
 
 def repeats(assignment: Assignment) -> tuple[Assignment, ...]:

@@ -136,7 +136,7 @@ def study(state: str = "queued", **changes: Any) -> dict[str, Any]:
         "searcher": "ax",
         "runs": 1,
         "budget": 3,
-        "trials": {"completed": 0, "diverged": 0, "failed": 0, "planned": 3},
+        "trials": {"completed": 0, "diverged": 0, "failed": 0, "planned": 3, "taken_over": 0},
         "labels": [],
         "priority": 0,
         "submitted_by": "local",

@@ -294,7 +294,13 @@ def test_a_study_says_what_has_become_of_it(
         store.record(lease, trial(study, number=number, objective=objective, state=TrialState(state)))
     bring(engine, study, StudyState.RUNNING, job="a job/1")
     found = Study.model_validate_json(client.get(f"/v1/studies/{study}").content)
-    assert found.trials.model_dump() == {"completed": 3, "diverged": 1, "failed": 1, "planned": 12}
+    assert found.trials.model_dump() == {
+        "completed": 3,
+        "diverged": 1,
+        "failed": 1,
+        "planned": 12,
+        "taken_over": 0,
+    }
     assert {name: best.id for name, best in found.incumbents.items()} == {
         "gradient-filter": "gradient-filter-r01-t02"  # of equals the first
     }

@@ -17,7 +17,7 @@ from service.database.owner import Owner
 from service.database.store import Store
 from service.database.tables import epochs, studies, trials
 from service.errors import StoreError
-from studies.records import RepeatRecord, StudyState, TrialRecord, TrialState
+from studies.records import ConfirmationRecord, RepeatRecord, StudyState, TrialRecord, TrialState
 
 PROVENANCE = {
     "commit": "0f3c",
@@ -234,6 +234,44 @@ def test_what_a_trial_costs_is_known_by_its_trainings(store: Store) -> None:
         one = store.claim(study.id, Owner.current(), 60)
         store.record(one, trial(study.id, suggest_seconds=0.5, train_seconds=2.0 * repeats))
     assert store.seconds_per_trial("spoken-digits") == (2, 0.5, 2.0)
+
+
+def test_what_another_study_has_trained_is_found_and_costs_nothing(store: Store, lease: Lease) -> None:
+    each = (RepeatRecord(state=TrialState.COMPLETED, seed=8, objective=0.5, test_metric=0.5),) * 2
+    first = trial(lease.study, address="a", repeats=each)
+    failed = {"state": TrialState.FAILED, "objective": None, "error": "no", "epochs": (), "address": "b"}
+    store.record(lease, first)
+    store.record(lease, trial(lease.study, number=2, **failed))
+    store.record(lease, trial(lease.study, number=3))
+    fresh = ConfirmationRecord(
+        study=lease.study, arm="gradient-filter", run=1, trial=1, number=1, state=TrialState.COMPLETED,
+        seed=1, objective=0.5, test_metric=0.5, train_seconds=0.1, attempts=1, error=None,
+        started_at=START, finished_at=START, address="c",
+    )  # fmt: skip
+    store.confirm(lease, fresh)
+    before = store.seconds_per_trial("spoken-digits")
+    other = store.claim(store.create_study(spec("other"), {}).id, Owner.current(), 60)
+    mine = dataclasses.replace(first, study=other.study, taken_from=f"{lease.study}/gradient-filter-r01-t01")
+    store.record(other, mine)
+    assert store.at(["a", "b", "c", "d"]) == {"a": first, "c": fresh}
+    assert store.at(["a"], with_epochs=False) == {"a": dataclasses.replace(first, epochs=())}
+    assert store.trials(other.study, with_epochs=True) == [mine]
+    found = store.study(other.study)
+    assert (found.completed, found.taken_over, found.suggest_seconds, found.train_seconds) == (1, 1, 0.0, 0.0)
+    assert store.seconds_per_trial("spoken-digits") == before
+    assert store.totals().taken_over == 1
+    assert len(store.at([str(i) for i in range(1200)] + ["a"])) == 1
+
+
+def test_the_machines_of_a_task_are_those_of_its_last_studies(store: Store, lease: Lease) -> None:
+    store.ran_on(lease, {"commit": "first"})
+    store.ran_on(lease, {"commit": "another"})
+    store.create_study(spec("queued"), {"commit": "never"})
+    assert [(id, on["commit"]) for id, on in store.machines("spoken-digits")] == [
+        (lease.study, "another"),
+        (lease.study, "first"),
+    ]
+    assert store.machines("fsdd") == []
 
 
 def test_a_trial_out_of_turn_is_refused_and_changes_nothing(

@@ -26,7 +26,7 @@ from trainers.hyperparameters import VALID, Interval, Options
 METHODS = ("gradient-filter", "latent-sgd")
 TRIAL_COLUMNS = [
     "study", "arm", "method", "run", "trial", "state", "objective", "test_metric", "best_so_far", "suggest_seconds",
-    "train_seconds", "attempts", "seed", "split_seed", "hp.alpha", "hp.gamma", "hp.learning_rate",
+    "train_seconds", "attempts", "seed", "split_seed", "taken_from", "hp.alpha", "hp.gamma", "hp.learning_rate",
     "hp.initial_magnitude", "hp.weight_decay", "hp.scaling", "hp.clipping",
 ]  # fmt: skip
 CURVE_COLUMNS = [
@@ -37,7 +37,7 @@ CURVE_COLUMNS = [
 ]  # fmt: skip
 CONFIRMATION_COLUMNS = [
     "study", "arm", "method", "run", "trial", "number", "seed", "split_seed", "state", "objective", "test_metric",
-    "train_seconds", "attempts",
+    "train_seconds", "attempts", "taken_from",
 ]  # fmt: skip
 REPEAT_COLUMNS = [
     "study", "arm", "method", "run", "trial", "number", "seed", "state", "objective", "test_metric",
@@ -211,10 +211,16 @@ def test_one_method_alone_has_its_own_columns():
 
 @pytest.mark.parametrize("begin", list("=+-@\t\r\n"))
 def test_no_cell_can_be_taken_for_a_formula(begin):
-    """Texts of a user's are the names of the study, in front of its id, and of arms; what else is text is ours."""
+    """Texts of a user's are the names of studies, in front of their ids, and of arms; what else is text is ours."""
     study, trials = with_every_outcome()
     kinds = trials_table(study, trials).columns | curves_table(study, trials).columns
-    assert {name for name, kind in kinds.items() if kind == "text"} == {"study", "arm", "method", "state"}
+    assert {name for name, kind in kinds.items() if kind == "text"} == {
+        "study",
+        "arm",
+        "method",
+        "state",
+        "taken_from",
+    }
     with pytest.raises(ValidationError, match="name"):
         StudySpec.model_validate(study.spec | {"name": f"{begin}cmd"})
     with pytest.raises(ValidationError, match="name"):

@@ -64,7 +64,7 @@ def test_every_column_and_key_is_in_the_dictionary_and_there_is_no_other(tmp_pat
     ran_on = {"data": {"set": "x", "sha256": None, "published": None}, "teacher": None, "commit": "1+changes"}
     study = replace(
         study,
-        spec={**study.spec, "confirm": {"seeds": 2}},
+        spec={**study.spec, "confirm": {"seeds": 2}, "stop_when": "decided"},
         provenance={
             **study.provenance,
             **ran_on,

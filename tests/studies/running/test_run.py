@@ -221,7 +221,9 @@ def test_a_start_that_changes_while_the_study_runs_stops_it(local_cluster, data_
     sink = Changing()
     told = r"a worker cannot train: .*first\.pt: is not what was to be started from; put that one back"
     with pytest.raises(StudyError, match=told):
-        run_study(spec, "s-6", sink, [], data_dir=data_with_a_start, start_sum=checksum(file))
+        run_study(
+            spec, "s-6", sink, [], data_dir=data_with_a_start, ran_on={"start": {"sha256": checksum(file)}}
+        )
     assert len(sink.trials) == 1
 
 

@@ -1,0 +1,165 @@
+"""Trainings that another study has done already, found by an address: all that decides their numbers."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from studies.design.space import searched, to_json
+from studies.design.spec import StudySpec
+from studies.records import ConfirmationRecord, TrialRecord
+from studies.running.schedule import Schedule
+from studies.running.trial import Assignment, assigned
+from trainers.training_spec import fingerprint
+
+Record = TrialRecord | ConfirmationRecord
+# the records that a database has at some of these addresses, results all of them
+Find = Callable[[Sequence[str]], Mapping[str, Record]]
+
+# packages whose versions decide what is suggested and what a training comes to
+PACKAGES = ("torch", "numpy", "scipy", "botorch", "gpytorch", "ax-platform", "nvidia-dali-cuda120")
+MACHINE = ("cpu", "gpu", "instructions", "blas")
+ELSEWHERE = (
+    "task",
+    "proxy",
+    "hyperparameters",
+    "start",
+    "teacher",
+)  # of a fingerprint: said in other words here
+
+R = TypeVar("R", TrialRecord, ConfirmationRecord)
+
+
+def conditions(spec: StudySpec, ran_on: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What decides a study's numbers beside its file, from the provenance of what it runs on; None if it is not known.
+
+    JSON values: the protocol, the kind of machine, versions, and the checksums of data, teacher and start.
+    """
+    hardware, versions = ran_on.get("hardware", {}), ran_on.get("versions", {})
+    files = {name: (ran_on.get(name) or {}).get("sha256") for name in ("data", "teacher", "start")}
+    found = {
+        "protocol": ran_on.get("protocol"),
+        **{name: hardware.get(name) for name in MACHINE},
+        **{name: versions.get(name) for name in PACKAGES},
+        **files,
+    }
+    needed = ["protocol", "cpu", "instructions", "blas", "torch", "data"]
+    needed += [name for name in ("teacher", "start") if ran_on.get(name)] + ["start"] * bool(spec.start)
+    needed += ["gpu"] * bool(spec.resources.gpus)
+    return found if all(found[name] is not None for name in needed) else None
+
+
+def address(assignment: Assignment, under: Mapping[str, Any] | None) -> str | None:
+    """What a training, or a trial of several, is found by under these `conditions`: equal only where all is equal that
+    decides its numbers, names of studies and arms being no part of it. None where the conditions are not known."""
+    if under is None:
+        return None
+    training, searcher = assignment.training, assignment.searcher
+    trained = {
+        name: value
+        for name, value in fingerprint(training, assignment.machine).items()
+        if name not in ELSEWHERE
+    }
+    asked = (searcher.model_dump(), assignment.searcher_seed) if searched(assignment.space) else None
+    decides = {
+        "conditions": dict(under),
+        "task": [training.task.name, training.proxy.changes],
+        "training": trained,
+        "more_seeds": assignment.more_seeds,
+        "space": [[name, to_json(dimension)] for name, dimension in assignment.space.items()],  # in its order
+        "searcher": asked,
+        "history": [[dict(o.hyperparameters), o.objective, o.sem] for o in assignment.history],
+        "confirms": assignment.confirms is not None,
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def found(
+    spec: StudySpec,
+    study: str,
+    history: Sequence[Record],
+    ran_on: Mapping[str, Any],
+    find: Find,
+    *,
+    data_dir: Path = Path(),
+) -> Iterator[Record]:
+    """What the study need not train after `history`: the records of others, as its own, to be stored in this order.
+
+    A searcher sees the same history and chooses the same, so that a run can be followed as far as it is there.
+    """
+    under = conditions(spec, ran_on)
+    if under is None:
+        return
+    schedule, missing = Schedule(spec, study, history, slots=0), set[str]()
+    start_sum = under["start"]
+    while True:
+        asked: dict[str, list[Assignment]] = {}
+        for turn in schedule.open():
+            assignment = assigned(spec, turn, data_dir=data_dir, start_sum=start_sum)
+            at = address(assignment, under)
+            if at is not None and at not in missing:
+                asked.setdefault(at, []).append(assignment)
+        there = find(list(asked))
+        missing |= asked.keys() - there.keys()
+        if not there:
+            return
+        for at, record in there.items():
+            for assignment in asked[at]:
+                mine = own(record, study, assignment)
+                yield mine
+                schedule.finished(mine)
+
+
+def elsewhere(
+    spec: StudySpec, ran_on: Mapping[str, Any], others: Sequence[tuple[str, Mapping[str, Any]]], find: Find
+) -> str | None:
+    """What to say where nothing is taken over because all that is there was trained under other conditions.
+
+    `others` are studies of the task, by id, and what they ran on. None where there is nothing to say.
+    """
+    under, empty = conditions(spec, ran_on), Schedule(spec, spec.study_id, (), slots=0)
+    if under is None:
+        return None
+    for study, on in others:
+        theirs = conditions(spec, on)
+        if theirs in (None, under) or (theirs["start"] is None) != (under["start"] is None):
+            continue
+        first = [
+            address(assigned(spec, turn, data_dir=Path()), theirs) for turn in empty.open() if turn.run == 1
+        ]
+        if find([at for at in first if at is not None]):
+            differs = (
+                f"{name} {theirs[name]}, here {under[name]}" for name in under if under[name] != theirs[name]
+            )
+            return (
+                f"nothing is taken over from {study}, whose trials would be others here: {'; '.join(differs)}"
+            )
+    return None
+
+
+def taken(assignment: Assignment, study: str, under: Mapping[str, Any] | None, find: Find) -> Record | None:
+    """The record of this assignment as the study's own, where any study has one."""
+    at = address(assignment, under)
+    record = find([at]).get(at) if at is not None else None
+    return None if record is None else own(record, study, assignment)
+
+
+def own(record: Record, study: str, assignment: Assignment) -> Record:
+    """The record as that of the study's training of this assignment."""
+    if isinstance(record, TrialRecord):
+        return _copied(record, study, assignment)
+    assert assignment.confirms is not None
+    return replace(_copied(record, study, assignment), number=assignment.confirms.number)
+
+
+def _copied(record: R, study: str, assignment: Assignment) -> R:
+    return replace(
+        record,
+        study=study,
+        arm=assignment.arm,
+        run=assignment.run,
+        trial=assignment.trial,
+        taken_from=record.taken_from or f"{record.study}/{record.id}",
+    )
