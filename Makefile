@@ -26,11 +26,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 data: $(INSTALLED)  ## the spoken digits
 	$(BIN)/tunebench data fetch spoken-digits
 
-figure8: data  ## Figure 8: 2 methods and their controls x 20 runs x 25 trials on spoken digits; continues where it was interrupted
+figure8: data  ## Figure 8: 2 methods, their published settings and random search x 20 runs x 25 trials on spoken digits; continues where it was interrupted
 	$(BIN)/tunebench run studies/specs/figure8-spoken-digits.yaml --out results/figure8-spoken-digits
 
-demo: data  ## the same with 5 runs x 12 trials, two minutes
-	$(BIN)/tunebench run studies/specs/figure8-spoken-digits.yaml --runs 5 --trials 12 --out results/demo
+demo: data  ## the same with 4 runs x 10 trials, two minutes
+	$(BIN)/tunebench run studies/specs/figure8-spoken-digits.yaml --runs 4 --trials 10 --out results/demo
 
 methods-table: data  ## methods against a linear classifier on every task whose data are here, hours; continues where it was interrupted
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/benchmarks/methods_table.py

@@ -1,4 +1,4 @@
-"""A study against its floor: the same suggestions and the same trainings with no Ray and no database.
+"""A study against its floor: the same suggestions, trainings and confirmations with no Ray and no database.
 
     python tests/benchmarks/study_floor.py [--runs 20] [--trials 25] [--rounds 1]
 
@@ -21,9 +21,11 @@ import psutil
 
 import studies
 from service.settings import Settings
+from studies.analysis.confirmation import representatives
 from studies.design.searchers import Observation
 from studies.design.spec import from_json, load
-from studies.running.trial import assign, choose, train
+from studies.running.schedule import Confirms
+from studies.running.trial import assign, assign_confirmation, choose, train
 
 # as Ray does for its workers: one thread a process, for every library
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
@@ -42,7 +44,21 @@ def bare_run(spec_json: dict, method: str, run: int) -> list[float]:
         suggestion, _ = choose(assignment)
         *_, last = train(assignment, suggestion)
         history += (Observation(suggestion.hyperparameters, last.validation_metric),)
+    confirm(spec, method, run, history)
     return [observation.objective for observation in history if observation.objective is not None]
+
+
+def confirm(spec, arm: str, run: int, history: tuple[Observation, ...]) -> None:
+    """Train the run's incumbents again."""
+    objectives, chosen = [o.objective for o in history], [o.hyperparameters for o in history]
+    direction = spec.task_definition().direction
+    for trial in dict.fromkeys(representatives(objectives, chosen, direction)):
+        for number in range(1, (spec.confirm.seeds if spec.confirm and trial else 0) + 1):
+            confirms = Confirms(trial, number, chosen[trial - 1])
+            assignment = assign_confirmation(
+                spec, spec.arm(arm), run, confirms, data_dir=Settings.from_environment().data_dir
+            )
+            list(train(assignment, choose(assignment)[0]))
 
 
 def floor(spec) -> tuple[float, dict[tuple[str, int], list[float]]]:

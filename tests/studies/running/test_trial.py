@@ -13,11 +13,11 @@ from studies.running.schedule import Confirms
 from studies.running.trial import assign, assign_confirmation, choose, kept, repeats
 
 IDS = (
-    "figure8-cifar10-birealnet20-proxy-3b380bf9",
-    "figure8-cifar10-birealnet20-9566d0fd",
-    "figure8-imagenet-reactnet-a-proxy-3bdc0640",
-    "figure8-imagenet-reactnet-a-5a8efb82",
-    "figure8-spoken-digits-7b575ba6",
+    "figure8-cifar10-birealnet20-proxy-70bfc872",
+    "figure8-cifar10-birealnet20-b80a9e32",
+    "figure8-imagenet-reactnet-a-proxy-fb03f2fc",
+    "figure8-imagenet-reactnet-a-f05c1a19",
+    "figure8-spoken-digits-f8d989f7",
     "methods-cifar10-birealnet20-f4d4c554",
     "methods-cifar10-bvgg-layer-ad3f8b8d",
     "methods-cifar10-bvgg-6af4e866",
