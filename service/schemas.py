@@ -402,10 +402,13 @@ class Cost(_Schema):
 
 
 class Design(_Schema):
-    """What so many runs can show of two arms, by the signed-rank test adjusted for all pairs."""
+    """What so many runs can show of two arms, by the signed-rank test adjusted for all pairs.
+
+    Of a study that stops when it is decided: of its first two arms, by the test that is made after every run.
+    """
 
     runs: int
-    pairs: int = Field(description="Of arms.")
+    pairs: int = Field(description="Of arms that are tested; 1 where a study stops when it is decided.")
     runs_needed: int = Field(description="With fewer no two arms can be told apart.")
     detectable: float | None = Field(
         description="The mean difference between two arms that is found in four of five such studies, in standard "

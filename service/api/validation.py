@@ -32,13 +32,6 @@ def validation(spec: StudySpec, store: Reads | None, ran_on: Mapping[str, Any] |
             recorded, suggest_seconds, train_seconds = known
             seconds = (spec.planned - there) * (suggest_seconds + spec.repeats * train_seconds)
             estimate = Cost(seconds=seconds, recorded_trials=recorded)
-    pairs = math.comb(len(spec.arms), 2)
-    design = Design(
-        runs=spec.runs,
-        pairs=pairs,
-        runs_needed=power.runs_needed(max(pairs, 1)),
-        detectable=power.detectable(spec.runs, pairs) if pairs else None,
-    )
     return Validation(
         id=spec.study_id,
         exists=exists,
@@ -46,6 +39,19 @@ def validation(spec: StudySpec, store: Reads | None, ran_on: Mapping[str, Any] |
         there=there,
         confirmations=spec.most_confirmations,
         estimate=estimate,
-        design=design,
+        design=_design(spec),
         spec=spec.to_json(),
+    )
+
+
+def _design(spec: StudySpec) -> Design:
+    if spec.stop_when is not None:
+        detectable = power.decidable(spec.runs)
+        return Design(runs=spec.runs, pairs=1, runs_needed=power.DECIDED_FROM, detectable=detectable)
+    pairs = math.comb(len(spec.arms), 2)
+    return Design(
+        runs=spec.runs,
+        pairs=pairs,
+        runs_needed=power.runs_needed(max(pairs, 1)),
+        detectable=power.detectable(spec.runs, pairs) if pairs else None,
     )

@@ -86,13 +86,14 @@ def _drive(here: LocalDatabase, study: StudyRecord, out_dir: Path) -> None:
     spec = stored(study)
     failed = study.state is StudyState.FAILED and here.store.without_result(study.id) is not None
     if failed or study.state is StudyState.COMPLETED:
-        say(f"{study.id} is complete: {spec.planned} trials are in the database", notes)
+        say(f"{study.id} is complete: {study.trials} trials are in the database", notes)
         for _, difference in ready.changed(study.provenance, provenance(spec, here.settings.data_dir)):
             say(f"note: {study.id}: {difference}", notes)
         _conclude(here, study.id, out_dir)
         return
     kept = f", {study.trials} of them done before" if study.trials else ""
-    say(f"{study.id}: {spec.planned} trials on {spec.task_label}{kept}. Starting Ray", notes)
+    most = "at most " if spec.stop_when else ""
+    say(f"{study.id}: {most}{spec.planned} trials on {spec.task_label}{kept}. Starting Ray", notes)
     progress = StudyProgress.of(study, notes)
     again = f"tunebench resume {study.id} --out {shlex.quote(str(out_dir))}{here.option}"
     try:

@@ -328,7 +328,8 @@ class Store(Reads):
     def finish(self, lease: Lease, state: StudyState, error: str | None = None) -> None:
         """Give the lease back and leave the study in `state`, not running, with the reason where it failed.
 
-        Raises LeaseLost, and StoreError where a study that lacks trials is to be completed.
+        Raises LeaseLost, and StoreError where a study that lacks trials, and does not stop when it is decided, is to be
+        completed.
         """
         if state in ACTIVE:
             raise ValueError("a study that is given back cannot be left running")
@@ -338,7 +339,8 @@ class Store(Reads):
             if state is COMPLETED:
                 mine = trials.c.study == lease.study
                 stored = connection.scalar(select(func.count()).select_from(trials).where(mine))
-                if stored != (wanted := planned(row["spec"])):
+                wanted, early = planned(row["spec"]), "stop_when" in row["spec"]
+                if stored != wanted and not early:
                     raise StoreError(f"study {lease.study} has {stored} of {wanted} trials: not completed")
             change(connection, row, state, actor=actor_of(lease.owner), time=time, reason=error)
 

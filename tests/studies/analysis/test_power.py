@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from studies.analysis import power, stats
+from studies.analysis import power, sequence, stats
 
 
 @pytest.mark.parametrize("pairs", [1, 3, 15, 66])
@@ -31,3 +31,15 @@ def test_more_runs_show_less_and_more_pairs_need_more():
     assert by_runs == sorted(by_runs, reverse=True)
     assert power.detectable(20, 15) > power.detectable(20, 1)
     assert power.detectable(1000, 1) == pytest.approx((1.960 + 0.842) / math.sqrt(955), rel=0.01)
+
+
+@pytest.mark.parametrize("runs", [8, 10, 20, 40])
+def test_four_of_five_simulated_studies_are_decided(runs):
+    differences = np.random.default_rng(runs).normal(power.decidable(runs), 1.0, (1500, runs))
+    assert (sequence.told_apart(differences)[:, -1] == 1).mean() == pytest.approx(power.POWER, abs=0.05)
+
+
+def test_nothing_is_decided_by_fewer_runs():
+    assert not sequence.told_apart(np.ones(power.DECIDED_FROM - 1)).any()
+    assert sequence.told_apart(np.ones(power.DECIDED_FROM))[-1] == 1
+    assert power.decidable(power.DECIDED_FROM - 1) is None

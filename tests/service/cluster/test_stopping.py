@@ -1,0 +1,57 @@
+"""A study that stops when it is decided, by the command, killed in the middle of it."""
+
+import json
+
+import pytest
+from killable import Study, wait
+from twins import numbers
+
+from studies.analysis.comparison import compare
+from studies.analysis.decision import as_decided
+from studies.design.spec import stored
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+GOOD = {"name": "good", "method": "gradient-filter", "space": {"alpha": 1e-3, "gamma": 0.1}}
+SLOW = {"learning_rate": 1e-3, "initial_magnitude": 1.0, "gamma": 0.1, "weight_decay": 1e-5, "clipping": True}
+BAD = {"name": "bad", "method": "latent-sgd", "space": SLOW | {"scaling": True}}  # its weights hardly flip
+SPEC = {
+    "name": "twin",
+    "task": "spoken-digits",
+    "proxy": {"width": 64, "epochs": 2},
+    "arms": [GOOD, BAD],
+    "runs": 20,
+    "trials": 1,
+    "confirm": {"seeds": 1},
+    "stop_when": "decided",
+}
+
+
+def twin(folder):
+    study = Study(folder)
+    (folder / "spec.json").write_text(json.dumps(SPEC))
+    return study
+
+
+def decided(study):
+    """The records that count and what they come to."""
+    record, trials = study.store.study_by_id(study.id()), study.store.trials(study.id())
+    confirmations = study.store.confirmations(study.id())
+    _, used, fresh = as_decided(stored(record), trials, confirmations)
+    metrics = [(c.arm, c.run, c.trial, c.number, c.seed, c.test_metric) for c in fresh]
+    return numbers(used), metrics, compare(record, trials, confirmations=confirmations).decision
+
+
+def test_it_stops_after_the_same_runs_as_one_that_nothing_has_killed(tmp_path, spoken_digits):
+    whole, cut = twin(tmp_path / "whole"), twin(tmp_path / "cut")
+    assert whole.start().wait() == 0, whole.log()
+    driver = cut.start()
+    wait(lambda: cut.count() >= 8)
+    driver.kill()
+    driver.wait()
+    assert cut.start("resume", "twin").wait() == 0, cut.log()
+    assert decided(cut) == decided(whole)
+    found = decided(whole)[2]
+    assert (found.verdict, found.endpoint) == ("different", "confirmed")
+    assert 7 <= found.after < found.planned == 20
+    assert whole.count() < 40
