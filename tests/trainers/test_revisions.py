@@ -1,10 +1,12 @@
-"""What has been revised is in the ids of studies and the fingerprints of trainings, what has not is not."""
+"""What has been revised is in ids of studies, fingerprints and addresses of trainings, what has not is not."""
 
 from pathlib import Path
 
 import pytest
 
 from studies.design.spec import from_json
+from studies.running.reuse import address
+from studies.running.trial import assign
 from trainers import revisions
 from trainers.optimizers import OPTIMIZERS
 from trainers.tasks import REAL_TASKS, TASKS, TEACHERS
@@ -28,12 +30,14 @@ def test_a_revision_makes_other_studies_and_trainings_of_its_own_alone(
     def identities() -> list[object]:
         ids: list[object] = [from_json(study).digest for study in (STUDY, bnew, both)]
         specs = [TrainingSpec(task=TASKS["spoken-digits"], method=m) for m in ("gradient-filter", "bnew")]
-        return ids + [fingerprint(spec, machine) for spec in specs]
+        spec = from_json(both)
+        addresses = [address(assign(spec, arm, 1, (), data_dir=Path()), {}) for arm in reversed(spec.arms)]
+        return ids + [fingerprint(spec, machine) for spec in specs] + addresses
 
     before = identities()
     assert tuple(before[3]) == FIRST  # type: ignore[arg-type]
     monkeypatch.setitem(revisions.METHODS, "bnew", revisions.METHODS["bnew"] + 1)
     method = [old == new for old, new in zip(before, identities(), strict=True)]
-    assert method == [True, False, False, True, False]
+    assert method == [True, False, False, True, False, True, False]
     monkeypatch.setitem(revisions.TASKS, "spoken-digits", 9)
     assert not any(old == new for old, new in zip(before, identities(), strict=True))
