@@ -94,12 +94,7 @@ def _files(
     if comparison is None:
         comparison = compare(study, trials, confirmations=confirmations)
     with _drawing:
-        drawn = figures.figure8(study, trials, confirmations)
-        files = {f"figure8.{kind}": _image(drawn, kind) for kind in IMAGES}
-        if comparison.target is not None:
-            files["trials-to-target.png"] = _image(figures.trials_to_target(comparison), "png")
-        if comparison.pairs:
-            files["extra-trials.png"] = _image(figures.extra_trials(comparison), "png")
+        files = _figures(study, trials, comparison, confirmations)
     for name, build in TABLES.items():
         table = build(study, trials, confirmations)
         if table.rows or name not in SOMETIMES:
@@ -122,6 +117,26 @@ def _files(
 def _sources(trials: Sequence[TrialRecord]) -> dict[str, int]:
     """How many trials were taken over from each other study."""
     return Counter(trial.taken_from.partition("/")[0] for trial in trials if trial.taken_from)
+
+
+def _figures(
+    study: StudyRecord,
+    trials: Sequence[TrialRecord],
+    comparison: Comparison,
+    confirmations: Sequence[ConfirmationRecord],
+) -> dict[str, bytes]:
+    figure8 = figures.figure8(study, trials, confirmations)
+    drawn = {}
+    if comparison.target is not None:
+        drawn["trials-to-target"] = figures.trials_to_target(comparison)
+    if comparison.pairs:
+        drawn["extra-trials"] = figures.extra_trials(comparison)
+    if comparison.plateau is not None:
+        drawn["trials-to-plateau"] = figures.trials_to_plateau(comparison)
+    if comparison.pairs and comparison.endpoint == "confirmed":
+        drawn["extra-trials-confirmed"] = figures.extra_trials(comparison, confirmed=True)
+    files = {f"figure8.{kind}": _image(figure8, kind) for kind in IMAGES}
+    return files | {f"{name}.png": _image(figure, "png") for name, figure in drawn.items()}
 
 
 def _changes(study: StudyRecord) -> dict[str, str]:

@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from studies.analysis import stats
-from studies.analysis.compared import ArmResult, Comparison
+from studies.analysis.compared import ArmResult, Comparison, ToPlateau, ToTarget
 from studies.analysis.comparison import label
 from studies.analysis.confirmation import worth
 from studies.analysis.curves import Floats, bands, means, of_study
@@ -129,15 +129,29 @@ def figure8(
 
 
 def trials_to_target(comparison: Comparison) -> Figure:
-    """Share of runs that have reached the target, by trial (one minus Kaplan-Meier), with Wilson's interval
-    where arms are compared, unless they are more than CROWD."""
+    """Share of runs that have reached the target, by trial."""
+    entries = {name: at_target(comparison, m.trials_to_target) for name, m in comparison.arms.items()}
+    goal = value(comparison.target, comparison.metric)
+    return _reached(comparison, entries, f"Runs at {goal} or better (%)")
+
+
+def trials_to_plateau(comparison: Comparison) -> Figure:
+    """Share of runs that have, with fresh seeds, been within the margin of the plateau, by trial."""
+    assert comparison.plateau is not None
+    entries = {name: m.trials_to_plateau for name, m in comparison.arms.items() if m.trials_to_plateau}
+    goal = value(comparison.plateau.target, comparison.metric)
+    return _reached(comparison, entries, f"Runs confirmed at {goal} (%)")
+
+
+def _reached(comparison: Comparison, entries: Mapping[str, ToTarget | ToPlateau], words: str) -> Figure:
+    """One minus Kaplan-Meier, with Wilson's interval where arms are compared, unless they are more than CROWD."""
     crowd = len(comparison.arms) > CROWD
     figure, axes = _axes(2.0, _title(comparison), legend_rows=len(comparison.arms))
     lines: list[Artist] = []
     trial = np.arange(comparison.compared_at + 1)
     looks = _compared(comparison)
     for name, m in comparison.arms.items():
-        entry = at_target(comparison, m.trials_to_target)
+        entry = entries[name]
         share = 1 - np.array(entry.still_short)
         if entry.success_rate.level is not None and not crowd:
             # no run is censored before the last trial compared, so the share is a plain proportion of the runs
@@ -152,24 +166,26 @@ def trials_to_target(comparison: Comparison) -> Figure:
     axes.set_ylim(-3, 103)
     axes.set_xlim(0, comparison.compared_at + 0.5)
     axes.set_xlabel("Trials", fontsize=8)
-    axes.set_ylabel(f"Runs at {value(comparison.target, comparison.metric)} or better (%)", fontsize=8)
+    axes.set_ylabel(words, fontsize=8)
     _legend(figure, lines, [])
     return figure
 
 
-def extra_trials(comparison: Comparison) -> Figure:
-    """How many more trials each arm's mean curve needs than the first arm's, with the bootstrap
-    interval, unless the arms are more than CROWD.
+def extra_trials(comparison: Comparison, *, confirmed: bool = False) -> Figure:
+    """How many more trials each arm's mean curve, validation or confirmed, needs than the first arm's, with the
+    bootstrap interval, unless the arms are more than CROWD.
 
     The grey line is the budget: a curve or an interval that ends there says "at least".
     """
     arms = comparison.arms
     crowd = len(arms) > CROWD
     reference = next(iter(arms))
-    found = [
-        e for pair in comparison.pairs for e in pair.extra_trials
-        if e.reference == reference and e.curve == "mean"
-    ]  # fmt: skip
+    entries = [
+        e
+        for pair in comparison.pairs
+        for e in (pair.extra_trials_confirmed or () if confirmed else pair.extra_trials)
+    ]
+    found = [e for e in entries if e.reference == reference and e.curve == "mean"]
     figure, axes = _axes(2.0, _title(comparison), legend_rows=len(found) + 2)
     lines: list[Artist] = []
     looks = _compared(comparison)
@@ -200,7 +216,7 @@ def extra_trials(comparison: Comparison) -> Figure:
     axes.axhline(0, color="0.3", lw=0.6)
     axes.set_xlim(0.3, horizon + 0.7)
     axes.set_xlabel(f"Trials of {arms[reference].label}", fontsize=8)
-    axes.set_ylabel("Extra trials to get as far", fontsize=8)
+    axes.set_ylabel("Extra trials, confirmed" if confirmed else "Extra trials to get as far", fontsize=8)
     key = [
         (
             Line2D([], [], ls="", marker="^", ms=3.5, mfc="none", mec="0.35", mew=0.7),

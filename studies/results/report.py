@@ -148,7 +148,7 @@ def report(
         text += [*_climb(comparison), "## How good", *_good(comparison), *_apart(comparison)]
     text += [*_best(comparison), *_failed(comparison)]
     if comparison.compared_at:
-        text += ["## How many trials", *_near(comparison)]
+        text += ["## How many trials", *_near(comparison, images)]
         text += [*_targets(comparison, images), *_extra(comparison, images)]
     text += ["## What was equal", *_parity(comparison)]
     computed = COMPUTED.format(
@@ -389,7 +389,7 @@ def _rows(comparison: Comparison, pair: PairResult, split: Split) -> list[list[s
     ]
 
 
-def _near(comparison: Comparison) -> Iterator[str]:
+def _near(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
     """How soon confirmed curves get near the best there is, and what they need beyond each other's trials."""
     if comparison.plateau is not None:
         found = [(m, m.trials_to_plateau) for m in _ranked(comparison) if m.trials_to_plateau]
@@ -407,9 +407,14 @@ def _near(comparison: Comparison) -> Iterator[str]:
         ]
         if rows:
             yield _table(["difference", "trials"], rows)
-    yield from _extras(
-        comparison, [e for pair in comparison.pairs for e in pair.extra_trials_confirmed or ()]
-    )
+        if "trials-to-plateau.png" in images:
+            yield "![Share of runs near the plateau](trials-to-plateau.png)"
+            yield "*Share of runs that have been that near after each trial, with Wilson's interval.*"
+    extras = [e for pair in comparison.pairs for e in pair.extra_trials_confirmed or ()]
+    yield from _extras(comparison, extras)
+    if "extra-trials-confirmed.png" in images:
+        yield "![Extra trials on confirmed curves](extra-trials-confirmed.png)"
+        yield "*Extra trials by the mean confirmed curves; on the dotted line the budget ends.*"
     if comparison.endpoint == "confirmed":
         yield "### As the searcher saw it"
 

@@ -51,8 +51,8 @@ def write(text, name="s.yaml"):
             f"s.yaml: task: unknown task; known are {', '.join(TASKS)}, got 'digits'",
         ),
         (
-            GOOD + "searcher: grid\n",
-            f"s.yaml: searcher.name: unknown searcher; known are {', '.join(SEARCHERS)}, got 'grid'",
+            GOOD + "searcher: nobody\n",
+            f"s.yaml: searcher.name: unknown searcher; known are {', '.join(SEARCHERS)}, got 'nobody'",
         ),
         (GOOD + "budget: 3\n", "s.yaml: budget: unknown key; allowed are"),
         (

@@ -72,6 +72,17 @@ def test_the_tables(confirmed, exported, name, form):
         assert (out / f"{name}.{form}").read_bytes() == table(study, trials, name, form)
 
 
+def test_the_endpoints_on_confirmed_curves_are_drawn(confirmed):
+    *_, out, _ = confirmed
+    text = (out / "report.md").read_text()
+    for name in ("trials-to-plateau.png", "extra-trials-confirmed.png"):
+        assert f"]({name})" in text
+        assert (
+            text.index(name) < text.index("### As the searcher saw it") < text.index("trials-to-target.png")
+        )
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+
+
 def test_confirmations_and_what_they_say_are_exported(confirmed):
     study, trials, confirmations, out, files = confirmed
     assert {file.name for file in files} >= NAMES | {f"confirmations.{form}" for form in FORMS}
