@@ -15,6 +15,9 @@ class Kept:
             raise OSError("no space left on device")
         self.trials.append(trial)
 
+    def at(self, addresses):
+        return {}
+
 
 def study(**changes):
     data = {
