@@ -51,6 +51,11 @@ def plan(
         recorded = count(found.estimate.recorded_trials, "recorded trial")
         say(f"Its trials take about {seconds} of one worker, by {recorded} of its task.")
     _tell_design(found.design)
+    if found.spec.get("stop_when"):
+        say(
+            "It is looked at after every run, which that allows for, and stops once its first two arms are decided: "
+            f"after {found.design.runs_needed} runs at the earliest to tell them apart."
+        )
 
 
 def _tell_design(design: "Design") -> None:

@@ -158,6 +158,10 @@ def test_a_study_is_looked_at_before_it_runs(tunebench, service, spoken_digits):
             "With 6 runs a test finds a difference of "
             in tunebench("plan", "two.json", "--runs", 6, *place)[1]
         )
+        Path("stops.json").write_text(json.dumps(two | {"runs": 20, "stop_when": "decided"}))
+        said = tunebench("plan", "stops.json", *place)[1]
+        assert "With 20 runs a test finds a difference of 0.93 SD" in said
+        assert "stops once its first two arms are decided: after 7 runs at the earliest" in said
         Path("again.json").write_text(json.dumps(study.spec))
         assert f"{study.id}: 2 trials, already stored, queued\n" in tunebench("plan", "again.json", *place)[1]
         code, out, err = tunebench("plan", "s.json", "--runs", 0, "--trials", -1, *place)

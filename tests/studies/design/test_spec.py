@@ -243,6 +243,11 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ({"methods": ["latent-sgd", "latent-sgd"]}, "methods: latent-sgd is listed more than once"),
         ({"methods": []}, "methods: at least one method is needed; known are gradient-filter, latent-sgd"),
         ({"methods": "latent-sgd"}, "methods: .*, got 'latent-sgd'"),
+        ({"stop_when": "bored"}, "stop_when: input should be 'decided', got 'bored'"),
+        (
+            {"methods": ["bop"], "stop_when": "decided"},
+            "stop_when: decides between the first two arms, of which there is only one, got 'decided'",
+        ),
         ({"arms": ["bop"]}, "methods: is the short form of arms: a study lists one of the two"),
         (
             {"methods": [{"name": "a", "method": "bop"}, {"name": "b", "method": "bop"}]},
