@@ -129,7 +129,7 @@ def _limits(comparison: Comparison) -> Iterator[str]:
     if comparison.pairs and not comparison.final:
         yield (
             "What differs between the arms is told at the end: tested at every look, equal arms would be found "
-            "different in a quarter of all studies or more."
+            "different in one study of five or more."
         )
     if comparison.start:
         yield _seen(comparison)

@@ -77,7 +77,7 @@ def test_the_interval_holds_what_is_not_told_apart():
 
 @pytest.mark.parametrize("studies", [400, pytest.param(1500, marks=pytest.mark.slow)])
 def test_equal_arms_are_called_different_in_at_most_one_study_of_twenty_at_any_look(studies):
-    """After every run up to 40; the exact test for a fixed number, read each time, errs in a quarter and more."""
+    """After every run up to 40; the exact test for a fixed number, read each time, errs in a fifth."""
     d = null(np.random.default_rng(2), studies, 40)
     assert (sequence.told_apart(d) != 0).any(axis=1).mean() <= 0.05
     fixed = [
