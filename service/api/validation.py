@@ -12,7 +12,6 @@ from service.schemas import Cost, Design, Validation
 from studies.analysis import power
 from studies.design.spec import StudySpec
 from studies.records import TrialRecord
-from studies.running import reuse
 
 
 def validation(spec: StudySpec, store: Reads | None, ran_on: Mapping[str, Any] | None = None) -> Validation:
@@ -22,6 +21,8 @@ def validation(spec: StudySpec, store: Reads | None, ran_on: Mapping[str, Any] |
     """
     exists, estimate, there = None, None, 0
     if store is not None:
+        from studies.running import reuse  # which needs SciPy
+
         machine = ran_on or next((on for _, on in store.machines(spec.task)), {})
         find = partial(store.at, with_epochs=False)
         others = reuse.found(spec, spec.study_id, (), machine, find)

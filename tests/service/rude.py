@@ -154,5 +154,6 @@ def study(state: str = "queued", **changes: Any) -> dict[str, Any]:
         "spec": {},
         "provenance": {},
         "incumbents": {},
+        "split_seeds": [],
         "dashboard": None,
     } | changes
