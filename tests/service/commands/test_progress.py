@@ -104,3 +104,18 @@ def test_a_study_of_the_database_has_the_methods_and_trials_of_its_spec(store):
         watch(trial("s"))
     assert "1/6" in console.file.getvalue()
     assert "0/6" in console.file.getvalue()
+
+
+def test_trials_that_another_study_has_trained_say_nothing_of_the_time_left(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with StudyProgress(METHODS, 6, metric="accuracy", maximize=True, before=0, console=console) as watch:
+        for number in (1, 2, 3):
+            watch(trial("s", number=number, taken_from="t/gradient-filter-r01-t01"))
+        assert watch._left(3) == ""
+        clock[0] = 20.0
+        watch(trial("s", number=4, suggest_seconds=1.0, train_seconds=4.0))
+        assert watch._left(4) == "0:00:40 left"
+        watch(trial("s", run=2, number=1, taken_from="t/gradient-filter-r02-t01"))
+        assert watch._left(5) == "0:00:35 left"
