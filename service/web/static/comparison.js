@@ -14,11 +14,18 @@ export function showComparison({ verdict, table: best, summary, comparison }) {
   byId("glance").replaceChildren(...(best.rows.length ? glance(best) : []));
   setChildren(byId("summary"), summary.split("\n\n").map((text) => h("p", {}, text)));
   const done = comparison.compared_at;
-  setText(byId("comparison-note"), done ? `after ${count(done, "trial")} of ${comparison.trials}` : "");
+  const after = done ? `after ${count(done, "trial")} of ${comparison.trials}` : "";
+  setText(byId("comparison-note"), [after, looked(comparison)].filter(Boolean).join(", "));
   showForest(comparison, splitsOf(comparison));
-  const parts = done ? [climbs(comparison), similar(comparison), good(comparison), apart(comparison), targets(comparison), extras(comparison)] : [];
+  const parts = done ? PARTS.map((part) => part(comparison)) : [];
   const section = ([title, ...rest]) => [h("h3", {}, title), table(title, ...rest)];
   byId("endpoints").replaceChildren(...parts.filter(Boolean).flatMap(section));
+}
+
+/** What a study that stops when it is decided has come to. */
+function looked({ decision }) {
+  if (!decision) return "";
+  return `${decision.verdict ?? "not decided"} after ${count(decision.after, "run")} of at most ${decision.planned}`;
 }
 
 /** The best arms, as the terminal and the report have them. */
@@ -120,14 +127,38 @@ function targets(comparison) {
   return [title, ["Target", "Reached by at least", ...heads, ...differences], rows];
 }
 
-function extras({ arms, pairs, compared_at: horizon }) {
+function near({ metric, arms, pairs, plateau, compared_at: horizon, ...comparison }) {
+  if (!plateau) return null;
+  const rows = Object.values(arms).map(({ label, trials_to_plateau: { restricted_mean: mean, success_rate: rate } }) => [
+    label,
+    estimate(mean, decimal),
+    estimate(rate, percent),
+  ]);
+  const differences = pairs.map((pair) => [
+    `${names({ arms, ...comparison }, pair).reverse().join(" − ")}, trials`,
+    estimate(pair.trials_to_plateau, decimal),
+    "",
+  ]);
+  const by = `${points(plateau.margin, metric)}${unitOf(metric)}`;
+  const where = `the plateau, ${objective(plateau.value, metric)}, of ${arms[plateau.arm].label}`;
+  const title = `Mean trials until a run is, with fresh seeds, within ${by} of ${where}, counting at most ${horizon}`;
+  return [title, ["Arm or difference", "Trials", "Got there"], [...rows, ...differences]];
+}
+
+const extras = (comparison) => extraTrials(comparison, "extra_trials", "as the searcher saw it");
+const extrasConfirmed = (comparison) => extraTrials(comparison, "extra_trials_confirmed", "confirmed");
+
+function extraTrials({ arms, pairs, compared_at: horizon }, what, words) {
   const [reference] = Object.keys(arms);
-  const found = pairs.flatMap((pair) => pair.extra_trials.filter((e) => e.reference === reference));
+  const found = pairs.flatMap((pair) => (pair[what] ?? []).filter((e) => e.reference === reference));
   const halfway = Math.floor((horizon + 1) / 2);
   const known = (found[0]?.by_trial ?? []).filter((entry) => entry.at_least !== null).map((entry) => entry.trial);
   const wanted = known.filter((n) => n === 1 || n === halfway || n === horizon || n % 5 === 0);
   if (!wanted.length) return null;
   const rows = wanted.map((n) => [String(n), ...found.map((e) => extra(e.by_trial[n - 1], e.level))]);
   const heads = found.map((e) => `${arms[e.arm].label}, ${e.curve} curve`);
-  return [`Extra trials to get where ${arms[reference].label} is after n`, ["n", ...heads], rows];
+  return [`Extra trials to get where ${arms[reference].label} is after n, ${words}`, ["n", ...heads], rows];
 }
+
+// the declared endpoints first, then what the searcher saw
+const PARTS = [climbs, similar, near, extrasConfirmed, good, apart, targets, extras];
