@@ -119,6 +119,8 @@ class ArmSpec(_Strict):
         faults = faults or faulty_ties(space)
         if faults:
             raise _InnerError([(f"space.{key}", fault) for key, fault in faults])
+        # in one order however the file has them: a searcher's points depend on it
+        space = {key: space[key] for key in known if key in space}
         return {"name": method, **entry, "method": method, "space": space}
 
     @property

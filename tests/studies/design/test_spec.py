@@ -44,6 +44,16 @@ def test_figure8_is_the_papers_protocol():
     ]  # fmt: skip
 
 
+def test_the_order_of_a_space_is_the_methods_however_the_file_has_it():
+    extras = {"real_momentum": 0.5, "decay": ["linear", "none"], "real_learning_rate": {"low": 1e-3}}
+    spaces = [
+        from_json(MINIMAL | {"methods": [{"name": "latent-sgd", "space": space}]}).arms[0].space
+        for space in (extras, dict(reversed(extras.items())))
+    ]
+    assert list(spaces[0]) == list(spaces[1])
+    assert spaces[0] == spaces[1]
+
+
 def test_a_method_entry_narrows_and_fixes(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text(
