@@ -36,7 +36,7 @@ export function progress(trials) {
   return h("span", { class: "progress", "data-done": all ? "all" : "part", "aria-hidden": "true" }, parts);
 }
 
-export function progressWords({ completed, diverged, failed, planned }) {
-  const bad = [diverged ? `, ${diverged} diverged` : "", failed ? `, ${failed} failed` : ""];
-  return `${completed + diverged + failed} of ${planned}${bad.join("")}`;
+export function progressWords({ completed, diverged, failed, planned, taken_over: taken }) {
+  const told = [[diverged, "diverged"], [failed, "failed"], [taken, "taken over"]].filter(([number]) => number);
+  return [`${completed + diverged + failed} of ${planned}`, ...told.map(([n, words]) => `${n} ${words}`)].join(", ");
 }

@@ -5,6 +5,7 @@ import { hide, show } from "./dialog.js";
 import { h, pairs, table } from "./element.js";
 import { drawEpochs } from "./epochs.js";
 import { exact, objective, seconds, setting, toNumber, value } from "./format.js";
+import { at } from "./root.js";
 import { badge } from "./state.js";
 import { trialId } from "./trialset.js";
 
@@ -22,6 +23,13 @@ function decode(text) {
 
 /** Whether the task counts top-5. */
 const counted = (epochs) => epochs.length > 0 && epochs[0].validation_top5 !== null;
+
+/** A link to the trial of another study that this one is, which may have been deleted since. */
+function origin(from) {
+  const [study, trial] = from.split("/");
+  const href = `${at(`studies/${encodeURIComponent(study)}`)}#trial=${encodeURIComponent(trial)}`;
+  return h("a", { href }, `${study}, ${trial}`);
+}
 
 export class TrialView {
   #id = null;
@@ -73,15 +81,16 @@ export class TrialView {
     const last = trial.objective !== null && counted(epochs) ? epochs.at(-1) : null;
     const facts = [
       ["State", badge(trial.state)],
-      [`Validation ${metric}`, h("b", {}, objective(trial.objective, metric))],
-      [`Test ${metric}`, objective(trial.test_metric, metric)],
+      [`Validation ${metric}`, [h("b", {}, objective(trial.objective, metric)), this.#each(trial, "objective")]],
+      [`Test ${metric}`, [objective(trial.test_metric, metric), this.#each(trial, "test_metric")]],
       ...(last ? TOP5.map(([key, text]) => [text, objective(last[key], metric)]) : []),
       ...(confirmed.length ? [[`Test ${metric}, fresh seeds`, this.#confirmed(confirmed)]] : []),
       ["Chosen by", trial.source],
       ["Trained", `${seconds(trial.train_seconds)}${trial.attempts > 1 ? `, attempt ${trial.attempts}` : ""}`],
       ["Suggested in", seconds(trial.suggest_seconds)],
       ["Finished", exact(trial.finished_at)],
-      ["Seed", h("code", {}, trial.seed)],
+      ...(trial.taken_from ? [["Taken over from", origin(trial.taken_from)]] : []),
+      [trial.repeats.length ? "Seeds" : "Seed", h("code", {}, this.#seeds(trial))],
       ["Split seed", h("code", {}, this.study.split_seeds[trial.run - 1])],
     ];
     const move = (words, by) => {
@@ -100,6 +109,15 @@ export class TrialView {
       h("div", { class: "buttons" }, move("Previous in the table", -1), move("Next in the table", 1)),
     );
     if (epochs.length) drawEpochs(chart, epochs, metric, this.study.arms.indexOf(trial.arm));
+  }
+
+  /** Of a trial of several trainings what its mean is of. */
+  #each({ repeats }, what) {
+    return repeats.length ? ` (${repeats.map((repeat) => objective(repeat[what], this.study.metric)).join(", ")})` : "";
+  }
+
+  #seeds({ seed, repeats }) {
+    return repeats.length ? repeats.map((repeat) => repeat.seed).join(", ") : seed;
   }
 
   /** Their mean, and each. */

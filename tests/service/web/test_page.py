@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from service.database.lease import Lease
 from service.database.store import Store
 from service.database.tokens import Scope
 from studies.design.methods import METHODS
-from studies.records import Request, StudyState, TrialState
+from studies.records import RepeatRecord, Request, StudyState, TrialState
 
 pytestmark = pytest.mark.browser
 SMALL = {"runs": 3, "trials": 6}
@@ -389,6 +390,27 @@ def test_a_trial_shows_its_epochs_or_its_error(forgiving: Watched, store: Store)
     dialog.get_by_text(str(good.seed)).wait_for()
     page.evaluate("location.hash = ''")
     dialog.wait_for(state="hidden")
+
+
+def test_a_trial_of_several_trainings_that_is_another_studys_says_so(
+    page: Any, store: Store, done: str
+) -> None:
+    lease, rest = underway(store, spec(next(names), repeats=2, **SMALL), 0)
+    trial = next(trial for trial in rest if trial.objective)
+    repeats = tuple(
+        RepeatRecord(state=TrialState.COMPLETED, seed=2**62 + i, objective=0.9 + i / 100, test_metric=0.8)
+        for i in range(2)
+    )
+    origin = f"{done}/gradient-filter-r01-t01"
+    store.record(lease, replace(trial, repeats=repeats, taken_from=origin))
+    page.goto(f"/studies/{lease.study}")
+    page.get_by_text("1 of 36, 1 taken over").wait_for()
+    page.get_by_role("button", name=trial.id).first.click()
+    dialog = page.get_by_role("dialog")
+    for text in ("(90.0%, 91.0%)", "(80.0%, 80.0%)", f"{2**62}, {2**62 + 1}"):
+        dialog.get_by_text(text).wait_for()
+    dialog.get_by_role("link", name=f"{done}, gradient-filter-r01-t01").click()
+    page.wait_for_url(f"**/studies/{done}#trial=gradient-filter-r01-t01")
 
 
 @pytest.mark.parametrize(
