@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE  # hundreds of processes import the same files
 TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install data figure8 demo methods-table instrument test every-test lint docs check bench clean
+.PHONY: help install data figure8 demo methods-table instrument test every-test lint docs check bench gpu clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## +/\t/' | expand -t 16
@@ -63,6 +63,9 @@ bench: data  ## the benchmarks, side by side with what they are measured against
 	$(BIN)/python tests/benchmarks/analysis.py
 	$(BIN)/python tests/benchmarks/service_load.py
 	$(BIN)/python tests/benchmarks/service_study.py
+
+gpu: $(INSTALLED)  ## what only a GPU can show, in ten minutes; continues: see docs/gpu.md
+	PYTHON="$(abspath $(BIN))/python" tests/gpu.sh results/gpu
 
 clean:  ## remove the environment and caches; databases, data and results stay
 	rm -rf $(VENV) build site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
