@@ -175,6 +175,9 @@ def promised(app: FastAPI) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "url", ["sqlite"], indirect=True
+)  # what PostgreSQL refuses is tried in test_requests
 def test_the_service_keeps_it(app: FastAPI, promised: Any) -> None:
     token = token_of(app, Scope.ADMIN)
     answered: dict[str, set[int]] = {}

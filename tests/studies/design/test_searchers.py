@@ -148,7 +148,7 @@ def bounds():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("searcher", MODELS)
-@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow])
 @given(ranges=st.lists(bounds(), min_size=3, max_size=3), seed=st.integers(0, 2**63 - 1))
 @example(ranges=[Float(1e-8, 1e-5), Float(1e-8, 1e-5, log=True), Float(1e-8, 1e8)], seed=0)
 def test_suggestions_stay_within_any_bounds(searcher, ranges, seed):
@@ -345,8 +345,9 @@ def test_known_functions():
     assert mixed(at | {"dear": False, "mirrored": False}) == pytest.approx(-3.52984, abs=1e-5)
 
 
-# mean regret after 25 trials: published for Ax, lowest values of 0.442 and -2.835; of "mixed" that of `botorch`
-PUBLISHED = {"branin": 0.442 - 0.397887, "hartmann6": 3.32237 - 2.835, "mixed": 0.337}
+# mean regret after 25 trials: published for Ax, lowest values of 0.442 and -2.835; of "mixed" what `botorch` had once
+PUBLISHED = {"branin": 0.442 - 0.397887, "hartmann6": 3.32237 - 2.835}
+KNOWN = {"ax": PUBLISHED, "botorch": PUBLISHED | {"mixed": 0.337}}
 
 
 @pytest.mark.slow
@@ -355,9 +356,9 @@ PUBLISHED = {"branin": 0.442 - 0.397887, "hartmann6": 3.32237 - 2.835, "mixed": 
 def test_a_model_does_as_well_as_published(searcher):
     """Four seeds leave a standard error of 0.01 and 0.3: what is refuted is being worse, by a one-sided t interval."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        futures = {f: [pool.submit(regrets, f, searcher, seed) for seed in range(4)] for f in PUBLISHED}
-        last = {f: np.array([future.result()[-1] for future in futures[f]]) for f in PUBLISHED}
-    for function, published in PUBLISHED.items():
+        futures = {f: [pool.submit(regrets, f, searcher, seed) for seed in range(4)] for f in KNOWN[searcher]}
+        last = {f: np.array([future.result()[-1] for future in futures[f]]) for f in futures}
+    for function, published in KNOWN[searcher].items():
         bound = last[function].mean() - t(3).ppf(0.95) * sem(last[function])
         assert bound <= published, (function, last[function])
 
