@@ -437,7 +437,11 @@ def _plateau_times(measured: _Measured, arm: str) -> _Times | None:
     plateau = measured.plateau
     if plateau is None:
         return None
-    return _times(measured.confirmed[arm], measured.sign * plateau.target, measured.draws)
+    confirmed, best = measured.confirmed[arm], measured.best[arm]
+    known = ~(np.isnan(confirmed) & ~np.isnan(best)).any(axis=1)  # of other runs a confirmation has crashed
+    if not known.any():
+        return None
+    return _times(confirmed[known], measured.sign * plateau.target, measured.draws[known])
 
 
 def _pairs(measured: _Measured) -> tuple[PairResult, ...]:
@@ -571,7 +575,7 @@ def _saving(a: _Times | None, b: _Times | None) -> Estimate:
     """Restricted mean trials to the target of `b` less that of `a`; the target is held fixed."""
     if a is None or b is None:
         return NONE
-    return stats.bootstrap(b.mean - a.mean, b.means - a.means, a.times.size)
+    return stats.bootstrap(b.mean - a.mean, b.means - a.means, min(a.times.size, b.times.size))
 
 
 def _extra(

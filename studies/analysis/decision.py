@@ -16,6 +16,7 @@ from studies.analysis import sequence, stats
 from studies.analysis.compared import Decision, Split
 from studies.analysis.confirmation import Worth, seed_sds, worth
 from studies.analysis.curves import Floats, of_study
+from studies.analysis.power import DECIDED_FROM
 from studies.design.spec import StudySpec
 from studies.records import ConfirmationRecord, TrialRecord
 
@@ -43,7 +44,8 @@ def decision(
     found = stats.differences(*ends)
     apart, margins = sequence.told_apart(found), seed_sds(worths.values(), spec.trials)
     for run in range(1, complete + 1):
-        different, alike = apart[run - 1], similar(found[:run], float(margins[run - 1]))
+        different = run >= DECIDED_FROM and apart[run - 1]  # fewer bound no interval to say it with
+        alike = similar(found[:run], float(margins[run - 1]))
         if different or alike:
             return Decision(a, b, endpoint, run, spec.runs, "different" if different else "similar")
     return Decision(a, b, endpoint, complete, spec.runs, None)

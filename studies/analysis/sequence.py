@@ -18,7 +18,8 @@ BETS = (
     1.0,
     2.0,
 )  # of these a third of the capital each: small for small differences, large for large ones
-POINTS = 400  # of the grid on which an interval's end is found, and again within the cell found
+POINTS = 400  # of the grid on one cell of which an interval's end is found
+HALVINGS = 50  # of that cell
 
 
 def capital(differences: Floats) -> Floats:
@@ -74,11 +75,15 @@ def _highest(d: Floats, level: float) -> float:
         return np.inf
     spread = float(np.ptp(finite)) or float(np.abs(finite).max()) or 1.0
     steps = np.concatenate([[0.0], spread * np.geomspace(1e-3, 1e3, POINTS)])
-    for _ in range(2):
-        centres = finite.min() + steps
-        within = (capital(centres[:, None] - d) < 2 / (1 - level)).all(axis=-1)
-        last = int(np.flatnonzero(within)[-1]) if within.any() else 0
-        if last == len(steps) - 1:
-            return np.inf
-        steps = np.linspace(steps[last], steps[last + 1], POINTS)
-    return float(centres[last + 1])
+    within = (capital((finite.min() + steps)[:, None] - d) < 2 / (1 - level)).all(axis=-1)
+    last = int(np.flatnonzero(within)[-1]) if within.any() else 0
+    if last == len(steps) - 1:
+        return np.inf
+    low, high = finite.min() + steps[last : last + 2]
+    for _ in range(HALVINGS):
+        centre = (low + high) / 2
+        if (capital(centre - d) < 2 / (1 - level)).all():
+            low = centre
+        else:
+            high = centre
+    return float(low)  # not told apart, unlike what is a hair above it: 0 is outside where it is told apart

@@ -132,8 +132,8 @@ def _row(comparison: Comparison, name: str) -> Iterator[str]:
         splits = (VALIDATION,)
     for split in splits:
         yield brief(_bounded(comparison, m.at_budget(split).median), comparison.metric)
-    if m.trials_to_plateau is not None:
-        yield brief_trials(m.trials_to_plateau.restricted_mean)
+    if comparison.plateau is not None:
+        yield brief_trials(m.trials_to_plateau.restricted_mean) if m.trials_to_plateau else "–"
     elif comparison.target is not None:
         yield brief_trials(at_target(comparison, m.trials_to_target).restricted_mean)
     if len(comparison.ranking) > 1 and comparison.final:

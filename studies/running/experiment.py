@@ -252,8 +252,6 @@ class _Recorder(Callback):  # type: ignore[misc]
             **ended,
         )
         self._keep(record)
-        if self._schedule.remaining and (reason := self._losses.add(record)):
-            raise _Over from NoResultError(reason)
 
     def take_over(self, assignment: Assignment) -> bool:
         """Record what another study has come to with the same assignment. False where none has."""
@@ -274,6 +272,8 @@ class _Recorder(Callback):  # type: ignore[misc]
         self._store(self._sink.record, record)
         self._schedule.finished(record)
         self._gauges.finished(record)
+        if (reason := self._losses.add(record)) and self._schedule.remaining:
+            raise _Over from NoResultError(reason)
 
     def _store(self, write: Callable[[R], None], record: R) -> None:
         try:

@@ -22,6 +22,8 @@ PACKAGES = (
     "ax-platform",
     "botorch",
     "gpytorch",
+    "linear-operator",
+    "pillow",
     "numpy",
     "scipy",
     "sqlalchemy",

@@ -19,7 +19,17 @@ Record = TrialRecord | ConfirmationRecord
 Find = Callable[[Sequence[str]], Mapping[str, Record]]
 
 # packages whose versions decide what is suggested and what a training comes to
-PACKAGES = ("torch", "numpy", "scipy", "botorch", "gpytorch", "ax-platform", "nvidia-dali-cuda120")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "botorch",
+    "gpytorch",
+    "linear-operator",
+    "ax-platform",
+    "pillow",
+    "nvidia-dali-cuda120",
+)
 MACHINE = ("cpu", "gpu", "instructions", "blas")
 ELSEWHERE = (
     "task",
@@ -35,18 +45,21 @@ R = TypeVar("R", TrialRecord, ConfirmationRecord)
 def conditions(spec: StudySpec, ran_on: Mapping[str, Any]) -> dict[str, Any] | None:
     """What decides a study's numbers beside its file, from the provenance of what it runs on; None if it is not known.
 
-    JSON values: the protocol, the kind of machine, versions, and the checksums of data, teacher and start.
+    JSON values: the protocol, the kind of machine, versions, and the checksums of data, teacher, start and of what is
+    changed in the code since its commit.
     """
     hardware, versions = ran_on.get("hardware", {}), ran_on.get("versions", {})
-    files = {name: (ran_on.get(name) or {}).get("sha256") for name in ("data", "teacher", "start")}
+    files = {name: (ran_on.get(name) or {}).get("sha256") for name in ("data", "teacher", "start", "changes")}
     found = {
         "protocol": ran_on.get("protocol"),
         **{name: hardware.get(name) for name in MACHINE},
         **{name: versions.get(name) for name in PACKAGES},
         **files,
+        **({} if spec.start else {"start": None}),  # of a study that the provenance may be of instead
+        **({} if spec.resources.gpus else {"gpu": None}),
     }
     needed = ["protocol", "cpu", "instructions", "blas", "torch", "data"]
-    needed += [name for name in ("teacher", "start") if ran_on.get(name)] + ["start"] * bool(spec.start)
+    needed += ["teacher"] * bool(ran_on.get("teacher")) + ["start"] * bool(spec.start)
     needed += ["gpu"] * bool(spec.resources.gpus)
     return found if all(found[name] is not None for name in needed) else None
 
@@ -92,17 +105,21 @@ def found(
     under = conditions(spec, ran_on)
     if under is None:
         return
-    schedule, missing = Schedule(spec, study, history, slots=0), set[str]()
+    schedule, asked_for = Schedule(spec, study, history, slots=0), set[tuple[object, ...]]()
     start_sum = under["start"]
     while True:
         asked: dict[str, list[Assignment]] = {}
         for turn in schedule.open():
+            confirms = turn.confirms and (turn.confirms.trial, turn.confirms.number)
+            key = (turn.arm, turn.run, len(turn.history), confirms)
+            if key in asked_for:
+                continue
+            asked_for.add(key)
             assignment = assigned(spec, turn, data_dir=data_dir, start_sum=start_sum)
             at = address(assignment, under)
-            if at is not None and at not in missing:
+            if at is not None:
                 asked.setdefault(at, []).append(assignment)
         there = find(list(asked))
-        missing |= asked.keys() - there.keys()
         if not there:
             return
         for at, record in there.items():

@@ -129,7 +129,8 @@ function targets(comparison) {
 
 function near({ metric, arms, pairs, plateau, compared_at: horizon, ...comparison }) {
   if (!plateau) return null;
-  const rows = Object.values(arms).map(({ label, trials_to_plateau: { restricted_mean: mean, success_rate: rate } }) => [
+  const there = Object.values(arms).filter((arm) => arm.trials_to_plateau);
+  const rows = there.map(({ label, trials_to_plateau: { restricted_mean: mean, success_rate: rate } }) => [
     label,
     estimate(mean, decimal),
     estimate(rate, percent),

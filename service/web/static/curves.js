@@ -10,7 +10,7 @@ export class Curves {
   /** `answer` is that of /curves, `spec` the study's. */
   constructor(answer, spec) {
     this.trials = spec.trials;
-    this.runs = spec.runs;
+    this.runs = spec.runs; // at most: of a study that is decided, those that it took
     this.initial = spec.searcher.initial_trials;
     this.maximize = answer.direction === "maximize";
     this.metric = answer.metric;
@@ -29,11 +29,13 @@ export class Curves {
   update(answer) {
     if (answer.last_event < this.lastEvent) return;
     this.lastEvent = answer.last_event;
+    this.runs = answer.runs;
     for (const [name, given] of Object.entries(answer.arms)) {
       const arm = this.arms.get(name);
       for (const { run, best_so_far: best } of given.runs) {
         if (best.length >= (arm.best.get(run)?.length ?? 0)) arm.best.set(run, best.map(toNumber));
       }
+      for (const run of arm.best.keys()) if (run > this.runs) arm.best.delete(run);
       for (const list of LISTS) arm[list] = given[list];
     }
   }

@@ -109,6 +109,24 @@ def test_a_planted_delay_is_found_on_the_confirmed_curve(compared):
     assert found["gradient-filter"] == [(1 - n, 7 - n) for n in range(1, 7)]
 
 
+def test_a_run_of_which_a_confirmation_crashed_says_nothing_of_how_soon():
+    study, trials, confirmations = planted()
+    crash = {"state": TrialState.FAILED, "objective": None, "test_metric": None, "error": "E"}
+
+    def compared(crashed):
+        kept = [replace(c, **crash) if crashed(c) else c for c in confirmations]
+        return compare(study, trials, confirmations=kept)
+
+    one = compared(lambda c: (c.arm, c.run, c.trial) == ("gradient-filter", 2, 3))
+    found = one.arms["gradient-filter"].trials_to_plateau
+    assert (found.times, found.restricted_mean.value) == ((3,) * 7, 3)
+    assert one.pairs[0].trials_to_plateau.value == 3
+    none = compared(lambda c: c.arm == "filter-published")
+    assert none.arms["filter-published"].trials_to_plateau is None
+    assert none.pairs[0].trials_to_plateau.value is None
+    assert "| – |" in report(study, none, [])
+
+
 def test_ties_for_the_incumbent_are_counted():
     study, trials, confirmations = planted()
     last = {(t.run, t.arm): t.objective for t in trials if t.trial == 6}

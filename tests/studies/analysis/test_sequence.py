@@ -75,6 +75,16 @@ def test_the_interval_holds_what_is_not_told_apart():
         assert sequence.told_apart(a + 0.01 - b - beyond[:, None]).any(axis=1).all()
 
 
+def test_what_is_told_apart_has_0_outside_of_its_interval():
+    rng = np.random.default_rng(2)
+    for _ in range(60):
+        a, b = rng.binomial(500, 0.9, (2, 20)) / 500
+        told = sequence.told_apart(stats.differences(a + 0.012, b))
+        if told.any():
+            runs = max(7, int(np.flatnonzero(told)[0]) + 1)  # fewer bound no interval
+            assert sequence.interval((a + 0.012)[:runs], b[:runs]).low > 0
+
+
 @pytest.mark.parametrize("studies", [400, pytest.param(1500, marks=pytest.mark.slow)])
 def test_equal_arms_are_called_different_in_at_most_one_study_of_twenty_at_any_look(studies):
     """After every run up to 40; the exact test for a fixed number, read each time, errs in a fifth."""

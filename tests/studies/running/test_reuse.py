@@ -147,6 +147,11 @@ def test_what_has_failed_or_has_no_address_is_trained_again_and_a_run_goes_on_fr
     del database.records[first[1].address or ""]  # as if it had failed
     got, number = database.run(spec(confirm=None, arms=["gradient-filter"], runs=1, name="t"))
     assert (number, same(got)) == (2, same(first))
+    of_another = RAN_ON | {
+        "start": {"file": "s.pt", "sha256": "1"},
+        "hardware": RAN_ON["hardware"] | {"gpu": "one"},
+    }
+    assert conditions(spec(), of_another) == conditions(spec(), RAN_ON), "it uses neither"
     unknown = RAN_ON | {"data": {"set": "spoken-digits", "sha256": None}}
     got, number = Database().run(spec(), unknown)
     assert (number, {record.address for record in got}) == (0, {None})
@@ -179,8 +184,10 @@ def addresses() -> Iterator[tuple[str, str | None]]:
     yield "protocol", at(RAN_ON | {"protocol": 3})
     yield "data", at(RAN_ON | {"data": {"sha256": "1"}})
     yield "teacher", at(RAN_ON | {"teacher": {"file": "t", "sha256": "1"}})
+    yield "changes", at(RAN_ON | {"changes": {"sha256": "1"}})
     for name in MACHINE:
-        yield name, at(RAN_ON | {"hardware": RAN_ON["hardware"] | {name: "another"}})
+        on_gpus = {"resources": {"gpus": 1}} if name == "gpu" else {}
+        yield name, at(RAN_ON | {"hardware": RAN_ON["hardware"] | {name: "another"}}, **on_gpus)
     for name in PACKAGES:
         yield name, at(RAN_ON | {"versions": RAN_ON["versions"] | {name: "2"}})
     study = spec()
@@ -200,7 +207,7 @@ def test_whatever_decides_a_trials_numbers_is_in_its_address() -> None:
 
 def test_the_address_stays_what_it_is() -> None:
     """Or no stored trial is taken over any more."""
-    assert dict(addresses())["usual"] == "57079d7f7507e34022e27fbe77d04cfa5902ff305e04e0bf5658b9a1ee182d70"
+    assert dict(addresses())["usual"] == "587edcc957f0724976438972db85b3380fd17cf8926676c7de7b0e7052c3da90"
 
 
 @pytest.mark.parametrize("unknown", ["protocol", "hardware", "versions", "data"])
