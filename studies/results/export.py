@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from studies.analysis.compared import Comparison
 from studies.analysis.comparison import compare
 from studies.analysis.curves import runs_of
+from studies.analysis.decision import as_decided
 from studies.design.spec import PROTOCOL, StudySpec, stored
 from studies.encoding import to_json
 from studies.errors import StudyError
@@ -101,6 +102,7 @@ def _files(
             forms = [form for form in FORMS if (name, form) != TOO_LONG]
             files |= {f"{name}.{form}": FORMS[form](table) for form in forms}
     changes = _changes(study)
+    _, counted, _ = as_decided(spec, trials, confirmations)
     return (
         files
         | {name: diff.encode() for name, diff in changes.items()}
@@ -109,7 +111,7 @@ def _files(
             "dictionary.md": dictionary().encode(),
             "comparison.json": to_json(comparison.to_json()),
             "provenance.json": to_json(_provenance(study, spec, trials)),
-            "report.md": report(study, comparison, sorted(files), _sources(trials)).encode(),
+            "report.md": report(study, comparison, sorted(files), _sources(counted)).encode(),
         }
     )
 
