@@ -36,15 +36,19 @@ def decision(
     endpoint: Split = "validation" if spec.confirm is None else "confirmed"
     worst = -np.inf if spec.task_definition().direction == "maximize" else np.inf
     curves = of_study(spec, trials)
-    ends = []
+    ends, results = [], []
     for arm in (a, b):
         best = curves[arm].best[:complete, -1]
+        results.append(~np.isnan(best))
         values = best if spec.confirm is None else worths[arm].confirmed[:complete, -1]
         ends.append(np.where(np.isnan(best), worst, values))
     found = stats.differences(*ends)
     apart, margins = sequence.told_apart(found), seed_sds(worths.values(), spec.trials)
     for run in range(1, complete + 1):
-        different = run >= DECIDED_FROM and apart[run - 1]  # fewer bound no interval to say it with
+        # fewer runs bound no interval to say it with; an arm without any result has failed, and so has the study
+        different = (
+            run >= DECIDED_FROM and bool(apart[run - 1]) and all(there[:run].any() for there in results)
+        )
         alike = similar(found[:run], float(margins[run - 1]))
         if different or alike:
             return Decision(a, b, endpoint, run, spec.runs, "different" if different else "similar")

@@ -59,8 +59,20 @@ def test_validation_decides_where_nothing_is_confirmed_and_then_nothing_is_simil
         }
         found = decided(study, trials_of(study, values))
         assert (found.endpoint, found.verdict) == ("validation", verdict)
-    lost = trials_of(study, {A: [[None]] * 12, B: [[0.9]] * 12})  # a run without a result is the worst
+    lost = trials_of(
+        study, {A: [[0.8]] + [[None]] * 11, B: [[0.9]] * 12}
+    )  # a run without a result is the worst
     assert decided(study, lost).verdict == "different"
+
+
+@pytest.mark.parametrize(("results", "verdict"), [(0, None), (1, "different")])
+def test_an_arm_without_a_result_is_not_told_apart_from_one_with(results, verdict):
+    study = study_of([A, B], runs=12, trials=1, stop_when="decided")
+    values = {
+        A: [[0.9 + 0.001 * r] for r in range(12)],
+        B: [[0.5 if r < results else None] for r in range(12)],
+    }
+    assert decided(study, trials_of(study, values)).verdict == verdict
 
 
 def test_only_complete_runs_count_from_the_first_on():
