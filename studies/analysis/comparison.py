@@ -67,7 +67,7 @@ from studies.analysis.compared import (
 )
 from studies.analysis.confirmation import Worth, seed_sd, worth
 from studies.analysis.curves import Curves, Floats, Ints, of_study
-from studies.analysis.decision import SIMILAR_LEVEL, as_decided, decision, similar
+from studies.analysis.decision import SIMILAR_LEVEL, decision, similar, up_to
 from studies.analysis.estimate import NONE, Estimate, Number, known
 from studies.analysis.extra_trials import CURVES, extra_trials, resampled_means
 from studies.analysis.failures import commonest
@@ -172,7 +172,7 @@ def compare(
     """What comparison.json holds. `epochs`: as `audit` takes them."""
     spec = stored(study)
     decided = decision(spec, trials, confirmations) if spec.stop_when else None
-    spec, trials, confirmations = as_decided(spec, trials, confirmations)
+    spec, trials, confirmations = up_to(decided, spec, trials, confirmations)
     task, curves = spec.task_definition(), of_study(spec, trials)
     measured = _measured(spec, trials, curves, confirmations)
     return Comparison(

@@ -58,13 +58,23 @@ def decision(
 def as_decided(
     spec: StudySpec, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
 ) -> tuple[StudySpec, list[TrialRecord], list[ConfirmationRecord]]:
-    """The study as if it had been asked for no more runs than it took to decide it, where it stops then.
+    """The study up to its `decision`, where it stops then."""
+    return up_to(
+        decision(spec, trials, confirmations) if spec.stop_when else None, spec, trials, confirmations
+    )
+
+
+def up_to(
+    found: Decision | None,
+    spec: StudySpec,
+    trials: Sequence[TrialRecord],
+    confirmations: Sequence[ConfirmationRecord],
+) -> tuple[StudySpec, list[TrialRecord], list[ConfirmationRecord]]:
+    """The study as if it had been asked for no more runs than it took to decide it, where it is decided.
 
     What later runs had begun by then is no part of it: how much that is depends on the machines.
     """
-    runs = spec.runs
-    if spec.stop_when is not None and (found := decision(spec, trials, confirmations)).verdict is not None:
-        runs = found.after
+    runs = spec.runs if found is None or found.verdict is None else found.after
     return (
         spec.model_copy(update={"runs": runs}),
         [each for each in trials if each.run <= runs],

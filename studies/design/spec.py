@@ -318,11 +318,10 @@ class StudySpec(_Strict):
     def _list_what_a_grid_combines(
         cls, value: tuple[ArmSpec, ...], info: ValidationInfo
     ) -> tuple[ArmSpec, ...]:
-        default = info.data.get("searcher", SearcherSpec())
         faults = [
             (f"{i}.space.{key}", f"a grid combines lists of values, got {to_json(dimension)!r}")
             for i, arm in enumerate(value)
-            if SEARCHERS[(arm.searcher or default).name].exhaustive
+            if _is_grid(arm, info)
             for key, dimension in searched(arm.space).items()
             if not isinstance(dimension, Choice)
         ]
@@ -334,11 +333,10 @@ class StudySpec(_Strict):
     @classmethod
     def _one_a_combination(cls, value: object, info: ValidationInfo) -> object:
         """Those of a grid's arms follow from what they list."""
-        default = info.data.get("searcher", SearcherSpec())
         grids = {
             arm.name: int(points(arm.space))
             for arm in info.data.get("arms", ())
-            if SEARCHERS[(arm.searcher or default).name].exhaustive and not arm.is_control
+            if _is_grid(arm, info) and not arm.is_control
         }
         told = ", ".join(f"{name} has {number}" for name, number in grids.items())
         if len(set(grids.values())) > 1:
@@ -436,6 +434,12 @@ class StudySpec(_Strict):
     def task_definition(self) -> Task:
         """The task as the study has it: scaled down where it is a proxy's."""
         return self.proxy.of(TASKS[self.task])
+
+
+def _is_grid(arm: ArmSpec, info: ValidationInfo) -> bool:
+    """Whether the arm's searcher, or else the study's, tries every combination."""
+    default: SearcherSpec = info.data.get("searcher", SearcherSpec())
+    return SEARCHERS[(arm.searcher or default).name].exhaustive
 
 
 def split_seed(seed: int, run: int) -> int:

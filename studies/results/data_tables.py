@@ -4,9 +4,9 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from studies.analysis.confirmation import worth
 from studies.analysis.curves import bands, best_so_far, centre, means, of_study, runs_of
@@ -24,6 +24,15 @@ EPOCH_NUMBERS = (
     *("train_loss", "validation_metric", "test_metric", "validation_top5", "test_top5"),
     *("flip_ratio", "train_seconds", "evaluate_seconds"),
 )
+# what is said first of everything that belongs to a trial
+WHICH: dict[str, Kind] = {
+    "study": "text",
+    "arm": "text",
+    "method": "text",
+    "run": "integer",
+    "trial": "integer",
+}
+Record = TypeVar("Record", TrialRecord, ConfirmationRecord)
 ESTIMATE = ("", "_low", "_high", "_level")  # what follows a name, for the parts of an estimate
 
 
@@ -45,11 +54,7 @@ def trials_table(
     spec = stored(study)
     hyperparameters = _hyperparameters(spec)
     fixed: dict[str, Kind] = {
-        "study": "text",
-        "arm": "text",
-        "method": "text",
-        "run": "integer",
-        "trial": "integer",
+        **WHICH,
         "state": "text",
         "objective": "number",
         "test_metric": "number",
@@ -72,9 +77,7 @@ def trials_table(
             effort = (t.suggest_seconds, t.train_seconds, t.attempts)
             rest = (t.seed, spec.split_seed(t.run), t.taken_from)
             values = (t.hyperparameters.get(name) for name in hyperparameters)
-            rows.append(
-                (t.study, t.arm, study.arms[t.arm], t.run, t.trial, *outcome, *effort, *rest, *values)
-            )
+            rows.append((*_which(study, t), *outcome, *effort, *rest, *values))
     return _table(columns, rows)
 
 
@@ -110,11 +113,7 @@ def confirmations_table(
 ) -> Table:
     """One row a fresh training of an incumbent's hyperparameters, which are those of its run's `trial`."""
     columns: dict[str, Kind] = {
-        "study": "text",
-        "arm": "text",
-        "method": "text",
-        "run": "integer",
-        "trial": "integer",
+        **WHICH,
         "number": "integer",
         "seed": "integer",
         "split_seed": "integer",
@@ -126,14 +125,13 @@ def confirmations_table(
         "taken_from": "text",
     }
     spec = stored(study)
-    order = {arm: i for i, arm in enumerate(study.arms)}
     rows = [
         (
-            *(c.study, c.arm, study.arms[c.arm], c.run, c.trial, c.number),
+            *(*_which(study, c), c.number),
             *(c.seed, spec.split_seed(c.run), c.state.value),
             *(c.objective, c.test_metric, c.train_seconds, c.attempts, c.taken_from),
         )
-        for c in sorted(confirmations, key=lambda c: (order[c.arm], c.run, c.trial, c.number))
+        for c in _in_order(study, sorted(confirmations, key=lambda c: c.number))
     ]
     return _table(columns, rows)
 
@@ -143,19 +141,18 @@ def epochs_table(
 ) -> Table:
     """One row an epoch of a finished trial, of its first training; `trials` have their epochs."""
     columns: dict[str, Kind] = {
-        **dict.fromkeys(("study", "arm", "method"), "text"),
-        **dict.fromkeys(("run", "trial", "epoch"), "integer"),
+        **WHICH,
+        "epoch": "integer",
         **dict.fromkeys(EPOCH_NUMBERS, "number"),
         "diverged": "boolean",
     }
-    order = {arm: i for i, arm in enumerate(study.arms)}
     rows = [
         (
-            *(t.study, t.arm, study.arms[t.arm], t.run, t.trial, epoch.epoch),
+            *(*_which(study, t), epoch.epoch),
             *(getattr(epoch, name) for name in EPOCH_NUMBERS),
             epoch.diverged,
         )
-        for t in sorted(trials, key=lambda t: (order[t.arm], t.run, t.trial))
+        for t in _in_order(study, trials)
         for epoch in t.epochs
     ]
     return _table(columns, rows)
@@ -166,27 +163,33 @@ def repeats_table(
 ) -> Table:
     """One row a training of a trial that has several; a trial's own row has their means."""
     columns: dict[str, Kind] = {
-        "study": "text",
-        "arm": "text",
-        "method": "text",
-        "run": "integer",
-        "trial": "integer",
+        **WHICH,
         "number": "integer",
         "seed": "integer",
         "state": "text",
         "objective": "number",
         "test_metric": "number",
     }
-    order = {arm: i for i, arm in enumerate(study.arms)}
     rows = [
         (
-            *(t.study, t.arm, study.arms[t.arm], t.run, t.trial, number),
+            *(*_which(study, t), number),
             *(repeat.seed, repeat.state.value, repeat.objective, repeat.test_metric),
         )
-        for t in sorted(trials, key=lambda t: (order[t.arm], t.run, t.trial))
+        for t in _in_order(study, trials)
         for number, repeat in enumerate(t.repeats, start=1)
     ]
     return _table(columns, rows)
+
+
+def _which(study: StudyRecord, record: TrialRecord | ConfirmationRecord) -> tuple[Cell, ...]:
+    """The cells of WHICH."""
+    return record.study, record.arm, study.arms[record.arm], record.run, record.trial
+
+
+def _in_order(study: StudyRecord, records: Iterable[Record]) -> list[Record]:
+    """By arm, as the study has them, run and trial; of one trial as they come."""
+    order = {arm: i for i, arm in enumerate(study.arms)}
+    return sorted(records, key=lambda record: (order[record.arm], record.run, record.trial))
 
 
 def table(

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from studies.analysis.compared import Comparison
 from studies.analysis.comparison import compare
 from studies.analysis.curves import runs_of
-from studies.analysis.decision import as_decided
 from studies.design.spec import PROTOCOL, StudySpec, stored
 from studies.encoding import to_json
 from studies.errors import StudyError
@@ -102,7 +101,7 @@ def _files(
             forms = [form for form in FORMS if (name, form) != TOO_LONG]
             files |= {f"{name}.{form}": FORMS[form](table) for form in forms}
     changes = _changes(study)
-    _, counted, _ = as_decided(spec, trials, confirmations)
+    counted = [trial for trial in trials if trial.run <= comparison.runs]
     return (
         files
         | {name: diff.encode() for name, diff in changes.items()}

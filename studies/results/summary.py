@@ -311,11 +311,8 @@ def _first(comparison: Comparison) -> str:
 
 def _with_first(comparison: Comparison) -> list[PairResult]:
     """The pairs with the first arm; none before the end."""
-    return (
-        []
-        if not comparison.final
-        else [pair for pair in comparison.pairs if _first(comparison) in (pair.a, pair.b)]
-    )
+    first = _first(comparison)
+    return [pair for pair in comparison.pairs if comparison.final and first in (pair.a, pair.b)]
 
 
 def so_far(comparison: Comparison) -> str:

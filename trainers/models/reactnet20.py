@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from trainers.layers.binary import BinaryConv2d
 from trainers.layers.rsign_rprelu import RPReLU, RSign, Scale
+from trainers.models.residual import head, shortcut, stages
 
 
 class Block(nn.Module):
@@ -20,13 +21,7 @@ class Block(nn.Module):
         self.scale = Scale(outputs)
         self.bn = nn.BatchNorm2d(outputs)
         self.activation = RPReLU(outputs)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
-                nn.AvgPool2d(stride, ceil_mode=True),
-                nn.Conv2d(inputs, outputs, 1, bias=False),
-                nn.BatchNorm2d(outputs),
-            )
+        self.shortcut = shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.bn(self.scale(self.conv(x)))
@@ -62,7 +57,7 @@ def reactnet20(input_shape: tuple[int, ...], classes: int, *, width: int = 16) -
         nn.BatchNorm2d(width),
         nn.MaxPool2d(3, stride=2, padding=1),
     ]
-    return nn.Sequential(*stem, *_stages(Block, width, 6), *_head(4 * width, classes))
+    return nn.Sequential(*stem, *stages(Block, width, (6, 6, 6)), *head(4 * width, classes))
 
 
 def preactivation_resnet20(input_shape: tuple[int, ...], classes: int, *, width: int = 16) -> nn.Sequential:
@@ -73,10 +68,10 @@ def preactivation_resnet20(input_shape: tuple[int, ...], classes: int, *, width:
     outputs = 4 * width
     model = nn.Sequential(
         nn.Conv2d(input_shape[0], width, 3, padding=1, bias=False),
-        *_stages(PreactivationBlock, width, 3),
+        *stages(PreactivationBlock, width, (3, 3, 3)),
         nn.BatchNorm2d(outputs),
         nn.ReLU(),
-        *_head(outputs, classes),
+        *head(outputs, classes),
     )
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
@@ -84,19 +79,3 @@ def preactivation_resnet20(input_shape: tuple[int, ...], classes: int, *, width:
         elif isinstance(layer, nn.Linear):
             nn.init.zeros_(layer.bias)
     return model
-
-
-def _stages(block: type[Block | PreactivationBlock], width: int, count: int) -> list[nn.Module]:
-    """Three stages of `count` blocks; each after the first halves the image and doubles the channels."""
-    layers: list[nn.Module] = []
-    inputs = width
-    for stage in range(3):
-        outputs = width * 2**stage
-        for i in range(count):
-            layers.append(block(inputs, outputs, 2 if stage > 0 and i == 0 else 1))
-            inputs = outputs
-    return layers
-
-
-def _head(channels: int, classes: int) -> list[nn.Module]:
-    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]

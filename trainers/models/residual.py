@@ -1,0 +1,36 @@
+"""Parts of residual networks of one block after another: shortcut, stages, head."""
+
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+
+def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
+    """The input itself; where the shape changes, 2x2 pixels averaged and a real-valued 1x1, normalised."""
+    if stride == 1 and inputs == outputs:
+        return nn.Identity()
+    return nn.Sequential(
+        nn.AvgPool2d(stride, ceil_mode=True),
+        nn.Conv2d(inputs, outputs, 1, bias=False),
+        nn.BatchNorm2d(outputs),
+    )
+
+
+def stages(block: Callable[[int, int, int], nn.Module], width: int, counts: Sequence[int]) -> list[nn.Module]:
+    """Stages of so many blocks; each after the first halves the image and doubles the channels.
+
+    `block` takes the channels before and after it and its stride.
+    """
+    layers: list[nn.Module] = []
+    inputs = width
+    for stage, count in enumerate(counts):
+        outputs = width * 2**stage
+        for i in range(count):
+            layers.append(block(inputs, outputs, 2 if stage > 0 and i == 0 else 1))
+            inputs = outputs
+    return layers
+
+
+def head(channels: int, classes: int) -> list[nn.Module]:
+    """Channels averaged over the image, then logits."""
+    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
