@@ -41,7 +41,7 @@ def test_every_address_of_a_page_stays_below_its_root(app: FastAPI, store: Store
 
 def test_no_script_names_an_address_from_the_hosts_root() -> None:
     for script in STATIC.glob("*.js"):
-        assert not re.search(r'["`](/v1|/studies|/login|/\?|/")', script.read_text()), script.name
+        assert not re.search(r'(?<!split\()["`](/v1|/studies|/login|/\?|/")', script.read_text()), script.name
 
 
 def test_the_login_leads_back_to_where_one_was(app: FastAPI, store: Store) -> None:
