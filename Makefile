@@ -27,10 +27,10 @@ data: $(INSTALLED)  ## the spoken digits
 	$(BIN)/tunebench data fetch spoken-digits
 
 figure8: data  ## Figure 8: 2 methods, their published settings and random search x 20 runs x 25 trials on spoken digits; continues where it was interrupted
-	$(BIN)/tunebench run studies/specs/figure8-spoken-digits.yaml --out results/figure8-spoken-digits
+	$(BIN)/tunebench run studies/specs/quist2023/figure8-spoken-digits.yaml --out results/figure8-spoken-digits
 
 demo: data  ## the same with 4 runs x 10 trials, two minutes
-	$(BIN)/tunebench run studies/specs/figure8-spoken-digits.yaml --runs 4 --trials 10 --out results/demo
+	$(BIN)/tunebench run studies/specs/quist2023/figure8-spoken-digits.yaml --runs 4 --trials 10 --out results/demo
 
 methods-table: data  ## methods against a linear classifier on every task whose data are here, hours; continues where it was interrupted
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/benchmarks/methods_table.py

@@ -45,7 +45,7 @@ from trainers.training_spec import Machine, TrainingSpec, fingerprint
 
 PAGE = Path(__file__).parents[2] / "docs" / "instrument.md"
 NEVER_FLIPS: dict[str, Value] = {"gamma": 1e-3, "tau": 1e3}
-# Quist 2023, section 4.1; of latent SGD as in studies/specs/table2-cifar10-birealnet20.yaml, where it is explained
+# Quist 2023, section 4.1; of latent SGD as in specs/quist2023/table2-cifar10-birealnet20.yaml, where it is explained
 PUBLISHED: dict[str, dict[str, Value]] = {
     "gradient-filter": {"alpha": 1e-3, "gamma": 0.1},
     "latent-sgd": {

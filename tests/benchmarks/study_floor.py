@@ -30,7 +30,7 @@ from studies.running.trial import assign, assign_confirmation, choose, train
 # as Ray does for its workers: one thread a process, for every library
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
-SPEC = Path(studies.__file__).parent / "specs" / "figure8-spoken-digits.yaml"
+SPEC = Path(studies.__file__).parent / "specs" / "quist2023" / "figure8-spoken-digits.yaml"
 
 
 def bare_run(spec_json: dict, method: str, run: int) -> list[float]:

@@ -19,14 +19,18 @@ from studies.design.spec import MOST_ARMS, from_json, load, stored
 from studies.errors import SpecError, StudyError
 from trainers.tasks import TASKS, Proxy
 
-SPECS = sorted((Path(studies.__file__).parent / "specs").glob("*.yaml"))
+SPECS = sorted((Path(studies.__file__).parent / "specs").rglob("*.yaml"))
 SPECS_BY_NAME = {path.stem: path for path in SPECS}
 MINIMAL = {"name": "s", "task": "spoken-digits", "methods": ["gradient-filter"]}
 
 
-@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_shipped_specs_load_and_are_named_after_their_file(path):
-    assert load(path).name == path.stem
+    assert load(path).name in (path.stem, f"{path.parent.name}-{path.stem}")
+
+
+def test_no_two_shipped_specs_share_a_name():
+    assert len({load(path).name for path in SPECS}) == len(SPECS)
 
 
 @pytest.mark.parametrize("task", ["spoken-digits", "cifar10-bvgg"])

@@ -19,7 +19,7 @@ from studies.results.export import export
 from studies.results.report import report, study_file
 from studies.running.provenance import LARGEST_DIFF, code
 
-SPECS = sorted((Path(__file__).parents[3] / "studies/specs").glob("*.yaml"))
+SPECS = sorted((Path(__file__).parents[3] / "studies/specs").rglob("*.yaml"))
 # what is the user's own, or the machine's, below these keys
 OPEN = re.compile(
     r"(^|\.)(proxy|hyperparameters|sources|at_bounds|spec|seeds\.trials|versions|hardware|parity\[\]\.values)$"
@@ -27,7 +27,7 @@ OPEN = re.compile(
 DIRTY = {"diff": "--- a\n", "bytes": 6, "sha256": "0" * 64}
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("spec", SPECS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_study_file_of_an_export_is_the_same_study(spec: Path, tmp_path: Path) -> None:
     found = load(spec)
     study = replace(study_of(), id=found.study_id, name=found.name, task=found.task, spec=found.to_json())

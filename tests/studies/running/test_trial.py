@@ -71,7 +71,7 @@ KEPT: list[tuple[dict[str, Any], str, str, str]] = [
 
 
 def test_studies_keep_their_ids() -> None:
-    files = sorted((Path(studies.__file__).parent / "specs").glob("*.yaml"))
+    files = sorted((Path(studies.__file__).parent / "specs").rglob("*.yaml"))
     known = {load(file).study_id for file in files}
     assert set(IDS) <= known
 
