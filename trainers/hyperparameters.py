@@ -48,6 +48,8 @@ VALID: dict[str, Interval | Options] = {
     "alpha": Interval(0, 1, open_low=True),
     # Quist 2023, eqs 2 and 11: discount factor of the gradient's average (momentum is 1 - gamma)
     "gamma": Interval(0, 1, open_low=True),
+    # Quist 2023, section 3, latent weight initialization: the first average over the share that gradients have in it
+    "bias_correction": SWITCH,
     # Quist 2023, eq 3: epsilon
     "learning_rate": Interval(0, math.inf, open_low=True, open_high=True),
     # Quist 2023, eq 1: latent weights start uniform in [-s, s]; 0 starts them at zero with random signs

@@ -61,7 +61,7 @@ METHODS: dict[str, Method] = {
         summary="second-order gradient filter, no latent weights",
         source="Quist et al. 2023, eqs 11-13",
         label="gradient filter",
-        extra={"decay": DECAY},
+        extra={"decay": DECAY, "bias_correction": SWITCH},
     ),
     "latent-sgd": Method(
         optimizer="latent-sgd",

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from trainers.optimizers.binary_optimizer import BinaryOptimizer
 from trainers.optimizers.filtering import Filtering
 from trainers.optimizers.signs import write_signs
 
@@ -19,15 +20,17 @@ def filter_step(
     gs: list[Tensor],
     alpha: float,
     gamma: float,
+    share: float = 1.0,
 ) -> None:
     """One step in place: m <- (1-gamma) m + gamma gradient, g <- (1-alpha) g + alpha m, theta <- -sign(g).
 
-    Where g = 0, theta stays. Without `ms` the filter is of first order: m is the gradient. All lists are of
-    one length, tensors at one place in them of one shape.
+    Where g = 0, theta stays. Without `ms` the filter is of first order: m is the gradient. What g takes of m is over
+    `share`, which corrects m's bias where it is `share_of_gradients`. All lists are of one length, tensors at one place
+    in them of one shape.
     """
     if ms is not None:
         torch._foreach_lerp_(ms, gradients, gamma)
-        gradients = ms
+        gradients = ms if share == 1 else list(torch._foreach_div(ms, share))
     torch._foreach_lerp_(gs, gradients, alpha)
     write_signs(thetas, gs, direction=-1)
 
@@ -39,12 +42,18 @@ def _fused_step(
     gs: list[Tensor],
     alpha: Tensor,
     gamma: Tensor,
+    share: Tensor,
 ) -> None:
     """`filter_step` as one loop over each parameter's data, once it is compiled."""
     for i, (theta, g) in enumerate(zip(thetas, gs, strict=True)):
-        x = gradients[i] if ms is None else ms[i].add_((gradients[i] - ms[i]) * gamma)
+        x = gradients[i] if ms is None else ms[i].add_((gradients[i] - ms[i]) * gamma) / share
         g.add_((x - g) * alpha)
         theta.copy_((theta - 2 * torch.sign(g)).clamp(-1, 1))
+
+
+def share_of_gradients(gamma: float, steps: int) -> float:
+    """Of an average that began at 0: 1 - (1-gamma)^steps, as Kingma & Ba 2015, algorithm 1, divide by."""
+    return -math.expm1(steps * math.log1p(-gamma)) if gamma < 1 else 1.0
 
 
 @lru_cache
@@ -58,9 +67,14 @@ class GradientFilter(Filtering):
     `alpha` and `gamma` in (0, 1] are the shares of the new value in the second and the first average: the
     smaller, the longer the memory. `gamma=None` leaves the first average out, a filter of first order. The
     next step uses `param_groups[i]["alpha"]`, which a schedule may take down to 0.
+
+    `bias_correction` divides the first average by `share_of_gradients`, counting the steps of a parameter's group, so
+    that early gradients count more. Quist 2023, section 3, leaves it out as it hurt. The second average needs none:
+    its sign would be the same.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("alpha", "gamma")
+    optional: ClassVar[Mapping[str, Any]] = {**BinaryOptimizer.optional, "bias_correction": False}
     may_be_none: ClassVar[tuple[str, ...]] = ("gamma",)
     decayed: ClassVar[str] = "alpha"
 
@@ -85,7 +99,9 @@ class GradientFilter(Filtering):
     ) -> None:
         gs, *ms = buffers
         alpha, gamma = group["alpha"], group["gamma"]
-        values = alpha, 1.0 if gamma is None else gamma
+        corrected = gamma is not None and group.get("bias_correction", False)  # older checkpoints have none
+        share = share_of_gradients(gamma, group["steps"]) if corrected else 1.0
+        values = alpha, 1.0 if gamma is None else gamma, share
         if self.compiled:  # numbers would each time be compiled anew
             tensors = [torch.tensor(value, dtype=torch.float64) for value in values]
             _compiled_step()(thetas, gradients, ms[0] if ms else None, gs, *tensors)
@@ -100,4 +116,5 @@ class FirstOrderFilter(GradientFilter):
     """The gradient filter with one average, the second (Quist 2023, eqs 9-10 with the gradient for m)."""
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("alpha",)
+    optional: ClassVar[Mapping[str, Any]] = BinaryOptimizer.optional
     beginning: ClassVar[Mapping[str, Any]] = {"gamma": None}

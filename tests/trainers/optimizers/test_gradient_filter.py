@@ -37,6 +37,20 @@ def test_first_steps_by_hand() -> None:
         assert theta.tolist() == [sign, -1]  # the second never had a gradient: it stays
 
 
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_bias_correction_by_hand(compiled: bool) -> None:
+    """Of a constant gradient the corrected first average is that gradient from the first step on."""
+    theta = parameter((2,))
+    optimizer = GradientFilter([theta], alpha=0.5, gamma=0.25, bias_correction=True)
+    if compiled:
+        optimizer.compile()
+    for g in (4.0, 6.0, 7.0):
+        theta.grad = torch.tensor([8.0, 0.0], dtype=torch.float64)
+        optimizer.step()
+        assert optimizer.state[theta]["g"].tolist() == pytest.approx([g, 0])
+    assert optimizer.state[theta]["m"].tolist() == pytest.approx([8 * (1 - 0.75**3), 0])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("decay", "compiled"), [("none", False), ("linear", False), ("cosine", False), ("cosine", True)]

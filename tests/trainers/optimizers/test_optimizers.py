@@ -85,7 +85,8 @@ every = pytest.mark.parametrize(("name", "values"), SETTINGS, ids=lambda v: v if
 
 def test_help_lists_an_optimizers_hyperparameters() -> None:
     shown = pydoc.plaintext.document(OPTIMIZERS["gradient-filter"])
-    assert "GradientFilter(params, alpha, gamma, *, decay='none', generator=None)" in shown
+    keywords = "*, decay='none', bias_correction=False, generator=None"
+    assert f"GradientFilter(params, alpha, gamma, {keywords})" in shown
     for optimizer in OPTIMIZERS.values():
         first, *given = inspect.signature(optimizer).parameters
         assert first == "params"
