@@ -120,8 +120,9 @@ class StudyRecord:
 
     @property
     def planned(self) -> int:
-        """How many trials it has in all."""
-        return planned(self.spec)
+        """How many trials it has in all; of a study that ended once it was decided, those that it did."""
+        early = self.state is StudyState.COMPLETED and "stop_when" in self.spec
+        return self.trials if early else planned(self.spec)
 
     @property
     def repeats(self) -> int:

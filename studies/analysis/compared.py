@@ -285,6 +285,11 @@ class Decision:
     planned: int
     verdict: Literal["different", "similar"] | None
 
+    @property
+    def over(self) -> bool:
+        """Whether no other run is waited for."""
+        return self.verdict is not None or self.after == self.planned
+
 
 @dataclass(frozen=True, slots=True)
 class Check:

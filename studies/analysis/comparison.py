@@ -26,8 +26,8 @@ get where `reference` is after n. There None is "not within `compared_at` trials
 
 Nothing is tested before the end: `p` and `equivalence` are None while anything is to come, as one who tests again and
 again finds a difference where there is none. A study that stops when it is decided (`decision`) is compared by its runs
-up to then, in `paired` by the tests and intervals of `sequence`, which allow for that; `unpaired` has none. Its first
-pair was declared, and in `endpoint` is adjusted for no other.
+up to then and, until then, by those that are complete; in `paired` by the tests and intervals of `sequence`, which
+allow for that; `unpaired` has none. Its first pair was declared, and in `endpoint` is adjusted for no other.
 
 `ranking` names the arms by the median of their runs in `endpoint`, the best first, which decides nothing: `pairs` do.
 `best` is an arm's best trial of all that are done, the first of equals; `at_bounds` names those of its hyperparameters
@@ -67,7 +67,7 @@ from studies.analysis.compared import (
 )
 from studies.analysis.confirmation import Worth, seed_sd, worth
 from studies.analysis.curves import Curves, Floats, Ints, of_study
-from studies.analysis.decision import SIMILAR_LEVEL, decision, similar, up_to
+from studies.analysis.decision import SIMILAR_LEVEL, decision, first_runs, similar
 from studies.analysis.estimate import NONE, Estimate, Number, known
 from studies.analysis.extra_trials import CURVES, extra_trials, resampled_means
 from studies.analysis.failures import commonest
@@ -172,9 +172,11 @@ def compare(
     """What comparison.json holds. `epochs`: as `audit` takes them."""
     spec = stored(study)
     decided = decision(spec, trials, confirmations) if spec.stop_when else None
-    spec, trials, confirmations = up_to(decided, spec, trials, confirmations)
+    planned, done, over = spec.planned, len(trials), decided is None or decided.over
+    if decided is not None and (over or decided.after):
+        spec, trials, confirmations = first_runs(decided.after, spec, trials, confirmations)
     task, curves = spec.task_definition(), of_study(spec, trials)
-    measured = _measured(spec, trials, curves, confirmations)
+    measured = _measured(spec, trials, curves, confirmations, over=over)
     return Comparison(
         study=study.id,
         name=study.name,
@@ -188,9 +190,9 @@ def compare(
         seed=spec.seed,
         runs=spec.runs,
         trials=spec.trials,
-        trials_done=sum(int(c.done.sum()) for c in curves.values()),
-        trials_planned=spec.planned,
-        complete=measured.horizon == spec.trials,
+        trials_done=sum(int(c.done.sum()) for c in curves.values()) if over else done,
+        trials_planned=spec.planned if over else planned,
+        complete=over and measured.horizon == spec.trials,
         compared_at=measured.horizon,
         level=stats.LEVEL,
         resamples=RESAMPLES,
@@ -212,7 +214,10 @@ def _measured(
     trials: Sequence[TrialRecord],
     curves: Mapping[str, Curves],
     confirmations: Sequence[ConfirmationRecord],
+    *,
+    over: bool,
 ) -> _Measured:
+    """`over`: no other runs follow these."""
     horizon = int(min(c.done.min() for c in curves.values()))
     sign = 1.0 if spec.task_definition().direction == "maximize" else -1.0
     best = {name: sign * c.best[:, :horizon] for name, c in curves.items()}
@@ -220,10 +225,10 @@ def _measured(
     draws = stats.resample(spec.runs, RESAMPLES, rng)  # the same for every arm: run r is paired
     targets = [_target(best, share) for share in TARGET_SHARES] if horizon else []
     worths = {name: worth(spec, name, trials, confirmations) for name in curves}
-    confirmed = _confirmations(spec, worths, confirmations, horizon)
+    confirmed = _confirmations(spec, worths, confirmations, horizon, over=over)
     return _Measured(
         horizon=horizon,
-        final=horizon == spec.trials and (confirmed is None or confirmed.complete),
+        final=over and horizon == spec.trials and (confirmed is None or confirmed.complete),
         sequential=spec.stop_when is not None,
         sign=sign,
         best=best,
@@ -304,6 +309,8 @@ def _confirmations(
     worths: Mapping[str, Worth],
     confirmations: Sequence[ConfirmationRecord],
     horizon: int,
+    *,
+    over: bool,
 ) -> Confirmations | None:
     if spec.confirm is None:
         return None
@@ -314,7 +321,7 @@ def _confirmations(
         planned=planned,
         done=len(confirmations),
         failed=sum(each.state is TrialState.FAILED for each in confirmations),
-        complete=horizon == spec.trials and len(confirmations) == planned,
+        complete=over and horizon == spec.trials and len(confirmations) == planned,
         seed_sd=known(seed_sd(worths.values(), horizon)) if horizon else None,
     )
 

@@ -59,22 +59,21 @@ def as_decided(
     spec: StudySpec, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
 ) -> tuple[StudySpec, list[TrialRecord], list[ConfirmationRecord]]:
     """The study up to its `decision`, where it stops then."""
-    return up_to(
-        decision(spec, trials, confirmations) if spec.stop_when else None, spec, trials, confirmations
-    )
+    found = decision(spec, trials, confirmations) if spec.stop_when else None
+    runs = found.after if found and found.over else spec.runs
+    return first_runs(runs, spec, trials, confirmations)
 
 
-def up_to(
-    found: Decision | None,
+def first_runs(
+    runs: int,
     spec: StudySpec,
     trials: Sequence[TrialRecord],
     confirmations: Sequence[ConfirmationRecord],
 ) -> tuple[StudySpec, list[TrialRecord], list[ConfirmationRecord]]:
-    """The study as if it had been asked for no more runs than it took to decide it, where it is decided.
+    """The study as if it had been asked for no more than so many runs.
 
-    What later runs had begun by then is no part of it: how much that is depends on the machines.
+    What later runs had begun is no part of it: how much that is depends on the machines.
     """
-    runs = spec.runs if found is None or found.verdict is None else found.after
     return (
         spec.model_copy(update={"runs": runs}),
         [each for each in trials if each.run <= runs],

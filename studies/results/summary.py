@@ -219,6 +219,9 @@ def _compared(comparison: Comparison, who: str) -> str:
             f" The study is unfinished: {comparison.trials_done} of {comparison.trials_planned} trials "
             "are done."
         )
+        if comparison.decision and comparison.decision.after:
+            looked_at = count(comparison.runs, "complete run")
+            text += f" Only the first {looked_at} {'is' if comparison.runs == 1 else 'are'} looked at."
     return text
 
 

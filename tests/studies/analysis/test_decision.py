@@ -11,6 +11,7 @@ from studies.analysis.compared import Decision
 from studies.analysis.comparison import compare
 from studies.analysis.decision import as_decided, decision
 from studies.design.spec import from_json
+from studies.records import StudyState
 from studies.results.data_tables import curves_table
 from studies.results.report import report
 from studies.results.verdict import answer
@@ -103,6 +104,27 @@ def test_what_came_later_changes_nothing():
     assert curves_table(study, trials, turned) == curves_table(study, *first)
     assert whole.final
     assert (whole.runs, whole.trials_planned, whole.trials_done) == (after, 42, 42)
+
+
+def test_until_then_the_complete_runs_are_compared_and_nothing_is_claimed():
+    study, trials, fresh = confirmed(0.02)
+    some = [t for t in trials if t.run <= 4 or (t.run == 5 and t.arm == A)]
+    compared = compare(study, some, confirmations=[c for c in fresh if c.run <= 4])
+    assert (compared.runs, compared.compared_at, compared.trials_done) == (4, 2, len(some))
+    assert (compared.trials_planned, compared.complete, compared.final) == (72, False, False)
+    assert not compared.confirmations.complete
+    assert compared.pairs[0].best_at_budget.paired.p is None
+    assert (
+        "The study is unfinished: 26 of 72 trials are done. Only the first 4 complete runs are looked at."
+        in (answer(compared).summary)
+    )
+    assert compare(study, trials[:1]).compared_at == 0
+
+
+def test_a_decided_study_planned_what_it_did():
+    study = replace(study_of([A, B], runs=8, trials=2, stop_when="decided"), completed=20)
+    assert replace(study, state=StudyState.RUNNING).planned == 32
+    assert replace(study, state=StudyState.COMPLETED).planned == 20
 
 
 def test_what_is_claimed_allows_for_the_stop():
