@@ -1,6 +1,5 @@
 """The figures of a study, from its records alone."""
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -9,11 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
 from studies.analysis import stats
 from studies.analysis.compared import ArmResult, Comparison, ToPlateau, ToTarget
@@ -26,31 +23,12 @@ from studies.analysis.extra_trials import mean_curve
 from studies.design.space import searched
 from studies.design.spec import ArmSpec, StudySpec, stored
 from studies.records import ConfirmationRecord, StudyRecord, TrialRecord
+from studies.results import canvas
 from studies.results.summary import CROWD, at_target
 from studies.results.wording import RAW, UNITS, capital, count, value
 
-COLUMN_INCHES = 3.4  # a column of a two-column page
-# Okabe & Ito's colours, told apart with any colour vision and, in this order, in grey; where there are more arms
-# than those, others as far from them and from each other as 13 can be with any colour vision. The page has the same
-LOOKS = (
-    ("#0072B2", "o"),
-    ("#D55E00", "^"),
-    ("#009E73", "s"),
-    ("#CC79A7", "D"),
-    ("#E69F00", "v"),
-    ("#56B4E9", "P"),
-    ("#000000", "X"),
-    ("#8A2152", "<"),
-    ("#4A3A86", ">"),
-    ("#405918", "p"),
-    ("#A1554C", "*"),
-    ("#736B7A", "h"),
-    ("#033630", "d"),
-)
 DASHES = (0, (4, 2))
 CONTROL = (0, (2, 1))  # the dashes of a control's mean, which has hollow marks
-GREY = "0.35"  # of what is the same for every arm
-LINE = 58  # characters of a title across the figure
 TWO_COLUMNS = 58  # characters of the longest two names of a legend that are beside each other
 Limits = tuple[float, float]
 
@@ -124,7 +102,7 @@ def figure8(
         ):
             axes.set_title(f"{start}: {what}", fontsize=7.5, loc="left")
             axes.set_ylabel(f"{capital(task.metric)}{unit}", fontsize=8)
-    _legend(figure, lines, key, columns)
+    canvas.legend(figure, lines, key, columns)
     return figure
 
 
@@ -167,7 +145,7 @@ def _reached(comparison: Comparison, entries: Mapping[str, ToTarget | ToPlateau]
     axes.set_xlim(0, comparison.compared_at + 0.5)
     axes.set_xlabel("Trials", fontsize=8)
     axes.set_ylabel(words, fontsize=8)
-    _legend(figure, lines, [])
+    canvas.legend(figure, lines, [])
     return figure
 
 
@@ -224,7 +202,7 @@ def extra_trials(comparison: Comparison, *, confirmed: bool = False) -> Figure:
         ),
         (Line2D([], [], color="0.55", lw=0.8, ls=":"), f"budget of {horizon} trials"),
     ]
-    _legend(figure, lines, key)
+    canvas.legend(figure, lines, key)
     return figure
 
 
@@ -346,9 +324,9 @@ def _key(
 ) -> list[tuple[Any, str]]:
     """What the lines, bands and points mean, whatever the arm."""
     crowd = len(curves) > CROWD
-    solid = Line2D([], [], color=GREY, lw=1.5)
-    dashed = Line2D([], [], color=GREY, lw=0.8, ls=DASHES)
-    band = Patch(color=GREY, alpha=0.18, lw=0)
+    solid = Line2D([], [], color=canvas.GREY, lw=1.5)
+    dashed = Line2D([], [], color=canvas.GREY, lw=0.8, ls=DASHES)
+    band = Patch(color=canvas.GREY, alpha=0.18, lw=0)
     key: list[tuple[Any, str]] = [
         (solid, f"mean of {count(spec.runs, 'run')}" if confirmed else "mean of the runs")
     ]
@@ -357,7 +335,7 @@ def _key(
         level = "" if exact is None or crowd else f", {100 * exact:.1f}% band"
         key.append((dashed if crowd else (band, dashed), f"above: median{level}"))
         if not crowd and spec.runs > 1:
-            faint = Patch(color=GREY, alpha=0.08, lw=0)
+            faint = Patch(color=canvas.GREY, alpha=0.08, lw=0)
             key.append(((band, solid), f"below: mean, {stats.LEVEL:.0%} band"))
             key.append((faint, "fainter: the whole curve"))
         key.append((dashed, "below: held out"))
@@ -371,9 +349,9 @@ def _key(
 
 def _runs_key(off: int) -> list[tuple[Any, str]]:
     """What the points mean, of which `off` lie outside the axis."""
-    key = [(Line2D([], [], ls="", marker="o", ms=2.2, mfc=GREY, mec="none", alpha=0.6), "one run")]
+    key = [(Line2D([], [], ls="", marker="o", ms=2.2, mfc=canvas.GREY, mec="none", alpha=0.6), "one run")]
     if off:
-        mark = Line2D([], [], ls="", marker="v", ms=3, mfc="none", mec=GREY, mew=0.5)
+        mark = Line2D([], [], ls="", marker="v", ms=3, mfc="none", mec=canvas.GREY, mew=0.5)
         key.append((mark, f"beyond the axis ({off})"))
     return key
 
@@ -402,7 +380,7 @@ def _compared(comparison: Comparison) -> dict[str, Look]:
 
 def _looks(arms: Mapping[str, ArmSpec | ArmResult]) -> dict[str, tuple[str, str]]:
     """A control has the colour of its method's first arm that searches, unless another control has it already."""
-    looks = dict(zip(arms, cycle(LOOKS), strict=False))
+    looks = dict(zip(arms, cycle(canvas.LOOKS), strict=False))
     first: dict[str, str] = {}
     for name, arm in arms.items():
         if not arm.is_control:
@@ -426,56 +404,16 @@ def _title(comparison: Comparison) -> str:
 
 def _axes(height_inches: float, title: str, legend_rows: int) -> tuple[Figure, Axes]:
     """Axes `height_inches` high with their labels, below a title and above a legend of so many rows."""
-    figure = _figure(height_inches, title, legend_rows)
+    figure = canvas.figure_of(height_inches, title, legend_rows)
     axes = figure.add_subplot()
-    _plain(axes)
+    canvas.plain(axes)
     return figure, axes
 
 
 def _panels(n: int, title: str, legend_rows: int) -> tuple[Figure, list[Axes]]:
     """`n` axes one above the other, which share both scales."""
-    figure = _figure(2.5 if n == 1 else 2.0 * n, title, legend_rows)
+    figure = canvas.figure_of(2.5 if n == 1 else 2.0 * n, title, legend_rows)
     panels = list(figure.subplots(n, sharex=True, sharey=True, squeeze=False)[:, 0])
     for axes in panels:
-        _plain(axes)
+        canvas.plain(axes)
     return figure, panels
-
-
-def _figure(height_inches: float, title: str, legend_rows: int) -> Figure:
-    lines = textwrap.wrap(title, LINE)
-    height_inches += 0.15 * (legend_rows + 1 + len(lines))
-    figure = Figure(figsize=(COLUMN_INCHES, height_inches), dpi=300, layout="constrained")
-    FigureCanvasAgg(figure)
-    if lines:
-        figure.suptitle("\n".join(lines), fontsize=8)
-    return figure
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["bottom", "left"]].set_linewidth(0.6)
-    axes.tick_params(labelsize=7, width=0.6, length=3)
-    axes.grid(axis="y", color="0.9", lw=0.5)
-    axes.set_axisbelow(True)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
-
-
-def _legend(
-    figure: Figure, lines: Sequence[Artist], key: Sequence[tuple[Any, str]], columns: int = 1
-) -> None:
-    """Put the legend below the axes, where it hides no point, and fix the layout."""
-    handles = [*lines, *(mark for mark, _ in key)]
-    names = [*(str(line.get_label()) for line in lines), *(name for _, name in key)]
-    figure.legend(
-        handles,
-        names,
-        loc="outside lower center",
-        ncols=columns,
-        fontsize=7,
-        handlelength=1.5,
-        labelspacing=0.3,
-        columnspacing=0.8,
-        edgecolor="none",
-    )
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out again for each file format, the axes would shrink each time

@@ -9,7 +9,7 @@ from serving import client_of, serving
 from service.api.routes.pages import LOCAL_ADDRESS
 from service.database.store import Store
 from service.web.assets import PLOTLY, STATIC, Assets
-from studies.results.figures import LOOKS
+from studies.results.canvas import LOOKS
 
 
 @pytest.mark.parametrize(

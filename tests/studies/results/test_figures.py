@@ -15,7 +15,7 @@ from studies.analysis.confirmation import worth
 from studies.analysis.curves import curves_of
 from studies.design.methods import METHODS as METHOD_TABLE
 from studies.design.spec import stored
-from studies.results import figures
+from studies.results import canvas, figures
 from studies.results.report import report
 
 METHODS = ("gradient-filter", "latent-sgd")
@@ -163,9 +163,9 @@ def test_methods_stand_apart(records):
 
 
 def test_every_method_has_a_look_and_a_name_of_its_own():
-    assert len(figures.LOOKS) >= len(METHOD_TABLE)
-    for column in zip(*figures.LOOKS, strict=True):
-        assert len(set(column)) == len(figures.LOOKS)
+    assert len(canvas.LOOKS) >= len(METHOD_TABLE)
+    for column in zip(*canvas.LOOKS, strict=True):
+        assert len(set(column)) == len(canvas.LOOKS)
     labels = [label(name, name) for name in METHOD_TABLE]
     assert len(set(labels)) == len(labels)
     assert all(method.label for method in METHOD_TABLE.values())
@@ -185,7 +185,7 @@ XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1
 
 @pytest.mark.parametrize("vision", SEEN)
 def test_no_two_methods_colours_look_the_same(vision):
-    srgb = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour, _ in figures.LOOKS]) / 255
+    srgb = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour, _ in canvas.LOOKS]) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     xyz = np.clip(linear @ SEEN[vision].T, 0, 1) @ XYZ.T / XYZ.sum(axis=1)
     cube = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
