@@ -6,14 +6,18 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainers.errors import CheckpointError, DataError
 from trainers.hyperparameters import Value
+from trainers.record import Record
 from trainers.tasks import REAL_TASKS, TASKS, TEACHERS, Proxy
 from trainers.training_spec import Machine, TrainingSpec
+
+if TYPE_CHECKING:
+    from trainers.training.results import EpochResult
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,6 +87,7 @@ def _spec(options: argparse.Namespace) -> TrainingSpec:
         split_seed=options.split_seed,
         teacher=options.teacher,
         start=options.start,
+        record=Record.of(dict(_setting(text if "=" in text else f"{text}=true") for text in options.record)),
     )
 
 
@@ -120,7 +125,7 @@ def _train(
     kept = Checkpoint(checkpoint) if checkpoint else None
     train_seconds = evaluate_seconds = 0.0
     for result in train(spec, machine, checkpoint=kept, save=save):
-        _print_json(asdict(result))
+        _print_json(_plain(result))
         train_seconds += result.train_seconds
         evaluate_seconds += result.evaluate_seconds
         print(
@@ -140,6 +145,16 @@ def _train(
         "train_seconds": train_seconds,
         "evaluate_seconds": evaluate_seconds,
     }
+
+
+def _plain(result: "EpochResult") -> dict[str, Any]:
+    """What a line says of an epoch; what was not recorded is not in it."""
+    values = asdict(replace(result, series=()))
+    for name in ("train_metric", "latent_validation_metric", "latent_test_metric"):
+        if values[name] is None:
+            del values[name]
+    del values["series"]
+    return values | ({"series": [each.plain() for each in result.series]} if result.series else {})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -164,6 +179,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and sample order (default 0)")
     parser.add_argument(
         "--split-seed", type=int, default=0, help="of the training/validation/test split (default 0)"
+    )
+    parser.add_argument(
+        "--record",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="have in an epoch's line too: flips, weights=NUMBER, signs, every=STEPS of these; train_metric, "
+        "latent_metric; images=NUMBER",
     )
     _add_machine_and_files(parser)
     _add_proxy(parser)

@@ -7,6 +7,7 @@ from typing import Any
 
 from trainers.feeding.decoders import Decoder
 from trainers.hyperparameters import Value
+from trainers.record import NOTHING, Record
 from trainers.revisions import revisions
 from trainers.tasks import WHOLE, Proxy, Task
 
@@ -29,7 +30,7 @@ class TrainingSpec:
 
     A task with a teacher takes the weights in `teacher`, or those in the data folder. `start` is another training's
     checkpoint, whose weights this one starts from, with new optimizers; it must have the SHA-256 `start_sum` if that
-    is given.
+    is given. `record` asks for more than results.
     """
 
     task: Task
@@ -41,6 +42,7 @@ class TrainingSpec:
     teacher: Path | None = None
     start: Path | None = None
     start_sum: str | None = None
+    record: Record = NOTHING
 
     def __post_init__(self) -> None:
         for name in ("seed", "split_seed"):

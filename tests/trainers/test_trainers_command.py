@@ -37,6 +37,21 @@ def test_trains_and_prints_json_lines(spoken_digits: Path) -> None:
     assert "epoch 2/2" in done.stderr
 
 
+def test_records_in_the_lines(spoken_digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [*FILTER, "--epochs", "1", "--width", "8", "--data", str(spoken_digits), "--record"]
+    assert (
+        main([*command, "flips", "--record", "every=5", "--record", "signs", "--record", "train_metric"]) == 0
+    )
+    epoch, _ = lines(capsys.readouterr().out)
+    assert 0 < epoch["train_metric"] < 1
+    assert "latent_test_metric" not in epoch
+    flips, signs = epoch["series"]
+    assert (flips["name"], flips["steps"], len(flips["values"])) == ("flip_ratio", [5, 10, 15, 20], 4)
+    assert [len(row) for row in signs["values"]] == [2 * signs["shape"][0]] * 4
+    assert main([*command, "flops"]) == 2
+    assert "flops is nothing to record; known are every, flips, weights" in capsys.readouterr().err
+
+
 KEEPING = """
 import signal, sys, trainers.training.checkpoints
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job's children ignore

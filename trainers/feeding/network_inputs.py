@@ -22,6 +22,14 @@ def pixels(recipe: Recipe, mean: Tensor | None, std: Tensor | None, device: torc
     return mean.to(device), divisor(std).to(device)
 
 
+def as_bytes(images: Tensor, pixels: Pixels | None) -> Tensor:
+    """Images (..., channels, height, width) of a network as bytes again, the nearest ones there are."""
+    if pixels is not None:
+        taken, divided = (values[:, None, None] for values in pixels)
+        images = images * divided + taken
+    return images.round().clamp(0, 255).to(torch.uint8)
+
+
 def prepare(
     samples: Samples, recipe: Recipe, pixels: Pixels | None, generator: torch.Generator, *, training: bool
 ) -> Samples:

@@ -38,6 +38,7 @@ class BinaryOptimizer(torch.optim.Optimizer):
     beginning: ClassVar[Mapping[str, Any]] = {}
     may_be_none: ClassVar[tuple[str, ...]] = ()
     decayed: ClassVar[str]
+    latent: ClassVar[bool] = False  # whether a binary weight is the sign of one that is kept, the buffer `w`
     generator: torch.Generator | None = None
     compiled = False
 
@@ -145,6 +146,28 @@ class BinaryOptimizer(torch.optim.Optimizer):
     def binarised(self) -> Iterator[None]:
         """Within it the parameters hold the signs that the training would end with now: what is to be scored."""
         yield
+
+    @contextmanager
+    def latent_weights(self) -> Iterator[None]:
+        """Within it the parameters hold the latent weights that an optimizer keeps which is `latent`."""
+        with self.holding(
+            {theta: self.state[theta]["w"] for g in self.param_groups for theta in g["params"]}
+        ):
+            yield
+
+    @contextmanager
+    def holding(self, weights: Mapping[Tensor, Tensor]) -> Iterator[None]:
+        """Within it these parameters hold these weights."""
+        kept = [theta.detach().clone() for theta in weights]
+        with torch.no_grad():
+            for theta, weight in weights.items():
+                theta.copy_(weight)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for theta, value in zip(weights, kept, strict=True):
+                    theta.copy_(value)
 
     def compile(self) -> None:
         """From now on have steps compiled by torch, if the method's can be."""

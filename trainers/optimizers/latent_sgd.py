@@ -54,6 +54,7 @@ class LatentSGD(BinaryOptimizer):
         "clipping",
     )
     decayed: ClassVar[str] = "learning_rate"
+    latent: ClassVar[bool] = True
 
     def initialise(self, group: dict[str, Any]) -> None:
         super().initialise(group)

@@ -28,6 +28,7 @@ class Relaxed(BinaryOptimizer):
     optional: ClassVar[Mapping[str, Any]] = {"decay": "none", "pretraining": 0.0, "fine_tuning": 0.2}
     beginning: ClassVar[Mapping[str, Any]] = {"frozen": False}
     decayed: ClassVar[str] = "learning_rate"
+    latent: ClassVar[bool] = True
 
     def relax(self, group: dict[str, Any], thetas: list[Tensor], ws: list[Tensor]) -> None:
         """Draw the weights `ws` to -1 and +1, in place, and write into `thetas` what the forward pass uses."""
@@ -79,14 +80,8 @@ class Relaxed(BinaryOptimizer):
     @contextmanager
     def binarised(self) -> Iterator[None]:
         thetas = [theta for group in self.param_groups if not group["frozen"] for theta in group["params"]]
-        kept = [theta.detach().clone() for theta in thetas]
-        self._write_signs(thetas)
-        try:
+        with self.holding({theta: sign(self.state[theta]["w"]) for theta in thetas}):
             yield
-        finally:
-            with torch.no_grad():
-                for theta, value in zip(thetas, kept, strict=True):
-                    theta.copy_(value)
 
     @torch.no_grad()
     def _write_signs(self, thetas: list[Tensor]) -> None:

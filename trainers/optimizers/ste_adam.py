@@ -41,6 +41,7 @@ class STEAdam(BinaryOptimizer):
     }
     may_be_none: ClassVar[tuple[str, ...]] = ("initial_magnitude",)
     decayed: ClassVar[str] = "learning_rate"
+    latent: ClassVar[bool] = True
 
     def initialise(self, group: dict[str, Any]) -> None:
         super().initialise(group)

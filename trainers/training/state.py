@@ -1,6 +1,6 @@
 """All of a training that moves."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -8,24 +8,27 @@ from torch import Tensor, nn
 
 from trainers.optimizers import BinaryOptimizer
 from trainers.training.flips import FlipCounter
-from trainers.training.results import EpochResult
+from trainers.training.recorder import Recorder
+from trainers.training.results import EpochResult, Series
 
 
 class State:
     """All of a training that moves; a training that is given its `state_dict` goes on from there, bit for bit.
 
     `step` counts the training's steps taken, `results` are those of its finished epochs. `loss_sum` and `flips` are
-    the present epoch's, and so are `train_seconds`, up to when they were last added to. `stage` is the number of the
-    training's step in the sense of two-step training, the optimizers are that stage's. What is drawn without a
-    generator, such as dropout, comes from torch's own random state; it is in `state_dict` as it then is.
+    the present epoch's, and so are what `recorder` holds and `train_seconds`, up to when they were last added to.
+    `stage` is the number of the training's step in the sense of two-step training, the optimizers are that stage's.
+    What is drawn without a generator, such as dropout, comes from torch's own random state; it is in `state_dict` as
+    it then is.
     """
 
     binary_optimizer: BinaryOptimizer
     real_optimizer: torch.optim.Optimizer
     flips: FlipCounter
 
-    def __init__(self, model: nn.Module, augmentation: torch.Generator) -> None:
+    def __init__(self, model: nn.Module, augmentation: torch.Generator, recorder: Recorder) -> None:
         self.model = model
+        self.recorder = recorder
         self.augmentation = augmentation
         self.device = augmentation.device
         self.loss_sum = torch.zeros((), device=self.device)
@@ -78,7 +81,8 @@ class State:
             "stage": self.stage,
             "step": self.step,
             "train_seconds": self.train_seconds,
-            "results": [asdict(result) for result in self.results],
+            "recorder": self.recorder.state_dict(),
+            "results": [_as_tensors(result) for result in self.results],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -91,4 +95,23 @@ class State:
         self.loss_sum.copy_(state["loss_sum"])
         self.step = state["step"]
         self.train_seconds = state["train_seconds"]
-        self.results = [EpochResult(**result) for result in state["results"]]
+        if "recorder" in state:  # not in a file of old, when nothing was recorded
+            self.recorder.load_state_dict(state["recorder"])
+        self.results = [_from_tensors(result) for result in state["results"]]
+
+
+def _as_tensors(result: EpochResult) -> dict[str, Any]:
+    """An epoch's result by name, its series as what a checkpoint may hold."""
+    series = [
+        {"name": each.name, "steps": torch.from_numpy(each.steps), "values": torch.from_numpy(each.values)}
+        for each in result.series
+    ]
+    return asdict(replace(result, series=())) | {"series": series}
+
+
+def _from_tensors(result: dict[str, Any]) -> EpochResult:
+    series = tuple(
+        Series(each["name"], each["steps"].numpy(), each["values"].numpy())
+        for each in result.get("series", ())
+    )
+    return EpochResult(**{**result, "series": series})

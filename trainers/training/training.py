@@ -14,7 +14,7 @@ from trainers.data import Samples
 from trainers.devices import find, repeatable, seeded, wait
 from trainers.errors import CheckpointError, DataError, first_line
 from trainers.feeding.feed import Part, feed
-from trainers.feeding.network_inputs import pixels, prepare
+from trainers.feeding.network_inputs import as_bytes, pixels, prepare
 from trainers.files import checksum
 from trainers.layers.binary import partition
 from trainers.models import MODELS
@@ -26,7 +26,8 @@ from trainers.training.checkpoints import Checkpoint
 from trainers.training.compilation import batch_loss, compiled
 from trainers.training.flips import FlipCounter
 from trainers.training.losses import LOSSES
-from trainers.training.results import EpochResult
+from trainers.training.recorder import Recorder
+from trainers.training.results import EpochResult, Series
 from trainers.training.scoring import Score, evaluate
 from trainers.training.stages import Stage, stages
 from trainers.training.start import start_from, take_over
@@ -34,7 +35,7 @@ from trainers.training.state import State
 from trainers.training_spec import Machine, TrainingSpec, fingerprint
 
 COLD_STEPS = 2  # of a stage that are compiled in, or recorded as graphs: no part of a training's seconds
-PARTS: tuple[Part, Part] = ("validation", "test")
+PARTS: tuple[Part, ...] = ("validation", "test", "training")  # what is drawn for each depends on its place
 
 
 class Training:
@@ -55,6 +56,7 @@ class Training:
         self._batch_loss = compiled(repr(task), device.type) if machine.compile else batch_loss
         self._scale = pixels(self._recipe, source.mean, source.std, device)
         self._stages = stages(self._recipe, spec.method, spec.hyperparameters)
+        self._total_steps = self._stages[-1].last_epoch * source.steps_an_epoch
         self._checkpoint: Checkpoint | None = None
 
         with seeded(derive(spec.seed, "real-initialisation"), torch.device("cpu")):
@@ -66,11 +68,17 @@ class Training:
                 raise ValueError(f"{task.name} needs a method for its binary weights, got None")
             got = spec.method or f"a first step of {self._recipe.epochs_by(None)} epochs"
             raise ValueError(f"{task.name} has no binary weights, got {got}")
+        latent = all(stage.optimizer.latent for stage in self._stages)
+        for _, fault in spec.record.faults(task, binary=bool(self._binary), latent=latent):
+            raise ValueError(fault)
         self._master: nn.Module | None = None
         if self._recipe.teacher and self._teacher:
             master = teachers.load(self._recipe.teacher, self._teacher, source.input_shape, source.classes)
             self._master = _placed(master, device)
-        self.state = State(model, torch.Generator(device).manual_seed(derive(spec.seed, "augmentation")))
+        augmentation = torch.Generator(device).manual_seed(derive(spec.seed, "augmentation"))
+        named = [(name, p) for name, p in model.named_parameters() if p in set(self._binary)]
+        recorder = Recorder(spec.record, named, spec.seed, self._total_steps)
+        self.state = State(model, augmentation, recorder)
 
     def begin(self, checkpoint: Checkpoint | None = None) -> None:
         """Go on from `checkpoint` if it holds this training, or else begin, from the spec's `start` if it has one.
@@ -127,11 +135,13 @@ class Training:
         with repeatable(self._device):
             train_loss = self._train(epoch)
             started = time.perf_counter()
-            scores = self._scores() if math.isfinite(train_loss) and self.state.is_finite() else []
-        diverged = not scores or any(math.isnan(score.metric) for score in scores)
+            finite = math.isfinite(train_loss) and self.state.is_finite()
+            scores = self._scores() if finite else None
+            diverged = not scores or any(math.isnan(score.metric) for score in scores)
+            recorded = self._recorded(diverged)
         if diverged and self._master:
             self._check_teacher(self._master)
-        validation, test = [Score.worst(self._task)] * len(PARTS) if diverged else scores
+        validation, test = [Score.worst(self._task)] * 2 if diverged or not scores else scores
         result = EpochResult(
             epoch=epoch,
             train_loss=train_loss,
@@ -143,6 +153,7 @@ class Training:
             diverged=diverged,
             validation_top5=validation.top5,
             test_top5=test.top5,
+            **recorded,
         )
         state.results.append(result)
         state.train_seconds = 0.0
@@ -218,6 +229,7 @@ class Training:
         state.flips.update()
         state.loss_sum += loss.detach()
         state.step += 1
+        state.recorder.look(state.step, state.binary_optimizer, state.flips)
 
     def _keep(self, checkpoint: Checkpoint) -> None:
         checkpoint.write(self.state.state_dict() | {"over": self.over})
@@ -233,16 +245,55 @@ class Training:
             group["lr"] = rate
         state.binary_optimizer.schedule(progress)
 
-    def _scores(self) -> list[Score]:
-        """The scores of the network with binary weights on each of `PARTS`; without validation, test's twice."""
-        scores, parts = [], list(enumerate(PARTS))
-        with self.state.binary_optimizer.binarised():
-            for i, part in parts[1:] if self._spec.proxy.validation else parts:
-                drawn_by = derive(self._spec.split_seed, "evaluation", i)
-                noise = torch.Generator(self._device).manual_seed(drawn_by)
-                with closing(self._source.scored(part)) as batches:
-                    scores.append(evaluate(self.model, batches, self._task, self._scale, noise))
-        return [scores[0], scores[-1]]
+    def _scores(self, *, latent: bool = False) -> tuple[Score, Score]:
+        """Those of the network with binary weights, or latent ones, for validation and test; without validation, test's
+        twice."""
+        optimizer = self.state.binary_optimizer
+        with optimizer.latent_weights() if latent else optimizer.binarised():
+            first = None if self._spec.proxy.validation else self._score("validation")
+            test = self._score("test")
+        return first or test, test
+
+    def _score(self, part: Part) -> Score:
+        """That of the network as it stands."""
+        with closing(self._source.scored(part)) as batches:
+            return evaluate(self.model, batches, self._task, self._scale, self._noise(part))
+
+    def _noise(self, part: Part) -> torch.Generator:
+        drawn_by = derive(self._spec.split_seed, "evaluation", PARTS.index(part))
+        return torch.Generator(self._device).manual_seed(drawn_by)
+
+    def _recorded(self, diverged: bool) -> dict[str, Any]:
+        """What the spec asks to record of the epoch just trained; of one that diverged the worst metrics."""
+        record, state = self._spec.record, self.state
+        series = state.recorder.take(state.flips)
+        if record.images and not diverged and state.step == self._total_steps:
+            series += self._images(record.images)
+        found: dict[str, Any] = {"series": series}
+        if record.train_metric:
+            found["train_metric"] = self._task.worst
+            if not diverged:
+                with state.binary_optimizer.binarised():
+                    found["train_metric"] = self._score("training").metric
+        if record.latent_metric:
+            scores = [Score.worst(self._task)] * 2 if diverged else self._scores(latent=True)
+            values = (self._task.worst if math.isnan(score.metric) else score.metric for score in scores)
+            found |= zip(("latent_validation_metric", "latent_test_metric"), values, strict=True)
+        return found
+
+    def _images(self, number: int) -> tuple[Series, ...]:
+        """The first `number` test images, as they are, with the noise that they are scored with, and recovered."""
+        with closing(self._source.scored("test")) as batches, torch.no_grad():
+            noise, first = self._noise("test"), next(batches)
+            noisy, images = prepare(first, self._recipe, self._scale, noise, training=False)
+            self.model.eval()
+            with self.state.binary_optimizer.binarised():
+                recovered = self.model(noisy)
+        named = {"original": images, "noisy": noisy, "recovered": recovered}
+        return tuple(
+            Series.of(name, [self.state.step], as_bytes(its[None, :number], self._scale).cpu().numpy())
+            for name, its in named.items()
+        )
 
     def _check_teacher(self, master: nn.Module) -> None:
         """Raise DataError where the teacher gives no numbers: what diverges of that says nothing of the method."""
@@ -260,6 +311,8 @@ class Training:
         named = fingerprint(self._spec, self._machine)
         compiled = named.pop("compile", None)
         del named["threads"]
+        if "record" in named:
+            named["record"] = self._spec.record.changes
         return named | {
             "task": self._task.name,
             "recipe": asdict(self._recipe),

@@ -16,6 +16,7 @@ from trainers.errors import DataError
 from trainers.layers.binary import partition
 from trainers.models import MODELS
 from trainers.optimizers import OPTIMIZERS, GradientFilter
+from trainers.record import Record
 from trainers.tasks import REAL_TASKS, TASKS, Proxy, Task
 from trainers.training.results import EpochResult
 
@@ -322,6 +323,20 @@ def test_host_never_waits_within_an_epoch(
     ends = counts[2] - counts[0]
     assert ends["_local_scalar_dense"] == 3  # loss, flips, and whether all is finite
     assert ends["tolist"] == 2  # validation's and test's score
+
+
+@pytest.mark.parametrize("method", ["gradient-filter", "ste-adam"])
+def test_nor_for_what_is_recorded(method: str, run: Callable[..., list[EpochResult]]) -> None:
+    """A row every second step: what it holds is copied at the epoch's end."""
+    counts, latent = [], OPTIMIZERS[method].latent
+    record = Record(every=2, flips=True, weights=3, signs=True, train_metric=True, latent_metric=latent)
+    for batch_size in (100, 25):
+        task = replace(TASK, recipe=replace(TASK.recipe, batch_size=batch_size))
+        with Waits() as waits, Scalars() as scalars:
+            run(method, VALUES[method], task=task, epochs=1, record=record)
+        counts.append(waits.calls + scalars.calls)
+    assert counts[0] == counts[1]
+    assert counts[0]["cpu"] >= 3
 
 
 IMAGES = [("mnist-fullycon", 16), ("cifar10-bvgg-layer", 2), ("cifar10-denoise", 4), ("cifar10-resnet20", 2)]

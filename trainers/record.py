@@ -1,0 +1,76 @@
+"""What is recorded of a training beside what it comes to."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from trainers.tasks import Task
+
+MOST = {"every": 1_000_000, "weights": 64, "images": 64}
+MOST_SIGN_BYTES = 2**24  # of a training, eight signs in a byte
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is recorded of a training, by default nothing. It changes none of the training's numbers.
+
+    After every so many steps, `every`, there is a row of: the FF ratio with `flips` (Quist 2023, eq 18), its mean over
+    the steps since the row before; of so many binary `weights`, which the training's seed chooses over the layers, the
+    gradient, all that their optimizer keeps of them, and the sign; and all `signs`.
+
+    After every epoch the task's metric: with `train_metric` on the training samples as they are, with `latent_metric`
+    on validation and test samples with latent weights for the binary ones (Nayak 2020, section 2), which not every
+    method has. After the last one, of a task with noise, what the network makes of the first `images` test samples.
+    Raises ValueError.
+    """
+
+    every: int = 1
+    flips: bool = False
+    weights: int = 0
+    signs: bool = False
+    train_metric: bool = False
+    latent_metric: bool = False
+    images: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if name in MOST:
+                low = int(name == "every")
+                if type(value) is not int or not low <= value <= MOST[name]:
+                    raise ValueError(f"{name} must be in [{low}, {MOST[name]}], got {value!r}")
+            elif type(value) is not bool:
+                raise ValueError(f"{name} must be true or false, got {value!r}")
+        if self.every != 1 and not self.steps:
+            raise ValueError(f"every {self.every} is of flips, weights and signs, none of which is asked for")
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Record":
+        """From values by name. Raises ValueError, also for an unknown name."""
+        known = [each.name for each in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ValueError(f"{name} is nothing to record; known are {', '.join(known)}")
+        return cls(**values)
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What is not as by default, by name; empty where nothing is recorded."""
+        return {name: value for name, value in asdict(self).items() if value != getattr(NOTHING, name)}
+
+    @property
+    def steps(self) -> bool:
+        """Whether anything is recorded of steps."""
+        return bool(self.flips or self.weights or self.signs)
+
+    def faults(self, task: Task, *, binary: bool, latent: bool) -> Iterator[tuple[str, str]]:
+        """What cannot be recorded of a training of `task`, with `binary` weights and `latent` ones or not, and why."""
+        for name in ("flips", "weights", "signs"):
+            if getattr(self, name) and not binary:
+                yield name, f"{name} are of binary weights, which a training without a method has not"
+        if self.latent_metric and not latent:
+            yield "latent_metric", "latent_metric needs a method with latent weights"
+        if self.images and not task.recipe.noise:
+            yield "images", f"images are of what is given back without its noise; {task.name} has none"
+
+
+NOTHING = Record()
