@@ -19,7 +19,7 @@ from studies.design.spec import PROTOCOL, StudySpec, stored
 from studies.encoding import to_json
 from studies.errors import StudyError
 from studies.records import ConfirmationRecord, StudyRecord, TrialRecord
-from studies.results import figures
+from studies.results import figures, grids
 from studies.results.data_tables import FORMS, SOMETIMES, TABLES
 from studies.results.dictionary import dictionary
 from studies.results.output_folder import OWNER
@@ -128,6 +128,8 @@ def _figures(
 ) -> dict[str, bytes]:
     figure8 = figures.figure8(study, trials, confirmations)
     drawn = {}
+    if (grid := grids.over_grid(study, trials)) is not None:
+        drawn["grid"] = grid
     if comparison.target is not None:
         drawn["trials-to-target"] = figures.trials_to_target(comparison)
     if comparison.pairs:

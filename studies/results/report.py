@@ -137,6 +137,7 @@ def report(
         *_stops(comparison),
         *_endpoints(comparison),
         f"![Best so far over trials](figure8.png)\n\n*{_caption(comparison)}*",
+        *_grid(images),
         summary(comparison),
     ]
     if study.repeats > 1:
@@ -171,6 +172,12 @@ def _at_a_glance(comparison: Comparison) -> Iterator[str]:
     if found.rows:
         yield _table(found.columns, found.rows)
         yield found.note
+
+
+def _grid(images: Sequence[str]) -> Iterator[str]:
+    if "grid.png" in images:
+        yield "![What each listed value came to](grid.png)"
+        yield "*Mean over the runs at each value that the study lists, with Student's t interval.*"
 
 
 def _endpoints(comparison: Comparison) -> Iterator[str]:

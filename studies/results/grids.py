@@ -1,0 +1,177 @@
+"""The figure of a grid: what its trainings came to against what it lists, from the records alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from studies.analysis import stats
+from studies.analysis.comparison import label
+from studies.analysis.curves import Floats
+from studies.analysis.decision import as_decided
+from studies.analysis.settings import Point, Runs, by_setting, flips, objective
+from studies.design.searchers import SEARCHERS
+from studies.design.space import searched
+from studies.design.spec import ArmSpec, StudySpec, stored
+from studies.records import StudyRecord, TrialRecord
+from studies.results import canvas
+from studies.results.summary import CROWD
+from studies.results.wording import RAW, UNITS, setting
+from trainers.hyperparameters import Value
+
+MAGNITUDES = 10.0  # an axis is logarithmic where its largest value is so many times its smallest
+HEIGHT_INCHES = 1.9
+DASHES = (0, (4, 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A line: an arm with one value of each other hyperparameter that it lists, at some values of one.
+
+    `means` has, at each of these `values`, the runs' mean and the ends of its interval, NaN where there is none:
+    (values, 3).
+    """
+
+    name: str
+    values: tuple[Value, ...]
+    means: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """What is drawn upwards: in words, the factor to its unit, whether its axis is logarithmic if it can be, and all
+    that was measured of it."""
+
+    words: str
+    unit: float
+    logarithmic: bool
+    found: Mapping[str, Mapping[Point, Runs]]
+
+
+def over_grid(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
+    """Means over the runs, with Student's t interval, against every hyperparameter that the arms of a grid list.
+
+    A row of panels a hyperparameter: the objective and, where trials have their epochs, the share of binary weights
+    that a step flips, mean over the training. A line is an arm with one value of each other hyperparameter that it
+    lists; a control, which lists none, is a dashed level. Magnitudes have logarithmic axes. None where no arm has a
+    grid.
+    """
+    spec, trials, _ = as_decided(stored(study), trials, ())
+    grids = [
+        arm for arm in spec.arms if not arm.is_control and SEARCHERS[spec.searcher_of(arm).name].exhaustive
+    ]
+    if not grids:
+        return None
+    quantities = _quantities(spec, trials)
+    names = list(dict.fromkeys(name for arm in grids for name in searched(arm.space)))
+    rows = [[_series(grids, name, quantity) for quantity in quantities] for name in names]
+    lines = dict.fromkeys(series.name for row in rows for series in row[0])
+    controls = [arm for arm in spec.arms if arm.is_control]
+    looks = dict(zip([*lines, *(arm.name for arm in controls)], cycle(canvas.LOOKS), strict=False))
+    title = spec.task_label if spec.task_label != spec.task else ""
+    figure = canvas.figure_of(HEIGHT_INCHES * len(names), title, len(looks), columns=len(quantities))
+    panels = figure.subplots(len(names), len(quantities), sharey="col", squeeze=False)
+    shown: dict[str, Artist] = {}
+    for row, name, across in zip(rows, names, panels, strict=True):
+        for of_panel, quantity, axes in zip(row, quantities, across, strict=True):
+            places = _dress(axes, name, quantity, of_panel)
+            shown |= _lines(axes, of_panel, places, looks) | _levels(axes, controls, quantity, looks)
+    canvas.legend(figure, [*shown.values()], [])
+    return figure
+
+
+def _quantities(spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Quantity]:
+    metric = spec.task_definition().metric
+    sign, _, factor, _ = UNITS.get(metric, RAW)
+    words = f"Validation {metric}" + (f" ({sign.strip()})" if sign else "")
+    found = [Quantity(words, factor, False, by_setting(spec, trials, objective))]
+    if any(trial.epochs for trial in trials):
+        found.append(Quantity("Weights flipped a step (%)", 100.0, True, by_setting(spec, trials, flips)))
+    return found
+
+
+def _series(grids: Sequence[ArmSpec], name: str, quantity: Quantity) -> list[Series]:
+    """The lines against the hyperparameter `name`."""
+    found = []
+    for arm in grids:
+        listed = list(searched(arm.space))
+        if name not in listed:
+            continue
+        at = listed.index(name)
+        points = quantity.found[arm.name]
+        for others in dict.fromkeys(point[:at] + point[at + 1 :] for point in points):
+            of_line = {
+                point[at]: runs for point, runs in points.items() if point[:at] + point[at + 1 :] == others
+            }
+            rest = zip([each for each in listed if each != name], others, strict=True)
+            words = "".join(f", {each.replace('_', ' ')} {setting(value)}" for each, value in rest)
+            means = np.array([_mean(runs, quantity.unit) for runs in of_line.values()])
+            found.append(Series(label(arm.name, arm.method) + words, tuple(of_line), means))
+    return found
+
+
+def _mean(runs: Runs, unit: float) -> tuple[float, float, float]:
+    """The mean and the ends of its interval, NaN where there is none."""
+    e = stats.mean(unit * np.array([*runs.values()]))
+    value, low, high = (np.nan if x is None else x for x in (e.value, e.low, e.high))
+    return value, low, high
+
+
+def _dress(axes: Axes, name: str, quantity: Quantity, series: Sequence[Series]) -> dict[Value, float]:
+    """Label and scale a panel's axes; where each value of the hyperparameter `name` lies on its own."""
+    canvas.plain(axes)
+    axes.set_xlabel(name.replace("_", " "), fontsize=8)
+    axes.set_ylabel(quantity.words, fontsize=8)
+    values = list(dict.fromkeys(value for each in series for value in each.values))
+    numbers = [
+        float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    if len(numbers) < len(values):
+        axes.set_xticks(range(len(values)), [setting(value) for value in values])
+        return {value: float(i) for i, value in enumerate(values)}
+    above = [number for number in numbers if number > 0]
+    if min(numbers) >= 0 and above and max(above) >= MAGNITUDES * min(above):
+        if len(above) == len(numbers):
+            axes.set_xscale("log")
+        else:
+            axes.set_xscale("symlog", linthresh=min(above))
+    if quantity.logarithmic and all((each.means[:, 0] > 0).all() for each in series):
+        axes.set_yscale("log")
+    return dict(zip(values, numbers, strict=True))
+
+
+def _lines(
+    axes: Axes, series: Sequence[Series], places: Mapping[Value, float], looks: Mapping[str, tuple[str, str]]
+) -> dict[str, Artist]:
+    """The means joined, with their intervals unless there is a crowd of lines."""
+    lines: dict[str, Artist] = {}
+    for each in series:
+        colour, marker = looks[each.name]
+        x = np.array([places[value] for value in each.values])
+        order = np.argsort(x)
+        mean, low, high = each.means[order].T
+        if len(looks) <= CROWD:
+            axes.fill_between(x[order], low, high, color=colour, alpha=0.18, lw=0)
+        (lines[each.name],) = axes.plot(
+            x[order], mean, color=colour, marker=marker, ms=3.5, lw=1.2, label=each.name
+        )
+    return lines
+
+
+def _levels(
+    axes: Axes, controls: Sequence[ArmSpec], quantity: Quantity, looks: Mapping[str, tuple[str, str]]
+) -> dict[str, Artist]:
+    """The controls' means as dashed lines across, of those that have any."""
+    levels: dict[str, Artist] = {}
+    for arm in controls:
+        name = f"{label(arm.name, arm.method)} (control)"
+        for runs in quantity.found[arm.name].values():
+            value, low, high = _mean(runs, quantity.unit)
+            if not np.isnan(low) and len(looks) <= CROWD:
+                axes.axhspan(low, high, color=looks[arm.name][0], alpha=0.1, lw=0)
+            levels[arm.name] = axes.axhline(value, color=looks[arm.name][0], lw=1.0, ls=DASHES, label=name)
+    return levels

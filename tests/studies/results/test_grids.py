@@ -1,0 +1,120 @@
+"""The figure of a grid has what was measured, where it was measured."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from synthetic import figure8_like, study_of, trial_of
+
+from studies.analysis import stats
+from studies.design.spec import stored
+from studies.records import EpochRecord
+from studies.results.export import export
+from studies.results.grids import over_grid
+
+ALPHAS, GAMMAS = (1e-4, 1e-3, 1e-2), (0.05, 0.5)
+GRID = {"name": "filter", "method": "gradient-filter", "space": {"alpha": [*ALPHAS], "gamma": 0.1}}
+OTHER = {"name": "swapped", "method": "gradient-filter", "space": {"alpha": 0.1, "gamma": [*ALPHAS[::-1]]}}
+CONTROL = {"name": "published", "method": "gradient-filter", "space": {"alpha": 1e-3, "gamma": 0.1}}
+WORTH = {1e-4: 0.5, 1e-3: 0.75, 1e-2: 0.25}
+
+
+def epochs(*ratios: float) -> tuple[EpochRecord, ...]:
+    return tuple(
+        EpochRecord(epoch=i, train_loss=1.0, validation_metric=0.5, test_metric=0.5, flip_ratio=ratio,
+                    train_seconds=0.1, evaluate_seconds=0.1)
+        for i, ratio in enumerate(ratios, start=1)
+    )  # fmt: skip
+
+
+def records(*arms, runs=4, flips=True):
+    """Each run is worth 1/64 more than the last; ten times the value flips ten times as many weights."""
+    study = study_of(arms=arms, searcher="grid", runs=runs)
+    spec = stored(study)
+    trials = []
+    for arm in spec.arms:
+        listed = [name for name in ("alpha", "gamma") if len(getattr(arm.space[name], "values", ())) > 1]
+        for run in range(1, runs + 1):
+            for i in range(spec.trials):
+                point = {name: arm.space[name].at(0) for name in arm.space}
+                if listed:
+                    point[listed[0]] = arm.space[listed[0]].values[i]
+                value = point[listed[0]] if listed else 1e-3
+                trial = trial_of(spec, arm.name, run, i + 1, WORTH[value] + run / 64)
+                trials.append(
+                    replace(trial, hyperparameters=point, epochs=epochs(value, value / 2) if flips else ())
+                )
+    return study, trials
+
+
+def test_a_point_is_the_mean_of_the_runs_and_its_band_the_t_interval():
+    figure = over_grid(*records(GRID, CONTROL))
+    objective, flips = figure.axes
+    assert [axes.get_xlabel() for axes in figure.axes] == ["alpha", "alpha"]
+    assert (objective.get_ylabel(), flips.get_ylabel()) == (
+        "Validation accuracy (%)",
+        "Weights flipped a step (%)",
+    )
+    line, level = objective.lines
+    assert line.get_xdata().tolist() == [*ALPHAS]
+    wanted = [stats.mean(100 * (WORTH[alpha] + np.arange(1, 5) / 64)) for alpha in ALPHAS]
+    assert line.get_ydata() == pytest.approx([each.value for each in wanted])
+    band, _ = objective.collections[0].get_paths()[0].vertices, None
+    assert {*np.round(band[:, 1], 9)} >= {*np.round([e for w in wanted for e in (w.low, w.high)], 9)}
+    assert level.get_ydata() == pytest.approx([wanted[1].value] * 2)
+    assert level.get_linestyle() == "--"
+    assert flips.lines[0].get_ydata() == pytest.approx([75 * alpha for alpha in ALPHAS])
+    assert (objective.get_xscale(), objective.get_yscale(), flips.get_yscale()) == ("log", "linear", "log")
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["filter", "published (control)"]
+
+
+def test_arms_that_list_different_things_have_rows_of_their_own():
+    figure = over_grid(*records(GRID, OTHER, flips=False))
+    assert [axes.get_xlabel() for axes in figure.axes] == ["alpha", "gamma"]
+    for axes, colour in zip(figure.axes, ("#0072B2", "#D55E00"), strict=True):
+        (line,) = axes.lines
+        assert line.get_xdata().tolist() == [*ALPHAS]  # from left to right, however they are listed
+        assert line.get_ydata() == pytest.approx([100 * (WORTH[alpha] + 2.5 / 64) for alpha in ALPHAS])
+        assert line.get_color() == colour
+
+
+def test_two_lists_are_lines_against_each_of_them():
+    both = {"name": "filter", "method": "gradient-filter", "space": {"alpha": [*ALPHAS], "gamma": [*GAMMAS]}}
+    study = study_of(arms=[both], searcher="grid", runs=1)
+    spec = stored(study)
+    points = [{"alpha": alpha, "gamma": gamma} for alpha in ALPHAS for gamma in GAMMAS]
+    trials = [
+        replace(trial_of(spec, "filter", 1, i, 0.5 + i / 100), hyperparameters=point)
+        for i, point in enumerate(points, start=1)
+    ]
+    by_alpha, by_gamma = over_grid(study, trials).axes
+    assert [line.get_label() for line in by_alpha.lines] == ["filter, gamma 0.05", "filter, gamma 0.5"]
+    assert by_alpha.lines[1].get_ydata() == pytest.approx([52, 54, 56])
+    assert by_gamma.lines[0].get_label() == "filter, alpha 0.0001"
+    assert by_gamma.lines[2].get_ydata() == pytest.approx([55, 56])
+
+
+def test_words_and_switches_stand_side_by_side():
+    decays = {"name": "decays", "method": "gradient-filter",
+              "space": {"alpha": 1e-3, "gamma": 0.1, "decay": ["none", "cosine"]}}  # fmt: skip
+    study = study_of(arms=[decays], searcher="grid", runs=2)
+    spec = stored(study)
+    trials = [
+        replace(trial_of(spec, "decays", run, i, 0.5 + i / 4), hyperparameters={"decay": decay})
+        for run in (1, 2)
+        for i, decay in enumerate(("none", "cosine"), start=1)
+    ]
+    (axes,) = over_grid(study, trials).axes
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["none", "cosine"]
+    assert axes.lines[0].get_ydata() == pytest.approx([75, 100])
+
+
+def test_a_study_without_a_grid_has_none():
+    assert over_grid(*figure8_like(runs=2, trials=3)) is None
+
+
+def test_it_is_in_the_export_and_the_report(tmp_path):
+    names = {file.name for file in export(*records(GRID, CONTROL), tmp_path)}
+    assert "grid.png" in names
+    assert "](grid.png)" in (tmp_path / "report.md").read_text()
