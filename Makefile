@@ -58,6 +58,7 @@ bench: data  ## the benchmarks, side by side with what they are measured against
 	$(BIN)/python tests/benchmarks/optimizer_step.py
 	$(BIN)/python tests/benchmarks/training_step.py
 	$(BIN)/python tests/benchmarks/network_step.py
+	$(BIN)/python tests/benchmarks/stacked_trainings.py --trainings 2 16
 	$(BIN)/python tests/benchmarks/suggestion.py
 	$(BIN)/python tests/benchmarks/study_floor.py
 	$(BIN)/python tests/benchmarks/analysis.py

@@ -58,4 +58,5 @@ print(f"Python {platform.python_version()}, torch {torch.__version__}, {gpu}")' 
 step tests 200 "$PYTHON" -m pytest -p no:cacheprovider tests/trainers/test_gpu.py
 step filter-step 60 "$PYTHON" tests/benchmarks/optimizer_step.py --device $device ${few%% --networks*}
 step network-step 150 "$PYTHON" tests/benchmarks/network_step.py --device $device $few
+step stacked 90 "$PYTHON" tests/benchmarks/stacked_trainings.py --device $device ${few:+--trainings 2 8 --alone 2}
 step cifar10 600 bash -c trainings
