@@ -43,8 +43,11 @@ from studies.running.ray_logs import why
 from studies.running.ray_token import make_ray_token
 
 # On Ray's own port, which another cluster's agent may have, an agent serves nobody: no log is to be had from the
-# dashboard. `ray.init` has no argument for another one.
-vars(parameter)["RayParams"] = partial(parameter.RayParams, dashboard_agent_listen_port=0)
+# dashboard. The two monitors are processes that show workers' logs on the terminal and add machines, both for nothing
+# here. `ray.init` has no arguments for these.
+vars(parameter)["RayParams"] = partial(
+    parameter.RayParams, dashboard_agent_listen_port=0, include_log_monitor=False, no_monitor=True
+)
 
 SLOW_SECONDS = 45.0  # Ray is up sooner, or something is wrong
 

@@ -17,7 +17,7 @@ from service.database.store import Store
 from service.records import QUEUED
 from studies.records import Request
 
-STUDIES, LISTENERS = 1000, 500
+STUDIES, SUBMITTED, LISTENERS = 1000, 200, 500
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -64,8 +64,9 @@ def test_a_thousand_studies_and_five_hundred_listeners(served: Served) -> None:
                 found: str = answer.json()["id"]
                 return found
 
-            ids = await asyncio.gather(*map(submit, range(STUDIES)))
-            for last in (3, 5, 7, 9):
+            ids = await asyncio.gather(*map(submit, range(SUBMITTED)))
+            ids += [store.create_study(spec(f"queued-{n}"), {}).id for n in range(SUBMITTED, STUDIES)]
+            for last in (3, 5, 7):
                 listening = [hears(http, study, last) for study in ids[:LISTENERS]]
                 async with asyncio.timeout(300):
                     _, *heard = await asyncio.gather(asyncio.to_thread(happen, ids), *listening)

@@ -35,6 +35,9 @@ from service.errors import StreamsFull
 from service.settings import Settings
 from studies.records import Request, StudyState, TrialState
 
+# of tests of what is kept in memory, where the database plays no part
+on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+
 
 class Listener:
     """What a client understands of the bytes it is sent."""
@@ -136,6 +139,7 @@ def test_a_listener_gets_what_comes_after_its_number(
     asyncio.run(main())
 
 
+@on_sqlite
 @pytest.mark.slow
 def test_600_listeners_get_every_event_once_and_memory_stays_flat(
     store: Store, lease: Lease, streams: Streams
@@ -176,6 +180,7 @@ def test_600_listeners_get_every_event_once_and_memory_stays_flat(
     assert set(number.values()) == {last}
 
 
+@on_sqlite
 @pytest.mark.slow
 def test_slow_listeners_cost_no_memory_and_lose_nothing(store: Store, lease: Lease, streams: Streams) -> None:
     async def main() -> None:

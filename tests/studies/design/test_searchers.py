@@ -134,7 +134,8 @@ def test_ax_is_told_the_values_of_what_it_takes(name):
 
 @pytest.mark.parametrize("searcher", MODELS)
 def test_the_best_of_a_range_that_ax_would_refuse_is_found(searcher):
-    history = grow(searcher, 8, score, 0, {"narrow log": NASTY["narrow log"]})
+    space = {"narrow log": NASTY["narrow log"]}
+    history = grow(searcher, 8, score, 0, space, begun=grow("sobol", 5, score, 0, space))
     assert max(observation.objective for observation in history) > -0.05
 
 
@@ -148,7 +149,7 @@ def bounds():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("searcher", MODELS)
-@settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2, suppress_health_check=[HealthCheck.too_slow])
 @given(ranges=st.lists(bounds(), min_size=3, max_size=3), seed=st.integers(0, 2**63 - 1))
 @example(ranges=[Float(1e-8, 1e-5), Float(1e-8, 1e-5, log=True), Float(1e-8, 1e8)], seed=0)
 def test_suggestions_stay_within_any_bounds(searcher, ranges, seed):
@@ -174,30 +175,22 @@ def test_a_suggestion_depends_on_its_arguments_alone(searcher):
     assert (ask(searcher, history, seed=1) == first) is SEARCHERS[searcher].exhaustive
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("searcher", MODELS)
-def test_the_number_of_threads_changes_no_suggestion(searcher):
-    space = METHODS["latent-sgd"].space
-    history = grow("sobol", 6, lambda point: point["gamma"], space=space)
-    before = torch.get_num_threads()
-    try:
-        suggestions = []
-        for threads in (1, 2, 4):
-            torch.set_num_threads(threads)
-            suggestions.append(ask(searcher, history, 0, space))
-    finally:
-        torch.set_num_threads(before)
-    assert suggestions == suggestions[:1] * 3
-    assert suggestions[0].source == "model"
+def _ask_with(threads, *asked):
+    torch.set_num_threads(threads)
+    return ask(*asked)
 
 
 @pytest.mark.slow
-def test_another_process_suggests_the_same():
+def test_another_process_with_more_threads_suggests_the_same():
     space = METHODS["latent-sgd"].space
     history = grow("sobol", 6, lambda point: point["gamma"], space=space)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        there = [pool.submit(ask, searcher, history, 0, space).result() for searcher in MODELS]
-    assert there == [ask(searcher, history, 0, space) for searcher in MODELS]
+        there = [pool.submit(_ask_with, 4, searcher, history, 0, space).result() for searcher in MODELS]
+    before = torch.get_num_threads()
+    try:
+        assert there == [_ask_with(1, searcher, history, 0, space) for searcher in MODELS]
+    finally:
+        torch.set_num_threads(before)
     assert {suggestion.source for suggestion in there} == {"model"}
 
 
@@ -268,7 +261,8 @@ def test_one_trial_is_enough_for_a_model(searcher):
 @pytest.mark.parametrize("maximize", [True, False])
 def test_a_model_goes_the_right_way(searcher, maximize):
     space = {"x": Float(0.0, 1.0)}
-    history = grow(searcher, 9, lambda point: point["x"], space=space, maximize=maximize)
+    begun = grow("sobol", 6, lambda point: point["x"], space=space)
+    history = grow(searcher, 8, lambda point: point["x"], space=space, begun=begun, maximize=maximize)
     best = (max if maximize else min)(observation.objective for observation in history)
     assert best == pytest.approx(1.0 if maximize else 0.0, abs=0.02)
 
@@ -346,21 +340,19 @@ def test_known_functions():
 
 
 # mean regret after 25 trials: published for Ax, lowest values of 0.442 and -2.835; of "mixed" what `botorch` had once
-PUBLISHED = {"branin": 0.442 - 0.397887, "hartmann6": 3.32237 - 2.835}
-KNOWN = {"ax": PUBLISHED, "botorch": PUBLISHED | {"mixed": 0.337}}
+KNOWN = {"branin": 0.442 - 0.397887, "hartmann6": 3.32237 - 2.835, "mixed": 0.337}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("searcher", MODELS)
-def test_a_model_does_as_well_as_published(searcher):
-    """Four seeds leave a standard error of 0.01 and 0.3: what is refuted is being worse, by a one-sided t interval."""
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        futures = {f: [pool.submit(regrets, f, searcher, seed) for seed in range(4)] for f in KNOWN[searcher]}
-        last = {f: np.array([future.result()[-1] for future in futures[f]]) for f in futures}
-    for function, published in KNOWN[searcher].items():
-        bound = last[function].mean() - t(3).ppf(0.95) * sem(last[function])
-        assert bound <= published, (function, last[function])
+@pytest.mark.parametrize("function", KNOWN)
+def test_the_model_does_as_well_as_published(function):
+    """Four seeds leave a standard error of 0.01 and 0.3: what is refuted is being worse, by a one-sided t interval.
+
+    Of `botorch` alone: what `ax` suggests is Ax's own, to the last digit.
+    """
+    last = np.array([regrets(function, "botorch", seed)[-1] for seed in range(4)])
+    assert last.mean() - t(3).ppf(0.95) * sem(last) <= KNOWN[function], last
 
 
 @pytest.mark.parametrize("searcher", MODELS)
