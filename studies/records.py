@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from trainers.hyperparameters import Value
 from trainers.tasks import Proxy
 from trainers.training.results import EpochResult as EpochRecord
+from trainers.training.results import Series
 
 __all__ = [
     "ConfirmationRecord",
@@ -19,6 +20,7 @@ __all__ = [
     "RepeatRecord",
     "Request",
     "RunRecord",
+    "Series",
     "Sink",
     "StudyRecord",
     "StudyState",
@@ -170,6 +172,9 @@ class TrialRecord:
     state is diverged where one of them did, `seed` and `epochs` are the first one's, and `train_seconds` is the sum.
     `repeats` is empty where there is one training, and where the trial failed.
 
+    `series` has what was recorded of each of its trainings, in order; it is empty where nothing was asked for. Its
+    `epochs` have no series of their own.
+
     `address` is what the trial is found by (`studies.running.reuse`), None where that is not known. One that another
     study has trained is that study's in all but where it belongs; `taken_from` says which it was: STUDY/TRIAL.
     """
@@ -192,6 +197,7 @@ class TrialRecord:
     finished_at: datetime
     epochs: tuple[EpochRecord, ...] = ()
     repeats: tuple[RepeatRecord, ...] = ()
+    series: tuple[tuple[Series, ...], ...] = ()
     address: str | None = None
     taken_from: str | None = None
 

@@ -1,12 +1,18 @@
 """What is recorded of a training beside what it comes to."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from trainers.tasks import Task
 
 MOST = {"every": 1_000_000, "weights": 64, "images": 64}
+# of what is recorded of steps, in words
+STEPS: dict[str, Callable[[int], str]] = {
+    "flips": lambda _: "flips",
+    "weights": lambda n: f"{n} weight{'' if n == 1 else 's'}",
+    "signs": lambda _: "all signs",
+}
 MOST_SIGN_BYTES = 2**24  # of a training, eight signs in a byte
 
 
@@ -57,14 +63,25 @@ class Record:
         """What is not as by default, by name; empty where nothing is recorded."""
         return {name: value for name, value in asdict(self).items() if value != getattr(NOTHING, name)}
 
+    def __str__(self) -> str:
+        """In words: "flips and 4 weights every 10 steps; the metric on training samples"."""
+        of_steps = [word(value) for name, word in STEPS.items() if (value := getattr(self, name))]
+        apart = "after every step" if self.every == 1 else f"every {self.every} steps"
+        listed = " and ".join(filter(None, [", ".join(of_steps[:-1]), *of_steps[-1:]]))
+        parts = [f"{listed} {apart}"] if of_steps else []
+        parts += ["the metric on training samples"] * self.train_metric
+        parts += ["the metric with latent weights"] * self.latent_metric
+        parts += [f"{self.images} images recovered"] * bool(self.images)
+        return "; ".join(parts)
+
     @property
     def steps(self) -> bool:
         """Whether anything is recorded of steps."""
-        return bool(self.flips or self.weights or self.signs)
+        return any(getattr(self, name) for name in STEPS)
 
     def faults(self, task: Task, *, binary: bool, latent: bool) -> Iterator[tuple[str, str]]:
         """What cannot be recorded of a training of `task`, with `binary` weights and `latent` ones or not, and why."""
-        for name in ("flips", "weights", "signs"):
+        for name in STEPS:
             if getattr(self, name) and not binary:
                 yield name, f"{name} are of binary weights, which a training without a method has not"
         if self.latent_metric and not latent:

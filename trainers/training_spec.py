@@ -89,7 +89,7 @@ def fingerprint(spec: TrainingSpec, machine: Machine) -> dict[str, Any]:
     }
     changed = revisions(spec.task.name, [spec.method])
     return {
-        name: value
+        name: value.changes if isinstance(value, Record) else value
         for name, (value, default) in named.items()
         if name in FIRST or (name not in NEUTRAL and value != default)
     } | ({"revisions": changed} if changed else {})

@@ -12,6 +12,7 @@ from service.commands.run import check_ready
 from service.commands.study_file import changed
 from service.commands.terminal import print_json, say
 from studies.results.wording import count
+from trainers.record import Record
 
 if TYPE_CHECKING:
     from service.schemas import Design, Validation
@@ -40,6 +41,8 @@ def plan(
     repeats = found.spec.get("repeats", 1)
     each = f" of {repeats} trainings each" if repeats > 1 else ""
     say(f"{found.id}: {count(found.planned, 'trial')}{each}{confirmed}, {stored}")
+    if record := found.spec.get("record"):
+        say(f"It records of each training: {Record(**record)}.")
     if found.there:
         say(
             f"{found.there} of its {count(found.planned, 'trial')} are in the database and are not trained again."

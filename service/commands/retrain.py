@@ -74,6 +74,6 @@ def _trial(here: LocalDatabase, study: "StudyRecord", text: str) -> "TrialRecord
 
 
 def _same(then: "EpochRecord", now: "EpochRecord") -> bool:
-    """Whether all is equal but the time it took."""
-    kept = [name for name in then.__slots__ if not name.endswith("seconds")]
+    """Whether all is equal but the time it took; series are stored apart."""
+    kept = [name for name in then.__slots__ if not name.endswith("seconds") and name != "series"]
     return all(repr(getattr(then, name)) == repr(getattr(now, name)) for name in kept)

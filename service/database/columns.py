@@ -1,11 +1,14 @@
 """Column types whose values come back from SQLite and from PostgreSQL as they went in."""
 
+import io
 import math
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, Double, Integer, Text
+import numpy as np
+from sqlalchemy import BigInteger, Dialect, Double, Integer, LargeBinary, Text
 from sqlalchemy import DateTime as SqlDateTime
 from sqlalchemy.types import TypeDecorator
 
@@ -32,6 +35,31 @@ class Real(TypeDecorator[float]):
 
     def process_result_value(self, value: float | str | None, dialect: Dialect) -> float | None:
         return None if value is None else float(value)
+
+
+class Array(TypeDecorator[np.ndarray[Any, Any]]):
+    """Numbers or bytes of any shape: a NumPy file, compressed.
+
+    Of bytes each row holds what differs from the row before, as most of a network's signs stay from step to step.
+    """
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: np.ndarray[Any, Any] | None, dialect: Dialect) -> bytes | None:
+        if value is None:
+            return None
+        if value.dtype == np.uint8:
+            value = np.concatenate([value[:1], value[1:] ^ value[:-1]])
+        file = io.BytesIO()
+        np.save(file, value, allow_pickle=False)
+        return zlib.compress(file.getvalue())
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> np.ndarray[Any, Any] | None:
+        if value is None:
+            return None
+        array: np.ndarray[Any, Any] = np.load(io.BytesIO(zlib.decompress(value)), allow_pickle=False)
+        return np.bitwise_xor.accumulate(array) if array.dtype == np.uint8 else array
 
 
 class Time(TypeDecorator[datetime]):

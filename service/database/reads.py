@@ -33,6 +33,7 @@ from service.database.rows import (
     named,
     one_or_none,
     repeats_of,
+    series_of,
     study_records,
     trial_record,
 )
@@ -44,6 +45,7 @@ from studies.analysis.failures import LONGEST, nothing
 from studies.records import (
     ConfirmationRecord,
     EpochRecord,
+    Series,
     StudyRecord,
     StudyState,
     TrialRecord,
@@ -217,7 +219,7 @@ class Reads:
         return {(row[0], row[1]): (row[2], row[3], row[4]) for row in rows}
 
     def trial(self, study: str, arm: str, run: int, number: int) -> TrialRecord | None:
-        """One trial with its epochs."""
+        """One trial with its epochs, without its series."""
         this = (
             trials.c.study == study,
             trials.c.arm == arm,
@@ -261,10 +263,19 @@ class Reads:
             for row in rows
         ]
 
-    def trials(self, study: str, arm: str | None = None, *, with_epochs: bool = False) -> list[TrialRecord]:
-        """The trials of the study with this id by arm, run and trial, in at most three queries.
+    def series(self, study: str, arm: str, run: int, number: int) -> tuple[tuple[Series, ...], ...]:
+        """What was recorded of each training of one trial."""
+        t = trials.c
+        this = (t.study == study, t.arm == arm, t.run == run, t.trial == number)
+        with reading(self.engine) as connection:
+            return next(iter(series_of(connection, this).values()), ())
 
-        Without `with_epochs` their `epochs` are empty.
+    def trials(
+        self, study: str, arm: str | None = None, *, with_epochs: bool = False, with_series: bool = False
+    ) -> list[TrialRecord]:
+        """The trials of the study with this id by arm, run and trial, in at most four queries.
+
+        Without `with_epochs` their `epochs` are empty, without `with_series` their `series`.
         """
         chosen = [trials.c.study == study] + ([] if arm is None else [trials.c.arm == arm])
         query = select(trials.c.id, *TRIAL_COLUMNS).where(*chosen)
@@ -273,8 +284,14 @@ class Reads:
             rows = connection.execute(query).all()
             of = repeats_of(connection, chosen)
             of_trial = _epochs_of(connection, chosen) if with_epochs else {}
+            recorded = series_of(connection, chosen) if with_series else {}
         return [
-            trial_record(named(TRIAL_COLUMNS, row[1:]), of_trial.get(row[0], ()), of.get(row[0], ()))
+            trial_record(
+                named(TRIAL_COLUMNS, row[1:]),
+                of_trial.get(row[0], ()),
+                of.get(row[0], ()),
+                recorded.get(row[0], ()),
+            )
             for row in rows
         ]
 
@@ -402,10 +419,14 @@ def _trials_at(
     chosen = trials.c.id.in_(ids)
     rows = connection.execute(select(trials.c.id, *TRIAL_COLUMNS).where(chosen)).all()
     trained = _epochs_of(connection, [chosen]) if with_epochs else {}
+    recorded = series_of(connection, [chosen]) if with_epochs else {}
     repeated = repeats_of(connection, [chosen])
     return {
         row.address: trial_record(
-            named(TRIAL_COLUMNS, row[1:]), trained.get(row[0], ()), repeated.get(row[0], ())
+            named(TRIAL_COLUMNS, row[1:]),
+            trained.get(row[0], ()),
+            repeated.get(row[0], ()),
+            recorded.get(row[0], ()),
         )
         for row in rows
     }

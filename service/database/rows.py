@@ -6,12 +6,13 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Row, Table, select
 
-from service.database.tables import confirmations, epochs, labels, repeats, studies, trials
+from service.database.tables import confirmations, epochs, labels, repeats, series, studies, trials
 from studies.records import (
     ConfirmationRecord,
     EpochRecord,
     RepeatRecord,
     Request,
+    Series,
     StudyRecord,
     StudyState,
     TrialRecord,
@@ -29,6 +30,7 @@ LISTED_COLUMNS.append(studies.c.outline)
 TRIAL_COLUMNS = _columns(trials, TrialRecord)
 EPOCH_COLUMNS = _columns(epochs, EpochRecord)
 REPEAT_COLUMNS = _columns(repeats, RepeatRecord)
+SERIES_COLUMNS = _columns(series, Series)
 CONFIRMATION_COLUMNS = _columns(confirmations, ConfirmationRecord)
 
 
@@ -70,10 +72,13 @@ def _study_record(values: dict[str, Any], labels: tuple[str, ...]) -> StudyRecor
 
 
 def trial_record(
-    values: dict[str, Any], of_trial: tuple[EpochRecord, ...], repeated: tuple[RepeatRecord, ...]
+    values: dict[str, Any],
+    of_trial: tuple[EpochRecord, ...],
+    repeated: tuple[RepeatRecord, ...],
+    recorded: tuple[tuple[Series, ...], ...] = (),
 ) -> TrialRecord:
     values["state"] = TrialState(values["state"])
-    return TrialRecord(**values, epochs=of_trial, repeats=repeated)
+    return TrialRecord(**values, epochs=of_trial, repeats=repeated, series=recorded)
 
 
 def repeats_of(
@@ -89,6 +94,29 @@ def repeats_of(
         repeat = RepeatRecord(**values | {"state": TrialState(values["state"])})
         found[row[0]] = (*found.get(row[0], ()), repeat)
     return found
+
+
+def series_rows(row: int | None, trial: TrialRecord) -> list[dict[str, Any]]:
+    """Those of the table `series` for the trial with this number of a row."""
+    return [
+        {"trial": row, "number": number, "place": place} | row_of(SERIES_COLUMNS, each)
+        for number, training in enumerate(trial.series, start=1)
+        for place, each in enumerate(training)
+    ]
+
+
+def series_of(
+    connection: Connection, chosen: Sequence[ColumnElement[bool]]
+) -> dict[int, tuple[tuple[Series, ...], ...]]:
+    """What was recorded of these trials' trainings, by the trials' numbers of rows."""
+    query = select(series.c.trial, series.c.number, *SERIES_COLUMNS)
+    query = query.join(trials, trials.c.id == series.c.trial).where(*chosen)
+    found: dict[int, list[tuple[Series, ...]]] = {}
+    for row in connection.execute(query.order_by(series.c.trial, series.c.number, series.c.place)):
+        trainings = found.setdefault(row[0], [])
+        trainings += [()] * (row[1] - len(trainings))
+        trainings[-1] = (*trainings[-1], Series(**named(SERIES_COLUMNS, row[2:])))
+    return {row: tuple(trainings) for row, trainings in found.items()}
 
 
 def confirmation_record(values: dict[str, Any]) -> ConfirmationRecord:

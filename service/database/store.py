@@ -32,9 +32,20 @@ from service.database.rows import (
     one_or_none,
     outline,
     row_of,
+    series_rows,
 )
 from service.database.states import change, locked, put_back, tell
-from service.database.tables import confirmations, epochs, labels, logs, repeats, studies, submissions, trials
+from service.database.tables import (
+    confirmations,
+    epochs,
+    labels,
+    logs,
+    repeats,
+    series,
+    studies,
+    submissions,
+    trials,
+)
 from service.errors import LeaseLost, StateError, StoreError
 from service.records import ACTIVE, CANCELLED, COMPLETED, FAILED, FINISHED, PAUSED, QUEUED, EventKind, as_json
 from studies.design.spec import StudySpec
@@ -239,7 +250,7 @@ class Store(Reads):
             extend(connection, lease)
 
     def record(self, lease: Lease, trial: TrialRecord) -> None:
-        """Store a finished trial with its epochs and repeats and renew the lease.
+        """Store a finished trial with its epochs, repeats and series and renew the lease.
 
         Raises LeaseLost, and StoreError where it is not the next trial of its run or holds what no trial can.
         """
@@ -264,6 +275,8 @@ class Store(Reads):
                     each = [row_of(REPEAT_COLUMNS, repeat) for repeat in trial.repeats]
                     rows = [{"trial": row, "number": n} | values for n, values in enumerate(each, start=1)]
                     connection.execute(insert(repeats), rows)
+                if rows := series_rows(row, trial):
+                    connection.execute(insert(series), rows)
                 data = {key: getattr(trial, key) for key in ("arm", "run", "trial", "state")}
                 data["objective"] = as_json(trial.objective)
                 log.append(

@@ -16,7 +16,7 @@ from sqlalchemy import (
     table,
 )
 
-from service.database.columns import Message, Name, Real, RowId, Time
+from service.database.columns import Array, Message, Name, Real, RowId, Time
 
 metadata = MetaData()
 
@@ -164,7 +164,24 @@ epochs = Table(
     Column("diverged", Boolean, nullable=False),
     Column("validation_top5", Real),
     Column("test_top5", Real),
+    Column("train_metric", Real),
+    Column("latent_validation_metric", Real),
+    Column("latent_test_metric", Real),
     sqlite_with_rowid=False,
+)
+
+# What was recorded of the trainings of trials, which are numbered from 1: a row a name.
+series = Table(
+    "series",
+    metadata,
+    Column(
+        "trial", RowId, ForeignKey("trials.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("name", Name, primary_key=True),
+    Column("place", Integer, nullable=False),  # among those of the training
+    Column("steps", Array, nullable=False),
+    Column("values", Array, nullable=False),
 )
 
 # The trainings of trials that have several, numbered from 1.

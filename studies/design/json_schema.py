@@ -4,6 +4,7 @@ A file that fits may still be refused, as a schema cannot say that `low` is less
 """
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from studies.design.methods import METHODS
@@ -12,6 +13,7 @@ from studies.design.size import MOST_ITEMS
 from studies.design.space import Choice, Dimension, Fixed, Float, Int, Tied, to_json
 from studies.design.spec import LEAST, MOST_ARMS, SHORT, Confirm, Resources, SearcherSpec, StudySpec
 from trainers.hyperparameters import DECAY, VALID, Interval, Options
+from trainers.record import MOST, Record
 from trainers.tasks import MOST_EPOCHS, MOST_IN_A_BATCH, TASKS
 
 WHOLE_NUMBER = {"type": "integer", "minimum": 1}
@@ -26,6 +28,12 @@ PROXY = {
     "first_step_weight_decay": {"type": "number", "minimum": 0},
     "first_step_decay": {"enum": list(DECAY.values)},
     "validation": {"const": "none"},
+}
+RECORD: dict[str, dict[str, Any]] = {
+    name: {"type": "integer", "minimum": int(name == "every"), "maximum": MOST[name], "default": default}
+    if name in MOST
+    else {"type": "boolean", "default": default}
+    for name, default in asdict(Record()).items()
 }
 
 
@@ -68,6 +76,7 @@ def study_schema() -> dict[str, Any]:
         "arms": arms,
         SHORT: arms,
         "searcher": searcher | {"default": SearcherSpec().name},
+        "record": _mapping(RECORD),
         "confirm": {
             "anyOf": [_mapping(confirm["properties"], required=confirm["required"]), {"type": "null"}]
         },

@@ -20,6 +20,7 @@ class Method:
     source: str
     label: str = ""  # its name in running text
     extra: Space = field(default_factory=dict)
+    latent: bool = False  # whether it keeps latent weights
 
     @property
     def known(self) -> Space:
@@ -70,6 +71,7 @@ METHODS: dict[str, Method] = {
         source="Quist et al. 2023, eqs 1-5 and Table 1",
         label="latent SGD",
         extra={"decay": DECAY},
+        latent=True,
     ),
     "gradient-filter-first-order": Method(
         optimizer="gradient-filter-first-order",
@@ -95,6 +97,7 @@ METHODS: dict[str, Method] = {
         source="Quist et al. 2023, eqs 2-9, Figures 3 and 4",
         label="magnitude-independent latent SGD",
         extra={"decay": DECAY},
+        latent=True,
     ),
     "ste-adam": Method(
         optimizer="ste-adam",
@@ -117,6 +120,7 @@ METHODS: dict[str, Method] = {
             "initial_magnitude": LATENT["initial_magnitude"],  # Nayak 2020: 1; ReActNet: 1e-3
             "glorot_rates": SWITCH,
         },
+        latent=True,
     ),
     "bop": Method(
         optimizer="bop",
@@ -148,6 +152,7 @@ METHODS: dict[str, Method] = {
         source="Paren and Poudel 2021, eq 6; Ajanthan et al. 2021",
         label="mirror descent",
         extra={**PHASES, "clipping": SWITCH},
+        latent=True,
     ),
     "proxquant-l1": Method(
         optimizer="proxquant-l1",
@@ -156,6 +161,7 @@ METHODS: dict[str, Method] = {
         source="Paren and Poudel 2021, eqs 8-10; Bai et al. 2019",
         label="ProxQuant L1",
         extra=PHASES,
+        latent=True,
     ),
     "proxquant-l2": Method(
         optimizer="proxquant-l2",
@@ -164,6 +170,7 @@ METHODS: dict[str, Method] = {
         source="Paren and Poudel 2021, eqs 8-10; Bai et al. 2019",
         label="ProxQuant L2",
         extra=PHASES,
+        latent=True,
     ),
     "bnew": Method(
         optimizer="bnew",
@@ -172,5 +179,6 @@ METHODS: dict[str, Method] = {
         source="Paren and Poudel 2021, eq 12 and section 4",
         label="BNEW",
         extra=PHASES,
+        latent=True,
     ),
 }

@@ -27,6 +27,7 @@ from studies.design.whole_numbers import AS_WHOLE, whole
 from studies.errors import SpecError
 from studies.records import StudyRecord
 from trainers.feeding import decoders
+from trainers.record import NOTHING, Record
 from trainers.revisions import revisions
 from trainers.seeds import derive
 from trainers.tasks import TASKS, WHOLE, Proxy, Task
@@ -216,6 +217,7 @@ class StudySpec(_Strict):
     trials: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = Field(default=TRIALS, validate_default=True)
     seed: Annotated[int, Field(ge=0, lt=2**63), AS_WHOLE] = 0
     repeats: Annotated[int, Field(ge=1, le=100), AS_WHOLE] = 1  # trainings of a trial
+    record: Record = NOTHING  # of each trial's trainings; not of confirmations
     confirm: Confirm | None = None
     stop_when: Literal["decided"] | None = None  # then `runs` is the most: see studies.analysis.decision
     resources: Resources = Resources()
@@ -356,6 +358,34 @@ class StudySpec(_Strict):
             )
         return value
 
+    @field_validator("record", mode="before")
+    @classmethod
+    def _can_be_recorded(cls, entry: object, info: ValidationInfo) -> Record:
+        known, faults = [field.name for field in fields(Record)], []
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"must be a mapping of {', '.join(known)}")
+        values: dict[str, Any] = {key: whole(value) for key, value in entry.items()}
+        for key, value in values.items():
+            if key not in known:
+                faults.append((key, f"unknown key; allowed are {', '.join(known)}"))
+                continue
+            try:
+                Record(**({"flips": True} if key == "every" else {}), **{key: value})
+            except ValueError as error:
+                faults.append((key, str(error)))
+        if faults:
+            raise _InnerError(faults)
+        try:
+            record = Record(**values)
+        except ValueError as error:
+            raise _InnerError([("every", str(error))]) from error
+        task, without = TASKS.get(info.data.get("task", "")), _without_latent(info)
+        faults = list(record.faults(task, binary=True, latent=not without)) if task else []
+        if faults:
+            names = f", which {', '.join(without)} {'has' if len(without) == 1 else 'have'} not"
+            raise _InnerError([(key, fault + names * (key == "latent_metric")) for key, fault in faults])
+        return record
+
     @field_validator("stop_when")
     @classmethod
     def _between_two(cls, value: str | None, info: ValidationInfo) -> str | None:
@@ -386,6 +416,7 @@ class StudySpec(_Strict):
             "trials": self.trials,
             "seed": self.seed,
             **({"repeats": self.repeats} if self.repeats > 1 else {}),
+            **({"record": self.record.changes} if self.record.changes else {}),
             **({"confirm": self.confirm.model_dump()} if self.confirm else {}),
             **({"stop_when": self.stop_when} if self.stop_when else {}),
             "resources": self.resources.to_json(),
@@ -440,6 +471,12 @@ def _is_grid(arm: ArmSpec, info: ValidationInfo) -> bool:
     """Whether the arm's searcher, or else the study's, tries every combination."""
     default: SearcherSpec = info.data.get("searcher", SearcherSpec())
     return SEARCHERS[(arm.searcher or default).name].exhaustive
+
+
+def _without_latent(info: ValidationInfo) -> list[str]:
+    """The methods of the study's arms that keep no latent weights."""
+    methods = dict.fromkeys(arm.method for arm in info.data.get("arms", ()))
+    return [method for method in methods if not METHODS[method].latent]
 
 
 def split_seed(seed: int, run: int) -> int:

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import fmean
@@ -26,7 +26,15 @@ from studies.analysis.failures import Losses
 from studies.design.searchers import Suggestion
 from studies.design.spec import StudySpec
 from studies.errors import NoResultError, StudyError
-from studies.records import ConfirmationRecord, EpochRecord, RepeatRecord, Sink, TrialRecord, TrialState
+from studies.records import (
+    ConfirmationRecord,
+    EpochRecord,
+    RepeatRecord,
+    Series,
+    Sink,
+    TrialRecord,
+    TrialState,
+)
 from studies.running.capacity import needs, told
 from studies.running.control import Control
 from studies.running.gauges import Gauges
@@ -35,6 +43,7 @@ from studies.running.schedule import Schedule
 from studies.running.trial import Assignment, assigned, folder
 from studies.running.worker import Fault, TrialWorker
 from trainers.tasks import TASKS
+from trainers.training.results import joined
 
 WORKER_SECONDS = 45.0  # how often it is looked for what is wrong while there is no worker
 FAILURE = re.compile(r"^Failure # \d+ \(occurred at .*\)\n", re.MULTILINE)
@@ -59,6 +68,7 @@ class _Ending:
     train_seconds: float = 0.0
     epochs: tuple[EpochRecord, ...] = ()
     repeats: tuple[RepeatRecord, ...] = ()
+    series: tuple[tuple[Series, ...], ...] = ()
 
 
 class _Conductor(Searcher):  # type: ignore[misc]
@@ -249,6 +259,7 @@ class _Recorder(Callback):  # type: ignore[misc]
             suggest_seconds=suggest_seconds,
             epochs=ending.epochs,
             repeats=ending.repeats,
+            series=ending.series,
             **ended,
         )
         self._keep(record)
@@ -302,6 +313,7 @@ def _ending(seeds: Sequence[int], trainings: Sequence[tuple[EpochRecord, ...]], 
         )
         for seed, last in zip(seeds, lasts, strict=True)
     )
+    series = tuple(joined([each for epoch in epochs for each in epoch.series]) for epochs in trainings)
     diverged = [last.epoch for last in lasts if last.diverged]
     which = "the training" if len(lasts) == 1 else f"{len(diverged)} of {len(lasts)} trainings"
     return _Ending(
@@ -310,8 +322,9 @@ def _ending(seeds: Sequence[int], trainings: Sequence[tuple[EpochRecord, ...]], 
         test_metric=fmean(repeat.test_metric for repeat in repeats),
         error=f"{which} became non-finite in epoch {diverged[0]}" if diverged else None,
         train_seconds=sum(epoch.train_seconds for epochs in trainings for epoch in epochs),
-        epochs=trainings[0],
+        epochs=tuple(replace(epoch, series=()) for epoch in trainings[0]),
         repeats=repeats if len(repeats) > 1 else (),
+        series=series if any(series) else (),
     )
 
 

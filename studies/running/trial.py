@@ -13,6 +13,7 @@ from studies.design.space import Fixed, Space, searched, untied, whole_point
 from studies.design.spec import ArmSpec, SearcherSpec, StudySpec
 from studies.records import TrialRecord
 from studies.running.schedule import Confirms, Turn
+from trainers.record import NOTHING
 from trainers.seeds import derive
 from trainers.tasks import TASKS, Task
 from trainers.training.results import EpochResult
@@ -82,6 +83,7 @@ def assign(
             split_seed=spec.split_seed(run),
             start=start_file(data_dir, spec.start) if spec.start else None,
             start_sum=start_sum,
+            record=spec.record,
         ),
         machine=spec.resources.machine(data_dir),
         searcher=spec.searcher_of(arm),
@@ -105,13 +107,16 @@ def assign_confirmation(
     data_dir: Path,
     start_sum: str | None = None,
 ) -> Assignment:
-    """A training of the hyperparameters of one of the run's trials, with a seed that all arms' confirmations share."""
+    """A training of the hyperparameters of one of the run's trials, with a seed that all arms' confirmations share.
+    Nothing is recorded of it."""
     trial = assign(spec, arm, run, (), data_dir=data_dir, start_sum=start_sum)
     return replace(
         trial,
         name=f"{spec.name}-{arm.name}-r{run:02d}-t{confirms.trial:02d}-c{confirms.number:02d}",
         trial=confirms.trial,
-        training=replace(trial.training, seed=derive(spec.seed, "run", run, "confirm", confirms.number)),
+        training=replace(
+            trial.training, seed=derive(spec.seed, "run", run, "confirm", confirms.number), record=NOTHING
+        ),
         space={name: Fixed(value) for name, value in confirms.hyperparameters.items()},
         max_seconds=spec.resources.max_seconds,
         more_seeds=(),

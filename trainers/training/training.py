@@ -311,8 +311,6 @@ class Training:
         named = fingerprint(self._spec, self._machine)
         compiled = named.pop("compile", None)
         del named["threads"]
-        if "record" in named:
-            named["record"] = self._spec.record.changes
         return named | {
             "task": self._task.name,
             "recipe": asdict(self._recipe),

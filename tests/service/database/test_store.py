@@ -5,19 +5,22 @@ import math
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event, update
+from sqlalchemy.dialects import sqlite
 from writers import START, spec, stored, trial
 
+from service.database.columns import Array
 from service.database.engine import writing
 from service.database.lease import Lease
 from service.database.owner import Owner
 from service.database.store import Store
 from service.database.tables import epochs, studies, trials
 from service.errors import StoreError
-from studies.records import ConfirmationRecord, RepeatRecord, StudyState, TrialRecord, TrialState
+from studies.records import ConfirmationRecord, RepeatRecord, Series, StudyState, TrialRecord, TrialState
 
 PROVENANCE = {
     "commit": "0f3c",
@@ -138,6 +141,44 @@ def test_every_field_of_a_trial_comes_back_as_it_went_in(store: Store, lease: Le
     assert stored.started_at.utcoffset() == timedelta(0)
     assert same(stored, dataclasses.replace(odd, started_at=stored.started_at))
     assert str(stored.hyperparameters["minus"]) == "-0.0"
+
+
+def test_series_come_back_as_they_went_in_and_with_what_is_taken_over(store: Store, lease: Lease) -> None:
+    signs = np.random.default_rng(0).integers(0, 256, (5, 40), np.uint8)
+    images = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(1, 2, 3, 4, 4)
+    first = (
+        Series.of("z", [2, 2**40], [math.nan, -math.inf]),
+        Series.of("signs", range(5), signs),
+        Series.of("a[1,2].gradient", [1], [5e-324]),
+        Series.of("noisy", [9], images),
+    )
+    second = (Series.of("z", [1], [0.5]),)
+    result = dataclasses.replace(trial(lease.study).epochs[0], train_metric=0.75, latent_test_metric=math.nan)
+    one = trial(lease.study, series=(first, second), address="x", epochs=(result,))
+    store.record(lease, one)
+    store.record(lease, trial(lease.study, number=2))
+    store.record(lease, trial(lease.study, number=3, series=((), second)))
+    stored = store.trials(lease.study, with_epochs=True, with_series=True)
+    assert [each.series for each in stored] == [one.series, (), ((), second)]
+    assert repr(stored[0].epochs) == repr(one.epochs)
+    assert store.series(lease.study, one.arm, 1, 1) == one.series
+    assert store.series(lease.study, one.arm, 1, 2) == ()
+    assert all(each.series == () for each in store.trials(lease.study, with_epochs=True))
+    found = store.at(["x"])["x"]
+    assert isinstance(found, TrialRecord)
+    assert found.series == one.series
+
+
+def test_signs_that_hardly_change_take_little_room() -> None:
+    """A thousand rows of eight thousand signs, one in a thousand of which changes from row to row."""
+    draws = np.random.default_rng(0)
+    rows = np.cumsum(draws.random((1000, 8000)) < 1e-3, axis=0) % 2
+    signs = np.packbits(rows ^ draws.integers(0, 2, 8000), axis=1)
+    kept = Array().process_bind_param(signs, sqlite.dialect())
+    assert kept is not None
+    assert len(kept) < signs.nbytes / 25
+    back = Array().process_result_value(kept, sqlite.dialect())
+    assert np.array_equal(back, signs)
 
 
 @given(

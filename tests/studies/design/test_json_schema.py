@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from studies.design.json_schema import PROXY, searcher_schema, space_schema, study_schema
+from studies.design.json_schema import PROXY, RECORD, searcher_schema, space_schema, study_schema
 from studies.design.methods import METHODS
 from studies.design.searchers import SEARCHERS
 from studies.design.space import to_json
@@ -50,6 +50,7 @@ study = st.fixed_dictionaries(
         "arms": arms,
         "searcher": searcher,
         "proxy": st.dictionaries(st.sampled_from([*PROXY, "x"]), odd, max_size=2) | odd,
+        "record": st.dictionaries(st.sampled_from([*RECORD, "x"]), odd, max_size=2) | odd,
         "start": st.sampled_from(["first", "../x", "A"]) | odd,
         "runs": odd,
         "trials": odd,
@@ -160,6 +161,16 @@ def test_a_proxy_fits() -> None:
     for entry in refused:
         assert not STUDY.is_valid(MINIMAL | {"proxy": entry})
         assert not accepted(MINIMAL | {"proxy": entry})
+
+
+def test_a_record_fits() -> None:
+    for entry in ({}, {"flips": True, "every": 10, "weights": 64, "signs": True, "train_metric": True}):
+        assert STUDY.is_valid(MINIMAL | {"record": entry})
+        assert accepted(MINIMAL | {"record": entry})
+    assert STUDY.is_valid(MINIMAL | {"record": dict.fromkeys(("weights", "images", "every"), 1)})
+    for entry in ({"every": 0}, {"weights": -1}, {"images": 65}, {"signs": 1}, {"flip": True}, None):
+        assert not STUDY.is_valid(MINIMAL | {"record": entry})
+        assert not accepted(MINIMAL | {"record": entry})
 
 
 def test_a_start_fits() -> None:

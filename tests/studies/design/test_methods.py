@@ -20,6 +20,11 @@ from trainers.training import teachers
 BATCH = 16
 
 
+def test_the_table_knows_what_keeps_latent_weights() -> None:
+    for name, method in METHODS.items():
+        assert method.latent == OPTIMIZERS[method.optimizer].latent, name
+
+
 def cut(data: DataSet) -> DataSet:
     """The data set with two batches to train on and one each to score."""
 

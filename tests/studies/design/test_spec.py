@@ -262,6 +262,17 @@ def test_writing_a_default_out_does_not_change_the_digest():
             {"methods": ["bop"], "stop_when": "decided"},
             "stop_when: decides between the first two arms, of which there is only one, got 'decided'",
         ),
+        ({"record": []}, "record: must be a mapping of every, flips, weights, .*, got "),
+        ({"record": {"flip": True}}, "record.flip: unknown key; allowed are every, flips"),
+        ({"record": {"flips": 1}}, "record.flips: flips must be true or false, got 1"),
+        ({"record": {"every": 0, "flips": True}}, r"record.every: every must be in \[1, 1000000\], got 0"),
+        ({"record": {"every": 5}}, "record.every: every 5 is of flips, weights and signs, none of which"),
+        ({"record": {"weights": 65}}, r"record.weights: weights must be in \[0, 64\], got 65"),
+        ({"record": {"images": 4}}, "record.images: images are of .*; spoken-digits has none"),
+        (
+            {"methods": ["latent-sgd", "bop"], "record": {"latent_metric": True}},
+            "record.latent_metric: latent_metric needs a method with latent weights, which bop has not",
+        ),
         ({"arms": ["bop"]}, "methods: is the short form of arms: a study lists one of the two"),
         (
             {"methods": [{"name": "a", "method": "bop"}, {"name": "b", "method": "bop"}]},
@@ -514,3 +525,17 @@ def test_a_final_training_has_nothing_to_choose():
     }
     assert "nothing is left to choose on" in str(caught.value)
     assert "chosen on test: trials is 1" in str(caught.value)
+
+
+def test_what_is_recorded_is_of_a_study_as_soon_as_it_is_not_nothing():
+    plain = from_json(MINIMAL)
+    assert from_json(MINIMAL | {"record": {}}).study_id == plain.study_id
+    assert from_json(MINIMAL | {"record": {"flips": False, "every": 1.0}}).study_id == plain.study_id
+    recorded = from_json(MINIMAL | {"record": {"flips": True, "every": 10, "train_metric": False}})
+    assert recorded.to_json()["record"] == {"every": 10, "flips": True}
+    assert recorded.study_id != plain.study_id
+    assert from_json(recorded.to_json()) == recorded
+    latent = MINIMAL | {"methods": ["latent-sgd", "bnew"], "record": {"latent_metric": True}}
+    assert from_json(latent).record.latent_metric
+    denoise = MINIMAL | {"task": "cifar10-denoise", "methods": ["bop"], "record": {"images": 4}}
+    assert from_json(denoise).record.images == 4

@@ -173,6 +173,8 @@ def addresses() -> Iterator[tuple[str, str | None]]:
     yield "seed", at(seed=1)
     yield "repeats", at(repeats=2)
     yield "proxy", at(proxy={"epochs": 3})
+    yield "record", at(record={"flips": True})
+    yield "more recorded", at(record={"flips": True, "every": 2})
     yield "method", at(arms=["bop"])
     yield "space", at(arms=[{"name": "gradient-filter", "space": {"alpha": {"low": 1e-3, "high": 1e-2}}}])
     yield "searcher", at(searcher="ax")

@@ -123,3 +123,19 @@ def test_a_trials_trainings_have_seeds_of_their_own_the_first_as_ever() -> None:
         thrice, thrice.arm("bop"), 2, Confirms(1, 1, VALUES["bop"]), data_dir=Path("data")
     )
     assert (len(fresh.seeds), fresh.max_seconds) == (1, 3600)
+
+
+def test_confirmations_are_not_recorded() -> None:
+    spec = from_json(STUDY | {"record": {"flips": True, "every": 5}, "repeats": 2})
+    given = assign(spec, spec.arm("bop"), 1, (), data_dir=Path("data"))
+    assert [one.training.record.changes for one in repeats(given)] == [{"flips": True, "every": 5}] * 2
+    confirms = Confirms(1, 1, VALUES["bop"])
+    fresh, unrecorded = (
+        assign_confirmation(study, study.arm("bop"), 1, confirms, data_dir=Path("data"))
+        for study in (spec, from_json(STUDY))
+    )
+    assert fresh.training == unrecorded.training
+    assert (
+        given.training.seed
+        == assign(from_json(STUDY), spec.arm("bop"), 1, (), data_dir=Path("data")).training.seed
+    )

@@ -236,6 +236,15 @@ def test_what_cannot_be_asked_for() -> None:
     assert asdict(NOTHING) == asdict(Record.of({}))
 
 
+def test_a_record_in_words() -> None:
+    assert str(NOTHING) == ""
+    assert str(Record(flips=True)) == "flips after every step"
+    assert str(ALL) == "flips, 3 weights and all signs every 7 steps; the metric on training samples"
+    assert str(Record(weights=1, signs=True, latent_metric=True, images=2)) == (
+        "1 weight and all signs after every step; the metric with latent weights; 2 images recovered"
+    )
+
+
 def test_series_are_equal_where_all_is() -> None:
     one = Series.of("x", [1, 2], [0.5, float("nan")])
     assert one == Series.of("x", [1, 2], [0.5, float("nan")])
