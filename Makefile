@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE  # hundreds of processes import the same files
 TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install data figure8 demo methods-table instrument test every-test lint docs check bench gpu clean
+.PHONY: help install data figure8 demo gallery methods-table instrument test every-test lint docs check bench gpu clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## +/\t/' | expand -t 16
@@ -31,6 +31,9 @@ figure8: data  ## Figure 8: 2 methods, their published settings and random searc
 
 demo: data  ## the same with 4 runs x 10 trials, two minutes
 	$(BIN)/tunebench run studies/specs/quist2023/figure8-spoken-digits.yaml --runs 4 --trials 10 --out results/demo
+
+gallery: data  ## the papers' figures and tables in small, run and judged in docs/gallery.md, an hour; continues where it was interrupted
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/benchmarks/gallery.py
 
 methods-table: data  ## methods against a linear classifier on every task whose data are here, hours; continues where it was interrupted
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/benchmarks/methods_table.py

@@ -23,11 +23,6 @@ def flips(trial: TrialRecord) -> float | None:
     return sum(ratios) / len(ratios) if ratios else None
 
 
-def last_flips(trial: TrialRecord) -> float | None:
-    """The same share in the last epoch."""
-    return trial.epochs[-1].flip_ratio if trial.epochs else None
-
-
 def by_setting(
     spec: StudySpec, trials: Sequence[TrialRecord], measure: Measure
 ) -> dict[str, dict[Point, Runs]]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from synthetic import study_of, trials_of
 
-from studies.analysis.settings import by_setting, flips, last_flips, objective
+from studies.analysis.settings import by_setting, flips, objective
 from studies.design.spec import stored
 from studies.records import EpochRecord
 
@@ -36,9 +36,9 @@ def test_by_arm_point_and_run():
     }
 
 
-def test_flips_are_of_the_training_or_of_its_end():
+def test_flips_are_the_mean_of_the_epochs():
     study = study_of(arms=[LISTED], searcher="grid", runs=1)
     trial, without = trials_of(study, {"listed": [[0.5, 0.5]]})
     trial = replace(trial, epochs=(epoch(1, 0.25), epoch(2, 0.125)))
-    assert (flips(trial), last_flips(trial)) == (pytest.approx(0.1875), 0.125)
-    assert (flips(without), last_flips(without)) == (None, None)
+    assert flips(trial) == pytest.approx(0.1875)
+    assert flips(without) is None

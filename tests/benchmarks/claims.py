@@ -1,0 +1,306 @@
+"""What the papers claim of their figures and tables, each with the study that asks and the rule that answers."""
+
+from dataclasses import dataclass
+
+from verdicts import (
+    Above,
+    At,
+    Coincidence,
+    Differences,
+    Estimator,
+    Slope,
+    Within,
+    binary_ahead,
+    last_flips,
+    latent_ahead,
+)
+
+from studies.analysis.settings import flips
+
+# accuracies: a point is about one training's standard deviation over seeds on spoken digits (docs/instrument.md), half
+# of one the least that a claim of better or worse is worth
+POINT = 0.01
+HALF = Above(0.0, 0.005)
+SIMILAR = Within(POINT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """`text` in the paper's terms, at its `place`; `study` names a file below studies/specs. `control` is what the same
+    measure gives where the claim says nothing, or the opposite: it shows what could have been seen."""
+
+    place: str
+    text: str
+    study: str
+    estimator: Estimator
+    rule: Above | Within
+    control: Estimator | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A figure or table without a claim above: its `study` in full, if there is one, and what is missing."""
+
+    place: str
+    study: str | None
+    missing: str
+
+
+RATES = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+MAGNITUDE = "initial-magnitude"
+GAMMA, TAU = At("gamma", (0.01,)), At("tau", (1e-8,))  # the same setting in two arms
+FIGURE4C = Differences(At("from-zero", (1.0,)), tuple(At("from-zero", (r,)) for r in RATES if r != 1.0))
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        place="Quist 2023, Figure 2",
+        text="For the same alpha, a first-order filter is more noisy than a second-order filter, which may cause the "
+        "binary weight to oscillate.",
+        study="quist2023/figure2-proxy",
+        estimator=Differences(At("first-order"), (At("second-order"),), flips),
+        rule=Above(0.0, 1e-5),
+    ),
+    Claim(
+        place="Quist 2023, Figure 3",
+        text="In the magnitude-independent setting, scaling the learning rate has the exact same effect on the "
+        "flipping ratio as scaling the initial latent weights by the inverse.",
+        study="quist2023/figure3-proxy",
+        estimator=Coincidence(("learning-rate", MAGNITUDE)),
+        rule=Above(0.9, 0.9),
+        control=Coincidence(("learning-rate", MAGNITUDE), apart=1),
+    ),
+    Claim(
+        place="Quist 2023, Figure 3a",
+        text="A too small learning rate does not reach the same flipping ratios.",
+        study="quist2023/figure3-proxy",
+        estimator=Differences(At("learning-rate", (1.0,)), (At("learning-rate", (0.0625,)),), flips),
+        rule=Above(0.0, 1e-5),
+        control=Differences(At("learning-rate", (16.0,)), (At("learning-rate", (4.0,)),), flips),
+    ),
+    Claim(
+        place="Quist 2023, Figure 3b",
+        text="A too large initial magnitude does not reach the same flipping ratios.",
+        study="quist2023/figure3-proxy",
+        estimator=Differences(At(MAGNITUDE, (0.1,)), (At(MAGNITUDE, (1.6,)),), flips),
+        rule=Above(0.0, 1e-5),
+        control=Differences(At(MAGNITUDE, (0.00625,)), (At(MAGNITUDE, (0.025,)),), flips),
+    ),
+    Claim(
+        place="Quist 2023, Figure 4a",
+        text="In the standard setting the learning rate has a single optimum: too small inhibits learning, too large "
+        "pushes latent weights to where they are clipped.",
+        study="quist2023/figure4-proxy",
+        estimator=Differences(At("standard", (1.0,)), (At("standard", (0.0001,)), At("standard", (100.0,)))),
+        rule=HALF,
+        control=FIGURE4C,
+    ),
+    Claim(
+        place="Quist 2023, Figure 4b",
+        text="Magnitude-independent, the accuracy is sensitive to small learning rates.",
+        study="quist2023/figure4-proxy",
+        estimator=Differences(At("magnitude-independent", (1.0,)), (At("magnitude-independent", (0.0001,)),)),
+        rule=HALF,
+        control=Differences(At("magnitude-independent", (100.0,)), (At("magnitude-independent", (1.0,)),)),
+    ),
+    Claim(
+        place="Quist 2023, Figure 4c",
+        text="Magnitude-independent and started at 0, the accuracy is independent of the learning rate.",
+        study="quist2023/figure4-proxy",
+        estimator=FIGURE4C,
+        rule=SIMILAR,
+        control=Differences(At("magnitude-independent", (1.0,)), (At("magnitude-independent", (0.0001,)),)),
+    ),
+    Claim(
+        place="Quist 2023, Figure 5, flipping ratio",
+        text="Alpha strongly influences training: a larger alpha causes more binary weight flips per update.",
+        study="quist2023/figure5-proxy",
+        estimator=Slope("alpha", flips),
+        rule=Above(0.0, 1e-5),
+        control=Differences(At("alpha", (1e-3,)), (At("published"),), flips),
+    ),
+    Claim(
+        place="Quist 2023, Figure 5, accuracy",
+        text="A too large alpha hinders converging.",
+        study="quist2023/figure5-proxy",
+        estimator=Differences(At("alpha", (1e-3,)), (At("alpha", (0.1,)),)),
+        rule=HALF,
+        control=Differences(At("alpha", (1e-3,)), (At("published"),)),
+    ),
+    Claim(
+        place="Quist 2023, Figure 5, accuracy",
+        text="A too small alpha makes the network converge too quickly, which hurts the end result.",
+        study="quist2023/figure5-proxy",
+        estimator=Differences(At("alpha", (1e-3,)), (At("alpha", (1e-6,)),)),
+        rule=HALF,
+        control=Differences(At("alpha", (1e-3,)), (At("published"),)),
+    ),
+    Claim(
+        place="Quist 2023, Figure 6, flipping ratio",
+        text="With alpha decay the flipping ratio goes to zero; without it the flipping continues.",
+        study="quist2023/figure6-proxy",
+        estimator=Differences(At("none"), (At("cosine"),), last_flips),
+        rule=Above(0.0, 1e-5),
+    ),
+    Claim(
+        place="Quist 2023, Figure 6, accuracy",
+        text="The network with alpha decay converges better, leading to a better end result.",
+        study="quist2023/figure6-proxy",
+        estimator=Differences(At("cosine"), (At("none"),)),
+        rule=HALF,
+    ),
+    Claim(
+        place="Quist 2023, Figure 7",
+        text="Latent weights (eq 3) and gradient filtering (eq 17) are empirically equivalent.",
+        study="quist2023/figure7-proxy",
+        estimator=Differences(At("filter"), (At("latent"),)),
+        rule=SIMILAR,
+        control=Differences(At("filter"), (At("another-alpha"),)),
+    ),
+    Claim(
+        place="Quist 2023, section 3",
+        text="Without alpha decay, the values for alpha and gamma can be swapped.",
+        study="quist2023/swapped-proxy",
+        estimator=Differences(At("alpha-first"), (At("swapped"),)),
+        rule=SIMILAR,
+        control=Differences(At("alpha-first"), (At("another-alpha"),)),
+    ),
+    Claim(
+        place="Quist 2023, section 3",
+        text="Bias correction had a negative effect on training.",
+        study="quist2023/bias-correction-proxy",
+        estimator=Differences(At("plain"), (At("corrected"),)),
+        rule=HALF,
+    ),
+    Claim(
+        place="Quist 2023, section 4.2",
+        text="Learning rate decay had no effect on latent weights.",
+        study="quist2023/learning-rate-decay-proxy",
+        estimator=Differences(At("latent-cosine"), (At("latent-none"),)),
+        rule=SIMILAR,
+        control=Differences(At("latent-none"), (At("latent-cosine"),), last_flips),
+    ),
+    Claim(
+        place="Quist 2023, section 4.2",
+        text="Nor had alpha decay on the filter.",
+        study="quist2023/learning-rate-decay-proxy",
+        estimator=Differences(At("filter-cosine"), (At("filter-none"),)),
+        rule=SIMILAR,
+        control=Differences(At("filter-none"), (At("filter-cosine"),), last_flips),
+    ),
+    Claim(
+        place="Quist 2023, Table 2",
+        text="In one step the filter reaches a similar accuracy as latent weights.",
+        study="quist2023/table2-proxy",
+        estimator=Differences(At("filter"), (At("latent"),)),
+        rule=SIMILAR,
+    ),
+    Claim(
+        place="Nayak 2020, Figure 1a",
+        text="A high gamma gives very poor performance.",
+        study="nayak2020/figure1-proxy",
+        estimator=Differences(GAMMA, (At("gamma", (1.0,)),)),
+        rule=HALF,
+        control=Differences(GAMMA, (TAU,)),
+    ),
+    Claim(
+        place="Nayak 2020, Figure 1a",
+        text="A low gamma takes a long time to converge fully.",
+        study="nayak2020/figure1-proxy",
+        estimator=Differences(GAMMA, (At("gamma", (1e-4,)),)),
+        rule=HALF,
+        control=Differences(GAMMA, (TAU,)),
+    ),
+    Claim(
+        place="Nayak 2020, Figure 1b",
+        text="Networks with tau in the range of 1e-8 perform nearly the same.",
+        study="nayak2020/figure1-proxy",
+        estimator=Differences(TAU, (At("tau", (1e-9,)), At("tau", (1e-7,)))),
+        rule=SIMILAR,
+        control=Differences(TAU, (At("tau", (1e-3,)),)),
+    ),
+    Claim(
+        place="Nayak 2020, section 3",
+        text="Tau should not be so big that the weight flipping is hindered.",
+        study="nayak2020/figure1-proxy",
+        estimator=Differences(TAU, (At("tau", (1e-3,)),)),
+        rule=HALF,
+        control=Differences(TAU, (GAMMA,)),
+    ),
+    Claim(
+        place="Nayak 2020, Figure 3a",
+        text="Under layer normalisation a high gamma is as poor.",
+        study="nayak2020/figure3-proxy",
+        estimator=Differences(GAMMA, (At("gamma", (1.0,)),)),
+        rule=HALF,
+        control=Differences(GAMMA, (TAU,)),
+    ),
+    Claim(
+        place="Nayak 2020, Figure 3b",
+        text="Under layer normalisation, too, tau in the range of 1e-8 performs nearly the same.",
+        study="nayak2020/figure3-proxy",
+        estimator=Differences(TAU, (At("tau", (1e-9,)), At("tau", (1e-7,)))),
+        rule=Within(2 * POINT),
+        control=Differences(TAU, (At("tau", (1e-3,)),)),
+    ),
+    Claim(
+        place="Nayak 2020, Table 4, fully connected",
+        text="On MNIST the fully connected network has a higher test accuracy with latent weights.",
+        study="nayak2020/table4-proxy",
+        estimator=Differences(At("latent-adam"), measure=latent_ahead),
+        rule=HALF,
+    ),
+    Claim(
+        place="Nayak 2020, Table 5, LeNet-5",
+        text="On CIFAR-10 the network with latent weights achieves a lower accuracy than with binary ones.",
+        study="nayak2020/table5-proxy",
+        estimator=Differences(At("latent-adam"), measure=binary_ahead),
+        rule=HALF,
+    ),
+    Claim(
+        place="Nayak 2020, Figure 4",
+        text="The binary autoencoder is better by Bop than by Adam.",
+        study="nayak2020/figure4-proxy",
+        estimator=Differences(At("bop"), (At("adam"),)),
+        rule=Above(0.0, 0.05),
+    ),
+    Claim(
+        place="Paren & Poudel 2021, Table 1",
+        text="The similarity in performance between optimisers is typically less than the standard deviation.",
+        study="paren2021/table1-proxy",
+        estimator=Differences(At("bnew"), (At("ste-adam"), At("mirror-descent"), At("bop"))),
+        rule=Within(2 * POINT),
+    ),
+)
+
+FULL = "in full alone"
+OPEN: tuple[Open, ...] = (
+    Open("Quist 2023, Figure 1", None, "is a drawing"),
+    Open(
+        "Quist 2023, Figure 8", "quist2023/figure8-spoken-digits", "`make figure8`: see [numbers](numbers.md)"
+    ),
+    Open("Quist 2023, Table 2, two steps", "quist2023/table2-two-step", FULL),
+    Open("Quist 2023, Table 3", "quist2023/table3", FULL),
+    Open("Nayak 2020, Figure 2", "nayak2020/figure3", "and `figure1.yaml`: no estimator pairs two studies"),
+    Open("Nayak 2020, Table 4, LeNet-5", "nayak2020/table4-mnist-lenet5", FULL),
+    Open("Nayak 2020, Table 5, ConvNet", "nayak2020/table5-cifar10-convnet", FULL),
+    Open(
+        "Nayak 2020, Figure 5",
+        "nayak2020/figure4-cifar10-denoise",
+        "images are recorded; of them nothing is claimed",
+    ),
+    Open("Paren & Poudel 2021, Table 1, distilled", "paren2021/table1-cifar10-reactnet20-distilled", FULL),
+    Open("Paren & Poudel 2021, Table 1, CIFAR-100", "paren2021/table1-cifar100-reactnet20", FULL),
+    Open("Paren & Poudel 2021, Table 2", "paren2021/table2", FULL),
+    Open("Paren & Poudel 2021, Figure 1", "paren2021/figure1", FULL),
+    Open("Paren & Poudel 2021, Figure 2", "paren2021/figure2", FULL),
+    Open(
+        "Paren & Poudel 2021, ablations",
+        None,
+        "the network has no options for eqs 1 and 2, scalars, RSign and PReLU",
+    ),
+    Open(
+        "Paren & Poudel 2021, shorter budgets",
+        None,
+        "their supplement, which has the budgets, was not at hand",
+    ),
+)

@@ -1,0 +1,172 @@
+"""Estimators find what is planted in made-up studies and nothing where there is nothing; verdicts follow their rule."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from synthetic import study_of, trial_of
+from verdicts import (
+    Above,
+    At,
+    Coincidence,
+    Differences,
+    Slope,
+    Verdict,
+    Within,
+    binary_ahead,
+    last_flips,
+    latent_ahead,
+    shown,
+    verdict,
+    weakest,
+)
+
+from studies.analysis.estimate import Estimate
+from studies.design.spec import stored
+from studies.records import EpochRecord
+
+ALPHAS = (1e-4, 1e-3, 1e-2)
+GRID = {"name": "grid", "method": "gradient-filter", "space": {"alpha": [*ALPHAS], "gamma": 0.1}}
+TWIN = {"name": "twin", "method": "gradient-filter", "space": {"alpha": 0.1, "gamma": [*ALPHAS]}}
+OTHER = {"name": "other", "method": "gradient-filter", "space": {"alpha": 1e-3, "gamma": 0.5}}
+DIRECTION, SIMILAR = Above(0.0, 0.005), Within(0.01)
+
+
+def epochs(loss: float, flips: float) -> tuple[EpochRecord, ...]:
+    return tuple(
+        EpochRecord(epoch=i, train_loss=loss, validation_metric=0.5, test_metric=0.5, flip_ratio=flips / i,
+                    train_seconds=0.1, evaluate_seconds=0.1)
+        for i in (1, 2)
+    )  # fmt: skip
+
+
+def made_up(worth, *, runs=12, noise=0.005, seed=0, loss=lambda arm, run, i: 1.0):
+    """Spec and trials; `worth` of an arm's i-th value is shifted run by run, which pairing takes out, and noisy."""
+    spec = stored(study_of(arms=[GRID, TWIN, OTHER], searcher="grid", runs=runs))
+    rng = np.random.default_rng(seed)
+    trials = []
+    for run in range(1, runs + 1):
+        shift = rng.normal(0, 0.05)
+        for arm in spec.arms:
+            for i, value in enumerate(ALPHAS):
+                listed = {"grid": "alpha", "twin": "gamma"}.get(arm.name)
+                point = {name: dimension.at(0) for name, dimension in arm.space.items()}
+                point |= {listed: value} if listed else {}
+                objective = 0.8 + shift + worth(arm.name, i) + rng.normal(0, noise)
+                trial = trial_of(spec, arm.name, run, i + 1, objective)
+                made = epochs(loss(arm.name, run, i), 0.1 * 2**i)
+                trials.append(replace(trial, hyperparameters=point, epochs=made))
+    return spec, trials
+
+
+def planted(arm, i):
+    """The grid's middle is 3 points better than its ends, the twin as good as that."""
+    return 0.03 if arm == "twin" or (arm == "grid" and i == 1) else 0.0
+
+
+MIDDLE = At("grid", (1e-3,))
+ENDS = (At("grid", (1e-4,)), At("grid", (1e-2,)))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "rule", "expected"),
+    [
+        (Differences(MIDDLE, ENDS), DIRECTION, Verdict.REPRODUCED),
+        (Differences(MIDDLE, (ENDS[0], At("twin", (1e-3,)))), DIRECTION, Verdict.NOT_DECIDABLE),  # one of two
+        (Differences(ENDS[0], (MIDDLE,)), DIRECTION, Verdict.NOT_REPRODUCED),
+        (Differences(MIDDLE, (At("twin", (1e-3,)),)), SIMILAR, Verdict.REPRODUCED),
+        (Differences(MIDDLE, ENDS), SIMILAR, Verdict.NOT_REPRODUCED),
+        (Differences(At("twin", (1e-4,)), (At("other"),)), DIRECTION, Verdict.REPRODUCED),
+    ],
+)
+def test_what_is_planted_is_found(estimator, rule, expected):
+    assert verdict(estimator.estimates(*made_up(planted)), rule) is expected
+
+
+def test_the_estimate_is_the_planted_difference():
+    (low, high) = Differences(MIDDLE, ENDS).estimates(*made_up(planted, runs=40, noise=0.002))
+    for e in (low, high):
+        assert e.value == pytest.approx(0.03, abs=0.002)
+        assert e.low < 0.03 < e.high
+        assert e.level >= 0.975
+
+
+def test_without_an_effect_a_direction_is_hardly_ever_reproduced_and_similar_never_refuted():
+    nothing = Differences(MIDDLE, (ENDS[0],))
+    found = [nothing.estimates(*made_up(lambda arm, i: 0.0, seed=seed)) for seed in range(200)]
+    assert sum(verdict(e, DIRECTION) is Verdict.REPRODUCED for e in found) <= 12  # 2.5 % of 200 is 5
+    assert sum(verdict(e, SIMILAR) is Verdict.NOT_REPRODUCED for e in found) <= 1
+
+
+def test_too_few_runs_decide_nothing():
+    spec, trials = made_up(planted, runs=5, noise=1e-4)
+    for estimator in (Differences(MIDDLE, ENDS), Slope("grid"), Coincidence(("grid", "twin"))):
+        assert verdict(estimator.estimates(spec, trials), DIRECTION) is Verdict.NOT_DECIDABLE
+    assert verdict(Differences(MIDDLE, ENDS).estimates(spec, []), DIRECTION) is Verdict.NOT_DECIDABLE
+
+
+def test_a_slope_is_that_of_a_decade():
+    (e,) = Slope("grid").estimates(*made_up(lambda arm, i: 0.02 * i, noise=0.001))
+    assert e.value == pytest.approx(0.02, abs=0.001)
+    (e,) = Slope("grid", last_flips).estimates(*made_up(planted))
+    assert e.value == pytest.approx((0.2 - 0.05) / 2)
+    flat = Slope("grid").estimates(*made_up(lambda arm, i: 0.0, noise=0.001))
+    assert verdict(flat, SIMILAR) is Verdict.REPRODUCED
+    spec, trials = made_up(planted)
+    assert verdict(Slope("grid").estimates(spec, trials[:20]), DIRECTION) is Verdict.NOT_DECIDABLE
+
+
+def test_coincidence_counts_trainings_that_are_the_same():
+    spec, trials = made_up(planted)
+    (same,) = Coincidence(("grid", "twin")).estimates(spec, trials)
+    assert (same.value, same.high) == (1, 1)
+    assert verdict([same], Above(0.9, 0.9)) is Verdict.REPRODUCED
+    (shifted,) = Coincidence(("grid", "twin"), apart=1).estimates(spec, trials)
+    assert shifted.value == 0
+    spec, trials = made_up(planted, loss=lambda arm, run, i: 1.0 + (arm == "twin" and run <= 6) * 1e-12)
+    (half,) = Coincidence(("grid", "twin")).estimates(spec, trials)
+    assert half.value == 0.5
+
+
+def test_latent_weights_are_compared_within_each_training():
+    spec, trials = made_up(planted)
+    recorded = [
+        replace(t, epochs=(t.epochs[0], replace(t.epochs[1], latent_test_metric=0.47 + t.run / 1e4)))
+        for t in trials
+    ]
+    (e,) = Differences(At("other"), measure=binary_ahead).estimates(spec, recorded)
+    assert e.value == pytest.approx(0.03 - 6.5e-4)
+    assert verdict([e], DIRECTION) is Verdict.REPRODUCED
+    (e,) = Differences(At("other"), measure=latent_ahead).estimates(spec, recorded)
+    assert verdict([e], DIRECTION) is Verdict.NOT_REPRODUCED
+    (e,) = Differences(At("other"), measure=latent_ahead).estimates(spec, trials)
+    assert verdict([e], DIRECTION) is Verdict.NOT_DECIDABLE  # nobody recorded it
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "rule", "expected"),
+    [
+        (0.001, 0.03, DIRECTION, Verdict.REPRODUCED),
+        (-0.001, 0.03, DIRECTION, Verdict.NOT_DECIDABLE),
+        (-0.03, 0.004, DIRECTION, Verdict.NOT_REPRODUCED),
+        (0.001, 0.004, DIRECTION, Verdict.REPRODUCED),
+        (-0.009, 0.009, SIMILAR, Verdict.REPRODUCED),
+        (-0.009, 0.011, SIMILAR, Verdict.NOT_DECIDABLE),
+        (0.011, 0.03, SIMILAR, Verdict.NOT_REPRODUCED),
+        (-0.03, -0.011, SIMILAR, Verdict.NOT_REPRODUCED),
+        (None, None, SIMILAR, Verdict.NOT_DECIDABLE),
+    ],
+)
+def test_the_rule(low, high, rule, expected):
+    holds = Estimate(0.02, 0.01, 0.03, 0.95) if rule is DIRECTION else Estimate(0.0, -0.001, 0.001, 0.95)
+    e = Estimate(0.0, low, high, 0.95)
+    assert verdict([e], rule) is verdict([e, holds], rule) is expected
+    assert weakest([e, holds], rule) in (e, holds)
+    assert verdict([], rule) is Verdict.NOT_DECIDABLE
+
+
+def test_numbers_as_they_are_written():
+    points = shown(Estimate(0.012, -0.001, 0.03, 0.95), "percentage points", 100)
+    assert points == "1.20 (−0.10 to 3.00) percentage points"
+    assert shown(Estimate(1.0, 0.912, 1.0, 0.95), "%", 100) == "100.00 (91.20 to 100.00)%"
+    assert shown(Estimate(None, None, None, None), "%", 100) == "–"

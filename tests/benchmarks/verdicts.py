@@ -1,0 +1,253 @@
+"""Whether a paper's claim holds in a study's records: what is estimated, and how an interval becomes a verdict."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+
+from studies.analysis import stats
+from studies.analysis.curves import Floats
+from studies.analysis.estimate import NONE, Estimate
+from studies.analysis.settings import Measure, Point, by_setting, flips, objective
+from studies.design.space import Choice, searched
+from studies.design.spec import StudySpec
+from studies.records import TrialRecord
+from studies.results.wording import RAW, UNITS, minus, setting
+
+LEVEL = 0.95  # of all intervals of a claim together
+FEWEST_RUNS = 6  # a claim has at least, to be decided at all
+
+
+def last_flips(trial: TrialRecord) -> float | None:
+    """Share of binary weights that a step flips in the last epoch; None where that is not known."""
+    return trial.epochs[-1].flip_ratio if trial.epochs else None
+
+
+def binary_ahead(trial: TrialRecord) -> float | None:
+    """The test metric at the end, less that with latent weights in the binary ones' place; None where not recorded."""
+    latent = trial.epochs[-1].latent_test_metric if trial.epochs else None
+    return None if latent is None else trial.epochs[-1].test_metric - latent
+
+
+def latent_ahead(trial: TrialRecord) -> float | None:
+    """The same the other way round."""
+    ahead = binary_ahead(trial)
+    return None if ahead is None else -ahead
+
+
+FLIPS = (flips, last_flips)
+WORDS: dict[Measure, str] = {
+    flips: "weights flipped a step",
+    last_flips: "weights flipped a step of the last epoch",
+    binary_ahead: "test {metric} of binary weights minus that of latent ones",
+    latent_ahead: "test {metric} of latent weights minus that of binary ones",
+}
+
+
+class Verdict(StrEnum):
+    REPRODUCED = "reproduced"
+    NOT_REPRODUCED = "not reproduced"
+    NOT_DECIDABLE = "not decidable at this scale"
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """A setting of a study: an arm and, where it lists values, one of each."""
+
+    arm: str
+    point: Point = ()
+
+    def words(self) -> str:
+        values = ", ".join(setting(value) for value in self.point)
+        return f"{self.arm} at {values}" if values else self.arm
+
+
+class Estimator(Protocol):
+    """What is estimated of a claim: one estimate or several, all of which must hold."""
+
+    def estimates(self, spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Estimate]:
+        """With intervals that hold together at LEVEL; one without where there are fewer than FEWEST_RUNS runs."""
+        ...
+
+    def words(self, metric: str) -> str:
+        """What it is, for a reader."""
+        ...
+
+    def unit(self, metric: str) -> tuple[str, float]:
+        """The unit in which it is shown, and the factor to it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """How much more a setting measures than each of others, or than 0: Hodges & Lehmann's estimate, paired by run.
+
+    Several have intervals of Bonferroni's level each.
+    """
+
+    more: At
+    less: tuple[At, ...] = ()
+    measure: Measure = objective
+
+    def estimates(self, spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Estimate]:
+        found = by_setting(spec, trials, self.measure)
+        ahead = found[self.more.arm].get(self.more.point, {})
+        if not self.less:
+            values = np.array([*ahead.values()])
+            return [_paired(values, np.zeros(values.size), 1)]
+        estimates = []
+        for other in self.less:
+            behind = found[other.arm].get(other.point, {})
+            runs = sorted(ahead.keys() & behind.keys())
+            a, b = (np.array([values[run] for run in runs]) for values in (ahead, behind))
+            estimates.append(_paired(a, b, len(self.less)))
+        return estimates
+
+    def words(self, metric: str) -> str:
+        less = " and ".join(other.words() for other in self.less)
+        return f"{_words(self.measure, metric)}: {self.more.words()}{f', minus {less}' if less else ''}"
+
+    def unit(self, metric: str) -> tuple[str, float]:
+        return _unit(self.measure, metric)
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """How much more is measured for ten times the one hyperparameter that an arm lists: of each run by least squares,
+    of the runs Hodges & Lehmann's estimate."""
+
+    arm: str
+    measure: Measure = objective
+
+    def estimates(self, spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Estimate]:
+        points = by_setting(spec, trials, self.measure)[self.arm]
+        (listed,) = searched(spec.arm(self.arm).space).values()
+        runs = set.intersection(*(set(found) for found in points.values())) if points else set()
+        if not isinstance(listed, Choice) or len(points) < len(listed.values):
+            return [NONE]
+        decades = [math.log10(float(value)) for (value,) in points]
+        slopes = [
+            np.polyfit(decades, [found[run] for found in points.values()], 1)[0] for run in sorted(runs)
+        ]
+        return [_paired(np.array(slopes), np.zeros(len(slopes)), 1)]
+
+    def words(self, metric: str) -> str:
+        return f"{_words(self.measure, metric)}: its slope over decades of what {self.arm} lists"
+
+    def unit(self, metric: str) -> tuple[str, float]:
+        unit, factor = _unit(self.measure, metric)
+        return f"{unit} a decade", factor
+
+
+@dataclass(frozen=True, slots=True)
+class Coincidence:
+    """The share of trainings of two arms, paired by run and trial, whose epochs all have the same loss, metrics and
+    flips to the last digit, with Wilson's interval. `apart` pairs a trial with the so many next one."""
+
+    arms: tuple[str, str]
+    apart: int = 0
+
+    def estimates(self, spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Estimate]:
+        a, b = ({(t.run, t.trial): _numbers(t) for t in trials if t.arm == arm} for arm in self.arms)
+        pairs = [(a[key], b[key[0], key[1] + self.apart]) for key in a if (key[0], key[1] + self.apart) in b]
+        if len({run for run, _ in a}) < FEWEST_RUNS or not all(one and other for one, other in pairs):
+            return [NONE]
+        return [stats.wilson(sum(one == other for one, other in pairs), len(pairs), LEVEL)]
+
+    def words(self, metric: str) -> str:
+        which = f"{self.arms[0]} and {self.arms[1]}"
+        return f"share of trainings of {which} that are the same to the last digit" + (
+            ", each with the next value's" if self.apart else ""
+        )
+
+    def unit(self, metric: str) -> tuple[str, float]:
+        return "%", 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Above:
+    """Holds where the interval lies above `bound`; fails where it lies below `least`, so that what there may be of an
+    effect is smaller than is worth a claim."""
+
+    bound: float
+    least: float
+
+    def holds(self, e: Estimate) -> bool | None:
+        assert e.low is not None
+        assert e.high is not None
+        return True if e.low > self.bound else False if e.high < self.least else None
+
+    def words(self, unit: str, factor: float) -> str:
+        bound, least = (f"{factor * x:g}" for x in (self.bound, self.least))
+        return f"above {bound}; fails below {least} {unit}".replace(" %", "%")
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Holds where the interval lies within plus or minus `margin`; fails where it lies beyond it."""
+
+    margin: float
+
+    def holds(self, e: Estimate) -> bool | None:
+        assert e.low is not None
+        assert e.high is not None
+        if -self.margin < e.low and e.high < self.margin:
+            return True
+        return False if e.low > self.margin or e.high < -self.margin else None
+
+    def words(self, unit: str, factor: float) -> str:
+        return f"within ±{factor * self.margin:g} {unit}".replace(" %", "%")
+
+
+def verdict(estimates: Sequence[Estimate], rule: Above | Within) -> Verdict:
+    """Reproduced where all hold, not reproduced where one fails, else, and without an interval, not decidable."""
+    if not estimates or any(e.low is None or e.high is None for e in estimates):
+        return Verdict.NOT_DECIDABLE
+    found = [rule.holds(e) for e in estimates]
+    if all(found):
+        return Verdict.REPRODUCED
+    return Verdict.NOT_REPRODUCED if False in found else Verdict.NOT_DECIDABLE
+
+
+def weakest(estimates: Sequence[Estimate], rule: Above | Within) -> Estimate:
+    """The one that speaks most against the claim."""
+    known = [e for e in estimates if e.low is not None and e.high is not None]
+    if len(known) < len(estimates) or not known:
+        return next((e for e in estimates if e not in known), NONE)
+    if isinstance(rule, Above):
+        return min(known, key=lambda e: e.low or 0.0)
+    return max(known, key=lambda e: max(abs(e.low or 0.0), abs(e.high or 0.0)))
+
+
+def shown(e: Estimate, unit: str, factor: float) -> str:
+    """`1.20 (0.55 to 1.80) percentage points`; a dash where there is no value."""
+    if e.value is None:
+        return "–"
+    value, *ends = (None if x is None else minus(f"{factor * x:.2f}") for x in (e.value, e.low, e.high))
+    interval = f" ({ends[0]} to {ends[1]})" if None not in ends else ""
+    return f"{value}{interval} {unit}".replace(" %", "%")
+
+
+def _paired(a: Floats, b: Floats, questions: int) -> Estimate:
+    level = 1 - (1 - LEVEL) / questions
+    found = stats.paired_hodges_lehmann(a, b, level)
+    reached = found.level is not None and found.level >= level and a.size >= FEWEST_RUNS
+    return found if reached else Estimate(found.value, None, None, None)
+
+
+def _numbers(trial: TrialRecord) -> tuple[tuple[float | None, ...], ...]:
+    return tuple((e.train_loss, e.validation_metric, e.test_metric, e.flip_ratio) for e in trial.epochs)
+
+
+def _words(measure: Measure, metric: str) -> str:
+    return WORDS.get(measure, "validation {metric}").format(metric=metric)
+
+
+def _unit(measure: Measure, metric: str) -> tuple[str, float]:
+    if measure in FLIPS:
+        return "% of weights", 100.0
+    _, unit, factor, _ = UNITS.get(metric, RAW)
+    return unit, factor
