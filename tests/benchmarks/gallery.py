@@ -137,7 +137,7 @@ def _section(
     study: str, done: Done, judged: Sequence[tuple[Claim, Verdict, Estimate, Estimate]]
 ) -> Iterator[str]:
     yield f"## {study}"
-    metric, spec = done.spec.task_definition().metric, done.spec
+    spec = done.spec
     runs, per = count(spec.runs, "run"), count(spec.trials, "trial")
     seconds = sum(trial.train_seconds for trial in done.trials)
     yield (
@@ -146,14 +146,12 @@ def _section(
     )
     yield f"![{study}](gallery/{_flat(study)}.png)"
     for claim, found, e, control in judged:
-        unit, factor = claim.estimator.unit(metric)
+        unit, factor = claim.estimator.unit(spec)
         yield f"**{claim.place}**: {claim.text} **{str(found).capitalize()}.**"
-        rows = [
-            ("ours", claim.estimator.words(metric), shown(e, unit, factor), claim.rule.words(unit, factor))
-        ]
+        rows = [("ours", claim.estimator.words(spec), shown(e, unit, factor), claim.rule.words(unit, factor))]
         if claim.control is not None:
-            unit, factor = claim.control.unit(metric)
-            rows.append(("control", claim.control.words(metric), shown(control, unit, factor), ""))
+            unit, factor = claim.control.unit(spec)
+            rows.append(("control", claim.control.words(spec), shown(control, unit, factor), ""))
         yield "\n".join(
             ["| | what | estimate | rule |", "|---|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
         )

@@ -60,9 +60,13 @@ class At:
     arm: str
     point: Point = ()
 
-    def words(self) -> str:
-        values = ", ".join(setting(value) for value in self.point)
-        return f"{self.arm} at {values}" if values else self.arm
+    def words(self, spec: StudySpec) -> str:
+        """`standard (learning rate 1)`."""
+        names = (name.replace("_", " ") for name in searched(spec.arm(self.arm).space))
+        values = [
+            f"{name} {setting(value)}" for name, value in zip(names, self.point, strict=bool(self.point))
+        ]
+        return f"{self.arm} ({', '.join(values)})" if values else self.arm
 
 
 class Estimator(Protocol):
@@ -72,11 +76,11 @@ class Estimator(Protocol):
         """With intervals that hold together at LEVEL; one without where there are fewer than FEWEST_RUNS runs."""
         ...
 
-    def words(self, metric: str) -> str:
+    def words(self, spec: StudySpec) -> str:
         """What it is, for a reader."""
         ...
 
-    def unit(self, metric: str) -> tuple[str, float]:
+    def unit(self, spec: StudySpec) -> tuple[str, float]:
         """The unit in which it is shown, and the factor to it."""
         ...
 
@@ -106,12 +110,12 @@ class Differences:
             estimates.append(_paired(a, b, len(self.less)))
         return estimates
 
-    def words(self, metric: str) -> str:
-        less = " and ".join(other.words() for other in self.less)
-        return f"{_words(self.measure, metric)}: {self.more.words()}{f', minus {less}' if less else ''}"
+    def words(self, spec: StudySpec) -> str:
+        less = " and ".join(other.words(spec) for other in self.less)
+        return f"{_words(self.measure, spec)}: {self.more.words(spec)}{f', minus {less}' if less else ''}"
 
-    def unit(self, metric: str) -> tuple[str, float]:
-        return _unit(self.measure, metric)
+    def unit(self, spec: StudySpec) -> tuple[str, float]:
+        return _unit(self.measure, spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +138,12 @@ class Slope:
         ]
         return [_paired(np.array(slopes), np.zeros(len(slopes)), 1)]
 
-    def words(self, metric: str) -> str:
-        return f"{_words(self.measure, metric)}: its slope over decades of what {self.arm} lists"
+    def words(self, spec: StudySpec) -> str:
+        (name,) = searched(spec.arm(self.arm).space)
+        return f"{_words(self.measure, spec)}: its slope over decades of {name}"
 
-    def unit(self, metric: str) -> tuple[str, float]:
-        unit, factor = _unit(self.measure, metric)
+    def unit(self, spec: StudySpec) -> tuple[str, float]:
+        unit, factor = _unit(self.measure, spec)
         return f"{unit} a decade", factor
 
 
@@ -157,13 +162,13 @@ class Coincidence:
             return [NONE]
         return [stats.wilson(sum(one == other for one, other in pairs), len(pairs), LEVEL)]
 
-    def words(self, metric: str) -> str:
+    def words(self, spec: StudySpec) -> str:
         which = f"{self.arms[0]} and {self.arms[1]}"
         return f"share of trainings of {which} that are the same to the last digit" + (
             ", each with the next value's" if self.apart else ""
         )
 
-    def unit(self, metric: str) -> tuple[str, float]:
+    def unit(self, spec: StudySpec) -> tuple[str, float]:
         return "%", 100.0
 
 
@@ -242,12 +247,12 @@ def _numbers(trial: TrialRecord) -> tuple[tuple[float | None, ...], ...]:
     return tuple((e.train_loss, e.validation_metric, e.test_metric, e.flip_ratio) for e in trial.epochs)
 
 
-def _words(measure: Measure, metric: str) -> str:
-    return WORDS.get(measure, "validation {metric}").format(metric=metric)
+def _words(measure: Measure, spec: StudySpec) -> str:
+    return WORDS.get(measure, "validation {metric}").format(metric=spec.task_definition().metric)
 
 
-def _unit(measure: Measure, metric: str) -> tuple[str, float]:
+def _unit(measure: Measure, spec: StudySpec) -> tuple[str, float]:
     if measure in FLIPS:
         return "% of weights", 100.0
-    _, unit, factor, _ = UNITS.get(metric, RAW)
+    _, unit, factor, _ = UNITS.get(spec.task_definition().metric, RAW)
     return unit, factor
