@@ -130,6 +130,8 @@ def _figures(
     drawn = {}
     if (grid := grids.over_grid(study, trials)) is not None:
         drawn["grid"] = grid
+    if (arms := grids.side_by_side(study, trials)) is not None:
+        drawn["arms"] = arms
     if comparison.target is not None:
         drawn["trials-to-target"] = figures.trials_to_target(comparison)
     if comparison.pairs:

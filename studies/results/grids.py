@@ -1,4 +1,4 @@
-"""The figure of a grid: what its trainings came to against what it lists, from the records alone."""
+"""What settings came to, from the records alone: those of a grid against what it lists, those of arms side by side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -82,6 +82,49 @@ def over_grid(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | Non
             shown |= _lines(axes, of_panel, places, looks) | _levels(axes, controls, quantity, looks)
     canvas.legend(figure, [*shown.values()], [])
     return figure
+
+
+def side_by_side(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
+    """Each arm's mean over the runs with Student's t interval and every run as a point, quantities as in `over_grid`.
+
+    None where an arm searches anything.
+    """
+    spec, trials, _ = as_decided(stored(study), trials, ())
+    if not all(arm.is_control for arm in spec.arms):
+        return None
+    quantities = _quantities(spec, trials)
+    title = spec.task_label if spec.task_label != spec.task else ""
+    figure = canvas.figure_of(HEIGHT_INCHES, title, 0, columns=len(quantities))
+    names = [label(arm.name, arm.method).replace(" ", "\n") for arm in spec.arms]
+    for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
+        canvas.plain(axes)
+        axes.set_ylabel(quantity.words, fontsize=8)
+        axes.set_xticks(range(len(names)), names, fontsize=6.5)
+        axes.set_xlim(-0.6, len(names) - 0.4)
+        for i, (arm, look) in enumerate(zip(spec.arms, cycle(canvas.LOOKS), strict=False)):
+            for runs in quantity.found[arm.name].values():
+                _arm(axes, i, runs, quantity.unit, look)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
+def _arm(axes: Axes, place: int, runs: Runs, unit: float, look: tuple[str, str]) -> None:
+    colour, marker = look
+    values = unit * np.array([*runs.values()])
+    axes.plot(
+        np.full(values.size, place - 0.15),
+        values,
+        ls="",
+        marker=".",
+        ms=3,
+        mfc=colour,
+        mec="none",
+        alpha=0.35,
+    )
+    value, low, high = _mean(runs, unit)
+    ends = None if np.isnan(low) else [[value - low], [high - value]]
+    axes.errorbar([place + 0.1], [value], yerr=ends, color=colour, marker=marker, ms=4, capsize=2, lw=1.0)
 
 
 def _quantities(spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Quantity]:

@@ -137,7 +137,7 @@ def report(
         *_stops(comparison),
         *_endpoints(comparison),
         f"![Best so far over trials](figure8.png)\n\n*{_caption(comparison)}*",
-        *_grid(images),
+        *_settings(images),
         summary(comparison),
     ]
     if study.repeats > 1:
@@ -174,7 +174,10 @@ def _at_a_glance(comparison: Comparison) -> Iterator[str]:
         yield found.note
 
 
-def _grid(images: Sequence[str]) -> Iterator[str]:
+def _settings(images: Sequence[str]) -> Iterator[str]:
+    if "arms.png" in images:
+        yield "![What each arm came to](arms.png)"
+        yield "*Every run, and the mean of each arm's with Student's t interval.*"
     if "grid.png" in images:
         yield "![What each listed value came to](grid.png)"
         yield "*Mean over the runs at each value that the study lists, with Student's t interval.*"

@@ -29,8 +29,7 @@ from service.settings import Settings
 from studies.analysis.estimate import NONE, Estimate
 from studies.design.spec import StudySpec, load
 from studies.records import StudyRecord, StudyState, TrialRecord
-from studies.results.figures import figure8
-from studies.results.grids import over_grid
+from studies.results.grids import over_grid, side_by_side
 from studies.results.wording import count
 from trainers.data import DATASETS
 from trainers.errors import DataError
@@ -109,7 +108,7 @@ def picture(figure: Figure) -> bytes:
 def page(done: dict[str, Done], out: Path) -> str:
     """Markdown, whose figures are put in `out`."""
     found = {
-        study: picture(over_grid(d.record, d.trials) or figure8(d.record, d.trials))
+        study: picture(over_grid(d.record, d.trials) or side_by_side(d.record, d.trials))
         for study, d in done.items()
     }
     out.mkdir(parents=True, exist_ok=True)

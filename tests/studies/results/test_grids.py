@@ -10,7 +10,7 @@ from studies.analysis import stats
 from studies.design.spec import stored
 from studies.records import EpochRecord
 from studies.results.export import export
-from studies.results.grids import over_grid
+from studies.results.grids import over_grid, side_by_side
 
 ALPHAS, GAMMAS = (1e-4, 1e-3, 1e-2), (0.05, 0.5)
 GRID = {"name": "filter", "method": "gradient-filter", "space": {"alpha": [*ALPHAS], "gamma": 0.1}}
@@ -111,7 +111,29 @@ def test_words_and_switches_stand_side_by_side():
 
 
 def test_a_study_without_a_grid_has_none():
-    assert over_grid(*figure8_like(runs=2, trials=3)) is None
+    records_of_tuning = figure8_like(runs=2, trials=3)
+    assert over_grid(*records_of_tuning) is side_by_side(*records_of_tuning) is None
+
+
+def test_arms_that_search_nothing_are_side_by_side(tmp_path):
+    other = CONTROL | {"name": "another-alpha", "space": {"alpha": 1e-2, "gamma": 0.1}}
+    study = study_of(arms=[CONTROL, other], runs=3, trials=1)
+    trials = [
+        replace(trial_of(stored(study), arm, run, 1, worth + run / 64), epochs=epochs(0.25, 0.5))
+        for arm, worth in (("published", 0.75), ("another-alpha", 0.5))
+        for run in (1, 2, 3)
+    ]
+    objective, flips = side_by_side(study, trials).axes
+    assert [text.get_text() for text in objective.get_xticklabels()] == ["published", "another\nalpha"]
+    runs, mean, *_ = objective.lines
+    assert runs.get_ydata() == pytest.approx([100 * (0.75 + run / 64) for run in (1, 2, 3)])
+    assert mean.get_ydata() == pytest.approx([100 * (0.75 + 2 / 64)])
+    wanted = stats.mean(100 * (0.75 + np.arange(1, 4) / 64))
+    (bar,) = objective.collections[0].get_segments()
+    assert bar[:, 1] == pytest.approx([wanted.low, wanted.high])
+    assert flips.lines[0].get_ydata() == pytest.approx([37.5] * 3)
+    export(study, trials, tmp_path)
+    assert "](arms.png)" in (tmp_path / "report.md").read_text()
 
 
 def test_it_is_in_the_export_and_the_report(tmp_path):
