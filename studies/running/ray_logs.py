@@ -24,7 +24,8 @@ PYTHON = re.compile(r"[\d:, -]+\t(?P<level>[A-Z])[A-Z]+ [\w.]+:\d+ -- (?P<words>
 IDLE = re.compile(
     r"ERROR: ld\.so: |/\S+\(|\*\*\* |\S+:\d+: \w*Warning: |- |\s|The raylet fate shares|Traceback |:\w+:|\[state-dump\]"
 )
-ECHO = re.compile(r"Raylet is terminated")  # of another's end
+# of another's end; and that the dashboard's metrics, which nothing here reads, have a port that another Ray here has
+ECHO = re.compile(r"Raylet is terminated|starting the metrics server")
 
 
 def why(logs: Path) -> str:

@@ -39,6 +39,12 @@ def test_the_line_that_tells_the_most(tmp_path):
     assert why(tmp_path) == "ImportError: libgrpc.so: cannot open shared object file (dashboard_agent.err)"
 
 
+def test_another_ray_beside_it_is_no_reason(tmp_path):
+    taken = "An exception occurred while starting the metrics server."
+    (tmp_path / "dashboard.log").write_text(f"2026-11-29 12:32:08,483\tERROR head.py:368 -- {taken}\n")
+    assert why(tmp_path) == ""
+
+
 def test_what_the_shell_says_of_a_worker(tmp_path):
     (tmp_path / "raylet.err").write_text("bash: line 1: /home/me/My: No such file or directory\n")
     assert why(tmp_path) == "bash: line 1: /home/me/My: No such file or directory (raylet.err)"
