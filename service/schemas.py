@@ -20,6 +20,7 @@ from studies.records import (
     EpochRecord,
     RepeatRecord,
     Request,
+    Series,
     StudyRecord,
     StudyState,
     TrialRecord,
@@ -214,10 +215,38 @@ class Epoch(_Schema):
     diverged: bool
     validation_top5: Number | None = Field(description="Null where the task does not count it.")
     test_top5: Number | None
+    train_metric: Number | None = Field(description="On training samples; null where that is not recorded.")
+    latent_validation_metric: Number | None = Field(description="With latent weights; likewise.")
+    latent_test_metric: Number | None
 
     @classmethod
     def of(cls, epoch: EpochRecord) -> Self:
         return cls._copied(epoch)
+
+
+class TrialSeries(_Schema):
+    """What was recorded of one of a trial's trainings under a name: a row a step."""
+
+    repeat: int = Field(description="Which of its trainings, from 1.")
+    name: str = Field(examples=["flip_ratio", "3[84,32].gradient"])
+    steps: tuple[int, ...] = Field(description="Of the training, taken until then.")
+    values: tuple[Number, ...] | None = Field(description="A number a row; null of signs and images.")
+    shape: tuple[int, ...] = Field(
+        description="Of a row of bytes: (bytes), eight signs in each, or as images."
+    )
+    rows: tuple[str, ...] | None = Field(description="Bytes in hexadecimal digits; null of numbers.")
+
+    @classmethod
+    def of(cls, repeat: int, series: Series) -> Self:
+        values, numbers = series.values, series.values.ndim == 1
+        return cls(
+            repeat=repeat,
+            name=series.name,
+            steps=tuple(series.steps.tolist()),
+            values=tuple(values.tolist()) if numbers else None,
+            shape=values.shape[1:],
+            rows=None if numbers else tuple(row.tobytes().hex() for row in values),
+        )
 
 
 class Confirmation(_Schema):

@@ -237,15 +237,18 @@ def _figure(store: Store, study: StudyRecord, kind: str) -> bytes:
 def _archive(store: Store, study: StudyRecord) -> bytes:
     from studies.results.export import archive
 
-    trials, confirmations = store.trials(study.id, with_epochs=True), store.confirmations(study.id)
+    trials = store.trials(study.id, with_epochs=True, with_series=True)
+    confirmations = store.confirmations(study.id)
     return archive(study, trials, confirmations=confirmations)
 
 
 def _table(store: Store, study: StudyRecord, name: str, form: str) -> bytes:
     from studies.results.data_tables import table
 
-    trials = [] if name == "confirmations" else store.trials(study.id, with_epochs=name == "epochs")
-    confirmations = [] if name in ("trials", "epochs") else store.confirmations(study.id)
+    trials: list[TrialRecord] = []
+    if name != "confirmations":
+        trials = store.trials(study.id, with_epochs=name == "epochs", with_series=name == "traces")
+    confirmations = [] if name in ("trials", "epochs", "traces") else store.confirmations(study.id)
     return table(study, trials, name, form, confirmations)
 
 
@@ -256,7 +259,7 @@ ANALYSES: dict[str, Callable[[Store, StudyRecord], bytes]] = {
     "export.zip": _archive,
     **{
         f"{name}.{form}": partial(_table, name=name, form=form)
-        for name in ("trials", "curves", "confirmations", "epochs", "repeats")
+        for name in ("trials", "curves", "confirmations", "epochs", "repeats", "traces")
         for form in ("csv", "parquet", "json")
     },
 }

@@ -34,6 +34,7 @@ from service.schemas import (
     StudySummary,
     Task,
     Trial,
+    TrialSeries,
     Validation,
     trial_id,
 )
@@ -45,7 +46,7 @@ from studies.results.output_folder import OWNER
 
 M = TypeVar("M", bound=BaseModel)
 StudyFile = StudySpec | Mapping[str, Any] | Path
-Table = Literal["trials", "curves", "confirmations", "epochs", "repeats"]
+Table = Literal["trials", "curves", "confirmations", "epochs", "repeats", "traces"]
 Sort = Literal["number", "objective", "test_metric", "train_seconds", "suggest_seconds", "finished_at"]
 STUDIES_A_PAGE, TRIALS_A_PAGE = 200, 1000  # the most that a service gives at once
 LONGEST_POLL = 2.0  # seconds
@@ -176,6 +177,11 @@ class AsyncClient:
 
     async def epochs(self, study: str, trial: str) -> tuple[Epoch, ...]:
         return (await self._ask(Items[Epoch], Call("GET", _of(study, "trials", trial, "epochs")))).items
+
+    async def series(self, study: str, trial: str, *, signs: bool = False) -> tuple[TrialSeries, ...]:
+        """What was recorded of a trial's trainings by step; with `signs` all signs too, at most 32 MiB."""
+        call = Call("GET", _of(study, "trials", trial, "series"), params={"signs": signs})
+        return (await self._ask(Items[TrialSeries], call)).items
 
     async def confirmations(self, study: str, trial: str) -> tuple[Confirmation, ...]:
         """Fresh trainings of an incumbent's hyperparameters."""

@@ -64,6 +64,7 @@ class Client:
     trials = _iterating(AsyncClient.trials)
     trial = _blocking(AsyncClient.trial)
     epochs = _blocking(AsyncClient.epochs)
+    series = _blocking(AsyncClient.series)
     confirmations = _blocking(AsyncClient.confirmations)
     curves = _blocking(AsyncClient.curves)
     comparison = _blocking(AsyncClient.comparison)

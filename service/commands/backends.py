@@ -97,7 +97,8 @@ class LocalDatabase:
     def export(self, study: str, folder: Path) -> "ComparisonAnswer":
         from studies.results.export import export
 
-        record, trials = self.store.study_by_id(study), self.store.trials(study, with_epochs=True)
+        record = self.store.study_by_id(study)
+        trials = self.store.trials(study, with_epochs=True, with_series=True)
         compared = self._compared(record, trials)
         export(record, trials, folder, compared.comparison, self.store.confirmations(study))
         return compared

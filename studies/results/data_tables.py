@@ -22,6 +22,7 @@ KINDS: dict[type, Kind] = {str: "text", bool: "boolean", int: "integer", float: 
 Cell = str | int | float | bool | None
 EPOCH_NUMBERS = (
     *("train_loss", "validation_metric", "test_metric", "validation_top5", "test_top5"),
+    *("train_metric", "latent_validation_metric", "latent_test_metric"),
     *("flip_ratio", "train_seconds", "evaluate_seconds"),
 )
 # what is said first of everything that belongs to a trial
@@ -181,6 +182,29 @@ def repeats_table(
     return _table(columns, rows)
 
 
+def traces_table(
+    study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
+) -> Table:
+    """One row a number that was recorded of a step; `trials` have their series, of which signs and images are no
+    numbers."""
+    columns: dict[str, Kind] = {
+        **WHICH,
+        "repeat": "integer",
+        "series": "text",
+        "step": "integer",
+        "value": "number",
+    }
+    rows = [
+        (*(*_which(study, t), repeat, series.name), step, value)
+        for t in _in_order(study, trials)
+        for repeat, training in enumerate(t.series, start=1)
+        for series in training
+        if series.values.ndim == 1
+        for step, value in zip(series.steps.tolist(), series.values.tolist(), strict=True)
+    ]
+    return _table(columns, rows)
+
+
 def _which(study: StudyRecord, record: TrialRecord | ConfirmationRecord) -> tuple[Cell, ...]:
     """The cells of WHICH."""
     return record.study, record.arm, study.arms[record.arm], record.run, record.trial
@@ -251,8 +275,9 @@ TABLES: dict[str, Build] = {
     "confirmations": confirmations_table,
     "epochs": epochs_table,
     "repeats": repeats_table,
+    "traces": traces_table,
 }
-SOMETIMES = ("confirmations", "repeats")  # in an export only where there are any
+SOMETIMES = ("confirmations", "repeats", "traces")  # in an export only where there are any
 FORMS: dict[str, Callable[[Table], bytes]] = {"csv": to_csv, "parquet": to_parquet, "json": to_json}
 
 

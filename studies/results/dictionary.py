@@ -62,6 +62,9 @@ EPOCHS: Mapping[str, str] = {
     "test_metric": "the metric on the test split after it",
     "validation_top5": "the share whose class is among the five likeliest; empty where the task does not count it",
     "test_top5": "the same on the test split",
+    "train_metric": "the metric on the training samples, not augmented; empty where the study does not record it",
+    "latent_validation_metric": "the metric on the validation split with latent weights for the binary ones; likewise",
+    "latent_test_metric": "the same on the test split; likewise",
     "flip_ratio": "the share of binary weights whose sign a step changed, mean over the epoch's steps",
     "train_seconds": "wall time of its training",
     "evaluate_seconds": "wall time of its evaluation",
@@ -94,6 +97,14 @@ REPEATS: Mapping[str, str] = {
     "state": "`completed` or `diverged`",
     "objective": "as in `trials`, of this training",
     "test_metric": "as in `trials`, of this training",
+}
+TRACES: Mapping[str, str] = {
+    **dict.fromkeys(("study", "arm", "method", "run", "trial"), "as in `trials`"),
+    "repeat": "which of the trial's trainings, counted from 1",
+    "series": "`flip_ratio`: the share of binary weights that a step flipped, mean over the steps since the row "
+    "before; `LAYER[INDEX].WHAT`: of one binary weight its `gradient`, its `sign`, or what its optimizer keeps of it",
+    "step": "steps of the training taken until then",
+    "value": "the number",
 }
 COMPARISON: Mapping[str, str] = {
     "study": "the study's id",
@@ -294,6 +305,7 @@ FILES: Mapping[str, Mapping[str, str]] = {
     "confirmations": CONFIRMATIONS,
     "epochs": EPOCHS,
     "repeats": REPEATS,
+    "traces": TRACES,
     "comparison.json": COMPARISON,
     "provenance.json": PROVENANCE,
 }

@@ -19,7 +19,7 @@ from studies.design.spec import PROTOCOL, StudySpec, stored
 from studies.encoding import to_json
 from studies.errors import StudyError
 from studies.records import ConfirmationRecord, StudyRecord, TrialRecord
-from studies.results import figures, grids
+from studies.results import figures, grids, traces
 from studies.results.data_tables import FORMS, SOMETIMES, TABLES
 from studies.results.dictionary import dictionary
 from studies.results.output_folder import OWNER
@@ -32,7 +32,8 @@ IMAGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "svg": ({"svg.hashsalt": "tunebench"}, {"Date": None}),
     "pdf": ({"pdf.fonttype": 42}, {"CreationDate": None}),
 }
-TOO_LONG = ("epochs", "json")  # of Figure 8 a text of 40 MB; the service gives it to whoever asks
+# of Figure 8 a text of 40 MB; the service gives it to whoever asks
+TOO_LONG = (("epochs", "json"), ("traces", "json"))
 _drawing = Lock()  # matplotlib's settings are the process's: two threads would undo each other's
 
 
@@ -98,7 +99,7 @@ def _files(
     for name, build in TABLES.items():
         table = build(study, trials, confirmations)
         if table.rows or name not in SOMETIMES:
-            forms = [form for form in FORMS if (name, form) != TOO_LONG]
+            forms = [form for form in FORMS if (name, form) not in TOO_LONG]
             files |= {f"{name}.{form}": FORMS[form](table) for form in forms}
     changes = _changes(study)
     counted = [trial for trial in trials if trial.run <= comparison.runs]
@@ -132,6 +133,8 @@ def _figures(
         drawn["grid"] = grid
     if (arms := grids.side_by_side(study, trials)) is not None:
         drawn["arms"] = arms
+    recorded = {name: draw(study, trials) for name, draw in traces.FIGURES.items()}
+    drawn |= {name: figure for name, figure in recorded.items() if figure is not None}
     if comparison.target is not None:
         drawn["trials-to-target"] = figures.trials_to_target(comparison)
     if comparison.pairs:

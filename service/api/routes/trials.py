@@ -1,4 +1,4 @@
-"""Trials of a study, their epochs, and its runs."""
+"""Trials of a study, their epochs and series, and its runs."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,18 @@ from service.api.problems import Refused
 from service.api.routes import Shared, StudyId, json
 from service.api.services import Services
 from service.database.trial_order import TrialOrder
-from service.schemas import Confirmation, Epoch, Items, Page, Run, StudyName, Trial, trial_id, trial_of
+from service.schemas import (
+    Confirmation,
+    Epoch,
+    Items,
+    Page,
+    Run,
+    StudyName,
+    Trial,
+    TrialSeries,
+    trial_id,
+    trial_of,
+)
 from studies.records import TrialRecord, TrialState
 from trainers.tasks import TASKS
 
@@ -76,6 +87,25 @@ def read_trial(shared: Shared, study: StudyId, trial: TrialId) -> Response:
 def list_epochs(shared: Shared, study: StudyId, trial: TrialId) -> Response:
     """The epochs of a trial's training."""
     return json(Items[Epoch](items=tuple(map(Epoch.of, _trial(shared, study, trial).epochs))))
+
+
+@router.get("/trials/{trial}/series", response_model=Items[TrialSeries])
+def list_series(
+    shared: Shared,
+    study: StudyId,
+    trial: TrialId,
+    signs: Annotated[bool, Query(description="Whether to give all signs too, at most 32 MiB.")] = False,
+) -> Response:
+    """What was recorded of a trial's trainings by step."""
+    record = _trial(shared, study, trial)
+    found = shared.store.series(study, record.arm, record.run, record.trial)
+    items = (
+        TrialSeries.of(repeat, series)
+        for repeat, training in enumerate(found, start=1)
+        for series in training
+        if signs or series.name != "signs"
+    )
+    return json(Items[TrialSeries](items=tuple(items)))
 
 
 @router.get("/trials/{trial}/confirmations", response_model=Items[Confirmation])

@@ -5,12 +5,19 @@ import { hide, show } from "./dialog.js";
 import { h, pairs, table } from "./element.js";
 import { drawEpochs } from "./epochs.js";
 import { exact, objective, seconds, setting, toNumber, value } from "./format.js";
+import { recorded } from "./recorded.js";
 import { at } from "./root.js";
 import { badge } from "./state.js";
 import { trialId } from "./trialset.js";
 
 const IN_ADDRESS = /^#trial=(.+)$/;
 const TOP5 = [["validation_top5", "Validation top-5"], ["test_top5", "Test top-5"]];
+const MORE = [
+  ...TOP5,
+  ["train_metric", "Training $"],
+  ["latent_validation_metric", "Validation $, latent weights"],
+  ["latent_test_metric", "Test $, latent weights"],
+];
 
 /** What a person has typed into an address need not be encoded well. */
 function decode(text) {
@@ -57,12 +64,13 @@ export class TrialView {
     this.#opened(id);
     try {
       const address = `${this.path}/${encodeURIComponent(id)}`;
-      const [trial, { items: epochs }, { items: confirmed }] = await Promise.all([
+      const [trial, { items: epochs }, { items: confirmed }, { items: series }] = await Promise.all([
         this.trials.all.get(id) ?? get(address),
         get(`${address}/epochs`),
         this.study.spec.confirm ? get(`${address}/confirmations`) : { items: [] },
+        this.study.spec.record ? get(`${address}/series`) : { items: [] },
       ]);
-      if (this.#id === id) this.#fill(body, trial, epochs, confirmed);
+      if (this.#id === id) this.#fill(body, { trial, epochs, confirmed, series });
     } catch (error) {
       const words = [h("strong", {}, error.title ?? "Something went wrong"), " ", error.message];
       body.replaceChildren(h("div", { class: "problem", role: "alert" }, words));
@@ -75,7 +83,7 @@ export class TrialView {
     history.replaceState(null, "", `${location.pathname}${location.search}${hash}`);
   }
 
-  #fill(body, trial, epochs, confirmed) {
+  #fill(body, { trial, epochs, confirmed, series }) {
     const { metric } = this.study;
     const given = Object.entries(trial.hyperparameters);
     const last = trial.objective !== null && counted(epochs) ? epochs.at(-1) : null;
@@ -106,6 +114,7 @@ export class TrialView {
       ...(trial.error === null ? [] : error),
       h("h3", {}, "Epochs"),
       ...(epochs.length ? [chart, this.#table(epochs)] : [h("p", { class: "note" }, "None was finished.")]),
+      ...recorded(series, this.study.arms.indexOf(trial.arm)),
       h("div", { class: "buttons" }, move("Previous in the table", -1), move("Next in the table", 1)),
     );
     if (epochs.length) drawEpochs(chart, epochs, metric, this.study.arms.indexOf(trial.arm));
@@ -132,17 +141,17 @@ export class TrialView {
   #table(epochs) {
     const { metric } = this.study;
     const plain = (x) => (Number.isFinite(toNumber(x)) ? value(toNumber(x)) : String(x));
-    const top5 = counted(epochs) ? TOP5 : [];
+    const more = MORE.filter(([key]) => epochs[0][key] !== null);
     const heads = [
-      "Epoch", "Train loss", `Validation ${metric}`, `Test ${metric}`, ...top5.map(([, text]) => text), "Flip ratio",
-      "Training", "Evaluation",
+      "Epoch", "Train loss", `Validation ${metric}`, `Test ${metric}`, ...more.map(([, text]) => text.replace("$", metric)),
+      "Flip ratio", "Training", "Evaluation",
     ];
     const rows = epochs.map((epoch) => [
       String(epoch.epoch),
       plain(epoch.train_loss),
       objective(epoch.validation_metric, metric),
       objective(epoch.test_metric, metric),
-      ...top5.map(([key]) => objective(epoch[key], metric)),
+      ...more.map(([key]) => objective(epoch[key], metric)),
       plain(epoch.flip_ratio),
       seconds(epoch.train_seconds),
       seconds(epoch.evaluate_seconds),

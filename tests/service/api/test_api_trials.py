@@ -18,7 +18,7 @@ from service.database.owner import Owner
 from service.database.store import Store
 from service.errors import StoreError
 from service.schemas import Epoch, Run, Trial, trial_id
-from studies.records import ConfirmationRecord, RepeatRecord, TrialRecord, TrialState
+from studies.records import ConfirmationRecord, RepeatRecord, Series, TrialRecord, TrialState
 
 METRICS = (0.1, 0.2, math.inf, -math.inf, math.nan)
 KEYS = ("objective", "test_metric", "train_seconds", "suggest_seconds", "finished_at")
@@ -178,6 +178,28 @@ def test_a_cursor_is_of_one_order(client: TestClient, recorded: list[TrialRecord
 # one trial
 
 
+def test_what_was_recorded_of_a_trial(client: TestClient, store: Store, lease: Lease) -> None:
+    numbers = Series.of("flip_ratio", [5, 10], [0.5, math.nan])
+    image = np.arange(12, dtype=np.uint8).reshape(1, 2, 1, 2, 3)
+    first = (numbers, Series.of("signs", [5], np.uint8([[1, 255]])), Series.of("noisy", [10], image))
+    store.record(lease, trial(lease.study, series=(first, (numbers,))))
+    store.record(lease, trial(lease.study, number=2))
+    where = f"/v1/studies/{lease.study}/trials/gradient-filter-r01-t"
+    items = client.get(f"{where}01/series").json()["items"]
+    assert [(each["repeat"], each["name"], each["steps"]) for each in items] == [
+        (1, "flip_ratio", [5, 10]),
+        (1, "noisy", [10]),
+        (2, "flip_ratio", [5, 10]),
+    ]
+    assert (items[0]["values"], items[0]["shape"], items[0]["rows"]) == ([0.5, "nan"], [], None)
+    assert (items[1]["values"], items[1]["shape"]) == (None, [2, 1, 2, 3])
+    assert bytes.fromhex(items[1]["rows"][0]) == image.tobytes()
+    with_signs = client.get(f"{where}01/series", params={"signs": True}).json()["items"]
+    assert [each["rows"] for each in with_signs if each["name"] == "signs"] == [["01ff"]]
+    assert client.get(f"{where}02/series").json() == {"items": []}
+    assert client.get(f"{where}03/series").status_code == 404
+
+
 def test_a_trial_and_its_epochs(client: TestClient, store: Store, lease: Lease) -> None:
     odd = trial(lease.study, test_metric=math.nan, objective=math.inf, seed=2**63 - 1, error="a <b> 'c'")
     losses = [math.nan, math.inf, -math.inf, 0.25]
@@ -218,7 +240,7 @@ NO_TRIALS = [
 
 def test_an_unknown_trial(client: TestClient, store: Store, lease: Lease) -> None:
     store.record(lease, trial(lease.study))
-    for name, rest in product(NO_TRIALS, ("", "/epochs")):
+    for name, rest in product(NO_TRIALS, ("", "/epochs", "/series")):
         answer = client.get(f"/v1/studies/{lease.study}/trials/{name}{rest}")
         assert answer.status_code == 404, name
         assert answer.json()["type"] in ("/problems/unknown-trial", "/problems/unknown-route")

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 import anyio
+import numpy as np
 import pytest
 from rude import Rude, answer, drop, event, hang, problem, stream, study
 from served import Served
@@ -37,7 +38,7 @@ from service.settings import DEFAULT_URL
 from studies.analysis.comparison import compare
 from studies.design.methods import METHODS
 from studies.design.searchers import SEARCHERS
-from studies.records import StudyState, TrialState
+from studies.records import Series, StudyState, TrialState
 from studies.results.export import export
 from trainers.tasks import TASKS
 
@@ -605,6 +606,15 @@ def test_trials_are_chosen_and_sorted(client, service):
     assert [found.state for found in ended_badly] == ["failed", "diverged"]
     assert client.trial(study, "latent-sgd-r2-t1").error == "x"
     assert [epoch.epoch for epoch in client.epochs(study, "latent-sgd-r02-t02")] == [1, 2, 3]
+    assert client.series(study, "latent-sgd-r02-t02") == ()
+    recorded = (Series.of("flip_ratio", [5], [0.5]), Series.of("signs", [5], np.uint8([[1, 255]])))
+    more = service[1].create_study(spec("recorded"), {}).id
+    run(service[1], more, [trial(more, series=(recorded,))], StudyState.PAUSED)
+    assert [found.values for found in client.series(more, "gradient-filter-r01-t01")] == [(0.5,)]
+    assert [found.rows for found in client.series(more, "gradient-filter-r01-t01", signs=True)] == [
+        None,
+        ("01ff",),
+    ]
     with pytest.raises(NotFound, match="no finished trial"):
         client.trial(study, "latent-sgd-r02-t03")
     runs = {(found.arm, found.run): (found.trials, found.best_so_far) for found in client.runs(study)}

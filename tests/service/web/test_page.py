@@ -1,5 +1,6 @@
 """The page in Chromium, over the service as a process and a SQLite database."""
 
+import math
 import re
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from browsing import PHONE, Watched, chromium
 from nginx import nginx
@@ -21,7 +23,7 @@ from service.database.lease import Lease
 from service.database.store import Store
 from service.database.tokens import Scope
 from studies.design.methods import METHODS
-from studies.records import RepeatRecord, Request, StudyState, TrialState
+from studies.records import RepeatRecord, Request, Series, StudyState, TrialState
 
 pytestmark = pytest.mark.browser
 SMALL = {"runs": 3, "trials": 6}
@@ -411,6 +413,37 @@ def test_a_trial_of_several_trainings_that_is_another_studys_says_so(
         dialog.get_by_text(text).wait_for()
     dialog.get_by_role("link", name=f"{done}, gradient-filter-r01-t01").click()
     page.wait_for_url(f"**/studies/{done}#trial=gradient-filter-r01-t01")
+
+
+def test_a_trial_shows_what_was_recorded(page: Any, store: Store) -> None:
+    """Of its first training: a series at a time, images, and metrics in the table of epochs."""
+    record = {"flips": True, "weights": 1, "train_metric": True}
+    lease, rest = underway(store, spec(next(names), record=record, **SMALL), 0)
+    trial = next(trial for trial in rest if trial.objective)
+    steps = range(10, 330, 10)
+    images = np.random.default_rng(0).integers(0, 256, (1, 3, 3, 16, 16), np.uint8)
+    series = (
+        Series.of("flip_ratio", steps, [0.01 / step for step in steps]),
+        Series.of("3[84,32].gradient", steps, [math.sin(step) for step in steps]),
+        Series.of("recovered", [320], images),
+    )
+    epochs = tuple(replace(epoch, train_metric=0.9875) for epoch in trial.epochs)
+    store.record(lease, replace(trial, series=(series, series[:1]), epochs=epochs))
+    page.goto(f"/studies/{lease.study}#trial={trial.id}")
+    dialog = page.get_by_role("dialog")
+    chart = dialog.get_by_label("What is recorded of the steps")
+    drawn = "chart => chart.data[0].y.slice(0, 2)"
+    chart.locator(".plot-container").wait_for()
+    assert chart.evaluate(drawn) == [0.001, 0.0005]
+    dialog.locator("select").select_option(label="3[84,32].gradient")
+    chart.get_by_text("3[84,32].gradient").wait_for()
+    assert chart.evaluate(drawn) == [math.sin(10), math.sin(20)]
+    assert dialog.locator("select option").count() == 2
+    assert dialog.get_by_role("columnheader", name="Training accuracy").count() == 1
+    assert dialog.get_by_role("cell", name="98.8%").count() == 10
+    canvas = dialog.get_by_role("img", name="Image 3, recovered")
+    pixel = "canvas => [...canvas.getContext('2d').getImageData(5, 7, 1, 1).data]"
+    assert canvas.evaluate(pixel) == [*images[0, 2, :, 7, 5].tolist(), 255]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from studies.design.methods import Method
 from studies.design.space import Choice, Fixed, Float, Int
 from studies.design.spec import StudySpec, from_json
 from studies.errors import StudyError
-from studies.records import EpochRecord, TrialState
+from studies.records import EpochRecord, Series, TrialState
 from studies.results.data_tables import FORMS, TABLES, curves_table, table, trials_table
 from trainers.hyperparameters import VALID, Interval, Options
 
@@ -45,14 +45,17 @@ REPEAT_COLUMNS = [
 
 EPOCH_COLUMNS = [
     "study", "arm", "method", "run", "trial", "epoch", "train_loss", "validation_metric", "test_metric",
-    "validation_top5", "test_top5", "flip_ratio", "train_seconds", "evaluate_seconds", "diverged",
+    "validation_top5", "test_top5", "train_metric", "latent_validation_metric", "latent_test_metric", "flip_ratio",
+    "train_seconds", "evaluate_seconds", "diverged",
 ]  # fmt: skip
+TRACE_COLUMNS = ["study", "arm", "method", "run", "trial", "repeat", "series", "step", "value"]
 COLUMNS = {
     "trials": TRIAL_COLUMNS,
     "curves": CURVE_COLUMNS,
     "confirmations": CONFIRMATION_COLUMNS,
     "epochs": EPOCH_COLUMNS,
     "repeats": REPEAT_COLUMNS,
+    "traces": TRACE_COLUMNS,
 }
 
 
@@ -73,7 +76,8 @@ def with_every_outcome():
         test_metric=math.nan,
         epochs=(epoch(1), replace(epoch(2), train_loss=math.nan, validation_top5=0.9, diverged=True)),
     )
-    trials[1] = repeated(trials[1])
+    recorded = (Series.of("flip_ratio", [5, 10], [0.25, math.nan]), Series.of("signs", [5], np.uint8([[7]])))
+    trials[1] = replace(repeated(trials[1]), series=(recorded, (Series.of("3[0].w", [5], [-math.inf]),)))
     return study, trials
 
 

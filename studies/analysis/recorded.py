@@ -1,0 +1,109 @@
+"""What was recorded of a study's trainings, put together by setting and by pair."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from studies.analysis.settings import Point
+from studies.analysis.stats import Floats
+from studies.design.searchers import SEARCHERS
+from studies.design.space import searched
+from studies.design.spec import ArmSpec, StudySpec
+from studies.records import Series, TrialRecord
+
+Setting = tuple[str, Point]  # an arm and, of a grid, what its trials were tried with; else ()
+
+
+class Traces(NamedTuple):
+    """Something by `steps` (n,), ascending, of each of the `runs`: (runs, n), NaN where a run has no number there."""
+
+    steps: np.ndarray[tuple[int], np.dtype[np.int64]]
+    runs: Floats
+
+    @property
+    def mean(self) -> Floats:
+        """Over the runs that have a number: (n,)."""
+        counts = np.isfinite(self.runs).sum(axis=0)
+        sums = np.where(np.isfinite(self.runs), self.runs, 0.0).sum(axis=0)
+        means: Floats = np.divide(sums, counts, out=np.full(len(self.steps), np.nan), where=counts > 0)
+        return means
+
+
+Trace = tuple[Any, Any]  # steps and as many numbers, in arrays or lists
+Of = Callable[[TrialRecord], Iterable[Trace]]
+
+
+def named(name: str) -> Of:
+    """What was recorded under the name, of each of a trial's trainings."""
+    return lambda trial: ((s.steps, s.values) for s in each_of(trial, name))
+
+
+def of_epochs(name: str) -> Of:
+    """A number of the epochs of a trial's first training, by epoch; what an epoch has not is left out."""
+
+    def found(trial: TrialRecord) -> Iterable[Trace]:
+        numbers = {epoch.epoch: getattr(epoch, name) for epoch in trial.epochs}
+        numbers = {epoch: value for epoch, value in numbers.items() if value is not None}
+        return [([*numbers], [*numbers.values()])] if numbers else []
+
+    return found
+
+
+def by_setting(spec: StudySpec, trials: Sequence[TrialRecord], of: Of) -> dict[Setting, Traces]:
+    """Settings in the order of arms and trials; a run has the mean of its trainings with that setting."""
+    found: dict[Setting, dict[int, list[Trace]]] = {}
+    listed = {arm.name: _listed(spec, arm) for arm in spec.arms}
+    order = {arm.name: i for i, arm in enumerate(spec.arms)}
+    for trial in sorted(trials, key=lambda t: (order[t.arm], t.trial, t.run)):
+        point = tuple(trial.hyperparameters[name] for name in listed[trial.arm])
+        for trace in of(trial):
+            found.setdefault((trial.arm, point), {}).setdefault(trial.run, []).append(trace)
+    return {setting: _traces(runs) for setting, runs in found.items()}
+
+
+def differing_signs(first: Series, second: Series) -> tuple[list[int], list[int]]:
+    """At which steps both have their signs, and how many differ there."""
+    steps, mine, its = np.intersect1d(first.steps, second.steps, assume_unique=True, return_indices=True)
+    counts = np.bitwise_count(first.values[mine] ^ second.values[its]).sum(axis=1, dtype=np.int64)
+    return steps.tolist(), counts.tolist()
+
+
+def differing(spec: StudySpec, trials: Sequence[TrialRecord]) -> Traces | None:
+    """The number of signs that differ between the study's first two arms, trial by trial of a run, which share seeds.
+
+    None where there are none of both.
+    """
+    if len(spec.arms) < 2:
+        return None
+    at = {(trial.arm, trial.run, trial.trial): trial for trial in trials}
+    first, second = (arm.name for arm in spec.arms[:2])
+    found: dict[int, list[Trace]] = {}
+    for (arm, run, number), trial in sorted(at.items()):
+        if arm != first or (other := at.get((second, run, number))) is None:
+            continue
+        pairs = zip(each_of(trial, "signs"), each_of(other, "signs"), strict=False)
+        found.setdefault(run, []).extend(differing_signs(*pair) for pair in pairs)
+    found = {run: traces for run, traces in found.items() if traces}
+    return _traces(found) if found else None
+
+
+def each_of(trial: TrialRecord, name: str) -> list[Series]:
+    """The series of that name, of each of the trial's trainings that has it."""
+    return [series for training in trial.series for series in training if series.name == name]
+
+
+def _listed(spec: StudySpec, arm: ArmSpec) -> tuple[str, ...]:
+    """The hyperparameters that tell an arm's settings apart: those of a grid."""
+    return tuple(searched(arm.space)) if SEARCHERS[spec.searcher_of(arm).name].exhaustive else ()
+
+
+def _traces(runs: Mapping[int, Sequence[Trace]]) -> Traces:
+    steps = np.unique(np.concatenate([np.asarray(s, np.int64) for its in runs.values() for s, _ in its]))
+    means = []
+    for run in sorted(runs):
+        rows = np.full((len(runs[run]), len(steps)), np.nan)
+        for row, (at, values) in zip(rows, runs[run], strict=True):
+            row[np.searchsorted(steps, at)] = values
+        means.append(Traces(steps, rows).mean)
+    return Traces(steps, np.array(means))

@@ -1,0 +1,240 @@
+"""The figures of what was recorded of trainings, from the records alone."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from studies.analysis.comparison import label
+from studies.analysis.decision import as_decided
+from studies.analysis.recorded import Setting, Traces, by_setting, differing, each_of, named, of_epochs
+from studies.design.space import searched
+from studies.design.spec import StudySpec, stored
+from studies.records import Series, StudyRecord, TrialRecord
+from studies.results import canvas
+from studies.results.wording import RAW, UNITS, setting
+
+PANEL_INCHES = 1.9
+LOW_INCHES = 0.75  # of a panel with one of several traces of a weight
+IMAGE_INCHES = 0.55
+# what an optimizer keeps of a weight, in words, in the order of the panels; others follow under their own names
+KEPT = {
+    "gradient": "gradient",
+    "m": "first average m",
+    "g": "second average g",
+    "v": "average of squares v",
+    "w": "latent weight w",
+}
+# a metric by epoch: the number of an epoch, and its words
+BY_EPOCH = {
+    "train_metric": "Training {metric}",
+    "test_metric": "Test {metric}",
+    "latent_test_metric": "Test {metric}, latent weights",
+}
+
+Draw = Callable[[StudyRecord, Sequence[TrialRecord]], Figure | None]
+
+
+def flips(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
+    """The share of binary weights that a step flips, by step, a line an arm or setting of a grid, mean over its runs.
+
+    Where none flips a line has a gap. Source: Quist 2023, Figures 3 and 5.
+    """
+    spec, trials, _ = as_decided(stored(study), trials, ())
+    found = by_setting(spec, trials, named("flip_ratio"))
+    if not found:
+        return None
+    figure, (axes,) = _panels(spec, 1, len(found))
+    axes.set_yscale("log", nonpositive="mask")
+    lines = _lines(axes, spec, found, 100.0)
+    _name(axes, "Step", "Weights flipped a step (%)")
+    canvas.legend(figure, lines, [])
+    return figure
+
+
+def metrics(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
+    """The metric by epoch on training and test samples, and with latent weights, lines as in `flips`.
+
+    None where only test samples were scored. Source: Nayak 2020, section 2.
+    """
+    spec, trials, _ = as_decided(stored(study), trials, ())
+    whole = {name: by_setting(spec, trials, of_epochs(name)) for name in BY_EPOCH}
+    found = {name: settings for name, settings in whole.items() if settings}
+    if found.keys() <= {"test_metric"}:
+        return None
+    metric = spec.task_definition().metric
+    sign, _, unit, _ = UNITS.get(metric, RAW)
+    lines: dict[Any, Line2D] = {}
+    figure, panels = _panels(spec, len(found), max(map(len, found.values())))
+    for axes, (name, settings) in zip(panels, found.items(), strict=True):
+        lines |= {line.get_label(): line for line in _lines(axes, spec, settings, unit)}
+        _name(axes, "Epoch", BY_EPOCH[name].format(metric=metric) + (f" ({sign.strip()})" if sign else ""))
+    canvas.legend(figure, [*lines.values()], [], columns=len(panels))
+    return figure
+
+
+def signs(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
+    """The number of signs that differ between the first two arms, by step: each run, and their mean.
+
+    Source: Quist 2023, Figure 7.
+    """
+    spec, trials, _ = as_decided(stored(study), trials, ())
+    found = differing(spec, trials)
+    if found is None:
+        return None
+    figure, (axes,) = _panels(spec, 1, 2)
+    for run in found.runs:
+        (one,) = axes.plot(found.steps, run, color=canvas.GREY, lw=0.4, alpha=0.5, label="one run")
+    (mean,) = axes.plot(found.steps, found.mean, color=canvas.LOOKS[0][0], lw=1.2, label="mean of the runs")
+    first, second = (label(arm.name, arm.method) for arm in spec.arms[:2])
+    axes.set_ylim(0, max(1.0, float(np.nanmax(found.runs))) * 1.05)
+    _name(axes, "Step", "Differing signs")
+    axes.set_title(f"{first} and {second}", fontsize=7)
+    canvas.legend(figure, [mean, one], [])
+    return figure
+
+
+def weights(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
+    """All that was recorded of one weight by step: a column an arm, of its first run's first training.
+
+    It is the one of the recorded weights whose sign changes most often, in the first arm that has any. Source:
+    Quist 2023, Figure 2.
+    """
+    spec, trials, _ = as_decided(stored(study), trials, ())
+    found = {arm: _of_weights(trial) for arm, trial in _first_trials(spec, trials).items()}
+    chosen = {
+        arm: max(its, key=lambda name: _changes(its[name]["sign"])) for arm, its in found.items() if its
+    }
+    if not chosen:
+        return None
+    liveliest = next(iter(chosen.values()))
+    chosen |= {arm: liveliest for arm in chosen if liveliest in found[arm]}
+    shown = {arm: found[arm][weight] for arm, weight in chosen.items()}
+    names = [what for its in shown.values() for what in its if what != "sign"]
+    whats = [*sorted(dict.fromkeys(names), key=[*KEPT, *names].index), "sign"]
+    figure = canvas.figure_of(LOW_INCHES * len(whats), _title(spec), 0, columns=len(shown))
+    panels = figure.subplots(len(whats), len(shown), sharex="col", squeeze=False)
+    for column, (arm, its), (colour, _) in zip(panels.T, shown.items(), cycle(canvas.LOOKS), strict=False):
+        column[0].set_title(f"{label(arm, spec.arm(arm).method)}, weight {chosen[arm]}", fontsize=7)
+        column[-1].set_xlabel("Step", fontsize=8)
+        for axes, what in zip(column, whats, strict=True):
+            _trace(axes, KEPT.get(what, what), its.get(what), colour)
+    return figure
+
+
+def images(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
+    """Test images as they are, with noise, and as each arm's first training gives them back after its last epoch.
+
+    Source: Nayak 2020, Figures 4 and 5.
+    """
+    spec, trials, _ = as_decided(stored(study), trials, ())
+    found = {arm: trial for arm, trial in _first_trials(spec, trials).items() if each_of(trial, "recovered")}
+    if not found:
+        return None
+    first = next(iter(found.values()))
+    rows = [("original", each_of(first, "original")[0]), ("with noise", each_of(first, "noisy")[0])]
+    rows += [
+        (label(arm, spec.arm(arm).method), each_of(trial, "recovered")[0]) for arm, trial in found.items()
+    ]
+    count = rows[0][1].values.shape[1]
+    figure = canvas.figure_of(IMAGE_INCHES * len(rows), _title(spec), 0)
+    figure.set_figwidth(max(canvas.COLUMN_INCHES, IMAGE_INCHES * (count + 2)))
+    panels = figure.subplots(len(rows), count, squeeze=False)
+    for across, (name, series) in zip(panels, rows, strict=True):
+        for axes, image in zip(across, series.values[-1], strict=True):
+            channels_last = np.moveaxis(image, 0, -1)
+            grey = channels_last.shape[-1] == 1
+            axes.imshow(channels_last[..., 0] if grey else channels_last, cmap="gray", vmin=0, vmax=255)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.spines[:].set_visible(False)
+        across[0].set_ylabel(name, fontsize=7, rotation=0, ha="right", va="center")
+    return figure
+
+
+# by the name of their file: drawn where there is anything to draw
+FIGURES: Mapping[str, Draw] = {
+    "flips-by-step": flips,
+    "metric-by-epoch": metrics,
+    "weight-by-step": weights,
+    "differing-signs": signs,
+    "images": images,
+}
+
+
+def _panels(spec: StudySpec, number: int, legend_rows: int) -> tuple[Figure, list[Axes]]:
+    figure = canvas.figure_of(PANEL_INCHES, _title(spec), -(-legend_rows // number), columns=number)
+    panels = figure.subplots(1, number, sharey=True, squeeze=False)[0]
+    for axes in panels:
+        canvas.plain(axes)
+    return figure, list(panels)
+
+
+def _title(spec: StudySpec) -> str:
+    return spec.task_label if spec.task_label != spec.task else ""
+
+
+def _lines(axes: Axes, spec: StudySpec, found: Mapping[Setting, Traces], unit: float) -> list[Line2D]:
+    """The mean of each setting's runs by step."""
+    lines: list[Line2D] = []
+    for (arm, point), traces, (colour, marker) in zip(
+        found, found.values(), cycle(canvas.LOOKS), strict=False
+    ):
+        of = spec.arm(arm)
+        words = "".join(
+            f", {name.replace('_', ' ')} {setting(value)}"
+            for name, value in zip(searched(of.space), point, strict=False)
+        )
+        (line,) = axes.plot(traces.steps, unit * traces.mean, color=colour, lw=1.0, marker=marker, ms=3)
+        line.set_markevery(max(1, len(traces.steps) // 10))
+        line.set_label(label(of.name, of.method) + words)
+        lines.append(line)
+    return lines
+
+
+def _name(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x, fontsize=8)
+    axes.set_ylabel(y, fontsize=8)
+    axes.tick_params(labelleft=True)
+
+
+def _first_trials(spec: StudySpec, trials: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
+    """The first trial of the first run of each arm that has one with series."""
+    found = sorted((trial for trial in trials if trial.series), key=lambda t: (t.run, t.trial))
+    firsts = {trial.arm: trial for trial in reversed(found)}
+    return {arm.name: firsts[arm.name] for arm in spec.arms if arm.name in firsts}
+
+
+def _of_weights(trial: TrialRecord) -> dict[str, dict[str, Series]]:
+    """By weight and by what is of it, of the trial's first training that has any."""
+    found: dict[str, dict[str, Series]] = {}
+    for series in next((training for training in trial.series if training), ()):
+        weight, dot, what = series.name.rpartition(".")
+        if dot:
+            found.setdefault(weight, {})[what] = series
+    return found
+
+
+def _changes(signs: Series) -> int:
+    return int(np.count_nonzero(np.diff(signs.values)))
+
+
+def _trace(axes: Axes, words: str, series: Series | None, colour: str) -> None:
+    """One trace of a weight; where an arm has no such thing its panel stays empty."""
+    if series is None:
+        axes.set_axis_off()
+        return
+    canvas.plain(axes)
+    axes.plot(
+        series.steps, series.values, color=colour, lw=0.8, drawstyle="steps-post" if words == "sign" else None
+    )
+    axes.set_ylabel(words.replace(" ", "\n", 1), fontsize=7)
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    axes.yaxis.get_offset_text().set_fontsize(6)
+    if words == "sign":
+        axes.set_ylim(-1.3, 1.3)
+        axes.set_yticks([-1, 1])

@@ -1,0 +1,86 @@
+"""Series put together: means by hand, what is missing, pairs."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from synthetic import study_of, trial_of
+
+from studies.analysis.recorded import by_setting, differing, differing_signs, named, of_epochs
+from studies.design.spec import stored
+from studies.records import EpochRecord, Series, TrialRecord
+
+GRID = {"name": "grid", "method": "gradient-filter", "space": {"alpha": [1e-3, 1e-2], "gamma": 0.1}}
+ONE = {"name": "one", "method": "gradient-filter", "space": {"alpha": 1e-3, "gamma": 0.1}}
+SPEC = stored(study_of(arms=[ONE, GRID], searcher="grid", runs=2))
+
+
+def trial(
+    arm: str, run: int, number: int, *trainings: tuple[Series, ...], alpha: float = 1e-3
+) -> TrialRecord:
+    record = trial_of(SPEC, arm, run, number, 0.5, hyperparameters={"alpha": alpha, "gamma": 0.1})
+    return replace(record, series=trainings)
+
+
+def flips(steps: list[int], values: list[float]) -> tuple[Series, ...]:
+    return (Series.of("other", [1], [9.0]), Series.of("flip_ratio", steps, values))
+
+
+def test_a_setting_has_the_mean_of_its_runs_and_a_run_that_of_its_trainings() -> None:
+    """One that diverged has fewer steps; of the steps that only some have, the mean of those."""
+    trials = [
+        trial("grid", 1, 2, flips([5, 10], [0.5, 0.25]), alpha=1e-2),
+        trial("grid", 1, 1, flips([5, 10, 15], [1.0, 2.0, 4.0]), flips([5, 10], [3.0, 6.0])),
+        trial("grid", 2, 1, flips([5], [6.0])),
+        trial("one", 1, 1, flips([5], [1.0])),
+        trial("one", 1, 2, flips([5], [2.0])),
+        trial("one", 2, 1),
+    ]
+    found = by_setting(SPEC, trials, named("flip_ratio"))
+    assert list(found) == [("one", ()), ("grid", (1e-3,)), ("grid", (1e-2,))]
+    assert found["one", ()].runs.tolist() == [[1.5]]
+    grid = found["grid", (1e-3,)]
+    assert grid.steps.tolist() == [5, 10, 15]
+    np.testing.assert_array_equal(grid.runs, [[2.0, 4.0, 4.0], [6.0, np.nan, np.nan]])
+    assert grid.mean.tolist() == [4.0, 4.0, 4.0]
+    assert by_setting(SPEC, trials, named("signs")) == {}
+
+
+def test_a_number_of_epochs_is_there_where_it_was_recorded() -> None:
+    epoch = EpochRecord(epoch=1, train_loss=1.0, validation_metric=0.5, test_metric=0.25, flip_ratio=0.1,
+                        train_seconds=1.0, evaluate_seconds=1.0)  # fmt: skip
+    epochs = (epoch, replace(epoch, epoch=2, train_metric=0.75))
+    trials = [replace(trial("one", 1, 1), epochs=epochs)]
+    found = by_setting(SPEC, trials, of_epochs("train_metric"))["one", ()]
+    assert (found.steps.tolist(), found.mean.tolist()) == ([2], [0.75])
+    assert by_setting(SPEC, trials, of_epochs("test_metric"))["one", ()].mean.tolist() == [0.25, 0.25]
+    assert by_setting(SPEC, trials, of_epochs("latent_test_metric")) == {}
+
+
+def test_differing_signs_are_counted_where_both_have_them() -> None:
+    signs = np.random.default_rng(0).integers(0, 2, (4, 20)).astype(bool)
+    other = signs[:3].copy()
+    other[1, [2, 11, 19]] ^= True
+    other[2] ^= True
+    first = Series.of("signs", [5, 10, 15, 20], np.packbits(signs, axis=1))
+    second = Series.of("signs", [5, 10, 15], np.packbits(other, axis=1))
+    assert differing_signs(first, second) == ([5, 10, 15], [0, 3, 20])
+    trials = [
+        trial("one", 1, 1, (first,), (first,)),
+        trial("grid", 1, 1, (second,), (first,)),
+        trial("one", 2, 1, (first,)),
+        trial("grid", 2, 2, (second,)),
+    ]
+    found = differing(SPEC, trials)
+    assert found is not None
+    assert found.steps.tolist() == [5, 10, 15, 20]
+    assert found.runs.tolist() == [[0, 1.5, 10, 0]]
+    assert differing(SPEC, trials[2:]) is None
+    assert differing(stored(study_of(arms=[ONE], searcher="grid")), trials) is None
+
+
+@pytest.mark.parametrize("runs", [[], [1.0, np.nan]])
+def test_a_mean_of_nothing_is_no_number(runs: list[float]) -> None:
+    trials = [trial("one", i, 1, flips([1], [value])) for i, value in enumerate(runs, start=1)]
+    found = by_setting(SPEC, trials, named("flip_ratio"))
+    assert [traces.mean.tolist() for traces in found.values()] == [[1.0]] * bool(runs)
