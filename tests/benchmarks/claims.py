@@ -116,7 +116,6 @@ CLAIMS: tuple[Claim, ...] = (
         study="quist2023/figure5-proxy",
         estimator=Slope("alpha", flips),
         rule=Above(0.0, 1e-5),
-        control=Differences(At("alpha", (1e-3,)), (At("published"),), flips),
     ),
     Claim(
         place="Quist 2023, Figure 5, accuracy",
@@ -124,7 +123,6 @@ CLAIMS: tuple[Claim, ...] = (
         study="quist2023/figure5-proxy",
         estimator=Differences(At("alpha", (1e-3,)), (At("alpha", (0.1,)),)),
         rule=HALF,
-        control=Differences(At("alpha", (1e-3,)), (At("published"),)),
     ),
     Claim(
         place="Quist 2023, Figure 5, accuracy",
@@ -132,7 +130,6 @@ CLAIMS: tuple[Claim, ...] = (
         study="quist2023/figure5-proxy",
         estimator=Differences(At("alpha", (1e-3,)), (At("alpha", (1e-6,)),)),
         rule=HALF,
-        control=Differences(At("alpha", (1e-3,)), (At("published"),)),
     ),
     Claim(
         place="Quist 2023, Figure 6, flipping ratio",
