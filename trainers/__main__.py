@@ -77,6 +77,7 @@ def _spec(options: argparse.Namespace) -> TrainingSpec:
         first_step_weight_decay=options.first_step_weight_decay,
         first_step_decay=options.first_step_decay,
         validation=options.validation,
+        without=options.without,
     )
     return TrainingSpec(
         task=tasks[options.task],
@@ -271,6 +272,9 @@ def _add_proxy(parser: argparse.ArgumentParser) -> None:
         "--validation",
         metavar="none",
         help="train on all published training images and score on test alone, as tables report",
+    )
+    proxy.add_argument(
+        "--without", metavar="PART", help="leave a part of the network out, an ablation: scale and so on"
     )
 
 

@@ -9,8 +9,10 @@ from torch.nn.functional import cross_entropy, mse_loss
 from trainers.layers.binary import BinaryConv2d, BinaryLinear, partition
 from trainers.models import MODELS, birealnet, reactnet
 from trainers.models.reactnet20 import Block as Block20
+from trainers.models.residual import Subsampled
 from trainers.models.stack import ChannelNorm
 from trainers.optimizers import GradientFilter
+from trainers.tasks import PARTS
 
 MNIST, CIFAR, IMAGENET = (1, 28, 28), (3, 32, 32), (3, 224, 224)
 
@@ -319,6 +321,44 @@ def test_reactnet20s_block_is_the_plain_formulation() -> None:
     z = normalised(y * scale, "bn") + normalised(shortcut, "shortcut.2") + act.before[:, None, None]
     expected = torch.where(z > 0, z, z * act.slope[:, None, None]) + act.after[:, None, None]
     torch.testing.assert_close(block(x), expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("channels", [2, 8])
+def test_a_strided_1x1_is_torchs(channels: int) -> None:
+    ours, x = Subsampled(channels, 2 * channels, 2), torch.randn(2, channels, 7, 8).requires_grad_()
+    theirs = nn.functional.conv2d(x.detach().requires_grad_(), ours.weight.detach(), stride=2)
+    y = ours(x)
+    torch.testing.assert_close(y, theirs)
+    y.square().sum().backward()  # type: ignore[no-untyped-call]
+    expected = torch.zeros_like(x)
+    expected[..., ::2, ::2] = torch.einsum("bohw,oi->bihw", 2 * y, ours.weight[:, :, 0, 0])
+    torch.testing.assert_close(x.grad, expected)
+
+
+def test_reactnet20_does_without_one_part() -> None:
+    """The rest has the same names and first values; a block has 2 vectors less of scale and rsign, 3 of rprelu."""
+    torch.manual_seed(0)
+    whole = Block20(4, 4, 1)
+    gone = {"scale": {"scale.weight"}, "rsign": {"conv.binarise.offset"}, "polynomial": set()}
+    gone["rprelu"] = {f"activation.{name}" for name in ("before", "slope", "after")}
+    assert gone.keys() == set(PARTS["reactnet20"])
+    for without, names in gone.items():
+        torch.manual_seed(0)
+        block = Block20(4, 4, 1, without)
+        there = block.state_dict()
+        assert whole.state_dict().keys() - there.keys() == names
+        assert all(torch.equal(value, whole.state_dict()[name]) for name, value in there.items())
+    assert MODELS["reactnet20"](CIFAR, 10, width=2, without="rsign")[3].conv.binarise is not None
+
+
+@pytest.mark.parametrize("without", ["polynomial", "rsign", None])
+def test_the_derivative_of_an_ablated_sign(without: str | None) -> None:
+    """Of equation 1 without the polynomial, else of equation 2, offset or not."""
+    sign = Block20(1, 1, 1, without).conv.binarise
+    x = torch.tensor([-1.5, -0.5, 0.25, 2.0]).view(1, 1, 1, 4).requires_grad_()
+    sign(x).sum().backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None
+    assert x.grad.flatten().tolist() == ([0, 1, 1, 0] if without == "polynomial" else [0, 1, 1.5, 0])
 
 
 def test_reactnet20_halves_the_image_before_its_blocks() -> None:

@@ -156,6 +156,12 @@ def test_a_recipe_is_lengthened_and_its_first_step_is_free() -> None:
             {"first_step_learning_rate": 0},
             r"first_step_learning_rate must be in \(0, inf\), got 0",
         ),
+        ("mnist-lenet5", {"without": "scale"}, "mnist-lenet5's network has no scale to do without"),
+        (
+            "cifar10-reactnet20",
+            {"without": "bn"},
+            "must be one of polynomial, rprelu, rsign, scale, got 'bn'",
+        ),
         ("mnist-lenet5", {"width": True}, "width must be at least 1, got True"),
         ("mnist-lenet5", {"width": 21}, "width must be at most mnist-lenet5's own, 20, got 21"),
         ("mnist-lenet5", {"image_size": 29}, "image_size must be at most mnist-lenet5's own, 28, got 29"),

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from trainers.layers.binary import ESTIMATORS
+
 # of 4 bytes, on the CPU: what a chain of elementwise steps reads, writes and keeps stays in a core's cache
 ELEMENTS = 1 << 16
 
@@ -14,14 +16,18 @@ ELEMENTS = 1 << 16
 class RSign(nn.Module):
     """sign(x + offset), a learned offset a channel: (batch, channels, ...) -> the same shape, in {-1, +1}.
 
-    The derivative of the sign is taken as 2 - 2|x + offset| within 1 of 0, else 0 (Paren & Poudel 2021, eq 2).
+    The derivative of the sign is taken as 2 - 2|x + offset| within 1 of 0, else 0 (Paren & Poudel 2021, eq 2), or as
+    1 there by the `estimator` "straight-through" (eq 1).
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, estimator: str = "piecewise-polynomial") -> None:
         super().__init__()
+        self.estimator = estimator
         self.offset = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.estimator != "piecewise-polynomial":
+            return ESTIMATORS[self.estimator](x + _along_channels(self.offset, x))
         return _OffsetSign.apply(x, self.offset)  # type: ignore[no-untyped-call, no-any-return]
 
 

@@ -1,26 +1,29 @@
 """The small networks of Paren & Poudel 2021, section 5.1, as its code has them: ReActNet's blocks, and a teacher."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from trainers.layers.binary import BinaryConv2d
 from trainers.layers.rsign_rprelu import RPReLU, RSign, Scale
-from trainers.models.residual import head, shortcut, stages
+from trainers.models.residual import Subsampled, head, shortcut, stages
 
 
 class Block(nn.Module):
     """RSign, binary 3x3, scale, normalisation, + shortcut, RPReLU; where the shape changes the shortcut averages 2x2
-    pixels and has a real-valued 1x1, normalised."""
+    pixels and has a real-valued 1x1, normalised. `without`: see `reactnet20`."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, without: str | None = None) -> None:
         super().__init__()
-        self.conv = BinaryConv2d(inputs, outputs, 3, stride=stride, padding=1)
-        self.conv.binarise = RSign(inputs)
-        self.scale = Scale(outputs)
+        estimator = "straight-through" if without == "polynomial" else "piecewise-polynomial"
+        self.conv = BinaryConv2d(inputs, outputs, 3, stride=stride, padding=1, estimator=estimator)
+        if without != "rsign":
+            self.conv.binarise = RSign(inputs, estimator=estimator)
+        self.scale = nn.Identity() if without == "scale" else Scale(outputs)
         self.bn = nn.BatchNorm2d(outputs)
-        self.activation = RPReLU(outputs)
+        self.activation = nn.Identity() if without == "rprelu" else RPReLU(outputs)
         self.shortcut = shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,7 +42,7 @@ class PreactivationBlock(nn.Module):
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.shortcut = None
         if inputs != outputs:
-            self.shortcut = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
+            self.shortcut = Subsampled(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         before = torch.relu(self.bn1(x))
@@ -47,17 +50,23 @@ class PreactivationBlock(nn.Module):
         return y + (x if self.shortcut is None else self.shortcut(before))  # type: ignore[no-any-return]
 
 
-def reactnet20(input_shape: tuple[int, ...], classes: int, *, width: int = 16) -> nn.Sequential:
+def reactnet20(
+    input_shape: tuple[int, ...], classes: int, *, width: int = 16, without: str | None = None
+) -> nn.Sequential:
     """(batch, channels, height, width) -> logits; three stages of six blocks, 16, 32 and 64 channels for `width` 16.
 
-    Max-pooling halves the image before the first of them. The 18 convolutions of the blocks are binary.
+    Max-pooling halves the image before the first of them. The 18 convolutions of the blocks are binary. `without` takes
+    one part of ReActNet's out of every block: "scale"; "rsign", a plain sign for it; "rprelu", nothing for it; or
+    "polynomial", the sign's derivative of eq 2, eq 1 for it.
     """
     stem = [
         nn.Conv2d(input_shape[0], width, 3, padding=1, bias=False),
         nn.BatchNorm2d(width),
         nn.MaxPool2d(3, stride=2, padding=1),
     ]
-    return nn.Sequential(*stem, *stages(Block, width, (6, 6, 6)), *head(4 * width, classes))
+    return nn.Sequential(
+        *stem, *stages(partial(Block, without=without), width, (6, 6, 6)), *head(4 * width, classes)
+    )
 
 
 def preactivation_resnet20(input_shape: tuple[int, ...], classes: int, *, width: int = 16) -> nn.Sequential:

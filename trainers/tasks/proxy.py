@@ -21,7 +21,8 @@ class Proxy:
     Fewer or more `epochs` than the recipe's, other batches; a share of every class of the training samples, in (0, 1];
     fewer channels or units, in the model's own `width`; images of a smaller side; a `first_step` of so many epochs, of
     none for training in one, with what `FirstStep` has. With `validation` "none" all published training images are
-    trained on and test images alone are scored: what tables report, and nothing to choose hyperparameters on.
+    trained on and test images alone are scored: what tables report, and nothing to choose hyperparameters on. `without`
+    names one of the network's PARTS that it is to do without, an ablation.
 
     None leaves the task as it is. Raises ValueError. `str` says it in words: "10 epochs, width 16".
     """
@@ -36,6 +37,7 @@ class Proxy:
     first_step_weight_decay: float | None = None
     first_step_decay: str | None = None
     validation: str | None = None
+    without: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("width", "image_size"):
@@ -59,6 +61,9 @@ class Proxy:
                 raise ValueError(f"first_step_{name} must be in {VALID[name]}, got {value!r}")
         if self.validation not in (None, "none"):
             raise ValueError(f"validation must be none, got {self.validation!r}")
+        parts = sorted({part for each in PARTS.values() for part in each})
+        if self.without not in (None, *parts):
+            raise ValueError(f"without must be one of {', '.join(parts)}, got {self.without!r}")
 
     def __str__(self) -> str:
         return ", ".join(WORDS[name](value) for name, value in self.changes.items())
@@ -118,6 +123,10 @@ class Proxy:
             if self.image_size % least.multiple:
                 needed = f"a multiple of {least.multiple} for {task.name}'s network"
                 raise ValueError(f"image_size must be {needed}, got {self.image_size}")
+        if self.without:
+            if self.without not in PARTS.get(task.model, ()):
+                raise ValueError(f"{task.name}'s network has no {self.without} to do without")
+            options = {**options, "without": self.without}
         if self.validation and task.image_size is None:
             raise ValueError(f"{task.name} has no published test samples: no validation {self.validation!r}")
         return replace(
@@ -171,6 +180,9 @@ LEAST: dict[str, Least] = {
 }
 
 
+# of the models whose papers ask what each part of them is worth
+PARTS: dict[str, tuple[str, ...]] = {"reactnet20": ("polynomial", "rprelu", "rsign", "scale")}
+
 # of what a proxy changes, by name
 WORDS: dict[str, Callable[[Any], str]] = {
     "epochs": lambda n: f"{n} epoch{'' if n == 1 else 's'}",
@@ -185,6 +197,7 @@ WORDS: dict[str, Callable[[Any], str]] = {
     "first_step_weight_decay": lambda decay: f"their weight decay {decay:g}",
     "first_step_decay": lambda decay: f"{decay} decay before",
     "validation": lambda _: "all training images, scored on test alone",
+    "without": lambda part: f"without its {part}",
 }
 WHOLE = Proxy()  # the task itself
 

@@ -152,6 +152,7 @@ def test_a_proxy_fits() -> None:
         {"first_step": 1, "first_step_learning_rate": 0},
         {"first_step": 1, "first_step_decay": "steep"},
         {"validation": "some"},
+        {"without": "bn"},
         {"first_step": -1},
         {"train_fraction": 0},
         {"train_fraction": 1e-320},
