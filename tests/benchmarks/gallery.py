@@ -107,14 +107,17 @@ def picture(figure: Figure) -> bytes:
 
 def page(done: dict[str, Done], out: Path) -> str:
     """Markdown, whose figures are put in `out`."""
-    found = {
-        study: picture(over_grid(d.record, d.trials) or side_by_side(d.record, d.trials))
-        for study, d in done.items()
-    }
     out.mkdir(parents=True, exist_ok=True)
-    for study, image in found.items():
-        (out / f"{_flat(study)}.png").write_bytes(image)
+    for study, found in done.items():
+        for name, figure in figures(found).items():
+            (out / f"{_flat(study)}-{name}.png").write_bytes(picture(figure))
     return "\n\n".join([HEAD.format(level=LEVEL, runs=FEWEST_RUNS), *_parts(done)]) + "\n"
+
+
+def figures(done: Done) -> dict[str, Figure]:
+    """What the study's export draws of its settings, by name."""
+    drawn = {"grid": over_grid(done.record, done.trials), "arms": side_by_side(done.record, done.trials)}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def _parts(done: dict[str, Done]) -> Iterator[str]:
@@ -143,7 +146,8 @@ def _section(
         f"`studies/specs/{study}.yaml` on {spec.task_label}: {len(spec.arms)} arms, {runs} of {per} each, "
         f"{len(done.trials)} trainings of {seconds / len(done.trials):.1f} s; study `{done.record.id}`."
     )
-    yield f"![{study}](gallery/{_flat(study)}.png)"
+    for name in figures(done):
+        yield f"![{study}, {name}](gallery/{_flat(study)}-{name}.png)"
     for claim, found, e, control in judged:
         unit, factor = claim.estimator.unit(spec)
         yield f"**{claim.place}**: {claim.text} **{str(found).capitalize()}.**"

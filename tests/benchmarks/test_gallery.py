@@ -70,5 +70,5 @@ def test_a_page_of_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (e,) = planted_effect.estimates(spec, trials)
     assert f"| {shown(e, 'percentage points', 100)} | within ±1 percentage points |" in text
     assert "| 100.00 (90.36 to 100.00)% |" in text
-    assert (tmp_path / "made-up.png").stat().st_size < 40_000
+    assert (tmp_path / "made-up-grid.png").stat().st_size < 40_000
     assert "| here | better | not run |" in gallery.page({}, tmp_path)
