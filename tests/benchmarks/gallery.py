@@ -11,7 +11,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from service.settings import Settings
 from studies.analysis.estimate import NONE, Estimate
 from studies.design.spec import StudySpec, load
 from studies.records import StudyRecord, StudyState, TrialRecord
+from studies.results import traces
 from studies.results.grids import over_grid, side_by_side
 from studies.results.wording import count
 from trainers.data import DATASETS
@@ -38,6 +39,7 @@ from trainers.tasks import TASKS
 SPECS = Path(studies.__file__).parent / "specs"
 PAGE = Path(__file__).parents[2] / "docs" / "gallery.md"
 DOTS_AN_INCH = 110
+DRAWN = {"grid": over_grid, "arms": side_by_side, **traces.FIGURES}
 COLOURS = 48  # of a figure's palette: a tenth of the size
 
 HEAD = """# Gallery
@@ -58,11 +60,16 @@ cores, on real data. Every number and verdict is computed from the studies' data
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A study of the database."""
+    """A study of the database, its trials with epochs and what was recorded."""
 
     spec: StudySpec
     record: StudyRecord
     trials: list[TrialRecord]
+
+    def figures(self) -> dict[str, Figure]:
+        """What its export draws of its settings and of what it recorded, by name."""
+        drawn = {name: draw(self.record, self.trials) for name, draw in DRAWN.items()}
+        return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def find(store: Store | None, study: str) -> Done | None:
@@ -76,7 +83,7 @@ def find(store: Store | None, study: str) -> Done | None:
         return None
     if record.state is not StudyState.COMPLETED:
         return None
-    return Done(spec, record, store.trials(record.id, with_epochs=True))
+    return Done(spec, record, store.trials(record.id, with_epochs=True, with_series=True))
 
 
 def open_store(database: Path) -> Store | None:
@@ -108,19 +115,16 @@ def picture(figure: Figure) -> bytes:
 def page(done: dict[str, Done], out: Path) -> str:
     """Markdown, whose figures are put in `out`."""
     out.mkdir(parents=True, exist_ok=True)
+    pictures: dict[str, list[str]] = {}
     for study, found in done.items():
-        for name, figure in figures(found).items():
-            (out / f"{_flat(study)}-{name}.png").write_bytes(picture(figure))
-    return "\n\n".join([HEAD.format(level=LEVEL, runs=FEWEST_RUNS), *_parts(done)]) + "\n"
+        for name, figure in found.figures().items():
+            file = f"{study.replace('/', '-')}-{name}.png"
+            (out / file).write_bytes(picture(figure))
+            pictures.setdefault(study, []).append(f"![{study}, {name}](gallery/{file})")
+    return "\n\n".join([HEAD.format(level=LEVEL, runs=FEWEST_RUNS), *_parts(done, pictures)]) + "\n"
 
 
-def figures(done: Done) -> dict[str, Figure]:
-    """What the study's export draws of its settings, by name."""
-    drawn = {"grid": over_grid(done.record, done.trials), "arms": side_by_side(done.record, done.trials)}
-    return {name: figure for name, figure in drawn.items() if figure is not None}
-
-
-def _parts(done: dict[str, Done]) -> Iterator[str]:
+def _parts(done: Mapping[str, Done], pictures: Mapping[str, list[str]]) -> Iterator[str]:
     judged = [(claim, *_judged(claim, done.get(claim.study))) for claim in CLAIMS]
     rows = [
         f"| {claim.place} | {claim.text} | {found if claim.study in done else 'not run'} |"
@@ -128,26 +132,27 @@ def _parts(done: dict[str, Done]) -> Iterator[str]:
     ]
     yield "\n".join(["| where | claim | verdict |", "|---|---|---|", *rows])
     for study, found in done.items():
-        yield from _section(study, found, [row for row in judged if row[0].study == study])
+        yield f"## {study}"
+        yield _trained(study, found)
+        yield from pictures.get(study, [])
+        yield from _claims(found.spec, [row for row in judged if row[0].study == study])
     if OPEN:
         yield "## What is not run here"
         rows = [f"| {o.place} | {f'`{o.study}.yaml`' if o.study else '–'} | {o.missing} |" for o in OPEN]
         yield "\n".join(["| where | study | |", "|---|---|---|", *rows])
 
 
-def _section(
-    study: str, done: Done, judged: Sequence[tuple[Claim, Verdict, Estimate, Estimate]]
-) -> Iterator[str]:
-    yield f"## {study}"
+def _trained(study: str, done: Done) -> str:
     spec = done.spec
     runs, per = count(spec.runs, "run"), count(spec.trials, "trial")
     seconds = sum(trial.train_seconds for trial in done.trials)
-    yield (
+    return (
         f"`studies/specs/{study}.yaml` on {spec.task_label}: {len(spec.arms)} arms, {runs} of {per} each, "
         f"{len(done.trials)} trainings of {seconds / len(done.trials):.1f} s; study `{done.record.id}`."
     )
-    for name in figures(done):
-        yield f"![{study}, {name}](gallery/{_flat(study)}-{name}.png)"
+
+
+def _claims(spec: StudySpec, judged: Sequence[tuple[Claim, Verdict, Estimate, Estimate]]) -> Iterator[str]:
     for claim, found, e, control in judged:
         unit, factor = claim.estimator.unit(spec)
         yield f"**{claim.place}**: {claim.text} **{str(found).capitalize()}.**"
@@ -166,10 +171,6 @@ def _judged(claim: Claim, done: Done | None) -> tuple[Verdict, Estimate, Estimat
     found = claim.estimator.estimates(done.spec, done.trials)
     control = claim.control.estimates(done.spec, done.trials) if claim.control else [NONE]
     return verdict(found, claim.rule), weakest(found, claim.rule), weakest(control, claim.rule)
-
-
-def _flat(study: str) -> str:
-    return study.replace("/", "-")
 
 
 def main() -> None:
