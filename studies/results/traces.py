@@ -1,7 +1,7 @@
 """The figures of what was recorded of trainings, from the records alone."""
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from studies.results.wording import RAW, UNITS, setting
 PANEL_INCHES = 1.9
 LOW_INCHES = 0.75  # of a panel with one of several traces of a weight
 IMAGE_INCHES = 0.55
+MOST_COLUMNS = 4  # of the traces of a weight, an arm each
 # what an optimizer keeps of a weight, in words, in the order of the panels; others follow under their own names
 KEPT = {
     "gradient": "gradient",
@@ -99,13 +100,15 @@ def signs(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
 
 
 def weights(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
-    """All that was recorded of one weight by step: a column an arm, of its first run's first training.
+    """All that was recorded of one weight by step: a column each of the first arms, of its first run's first training.
 
     It is the one of the recorded weights whose sign changes most often, in the first arm that has any. Source:
     Quist 2023, Figure 2.
     """
     spec, trials, _ = as_decided(stored(study), trials, ())
-    found = {arm: _of_weights(trial) for arm, trial in _first_trials(spec, trials).items()}
+    found = {
+        arm: _of_weights(trial) for arm, trial in islice(_first_trials(spec, trials).items(), MOST_COLUMNS)
+    }
     chosen = {
         arm: max(its, key=lambda name: _changes(its[name]["sign"])) for arm, its in found.items() if its
     }

@@ -14,6 +14,7 @@ from trainers.devices import repeatable, seeded
 from trainers.feeding.decoders import Decoder
 from trainers.feeding.feed import feed
 from trainers.models import MODELS
+from trainers.record import Record
 from trainers.tasks import TASKS, Proxy, Task
 from trainers.training import compilation
 from trainers.training.checkpoints import Checkpoint
@@ -103,6 +104,7 @@ def test_no_step_waits_for_the_device(method: str, compile: bool, monkeypatch: p
         proxy=Proxy(epochs=2, width=4),
         method=method,
         hyperparameters=VALUES[method],
+        record=Record(flips=True, weights=3, signs=True),
     )
     place, machine = torch.device("cuda"), Machine(data_dir=Path(), device="cuda", compile=compile)
     source, training = feed(spec, machine), Training(spec, machine)
