@@ -1,5 +1,6 @@
 """The figures of what was recorded of trainings, from the records alone."""
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle, islice
 from typing import Any
@@ -19,6 +20,7 @@ from studies.results import canvas
 from studies.results.wording import RAW, UNITS, setting
 
 PANEL_INCHES = 1.9
+LABEL = 28  # characters along such a panel
 LOW_INCHES = 0.75  # of a panel with one of several traces of a weight
 IMAGE_INCHES = 0.55
 MOST_COLUMNS = 4  # of the traces of a weight, an arm each
@@ -201,7 +203,7 @@ def _lines(axes: Axes, spec: StudySpec, found: Mapping[Setting, Traces], unit: f
 
 def _name(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x, fontsize=8)
-    axes.set_ylabel(y, fontsize=8)
+    axes.set_ylabel(textwrap.fill(y, LABEL), fontsize=8)
     axes.tick_params(labelleft=True)
 
 

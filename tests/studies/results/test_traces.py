@@ -108,12 +108,27 @@ def test_differing_signs_of_the_first_two_arms():
 
 
 def test_the_metric_by_epoch_on_training_and_test_samples():
-    figure = traces.metrics(*records())
+    study, trials = records()
+    figure = traces.metrics(study, trials)
     training, test = figure.axes
     assert [axes.get_ylabel() for axes in figure.axes] == ["Training accuracy (%)", "Test accuracy (%)"]
     assert [[round(y) for y in line.get_ydata()] for line in training.lines] == [[70, 80]] * 2
     assert [[round(y) for y in line.get_ydata()] for line in test.lines] == [[60, 70]] * 2
     assert texts(figure) == ["latent", "filter"]
+    latent = [
+        replace(t, epochs=tuple(replace(e, latent_test_metric=0.2 * e.epoch) for e in t.epochs))
+        for t in trials
+    ]
+    figure = traces.metrics(study, latent)
+    last = figure.axes[-1]
+    assert [[round(y) for y in line.get_ydata()] for line in last.lines] == [[20, 40]] * 2
+    assert last.get_ylabel() == "Test accuracy, latent\nweights (%)"
+    assert (
+        0
+        <= last.yaxis.label.get_window_extent().y0
+        < figure.bbox.y1
+        >= last.yaxis.label.get_window_extent().y1
+    )
 
 
 def test_the_traces_of_the_weight_that_flips_most():
