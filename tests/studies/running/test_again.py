@@ -13,6 +13,7 @@ from synthetic import confirmations_of, figure8_like, repeated, study_of, trials
 
 from studies.analysis.comparison import compare
 from studies.design.spec import load
+from studies.records import Series
 from studies.results.data_tables import TABLES
 from studies.results.dictionary import FILES
 from studies.results.export import export
@@ -78,7 +79,8 @@ def test_every_column_and_key_is_in_the_dictionary_and_there_is_no_other(tmp_pat
     confirmations = confirmations_of(
         study, trials, lambda trial, number: 0.9 - number / 100 - 1 / trial.trial
     )
-    export(study, [repeated(trials[0]), *trials[1:]], tmp_path, confirmations=confirmations)
+    recorded = replace(repeated(trials[0]), series=((Series.of("flip_ratio", [5], [0.5]),),))
+    export(study, [recorded, *trials[1:]], tmp_path, confirmations=confirmations)
     text = (tmp_path / "dictionary.md").read_text()
     for file, meanings in FILES.items():
         if file in TABLES:
