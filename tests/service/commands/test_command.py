@@ -193,7 +193,7 @@ def test_a_study_without_a_result_has_failed_and_says_of_what(tunebench, spoken_
         store.record(lease, trial(study, number=number, epochs=(), **lost))
     store.finish(lease, StudyState.PAUSED)
     reason = "gradient-filter has no result: all 2 trials failed: ValueError: batches of 1 samples (2 trials)"
-    for command in (["run", file], ["run", file], ["resume", study]):
+    for command in (["run", file], ["resume", study]):
         code, out, err = tunebench(*command)
         assert (code, err.splitlines()[-1]) == (1, f"{study} failed: {reason}")
         assert "Report: " in out

