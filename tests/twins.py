@@ -8,6 +8,7 @@ from studies.records import ConfirmationRecord, RepeatRecord, TrialRecord, Trial
 from studies.running.reuse import address, conditions
 from studies.running.schedule import Schedule
 from studies.running.trial import assigned, choose, repeats, train
+from trainers.training.results import joined
 
 
 def numbers(trials):
@@ -19,7 +20,7 @@ def numbers(trials):
     return sorted(
         (
             *kept(
-                replace(t, epochs=()),
+                replace(t, epochs=(), series=()),
                 "suggest_seconds",
                 "train_seconds",
                 "attempts",
@@ -27,6 +28,7 @@ def numbers(trials):
                 "finished_at",
             ),
             *(kept(epoch, "train_seconds", "evaluate_seconds") for epoch in t.epochs),
+            t.series,
         )
         for t in trials
     )
@@ -78,11 +80,13 @@ def _trained(assignment, **given):
         )
         for seed, last in zip(assignment.seeds, lasts, strict=True)
     )
+    series = tuple(joined([each for epoch in epochs for each in epoch.series]) for epochs in trainings)
     return TrialRecord(
         hyperparameters=suggestion.hyperparameters,
         source=suggestion.source,
         suggest_seconds=0.0,
-        epochs=trainings[0],
+        epochs=tuple(replace(epoch, series=()) for epoch in trainings[0]),
+        series=series if any(series) else (),
         repeats=several if len(several) > 1 else (),
         **ended,
     )

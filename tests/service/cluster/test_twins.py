@@ -33,6 +33,7 @@ SPEC = {
     "runs": 1,
     "trials": 3,
     "repeats": 2,
+    "record": {"every": 7, "flips": True, "weights": 1, "signs": True},
     "confirm": {"seeds": 4},
 }
 GROWN = ("run", "spec.json", "--runs", "2", "--trials", "4", "--out", "grown")
@@ -109,7 +110,8 @@ def test_grown_and_killed_it_is_the_study_that_had_all_from_the_start(study, spo
     left = len(own(study, grown.id))
     assert "nothing is taken over" not in done(study, *GROWN)
 
-    record, trials = study.store.study_by_id(grown.id), study.store.trials(grown.id, with_epochs=True)
+    record = study.store.study_by_id(grown.id)
+    trials = study.store.trials(grown.id, with_epochs=True, with_series=True)
     confirmations = study.store.confirmations(grown.id)
     assert 2 <= left < len(own(study, grown.id))
     whole, fresh = alone(stored(record), record.provenance, spoken_digits)
@@ -125,6 +127,9 @@ def test_grown_and_killed_it_is_the_study_that_had_all_from_the_start(study, spo
     report = (study.folder / "grown/report.md").read_text()
     assert "6 of 16 trials were taken over from another study" in report
     assert (study.folder / "grown/repeats.csv").exists()
+    # what is taken over has them too
+    assert [len(training) for t in trials for training in t.series] == [6] * 32
+    assert (study.folder / "grown/differing-signs.png").exists()
 
     seeds = {(c.run, c.number): c.seed for c in confirmations}
     assert all(seeds[c.run, c.number] == c.seed for c in confirmations)  # arms share them
