@@ -14,6 +14,7 @@ STEPS: dict[str, Callable[[int], str]] = {
     "signs": lambda _: "all signs",
 }
 MOST_SIGN_BYTES = 2**24  # of a training, eight signs in a byte
+MOST_NUMBERS = 2**20  # of a training's other series
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

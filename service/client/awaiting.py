@@ -179,7 +179,7 @@ class AsyncClient:
         return (await self._ask(Items[Epoch], Call("GET", _of(study, "trials", trial, "epochs")))).items
 
     async def series(self, study: str, trial: str, *, signs: bool = False) -> tuple[TrialSeries, ...]:
-        """What was recorded of a trial's trainings by step; with `signs` all signs too, at most 32 MiB."""
+        """What was recorded of a trial's trainings by step; with `signs` all signs too, at most 32 MiB a training."""
         call = Call("GET", _of(study, "trials", trial, "series"), params={"signs": signs})
         return (await self._ask(Items[TrialSeries], call)).items
 

@@ -37,7 +37,17 @@ from service.database.rows import (
     study_records,
     trial_record,
 )
-from service.database.tables import best_so_far, confirmations, epochs, events, labels, logs, studies, trials
+from service.database.tables import (
+    best_so_far,
+    confirmations,
+    epochs,
+    events,
+    labels,
+    logs,
+    series,
+    studies,
+    trials,
+)
 from service.database.trial_order import BY_NUMBER, TrialOrder
 from service.errors import DatabaseError, StoreError, StudyUnknown
 from service.records import QUEUED, EventKind, EventRecord
@@ -263,10 +273,14 @@ class Reads:
             for row in rows
         ]
 
-    def series(self, study: str, arm: str, run: int, number: int) -> tuple[tuple[Series, ...], ...]:
-        """What was recorded of each training of one trial."""
+    def series(
+        self, study: str, arm: str, run: int, number: int, *, signs: bool = True
+    ) -> tuple[tuple[Series, ...], ...]:
+        """What was recorded of each training of one trial; without `signs` not those of all weights."""
         t = trials.c
-        this = (t.study == study, t.arm == arm, t.run == run, t.trial == number)
+        this = [t.study == study, t.arm == arm, t.run == run, t.trial == number]
+        if not signs:
+            this.append(series.c.name != "signs")
         with reading(self.engine) as connection:
             return next(iter(series_of(connection, this).values()), ())
 

@@ -173,11 +173,11 @@ def _dress(axes: Axes, name: str, quantity: Quantity, series: Sequence[Series]) 
     numbers = [
         float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)
     ]
-    if len(numbers) < len(values):
+    if len(numbers) < len(values):  # booleans and words
         axes.set_xticks(range(len(values)), [setting(value) for value in values])
         return {value: float(i) for i, value in enumerate(values)}
     above = [number for number in numbers if number > 0]
-    if min(numbers) >= 0 and above and max(above) >= MAGNITUDES * min(above):
+    if above and min(numbers) >= 0 and max(above) >= MAGNITUDES * min(above):
         if len(above) == len(numbers):
             axes.set_xscale("log")
         else:

@@ -70,13 +70,18 @@ class GradientFilter(Filtering):
 
     `bias_correction` divides the first average by `share_of_gradients`, counting the steps of a parameter's group, so
     that early gradients count more. Quist 2023, section 3, leaves it out as it hurt. The second average needs none:
-    its sign would be the same.
+    its sign would be the same. Averages that start as of weights that were taken over have no such bias: nothing is
+    corrected then.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("alpha", "gamma")
     optional: ClassVar[Mapping[str, Any]] = {**BinaryOptimizer.optional, "bias_correction": False}
     may_be_none: ClassVar[tuple[str, ...]] = ("gamma",)
     decayed: ClassVar[str] = "alpha"
+
+    def start(self, group: dict[str, Any], theta: Tensor, weight: Tensor, real: bool) -> None:
+        super().start(group, theta, weight, real)
+        group["bias_correction"] = False
 
     def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("g",) if group["gamma"] is None else ("g", "m")

@@ -9,19 +9,20 @@ from torch import Tensor, nn
 
 from trainers.errors import UnusableError
 from trainers.optimizers import BinaryOptimizer
-from trainers.record import MOST_SIGN_BYTES, Record
+from trainers.record import MOST_NUMBERS, MOST_SIGN_BYTES, Record
 from trainers.seeds import derive
 from trainers.training.flips import FlipCounter
 from trainers.training.results import Series
 
 BITS = (128, 64, 32, 16, 8, 4, 2, 1)
+NUMBERS_A_WEIGHT = 4  # about: gradient, sign and what optimizers keep
 FLIPS, WEIGHTS, SIGNS = "flip_ratio", "weights", "signs"  # what a row has, as far as it is asked for
 
 
 class Recorder:
     """Rows of what `record` asks for of the binary parameters `named`, one after every so many steps.
 
-    Nothing is copied to the host before `take`, at an epoch's end. Raises UnusableError where the signs of the `steps`
+    Nothing is copied to the host before `take`, at an epoch's end. Raises UnusableError where the rows of the `steps`
     of a training are too many.
     """
 
@@ -39,6 +40,12 @@ class Recorder:
         self._rows: dict[str, list[Tensor]] = {}
         self._flips = 0  # since the last row, in the epochs before
         rows = steps // record.every
+        a_row = record.flips + NUMBERS_A_WEIGHT * len(self._chosen)
+        if (numbers := rows * a_row) > MOST_NUMBERS:
+            raise UnusableError(
+                f"{a_row} numbers at {rows:,} steps are {numbers:,}, of which a training may record {MOST_NUMBERS:,}: "
+                f"record every {-(-record.every * numbers // MOST_NUMBERS)} steps"
+            )
         if record.signs and (size := rows * -(-self.weights // 8)) > MOST_SIGN_BYTES:
             raise UnusableError(
                 f"the signs of {self.weights:,} weights at {rows:,} steps fill {size:,} bytes, of which a training may "

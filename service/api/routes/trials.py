@@ -94,16 +94,17 @@ def list_series(
     shared: Shared,
     study: StudyId,
     trial: TrialId,
-    signs: Annotated[bool, Query(description="Whether to give all signs too, at most 32 MiB.")] = False,
+    signs: Annotated[
+        bool, Query(description="Whether to give all signs too, at most 32 MiB a training.")
+    ] = False,
 ) -> Response:
     """What was recorded of a trial's trainings by step."""
     record = _trial(shared, study, trial)
-    found = shared.store.series(study, record.arm, record.run, record.trial)
+    found = shared.store.series(study, record.arm, record.run, record.trial, signs=signs)
     items = (
         TrialSeries.of(repeat, series)
         for repeat, training in enumerate(found, start=1)
         for series in training
-        if signs or series.name != "signs"
     )
     return json(Items[TrialSeries](items=tuple(items)))
 

@@ -79,6 +79,13 @@ def test_arms_that_list_different_things_have_rows_of_their_own():
         assert line.get_color() == colour
 
 
+def test_an_arm_without_a_result_leaves_its_row_empty():
+    study, trials = records(GRID, OTHER)
+    figure = over_grid(study, [trial for trial in trials if trial.arm == "filter"])
+    assert [len(axes.lines) for axes in figure.axes] == [1, 1, 0, 0]
+    assert all(not axes.lines for axes in over_grid(study, []).axes)
+
+
 def test_two_lists_are_lines_against_each_of_them():
     both = {"name": "filter", "method": "gradient-filter", "space": {"alpha": [*ALPHAS], "gamma": [*GAMMAS]}}
     study = study_of(arms=[both], searcher="grid", runs=1)

@@ -51,6 +51,19 @@ def test_bias_correction_by_hand(compiled: bool) -> None:
     assert optimizer.state[theta]["m"].tolist() == pytest.approx([8 * (1 - 0.75**3), 0])
 
 
+@pytest.mark.parametrize("real", [True, False])
+def test_averages_that_start_as_of_taken_over_weights_have_no_bias_to_correct(real: bool) -> None:
+    weights, gradient, states = torch.randn(5, dtype=torch.float64), torch.randn(5, dtype=torch.float64), []
+    for corrected in (True, False):
+        theta = parameter((5,))
+        optimizer = GradientFilter([theta], alpha=0.01, gamma=0.1, bias_correction=corrected)
+        optimizer.take_over({theta: weights}, real=real)
+        theta.grad = gradient.clone()
+        optimizer.step()
+        states.append(torch.stack([theta.detach(), *optimizer.state[theta].values()]))
+    assert torch.equal(*states)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("decay", "compiled"), [("none", False), ("linear", False), ("cosine", False), ("cosine", True)]

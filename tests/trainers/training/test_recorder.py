@@ -155,6 +155,15 @@ def test_too_many_signs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     Recorder(Record(signs=True, every=4), named, 0, steps=40)
 
 
+def test_too_many_numbers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "MOST_NUMBERS", 100)
+    named = [("0.weight", nn.Parameter(torch.ones(5, 16)))]
+    Recorder(Record(flips=True, weights=2), named, 0, steps=11)
+    with pytest.raises(UnusableError, match=r"9 numbers at 40 steps are 360, .* 100: record every 4 steps"):
+        Recorder(Record(flips=True, weights=2), named, 0, steps=40)
+    Recorder(Record(flips=True, weights=2, every=4), named, 0, steps=40)
+
+
 def test_metrics_of_training_samples_and_of_latent_weights(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
