@@ -52,7 +52,7 @@ def audit(
         checks.append(("epochs of a completed trial", {name: _spread(epochs[name]) for name in of}))
     found = [_check(what, values) for what, values in checks]
     if len(spec.arms) > 1:
-        found.insert(2, _seeds(of))
+        found.insert(2, _seeds(spec, of))
     return (*found, *_real(spec), *_bounds(spec))
 
 
@@ -73,9 +73,13 @@ def _spread(numbers: Sequence[int]) -> int | str:
     return low if low == high else f"{low} to {high}"
 
 
-def _seeds(of: Mapping[str, Sequence[TrialRecord]]) -> Check:
-    """Data order and initialisation: trial t of run r has the same seed in every arm."""
-    seeds = [{(t.run, t.trial): t.seed for t in its} for its in of.values()]
+def _seeds(spec: StudySpec, of: Mapping[str, Sequence[TrialRecord]]) -> Check:
+    """Data order and initialisation: trial t of run r has the same seed in every arm, in a grid the first one's."""
+    grids = {arm.name for arm in spec.arms if spec.is_grid(arm)}
+    seeds = [
+        {(t.run, t.trial): t.seed for t in its if t.trial == 1 or name not in grids}
+        for name, its in of.items()
+    ]
     shared = [(its[key], seeds[0][key]) for its in seeds[1:] for key in its.keys() & seeds[0].keys()]
     different = sum(one != other for one, other in shared)
     values = {name: f"{len(shared) - different} of {len(shared)} equal" for name in of}

@@ -7,7 +7,6 @@ import numpy as np
 
 from studies.analysis.settings import Point
 from studies.analysis.stats import Floats
-from studies.design.searchers import SEARCHERS
 from studies.design.space import searched
 from studies.design.spec import ArmSpec, StudySpec
 from studies.records import Series, TrialRecord
@@ -95,7 +94,7 @@ def each_of(trial: TrialRecord, name: str) -> list[Series]:
 
 def _listed(spec: StudySpec, arm: ArmSpec) -> tuple[str, ...]:
     """The hyperparameters that tell an arm's settings apart: those of a grid."""
-    return tuple(searched(arm.space)) if SEARCHERS[spec.searcher_of(arm).name].exhaustive else ()
+    return tuple(searched(arm.space)) if spec.is_grid(arm) else ()
 
 
 def _traces(runs: Mapping[int, Sequence[Trace]]) -> Traces:

@@ -457,6 +457,10 @@ class StudySpec(_Strict):
         """The arm's own searcher, or the study's."""
         return arm.searcher or self.searcher
 
+    def is_grid(self, arm: ArmSpec) -> bool:
+        """Whether the arm tries every combination of what it lists."""
+        return not arm.is_control and SEARCHERS[self.searcher_of(arm).name].exhaustive
+
     @property
     def task_label(self) -> str:
         """The task's name, or that of its proxy, and what its trainings start from."""

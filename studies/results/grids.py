@@ -14,7 +14,6 @@ from studies.analysis.comparison import label
 from studies.analysis.curves import Floats
 from studies.analysis.decision import as_decided
 from studies.analysis.settings import Point, Runs, by_setting, flips, objective
-from studies.design.searchers import SEARCHERS
 from studies.design.space import searched
 from studies.design.spec import ArmSpec, StudySpec, stored
 from studies.records import StudyRecord, TrialRecord
@@ -61,9 +60,7 @@ def over_grid(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | Non
     grid.
     """
     spec, trials, _ = as_decided(stored(study), trials, ())
-    grids = [
-        arm for arm in spec.arms if not arm.is_control and SEARCHERS[spec.searcher_of(arm).name].exhaustive
-    ]
+    grids = [arm for arm in spec.arms if spec.is_grid(arm)]
     if not grids:
         return None
     quantities = _quantities(spec, trials)

@@ -68,8 +68,13 @@ def assign(
     start_sum: str | None = None,
 ) -> Assignment:
     """The trial of the arm's run `run` that follows `history`; `start_sum` is the checksum of the study's start, if
-    that is known."""
+    that is known.
+
+    Trial t of a run has the same seed in every arm. All that a grid combines has that of its first trial: what is
+    compared there are the values.
+    """
     trial = len(history) + 1
+    seeded = "run", run, "trial", 1 if spec.is_grid(arm) else trial
     return Assignment(
         name=f"{spec.name}-{arm.name}-r{run:02d}-t{trial:02d}",
         arm=arm.name,
@@ -79,7 +84,7 @@ def assign(
             task=TASKS[spec.task],
             proxy=spec.proxy,
             method=METHODS[arm.method].optimizer,
-            seed=derive(spec.seed, "run", run, "trial", trial),
+            seed=derive(spec.seed, *seeded),
             split_seed=spec.split_seed(run),
             start=start_file(data_dir, spec.start) if spec.start else None,
             start_sum=start_sum,
@@ -92,8 +97,7 @@ def assign(
         history=history,
         max_seconds=spec.resources.max_seconds * spec.repeats,
         more_seeds=tuple(
-            derive(spec.seed, "run", run, "trial", trial, "repeat", repeat)
-            for repeat in range(2, spec.repeats + 1)
+            derive(spec.seed, *seeded, "repeat", repeat) for repeat in range(2, spec.repeats + 1)
         ),
     )
 

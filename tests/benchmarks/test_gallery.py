@@ -8,7 +8,7 @@ import pytest
 from claims import CLAIMS, OPEN, Claim
 from synthetic import study_of
 from test_verdicts import GRID, OTHER, TWIN, made_up, planted
-from verdicts import Above, At, Coincidence, Differences, Slope, Within, shown
+from verdicts import Above, At, Coincidence, Differences, Pairs, Slope, Within, shown
 
 from studies.design.space import searched
 from studies.design.spec import load
@@ -22,7 +22,7 @@ def named(estimator) -> list[At]:
             return [more, *less]
         case Slope(arm):
             return [At(arm)]
-        case Coincidence(arms):
+        case Coincidence(arms) | Pairs(arms):
             return [At(arm) for arm in arms]
 
 

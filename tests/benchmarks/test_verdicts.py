@@ -10,6 +10,7 @@ from verdicts import (
     At,
     Coincidence,
     Differences,
+    Pairs,
     Slope,
     Verdict,
     Within,
@@ -114,6 +115,33 @@ def test_a_slope_is_that_of_a_decade():
     assert verdict(flat, SIMILAR) is Verdict.REPRODUCED
     spec, trials = made_up(planted)
     assert verdict(Slope("grid").estimates(spec, trials[:20]), DIRECTION) is Verdict.NOT_DECIDABLE
+
+
+def arms_apart(*worths: float, runs: int = 12):
+    """Controls of one trial a run, each worth so many standard deviations of 0.01 more, and no two the same noise."""
+    names = [f"arm{i}" for i in range(len(worths))]
+    arms = [
+        OTHER | {"name": name, "space": {"alpha": 10.0 ** -(i + 1), "gamma": 0.5}}
+        for i, name in enumerate(names)
+    ]
+    spec = stored(study_of(arms=arms, runs=runs, trials=1))
+    rng = np.random.default_rng(0)
+    trials = [
+        trial_of(spec, name, run, 1, 0.8 + 0.01 * (worth + rng.normal()))
+        for name, worth in zip(names, worths, strict=True)
+        for run in range(1, runs + 1)
+    ]
+    return Pairs(tuple(names)).estimates(spec, trials)
+
+
+def test_pairs_are_all_of_them_in_standard_deviations():
+    estimates = arms_apart(0, 0, 3, runs=60)
+    assert [round(e.value) for e in estimates] == [0, -3, -3]
+    assert all(e.level >= 1 - 0.05 / 3 for e in estimates)
+    assert verdict(estimates, Within(1.0)) is Verdict.NOT_REPRODUCED
+    assert verdict(arms_apart(0, 0, 0, runs=60), Within(1.0)) is Verdict.REPRODUCED
+    assert verdict(arms_apart(0, 0, 0, runs=5), Within(1.0)) is Verdict.NOT_DECIDABLE
+    assert verdict(arms_apart(0, 0, 0, runs=8), Within(1.0)) is Verdict.NOT_DECIDABLE  # as wide as its margin
 
 
 def test_coincidence_counts_trainings_that_are_the_same():

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import combinations
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from studies.analysis.settings import Measure, Point, by_setting, flips, objecti
 from studies.design.space import Choice, searched
 from studies.design.spec import StudySpec
 from studies.records import TrialRecord
-from studies.results.wording import RAW, UNITS, minus, setting
+from studies.results.wording import RAW, UNITS, listed, minus, setting
 
 LEVEL = 0.95  # of all intervals of a claim together
 FEWEST_RUNS = 6  # a claim has at least, to be decided at all
@@ -148,6 +149,31 @@ class Slope:
 
 
 @dataclass(frozen=True, slots=True)
+class Pairs:
+    """How far apart every two of these arms are, as `Differences`, in standard deviations of the objective over the
+    runs, the arms' pooled and taken as known."""
+
+    arms: tuple[str, ...]
+
+    def estimates(self, spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Estimate]:
+        found = by_setting(spec, trials, objective)
+        of = [found[arm].get((), {}) for arm in self.arms]
+        runs = sorted(set.intersection(*map(set, of)))
+        values = np.array([[each[run] for run in runs] for each in of])
+        if len(runs) < FEWEST_RUNS or not values.var(axis=1).any():
+            return [NONE]
+        values /= math.sqrt(values.var(axis=1, ddof=1).mean())
+        pairs = list(combinations(values, 2))
+        return [_paired(a, b, len(pairs)) for a, b in pairs]
+
+    def words(self, metric: str) -> str:
+        return f"validation {metric}: every two of {listed(self.arms)}, over the deviation of the runs"
+
+    def unit(self, metric: str) -> tuple[str, float]:
+        return "standard deviations", 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Coincidence:
     """The share of trainings of two arms, paired by run and trial, whose epochs all have the same loss, metrics and
     flips to the last digit, with Wilson's interval. `apart` pairs a trial with the so many next one."""
@@ -174,7 +200,7 @@ class Coincidence:
 
 @dataclass(frozen=True, slots=True)
 class Above:
-    """Holds where the interval lies above `bound`; fails where it lies below `least`, so that what there may be of an
+    """Holds where the interval lies above `bound`; else fails where it lies below `least`: what there may be of an
     effect is smaller than is worth a claim."""
 
     bound: float
@@ -231,7 +257,11 @@ def shown(e: Estimate, unit: str, factor: float) -> str:
     """`1.20 (0.55 to 1.80) percentage points`; a dash where there is no value."""
     if e.value is None:
         return "–"
-    value, *ends = (None if x is None else minus(f"{factor * x:.2f}") for x in (e.value, e.low, e.high))
+    spread = factor * max((abs(x) for x in (e.low, e.high) if x is not None), default=1.0)
+    digits = 4 if 0 < spread < 0.1 else 3 if 0 < spread < 1 else 2
+    value, *ends = (
+        None if x is None else minus(f"{factor * x:.{digits}f}") for x in (e.value, e.low, e.high)
+    )
     interval = f" ({ends[0]} to {ends[1]})" if None not in ends else ""
     return f"{value}{interval} {unit}".replace(" %", "%")
 

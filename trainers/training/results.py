@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np  # a sixth of a second for every command, of which few have series
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,12 +19,14 @@ class Series:
     """
 
     name: str
-    steps: np.ndarray[Any, np.dtype[np.int64]]
-    values: np.ndarray[Any, Any]
+    steps: "np.ndarray[Any, np.dtype[np.int64]]"
+    values: "np.ndarray[Any, Any]"
 
     @classmethod
     def of(cls, name: str, steps: Sequence[int], values: Any) -> "Series":
         """From numbers in sequences, or an array of bytes."""
+        import numpy as np
+
         array = np.asarray(values)
         kind = array.dtype if array.dtype == np.uint8 else np.dtype(np.float64)
         return cls(name, np.asarray(steps, np.int64), array.astype(kind))
@@ -39,7 +42,7 @@ class Series:
     def plain(self) -> dict[str, Any]:
         """As JSON values: numbers, null where not finite, and of bytes a row's shape and each row in hexadecimal."""
         named = {"name": self.name, "steps": self.steps.tolist()}
-        if self.values.dtype != np.uint8:
+        if self.values.dtype.name != "uint8":
             numbers = [value if math.isfinite(value) else None for value in self.values.tolist()]
             return {**named, "shape": [], "values": numbers}
         rows = [row.tobytes().hex() for row in self.values]
@@ -50,6 +53,8 @@ class Series:
 
 def joined(series: Sequence[Series]) -> tuple[Series, ...]:
     """Those of one name, of one epoch after the other, as one; names in the order of their first."""
+    import numpy as np
+
     parts: dict[str, list[Series]] = {}
     for each in series:
         parts.setdefault(each.name, []).append(each)

@@ -208,7 +208,7 @@ def test_a_study_shows_all_there_is(forgiving: Watched, done: str) -> None:
 def test_exports_are_there(page: Any, done: str) -> None:
     page.goto(f"/studies/{done}")
     links = page.locator("#exports a").evaluate_all("links => links.map((link) => link.href)")
-    assert len(links) == 3 + 5 * 3 + 1  # kinds of the figure, tables in each form, the whole
+    assert len(links) == 3 + 6 * 3 + 1  # kinds of the figure, tables in each form, the whole
     for link in links:
         assert page.request.get(link).ok, link
 

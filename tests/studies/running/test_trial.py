@@ -7,7 +7,7 @@ import pytest
 from made_up import VALUES
 
 import studies
-from studies.design.searchers import Suggestion
+from studies.design.searchers import Observation, Suggestion
 from studies.design.spec import from_json, load
 from studies.running.schedule import Confirms
 from studies.running.trial import assign, assign_confirmation, choose, kept, repeats
@@ -101,6 +101,19 @@ def test_arms_are_paired_and_a_control_costs_no_suggestion() -> None:
     assert suggestions["published"] == (Suggestion({"gamma": 1e-4, "tau": 1e-8}, "fixed"), 0.0)
     assert suggestions["bop"][0].source == "sobol"
     assert suggestions["drawn"][0].source == "random"
+
+
+def test_all_that_a_grid_combines_is_trained_with_one_seed_a_run() -> None:
+    listed = {"name": "bop", "space": {"gamma": [1e-4, 1e-3], "tau": 1e-8}}
+    published = {"name": "published", "method": "bop", "space": {"gamma": 1e-4, "tau": 1e-8}}
+    spec = from_json(STUDY | {"methods": [listed, published], "searcher": "grid", "repeats": 2})
+    history = (Observation({"gamma": 1e-4, "tau": 1e-8}, 0.5),)
+    first, second, control, other = (
+        assign(spec, spec.arm(arm), run, history[:tried], data_dir=Path("data")).seeds
+        for arm, run, tried in (("bop", 1, 0), ("bop", 1, 1), ("published", 1, 1), ("bop", 2, 0))
+    )
+    assert first == second == assign(spec, spec.arm("published"), 1, (), data_dir=Path("data")).seeds
+    assert len({*first, *control, *other}) == 6
 
 
 def test_a_trials_trainings_have_seeds_of_their_own_the_first_as_ever() -> None:
