@@ -38,6 +38,7 @@ ROUTES = {
     ("GET", "/v1/studies/{study}/trials"): READ,
     ("GET", "/v1/studies/{study}/trials/{trial}"): READ,
     ("GET", "/v1/studies/{study}/trials/{trial}/epochs"): READ,
+    ("GET", "/v1/studies/{study}/trials/{trial}/series"): READ,
     ("GET", "/v1/studies/{study}/trials/{trial}/confirmations"): READ,
     ("GET", "/v1/studies/{study}/curves"): READ,
     ("GET", "/v1/studies/{study}/comparison"): READ,
