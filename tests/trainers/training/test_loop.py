@@ -513,8 +513,8 @@ def test_the_count_of_waits_counts() -> None:
         ),
         (
             {"values": FILTER | {"real_beta1": 0.9}},
-            "gradient-filter has no hyperparameter 'real_beta1'; it has .*, decay, real_learning_rate, "
-            "real_weight_decay, real_momentum",
+            "gradient-filter has no hyperparameter 'real_beta1'; it has .*, decay, bias_correction, "
+            "real_learning_rate, real_weight_decay, real_momentum",
         ),
         ({"epochs": 0}, r"epochs must be in \[1, 10000\], got 0"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
