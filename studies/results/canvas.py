@@ -68,5 +68,10 @@ def legend(figure: Figure, lines: Sequence[Artist], key: Sequence[tuple[Any, str
         columnspacing=0.8,
         edgecolor="none",
     )
+    fix_layout(figure)
+
+
+def fix_layout(figure: Figure) -> None:
+    """Lay the figure out once and for all: again for each file format, the axes would shrink each time."""
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out again for each file format, the axes would shrink each time
+    figure.set_layout_engine("none")

@@ -101,8 +101,7 @@ def side_by_side(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | 
         for i, (arm, look) in enumerate(zip(spec.arms, cycle(canvas.LOOKS), strict=False)):
             for runs in quantity.found[arm.name].values():
                 _arm(axes, i, runs, quantity.unit, look)
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    canvas.fix_layout(figure)
     return figure
 
 

@@ -1,10 +1,11 @@
 """Tasks: what is trained on what, by which recipe, and how it is scored. All data, nothing to run."""
 
-from trainers.tasks.proxy import LEAST, MOST_EPOCHS, MOST_IN_A_BATCH, PARTS, WHOLE, Least, Proxy
+from trainers.tasks.proxy import ALL_PARTS, LEAST, MOST_EPOCHS, MOST_IN_A_BATCH, PARTS, WHOLE, Least, Proxy
 from trainers.tasks.table import REAL_TASKS, TASKS, TEACHERS
 from trainers.tasks.task import FirstStep, Recipe, Task
 
 __all__ = [
+    "ALL_PARTS",
     "LEAST",
     "MOST_EPOCHS",
     "MOST_IN_A_BATCH",

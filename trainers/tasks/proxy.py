@@ -61,9 +61,8 @@ class Proxy:
                 raise ValueError(f"first_step_{name} must be in {VALID[name]}, got {value!r}")
         if self.validation not in (None, "none"):
             raise ValueError(f"validation must be none, got {self.validation!r}")
-        parts = sorted({part for each in PARTS.values() for part in each})
-        if self.without not in (None, *parts):
-            raise ValueError(f"without must be one of {', '.join(parts)}, got {self.without!r}")
+        if self.without not in (None, *ALL_PARTS):
+            raise ValueError(f"without must be one of {', '.join(ALL_PARTS)}, got {self.without!r}")
 
     def __str__(self) -> str:
         return ", ".join(WORDS[name](value) for name, value in self.changes.items())
@@ -182,6 +181,7 @@ LEAST: dict[str, Least] = {
 
 # of the models whose papers ask what each part of them is worth
 PARTS: dict[str, tuple[str, ...]] = {"reactnet20": ("polynomial", "rprelu", "rsign", "scale")}
+ALL_PARTS = sorted({part for parts in PARTS.values() for part in parts})
 
 # of what a proxy changes, by name
 WORDS: dict[str, Callable[[Any], str]] = {
