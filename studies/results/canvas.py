@@ -10,6 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from studies.design.spec import StudySpec
+
 COLUMN_INCHES = 3.4  # a column of a two-column page
 # Okabe & Ito's colours, told apart with any colour vision and, in this order, in grey; where there are more arms
 # than those, others as far from them and from each other as 13 can be with any colour vision. The page has the same
@@ -30,6 +32,11 @@ LOOKS = (
 )
 GREY = "0.35"  # of what is the same for every arm
 LINE = 58  # characters of a title across a column
+
+
+def title(spec: StudySpec) -> str:
+    """Of a figure: the task where it is not trained as it stands, else nothing."""
+    return spec.task_label if spec.task_label != spec.task else ""
 
 
 def figure_of(height_inches: float, title: str, legend_rows: int, columns: int = 1) -> Figure:

@@ -69,8 +69,9 @@ def over_grid(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | Non
     lines = dict.fromkeys(series.name for row in rows for series in row[0])
     controls = [arm for arm in spec.arms if arm.is_control]
     looks = dict(zip([*lines, *(arm.name for arm in controls)], cycle(canvas.LOOKS), strict=False))
-    title = spec.task_label if spec.task_label != spec.task else ""
-    figure = canvas.figure_of(HEIGHT_INCHES * len(names), title, len(looks), columns=len(quantities))
+    figure = canvas.figure_of(
+        HEIGHT_INCHES * len(names), canvas.title(spec), len(looks), columns=len(quantities)
+    )
     panels = figure.subplots(len(names), len(quantities), sharey="col", squeeze=False)
     shown: dict[str, Artist] = {}
     for row, name, across in zip(rows, names, panels, strict=True):
@@ -90,8 +91,7 @@ def side_by_side(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | 
     if not all(arm.is_control for arm in spec.arms):
         return None
     quantities = _quantities(spec, trials)
-    title = spec.task_label if spec.task_label != spec.task else ""
-    figure = canvas.figure_of(HEIGHT_INCHES, title, 0, columns=len(quantities))
+    figure = canvas.figure_of(HEIGHT_INCHES, canvas.title(spec), 0, columns=len(quantities))
     names = [label(arm.name, arm.method).replace(" ", "\n") for arm in spec.arms]
     for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
         canvas.plain(axes)

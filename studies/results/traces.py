@@ -121,7 +121,7 @@ def weights(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
     shown = {arm: found[arm][weight] for arm, weight in chosen.items()}
     names = [what for its in shown.values() for what in its if what != "sign"]
     whats = [*sorted(dict.fromkeys(names), key=[*KEPT, *names].index), "sign"]
-    figure = canvas.figure_of(LOW_INCHES * len(whats), _title(spec), 0, columns=len(shown))
+    figure = canvas.figure_of(LOW_INCHES * len(whats), canvas.title(spec), 0, columns=len(shown))
     panels = figure.subplots(len(whats), len(shown), sharex="col", squeeze=False)
     for column, (arm, its), (colour, _) in zip(panels.T, shown.items(), cycle(canvas.LOOKS), strict=False):
         column[0].set_title(f"{label(arm, spec.arm(arm).method)}, weight {chosen[arm]}", fontsize=7)
@@ -146,7 +146,7 @@ def images(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
         (label(arm, spec.arm(arm).method), each_of(trial, "recovered")[0]) for arm, trial in found.items()
     ]
     count = rows[0][1].values.shape[1]
-    figure = canvas.figure_of(IMAGE_INCHES * len(rows), _title(spec), 0)
+    figure = canvas.figure_of(IMAGE_INCHES * len(rows), canvas.title(spec), 0)
     figure.set_figwidth(max(canvas.COLUMN_INCHES, IMAGE_INCHES * (count + 2)))
     panels = figure.subplots(len(rows), count, squeeze=False)
     for across, (name, series) in zip(panels, rows, strict=True):
@@ -172,15 +172,11 @@ FIGURES: Mapping[str, Draw] = {
 
 
 def _panels(spec: StudySpec, number: int, legend_rows: int) -> tuple[Figure, list[Axes]]:
-    figure = canvas.figure_of(PANEL_INCHES, _title(spec), -(-legend_rows // number), columns=number)
+    figure = canvas.figure_of(PANEL_INCHES, canvas.title(spec), -(-legend_rows // number), columns=number)
     panels = figure.subplots(1, number, sharey=True, squeeze=False)[0]
     for axes in panels:
         canvas.plain(axes)
     return figure, list(panels)
-
-
-def _title(spec: StudySpec) -> str:
-    return spec.task_label if spec.task_label != spec.task else ""
 
 
 def _lines(axes: Axes, spec: StudySpec, found: Mapping[Setting, Traces], unit: float) -> list[Line2D]:

@@ -76,7 +76,8 @@ class Training:
             master = teachers.load(self._recipe.teacher, self._teacher, source.input_shape, source.classes)
             self._master = _placed(master, device)
         augmentation = torch.Generator(device).manual_seed(derive(spec.seed, "augmentation"))
-        named = [(name, p) for name, p in model.named_parameters() if p in set(self._binary)]
+        binary = set(self._binary)
+        named = [(name, p) for name, p in model.named_parameters() if p in binary]
         recorder = Recorder(spec.record, named, spec.seed, self._total_steps)
         self.state = State(model, augmentation, recorder)
 
