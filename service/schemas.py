@@ -94,7 +94,8 @@ class StudySummary(_Schema):
         examples=["first"],
     )
     task_label: str = Field(
-        description="The task in words, as a proxy where it is one, and what its trainings start from.",
+        description="The task in words, as a proxy where it is one, what its trainings start from, and which arms have "
+        "a task or proxy of their own.",
         examples=["proxy of spoken-digits: 5 epochs"],
     )
     arms: tuple[str, ...] = Field(
@@ -318,7 +319,8 @@ class Curves(_Schema):
     study: str
     task: str
     task_label: str = Field(
-        description="The task in words, as a proxy where it is one, and what its trainings start from."
+        description="The task in words, as a proxy where it is one, what its trainings start from, and which arms have "
+        "a task or proxy of their own."
     )
     metric: str = Field(examples=["accuracy"])
     direction: Literal["maximize", "minimize"]
@@ -458,7 +460,7 @@ class Validation(_Schema):
     confirmations: int = Field(description="At most: as many as if every trial were an incumbent.")
     estimate: Cost | None = Field(
         description="Of the trials that are not there; null where no trial of this task, or this proxy of it, is "
-        "recorded yet."
+        "recorded yet, or of one that an arm has of its own."
     )
     design: Design
     spec: Mapping[str, Any]

@@ -102,8 +102,8 @@ class StudyRecord:
 
     @property
     def task_label(self) -> str:
-        """The task's name, or that of its proxy, and what its trainings start from."""
-        return self.proxy.label(self.task, self.start)
+        """The task's name, or that of its proxy, what its trainings start from, and which arms have another."""
+        return task_label({**self.spec, "task": self.task})
 
     @property
     def arms(self) -> Mapping[str, str]:
@@ -135,6 +135,20 @@ class StudyRecord:
     def trials(self) -> int:
         """How many trials have finished."""
         return self.completed + self.diverged + self.failed
+
+
+def task_label(spec: Mapping[str, Any]) -> str:
+    """What a stored spec trains, in words; of arms with a task or a proxy of their own, what these are."""
+    label = Proxy(**spec.get("proxy", {})).label(spec["task"], spec.get("start"))
+    own = {arm["name"]: own_words(arm.get("task"), arm.get("proxy")) for arm in spec["arms"]}
+    own = {arm: words for arm, words in own.items() if words}
+    told = "; ".join(f"{arm}: {words}" for arm, words in own.items())
+    return f"{label} ({told})" if own else label
+
+
+def own_words(task: str | None, proxy: Mapping[str, Any] | None) -> str:
+    """An arm's own task and proxy: "cifar10-bvgg-layer, 2 epochs"; empty where it has the study's."""
+    return ", ".join(filter(None, [task, str(Proxy(**(proxy or {})))]))
 
 
 def trial_id(arm: str, run: int, trial: int) -> str:

@@ -1,6 +1,7 @@
 """The size and the estimated cost of a study that could run, and what it could show."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -12,6 +13,7 @@ from service.schemas import Cost, Design, Validation
 from studies.analysis import power
 from studies.design.spec import StudySpec
 from studies.records import TrialRecord
+from trainers.tasks import Proxy
 
 
 def validation(spec: StudySpec, store: Reads | None, ran_on: Mapping[str, Any] | None = None) -> Validation:
@@ -26,13 +28,12 @@ def validation(spec: StudySpec, store: Reads | None, ran_on: Mapping[str, Any] |
         machine = ran_on or next((on for _, on in store.machines(spec.task)), {})
         find = partial(store.at, with_epochs=False)
         others = reuse.found(spec, spec.study_id, (), machine, find)
-        there = sum(isinstance(record, TrialRecord) for record in others)
+        left = Counter({arm.name: spec.runs * spec.trials for arm in spec.arms})
+        left.subtract(record.arm for record in others if isinstance(record, TrialRecord))
+        there = spec.planned - left.total()
         with suppress(StudyUnknown):
             exists = store.study_by_id(spec.study_id).state
-        if (known := store.seconds_per_trial(spec.task, spec.proxy)) is not None:
-            recorded, suggest_seconds, train_seconds = known
-            seconds = (spec.planned - there) * (suggest_seconds + spec.repeats * train_seconds)
-            estimate = Cost(seconds=seconds, recorded_trials=recorded)
+        estimate = _cost(spec, left, store)
     return Validation(
         id=spec.study_id,
         exists=exists,
@@ -42,6 +43,22 @@ def validation(spec: StudySpec, store: Reads | None, ran_on: Mapping[str, Any] |
         estimate=estimate,
         design=_design(spec),
         spec=spec.to_json(),
+    )
+
+
+def _cost(spec: StudySpec, left: Mapping[str, int], store: Reads) -> Cost | None:
+    """Of the trials that are `left` of each arm; None where no trial of what one of them trains is recorded yet."""
+    trials = Counter[tuple[str, Proxy]]()
+    for arm in spec.arms:
+        trials[spec.task_of(arm).name, spec.proxy_of(arm)] += left[arm.name]
+    costs = []
+    for (task, proxy), number in trials.items():
+        if (known := store.seconds_per_trial(task, proxy)) is None:
+            return None
+        recorded, suggest_seconds, train_seconds = known
+        costs.append((number * (suggest_seconds + spec.repeats * train_seconds), recorded))
+    return Cost(
+        seconds=sum(cost for cost, _ in costs), recorded_trials=sum(recorded for _, recorded in costs)
     )
 
 

@@ -62,7 +62,7 @@ from studies.records import (
     TrialState,
     planned,
 )
-from trainers.tasks import WHOLE, Proxy
+from trainers.tasks import TASKS, WHOLE, Proxy
 
 AT_ONCE = 500  # addresses that one query looks for
 LAST_STUDIES = 20  # whose machines are looked at
@@ -191,13 +191,14 @@ class Reads:
         repeats = studies.c.outline["repeats"].as_integer()
         done, trained = func.sum(ended), func.sum(ended * func.coalesce(repeats, 1))
         sums = select(done, trained, func.sum(studies.c.suggest_seconds), func.sum(studies.c.train_seconds))
-        same = [studies.c.task == task]
+        same = [studies.c.task == task, studies.c.outline["mixed"].as_boolean().is_(None)]
         for field in fields(Proxy):
             stored, value = studies.c.outline["proxy", field.name].as_float(), getattr(proxy, field.name)
             same.append(stored.is_(None) if value is None else stored == value)
         with reading(self.engine) as connection:
-            row = connection.execute(sums.where(*same)).one()
-        return (int(row[0]), row[2] / row[0], row[3] / row[1]) if row[0] else None
+            rows = [connection.execute(sums.where(*same)).one(), *_sums_of_arms(connection, task, proxy)]
+        total = [sum(row[i] or 0 for row in rows) for i in range(4)]
+        return (int(total[0]), total[2] / total[0], total[3] / total[1]) if total[0] else None
 
     def incumbents(self, study: str, *, maximize: bool) -> dict[str, TrialRecord]:
         """The best trial of each arm that has one; of equals the first to finish."""
@@ -491,3 +492,27 @@ def _unknown(connection: Connection, key: str) -> StudyUnknown:
 
 def _bound(place: tuple[datetime, str]) -> list[Any]:
     return [literal(place[0], studies.c.created_at.type), literal(place[1], studies.c.id.type)]
+
+
+def _sums_of_arms(connection: Connection, task: str, proxy: Proxy) -> list[tuple[int, int, float, float]]:
+    """Of the last studies whose arms have tasks or proxies of their own, of those arms that train this `proxy` of
+    `task`: trials, trainings, seconds to suggest and to train."""
+    mixed = select(studies.c.id, studies.c.task, studies.c.outline).where(
+        studies.c.outline["mixed"].as_boolean().is_not(None)
+    )
+    newest = mixed.order_by(studies.c.created_at.desc(), studies.c.id.desc()).limit(LAST_STUDIES)
+    found = []
+    for study, own, outline in connection.execute(newest).all():
+        arms = [arm["name"] for arm in outline["arms"] if _trains(arm, own, outline) == (task, proxy)]
+        sums = select(func.count(), func.sum(trials.c.suggest_seconds), func.sum(trials.c.train_seconds))
+        ended = trials.c.objective.is_not(None), trials.c.taken_from.is_(None)
+        row = connection.execute(sums.where(trials.c.study == study, trials.c.arm.in_(arms), *ended)).one()
+        found.append((row[0], row[0] * outline.get("repeats", 1), row[1] or 0.0, row[2] or 0.0))
+    return found
+
+
+def _trains(arm: Mapping[str, Any], task: str, outline: Mapping[str, Any]) -> tuple[str, Proxy]:
+    """What an arm of a study of `task` with this outline trains."""
+    own, proxy = arm.get("task", task), Proxy(**outline.get("proxy", {}))
+    of_arm = Proxy(**arm.get("proxy", {}))
+    return own, of_arm.over(proxy, TASKS[own]) if own in TASKS else of_arm

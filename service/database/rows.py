@@ -35,10 +35,16 @@ CONFIRMATION_COLUMNS = _columns(confirmations, ConfirmationRecord)
 
 
 def outline(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What a list shows of a study: its spec in the same shape, without what may be large."""
+    """What a list shows of a study: its spec in the same shape, without what may be large.
+
+    `mixed` is a study of which an arm has a task or a proxy of its own.
+    """
     kept = {key: spec[key] for key in ("proxy", "start", "runs", "trials", "repeats") if key in spec}
-    arms = [{"name": arm["name"], "method": arm["method"]} for arm in spec["arms"]]
-    return kept | {"arms": arms, "searcher": {"name": spec["searcher"]["name"]}}
+    arms = [
+        {key: arm[key] for key in ("name", "method", "task", "proxy") if key in arm} for arm in spec["arms"]
+    ]
+    mixed = {"mixed": True} if any("task" in arm or "proxy" in arm for arm in arms) else {}
+    return kept | mixed | {"arms": arms, "searcher": {"name": spec["searcher"]["name"]}}
 
 
 def one_or_none(connection: Connection, study: str) -> StudyRecord | None:

@@ -19,6 +19,8 @@ from trainers.hyperparameters import Value
 Split = Literal["validation", "test", "confirmed"]
 # keys of later versions, left out where they are null, so that older studies have the files that they had
 LATER = {"decision", "plateau", "trials_to_plateau", "extra_trials_confirmed", "tied"}
+# and of an arm, what only some have of their own
+OWN = {"task", "proxy"}
 # the order that these keys of comparison.json have had from the beginning where there is no target
 WITHOUT_TARGET = ("share", "success_rate", "restricted_mean", "target", "reached", "still_short", "times")
 Given = (
@@ -140,6 +142,8 @@ class ArmResult:
     errors: tuple[Failure, ...]
     tied: int | None = None  # runs with several trials that are as good as their best
     trials_to_plateau: ToPlateau | None = None
+    task: str | None = None  # its own, as `proxy`
+    proxy: Mapping[str, int | float | str] | None = None
 
     @property
     def is_control(self) -> bool:
@@ -369,4 +373,5 @@ def _json(value: Any) -> Any:
         return {key: _json(each) for key, each in value.items()}
     keys = WITHOUT_TARGET if isinstance(value, ToTarget) and value.target is None else value.__slots__
     found = {key: getattr(value, key) for key in keys}
-    return {key: _json(each) for key, each in found.items() if each is not None or key not in LATER}
+    later = LATER | OWN if isinstance(value, ArmResult) else LATER
+    return {key: _json(each) for key, each in found.items() if each is not None or key not in later}

@@ -287,6 +287,8 @@ def _arm(spec: StudySpec, arm: ArmSpec, trials: Sequence[TrialRecord], measured:
         errors=commonest(trials),
         tied=_tied(measured, arm.name, trials) if spec.confirm and ends else None,
         trials_to_plateau=_to_plateau(measured, arm.name),
+        task=arm.task,
+        proxy=arm.proxy.changes or None,
     )
 
 

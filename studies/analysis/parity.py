@@ -7,7 +7,6 @@ from studies.design.methods import REAL
 from studies.design.space import Fixed, searched
 from studies.design.spec import StudySpec
 from studies.records import TrialRecord, TrialState
-from trainers.tasks import TASKS
 
 
 def audit(
@@ -20,8 +19,8 @@ def audit(
 
     `horizon` is the trial at which the arms are compared. `epochs` has, by arm, how many a completed trial
     has, or the fewest and the most; by default they are counted in the records, which may come without. What a
-    study file gives all arms at once (task, recipe where no arm searches it, searcher, limits) is equal by
-    construction and not listed.
+    study file gives all arms at once (task where no arm has its own, recipe where no arm searches it, searcher,
+    limits) is equal by construction and not listed.
     """
     of = {m.name: [t for t in trials if t.arm == m.name] for m in spec.arms}
     compared = {name: [t for t in its if t.trial <= horizon] for name, its in of.items()}
@@ -53,7 +52,7 @@ def audit(
     found = [_check(what, values) for what, values in checks]
     if len(spec.arms) > 1:
         found.insert(2, _seeds(spec, of))
-    return (*found, *_real(spec), *_bounds(spec))
+    return (*found, *_tasks(spec), *_real(spec), *_bounds(spec))
 
 
 def _check(what: str, values: Mapping[str, Given]) -> Check:
@@ -86,13 +85,28 @@ def _seeds(spec: StudySpec, of: Mapping[str, Sequence[TrialRecord]]) -> Check:
     return Check("seeds of trial t of run r, between the arms", different == 0, values)
 
 
+def _tasks(spec: StudySpec) -> list[Check]:
+    """Where an arm has a task or a proxy of its own: network and recipe are as these say."""
+    if not any(m.task or m.proxy.changes for m in spec.arms):
+        return []
+    return [
+        _check("task", {m.name: spec.proxy_of(m).label(spec.task_of(m).name, spec.start) for m in spec.arms})
+    ]
+
+
 def _real(spec: StudySpec) -> list[Check]:
     """What one arm is given of the real-valued parameters' optimizer, each is: the others have the recipe's."""
-    recipe = TASKS[spec.task].recipe.real
-    names = [name for name in recipe if any(name in m.space for m in spec.arms)]
+    recipes = {m.name: spec.task_of(m).recipe.real for m in spec.arms}
+    known = dict.fromkeys(name for recipe in recipes.values() for name in recipe)
+    names = [name for name in known if any(name in m.space for m in spec.arms)]
     return [
         _check(
-            f"values of {name}", {m.name: given(m.space.get(name, Fixed(recipe[name]))) for m in spec.arms}
+            f"values of {name}",
+            {
+                m.name: given(m.space.get(name, Fixed(recipes[m.name][name])))
+                for m in spec.arms
+                if name in recipes[m.name]
+            },
         )
         for name in names
     ]

@@ -11,7 +11,7 @@ from studies.design.methods import METHODS
 from studies.design.searchers import SEARCHERS
 from studies.design.size import MOST_ITEMS
 from studies.design.space import Choice, Dimension, Fixed, Float, Int, Tied, to_json
-from studies.design.spec import LEAST, MOST_ARMS, SHORT, Confirm, Resources, SearcherSpec, StudySpec
+from studies.design.spec import LEAST, MOST_ARMS, OF_ARMS, SHORT, Confirm, Resources, SearcherSpec, StudySpec
 from trainers.hyperparameters import DECAY, VALID, Interval, Options
 from trainers.record import MOST, Record
 from trainers.tasks import ALL_PARTS, MOST_EPOCHS, MOST_IN_A_BATCH, TASKS
@@ -91,7 +91,8 @@ def study_schema() -> dict[str, Any]:
 def _arm(method: str, searcher: dict[str, Any]) -> dict[str, Any]:
     """An arm of the method; where it leaves out the method its name is one."""
     named, parts = StudySpec.model_json_schema()["properties"]["name"], {"space": space_schema(method)}
-    own = parts | {"searcher": searcher}
+    proxy = {name: PROXY[name] for name in OF_ARMS}
+    own = parts | {"searcher": searcher, "task": {"enum": list(TASKS)}, "proxy": _mapping(proxy)}
     return {
         "anyOf": [
             _mapping({"name": {"const": method}} | own, required=["name"]),

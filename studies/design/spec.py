@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,12 +25,12 @@ from studies.design.searchers import SEARCHERS
 from studies.design.space import Choice, Space, faulty_ties, parse, points, searched, to_json
 from studies.design.whole_numbers import AS_WHOLE, whole
 from studies.errors import SpecError
-from studies.records import StudyRecord
+from studies.records import StudyRecord, task_label
 from trainers.feeding import decoders
 from trainers.record import NOTHING, Record
 from trainers.revisions import revisions
 from trainers.seeds import derive
-from trainers.tasks import TASKS, WHOLE, Proxy, Task
+from trainers.tasks import OF_SAMPLES, TASKS, WHOLE, Proxy, Task
 from trainers.training_spec import Machine
 
 MOST_ARMS = 24
@@ -84,14 +84,16 @@ class SearcherSpec(_Strict):
 class ArmSpec(_Strict):
     """One arm of a study: a method with its whole search space, defaults filled in, under a name.
 
-    Without a `searcher` of its own it has the study's. An arm that leaves nothing to search is a control: its trials
-    differ in their seeds alone.
+    Without a `searcher` or a `task` of its own it has the study's; what its `proxy` says goes over the study's. An arm
+    that leaves nothing to search is a control: its trials differ in their seeds alone.
     """
 
     name: Name
     method: str
     space: Space
     searcher: SearcherSpec | None = None
+    task: str | None = None
+    proxy: Proxy = WHOLE
 
     @model_validator(mode="before")
     @classmethod
@@ -100,7 +102,7 @@ class ArmSpec(_Strict):
             entry = {"method": entry}
         if not isinstance(entry, Mapping):
             raise ValueError(
-                f"{entry!r} is not a method's name or a mapping with method, name, space and searcher"
+                f"{entry!r} is not a method's name or a mapping with method, name, space, searcher, task and proxy"
             )
         method, overrides = entry.get("method", entry.get("name")), entry.get("space", {})
         if not isinstance(method, str) or method not in METHODS:
@@ -124,6 +126,42 @@ class ArmSpec(_Strict):
         space = {key: space[key] for key in known if key in space}
         return {"name": method, **entry, "method": method, "space": space}
 
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, value: str | None) -> str:
+        return _known(value)
+
+    @field_validator("proxy", mode="before")
+    @classmethod
+    def _of_the_network(cls, entry: object) -> Proxy:
+        """Without what changes the samples, which are the same for all arms."""
+        return _proxy(entry, None, known=OF_ARMS)
+
+    def beside(self, task: Task, proxy: Proxy) -> "ArmSpec":
+        """The same in a study of `proxy` of `task`, with nothing of its own that it has without. Raises ValueError."""
+        own = TASKS[self.task or task.name]
+        if _samples(own) != _samples(task):
+            same = [each.name for each in TASKS.values() if _samples(each) == _samples(task)]
+            needed = "must have the study's samples, inputs and metric"
+            raise _InnerError([("task", f"{needed}: {', '.join(same)}, got {own.name!r}")])
+        given = proxy.without_own(own)
+        try:
+            _proxy(self.proxy.changes, own, over=given)
+        except _InnerError as error:
+            raise _InnerError([(f"proxy.{key}", fault) for key, fault in error.faults]) from error
+        mine = self.proxy.over(given, own)
+        try:
+            mine.of(own)
+        except ValueError as error:
+            key = "proxy" if self.proxy.changes else "task"
+            raise _InnerError([(key, f"not with the study's proxy: {error}")]) from error
+        kept: dict[str, Any] = {
+            name: value
+            for name, value in self.proxy.changes.items()
+            if getattr(mine, name) != getattr(given, name)
+        }
+        return self.model_copy(update={"task": None if own is task else own.name, "proxy": Proxy(**kept)})
+
     @property
     def is_control(self) -> bool:
         """Whether nothing is searched."""
@@ -131,14 +169,22 @@ class ArmSpec(_Strict):
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, the whole space spelled out."""
-        own = {} if self.searcher is None else {"searcher": self.searcher.model_dump()}
         space = {key: to_json(dimension) for key, dimension in self.space.items()}
-        return {"name": self.name, "method": self.method, "space": space, **own}
+        return {
+            "name": self.name,
+            "method": self.method,
+            **({} if self.task is None else {"task": self.task}),
+            **({"proxy": self.proxy.changes} if self.proxy.changes else {}),
+            "space": space,
+            **({} if self.searcher is None else {"searcher": self.searcher.model_dump()}),
+        }
 
 
 # Less is as good as none: 0.0001 of the largest data set, ImageNet with 1,300 images a class, leaves no class one.
 LEAST = {"gpus": 0.01, "max_seconds": 1.0, "train_fraction": 0.0001}
 LEAST_GPUS: dict[str, Any] = {"anyOf": [{"const": 0}, {"minimum": LEAST["gpus"]}]}
+PROXY = tuple(field.name for field in fields(Proxy))
+OF_ARMS = tuple(name for name in PROXY if name not in OF_SAMPLES)  # what an arm's own proxy may have
 STORED = {"stored": True}  # context of a study accepted by a version that may have allowed more
 
 
@@ -225,40 +271,15 @@ class StudySpec(_Strict):
     @field_validator("task")
     @classmethod
     def _known_task(cls, value: str) -> str:
-        if value not in TASKS:
-            raise ValueError(f"unknown task; known are {', '.join(TASKS)}")
-        return value
+        return _known(value)
 
     @field_validator("proxy", mode="before")
     @classmethod
     def _of_the_task(cls, entry: object, info: ValidationInfo) -> Proxy:
         """Only what is not as the task has it anyway: a proxy that changes nothing is the task."""
-        known, faults = [field.name for field in fields(Proxy)], []
-        if not isinstance(entry, Mapping):
-            raise ValueError(f"must be a mapping of {', '.join(known)}")
         task = TASKS.get(info.data.get("task", ""))
-        values: dict[str, Any] = {key: whole(value) for key, value in entry.items()}
-        for key, value in values.items():
-            if key not in known:
-                faults.append((key, f"unknown key; allowed are {', '.join(known)}"))
-                continue
-            if value is None:
-                faults.append((key, "needs a value; what is left out is as the task has it"))
-                continue
-            try:
-                alone: dict[str, Any] = {key: value}
-                if key.startswith("first_step_") and "first_step" in values:
-                    alone["first_step"] = values["first_step"]
-                proxy = Proxy(**alone)
-                if key in LEAST and value < LEAST[key] and info.context is not STORED:
-                    raise ValueError(f"{key} must be at least {LEAST[key]:g}, got {value!r}")
-                if task is not None:
-                    proxy.of(task)
-            except ValueError as error:
-                faults.append((key, str(error)))
-        if faults:
-            raise _InnerError(faults)
-        return Proxy(**values) if task is None else Proxy(**values).without_own(task)
+        proxy = _proxy(entry, task, small=info.context is STORED)
+        return proxy if task is None else proxy.without_own(task)
 
     @field_validator("start", mode="before")
     @classmethod
@@ -276,6 +297,23 @@ class StudySpec(_Strict):
 
     @field_validator("arms")
     @classmethod
+    def _on_the_same_samples(cls, value: tuple[ArmSpec, ...], info: ValidationInfo) -> tuple[ArmSpec, ...]:
+        """Arms may differ in their networks and recipes, not in what they are trained on and scored by."""
+        task, proxy = TASKS.get(info.data.get("task", "")), info.data.get("proxy")
+        if task is None or proxy is None:
+            return value
+        arms, faults = [], list[tuple[str, str]]()
+        for i, arm in enumerate(value):
+            try:
+                arms.append(arm.beside(task, proxy))
+            except _InnerError as error:
+                faults += [(f"{i}.{key}", fault) for key, fault in error.faults]
+        if faults:
+            raise _InnerError(faults)
+        return tuple(arms)
+
+    @field_validator("arms")
+    @classmethod
     def _different(cls, value: tuple[ArmSpec, ...], info: ValidationInfo) -> tuple[ArmSpec, ...]:
         if not value:
             raise ValueError(f"at least one method is needed; known are {', '.join(METHODS)}")
@@ -285,7 +323,15 @@ class StudySpec(_Strict):
         first: dict[str, str] = {}
         for arm in value:
             searcher = arm.searcher or info.data.get("searcher")
-            same = repr((arm.method, sorted(arm.space.items()), None if arm.is_control else searcher))
+            same = repr(
+                (
+                    arm.method,
+                    sorted(arm.space.items()),
+                    None if arm.is_control else searcher,
+                    arm.task,
+                    arm.proxy,
+                )
+            )
             if (other := first.setdefault(same, arm.name)) != arm.name:
                 raise ValueError(f"{other} and {arm.name} ask for the same trials: one of them is enough")
         return value
@@ -293,15 +339,18 @@ class StudySpec(_Strict):
     @field_validator("arms")
     @classmethod
     def _fit_the_task(cls, value: tuple[ArmSpec, ...], info: ValidationInfo) -> tuple[ArmSpec, ...]:
-        """An arm gives the real-valued parameters' optimizer only what the task's recipe has; nothing to search without
+        """An arm gives the real-valued parameters' optimizer only what its task's recipe has; nothing to search without
         validation."""
-        task = TASKS.get(info.data.get("task", ""))
-        if task is None:
+        tasks = _tasks(info)
+        if not tasks:
             return value
-        has = f"{task.name} trains real-valued parameters with {', '.join(task.recipe.real)}"
         faults = [
-            (f"{i}.space.{key}", has)
+            (
+                f"{i}.space.{key}",
+                f"{task.name} trains real-valued parameters with {', '.join(task.recipe.real)}",
+            )
             for i, arm in enumerate(value)
+            for task in [TASKS[arm.task] if arm.task else tasks[0]]
             for key in arm.space
             if key in REAL and key not in task.recipe.real
         ]
@@ -379,8 +428,8 @@ class StudySpec(_Strict):
             record = Record(**values)
         except ValueError as error:
             raise _InnerError([("every", str(error))]) from error
-        task, without = TASKS.get(info.data.get("task", "")), _without_latent(info)
-        faults = list(record.faults(task, binary=True, latent=not without)) if task else []
+        without = _without_latent(info)
+        faults = [f for t in _tasks(info) for f in record.faults(t, binary=True, latent=not without)]
         if faults:
             names = f", which {', '.join(without)} {'has' if len(without) == 1 else 'have'} not"
             raise _InnerError([(key, fault + names * (key == "latent_metric")) for key, fault in faults])
@@ -396,7 +445,7 @@ class StudySpec(_Strict):
     @field_validator("resources")
     @classmethod
     def _decodes_the_task(cls, value: Resources, info: ValidationInfo) -> Resources:
-        if task := TASKS.get(info.data.get("task", "")):
+        for task in _tasks(info)[:1]:  # the others are of the same samples
             try:
                 decoders.check_decodes(value.decoder, task)
             except ValueError as error:
@@ -425,7 +474,8 @@ class StudySpec(_Strict):
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that two specs share only if they ask for the same trials."""
-        changed = revisions(self.task, [METHODS[arm.method].optimizer for arm in self.arms])
+        methods = [METHODS[arm.method].optimizer for arm in self.arms]
+        changed = {name: n for task in self.tasks for name, n in revisions(task.name, methods).items()}
         text = json.dumps([PROTOCOL, self.to_json(), *([changed] if changed else [])], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -453,6 +503,26 @@ class StudySpec(_Strict):
         """The arm of this name. Raises StopIteration where there is none."""
         return next(arm for arm in self.arms if arm.name == name)
 
+    def task_of(self, arm: ArmSpec) -> Task:
+        """The arm's own task, or the study's, as it stands."""
+        return TASKS[arm.task or self.task]
+
+    def proxy_of(self, arm: ArmSpec) -> Proxy:
+        """How the arm trains its task otherwise than that says: the study's proxy, and over it its own."""
+        return arm.proxy.over(self.proxy, self.task_of(arm))
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The study's task, and after it those that arms have of their own, all of the same samples and metric."""
+        names = dict.fromkeys([self.task, *(arm.task for arm in self.arms if arm.task)])
+        return tuple(TASKS[name] for name in names)
+
+    @property
+    def trained(self) -> tuple[tuple[Task, Proxy], ...]:
+        """The tasks and proxies that its arms train, each once."""
+        pairs = dict.fromkeys((self.task_of(arm).name, self.proxy_of(arm)) for arm in self.arms)
+        return tuple((TASKS[name], proxy) for name, proxy in pairs)
+
     def searcher_of(self, arm: ArmSpec) -> SearcherSpec:
         """The arm's own searcher, or the study's."""
         return arm.searcher or self.searcher
@@ -463,11 +533,11 @@ class StudySpec(_Strict):
 
     @property
     def task_label(self) -> str:
-        """The task's name, or that of its proxy, and what its trainings start from."""
-        return self.proxy.label(self.task, self.start)
+        """The task's name, or that of its proxy, what its trainings start from, and which arms have another."""
+        return task_label(self.to_json())
 
     def task_definition(self) -> Task:
-        """The task as the study has it: scaled down where it is a proxy's."""
+        """The task as the study has it: scaled down where it is a proxy's. An arm's own has the same metric."""
         return self.proxy.of(TASKS[self.task])
 
 
@@ -475,6 +545,67 @@ def _is_grid(arm: ArmSpec, info: ValidationInfo) -> bool:
     """Whether the arm's searcher, or else the study's, tries every combination."""
     default: SearcherSpec = info.data.get("searcher", SearcherSpec())
     return SEARCHERS[(arm.searcher or default).name].exhaustive
+
+
+def _known(task: str | None) -> str:
+    if task not in TASKS:
+        raise ValueError(f"unknown task; known are {', '.join(TASKS)}")
+    return task
+
+
+def _tasks(info: ValidationInfo) -> list[Task]:
+    """The study's task and those of its arms, each once; none where the study's is unknown."""
+    if (task := info.data.get("task")) is None:
+        return []
+    return [
+        TASKS[name] for name in dict.fromkeys([task, *(a.task for a in info.data.get("arms", ()) if a.task)])
+    ]
+
+
+def _samples(task: Task) -> tuple[object, ...]:
+    """What must be the same for the arms of a study: samples, what is done to them, and how outputs are scored."""
+    recipe = task.recipe
+    prepared = task.dataset, task.image_size, recipe.pixels, recipe.augmentation, recipe.noise
+    return *prepared, task.metric, task.direction, task.worst
+
+
+def _proxy(
+    entry: object,
+    task: Task | None,
+    *,
+    known: Sequence[str] = PROXY,
+    small: bool = False,
+    over: Proxy = WHOLE,
+) -> Proxy:
+    """As it is written, each key looked at by itself, of `task` where that is known: raises _InnerError, ValueError.
+
+    A `small` share of the samples is as good as none. What is said goes `over` another proxy.
+    """
+    faults = []
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"must be a mapping of {', '.join(known)}")
+    values: dict[str, Any] = {key: whole(value) for key, value in entry.items()}
+    first_step = values.get("first_step", over.first_step)
+    for key, value in values.items():
+        if key not in known:
+            why = "is the study's, for all arms" if key in PROXY else "unknown key"
+            faults.append((key, f"{why}; allowed are {', '.join(known)}"))
+            continue
+        if value is None:
+            faults.append((key, "needs a value; what is left out is as the task has it"))
+            continue
+        try:
+            of_step = {"first_step": first_step} if key.startswith("first_step_") else {}
+            proxy = Proxy(**{**of_step, key: value})
+            if key in LEAST and value < LEAST[key] and not small:
+                raise ValueError(f"{key} must be at least {LEAST[key]:g}, got {value!r}")
+            if task is not None:
+                proxy.of(task)
+        except ValueError as error:
+            faults.append((key, str(error)))
+    if faults:
+        raise _InnerError(faults)
+    return Proxy(**values)
 
 
 def _without_latent(info: ValidationInfo) -> list[str]:

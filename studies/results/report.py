@@ -495,12 +495,14 @@ def _extras(comparison: Comparison, entries: Sequence[ExtraTrials]) -> Iterator[
 
 
 def _parity(comparison: Comparison) -> Iterator[str]:
-    yield (
-        "Task, data, network, recipe of the real-valued parameters but for what the study searches of it, epochs, "
-        "searcher, number of runs and trials, time limit and retries come from one study file and are the same for "
-        "every arm. Checked on the records:"
-    )
     arms = comparison.arms
+    shared = "Task, data, network, recipe of the real-valued parameters but for what the study searches of it, epochs"
+    if any(m.task or m.proxy for m in arms.values()):
+        shared = "Data, splits, metric, what the tasks below have in common"
+    yield (
+        f"{shared}, searcher, number of runs and trials, time limit and retries come from one study file and are the "
+        "same for every arm. Checked on the records:"
+    )
     names = [m.label for m in arms.values()]
     rows = [
         [check.what, "yes" if check.equal else "**no**"]
@@ -577,7 +579,11 @@ def _again(study: StudyRecord) -> Iterator[str]:
     lines += ["make install", f".venv/bin/tunebench data fetch {data}"]
     lines += [
         f"# in the data folder: {found['file']}, sha256 {found['sha256']}"
-        for found in (study.provenance.get("teacher"), study.provenance.get("start"))
+        for found in (
+            study.provenance.get("teacher"),
+            *study.provenance.get("teachers", {}).values(),
+            study.provenance.get("start"),
+        )
         if found
     ]
     lines.append(".venv/bin/tunebench run EXPORT/study.yaml --out again")

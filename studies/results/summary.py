@@ -171,15 +171,13 @@ def _seen(comparison: Comparison) -> str:
 def _idle(comparison: Comparison) -> str:
     """That a hyperparameter of arms with latent weights does nothing, where these are not drawn."""
     arms = comparison.arms.values()
-    ours = [m.label for m in arms if isinstance(m.hyperparameters.get("initial_magnitude"), Mapping | tuple)]
-    if not ours:
-        return ""
-    if comparison.proxy.get("first_step"):
-        return (
-            f"The initial_magnitude of {listed(ours)} does nothing here: latent weights are the first step's."
-        )
-    if comparison.start:
-        return f"The initial_magnitude of {listed(ours)} does nothing where that network has real-valued weights."
+    ours = [m for m in arms if isinstance(m.hyperparameters.get("initial_magnitude"), Mapping | tuple)]
+    before = [m.label for m in ours if {**comparison.proxy, **(m.proxy or {})}.get("first_step")]
+    if before:
+        return f"The initial_magnitude of {listed(before)} does nothing here: latent weights are the first step's."
+    if comparison.start and ours:
+        names = listed([m.label for m in ours])
+        return f"The initial_magnitude of {names} does nothing where that network has real-valued weights."
     return ""
 
 

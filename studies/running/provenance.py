@@ -35,9 +35,15 @@ LARGEST_DIFF = 64 * 2**10  # bytes that are kept of changes to the code
 
 def provenance(spec: StudySpec, data_dir: Path) -> dict[str, Any]:
     """JSON values for the stored study, with its data, its teacher and what it starts from in `data_dir`; unknown
-    ones are None, never left out, but `start` where there is none."""
+    ones are None, never left out, but `start` where there is none, and `teachers`, those of arms' own tasks by task.
+    """
     task = spec.task_definition()
     teacher = teachers.file_of(task, data_dir)
+    others = {
+        each.name: _file(file)
+        for each in spec.tasks[1:]
+        if (file := teachers.file_of(each, data_dir)) is not None
+    }
     return {
         "protocol": PROTOCOL,
         **code(Path(__file__).resolve().parents[2]),
@@ -54,6 +60,7 @@ def provenance(spec: StudySpec, data_dir: Path) -> dict[str, Any]:
         },
         "data": {"set": task.dataset, **DATASETS[task.dataset].origin(data_dir)},
         "teacher": teacher and _file(teacher),
+        **({"teachers": others} if others else {}),
         **({"start": _file(start_file(data_dir, spec.start))} if spec.start else {}),
     }
 

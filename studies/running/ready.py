@@ -47,6 +47,7 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Fault]:
     found = []
     for key, field, did in (
         ("teacher", "task", "learned from another teacher"),
+        ("teachers", "task", "learned from another teacher"),
         ("start", "start", "started from another network"),
     ):
         if before.get(key) != now.get(key):
@@ -64,15 +65,16 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Fault]:
 
 
 def _missing(spec: StudySpec, data_dir: Path, elsewhere: bool) -> list[Fault]:
-    task, found = spec.task_definition(), list[Fault]()
+    dataset, found = spec.task_definition().dataset, list[Fault]()
     if not elsewhere:
-        data = DATASETS[task.dataset].path(data_dir)
+        data = DATASETS[dataset].path(data_dir)
         if not data.exists():
-            found.append(("task", f"{data}: missing; run: tunebench data fetch {task.dataset}"))
-        with _noted(found, "task", DataError):
-            teachers.check_file(task, data_dir)
+            found.append(("task", f"{data}: missing; run: tunebench data fetch {dataset}"))
+        for task in spec.tasks:
+            with _noted(found, "task", DataError):
+                teachers.check_file(task, data_dir)
     if spec.start and not (start := start_file(data_dir, spec.start)).exists():
-        found.append(("start", missing(start, TASKS[spec.task], spec.proxy)))
+        found.append(("start", missing(start, *spec.trained[0])))
     if not elsewhere:
         with _noted(found, "resources.decoder", UnusableError):
             decoders.version(spec.resources.decoder)
@@ -81,20 +83,22 @@ def _missing(spec: StudySpec, data_dir: Path, elsewhere: bool) -> list[Fault]:
 
 def _unusable(spec: StudySpec, data_dir: Path) -> list[Fault]:
     """What is wrong with the files that are here: reads the data set, for seconds, and what goes with it."""
-    task, proxy, found = TASKS[spec.task], spec.proxy, list[Fault]()
-    data = DATASETS[task.dataset]
+    data, found = DATASETS[TASKS[spec.task].dataset], list[Fault]()
     with _noted(found, "task", DataError):
         data.check_data(data_dir)
-    if not found and (proxy.train_fraction or proxy.batch_size or data.any_number):
-        with _noted(found, "proxy.train_fraction", ValueError), _noted(found, "task", UnusableError):
-            sample_counts.check_enough(spec.task_definition(), proxy.train_fraction or 1, data_dir)
+    for task, proxy in () if found else spec.trained:
+        if proxy.train_fraction or proxy.batch_size or data.any_number:
+            with _noted(found, "proxy.train_fraction", ValueError), _noted(found, "task", UnusableError):
+                sample_counts.check_enough(proxy.of(task), proxy.train_fraction or 1, data_dir)
     if found:  # the rest is compared with the data
-        return found
-    with _noted(found, "task", DataError, ValueError):
-        teachers.check_weights(task, proxy, data_dir)
-    if spec.start and (start := start_file(data_dir, spec.start)).exists():
-        with _noted(found, "task", DataError, ValueError), _noted(found, "start", CheckpointError):
-            check_start(start, task, proxy, data_dir)
+        return list(dict.fromkeys(found))
+    start = start_file(data_dir, spec.start) if spec.start else None
+    for task, proxy in spec.trained:  # of arms with another network, each must fit
+        with _noted(found, "task", DataError, ValueError):
+            teachers.check_weights(task, proxy, data_dir)
+        if start and start.exists():
+            with _noted(found, "task", DataError, ValueError), _noted(found, "start", CheckpointError):
+                check_start(start, task, proxy, data_dir)
     return list(dict.fromkeys(found))
 
 

@@ -12,6 +12,7 @@ from studies.design.spec import StudySpec
 from studies.records import ConfirmationRecord, TrialRecord
 from studies.running.schedule import Schedule
 from studies.running.trial import Assignment, assigned
+from trainers.tasks import Task
 from trainers.training_spec import fingerprint
 
 Record = TrialRecord | ConfirmationRecord
@@ -46,9 +47,10 @@ def conditions(spec: StudySpec, ran_on: Mapping[str, Any]) -> dict[str, Any] | N
     """What decides a study's numbers beside its file, from the provenance of what it runs on; None if it is not known.
 
     JSON values: the protocol, the kind of machine, versions, and the checksums of data, teacher, start and of what is
-    changed in the code since its commit.
+    changed in the code since its commit, and of the teacher of each task that an arm has of its own.
     """
     hardware, versions = ran_on.get("hardware", {}), ran_on.get("versions", {})
+    learned = ran_on.get("teachers", {})
     files = {name: (ran_on.get(name) or {}).get("sha256") for name in ("data", "teacher", "start", "changes")}
     found = {
         "protocol": ran_on.get("protocol"),
@@ -57,11 +59,20 @@ def conditions(spec: StudySpec, ran_on: Mapping[str, Any]) -> dict[str, Any] | N
         **files,
         **({} if spec.start else {"start": None}),  # of a study that the provenance may be of instead
         **({} if spec.resources.gpus else {"gpu": None}),
+        **{_teacher(task): (learned.get(task.name) or {}).get("sha256") for task in spec.tasks[1:]},
     }
     needed = ["protocol", "cpu", "instructions", "blas", "torch", "data"]
     needed += ["teacher"] * bool(ran_on.get("teacher")) + ["start"] * bool(spec.start)
     needed += ["gpu"] * bool(spec.resources.gpus)
     return found if all(found[name] is not None for name in needed) else None
+
+
+_TEACHER = "teacher of "
+
+
+def _teacher(task: Task) -> str:
+    """What conditions call the teacher of a task that an arm has of its own."""
+    return f"{_TEACHER}{task.name}"
 
 
 def address(assignment: Assignment, under: Mapping[str, Any] | None) -> str | None:
@@ -70,6 +81,10 @@ def address(assignment: Assignment, under: Mapping[str, Any] | None) -> str | No
     if under is None:
         return None
     training, searcher = assignment.training, assignment.searcher
+    teacher = under.get(_teacher(training.task), under["teacher"])
+    if training.task.recipe.teacher and teacher is None:
+        return None
+    shared = {name: value for name, value in under.items() if not name.startswith(_TEACHER)}
     trained = {
         name: value
         for name, value in fingerprint(training, assignment.machine).items()
@@ -77,7 +92,7 @@ def address(assignment: Assignment, under: Mapping[str, Any] | None) -> str | No
     }
     asked = (searcher.model_dump(), assignment.searcher_seed) if searched(assignment.space) else None
     decides = {
-        "conditions": dict(under),
+        "conditions": shared | {"teacher": teacher},
         "task": [training.task.name, training.proxy.changes],
         "training": trained,
         "more_seeds": assignment.more_seeds,

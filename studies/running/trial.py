@@ -15,7 +15,7 @@ from studies.records import TrialRecord
 from studies.running.schedule import Confirms, Turn
 from trainers.record import NOTHING
 from trainers.seeds import derive
-from trainers.tasks import TASKS, Task
+from trainers.tasks import Task
 from trainers.training.results import EpochResult
 from trainers.training.start import start_file
 from trainers.training_spec import FIRST, Machine, TrainingSpec, fingerprint
@@ -81,8 +81,8 @@ def assign(
         run=run,
         trial=trial,
         training=TrainingSpec(
-            task=TASKS[spec.task],
-            proxy=spec.proxy,
+            task=spec.task_of(arm),
+            proxy=spec.proxy_of(arm),
             method=METHODS[arm.method].optimizer,
             seed=derive(spec.seed, *seeded),
             split_seed=spec.split_seed(run),

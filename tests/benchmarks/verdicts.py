@@ -166,10 +166,10 @@ class Pairs:
         pairs = list(combinations(values, 2))
         return [_paired(a, b, len(pairs)) for a, b in pairs]
 
-    def words(self, metric: str) -> str:
-        return f"validation {metric}: every two of {listed(self.arms)}, over the deviation of the runs"
+    def words(self, spec: StudySpec) -> str:
+        return f"{_words(objective, spec)}: every two of {listed(self.arms)}, over the deviation of the runs"
 
-    def unit(self, metric: str) -> tuple[str, float]:
+    def unit(self, spec: StudySpec) -> tuple[str, float]:
         return "standard deviations", 1.0
 
 

@@ -1,6 +1,16 @@
 """Tasks: what is trained on what, by which recipe, and how it is scored. All data, nothing to run."""
 
-from trainers.tasks.proxy import ALL_PARTS, LEAST, MOST_EPOCHS, MOST_IN_A_BATCH, PARTS, WHOLE, Least, Proxy
+from trainers.tasks.proxy import (
+    ALL_PARTS,
+    LEAST,
+    MOST_EPOCHS,
+    MOST_IN_A_BATCH,
+    OF_SAMPLES,
+    PARTS,
+    WHOLE,
+    Least,
+    Proxy,
+)
 from trainers.tasks.table import REAL_TASKS, TASKS, TEACHERS
 from trainers.tasks.task import FirstStep, Recipe, Task
 
@@ -9,6 +19,7 @@ __all__ = [
     "LEAST",
     "MOST_EPOCHS",
     "MOST_IN_A_BATCH",
+    "OF_SAMPLES",
     "PARTS",
     "REAL_TASKS",
     "TASKS",

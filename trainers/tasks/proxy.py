@@ -12,6 +12,11 @@ MOST_EPOCHS = 10_000  # that a proxy may ask for, of either step
 MOST_IN_A_BATCH = 65_536
 LESS = ("train_fraction", "width", "image_size")  # what a proxy can only take away
 FIRST = ("epochs", "train_fraction", "width", "image_size", "first_step")  # what a proxy has always had
+OF_SAMPLES = (
+    "train_fraction",
+    "image_size",
+    "validation",
+)  # what changes these, and neither network nor recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -87,6 +92,11 @@ class Proxy:
             less = shorter or self.first_step == 0 or any(name in self.changes for name in LESS)
             label = f"proxy of {task}: {self}" if less else f"{task}: {self}"
         return f"{label}, from {start}" if start else label
+
+    def over(self, other: "Proxy", task: Task) -> "Proxy":
+        """What trainings of `task` have of both, this one's where both say something."""
+        said: dict[str, Any] = dict(self.changes)
+        return replace(other, **said).without_own(task)
 
     def without_own(self, task: Task) -> "Proxy":
         """The same without what is as `task` has it by itself."""

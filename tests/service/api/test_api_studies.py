@@ -226,6 +226,14 @@ def test_a_proxy_is_estimated_by_its_own_kind(client: TestClient, store: Store) 
     assert estimate() == pytest.approx(20.0)
     assert estimate(proxy={"epochs": 5}) == pytest.approx(3.0)
     assert estimate(proxy={"epochs": 4}) is None
+    arms = ["latent-sgd", {"name": "gradient-filter", "proxy": {"epochs": 5}}]
+    assert estimate(methods=arms) == pytest.approx((20.0 + 3.0) / 2)
+    own = [arms[0], {"name": "gradient-filter", "proxy": {"epochs": 4}}]
+    assert estimate(methods=own) is None
+    lease = store.claim(store.create_study(spec("mixed", arms=own), {}).id, Owner.current(), 60)
+    store.record(lease, trial(lease.study, suggest_seconds=1.0, train_seconds=6.0))
+    assert estimate(methods=own) == pytest.approx((20.0 + 7.0) / 2)
+    assert estimate() == pytest.approx(20.0), "of the whole task alone"
 
 
 @pytest.mark.parametrize("address", ["/v1/studies", "/v1/studies:validate"])

@@ -368,6 +368,22 @@ def test_parity_audit_flags_the_real_valued_parameters_optimizer():
     assert [check.equal for check in both] == [True]
 
 
+def test_what_arms_train_of_their_own_is_said():
+    arms = [
+        "bop",
+        {"name": "narrow", "method": "bop", "proxy": {"width": 8}},
+        {"name": "fast", "method": "bop", "space": {"real_learning_rate": 1.0}},
+    ]
+    study = study_of(arms, runs=1, trials=1)
+    found = compare(study, trials_of(study, {arm: [[0.5]] for arm in ("bop", "narrow", "fast")}))
+    assert found.task_label == study.task_label == "spoken-digits (narrow: width 8)"
+    task = next(check for check in found.parity if check.what == "task")
+    assert (task.equal, task.values["narrow"]) == (False, "proxy of spoken-digits: width 8")
+    of_arms = found.to_json()["arms"]
+    assert of_arms["narrow"]["proxy"] == {"width": 8}
+    assert not {"task", "proxy"} & of_arms["bop"].keys()
+
+
 def test_parity_audit_flags_epochs_and_bounds():
     epoch = EpochRecord(
         epoch=1, train_loss=1.0, validation_metric=0.5, test_metric=0.5, flip_ratio=0.1, train_seconds=1.0,

@@ -38,6 +38,8 @@ arm = odd | st.fixed_dictionaries(
         "method": st.sampled_from([*METHODS, "x"]) | odd,
         "space": space | odd,
         "searcher": searcher,
+        "task": st.sampled_from(["spoken-digits", "fsdd", "x"]) | odd,
+        "proxy": st.dictionaries(st.sampled_from([*PROXY, "x"]), odd, max_size=2) | odd,
     },
 )
 arms = st.lists(st.sampled_from([*METHODS]) | arm, max_size=2) | odd

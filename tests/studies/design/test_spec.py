@@ -237,6 +237,81 @@ def test_arms():
     assert spec.planned == 4 * spec.runs * spec.trials
 
 
+LAYER = {"name": "layer", "method": "bop", "task": "cifar10-bvgg-layer"}
+SHORT = {"name": "short", "method": "bop", "proxy": {"epochs": 2}}
+VARIED = {
+    "name": "s",
+    "task": "cifar10-bvgg",
+    "proxy": {"epochs": 4, "width": 16, "image_size": 16},
+    "arms": ["bop", LAYER, SHORT],
+}
+
+
+def test_an_arm_may_have_a_task_and_a_proxy_of_its_own():
+    spec = from_json(VARIED)
+    assert from_json(spec.to_json()) == spec
+    assert [spec.task_of(arm).name for arm in spec.arms] == ["cifar10-bvgg", LAYER["task"], "cifar10-bvgg"]
+    shared = Proxy(epochs=4, width=16, image_size=16)
+    assert [spec.proxy_of(arm) for arm in spec.arms] == [shared, shared, replace(shared, epochs=2)]
+    assert [sorted(arm) for arm in spec.to_json()["arms"]] == [
+        ["method", "name", "space"],
+        ["method", "name", "space", "task"],
+        ["method", "name", "proxy", "space"],
+    ]
+    assert spec.task_label == (
+        "proxy of cifar10-bvgg: 4 epochs, width 16, images of 16 x 16 (layer: cifar10-bvgg-layer; short: 2 epochs)"
+    )
+    whole = {"name": "whole", "method": "bop", "proxy": {"epochs": 250, "width": 16}}
+    spec = from_json(VARIED | {"arms": [whole]})
+    assert spec.to_json()["arms"][0]["proxy"] == {"epochs": 250}
+    assert spec.proxy_of(spec.arms[0]) == Proxy(width=16, image_size=16)
+
+    def digest(**arm):
+        return from_json(VARIED | {"arms": [{"name": "b", "method": "bop"} | arm]}).digest
+
+    assert digest() == digest(task="cifar10-bvgg", proxy={"epochs": 4, "width": 16})
+    assert len({digest(), digest(task=LAYER["task"]), digest(proxy={"epochs": 2})}) == 3
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        ({"task": "bvgg"}, "arms.1.task: unknown task; known are .*, got 'bvgg'"),
+        ({"task": None}, "arms.1.task: unknown task; .*got None"),
+        (
+            {"task": "cifar100-resnet20"},
+            "arms.1.task: must have the study's samples, inputs and metric: cifar10-bvgg, cifar10-bvgg-layer, got "
+            "'cifar100-resnet20'",
+        ),
+        ({"task": "cifar10-lenet5"}, "arms.1.task: must have the study's samples.* got 'cifar10-lenet5'"),
+        ({"task": "cifar10-denoise"}, "arms.1.task: must have the study's samples.* got 'cifar10-denoise'"),
+        ({"task": "cifar10-bvgg"}, "arms: bop and b ask for the same trials"),
+        ({"proxy": {"epochs": 4}}, "arms: bop and b ask for the same trials"),
+        ({"proxy": 3}, "arms.1.proxy: must be a mapping of epochs, width, first_step, batch_size.*, got 3"),
+        (
+            {"proxy": {"train_fraction": 0.5}},
+            "arms.1.proxy.train_fraction: is the study's, for all arms; allowed are epochs, width, first_step",
+        ),
+        ({"proxy": {"validation": "none"}}, "arms.1.proxy.validation: is the study's, for all arms"),
+        ({"proxy": {"depth": 1}}, "arms.1.proxy.depth: unknown key; allowed are epochs, width, first_step"),
+        (
+            {"proxy": {"width": 256}},
+            "arms.1.proxy.width: width must be at most cifar10-bvgg's own, 128, got 256",
+        ),
+        ({"proxy": {"epochs": 0}}, r"arms.1.proxy.epochs: epochs must be in \[1, 10000\], got 0"),
+        ({"proxy": {"without": "scale"}}, "arms.1.proxy.without: cifar10-bvgg's network has no scale"),
+        (
+            {"proxy": {"first_step_decay": "linear"}},
+            "arms.1.proxy.first_step_decay: first_step_decay needs a first step",
+        ),
+        ({"space": {"real_momentum": 0.5}}, "arms.1.space.real_momentum: cifar10-bvgg trains"),
+    ],
+)
+def test_what_arms_do_not_share_is_refused(arm, message):
+    with pytest.raises(SpecError, match=message):
+        from_json(VARIED | {"arms": ["bop", {"name": "b", "method": "bop"} | arm]})
+
+
 def test_what_is_left_out_is_searched_by_botorch():
     spec = from_json({"name": "s", "task": "spoken-digits", "methods": ["gradient-filter"]})
     assert (spec.searcher.name, spec.searcher.initial_trials) == ("botorch", 5)

@@ -46,7 +46,7 @@ def keys_of(content: Any, at: str = "") -> set[str]:
     if OPEN.search(at):
         return set()
     if isinstance(content, dict):
-        if at in ("teacher", "start"):
+        if at in ("teacher", "teachers", "start"):
             return {at}
         found = {f"{at}.{key}".lstrip("."): value for key, value in content.items()}
         return found.keys() | {key for path, value in found.items() for key in keys_of(value, path)}
@@ -63,12 +63,21 @@ def pattern_of(key: str) -> re.Pattern[str]:
 def test_every_column_and_key_is_in_the_dictionary_and_there_is_no_other(tmp_path: Path) -> None:
     study, trials = figure8_like(runs=6, trials=4)
     ran_on = {"data": {"set": "x", "sha256": None, "published": None}, "teacher": None, "commit": "1+changes"}
+    first, second = study.spec["arms"]
     study = replace(
         study,
-        spec={**study.spec, "confirm": {"seeds": 2}, "stop_when": "decided"},
+        task="mnist-fullycon",
+        spec={
+            **study.spec,
+            "task": "mnist-fullycon",
+            "arms": [first, second | {"task": "mnist-lenet5", "proxy": {"epochs": 3}}],
+            "confirm": {"seeds": 2},
+            "stop_when": "decided",
+        },
         provenance={
             **study.provenance,
             **ran_on,
+            "teachers": {"mnist-lenet5": {"file": "t", "sha256": "0"}},
             "start": {"file": "s", "sha256": "0"},
             "changes": DIRTY,
             "continued": [],

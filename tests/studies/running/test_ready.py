@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up import VALUES
 
 from studies.design.spec import StudySpec, from_json
 from studies.running import ready
+from trainers.tasks import TASKS, Proxy
+from trainers.training.checkpoints import Checkpoint
+from trainers.training.loop import train
+from trainers.training_spec import Machine, TrainingSpec
 
 SMALL = [{"CPU": 2.0, "GPU": 0.0, "memory": 4e9}]
 
@@ -92,6 +97,28 @@ assert "torch" not in sys.modules
 
 def test_what_is_asked_of_a_service_needs_no_torch(data_dir: Path) -> None:
     subprocess.run([sys.executable, "-c", WITHOUT_TORCH, data_dir], check=True)
+
+
+def test_what_arms_have_of_their_own_is_asked_for_too(data_dir: Path) -> None:
+    distilled = {"name": "d", "method": "bop", "task": "cifar10-reactnet20-distilled"}
+    asked = spec(task="cifar10-reactnet20", methods=["bop", distilled])
+    found = [fault for _, fault in ready.faults(asked, data_dir, None, deep=False)]
+    assert ["cifar10-real-preactivation20.pt: missing" in fault for fault in found] == [False, True]
+    start = data_dir / "starts" / "first.pt"
+    start.parent.mkdir()
+    training = TrainingSpec(
+        task=TASKS["spoken-digits"],
+        proxy=Proxy(width=8, epochs=1),
+        method="bop",
+        hyperparameters=VALUES["bop"],
+    )
+    list(train(training, Machine(data_dir=data_dir), checkpoint=Checkpoint(start)))
+    wide = {"name": "wide", "method": "bop", "proxy": {"width": 16}}
+    fits = spec(proxy={"width": 8}, start="first")
+    assert ready.faults(fits, data_dir, None) == []
+    (fault,) = ready.faults(spec(proxy={"width": 8}, start="first", methods=["bop", wide]), data_dir, None)
+    assert fault[0] == "start"
+    assert "of another network" in fault[1]
 
 
 def test_what_has_changed_since_the_trials_is_told_at_once() -> None:

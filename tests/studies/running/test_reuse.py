@@ -212,6 +212,29 @@ def test_the_address_stays_what_it_is() -> None:
     assert dict(addresses())["usual"] == "587edcc957f0724976438972db85b3380fd17cf8926676c7de7b0e7052c3da90"
 
 
+@pytest.mark.parametrize("own", ["cifar10-reactnet20-distilled", "cifar10-reactnet20"])
+def test_what_an_arm_trains_is_found_in_a_study_that_trains_it_as_its_own(own: str) -> None:
+    """Each way round: with the teacher of the arm's task, or none."""
+    tasks = {"cifar10-reactnet20-distilled", "cifar10-reactnet20"}
+    study: dict[str, Any] = STUDY | {"task": own, "proxy": {"epochs": 3, "width": 8}, "arms": ["bop"]}
+    arm = {"name": "b", "method": "bop", "task": own, "proxy": {"epochs": 3}}
+    other = study | {"name": "t", "task": (tasks - {own}).pop(), "proxy": {"width": 8}, "arms": [arm, "bnew"]}
+    teacher = {"file": "t.pt", "sha256": "1"}
+    by_itself = RAN_ON | {"teacher": teacher if own.endswith("distilled") else None}
+    beside = RAN_ON | ({"teachers": {own: teacher}} if own.endswith("distilled") else {"teacher": teacher})
+    database = Database()
+    first, _ = database.run(from_json(study), by_itself)
+    got, number = database.run(from_json(other), beside)
+    assert number == len(first) > 0
+    mine = [replace(record, arm="bop") for record in got if record.arm == "b"]
+    assert same(mine) == same(first)
+    if own.endswith("distilled"):
+        of_another = {"teachers": {own: teacher | {"sha256": "2"}}}
+        assert database.run(from_json(other), RAN_ON | of_another)[1] == len(got) - number, "bnew alone"
+        got, _ = Database().run(from_json(other))
+        assert {record.arm for record in got if record.address is None} == {"b"}, "its teacher is unknown"
+
+
 @pytest.mark.parametrize("unknown", ["protocol", "hardware", "versions", "data"])
 def test_under_conditions_that_are_not_known_nothing_has_an_address(unknown: str) -> None:
     study = spec()

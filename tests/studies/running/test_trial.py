@@ -5,12 +5,17 @@ from typing import Any
 
 import pytest
 from made_up import VALUES
+from small import figures
+from twins import alone
 
 import studies
 from studies.design.searchers import Observation, Suggestion
 from studies.design.spec import from_json, load
 from studies.running.schedule import Confirms
 from studies.running.trial import assign, assign_confirmation, choose, kept, repeats
+from trainers.tasks import TASKS, Proxy
+from trainers.training.loop import train
+from trainers.training_spec import Machine, TrainingSpec
 
 IDS = (
     "figure8-cifar10-birealnet20-proxy-70bfc872",
@@ -101,6 +106,26 @@ def test_arms_are_paired_and_a_control_costs_no_suggestion() -> None:
     assert suggestions["published"] == (Suggestion({"gamma": 1e-4, "tau": 1e-8}, "fixed"), 0.0)
     assert suggestions["bop"][0].source == "sobol"
     assert suggestions["drawn"][0].source == "random"
+
+
+def test_an_arm_trains_what_it_has_of_its_own_with_the_others_seeds(spoken_digits: Path) -> None:
+    given = {"method": "bop", "space": VALUES["bop"]}
+    narrow = {"name": "narrow", "proxy": {"width": 8, "epochs": 1}, **given}
+    keys = {"proxy": {"width": 16, "epochs": 2}, "methods": [{"name": "wide", **given}, narrow], "trials": 1}
+    spec = from_json(STUDY | keys)
+    trials, _ = alone(spec, {}, spoken_digits)
+    assert len({(trial.run, trial.seed) for trial in trials}) == spec.runs == len(trials) / 2
+    for trial in trials:
+        training = TrainingSpec(
+            task=TASKS["spoken-digits"],
+            proxy=Proxy(width=8, epochs=1) if trial.arm == "narrow" else Proxy(width=16, epochs=2),
+            method="bop",
+            hyperparameters=VALUES["bop"],
+            seed=trial.seed,
+            split_seed=spec.split_seed(trial.run),
+        )
+        trained = list(train(training, Machine(data_dir=spoken_digits, threads=1)))
+        assert figures(trained) == figures(trial.epochs)
 
 
 def test_all_that_a_grid_combines_is_trained_with_one_seed_a_run() -> None:
