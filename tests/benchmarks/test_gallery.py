@@ -8,7 +8,7 @@ import pytest
 from claims import CLAIMS, OPEN, Claim
 from synthetic import study_of
 from test_verdicts import GRID, OTHER, TWIN, made_up, planted
-from verdicts import Above, At, Coincidence, Differences, Pairs, Slope, Within, shown
+from verdicts import Above, At, Coincidence, Differences, Each, Pairs, Slope, Within, shown
 
 from studies.design.space import searched
 from studies.design.spec import load
@@ -20,6 +20,8 @@ def named(estimator) -> list[At]:
     match estimator:
         case Differences(more, less):
             return [more, *less]
+        case Each(pairs):
+            return [at for pair in pairs for at in pair]
         case Slope(arm):
             return [At(arm)]
         case Coincidence(arms) | Pairs(arms):
@@ -37,7 +39,7 @@ def test_a_claim_names_what_its_study_has(claim) -> None:
                 assert all(
                     value in dimension for value, dimension in zip(at.point, listed.values(), strict=True)
                 )
-            elif isinstance(estimator, Differences):
+            elif isinstance(estimator, Differences | Each):
                 assert not listed
     full = gallery.SPECS / f"{claim.study.removesuffix('-proxy')}.yaml"
     similar = [*full.parent.glob(f"{full.stem}-*.yaml")]

@@ -10,6 +10,7 @@ from verdicts import (
     At,
     Coincidence,
     Differences,
+    Each,
     Pairs,
     Slope,
     Verdict,
@@ -142,6 +143,17 @@ def test_pairs_are_all_of_them_in_standard_deviations():
     assert verdict(arms_apart(0, 0, 0, runs=60), Within(1.0)) is Verdict.REPRODUCED
     assert verdict(arms_apart(0, 0, 0, runs=5), Within(1.0)) is Verdict.NOT_DECIDABLE
     assert verdict(arms_apart(0, 0, 0, runs=8), Within(1.0)) is Verdict.NOT_DECIDABLE  # as wide as its margin
+
+
+def test_pairs_of_settings_hold_where_each_does():
+    spec, trials = made_up(planted)
+    each = Each(((MIDDLE, ENDS[0]), (MIDDLE, ENDS[1])))
+    assert each.estimates(spec, trials) == Differences(MIDDLE, ENDS).estimates(spec, trials)
+    turned = Each((each.pairs[0], each.pairs[1][::-1])).estimates(spec, trials)
+    assert [verdict([e], DIRECTION) for e in turned] == [Verdict.REPRODUCED, Verdict.NOT_REPRODUCED]
+    assert verdict(turned, DIRECTION) is Verdict.NOT_REPRODUCED
+    assert "; training" not in each.words(spec)
+    assert each.words(spec).startswith("validation accuracy: grid (alpha ")
 
 
 def test_coincidence_counts_trainings_that_are_the_same():

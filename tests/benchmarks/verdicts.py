@@ -1,7 +1,7 @@
 """Whether a paper's claim holds in a study's records: what is estimated, and how an interval becomes a verdict."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
@@ -12,7 +12,7 @@ import numpy as np
 from studies.analysis import stats
 from studies.analysis.curves import Floats
 from studies.analysis.estimate import NONE, Estimate
-from studies.analysis.settings import Measure, Point, by_setting, flips, objective
+from studies.analysis.settings import Measure, Point, Runs, by_setting, flips, objective
 from studies.design.space import Choice, searched
 from studies.design.spec import StudySpec
 from studies.records import TrialRecord
@@ -25,6 +25,11 @@ FEWEST_RUNS = 6  # a claim has at least, to be decided at all
 def last_flips(trial: TrialRecord) -> float | None:
     """Share of binary weights that a step flips in the last epoch; None where that is not known."""
     return trial.epochs[-1].flip_ratio if trial.epochs else None
+
+
+def trained(trial: TrialRecord) -> float | None:
+    """The metric on the training samples at the end; None where not recorded."""
+    return trial.epochs[-1].train_metric if trial.epochs else None
 
 
 def binary_ahead(trial: TrialRecord) -> float | None:
@@ -43,6 +48,7 @@ FLIPS = (flips, last_flips)
 WORDS: dict[Measure, str] = {
     flips: "weights flipped a step",
     last_flips: "weights flipped a step of the last epoch",
+    trained: "training {metric}",
     binary_ahead: "test {metric} of binary weights minus that of latent ones",
     latent_ahead: "test {metric} of latent weights minus that of binary ones",
 }
@@ -103,17 +109,30 @@ class Differences:
         if not self.less:
             values = np.array([*ahead.values()])
             return [_paired(values, np.zeros(values.size), 1)]
-        estimates = []
-        for other in self.less:
-            behind = found[other.arm].get(other.point, {})
-            runs = sorted(ahead.keys() & behind.keys())
-            a, b = (np.array([values[run] for run in runs]) for values in (ahead, behind))
-            estimates.append(_paired(a, b, len(self.less)))
-        return estimates
+        return [_difference(found, self.more, other, len(self.less)) for other in self.less]
 
     def words(self, spec: StudySpec) -> str:
         less = " and ".join(other.words(spec) for other in self.less)
         return f"{_words(self.measure, spec)}: {self.more.words(spec)}{f', minus {less}' if less else ''}"
+
+    def unit(self, spec: StudySpec) -> tuple[str, float]:
+        return _unit(self.measure, spec)
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """How much more the first setting of each pair measures than its second, as `Differences`."""
+
+    pairs: tuple[tuple[At, At], ...]
+    measure: Measure = objective
+
+    def estimates(self, spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Estimate]:
+        found = by_setting(spec, trials, self.measure)
+        return [_difference(found, more, less, len(self.pairs)) for more, less in self.pairs]
+
+    def words(self, spec: StudySpec) -> str:
+        pairs = listed([f"{more.words(spec)} minus {less.words(spec)}" for more, less in self.pairs])
+        return f"{_words(self.measure, spec)}: {pairs}"
 
     def unit(self, spec: StudySpec) -> tuple[str, float]:
         return _unit(self.measure, spec)
@@ -264,6 +283,14 @@ def shown(e: Estimate, unit: str, factor: float) -> str:
     )
     interval = f" ({ends[0]} to {ends[1]})" if None not in ends else ""
     return f"{value}{interval} {unit}".replace(" %", "%")
+
+
+def _difference(found: Mapping[str, Mapping[Point, Runs]], more: At, less: At, questions: int) -> Estimate:
+    """Of two settings, by the runs that both have."""
+    ahead, behind = (found[at.arm].get(at.point, {}) for at in (more, less))
+    runs = sorted(ahead.keys() & behind.keys())
+    a, b = (np.array([values[run] for run in runs]) for values in (ahead, behind))
+    return _paired(a, b, questions)
 
 
 def _paired(a: Floats, b: Floats, questions: int) -> Estimate:
