@@ -140,15 +140,13 @@ class StudyRecord:
 def task_label(spec: Mapping[str, Any]) -> str:
     """What a stored spec trains, in words; of arms with a task or a proxy of their own, what these are."""
     label = Proxy(**spec.get("proxy", {})).label(spec["task"], spec.get("start"))
-    own = {arm["name"]: own_words(arm.get("task"), arm.get("proxy")) for arm in spec["arms"]}
-    own = {arm: words for arm, words in own.items() if words}
-    told = "; ".join(f"{arm}: {words}" for arm, words in own.items())
-    return f"{label} ({told})" if own else label
+    own = [f"{arm['name']}: {_own(arm)}" for arm in spec["arms"] if "task" in arm or "proxy" in arm]
+    return f"{label} ({'; '.join(own)})" if own else label
 
 
-def own_words(task: str | None, proxy: Mapping[str, Any] | None) -> str:
-    """An arm's own task and proxy: "cifar10-bvgg-layer, 2 epochs"; empty where it has the study's."""
-    return ", ".join(filter(None, [task, str(Proxy(**(proxy or {})))]))
+def _own(arm: Mapping[str, Any]) -> str:
+    """The task and proxy of an arm: "cifar10-bvgg-layer, 2 epochs"."""
+    return ", ".join(filter(None, [arm.get("task"), str(Proxy(**arm.get("proxy", {})))]))
 
 
 def trial_id(arm: str, run: int, trial: int) -> str:

@@ -429,7 +429,8 @@ class StudySpec(_Strict):
         except ValueError as error:
             raise _InnerError([("every", str(error))]) from error
         without = _without_latent(info)
-        faults = [f for t in _tasks(info) for f in record.faults(t, binary=True, latent=not without)]
+        found = (f for t in _tasks(info) for f in record.faults(t, binary=True, latent=not without))
+        faults = list(dict.fromkeys(found))
         if faults:
             names = f", which {', '.join(without)} {'has' if len(without) == 1 else 'have'} not"
             raise _InnerError([(key, fault + names * (key == "latent_metric")) for key, fault in faults])

@@ -82,6 +82,21 @@ STUDY_FILE: dict[str, Any] = {
                             "trials": 10,
                         },
                     },
+                    "networks": {
+                        "summary": "One method on two networks: arms with a proxy or a task of their own",
+                        "value": {
+                            "name": "normalisations",
+                            "task": "cifar10-bvgg",
+                            "proxy": {"epochs": 20, "width": 32},
+                            "arms": [
+                                "bop",
+                                {"name": "layer", "method": "bop", "task": "cifar10-bvgg-layer"},
+                                {"name": "narrow", "method": "bop", "proxy": {"width": 16}},
+                            ],
+                            "runs": 5,
+                            "trials": 10,
+                        },
+                    },
                     "proxy": {
                         "summary": "A task scaled down, shown as a proxy of it",
                         "value": {

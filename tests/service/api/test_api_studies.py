@@ -234,6 +234,8 @@ def test_a_proxy_is_estimated_by_its_own_kind(client: TestClient, store: Store) 
     store.record(lease, trial(lease.study, suggest_seconds=1.0, train_seconds=6.0))
     assert estimate(methods=own) == pytest.approx((20.0 + 7.0) / 2)
     assert estimate() == pytest.approx(20.0), "of the whole task alone"
+    (listed,) = (each for each in client.get("/v1/studies").json()["items"] if each["name"] == "mixed")
+    assert listed["task_label"] == "spoken-digits (gradient-filter: 4 epochs)"
 
 
 @pytest.mark.parametrize("address", ["/v1/studies", "/v1/studies:validate"])
