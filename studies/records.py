@@ -140,8 +140,12 @@ class StudyRecord:
 def task_label(spec: Mapping[str, Any]) -> str:
     """What a stored spec trains, in words; of arms with a task or a proxy of their own, what these are."""
     label = Proxy(**spec.get("proxy", {})).label(spec["task"], spec.get("start"))
-    own = [f"{arm['name']}: {_own(arm)}" for arm in spec["arms"] if "task" in arm or "proxy" in arm]
-    return f"{label} ({'; '.join(own)})" if own else label
+    same: dict[str, list[str]] = {}
+    for arm in spec["arms"]:
+        if "task" in arm or "proxy" in arm:
+            same.setdefault(_own(arm), []).append(arm["name"])
+    told = "; ".join(f"{', '.join(arms)}: {own}" for own, arms in same.items())
+    return f"{label} ({told})" if told else label
 
 
 def _own(arm: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -24,6 +25,9 @@ from trainers.hyperparameters import Value
 
 MAGNITUDES = 10.0  # an axis is logarithmic where its largest value is so many times its smallest
 HEIGHT_INCHES = 1.9
+UPRIGHT = 5  # names of arms that fit beside each other below a column
+SLANTED: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+SLANTED_INCHES = 0.6  # what these need more
 DASHES = (0, (4, 2))
 
 
@@ -91,12 +95,16 @@ def side_by_side(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | 
     if not all(arm.is_control for arm in spec.arms):
         return None
     quantities = _quantities(spec, trials)
-    figure = canvas.figure_of(HEIGHT_INCHES, canvas.title(spec), 0, columns=len(quantities))
-    names = [label(arm.name, arm.method).replace(" ", "\n") for arm in spec.arms]
+    names, height, slanted = [label(arm.name, arm.method) for arm in spec.arms], HEIGHT_INCHES, {}
+    if len(names) <= UPRIGHT:
+        names = [name.replace(" ", "\n") for name in names]
+    else:
+        height, slanted = height + SLANTED_INCHES, SLANTED
+    figure = canvas.figure_of(height, canvas.title(spec), 0, columns=len(quantities))
     for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
         canvas.plain(axes)
         axes.set_ylabel(quantity.words, fontsize=8)
-        axes.set_xticks(range(len(names)), names, fontsize=6.5)
+        axes.set_xticks(range(len(names)), names, fontsize=6.5, **slanted)
         axes.set_xlim(-0.6, len(names) - 0.4)
         for i, (arm, look) in enumerate(zip(spec.arms, cycle(canvas.LOOKS), strict=False)):
             for runs in quantity.found[arm.name].values():

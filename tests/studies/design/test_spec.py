@@ -261,6 +261,10 @@ def test_an_arm_may_have_a_task_and_a_proxy_of_its_own():
     assert spec.task_label == (
         "proxy of cifar10-bvgg: 4 epochs, width 16, images of 16 x 16 (layer: cifar10-bvgg-layer; short: 2 epochs)"
     )
+    shorter = from_json(
+        VARIED | {"proxy": {}, "arms": ["bop", SHORT, SHORT | {"name": "other", "method": "bnew"}]}
+    )
+    assert shorter.task_label == "cifar10-bvgg (short, other: 2 epochs)"
     whole = {"name": "whole", "method": "bop", "proxy": {"epochs": 250, "width": 16}}
     spec = from_json(VARIED | {"arms": [whole]})
     assert spec.to_json()["arms"][0]["proxy"] == {"epochs": 250}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic import figure8_like, study_of, trial_of
+from synthetic import figure8_like, study_of, trial_of, trials_of
 
 from studies.analysis import stats
 from studies.design.spec import stored
@@ -147,3 +147,14 @@ def test_it_is_in_the_export_and_the_report(tmp_path):
     names = {file.name for file in export(*records(GRID, CONTROL), tmp_path)}
     assert "grid.png" in names
     assert "](grid.png)" in (tmp_path / "report.md").read_text()
+
+
+def test_names_of_many_arms_do_not_lie_on_each_other():
+    arms = [
+        {"name": f"straight-through-{i}", "method": "bop", "space": {"gamma": 0.1**i, "tau": 0.0}}
+        for i in range(1, 9)
+    ]
+    study = study_of(arms, runs=2, trials=1)
+    figure = side_by_side(study, trials_of(study, {arm["name"]: [[0.5], [0.6]] for arm in arms}))
+    slants = [text.get_rotation() for text in figure.axes[0].get_xticklabels()]
+    assert slants == [40] * 8
