@@ -394,6 +394,11 @@ OPEN: tuple[Open, ...] = (
         "images are recorded; of them nothing is claimed",
     ),
     Open("Paren & Poudel 2021, Table 1, distilled", "paren2021/table1-cifar10-reactnet20-distilled", FULL),
+    Open(
+        "Paren & Poudel 2021, section 5.1, lack of distillation",
+        "paren2021/distillation",
+        "asks for a teacher of 200 epochs",
+    ),
     Open("Paren & Poudel 2021, Table 1, CIFAR-100", "paren2021/table1-cifar100-reactnet20", FULL),
     Open("Paren & Poudel 2021, Table 2", "paren2021/table2", FULL),
 )
