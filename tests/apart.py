@@ -1,6 +1,7 @@
 """Processes that tests start to know nothing of the Ray they have themselves."""
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,14 @@ from pathlib import Path
 def without_ray():
     """The environment but for what Ray reads of it, except that its workers are as nice as the rest: `conftest`."""
     return {k: v for k, v in os.environ.items() if not k.startswith("RAY_") or k == "RAY_worker_niceness"}
+
+
+def processors(number):
+    """In the environment of who starts Ray: how many this machine has, and so how many trials there are at a time.
+
+    A worker takes as long to start as ten trials to train: one is enough where two would show the same.
+    """
+    return {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": number})}
 
 
 def python_in(folder):

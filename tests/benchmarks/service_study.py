@@ -8,6 +8,7 @@ is up, as it is wherever it serves. Prints also the seconds from the submission 
 """
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -27,7 +28,7 @@ from studies.records import StudyState
 
 def alone(folder: Path) -> float:
     """Wall seconds of `tunebench run`, from its start to the completed study."""
-    study = Study(folder)
+    study = Study(folder, at_a_time=os.cpu_count())
     began = time.time()
     assert study.start().wait() == 0, study.log()
     (record,) = study.store.studies()
@@ -59,7 +60,9 @@ def main() -> None:
         (folder / "data").mkdir()
         source = Settings.from_environment().data_dir / "spoken-digits"
         (folder / "data" / "spoken-digits").symlink_to(source)
-        service = Service(folder / "service", f"sqlite:///{folder}/served.db", folder / "data")
+        service = Service(
+            folder / "service", f"sqlite:///{folder}/served.db", folder / "data", os.cpu_count()
+        )
         pairs = []
         for number in range(options.rounds):
             by_command = alone(folder / f"alone-{number}")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import psutil
-from apart import without_ray
+from apart import processors, without_ray
 from heads import elsewhere
 from twins import numbers
 
@@ -43,10 +43,11 @@ def environment(**more):
 
 
 class Study:
-    """The command in its own folder, as a user starts it."""
+    """The command in its own folder, as a user starts it, with so many trials `at_a_time`."""
 
-    def __init__(self, folder, url=None):
+    def __init__(self, folder, url=None, at_a_time=1):
         self.folder, self.url = folder, url or f"sqlite:///{folder}/tunebench.db"
+        self._at_a_time = at_a_time
         folder.mkdir(exist_ok=True)
         (folder / "spec.json").write_text(json.dumps(SPEC))
 
@@ -63,7 +64,12 @@ class Study:
             # as in a terminal, whatever the tests run under: a background job's children ignore an interrupt
             heeding = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
             return subprocess.Popen(
-                command, cwd=self.folder, env=environment(), stdout=log, stderr=log, preexec_fn=heeding
+                command,
+                cwd=self.folder,
+                env=environment(**processors(self._at_a_time)),
+                stdout=log,
+                stderr=log,
+                preexec_fn=heeding,
             )
 
     def log(self):
@@ -109,10 +115,14 @@ def workers_of(driver):
 
 
 class Service:
-    """`tunebench serve` with a Ray head and a data folder of its own; studies run with its database."""
+    """`tunebench serve` with a Ray head and a data folder of its own, on which so many trials run `at_a_time`.
 
-    def __init__(self, folder, url, data):
+    Studies run with its database.
+    """
+
+    def __init__(self, folder, url, data, at_a_time=1):
         self.folder, self.database_url, self.data = folder, url, data
+        self._at_a_time = at_a_time
         folder.mkdir(exist_ok=True)
         if not (data / "ray-head.json").exists():
             elsewhere(data)
@@ -137,6 +147,7 @@ class Service:
                 command,
                 cwd=self.folder,
                 env=environment(
+                    **processors(self._at_a_time),
                     TUNEBENCH_DATA_DIR=str(self.data),
                     RAY_metrics_report_interval_ms="500",  # a study here is over before Ray would report at all
                 ),

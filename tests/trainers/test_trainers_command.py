@@ -67,6 +67,7 @@ def lines(stdout: str) -> list[dict[str, Any]]:
     return [{k: v for k, v in json.loads(line).items() if k not in dropped} for line in stdout.splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signal", [SIGKILL, SIGINT])
 def test_a_stopped_training_goes_on(
     signal: Signals, spoken_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -14,13 +14,14 @@ from trainers.layers.binary import draw_signs, sign
 from trainers.optimizers.batches import cache_batches
 from trainers.optimizers.buffers import buffer, load_buffers
 from trainers.optimizers.scalars import within
+from trainers.optimizers.uncompiled import Uncompiled
 from trainers.schedules import Progress, factor
 
 PARAMS = Parameter("params", Parameter.POSITIONAL_OR_KEYWORD)
 GENERATOR = Parameter("generator", Parameter.KEYWORD_ONLY, default=None)
 
 
-class BinaryOptimizer(torch.optim.Optimizer):
+class BinaryOptimizer(Uncompiled):
     """Base of the optimizers of binary parameters.
 
     A subclass names its `hyperparameters`, the arguments of its constructor, all needed, and gives the `optional` ones,

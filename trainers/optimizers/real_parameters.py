@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from trainers.layers.rsign_rprelu import RPReLU, RSign, Scale
+from trainers.optimizers.uncompiled import SGD, Adam
 from trainers.tasks import Recipe
 
 SPARED = (_NormBase, nn.LayerNorm, RSign, RPReLU, Scale)  # from weight decay
@@ -14,9 +15,9 @@ def real_optimizer(model: nn.Module, real: list[nn.Parameter], recipe: Recipe) -
     """The recipe's optimizer of `real`, the model's real-valued parameters."""
     by_decay = groups(model, real, recipe.weight_decay)
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(by_decay, lr=recipe.learning_rate, betas=recipe.betas, fused=True)
+        return Adam(by_decay, lr=recipe.learning_rate, betas=recipe.betas, fused=True)
     nesterov = bool(recipe.nesterov and recipe.momentum)
-    return torch.optim.SGD(
+    return SGD(
         by_decay,
         lr=recipe.learning_rate,
         momentum=recipe.momentum,

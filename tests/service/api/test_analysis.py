@@ -101,6 +101,7 @@ def test_everything_that_can_be_exported_can_be_asked_for() -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_comes_out_is_what_is_computed_here(store: Store, lease: Lease) -> None:
     fill(store, lease)
     store.finish(lease, StudyState.COMPLETED)
@@ -140,6 +141,7 @@ def test_what_comes_out_is_what_is_computed_here(store: Store, lease: Lease) -> 
     run(main, store)
 
 
+@pytest.mark.slow
 @on_sqlite
 def test_what_is_confirmed_is_in_all_that_is_answered(store: Store) -> None:
     made, made_trials, made_confirmations = confirmed_study(runs=6, trials=3, seeds=2)
@@ -170,6 +172,7 @@ def test_what_is_confirmed_is_in_all_that_is_answered(store: Store) -> None:
     run(main, store)
 
 
+@pytest.mark.slow
 def test_a_study_without_trials_has_every_analysis(store: Store) -> None:
     study = store.create_study(spec(), {})
 

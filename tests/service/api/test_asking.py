@@ -98,6 +98,7 @@ def test_data_that_are_here_are_replaced_once_it_is_agreed_to(
     assert file.read_bytes() != b"mine"
 
 
+@pytest.mark.slow
 def test_an_export_replaces_nothing_but_an_earlier_one_of_the_same_study(tunebench, service, spoken_digits):
     served, store = service
     studies = [store.create_study(spec(name), {}) for name in ("first", "second")]

@@ -95,6 +95,7 @@ def test_it_is_written_once_for_all_who_ask(app: FastAPI, monkeypatch: pytest.Mo
     assert int(again.headers["content-length"]) < int(plain.headers["content-length"]) / 4
 
 
+@pytest.mark.slow
 def test_it_is_openapi_3_1(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1")
     assert document["info"]["title"] == "tunebench"

@@ -622,6 +622,7 @@ def test_trials_are_chosen_and_sorted(client, service):
     assert client.study(study).trials.failed == 1
 
 
+@pytest.mark.slow
 def test_what_is_computed_is_what_is_computed_here(client, service, tmp_path):
     store, study = service[1], service[1].create_study(spec("computed"), {}).id
     run(store, study, results(study))
@@ -771,6 +772,7 @@ def killed_at_random_moments(served, driver):
     return kills
 
 
+@pytest.mark.slow
 def test_a_listener_gets_every_event_once_however_often_the_service_is_killed(own):
     served, store = own
     study = store.create_study(spec(runs=20, trials=3), {}).id
@@ -797,6 +799,7 @@ def test_a_listener_gets_every_event_once_however_often_the_service_is_killed(ow
     assert heard[-1][0] == store.study_by_id(study).last_event
 
 
+@pytest.mark.slow
 def test_a_watch_outlives_the_service(own):
     served, store = own
     study = store.create_study(spec(), {}).id

@@ -31,7 +31,7 @@ def test_data_that_vanish_stop_the_study(tmp_path, spoken_digits, monkeypatch):
 
 def test_however_its_drivers_end_a_study_loses_and_doubles_nothing(untouched, tmp_path):
     """One study for all ends: whatever has happened to it before, each next one loses nothing either."""
-    study = Study(tmp_path / "ended")
+    study = Study(tmp_path / "ended", at_a_time=2)
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     draw = random.Random(seed)

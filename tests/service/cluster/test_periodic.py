@@ -66,7 +66,8 @@ def test_a_long_call_is_told_that_it_closes_and_waited_for() -> None:
         begun.set()
         told.append(periodic.closing.wait(30))
 
-    with Periodic(0.001, long, name="test") as periodic:
+    periodic = Periodic(0.001, long, name="test")
+    with periodic:
         assert begun.wait(30)
     assert told == [True]
 
@@ -78,7 +79,8 @@ def test_work_may_end_itself() -> None:
         periodic.closing.set()
         work()
 
-    with Periodic(0.001, once, name="test") as periodic:
+    periodic = Periodic(0.001, once, name="test")
+    with periodic:
         work.wait_for(1)
         time.sleep(0.05)
     assert work.calls == 1

@@ -275,6 +275,7 @@ def test_data_come_from_a_folder_too(tunebench, monkeypatch, tmp_path, spoken_di
     assert "checked" in out
 
 
+@pytest.mark.slow
 def test_a_database_and_the_service_over_it_show_the_same(tunebench, service):
     served, store = service
     study = store.create_study(spec("shown"), {}, labels=["paper"])
@@ -522,6 +523,7 @@ def test_an_interrupted_watch_leaves_the_study_alone(service):
     assert store.study(study.id).state == "queued"
 
 
+@pytest.mark.slow
 def test_a_watch_outlives_the_service(tmp_path, spoken_digits):
     url = f"sqlite:///{tmp_path / 'study.db'}"
     upgrade(connect(url))

@@ -26,6 +26,7 @@ def namespaces():
         pytest.skip("this system makes no user that it does not know")
 
 
+@pytest.mark.slow
 def test_what_a_user_without_a_home_lacks_is_named(tmp_path):
     told = "error: this user has no home folder; name one for data sets with TUNEBENCH_DATA_DIR"
     (tmp_path / "s.yaml").write_text("name: s\ntask: spoken-digits\nmethods: [gradient-filter]\n")
@@ -39,6 +40,7 @@ def test_what_a_user_without_a_home_lacks_is_named(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", [[], ["--db", "sqlite:///studies.db"]])
 def test_who_only_asks_a_database_needs_no_home(tmp_path, database):
     for command in (["db", "upgrade"], ["list"], ["token", "list"]):

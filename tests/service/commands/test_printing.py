@@ -48,6 +48,7 @@ def shown(*arguments, env, shell="", **options):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_what_an_encoding_lacks_is_replaced(database, latin):
     show = ("show", "failed", "--db", database)
     for env, encoding, expected in (
@@ -64,6 +65,7 @@ def test_json_is_whole_in_any_encoding(database):
     assert (code, json.loads(out)[0]["error"]) == (0, ERROR.replace("\udcff", "?"))
 
 
+@pytest.mark.slow
 def test_files_are_utf8_in_any_locale(database, latin, tmp_path, tunebench):
     folder = tmp_path / "café"
     (tmp_path / "s.yaml").write_text("name: s # −\ntask: spoken-digits\nmethods: [sgd]\n", encoding="utf-8")
@@ -94,6 +96,7 @@ def test_streams_that_take_nothing(shell, code, told, arguments):
     assert (ended or code % 2, err) == (code, told)  # who is done before the reader leaves ends well
 
 
+@pytest.mark.slow
 def test_an_error_is_exit_code_2_where_nobody_can_be_told():
     for shell in ("2>&-", "2>/dev/full", ">&- 2>&-"):
         assert shown("show", "x", "--db", "nowhere", env={}, shell=shell)[0] == 2

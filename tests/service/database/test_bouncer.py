@@ -38,6 +38,7 @@ def behind(bouncer: str) -> Iterator[Store]:
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_every_answer_is_to_its_own_question(behind: Store, spoken_digits: Path) -> None:
     """Prepared statements are of one connection: here, many share them."""
     with serving(behind, spoken_digits) as app, ThreadPoolExecutor(8) as threads:

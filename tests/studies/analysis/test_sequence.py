@@ -108,6 +108,7 @@ def test_a_planted_difference_is_found_and_soon():
     assert by[1].mean() > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runs", [6, 10, 20, 40])
 def test_intervals_hold_the_truth(runs):
     """At a nominal 95 %, which they exceed, as they hold at all numbers of runs at once."""

@@ -233,6 +233,7 @@ def test_all_trials_failed_goes_on_with_sobol(searcher):
     assert ask(searcher, history) == ask("sobol", history)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("searcher", MODELS)
 def test_failures_and_divergence_are_told_to_the_model(searcher):
     history = grow("sobol", 6, best_inside)

@@ -77,6 +77,21 @@ def study():
     )
 
 
+def serial():
+    """With half as many workers to start."""
+    return from_json(
+        {
+            "name": "s",
+            "task": "spoken-digits",
+            "proxy": {"width": 16},
+            "methods": ["latent-sgd"],
+            "searcher": "sobol",
+            "runs": 1,
+            "trials": 10,
+        }
+    )
+
+
 def filter_only():
     return from_json(
         {"name": "f", "task": "spoken-digits", "methods": ["gradient-filter"], "searcher": "sobol"}
@@ -125,24 +140,24 @@ def within(seconds, condition):
 def whole(folder, two_slots, spoken_digits):
     (folder / "go").touch()
     sink = Kept()
-    assert run_study(study(), "s-1", sink, [], data_dir=spoken_digits) is True
+    assert run_study(serial(), "s-1", sink, [], data_dir=spoken_digits) is True
     return sink.trials
 
 
 def test_a_drained_and_an_aborted_study_go_on_with_the_same_trials(whole, go, spoken_digits):
     control = Control()
     drained = Kept(lambda sink: len(sink.trials) == 3 and control.drain())
-    assert run_study(study(), "s-1", drained, [], control=control, data_dir=spoken_digits) is False
+    assert run_study(serial(), "s-1", drained, [], control=control, data_dir=spoken_digits) is False
     assert 3 <= len(drained.trials) < len(whole) - 4
     control = Control()
     aborted = Kept(lambda sink: len(sink.trials) == 4 and control.abort())
     assert (
-        run_study(study(), "s-1", aborted, drained.trials, control=control, data_dir=spoken_digits) is False
+        run_study(serial(), "s-1", aborted, drained.trials, control=control, data_dir=spoken_digits) is False
     )
     assert len(aborted.trials) == 4
     rest = Kept()
     before = drained.trials + aborted.trials
-    assert run_study(study(), "s-1", rest, before, data_dir=spoken_digits) is True
+    assert run_study(serial(), "s-1", rest, before, data_dir=spoken_digits) is True
     assert numbers(before + rest.trials) == numbers(whole)
 
 
@@ -225,6 +240,6 @@ def test_a_fault_of_the_sink_does_not_wait_for_busy_workers(workers, spoken_digi
 def test_a_stop_that_comes_before_the_study(whole, wish, go, spoken_digits):
     control, sink = Control(), Kept()
     getattr(control, wish)()
-    assert run_study(study(), "s-1", sink, whole[:5], control=control, data_dir=spoken_digits) is False
-    assert run_study(study(), "s-1", sink, whole, control=control, data_dir=spoken_digits) is True
+    assert run_study(serial(), "s-1", sink, whole[:5], control=control, data_dir=spoken_digits) is False
+    assert run_study(serial(), "s-1", sink, whole, control=control, data_dir=spoken_digits) is True
     assert sink.trials == []

@@ -9,6 +9,7 @@ from contextlib import suppress
 import pytest
 import ray
 import ray.util.state
+from apart import processors
 from made_up import train_with
 from pictures import data_folder
 from ray._private.ray_constants import DEFAULT_DASHBOARD_AGENT_LISTEN_PORT
@@ -34,7 +35,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 @pytest.fixture(scope="module")
 def local_cluster():
     """Beside another one, whose agent has the port that Ray would give to this one's."""
-    with socket.socket() as other:
+    with socket.socket() as other, pytest.MonkeyPatch.context() as set_here:
+        for name, value in processors(1).items():
+            set_here.setenv(name, value)
         with suppress(OSError):  # there is one
             other.bind(("127.0.0.1", DEFAULT_DASHBOARD_AGENT_LISTEN_PORT))
             other.listen()

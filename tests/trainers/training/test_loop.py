@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from trainers.errors import DataError
 from trainers.layers.binary import partition
 from trainers.models import MODELS
-from trainers.optimizers import OPTIMIZERS, GradientFilter
+from trainers.optimizers import OPTIMIZERS, GradientFilter, real_parameters
 from trainers.record import Record
 from trainers.tasks import REAL_TASKS, TASKS, Proxy, Task
 from trainers.training.results import EpochResult
@@ -145,7 +145,7 @@ def test_decay_shapes_alpha_and_the_real_learning_rate(
             return super().step(closure)
 
     monkeypatch.setitem(OPTIMIZERS, "gradient-filter", Watched)
-    monkeypatch.setattr(torch.optim, "SGD", WatchedSGD)
+    monkeypatch.setattr(real_parameters, "SGD", WatchedSGD)
     run(task=replace(TASK, recipe=replace(TASK.recipe, decay=decay, decay_end=1e-3)), epochs=2)
     shape = {
         "none": lambda t: 1.0,
@@ -421,7 +421,7 @@ def test_the_adam_of_a_recipe(
             super().__init__(groups, **options)
             seen.extend(self.param_groups)
 
-    monkeypatch.setattr(torch.optim, "Adam", Watched)
+    monkeypatch.setattr(real_parameters, "Adam", Watched)
     images("cifar10-resnet20", 2, recipe={"betas": (0.5, 0.6), "weight_decay": 0.25, "decay": "none"})
     assert [(g["lr"], g["betas"], g["weight_decay"]) for g in seen] == [
         (0.01, (0.5, 0.6), 0.25),

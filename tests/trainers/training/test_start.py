@@ -17,7 +17,7 @@ from trainers.errors import CheckpointError
 from trainers.files import checksum
 from trainers.layers.binary import sign
 from trainers.models import MODELS
-from trainers.optimizers import OPTIMIZERS, FirstOrderFilter, GradientFilter, IIRFilter
+from trainers.optimizers import OPTIMIZERS, FirstOrderFilter, GradientFilter, IIRFilter, real_parameters
 from trainers.optimizers.filtering import Filtering
 from trainers.optimizers.real_weights import RealWeights
 from trainers.optimizers.relaxed import Relaxed
@@ -339,7 +339,7 @@ def test_two_steps(train: Callable[..., list[EpochResult]], monkeypatch: pytest.
             rates.append(self.param_groups[0]["lr"])
             return super().step(closure)
 
-    monkeypatch.setattr(torch.optim, "SGD", WatchedSGD)
+    monkeypatch.setattr(real_parameters, "SGD", WatchedSGD)
     proxy = Proxy(epochs=1, first_step=2)
     results = train("bop", task=task, proxy=proxy)
     assert [r.epoch for r in results] == [1, 2, 3]
@@ -378,7 +378,7 @@ def test_a_first_step_has_rates_of_its_own(
             return super().step(closure)
 
     step = RealWeights.step
-    monkeypatch.setattr(torch.optim, "SGD", WatchedSGD)
+    monkeypatch.setattr(real_parameters, "SGD", WatchedSGD)
     monkeypatch.setattr(
         RealWeights, "step", lambda self: binary.append(self.param_groups[0]["learning_rate"]) or step(self)
     )
