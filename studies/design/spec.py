@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -410,20 +410,10 @@ class StudySpec(_Strict):
     @field_validator("record", mode="before")
     @classmethod
     def _can_be_recorded(cls, entry: object, info: ValidationInfo) -> Record:
-        known, faults = [field.name for field in fields(Record)], []
-        if not isinstance(entry, Mapping):
-            raise ValueError(f"must be a mapping of {', '.join(known)}")
-        values: dict[str, Any] = {key: whole(value) for key, value in entry.items()}
-        for key, value in values.items():
-            if key not in known:
-                faults.append((key, f"unknown key; allowed are {', '.join(known)}"))
-                continue
-            try:
-                Record(**({"flips": True} if key == "every" else {}), **{key: value})
-            except ValueError as error:
-                faults.append((key, str(error)))
-        if faults:
-            raise _InnerError(faults)
+        def check(key: str, value: Any) -> None:
+            Record(**({"flips": True} if key == "every" else {}), **{key: value})
+
+        values = _by_key(entry, [field.name for field in fields(Record)], check)
         try:
             record = Record(**values)
         except ValueError as error:
@@ -570,6 +560,30 @@ def _samples(task: Task) -> tuple[object, ...]:
     return *prepared, task.metric, task.direction, task.worst
 
 
+def _by_key(
+    entry: object, known: Sequence[str], check: Callable[[str, Any], None], elsewhere: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The values of a mapping by key, each looked at by itself by `check`, which raises ValueError.
+
+    What is known `elsewhere` is the study's alone. Raises _InnerError with every key's fault, else ValueError.
+    """
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"must be a mapping of {', '.join(known)}")
+    values, faults = {key: whole(value) for key, value in entry.items()}, []
+    for key, value in values.items():
+        if key not in known:
+            why = "is the study's, for all arms" if key in elsewhere else "unknown key"
+            faults.append((key, f"{why}; allowed are {', '.join(known)}"))
+            continue
+        try:
+            check(key, value)
+        except ValueError as error:
+            faults.append((key, str(error)))
+    if faults:
+        raise _InnerError(faults)
+    return values
+
+
 def _proxy(
     entry: object,
     task: Task | None,
@@ -578,35 +592,24 @@ def _proxy(
     small: bool = False,
     over: Proxy = WHOLE,
 ) -> Proxy:
-    """As it is written, each key looked at by itself, of `task` where that is known: raises _InnerError, ValueError.
+    """As it is written, of `task` where that is known. Raises _InnerError and ValueError.
 
     A `small` share of the samples is as good as none. What is said goes `over` another proxy.
     """
-    faults = []
-    if not isinstance(entry, Mapping):
-        raise ValueError(f"must be a mapping of {', '.join(known)}")
-    values: dict[str, Any] = {key: whole(value) for key, value in entry.items()}
-    first_step = values.get("first_step", over.first_step)
-    for key, value in values.items():
-        if key not in known:
-            why = "is the study's, for all arms" if key in PROXY else "unknown key"
-            faults.append((key, f"{why}; allowed are {', '.join(known)}"))
-            continue
+    own = whole(entry.get("first_step")) if isinstance(entry, Mapping) else None
+    first_step = over.first_step if own is None else own
+
+    def check(key: str, value: Any) -> None:
         if value is None:
-            faults.append((key, "needs a value; what is left out is as the task has it"))
-            continue
-        try:
-            of_step = {"first_step": first_step} if key.startswith("first_step_") else {}
-            proxy = Proxy(**{**of_step, key: value})
-            if key in LEAST and value < LEAST[key] and not small:
-                raise ValueError(f"{key} must be at least {LEAST[key]:g}, got {value!r}")
-            if task is not None:
-                proxy.of(task)
-        except ValueError as error:
-            faults.append((key, str(error)))
-    if faults:
-        raise _InnerError(faults)
-    return Proxy(**values)
+            raise ValueError("needs a value; what is left out is as the task has it")
+        of_step = {"first_step": first_step} if key.startswith("first_step_") else {}
+        proxy = Proxy(**{**of_step, key: value})
+        if key in LEAST and value < LEAST[key] and not small:
+            raise ValueError(f"{key} must be at least {LEAST[key]:g}, got {value!r}")
+        if task is not None:
+            proxy.of(task)
+
+    return Proxy(**_by_key(entry, known, check, PROXY))
 
 
 def _without_latent(info: ValidationInfo) -> list[str]:
