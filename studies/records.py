@@ -138,8 +138,16 @@ class StudyRecord:
 
 
 def task_label(spec: Mapping[str, Any]) -> str:
-    """What a stored spec trains, in words; of arms with a task or a proxy of their own, what these are."""
-    label = Proxy(**spec.get("proxy", {})).label(spec["task"], spec.get("start"))
+    """What a stored spec trains, in words; of arms with a task or a proxy of their own, what these are.
+
+    It is of a proxy too where every arm has one of its own that is.
+    """
+    task, proxy = spec["task"], spec.get("proxy", {})
+    label, less = Proxy(**proxy).label(task, spec.get("start")), Proxy(**proxy).is_less(task)
+    if not less and all(
+        Proxy(**{**proxy, **a.get("proxy", {})}).is_less(a.get("task", task)) for a in spec["arms"]
+    ):
+        label = f"proxy of {label}"
     same: dict[str, list[str]] = {}
     for arm in spec["arms"]:
         if "task" in arm or "proxy" in arm:

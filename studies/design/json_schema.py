@@ -14,7 +14,7 @@ from studies.design.space import Choice, Dimension, Fixed, Float, Int, Tied, to_
 from studies.design.spec import LEAST, MOST_ARMS, OF_ARMS, SHORT, Confirm, Resources, SearcherSpec, StudySpec
 from trainers.hyperparameters import DECAY, VALID, Interval, Options
 from trainers.record import MOST, Record
-from trainers.tasks import ALL_PARTS, MOST_EPOCHS, MOST_IN_A_BATCH, TASKS
+from trainers.tasks import MOST_EPOCHS, MOST_IN_A_BATCH, TASKS, WITHOUT
 
 WHOLE_NUMBER = {"type": "integer", "minimum": 1}
 PROXY = {
@@ -28,7 +28,7 @@ PROXY = {
     "first_step_weight_decay": {"type": "number", "minimum": 0},
     "first_step_decay": {"enum": list(DECAY.values)},
     "validation": {"const": "none"},
-    "without": {"enum": ALL_PARTS},
+    "without": {"enum": list(WITHOUT)},
 }
 RECORD: dict[str, dict[str, Any]] = {
     name: {"type": "integer", "minimum": int(name == "every"), "maximum": MOST[name], "default": default}

@@ -601,7 +601,8 @@ def _proxy(
 
     def check(key: str, value: Any) -> None:
         if value is None:
-            raise ValueError("needs a value; what is left out is as the task has it")
+            whose = "task" if known is PROXY else "study"
+            raise ValueError(f"needs a value; what is left out is as the {whose} has it")
         of_step = {"first_step": first_step} if key.startswith("first_step_") else {}
         proxy = Proxy(**{**of_step, key: value})
         if key in LEAST and value < LEAST[key] and not small:

@@ -160,7 +160,7 @@ def test_a_recipe_is_lengthened_and_its_first_step_is_free() -> None:
         (
             "cifar10-reactnet20",
             {"without": "bn"},
-            "must be one of polynomial, rprelu, rsign, scale, got 'bn'",
+            "must be one of polynomial, rprelu, rsign, scale, none, got 'bn'",
         ),
         ("mnist-lenet5", {"width": True}, "width must be at least 1, got True"),
         ("mnist-lenet5", {"width": 21}, "width must be at most mnist-lenet5's own, 20, got 21"),

@@ -1,13 +1,13 @@
 """Tasks: what is trained on what, by which recipe, and how it is scored. All data, nothing to run."""
 
 from trainers.tasks.proxy import (
-    ALL_PARTS,
     LEAST,
     MOST_EPOCHS,
     MOST_IN_A_BATCH,
     OF_SAMPLES,
     PARTS,
     WHOLE,
+    WITHOUT,
     Least,
     Proxy,
 )
@@ -15,7 +15,6 @@ from trainers.tasks.table import REAL_TASKS, TASKS, TEACHERS
 from trainers.tasks.task import FirstStep, Recipe, Task
 
 __all__ = [
-    "ALL_PARTS",
     "LEAST",
     "MOST_EPOCHS",
     "MOST_IN_A_BATCH",
@@ -25,6 +24,7 @@ __all__ = [
     "TASKS",
     "TEACHERS",
     "WHOLE",
+    "WITHOUT",
     "FirstStep",
     "Least",
     "Proxy",

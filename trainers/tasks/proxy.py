@@ -12,6 +12,7 @@ MOST_EPOCHS = 10_000  # that a proxy may ask for, of either step
 MOST_IN_A_BATCH = 65_536
 LESS = ("train_fraction", "width", "image_size")  # what a proxy can only take away
 FIRST = ("epochs", "train_fraction", "width", "image_size", "first_step")  # what a proxy has always had
+OF_FIRST_STEP = ("first_step_learning_rate", "first_step_weight_decay", "first_step_decay")
 OF_SAMPLES = (
     "train_fraction",
     "image_size",
@@ -27,7 +28,7 @@ class Proxy:
     fewer channels or units, in the model's own `width`; images of a smaller side; a `first_step` of so many epochs, of
     none for training in one, with what `FirstStep` has. With `validation` "none" all published training images are
     trained on and test images alone are scored: what tables report, and nothing to choose hyperparameters on. `without`
-    names one of the network's PARTS that it is to do without, an ablation.
+    names one of the network's PARTS that it is to do without, an ablation, or "none", which is as the task has it.
 
     None leaves the task as it is. Raises ValueError. `str` says it in words: "10 epochs, width 16".
     """
@@ -66,8 +67,8 @@ class Proxy:
                 raise ValueError(f"first_step_{name} must be in {VALID[name]}, got {value!r}")
         if self.validation not in (None, "none"):
             raise ValueError(f"validation must be none, got {self.validation!r}")
-        if self.without not in (None, *ALL_PARTS):
-            raise ValueError(f"without must be one of {', '.join(ALL_PARTS)}, got {self.without!r}")
+        if self.without not in (None, *WITHOUT):
+            raise ValueError(f"without must be one of {', '.join(WITHOUT)}, got {self.without!r}")
 
     def __str__(self) -> str:
         return ", ".join(WORDS[name](value) for name, value in self.changes.items())
@@ -85,18 +86,28 @@ class Proxy:
     def label(self, task: str, start: str | None = None) -> str:
         """How the proxy of `task` is named wherever a task is: as a proxy where anything is less, as the task where
         nothing is changed. `start` names the network that trainings start from."""
-        label = task
-        if self.changes:
-            known = {**TASKS, **TEACHERS, **REAL_TASKS}.get(task)
-            shorter = self.epochs is not None and not (known and self.epochs >= known.recipe.epochs)
-            less = shorter or self.first_step == 0 or any(name in self.changes for name in LESS)
-            label = f"proxy of {task}: {self}" if less else f"{task}: {self}"
+        label = f"{task}: {self}" if self.changes else task
+        if self.is_less(task):
+            label = f"proxy of {label}"
         return f"{label}, from {start}" if start else label
 
+    def is_less(self, task: str) -> bool:
+        """Whether anything of the task of this name is scaled down."""
+        known = {**TASKS, **TEACHERS, **REAL_TASKS}.get(task)
+        shorter = self.epochs is not None and not (known and self.epochs >= known.recipe.epochs)
+        return shorter or self.first_step == 0 or any(name in self.changes for name in LESS)
+
     def over(self, other: "Proxy", task: Task) -> "Proxy":
-        """What trainings of `task` have of both, this one's where both say something."""
+        """What trainings of `task` have of both, this one's where both say something.
+
+        Where that is no first step, the other's values for one say nothing.
+        """
         said: dict[str, Any] = dict(self.changes)
-        return replace(other, **said).without_own(task)
+        both, own = replace(other, **said), task.recipe.first_step
+        if not (both.first_step if both.first_step is not None else own and own.epochs):
+            idle = [name for name in OF_FIRST_STEP if name not in said]
+            both = replace(both, **dict.fromkeys(idle))
+        return both.without_own(task)
 
     def without_own(self, task: Task) -> "Proxy":
         """The same without what is as `task` has it by itself."""
@@ -111,6 +122,7 @@ class Proxy:
             "first_step_learning_rate": first.learning_rate,
             "first_step_weight_decay": first.weight_decay,
             "first_step_decay": first.decay or task.recipe.decay,
+            "without": "none",
         }
         return replace(self, **{name: None for name, value in own.items() if getattr(self, name) == value})
 
@@ -132,7 +144,7 @@ class Proxy:
             if self.image_size % least.multiple:
                 needed = f"a multiple of {least.multiple} for {task.name}'s network"
                 raise ValueError(f"image_size must be {needed}, got {self.image_size}")
-        if self.without:
+        if self.without not in (None, "none"):
             if self.without not in PARTS.get(task.model, ()):
                 raise ValueError(f"{task.name}'s network has no {self.without} to do without")
             options = {**options, "without": self.without}
@@ -191,7 +203,7 @@ LEAST: dict[str, Least] = {
 
 # of the models whose papers ask what each part of them is worth
 PARTS: dict[str, tuple[str, ...]] = {"reactnet20": ("polynomial", "rprelu", "rsign", "scale")}
-ALL_PARTS = sorted({part for parts in PARTS.values() for part in parts})
+WITHOUT = (*sorted({part for parts in PARTS.values() for part in parts}), "none")
 
 # of what a proxy changes, by name
 WORDS: dict[str, Callable[[Any], str]] = {
@@ -207,7 +219,7 @@ WORDS: dict[str, Callable[[Any], str]] = {
     "first_step_weight_decay": lambda decay: f"their weight decay {decay:g}",
     "first_step_decay": lambda decay: f"{decay} decay before",
     "validation": lambda _: "all training images, scored on test alone",
-    "without": lambda part: f"without its {part}",
+    "without": lambda part: f"without its {part}" if part != "none" else "with all its parts",
 }
 WHOLE = Proxy()  # the task itself
 

@@ -265,6 +265,10 @@ def test_an_arm_may_have_a_task_and_a_proxy_of_its_own():
         VARIED | {"proxy": {}, "arms": ["bop", SHORT, SHORT | {"name": "other", "method": "bnew"}]}
     )
     assert shorter.task_label == "cifar10-bvgg (short, other: 2 epochs)"
+    shorter = from_json(VARIED | {"proxy": {}, "arms": [SHORT, LAYER | {"proxy": {"width": 8}}]})
+    assert shorter.task_label == (
+        "proxy of cifar10-bvgg (short: 2 epochs; layer: cifar10-bvgg-layer, width 8)"
+    ), "no arm trains the task as it is"
     whole = {"name": "whole", "method": "bop", "proxy": {"epochs": 250, "width": 16}}
     spec = from_json(VARIED | {"arms": [whole]})
     assert spec.to_json()["arms"][0]["proxy"] == {"epochs": 250}
@@ -275,6 +279,32 @@ def test_an_arm_may_have_a_task_and_a_proxy_of_its_own():
 
     assert digest() == digest(task="cifar10-bvgg", proxy={"epochs": 4, "width": 16})
     assert len({digest(), digest(task=LAYER["task"]), digest(proxy={"epochs": 2})}) == 3
+
+
+def test_an_arm_may_go_without_what_the_study_has():
+    """A first step, and with it what the study says of one; and back to all parts of the network."""
+    proxy = {"first_step": 2, "first_step_learning_rate": 0.1, "first_step_decay": "cosine"}
+    file = {"name": "s", "task": "cifar10-reactnet20", "proxy": proxy | {"without": "scale"}}
+    own = {"one-step": {"first_step": 0}, "whole": {"without": "none"}, "bop": {}}
+    arms = [{"name": name, "method": "bop", "proxy": changed} for name, changed in own.items()]
+    plain = {
+        "name": "plain",
+        "method": "bop",
+        "task": "cifar10-resnet20",
+        "proxy": own["one-step"] | own["whole"],
+    }
+    spec = from_json(file | {"arms": [*arms, plain]})
+    assert from_json(spec.to_json()) == spec
+    assert [spec.proxy_of(arm) for arm in spec.arms] == [
+        Proxy(first_step=0, without="scale"),
+        Proxy(**proxy),
+        Proxy(**proxy, without="scale"),
+        Proxy(),
+    ]
+    assert spec.arms[2].proxy == Proxy()
+    assert "(one-step: in one step; whole: with all its parts; plain: cifar10-resnet20, " in spec.task_label
+    with pytest.raises(SpecError, match=r"0\.proxy\.first_step_decay: .* needs a first step"):
+        from_json(file | {"arms": [arms[0] | {"proxy": {"first_step": 0, "first_step_decay": "linear"}}]})
 
 
 @pytest.mark.parametrize(
@@ -297,6 +327,7 @@ def test_an_arm_may_have_a_task_and_a_proxy_of_its_own():
             "arms.1.proxy.train_fraction: is the study's, for all arms; allowed are epochs, width, first_step",
         ),
         ({"proxy": {"validation": "none"}}, "arms.1.proxy.validation: is the study's, for all arms"),
+        ({"proxy": {"epochs": None}}, "arms.1.proxy.epochs: needs a value; .* is as the study has it$"),
         ({"proxy": {"depth": 1}}, "arms.1.proxy.depth: unknown key; allowed are epochs, width, first_step"),
         (
             {"proxy": {"width": 256}},
