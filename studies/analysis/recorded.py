@@ -71,9 +71,9 @@ def differing_signs(first: Series, second: Series) -> tuple[list[int], list[int]
 def differing(spec: StudySpec, trials: Sequence[TrialRecord]) -> Traces | None:
     """The number of signs that differ between the study's first two arms, trial by trial of a run, which share seeds.
 
-    None where there are none of both.
+    None where there are none of both, and where their networks differ: their signs are of other weights.
     """
-    if len(spec.arms) < 2:
+    if len(spec.arms) < 2 or spec.network_of(spec.arms[0]) != spec.network_of(spec.arms[1]):
         return None
     at = {(trial.arm, trial.run, trial.trial): trial for trial in trials}
     first, second = (arm.name for arm in spec.arms[:2])

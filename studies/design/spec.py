@@ -502,6 +502,11 @@ class StudySpec(_Strict):
         """How the arm trains its task otherwise than that says: the study's proxy, and over it its own."""
         return arm.proxy.over(self.proxy, self.task_of(arm))
 
+    def network_of(self, arm: ArmSpec) -> tuple[str, Mapping[str, Any]]:
+        """The model that the arm trains and its options: where these are the same, so are initial weights."""
+        task = self.proxy_of(arm).of(self.task_of(arm))
+        return task.model, task.model_options
+
     @property
     def tasks(self) -> tuple[Task, ...]:
         """The study's task, and after it those that arms have of their own, all of the same samples and metric."""

@@ -11,7 +11,17 @@ def climbs(comparison: Comparison, *, brief: bool = False) -> str:
     if not arms:
         return ""
     tuned = [_climb(m, comparison.metric, brief) for m in arms if not m.is_control]
-    controls = [f"{_seen(m, comparison.metric, brief)} with {m.label}" for m in arms if m.is_control]
+    searched = [(m.task, m.proxy) for m in arms if not m.is_control]
+    controls = [
+        f"{_seen(m, comparison.metric, brief)} with {m.label}"
+        + (
+            " (of another task or proxy than what is searched)"
+            if searched and (m.task, m.proxy) not in searched
+            else ""
+        )
+        for m in arms
+        if m.is_control
+    ]
     text = ""
     if tuned:
         text = (

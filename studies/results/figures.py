@@ -58,7 +58,7 @@ def figure8(
 
     With `confirmations` a second panel below, on the same scale: what it was worth. There are the mean confirmed test
     metric with its t interval and the mean held-out one. Of a control, an arm that searches nothing, there are means
-    alone, in the colour of its method's first arm that searches.
+    alone, in the colour of the first arm that searches its method on its task as its proxy.
 
     Of more arms than CROWD, whose runs and intervals would hide each other, means and medians alone.
     One point in ten at most lies below the axis, where a few bad first trials would otherwise take up most of
@@ -379,15 +379,21 @@ def _compared(comparison: Comparison) -> dict[str, Look]:
 
 
 def _looks(arms: Mapping[str, ArmSpec | ArmResult]) -> dict[str, tuple[str, str]]:
-    """A control has the colour of its method's first arm that searches, unless another control has it already."""
+    """A control has the colour of the first arm whose control it is, unless another control has it already."""
     looks = dict(zip(arms, cycle(canvas.LOOKS), strict=False))
-    first: dict[str, str] = {}
+    first: dict[object, str] = {}
     for name, arm in arms.items():
         if not arm.is_control:
-            first.setdefault(arm.method, name)
+            first.setdefault(_trained(arm), name)
     return {
-        name: looks[first.pop(arm.method, name) if arm.is_control else name] for name, arm in arms.items()
+        name: looks[first.pop(_trained(arm), name) if arm.is_control else name] for name, arm in arms.items()
     }
+
+
+def _trained(arm: ArmSpec | ArmResult) -> object:
+    """Method, task and proxy, which an arm and its control have in common."""
+    proxy = arm.proxy.changes if isinstance(arm, ArmSpec) else arm.proxy or {}
+    return arm.method, arm.task, frozenset(proxy.items())
 
 
 def _name(arm: ArmSpec, *, brief: bool) -> str:

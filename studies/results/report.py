@@ -80,7 +80,7 @@ COMPUTED = """
   every run has a value.
 - **A run without a result** (all its trials failed) is in no median or mean. Between arms it counts as worse
   than any run with one, and ∞ stands for what that leaves unbounded.
-- **Paired**, the analysis: run r of every arm shares its data split, data order and real-valued
+- **Paired**, the analysis: run r of every arm shares its data split, data order{shared} real-valued
   initialisation. The difference is the Hodges-Lehmann estimate, the median of all averages of two run-by-run
   differences, with the interval of the exact signed-rank test (at least its level with ties). The interval
   assumes that the differences lie symmetrically about their centre. p is that of the exact signed-rank test with
@@ -121,6 +121,9 @@ COMPUTED = """
   94% with 10 and 95% with 20. Fewer than {fewest} runs are too few for an interval.
 """
 
+# by paired runs where arms have tasks or proxies of their own
+SHARED = ", augmentation where batches are of one size and, where networks are the same,"
+
 
 def report(
     study: StudyRecord,
@@ -153,6 +156,7 @@ def report(
         text += [*_targets(comparison, images), *_extra(comparison, images)]
     text += ["## What was equal", *_parity(comparison)]
     computed = COMPUTED.format(
+        shared=SHARED if _own_tasks(comparison) else " and",
         metric=comparison.metric,
         horizon=comparison.compared_at,
         share=comparison.target_share,
@@ -497,7 +501,7 @@ def _extras(comparison: Comparison, entries: Sequence[ExtraTrials]) -> Iterator[
 def _parity(comparison: Comparison) -> Iterator[str]:
     arms = comparison.arms
     shared = "Task, data, network, recipe of the real-valued parameters but for what the study searches of it, epochs"
-    if any(m.task or m.proxy for m in arms.values()):
+    if _own_tasks(comparison):
         shared = "Data, splits, metric, what the tasks below have in common"
     yield (
         f"{shared}, searcher, number of runs and trials, time limit and retries come from one study file and are the "
@@ -523,6 +527,11 @@ def _parity(comparison: Comparison) -> Iterator[str]:
         for name, entry in m.hyperparameters.items()
     ]
     yield _table(["arm", "hyperparameter", "values"], rows)
+
+
+def _own_tasks(comparison: Comparison) -> bool:
+    """Whether an arm has a task or a proxy of its own."""
+    return any(m.task or m.proxy for m in comparison.arms.values())
 
 
 def _taken(comparison: Comparison, sources: Mapping[str, int]) -> Iterator[str]:

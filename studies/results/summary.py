@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from studies.analysis.compared import ArmResult, Comparison, Paired, PairResult, Split
 from studies.analysis.estimate import Estimate
@@ -21,7 +21,7 @@ from studies.results.wording import (
     value,
 )
 from trainers.data import DATASETS
-from trainers.tasks import TASKS
+from trainers.tasks import TASKS, Proxy
 
 CROWD = 4  # more arms than these hide each other's runs and intervals in a figure, and each other's words
 
@@ -172,13 +172,24 @@ def _idle(comparison: Comparison) -> str:
     """That a hyperparameter of arms with latent weights does nothing, where these are not drawn."""
     arms = comparison.arms.values()
     ours = [m for m in arms if isinstance(m.hyperparameters.get("initial_magnitude"), Mapping | tuple)]
-    before = [m.label for m in ours if {**comparison.proxy, **(m.proxy or {})}.get("first_step")]
+    before = [m.label for m in ours if _has_first_step(comparison, m)]
+    others = [m.label for m in ours if comparison.start and m.label not in before]
+    texts = []
     if before:
-        return f"The initial_magnitude of {listed(before)} does nothing here: latent weights are the first step's."
-    if comparison.start and ours:
-        names = listed([m.label for m in ours])
-        return f"The initial_magnitude of {names} does nothing where that network has real-valued weights."
-    return ""
+        idle = "does nothing here: latent weights are the first step's."
+        texts.append(f"The initial_magnitude of {listed(before)} {idle}")
+    if others:
+        idle = "does nothing where that network has real-valued weights."
+        texts.append(f"The initial_magnitude of {listed(others)} {idle}")
+    return " ".join(texts)
+
+
+def _has_first_step(comparison: Comparison, arm: ArmResult) -> bool:
+    """Whether the arm trains in two steps, as its task or a proxy says."""
+    task = TASKS[arm.task or comparison.task]
+    own: dict[str, Any] = dict(arm.proxy or {})
+    shared: dict[str, Any] = dict(comparison.proxy)
+    return Proxy(**own).over(Proxy(**shared), task).of(task).recipe.first_step is not None
 
 
 def excludes_zero(e: Estimate) -> bool:

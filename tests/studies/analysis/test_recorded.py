@@ -76,6 +76,8 @@ def test_differing_signs_are_counted_where_both_have_them() -> None:
     assert found.steps.tolist() == [5, 10, 15, 20]
     assert found.runs.tolist() == [[0, 1.5, 10, 0]]
     assert differing(SPEC, trials[2:]) is None
+    narrow = study_of(arms=[ONE, GRID | {"proxy": {"width": 64}}], searcher="grid", runs=2)
+    assert differing(stored(narrow), trials) is None, "signs of another network"
     assert differing(stored(study_of(arms=[ONE], searcher="grid")), trials) is None
 
 

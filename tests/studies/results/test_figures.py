@@ -312,3 +312,18 @@ def test_an_arm_looks_the_same_in_all_figures(confirmed):
     drawn = [figures.figure8(*confirmed), figures.trials_to_target(compared), figures.extra_trials(compared)]
     for start in ("latent SGD", "latent published"):
         assert len(set.union(*(look(figure, start) for figure in drawn))) == 1
+
+
+def test_a_control_of_another_network_is_told_from_that_of_the_arm_that_searches():
+    narrow = CONTROLS[0] | {"name": "narrow", "proxy": {"width": 64}}
+    study, trials, fresh = confirmed_study(["gradient-filter", narrow, CONTROLS[0]], runs=6, trials=3)
+    compared = compare(study, trials, confirmations=fresh)
+    for figure in (figures.figure8(study, trials, fresh), figures.trials_to_target(compared)):
+        colours = {str(line.get_label()).split(" (")[0]: line.get_color() for line in figure.axes[0].lines}
+        assert colours["filter published"] == colours["gradient filter"] != colours["narrow"]
+    text = report(study, compared, [])
+    assert " with narrow (of another task or proxy than what is searched) and " in text
+    assert " with filter published: that is luck alone." in text
+    assert ", where networks are the same, real-valued\n  initialisation. The difference" in text
+    alone = compare(*(found := figure8_like(runs=6, trials=3)))
+    assert "shares its data split, data order and real-valued\n  init" in report(found[0], alone, [])

@@ -69,6 +69,16 @@ def test_a_hyperparameter_that_does_nothing_is_told():
     assert idle not in of["neither"]
 
 
+def test_a_hyperparameter_does_nothing_where_the_arms_own_task_has_a_first_step():
+    """And where its own proxy takes that out, something."""
+    task = {"task": "cifar10-reactnet20"}
+    arms = [{"name": "a", "method": "latent-sgd"} | task, {"name": "b", "method": "latent-sgd"}]
+    arms += [arms[0] | {"name": "c", "proxy": {"first_step": 0}}]
+    study = study_of(task="cifar10-resnet20", arms=arms, runs=3, trials=1)
+    text = summary(compare(study, trials_of(study, {name: [[0.5]] * 3 for name in "abc"})))
+    assert "The initial_magnitude of a does nothing here: latent weights are the first step's." in text
+
+
 def test_an_open_result_says_so():
     study = study_of(runs=8, trials=2)
     values = [0.90, 0.91, 0.92, 0.93, 0.94, 0.95, 0.89, 0.96]
