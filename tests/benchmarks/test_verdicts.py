@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from claims import NO_WORSE
 from synthetic import study_of, trial_of
 from verdicts import (
     Above,
@@ -194,6 +195,9 @@ def test_latent_weights_are_compared_within_each_training():
         (-0.009, 0.011, SIMILAR, Verdict.NOT_DECIDABLE),
         (0.011, 0.03, SIMILAR, Verdict.NOT_REPRODUCED),
         (-0.03, -0.011, SIMILAR, Verdict.NOT_REPRODUCED),
+        (-0.004, 0.03, NO_WORSE, Verdict.REPRODUCED),
+        (-0.009, 0.004, NO_WORSE, Verdict.NOT_DECIDABLE),
+        (-0.009, -0.006, NO_WORSE, Verdict.NOT_REPRODUCED),
         (None, None, SIMILAR, Verdict.NOT_DECIDABLE),
     ],
 )
