@@ -53,7 +53,7 @@ cores, on real data. Every number and verdict is computed from the studies' data
 - **Reproduced**: every interval lies above the rule's bound, or within its margin. **Not reproduced**: one lies wholly
   below the least effect that the rule names, or beyond the margin. **Not decidable at this scale**: neither, or fewer
   than {runs} runs.
-- **Control**: what the same measure gives where nothing, or the opposite, is to be expected.
+- **Control**: what the same measure gives where nothing is to be expected, or the opposite, or what is known anyway.
 - A proxy is a smaller network on fewer data for fewer steps, mostly on spoken digits instead of images: what is not
   reproduced here is not refuted at the paper's scale. Beside each is a file in full in `studies/specs`."""
 

@@ -12,6 +12,7 @@ from verdicts import (
     Coincidence,
     Differences,
     Each,
+    LateFlips,
     Pairs,
     Slope,
     Verdict,
@@ -167,6 +168,19 @@ def test_coincidence_counts_trainings_that_are_the_same():
     spec, trials = made_up(planted, loss=lambda arm, run, i: 1.0 + (arm == "twin" and run <= 6) * 1e-12)
     (half,) = Coincidence(("grid", "twin")).estimates(spec, trials)
     assert half.value == 0.5
+
+
+def test_late_flips_are_those_before_signs_stay():
+    spec, trials = made_up(planted)
+    (epoch, _) = trials[0].epochs
+    flipped = (0.5, 0.1, 0.02, 0.01, 0.0)
+    trial = replace(trials[0], epochs=tuple(replace(epoch, flip_ratio=each) for each in flipped))
+    late = LateFlips(epochs=2, frozen=1)
+    assert late(trial) == pytest.approx(0.015)
+    assert late(replace(trial, epochs=trial.epochs[:2])) is None
+    shown = Differences(At("other"), measure=late)
+    assert shown.words(spec) == "weights flipped a step of the last 2 epochs before signs stay: other"
+    assert shown.unit(spec) == ("% of weights", 100.0)
 
 
 def test_latent_weights_are_compared_within_each_training():

@@ -44,6 +44,20 @@ def latent_ahead(trial: TrialRecord) -> float | None:
     return None if ahead is None else -ahead
 
 
+@dataclass(frozen=True, slots=True)
+class LateFlips:
+    """Share of binary weights that a step flips, the mean over so many `epochs` before the `frozen` last ones, in which
+    signs stay; None where there are fewer epochs than these."""
+
+    epochs: int
+    frozen: int
+
+    def __call__(self, trial: TrialRecord) -> float | None:
+        late = trial.epochs[-self.epochs - self.frozen : -self.frozen]
+        known = len(trial.epochs) >= self.epochs + self.frozen
+        return sum(epoch.flip_ratio for epoch in late) / self.epochs if known else None
+
+
 FLIPS = (flips, last_flips)
 WORDS: dict[Measure, str] = {
     flips: "weights flipped a step",
@@ -305,11 +319,13 @@ def _numbers(trial: TrialRecord) -> tuple[tuple[float | None, ...], ...]:
 
 
 def _words(measure: Measure, spec: StudySpec) -> str:
+    if isinstance(measure, LateFlips):
+        return f"weights flipped a step of the last {measure.epochs} epochs before signs stay"
     return WORDS.get(measure, "validation {metric}").format(metric=spec.task_definition().metric)
 
 
 def _unit(measure: Measure, spec: StudySpec) -> tuple[str, float]:
-    if measure in FLIPS:
+    if measure in FLIPS or isinstance(measure, LateFlips):
         return "% of weights", 100.0
     _, unit, factor, _ = UNITS.get(spec.task_definition().metric, RAW)
     return unit, factor
