@@ -19,13 +19,14 @@ from trainers.tasks import Proxy
 def validation(spec: StudySpec, store: Reads | None, ran_on: Mapping[str, Any] | None = None) -> Validation:
     """The study's size, what so many runs can show, and what it costs by the trials in a store, where there is one.
 
-    Trials that are there are those of a machine that `ran_on` describes, or the last one that the task was trained on.
+    Trials that are there are those of a machine that `ran_on` describes, or the last one that the task was trained on,
+    with the teachers that arms' own tasks last learned from.
     """
     exists, estimate, there = None, None, 0
     if store is not None:
         from studies.running import reuse  # which needs SciPy
 
-        machine = ran_on or next((on for _, on in store.machines(spec.task)), {})
+        machine = ran_on or _last_machine(spec, store)
         find = partial(store.at, with_epochs=False)
         others = reuse.found(spec, spec.study_id, (), machine, find)
         left = Counter({arm.name: spec.runs * spec.trials for arm in spec.arms})
@@ -44,6 +45,20 @@ def validation(spec: StudySpec, store: Reads | None, ran_on: Mapping[str, Any] |
         design=_design(spec),
         spec=spec.to_json(),
     )
+
+
+def _last_machine(spec: StudySpec, store: Reads) -> Mapping[str, Any]:
+    """What the study would run on, by the provenance of others; empty where none of its task has run."""
+    ran_on = [on for _, on in store.machines(spec.task)]
+    if not ran_on:
+        return {}
+    teachers = {}
+    for task in spec.tasks[1:]:
+        learned = [on.get("teachers", {}).get(task.name) for on in ran_on]
+        learned += [on.get("teacher") for _, on in store.machines(task.name)]
+        if known := next(filter(None, learned), None):
+            teachers[task.name] = known
+    return {**ran_on[0], "teachers": teachers}
 
 
 def _cost(spec: StudySpec, left: Mapping[str, int], store: Reads) -> Cost | None:

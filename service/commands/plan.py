@@ -1,8 +1,9 @@
 """What a study would cost and could show, before it is run."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -48,7 +49,7 @@ def plan(
             f"{found.there} of its {count(found.planned, 'trial')} are in the database and are not trained again."
         )
     if found.estimate is None:
-        say("How long it takes is not known: no trial of its task is recorded yet.")
+        say(f"How long it takes is not known: {_unknown(found.spec)} is recorded yet.")
     else:
         seconds = timedelta(seconds=max(round(found.estimate.seconds), 1))
         recorded = count(found.estimate.recorded_trials, "recorded trial")
@@ -59,6 +60,12 @@ def plan(
             "It is looked at after every run, which that allows for, and stops once its first two arms are decided: "
             f"after {found.design.runs_needed} runs at the earliest to tell them apart."
         )
+
+
+def _unknown(spec: Mapping[str, Any]) -> str:
+    """Of what no trial is recorded, for all that can be said."""
+    own = any("task" in arm or "proxy" in arm for arm in spec["arms"])
+    return "of what one of its arms trains no trial" if own else "no trial of its task"
 
 
 def _tell_design(design: "Design") -> None:

@@ -74,7 +74,9 @@ def _missing(spec: StudySpec, data_dir: Path, elsewhere: bool) -> list[Fault]:
             with _noted(found, "task", DataError):
                 teachers.check_file(task, data_dir)
     if spec.start and not (start := start_file(data_dir, spec.start)).exists():
-        found.append(("start", missing(start, *spec.trained[0])))
+        widths = sorted({proxy.of(task).width for task, proxy in spec.trained})
+        several = f"arms' networks have widths of {', '.join(map(str, widths))}: no network fits them all"
+        found.append(("start", several if len(widths) > 1 else missing(start, *spec.trained[0])))
     if not elsewhere:
         with _noted(found, "resources.decoder", UnusableError):
             decoders.version(spec.resources.decoder)

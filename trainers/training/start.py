@@ -37,8 +37,8 @@ def missing(file: Path, task: Task, proxy: Proxy) -> str:
 def check_start(file: Path, task: Task, proxy: Proxy, data_dir: Path) -> None:
     """Raise CheckpointError where trainings of `proxy` of `task` cannot start from `file`.
 
-    That is where it is missing, damaged, of a training that is not over or diverged, or has no binary layer of their
-    network; a warning names what else of it is not there. Reads the data too, whose classes and shape decide the
+    That is where it is missing, damaged, of a training that is not over or diverged, or has not every binary layer of
+    their network; a warning names what else of it is not there. Reads the data too, whose classes and shape decide the
     network; raises DataError, and ValueError where they are too few.
     """
     import torch  # takes seconds: not for whoever asks where a start is
@@ -52,7 +52,7 @@ def check_start(file: Path, task: Task, proxy: Proxy, data_dir: Path) -> None:
     source = feed(spec, Machine(data_dir=data_dir))
     with torch.random.fork_rng(devices=[]):
         model = MODELS[task.model](source.input_shape, source.classes, **spec.scaled.model_options)
-    state, _ = _fitting(file, model)
+    state, _ = _fitting(file, model, every_binary_layer=True)
     if not state["over"]:
         raise CheckpointError(f"{file}: its training is not over: {len(state['results'])} epochs so far")
 
@@ -66,7 +66,9 @@ def start_from(path: Path, model: nn.Module, optimizer: BinaryOptimizer) -> None
     take_over(weights, model, optimizer, real=state["real_weights"])
 
 
-def _fitting(path: Path, model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _fitting(
+    path: Path, model: nn.Module, *, every_binary_layer: bool = False
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The state in a checkpoint, and those of its weights that have the same name and shape in `model`."""
     from torch import Tensor
 
@@ -92,8 +94,12 @@ def _fitting(path: Path, model: nn.Module) -> tuple[dict[str, Any], dict[str, Te
         if name in own and isinstance(weight, Tensor) and weight.shape == own[name].shape
     }
     binary = set(binary_parameters(model))
-    if not any(theta in binary for name, theta in model.named_parameters() if name in weights):
+    lacks = [name for name, theta in model.named_parameters() if theta in binary and name not in weights]
+    if len(lacks) == len(binary):
         raise CheckpointError(f"{path}: of another network: no binary layer has the same name and shape")
+    if lacks and every_binary_layer:
+        told = f"{len(lacks)} of {len(binary)} binary layers have not the same name and shape"
+        raise CheckpointError(f"{path}: of another network: {told}: {', '.join(lacks)}")
     if name := tensors.broken(weights):
         raise CheckpointError(f"{path}: {name} holds numbers that are not finite; start from another")
     if others := [name for name in own if name not in weights]:

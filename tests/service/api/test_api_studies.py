@@ -20,6 +20,7 @@ from sqlalchemy import Engine, update
 from starlette.testclient import TestClient
 from writers import spec, stored, trial
 
+from service.api.validation import validation
 from service.database.engine import writing
 from service.database.owner import Owner
 from service.database.store import Store
@@ -29,6 +30,9 @@ from service.errors import StoreError
 from service.schemas import Study, StudySummary, Validation
 from studies.design.spec import from_json
 from studies.records import StudyState, TrialState
+from studies.running.reuse import PACKAGES, address, conditions
+from studies.running.schedule import Schedule
+from studies.running.trial import assigned
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 FILE = {
@@ -37,6 +41,13 @@ FILE = {
     "methods": ["gradient-filter", "latent-sgd"],
     "runs": 2,
     "trials": 3,
+}
+
+RAN_ON: dict[str, Any] = {
+    "protocol": 4,
+    "hardware": {"cpu": "a processor", "instructions": "AVX2", "blas": "mkl"},
+    "versions": dict.fromkeys(PACKAGES, "1"),
+    "data": {"set": "cifar10", "sha256": "0" * 64},
 }
 
 
@@ -236,6 +247,23 @@ def test_a_proxy_is_estimated_by_its_own_kind(client: TestClient, store: Store) 
     assert estimate() == pytest.approx(20.0), "of the whole task alone"
     (listed,) = (each for each in client.get("/v1/studies").json()["items"] if each["name"] == "mixed")
     assert listed["task_label"] == "spoken-digits (gradient-filter: 4 epochs)"
+
+
+def test_what_is_there_of_arms_with_tasks_of_their_own(store: Store) -> None:
+    """Each as a study of its task has trained it, by the teacher which that one had."""
+    plain, distilled = "cifar10-reactnet20", "cifar10-reactnet20-distilled"
+    arm = {"name": "a", "method": "bop", "space": {"gamma": 1e-2, "tau": 1e-8}}
+    shared = {"arms": [arm], "runs": 1, "trials": 1}
+    for task, teacher in ((distilled, {"file": "t.pt", "sha256": "1"}), (plain, None)):
+        study, ran_on = spec(task, **shared, task=task), RAN_ON | {"teacher": teacher}
+        (turn,) = Schedule(study, study.study_id, (), slots=0).open()
+        at = address(assigned(study, turn, data_dir=Path()), conditions(study, ran_on))
+        lease = store.claim(store.create_study(study, {}).id, Owner.current(), 60)
+        store.ran_on(lease, ran_on)
+        store.record(lease, trial(lease.study, "a", address=at))
+    both = spec("both", **shared | {"arms": [arm, arm | {"name": "b", "task": distilled}]}, task=plain)
+    found = validation(both, store)
+    assert (found.planned, found.there) == (2, 2)
 
 
 @pytest.mark.parametrize("address", ["/v1/studies", "/v1/studies:validate"])

@@ -114,6 +114,9 @@ def test_what_arms_have_of_their_own_is_asked_for_too(data_dir: Path) -> None:
     )
     list(train(training, Machine(data_dir=data_dir), checkpoint=Checkpoint(start)))
     wide = {"name": "wide", "method": "bop", "proxy": {"width": 16}}
+    none_fits = spec(proxy={"width": 8}, start="none", methods=["bop", wide])
+    told = ("start", "arms' networks have widths of 8, 16: no network fits them all")
+    assert ready.faults(none_fits, data_dir, None, deep=False) == [told]
     fits = spec(proxy={"width": 8}, start="first")
     assert ready.faults(fits, data_dir, None) == []
     (fault,) = ready.faults(spec(proxy={"width": 8}, start="first", methods=["bop", wide]), data_dir, None)

@@ -321,6 +321,10 @@ def test_what_trainings_can_start_from_is_known_before(
         ({"results": [{"diverged": True}]}, "its training diverged"),
         ({"results": None}, "no checkpoint of a training"),
         ({"model": dict.fromkeys(model, 1)}, "of another network"),
+        (
+            {"model": {name: weight for name, weight in model.items() if name != "5.weight"}},
+            "of another network: 1 of 3 binary layers have not the same name and shape: 5.weight",
+        ),
         ({"model": model | {name: model[name] * torch.nan}}, f"{name} holds numbers that are not finite"),
     ]
     for change, told in changes:
