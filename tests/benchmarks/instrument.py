@@ -241,7 +241,8 @@ class Measurement:
         for method, values in PUBLISHED.items():
             said = ", ".join(f"{name} {_word(value)}" for name, value in values.items())
             rows[f"`{method}`: {said}"] = plan.published(method)
-        lines = [f"| {unit} | validation | test | SD of one training |", "|---|---|---|---|"]
+        heading = f"{unit}, {plan.size.splits} splits x {plan.size.seeds} seeds"
+        lines = [f"| {heading} | validation | test | SD of one training |", "|---|---|---|---|"]
         for name, specs in rows.items():
             validation, test = self.of(specs, "validation"), self.of(specs, "test")
             spread = f"{deviation(validation):.2f}" if len(specs[0]) > 1 else ""

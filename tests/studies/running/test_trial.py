@@ -18,9 +18,9 @@ from trainers.training.loop import train
 from trainers.training_spec import Machine, TrainingSpec
 
 IDS = (
-    "figure8-cifar10-birealnet20-proxy-70bfc872",
+    "figure8-cifar10-birealnet20-proxy-9537ee68",
     "figure8-cifar10-birealnet20-b80a9e32",
-    "figure8-imagenet-reactnet-a-proxy-fb03f2fc",
+    "figure8-imagenet-reactnet-a-proxy-e52a8d21",
     "figure8-imagenet-reactnet-a-f05c1a19",
     "figure8-spoken-digits-f8d989f7",
     "methods-cifar10-birealnet20-f4d4c554",
