@@ -77,7 +77,8 @@ def test_the_whole_instrument_stops_and_goes_on(spoken_digits: Path, tmp_path: P
     instrument.main(arguments)
     whole, lines = page.read_text(), file.read_text().splitlines()
     assert len(lines) == 2 + 3 * 4 + 2 * 6
-    assert whole.startswith(f"# Instrument\n\n## {SMALL.label('spoken-digits')}\n\n| %, 2 splits x 2 seeds | validation |")
+    title = f"# Instrument\n\n## {SMALL.label('spoken-digits')}\n\n"
+    assert whole.startswith(title + "| %, 2 splits x 2 seeds | validation | test |")
     assert "| frozen random signs |" in whole
     assert "the signal of `latent-sgd` is at least 0.7" in whole
 
