@@ -81,7 +81,7 @@ def address(assignment: Assignment, under: Mapping[str, Any] | None) -> str | No
     if under is None:
         return None
     training, searcher = assignment.training, assignment.searcher
-    teacher = under.get(_teacher(training.task), under["teacher"])
+    teacher = under.get(_teacher(training.task), under.get("teacher"))
     if training.task.recipe.teacher and teacher is None:
         return None
     shared = {name: value for name, value in under.items() if not name.startswith(_TEACHER)}
