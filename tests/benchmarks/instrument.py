@@ -332,8 +332,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("task", nargs="?", default="spoken-digits", choices=TASKS, metavar="TASK")
     parser.add_argument("--proxy", default="{}", help="as in a study file, e.g. '{epochs: 5, width: 8}'")
-    for name in Size.__dataclass_fields__:
-        parser.add_argument(f"--{name}", type=int, default=getattr(Size(), name))
+    for option in ("--splits", "--seeds", "--settings", "--repeats"):
+        parser.add_argument(option, type=int, default=getattr(Size(), option.removeprefix("--")))
     data = Settings.from_environment().data_dir
     parser.add_argument("--data", type=Path, default=data, help="the data folder")
     parser.add_argument("--out", type=Path, default=Path("results/instrument"))
