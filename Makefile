@@ -41,8 +41,8 @@ methods-table: data  ## methods against a linear classifier on every task whose 
 instrument: data  ## what a study on a task can tell apart: make instrument [TASK=...]; some minutes for spoken digits, continues
 	$(BIN)/python tests/benchmarks/instrument.py $(TASK)
 
-test: data  ## the tests that take some minutes: real parts, every module
-	$(TESTS) -m "not cluster and not browser and not slow"
+test: data  ## the tests that take some minutes: real parts, every module, on SQLite
+	$(TESTS) -m "not cluster and not browser and not slow and not postgres"
 
 every-test: data
 	$(TESTS)
@@ -55,7 +55,7 @@ lint: $(INSTALLED)  ## ruff and mypy --strict
 docs: $(INSTALLED)  ## these pages as a site in site/, warnings are errors
 	$(BIN)/sphinx-build --quiet --fail-on-warning --nitpicky --fresh-env docs site
 
-check: lint docs every-test  ## what CI runs: also the tests that kill clusters, that drive a browser, that are slow
+check: lint docs every-test  ## what CI runs: also the tests that kill clusters, that drive a browser, that are slow, on PostgreSQL
 
 bench: data  ## the benchmarks, side by side with what they are measured against
 	$(BIN)/python tests/benchmarks/optimizer_step.py
