@@ -150,10 +150,15 @@ def task_label(spec: Mapping[str, Any]) -> str:
         label = f"proxy of {label}"
     same: dict[str, list[str]] = {}
     for arm in spec["arms"]:
-        if "task" in arm or "proxy" in arm:
+        if has_own(arm):
             same.setdefault(_own(arm), []).append(arm["name"])
     told = "; ".join(f"{', '.join(arms)}: {own}" for own, arms in same.items())
     return f"{label} ({told})" if told else label
+
+
+def has_own(arm: Mapping[str, Any]) -> bool:
+    """Whether an arm of a stored spec has a task or a proxy of its own."""
+    return "task" in arm or "proxy" in arm
 
 
 def _own(arm: Mapping[str, Any]) -> str:

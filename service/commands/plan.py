@@ -12,6 +12,7 @@ from service.commands.options import AsJson, Database, OptionalService, Runs, Tr
 from service.commands.run import check_ready
 from service.commands.study_file import changed
 from service.commands.terminal import print_json, say
+from studies.records import has_own
 from studies.results.wording import count
 from trainers.record import Record
 
@@ -64,7 +65,7 @@ def plan(
 
 def _unknown(spec: Mapping[str, Any]) -> str:
     """Of what no trial is recorded, for all that can be said."""
-    own = any("task" in arm or "proxy" in arm for arm in spec["arms"])
+    own = any(map(has_own, spec["arms"]))
     return "of what one of its arms trains no trial" if own else "no trial of its task"
 
 

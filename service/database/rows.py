@@ -17,6 +17,7 @@ from studies.records import (
     StudyState,
     TrialRecord,
     TrialState,
+    has_own,
 )
 
 
@@ -43,7 +44,7 @@ def outline(spec: Mapping[str, Any]) -> dict[str, Any]:
     arms = [
         {key: arm[key] for key in ("name", "method", "task", "proxy") if key in arm} for arm in spec["arms"]
     ]
-    mixed = {"mixed": True} if any("task" in arm or "proxy" in arm for arm in arms) else {}
+    mixed = {"mixed": True} if any(map(has_own, arms)) else {}
     return kept | mixed | {"arms": arms, "searcher": {"name": spec["searcher"]["name"]}}
 
 

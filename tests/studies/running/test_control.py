@@ -63,33 +63,22 @@ def go(folder, workers):
     (folder / "go").touch()
 
 
-def study():
-    return from_json(
-        {
-            "name": "s",
-            "task": "spoken-digits",
-            "proxy": {"width": 16},
-            "methods": ["gradient-filter", "latent-sgd"],
-            "searcher": "sobol",
-            "runs": 2,
-            "trials": 3,
-        }
-    )
+def study(**changes):
+    data = {
+        "name": "s",
+        "task": "spoken-digits",
+        "proxy": {"width": 16},
+        "methods": ["gradient-filter", "latent-sgd"],
+        "searcher": "sobol",
+        "runs": 2,
+        "trials": 3,
+    }
+    return from_json(data | changes)
 
 
 def serial():
     """With half as many workers to start."""
-    return from_json(
-        {
-            "name": "s",
-            "task": "spoken-digits",
-            "proxy": {"width": 16},
-            "methods": ["latent-sgd"],
-            "searcher": "sobol",
-            "runs": 1,
-            "trials": 10,
-        }
-    )
+    return study(methods=["latent-sgd"], runs=1, trials=10)
 
 
 def filter_only():
