@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # What only a GPU can show, the most important first, in at most ten minutes: tests/gpu.sh [FOLDER]
 #
-# It needs Python with torch, NumPy, pytest, pytest-timeout and hypothesis, and for the last step CIFAR-10 in the data
-# folder; no Ray and no network. What a step prints is in FOLDER (default results/gpu) as it comes. Called again it does
-# not do again what is done, and trainings go on where they were.
+# It needs Python with torch, NumPy, pytest, pytest-timeout, pytest-xdist and hypothesis, and for the last step CIFAR-10
+# in the data folder; no Ray and no network. What a step prints is in FOLDER (default results/gpu) as it comes. Called
+# again it does not do again what is done, and trainings go on where they were.
 #
-# PYTHON names another Python. REHEARSE=1 goes through it on a CPU, with everything small.
+# PYTHON names another Python, LIMIT other seconds than 600. REHEARSE=1 goes through it on a CPU, with everything small.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export FOLDER=${1:-results/gpu} PYTHON=${PYTHON:-python3} PYTHONPATH=$PWD PYTHONUNBUFFERED=1
 export OPTIONS="--device cuda --compile"
-device=cuda few="" end=$((SECONDS + 600))
+device=cuda few="" end=$((SECONDS + ${LIMIT:-600}))
 if [ "${REHEARSE:-}" ]; then
+    export OMP_NUM_THREADS=1
     device=cpu few="--rounds 1 --networks birealnet20"
     OPTIONS="--epochs 2 --train-fraction 0.01 --width 8 --image-size 16"
 fi
@@ -55,7 +56,7 @@ export -f trainings
 "$PYTHON" -c 'import platform, torch
 gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
 print(f"Python {platform.python_version()}, torch {torch.__version__}, {gpu}")' | tee "$FOLDER/machine.txt"
-step tests 200 "$PYTHON" -m pytest -p no:cacheprovider tests/trainers/test_gpu.py
+step tests 200 "$PYTHON" -m pytest --numprocesses 4 --durations 10 -p no:cacheprovider tests/trainers/test_gpu.py
 step filter-step 60 "$PYTHON" tests/benchmarks/optimizer_step.py --device $device ${few%% --networks*}
 step network-step 150 "$PYTHON" tests/benchmarks/network_step.py --device $device $few
 step stacked 90 "$PYTHON" tests/benchmarks/stacked_trainings.py --device $device ${few:+--trainings 2 8 --alone 2}

@@ -46,9 +46,18 @@ class PiecewisePolynomial(EstimatedSign):
         return slope.mul_(gradient)
 
 
+def straight_through(x: Tensor) -> Tensor:
+    return StraightThrough.apply(x)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def piecewise_polynomial(x: Tensor) -> Tensor:
+    return PiecewisePolynomial.apply(x)  # type: ignore[no-untyped-call, no-any-return]
+
+
+# functions, as torch 2.11 cannot compile an `apply` that is a module's attribute
 ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {
-    "straight-through": StraightThrough.apply,
-    "piecewise-polynomial": PiecewisePolynomial.apply,
+    "straight-through": straight_through,
+    "piecewise-polynomial": piecewise_polynomial,
 }
 
 
