@@ -1,10 +1,9 @@
 """Time the gradient filter's step on ReActNet-A: `python tests/benchmarks/optimizer_step.py [--device cuda]`.
 
-Five steps take turns, so that whatever else the machine does falls on all of them: the difference equation
+Four steps take turns, so that whatever else the machine does falls on all of them: the difference equation
 of Quist 2023, eqs 14-17 written plainly, one parameter at a time with concatenated histories; the cascade of eqs
-11-13 written plainly; ours; ours compiled by torch, half a minute before its first step; and the floor, the time to
-move the step's bytes once (read gradient, m, g and theta, write m, g and theta) by torch's fastest way. Prints the
-median of each, and ratios of medians.
+11-13 written plainly; ours; and the floor, the time to move the step's bytes once (read gradient, m, g and theta,
+write m, g and theta) by torch's fastest way. Prints the median of each, and ratios of medians.
 """
 
 import argparse
@@ -80,12 +79,6 @@ def ours(parameters: list[Tensor]) -> Callable[[], None]:
     return GradientFilter(parameters, alpha=ALPHA, gamma=GAMMA).step
 
 
-def compiled(parameters: list[Tensor]) -> Callable[[], None]:
-    optimizer = GradientFilter(parameters, alpha=ALPHA, gamma=GAMMA)
-    optimizer.compile()
-    return optimizer.step
-
-
 @torch.no_grad()
 def measure(device: str, threads: int, rounds: int) -> None:
     place = torch.device(device)
@@ -96,7 +89,7 @@ def measure(device: str, threads: int, rounds: int) -> None:
     start = [torch.randn(shape, device=place).sign() for shape in shapes]
     gradients = [torch.randn(shape, device=place) * 1e-3 for shape in shapes]
     contenders = {}
-    for build in (difference_equation, cascade, ours, compiled, floor):
+    for build in (difference_equation, cascade, ours, floor):
         parameters = [theta.clone().requires_grad_() for theta in start]
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
@@ -116,10 +109,7 @@ def measure(device: str, threads: int, rounds: int) -> None:
     for name, value in median.items():
         print(f"  {name:20s} {value * 1e3:8.1f} ms   {value / median['ours']:5.2f} x ours")
     moved = 7 * 4 * weights
-    for name in ("ours", "compiled"):
-        print(
-            f"  {name} / floor {median[name] / median['floor']:.2f} ({moved / median[name] / 1e9:.1f} GB/s)"
-        )
+    print(f"  ours / floor {median['ours'] / median['floor']:.2f} ({moved / median['ours'] / 1e9:.1f} GB/s)")
 
 
 if __name__ == "__main__":

@@ -11,18 +11,17 @@ Batch = list[tuple[Tensor, ...]]
 
 
 def cache_batches(
-    rows: Sequence[tuple[Tensor, ...]], *, whole: bool = False
+    rows: Sequence[tuple[Tensor, ...]],
 ) -> Iterator[tuple[list[Tensor], ...]]:
     """Yield columns of `rows` for elementwise updates, on the CPU a cache's worth at a time.
 
     A row is one parameter and what belongs to it (gradient, buffers), all of one shape. A large row is cut
     along its first dimension, the output channels, so each channel stays whole; small rows are put together.
-    All that is yielded are views. On other devices, or if the update is compiled and takes them `whole`, it is one
-    batch: there launches cost more than memory does.
+    All that is yielded are views. On other devices it is one batch: there launches cost more than memory does.
     """
     if not rows:
         return
-    if whole or rows[0][0].device.type != "cpu" or sum(row[0].numel() for row in rows) <= ELEMENTS:
+    if rows[0][0].device.type != "cpu" or sum(row[0].numel() for row in rows) <= ELEMENTS:
         yield _columns(rows)
         return
     batch: Batch = []

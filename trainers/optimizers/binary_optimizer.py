@@ -41,7 +41,6 @@ class BinaryOptimizer(Uncompiled):
     decayed: ClassVar[str]
     latent: ClassVar[bool] = False  # whether a binary weight is the sign of one that is kept, the buffer `w`
     generator: torch.Generator | None = None
-    compiled = False
 
     __signature__: ClassVar[Signature]  # of the constructor, for help()
 
@@ -170,9 +169,6 @@ class BinaryOptimizer(Uncompiled):
                 for theta, value in zip(weights, kept, strict=True):
                     theta.copy_(value)
 
-    def compile(self) -> None:
-        """From now on have steps compiled by torch, if the method's can be."""
-
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
@@ -182,7 +178,7 @@ class BinaryOptimizer(Uncompiled):
         for group in self.param_groups:
             rows = self.rows(group)
             group["steps"] += bool(rows)
-            for thetas, gradients, *buffers in cache_batches(rows, whole=self.compiled):
+            for thetas, gradients, *buffers in cache_batches(rows):
                 wide = [gradient.to(b.dtype) for gradient, b in zip(gradients, buffers[0], strict=True)]
                 self.update(group, thetas, wide, buffers)
         return loss

@@ -1,8 +1,7 @@
 """The gradient filter: binary weights are the sign of a twice smoothed gradient (Quist 2023, eqs 11-13)."""
 
 import math
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -35,30 +34,9 @@ def filter_step(
     write_signs(thetas, gs, direction=-1)
 
 
-def _fused_step(
-    thetas: list[Tensor],
-    gradients: list[Tensor],
-    ms: list[Tensor] | None,
-    gs: list[Tensor],
-    alpha: Tensor,
-    gamma: Tensor,
-    share: Tensor,
-) -> None:
-    """`filter_step` as one loop over each parameter's data, once it is compiled."""
-    for i, (theta, g) in enumerate(zip(thetas, gs, strict=True)):
-        x = gradients[i] if ms is None else ms[i].add_((gradients[i] - ms[i]) * gamma) / share
-        g.add_((x - g) * alpha)
-        theta.copy_((theta - 2 * torch.sign(g)).clamp(-1, 1))
-
-
 def share_of_gradients(gamma: float, steps: int) -> float:
     """Of an average that began at 0: 1 - (1-gamma)^steps, as Kingma & Ba 2015, algorithm 1, divide by."""
     return -math.expm1(steps * math.log1p(-gamma)) if gamma < 1 else 1.0
-
-
-@lru_cache
-def _compiled_step() -> Callable[..., None]:
-    return torch.compile(_fused_step, dynamic=False)
 
 
 class GradientFilter(Filtering):
@@ -106,15 +84,9 @@ class GradientFilter(Filtering):
         alpha, gamma = group["alpha"], group["gamma"]
         corrected = gamma is not None and group.get("bias_correction", False)  # older checkpoints have none
         share = share_of_gradients(gamma, group["steps"]) if corrected else 1.0
-        values = alpha, 1.0 if gamma is None else gamma, share
-        if self.compiled:  # numbers would each time be compiled anew
-            tensors = [torch.tensor(value, dtype=torch.float64) for value in values]
-            _compiled_step()(thetas, gradients, ms[0] if ms else None, gs, *tensors)
-        else:
-            filter_step(thetas, gradients, ms[0] if ms else None, gs, *values)
-
-    def compile(self) -> None:
-        self.compiled = True
+        filter_step(
+            thetas, gradients, ms[0] if ms else None, gs, alpha, 1.0 if gamma is None else gamma, share
+        )
 
 
 class FirstOrderFilter(GradientFilter):

@@ -171,16 +171,12 @@ class Training:
         state = self.state
         before = {name: weight.clone() for name, weight in self.model.state_dict().items()} if number else {}
         state.stage = number
-        self._cold = (
-            COLD_STEPS if self._machine.compile else 0
-        )  # the second one compiles its own optimizer's step
+        self._cold = COLD_STEPS if self._machine.compile else 0
         state.binary_optimizer = self._stage.optimizer(
             self._binary,
             **self._stage.values,
             generator=torch.Generator().manual_seed(derive(self._spec.seed, "binary-initialisation")),
         )
-        if self._machine.compile:
-            state.binary_optimizer.compile()
         state.real_optimizer = real_optimizer(self.model, self._real, self._recipe)
         if before:
             take_over(before, self.model, state.binary_optimizer, real=True)

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.signal import lfilter
-from torch._dynamo.utils import counters
 
 from trainers.optimizers import GradientFilter
 from trainers.schedules import factor
@@ -37,13 +36,10 @@ def test_first_steps_by_hand() -> None:
         assert theta.tolist() == [sign, -1]  # the second never had a gradient: it stays
 
 
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_bias_correction_by_hand(compiled: bool) -> None:
+def test_bias_correction_by_hand() -> None:
     """Of a constant gradient the corrected first average is that gradient from the first step on."""
     theta = parameter((2,))
     optimizer = GradientFilter([theta], alpha=0.5, gamma=0.25, bias_correction=True)
-    if compiled:
-        optimizer.compile()
     for g in (4.0, 6.0, 7.0):
         theta.grad = torch.tensor([8.0, 0.0], dtype=torch.float64)
         optimizer.step()
@@ -64,19 +60,12 @@ def test_averages_that_start_as_of_taken_over_weights_have_no_bias_to_correct(re
     assert torch.equal(*states)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("decay", "compiled"), [("none", False), ("linear", False), ("cosine", False), ("cosine", True)]
-)
-def test_is_the_cascade_in_numpy_under_alpha_decay(decay: str, compiled: bool) -> None:
+@pytest.mark.parametrize("decay", ["none", "linear", "cosine"])
+def test_is_the_cascade_in_numpy_under_alpha_decay(decay: str) -> None:
     alpha, gamma, shape = 0.05, 0.1, (7, 5)
     xs = gradients(shape)
     theta = parameter(shape)
     optimizer = GradientFilter([theta], alpha=alpha, gamma=gamma)
-    torch.compiler.reset()
-    counters.clear()
-    if compiled:
-        optimizer.compile()
     expected = theta.detach().numpy().copy()
     m, g = np.zeros(shape), np.zeros(shape)
     flips = 0
@@ -91,7 +80,6 @@ def test_is_the_cascade_in_numpy_under_alpha_decay(decay: str, compiled: bool) -
         optimizer.step()
         np.testing.assert_array_equal(theta.detach().numpy(), expected)
     assert flips > 20
-    assert counters["stats"]["unique_graphs"] == compiled  # however often alpha changes
 
 
 def test_is_equation_17_at_constant_alpha() -> None:
