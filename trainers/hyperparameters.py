@@ -94,6 +94,7 @@ VALID: dict[str, Interval | Options] = {
     "real_beta1": Interval(0, 1, open_high=True),
     "real_beta2": Interval(0, 1, open_high=True),
     "real_weight_decay": Interval(0, math.inf, open_high=True),
+    "real_decay": DECAY,
 }
 
 

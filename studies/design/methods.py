@@ -28,6 +28,9 @@ class Method:
         return {**self.space, **self.extra, **REAL}
 
 
+SWITCH = Choice((False, True))
+DECAY = Choice(("none", "linear", "cosine"))
+
 # of the real-valued parameters' optimizer, bounds around the recipes' values; a task has those of its own optimizer
 REAL: Space = {
     "real_learning_rate": Float(1e-4, 1.0, log=True),  # 1e-3 to 1e-1
@@ -35,10 +38,9 @@ REAL: Space = {
     "real_beta1": Float(0.5, 0.995),  # 0.9 and 0.99
     "real_beta2": Float(0.9, 0.9999),  # 0.999
     "real_weight_decay": Float(1e-6, 1e-2, log=True),  # none and 1e-4
+    "real_decay": DECAY,
 }
 
-SWITCH = Choice((False, True))
-DECAY = Choice(("none", "linear", "cosine"))
 PHASES: Space = {"decay": DECAY, "pretraining": Float(0.0, 0.5), "fine_tuning": Float(0.02, 0.5)}
 
 ALPHA = Float(1e-6, 1.0, log=True)  # Quist 2023: 1e-3 on CIFAR-10, 1e-5 on ImageNet

@@ -72,16 +72,28 @@ class Recipe:
         return self.first_step.epochs + (self.epochs if method else 0)
 
     @property
-    def real(self) -> dict[str, float]:
-        """The hyperparameters of `optimizer`, as a training may be given others."""
-        own = {"real_learning_rate": self.learning_rate, "real_weight_decay": self.weight_decay}
-        if self.optimizer == "adam":
-            return own | {"real_beta1": self.betas[0], "real_beta2": self.betas[1]}
-        return own | {"real_momentum": self.momentum}
+    def real(self) -> dict[str, Value]:
+        """The hyperparameters of `optimizer`, as a training may be given others; `real_decay` is of its learning rate
+        alone."""
+        averages: dict[str, Value] = (
+            {"real_beta1": self.betas[0], "real_beta2": self.betas[1]}
+            if self.optimizer == "adam"
+            else {"real_momentum": self.momentum}
+        )
+        return {
+            "real_learning_rate": self.learning_rate,
+            "real_weight_decay": self.weight_decay,
+            **averages,
+            "real_decay": self.decay,
+        }
 
     def tuned(self, hyperparameters: Mapping[str, Value]) -> "Recipe":
-        """The recipe with what `hyperparameters` have of `real`; the others are the method's."""
-        real = {key: float(hyperparameters.get(key, value)) for key, value in self.real.items()}
+        """The recipe with what numbers `hyperparameters` have of `real`; the others are the method's."""
+        real = {
+            key: float(hyperparameters.get(key, value))
+            for key, value in self.real.items()
+            if key != "real_decay"
+        }
         return replace(
             self,
             learning_rate=real["real_learning_rate"],

@@ -37,13 +37,14 @@ def stages(recipe: Recipe, optimizer: str | None, hyperparameters: Mapping[str, 
     first, before = recipe.first_step, []
     if first:
         weights = {"learning_rate": first.learning_rate, "weight_decay": first.weight_decay}
-        decay = first.decay or recipe.decay
-        before = [Stage(RealWeights, {"decay": decay, **weights}, first.epochs, first.epochs, decay)]
+        shape = first.decay or recipe.decay
+        before = [Stage(RealWeights, {"decay": shape, **weights}, first.epochs, first.epochs, shape)]
+    decay = str(hyperparameters.get("real_decay", recipe.decay))
     if optimizer is None:
-        return before or [Stage(NoBinaryWeights, {}, recipe.epochs, recipe.epochs, recipe.decay)]
+        return before or [Stage(NoBinaryWeights, {}, recipe.epochs, recipe.epochs, decay)]
     method = OPTIMIZERS[optimizer]
     values: dict[str, Value] = {"decay": recipe.decay}
     if first and "pretraining" in method.optional:
         values["pretraining"] = 0.0  # the first step is that
     values |= {name: value for name, value in hyperparameters.items() if name not in recipe.real}
-    return [*before, Stage(method, values, recipe.epochs, recipe.epochs_by(optimizer), recipe.decay)]
+    return [*before, Stage(method, values, recipe.epochs, recipe.epochs_by(optimizer), decay)]

@@ -69,7 +69,8 @@ def test_the_real_valued_parameters_optimizer_is_tuned(run: Callable[..., list[E
     first = figures(run())
     assert figures(run(values=FILTER | TASK.recipe.real)) == first
     for name, value in TASK.recipe.real.items():
-        assert figures(run(values=FILTER | {name: value / 2})) != first, name
+        other = "none" if isinstance(value, str) else value / 2
+        assert figures(run(values=FILTER | {name: other})) != first, name
     adam = replace(TASK, recipe=replace(TASK.recipe, optimizer="adam", learning_rate=1e-3))
     first = figures(run(task=adam))
     assert figures(run(task=adam, values=FILTER | {"real_beta1": 0.5})) != first
@@ -126,9 +127,12 @@ def test_an_epoch_is_every_sample_in_whole_batches(
     assert first != second
 
 
-@pytest.mark.parametrize("decay", ["none", "linear", "cosine", "exponential"])
+@pytest.mark.parametrize(
+    ("decay", "real"),
+    [("none", {}), ("linear", {}), ("cosine", {}), ("exponential", {}), ("cosine", {"real_decay": "linear"})],
+)
 def test_decay_shapes_alpha_and_the_real_learning_rate(
-    decay: Any, run: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
+    decay: Any, real: dict[str, str], run: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alphas: list[float] = []
     rates: list[float] = []
@@ -146,15 +150,17 @@ def test_decay_shapes_alpha_and_the_real_learning_rate(
 
     monkeypatch.setitem(OPTIMIZERS, "gradient-filter", Watched)
     monkeypatch.setattr(real_parameters, "SGD", WatchedSGD)
-    run(task=replace(TASK, recipe=replace(TASK.recipe, decay=decay, decay_end=1e-3)), epochs=2)
-    shape = {
+    task = replace(TASK, recipe=replace(TASK.recipe, decay=decay, decay_end=1e-3))
+    run(task=task, epochs=2, values=FILTER | real)
+    shapes = {
         "none": lambda t: 1.0,
         "linear": lambda t: 1 - t / 40,
         "cosine": lambda t: (1 + math.cos(math.pi * t / 40)) / 2,
         "exponential": lambda t: math.exp(math.log(1e-3) * t / 40),
-    }[decay]
+    }
+    shape, of_real = shapes[decay], shapes[real.get("real_decay", decay)]
     assert alphas == pytest.approx([FILTER["alpha"] * shape(t) for t in range(40)], rel=1e-12)
-    assert rates == pytest.approx([TASK.recipe.learning_rate * shape(t) for t in range(40)], rel=1e-12)
+    assert rates == pytest.approx([TASK.recipe.learning_rate * of_real(t) for t in range(40)], rel=1e-12)
 
 
 def test_a_decay_of_its_own_replaces_the_recipes(
