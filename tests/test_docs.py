@@ -16,7 +16,7 @@ from studies.design.space import searched
 from studies.design.spec import SHORT, StudySpec, from_json, load
 from trainers.__main__ import _parser
 from trainers.data import DATASETS
-from trainers.optimizers import OPTIMIZERS
+from trainers.optimizers import OPTIMIZERS, NoBinaryWeights
 from trainers.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
@@ -46,14 +46,14 @@ def test_methods():
     assert {row[0]: row[1] for row in table(CATALOG, "method")} == {
         name: ", ".join(searched(method.space)) for name, method in METHODS.items()
     }
-    assert {method.optimizer for method in METHODS.values()} <= OPTIMIZERS.keys()
 
 
 def test_every_method_gives_its_optimizer_what_it_takes():
     for method in METHODS.values():
-        assert set(method.space) == set(OPTIMIZERS[method.optimizer].hyperparameters)
-        assert set(method.extra) == set(OPTIMIZERS[method.optimizer].optional)
-    assert {method.optimizer for method in METHODS.values()} == OPTIMIZERS.keys()
+        kind = OPTIMIZERS[method.optimizer] if method.optimizer else NoBinaryWeights
+        assert set(method.space) == set(kind.hyperparameters)
+        assert set(method.extra) == set(kind.optional)
+    assert {method.optimizer for method in METHODS.values()} == {*OPTIMIZERS, None}
 
 
 def test_what_a_study_may_add_to_a_methods_space():
@@ -61,8 +61,12 @@ def test_what_a_study_may_add_to_a_methods_space():
     for name, method in METHODS.items():
         for key in method.known.keys() - method.space.keys():
             methods.setdefault(key, []).append(name)
+    every = {
+        tuple(METHODS): ["every method"],
+        tuple(n for n, m in METHODS.items() if m.optimizer): ["every method of binary weights"],
+    }
     assert {row[0]: row[1].split(", ") for row in table(CATALOG, "hyperparameter")} == {
-        key: ["every method"] if names == list(METHODS) else names for key, names in methods.items()
+        key: every.get(tuple(names), names) for key, names in methods.items()
     }
 
 

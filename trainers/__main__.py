@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _spec(options: argparse.Namespace) -> TrainingSpec:
     """What is to be trained. Raises ValueError."""
-    tasks = {**TASKS, **TEACHERS, **REAL_TASKS}
+    tasks = {**TASKS, **TEACHERS}
     if options.task not in tasks:
         raise ValueError(f"unknown task {options.task!r}; known are {', '.join(tasks)}")
     hyperparameters = dict(_setting(text) for text in options.set)

@@ -84,7 +84,7 @@ class Record:
         """What cannot be recorded of a training of `task`, with `binary` weights and `latent` ones or not, and why."""
         for name in STEPS:
             if getattr(self, name) and not binary:
-                yield name, f"{name} are of binary weights, which a training without a method has not"
+                yield name, f"{name} are of binary weights; {task.name} has none"
         if self.latent_metric and not latent:
             yield "latent_metric", "latent_metric needs a method with latent weights"
         if self.images and not task.recipe.noise:

@@ -9,12 +9,14 @@ from studies.design.space import Choice, Float, Space
 class Method:
     """An optimizer for the binary parameters (a name in `trainers.optimizers.OPTIMIZERS`) and its search space.
 
+    Without an optimizer it is for the tasks in REAL_TASKS, which have no binary weights, and for these alone.
+
     The space holds the hyperparameters that the source tunes, over bounds around the values that it uses or tries. A
     study file may add the dimensions in `extra` and REAL; where it does not, the optimizer's or the recipe's default
     holds.
     """
 
-    optimizer: str
+    optimizer: str | None
     space: Space
     summary: str
     source: str
@@ -182,5 +184,12 @@ METHODS: dict[str, Method] = {
         label="BNEW",
         extra=PHASES,
         latent=True,
+    ),
+    "real-valued": Method(
+        optimizer=None,
+        space={},
+        summary="no binary weights: the recipe's optimizer alone, on a task without any, to compare others with",
+        source="Nayak et al. 2020, section 5",
+        label="real-valued network",
     ),
 }

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,7 +30,7 @@ from trainers.feeding import decoders
 from trainers.record import NOTHING, Record
 from trainers.revisions import revisions
 from trainers.seeds import derive
-from trainers.tasks import OF_SAMPLES, TASKS, WHOLE, Proxy, Task
+from trainers.tasks import OF_SAMPLES, REAL_TASKS, TASKS, WHOLE, Proxy, Task
 from trainers.training_spec import Machine
 
 MOST_ARMS = 24
@@ -166,6 +166,11 @@ class ArmSpec(_Strict):
     def is_control(self) -> bool:
         """Whether nothing is searched."""
         return not searched(self.space)
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether it trains binary weights."""
+        return METHODS[self.method].optimizer is not None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, the whole space spelled out."""
@@ -339,11 +344,17 @@ class StudySpec(_Strict):
     @field_validator("arms")
     @classmethod
     def _fit_the_task(cls, value: tuple[ArmSpec, ...], info: ValidationInfo) -> tuple[ArmSpec, ...]:
-        """An arm gives the real-valued parameters' optimizer only what its task's recipe has; nothing to search without
-        validation."""
+        """An arm's method is one for its task's weights, and it gives the real-valued parameters' optimizer only what
+        the recipe has; nothing to search without validation."""
         tasks = _tasks(info)
         if not tasks:
             return value
+        if faults := [
+            (str(i), fault)
+            for i, arm in enumerate(value)
+            for fault in _unfit(arm, TASKS[arm.task] if arm.task else tasks[0], info.data.get("start"))
+        ]:
+            raise _InnerError(faults)
         faults = [
             (
                 f"{i}.space.{key}",
@@ -419,7 +430,11 @@ class StudySpec(_Strict):
         except ValueError as error:
             raise _InnerError([("every", str(error))]) from error
         without = _without_latent(info)
-        found = (f for t in _tasks(info) for f in record.faults(t, binary=True, latent=not without))
+        found = (
+            fault
+            for task in _tasks(info)
+            for fault in record.faults(task, binary=task.name not in REAL_TASKS, latent=not without)
+        )
         faults = list(dict.fromkeys(found))
         if faults:
             names = f", which {', '.join(without)} {'has' if len(without) == 1 else 'have'} not"
@@ -556,6 +571,18 @@ def _tasks(info: ValidationInfo) -> list[Task]:
     return [
         TASKS[name] for name in dict.fromkeys([task, *(a.task for a in info.data.get("arms", ()) if a.task)])
     ]
+
+
+def _unfit(arm: ArmSpec, task: Task, start: str | None) -> Iterator[str]:
+    """Why the arm's method cannot train this task of its."""
+    real = task.name in REAL_TASKS
+    if real and arm.is_binary:
+        others = ", ".join(name for name, method in METHODS.items() if method.optimizer is None)
+        yield f"{task.name} has no binary weights: its method is {others}, got {arm.method!r}"
+    elif not (real or arm.is_binary):
+        yield f"{arm.method} is of tasks without binary weights: {', '.join(REAL_TASKS)}, got {task.name!r}"
+    elif real and start:
+        yield f"{task.name} has no binary weights: it cannot start from the study's {start!r}"
 
 
 def _samples(task: Task) -> tuple[object, ...]:

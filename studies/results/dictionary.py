@@ -65,7 +65,7 @@ EPOCHS: Mapping[str, str] = {
     "train_metric": "the metric on the training samples, not augmented; empty where the study does not record it",
     "latent_validation_metric": "the metric on the validation split with latent weights for the binary ones; likewise",
     "latent_test_metric": "the same on the test split; likewise",
-    "flip_ratio": "the share of binary weights whose sign a step changed, mean over the epoch's steps",
+    "flip_ratio": "the share of binary weights whose sign a step changed, mean over the epoch's steps; 0 of none",
     "train_seconds": "wall time of its training",
     "evaluate_seconds": "wall time of its evaluation",
     "diverged": "whether the training ended here as a number in it was not finite",

@@ -136,8 +136,9 @@ def _quantities(spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Quantity
     sign, _, factor, _ = UNITS.get(metric, RAW)
     words = f"Validation {metric}" + (f" ({sign.strip()})" if sign else "")
     found = [Quantity(words, factor, False, by_setting(spec, trials, objective))]
-    if any(trial.epochs for trial in trials):
-        found.append(Quantity("Weights flipped a step (%)", 100.0, True, by_setting(spec, trials, flips)))
+    binary = [trial for trial in trials if spec.arm(trial.arm).is_binary]
+    if any(trial.epochs for trial in binary):
+        found.append(Quantity("Weights flipped a step (%)", 100.0, True, by_setting(spec, binary, flips)))
     return found
 
 

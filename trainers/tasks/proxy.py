@@ -93,7 +93,7 @@ class Proxy:
 
     def is_less(self, task: str) -> bool:
         """Whether anything of the task of this name is scaled down."""
-        known = {**TASKS, **TEACHERS, **REAL_TASKS}.get(task)
+        known = {**TASKS, **TEACHERS}.get(task)
         shorter = self.epochs is not None and not (known and self.epochs >= known.recipe.epochs)
         return shorter or self.first_step == 0 or any(name in self.changes for name in LESS)
 
@@ -148,6 +148,8 @@ class Proxy:
             if self.without not in PARTS.get(task.model, ()):
                 raise ValueError(f"{task.name}'s network has no {self.without} to do without")
             options = {**options, "without": self.without}
+        if self.first_step and task.name in (*REAL_TASKS, *TEACHERS):
+            raise ValueError(f"{task.name} has no binary weights: no first_step {self.first_step}")
         if self.validation and task.image_size is None:
             raise ValueError(f"{task.name} has no published test samples: no validation {self.validation!r}")
         return replace(

@@ -178,6 +178,15 @@ _TASKS = (
         metric="PSNR",
     ),
     _of_images(
+        "cifar10-real-denoise",
+        "images with noise to be taken out, a real-valued autoencoder",
+        "autoencoder",
+        REAL_DENOISING,
+        width=32,
+        metric="PSNR",
+        binary=False,
+    ),
+    _of_images(
         "cifar10-birealnet20", "images of 10 classes, Bi-Real-Net-20", "birealnet20", BIREALNET, width=16
     ),
     _of_images(
@@ -250,6 +259,7 @@ _TASKS = (
     ),
 )
 TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
+REAL_TASKS = ("cifar10-real-denoise",)  # those without binary weights, for others to be compared with
 
 # Networks without binary weights, for tasks to learn from: trained by themselves, not by a method.
 _TEACHERS = (
@@ -286,15 +296,3 @@ _TEACHERS = (
     ),
 )
 TEACHERS: dict[str, Task] = {task.name: task for task in _TEACHERS}
-
-# Another one, that no task learns from: Nayak 2020's autoencoder, to compare the binary one with.
-_REAL = _of_images(
-    "cifar10-real-denoise",
-    "images with noise to be taken out, a real-valued autoencoder",
-    "autoencoder",
-    REAL_DENOISING,
-    width=32,
-    metric="PSNR",
-    binary=False,
-)
-REAL_TASKS: dict[str, Task] = {_REAL.name: _REAL}

@@ -12,8 +12,8 @@ from writers import finish, spec
 from service.commands import terminal
 from service.commands.terminal import fitted
 from service.database.engine import connect, upgrade
-from studies.design.methods import METHODS
 from studies.records import Request, StudyState
+from trainers.optimizers import OPTIMIZERS
 
 GOOD = {"name": "s", "task": "spoken-digits", "methods": ["gradient-filter"], "runs": 1, "trials": 2}
 
@@ -25,7 +25,7 @@ def studies(service):
     made = {
         "plain": store.create_study(spec("plain"), {}, actor="anna"),
         "all-methods": store.create_study(
-            spec("all-methods", methods=list(METHODS)), {}, labels=["paper", "team:edge"], priority=32
+            spec("all-methods", methods=list(OPTIMIZERS)), {}, labels=["paper", "team:edge"], priority=32
         ),
         "cut-short": store.create_study(spec("cut-short", proxy={"epochs": 5}), {}, labels=["paper"]),
     }
@@ -48,7 +48,7 @@ def test_a_list_shows_turns_priorities_labels_and_owners_and_has_filters(tuneben
         assert head[:5] == ["study", "state", "turn", "trials", "priority"]
         assert {"labels", "by"} <= {*head}
         by_id = {row[0]: row for row in rows}
-        assert by_id[studies["all-methods"]][1:5] == ["queued", "1", f"0/{len(METHODS) * 6}", "32"]
+        assert by_id[studies["all-methods"]][1:5] == ["queued", "1", f"0/{len(OPTIMIZERS) * 6}", "32"]
         assert int(by_id[studies["plain"]][2]) < int(by_id[studies["cut-short"]][2])
         assert by_id[studies["plain"]][-1] == "anna"
         assert by_id[studies["all-methods"]][-2:] == ["paper,", "team:edge"]

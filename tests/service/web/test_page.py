@@ -22,8 +22,8 @@ from service.database.engine import connect, upgrade
 from service.database.lease import Lease
 from service.database.store import Store
 from service.database.tokens import Scope
-from studies.design.methods import METHODS
 from studies.records import RepeatRecord, Request, Series, StudyState, TrialState
+from trainers.optimizers import OPTIMIZERS
 
 pytestmark = pytest.mark.browser
 SMALL = {"runs": 3, "trials": 6}
@@ -79,7 +79,7 @@ def done(store: Store) -> str:
 def crowd(store: Store) -> str:
     """A completed study of all methods, a proxy; the forest has a tick at the very end of its axis."""
     proxy = {"epochs": 5, "train_fraction": 0.1, "width": 16}
-    methods = list(METHODS)
+    methods = list(OPTIMIZERS)
     return finished(store, spec("crowd", methods=methods, runs=1, trials=1, proxy=proxy), seed=0)
 
 
@@ -757,7 +757,7 @@ def test_all_of_it_works_under_a_prefix(browser: Any, served: Served, store: Sto
 def test_many_methods_of_a_proxy_fit(browser: Any, served: Served, store: Store) -> None:
     proxy = {"epochs": 5, "train_fraction": 0.1, "width": 16}
     store.create_study(spec(next(names)), {}, labels=["a label that says it all, " * 4])
-    study = finished(store, spec(next(names), methods=list(METHODS), runs=1, trials=1, proxy=proxy))
+    study = finished(store, spec(next(names), methods=list(OPTIMIZERS), runs=1, trials=1, proxy=proxy))
     found = Watched(browser, served.url, viewport={"width": 1100, "height": 800})
     page = found.page
     page.goto("/?task=spoken-digits")
@@ -770,9 +770,9 @@ def test_many_methods_of_a_proxy_fit(browser: Any, served: Served, store: Store)
         "document.getElementById('chart').data.filter((t) => t.mode === 'lines+markers' && t.visible)"
         ".map((t) => [t.marker.color, t.marker.symbol])"
     )
-    assert len(looks) == len(METHODS)
+    assert len(looks) == len(OPTIMIZERS)
     for kinds in zip(*looks, strict=True):
-        assert len(set(kinds)) == len(METHODS)
+        assert len(set(kinds)) == len(OPTIMIZERS)
     page.locator("#endpoints table").first.wait_for()
     for name in ("The comparison in words", "The comparison as a figure"):
         region = page.get_by_role("region", name=name)

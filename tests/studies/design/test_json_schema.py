@@ -14,6 +14,7 @@ from studies.design.searchers import SEARCHERS
 from studies.design.space import to_json
 from studies.design.spec import MOST_ARMS, SearcherSpec, from_json
 from studies.errors import SpecError
+from trainers.optimizers import OPTIMIZERS
 from trainers.tasks import Proxy
 
 STUDY = Draft202012Validator(study_schema())
@@ -126,7 +127,7 @@ def test_the_limits_of_a_study_are_in_the_schema() -> None:
     for fits, data in (
         (True, {"methods": [{"name": "latent-sgd", "space": {"gamma": choices[:1000]}}]}),
         (False, {"methods": [{"name": "latent-sgd", "space": {"gamma": choices}}]}),
-        (True, {"methods": list(METHODS)}),
+        (True, {"methods": list(OPTIMIZERS)}),
         *((n <= MOST_ARMS, {"methods": None, "arms": many(n)}) for n in (1, MOST_ARMS, MOST_ARMS + 1)),
         (False, {"arms": ["bop"]}),  # beside methods
         *((fits, {"resources": {"max_seconds": n}}) for n, fits in ((1, True), (0.9, False), (0, False))),
@@ -182,7 +183,7 @@ def test_a_start_fits() -> None:
         assert not STUDY.is_valid(MINIMAL | {"start": entry})
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_defaults_of_a_method_are_its_space(name: str) -> None:
     schema = space_schema(name)
     defaults = {key: entry["default"] for key, entry in schema["properties"].items() if "default" in entry}
@@ -194,7 +195,7 @@ def test_the_defaults_of_a_method_are_its_space(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_what_a_study_may_add_to_a_space(name: str) -> None:
     assert METHODS[name].extra
     for key, dimension in METHODS[name].known.items():

@@ -139,6 +139,7 @@ def test_default_spaces_are_valid_and_counted():
         "proxquant-l1": 2,
         "proxquant-l2": 2,
         "bnew": 2,
+        "real-valued": 0,
     }
     for method in METHODS.values():
         for name, dimension in method.known.items():

@@ -17,11 +17,15 @@ from studies.design.searchers import SEARCHERS
 from studies.design.space import Fixed, Float, searched, to_json
 from studies.design.spec import MOST_ARMS, from_json, load, stored
 from studies.errors import SpecError, StudyError
+from trainers.optimizers import OPTIMIZERS
 from trainers.tasks import TASKS, Proxy
 
 SPECS = sorted((Path(studies.__file__).parent / "specs").rglob("*.yaml"))
 SPECS_BY_NAME = {path.stem: path for path in SPECS}
 MINIMAL = {"name": "s", "task": "spoken-digits", "methods": ["gradient-filter"]}
+
+REAL = {"name": "real", "method": "real-valued", "task": "cifar10-real-denoise"}
+DENOISING = {"task": "cifar10-denoise", "methods": [REAL, "bop"]}
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -35,7 +39,7 @@ def test_no_two_shipped_specs_share_a_name():
 
 @pytest.mark.parametrize("task", ["spoken-digits", "cifar10-bvgg"])
 def test_the_studies_of_every_method_leave_none_out(task):
-    assert [method.name for method in load(SPECS_BY_NAME[f"methods-{task}"]).arms] == list(METHODS)
+    assert [method.name for method in load(SPECS_BY_NAME[f"methods-{task}"]).arms] == list(OPTIMIZERS)
 
 
 def test_figure8_is_the_papers_protocol():
@@ -86,7 +90,7 @@ def study_files(draw):
                 overrides[key] = {"low": values[0], "high": values[1], "log": draw(st.booleans())}
         return {"name": name, "space": overrides} if overrides or draw(st.booleans()) else name
 
-    names = draw(st.lists(st.sampled_from(sorted(METHODS)), min_size=1, unique=True))
+    names = draw(st.lists(st.sampled_from(sorted(OPTIMIZERS)), min_size=1, unique=True))
     return {
         "name": draw(st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?\Z")),
         "task": "spoken-digits",
@@ -382,6 +386,46 @@ def test_writing_a_default_out_does_not_change_the_digest():
         (
             {"methods": ["latent-sgd", "bop"], "record": {"latent_metric": True}},
             "record.latent_metric: latent_metric needs a method with latent weights, which bop has not",
+        ),
+        *(
+            (DENOISING | changes, message)
+            for changes, message in (
+                (
+                    {"methods": ["bop", "real-valued"]},
+                    "methods.1: real-valued is of tasks without binary weights: cifar10-real-denoise, got "
+                    "'cifar10-denoise'",
+                ),
+                (
+                    {"methods": [REAL | {"method": "bop"}]},
+                    "methods.0: cifar10-real-denoise has no binary weights: its method is real-valued, got 'bop'",
+                ),
+                (
+                    {"proxy": {"first_step": 2}},
+                    "methods.0.task: not with the study's proxy: cifar10-real-denoise has no binary weights: no "
+                    "first_step 2",
+                ),
+                (
+                    {"task": REAL["task"], "methods": ["real-valued"], "proxy": {"first_step": 2}},
+                    "proxy.first_step: cifar10-real-denoise has no binary weights: no first_step 2",
+                ),
+                (
+                    {"start": "first"},
+                    "methods.0: cifar10-real-denoise has no binary weights: it cannot start from the study's 'first'",
+                ),
+                (
+                    {"record": {"flips": True}},
+                    "record.flips: flips are of binary weights; cifar10-real-denoise has none",
+                ),
+                (
+                    {"record": {"latent_metric": True}},
+                    "record.latent_metric: latent_metric needs a method with latent weights, which real-valued, bop "
+                    "have not",
+                ),
+                (
+                    {"methods": [REAL | {"space": {"decay": "none"}}]},
+                    "methods.0.space.decay: real-valued has no such hyperparameter; it has real_learning_rate",
+                ),
+            )
         ),
         ({"arms": ["bop"]}, "methods: is the short form of arms: a study lists one of the two"),
         (

@@ -143,6 +143,24 @@ def test_arms_that_search_nothing_are_side_by_side(tmp_path):
     assert "](arms.png)" in (tmp_path / "report.md").read_text()
 
 
+def test_of_flips_there_is_nothing_where_no_weights_are_binary(tmp_path):
+    real = {"name": "real-valued", "task": "cifar10-real-denoise"}
+    bop = {"name": "bop", "space": {"gamma": 1e-4, "tau": 1e-8}}
+    study = study_of(arms=[real, bop], task="cifar10-denoise", runs=6, trials=1)
+    trials = [
+        replace(trial_of(stored(study), arm, run, 1, worth + run / 64), epochs=epochs(ratio))
+        for arm, worth, ratio in (("real-valued", 14.0, 0.0), ("bop", 9.0, 0.25))
+        for run in range(1, 7)
+    ]
+    objective, flips = side_by_side(study, trials).axes
+    assert len(objective.collections) == 2
+    assert {float(y) for line in flips.lines for y in line.get_ydata()} == {25}
+    export(study, trials, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "**Real-valued network ends better than Bop on validation, by 5.000 dB" in text
+    assert "- `real-valued`: Nayak et al. 2020, section 5" in text
+
+
 def test_it_is_in_the_export_and_the_report(tmp_path):
     names = {file.name for file in export(*records(GRID, CONTROL), tmp_path)}
     assert "grid.png" in names

@@ -1,10 +1,11 @@
 """What must stay as it is for stored studies and trainings under way to be gone on with."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up import VALUES
+from made_up import VALUES, bright_and_dark
 from small import figures
 from twins import alone
 
@@ -13,6 +14,7 @@ from studies.design.searchers import Observation, Suggestion
 from studies.design.spec import from_json, load
 from studies.running.schedule import Confirms
 from studies.running.trial import assign, assign_confirmation, choose, kept, repeats
+from trainers.__main__ import main
 from trainers.tasks import TASKS, Proxy
 from trainers.training.loop import train
 from trainers.training_spec import Machine, TrainingSpec
@@ -126,6 +128,34 @@ def test_an_arm_trains_what_it_has_of_its_own_with_the_others_seeds(spoken_digit
         )
         trained = list(train(training, Machine(data_dir=spoken_digits, threads=1)))
         assert figures(trained) == figures(trial.epochs)
+
+
+def test_an_arm_without_binary_weights_is_a_training_without_a_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bright_and_dark(TASKS["cifar10-denoise"], monkeypatch)
+    real = {"name": "real-valued", "task": "cifar10-real-denoise"}
+    small = {"proxy": {"width": 8, "epochs": 2}, "runs": 1, "trials": 1, "record": {"images": 2}}
+    spec = from_json(
+        STUDY
+        | {"task": "cifar10-denoise", "methods": [real, {"name": "bop", "space": VALUES["bop"]}]}
+        | small
+    )
+    (trial, of_bop), _ = alone(spec, {}, tmp_path)
+    assert spec.arm("real-valued").is_control
+    assert (trial.arm, trial.hyperparameters, trial.source) == ("real-valued", {}, "fixed")
+    assert trial.seed == of_bop.seed
+    assert [epoch.flip_ratio for epoch in trial.epochs] == [0, 0]
+    images = {each.name: each.values for each in trial.series[0]}
+    (noisy,) = (each.values for each in of_bop.series[0] if each.name == "noisy")
+    assert (images["noisy"] == noisy).all()
+    of_seeds = ["--seed", str(trial.seed), "--split-seed", str(spec.split_seed(1)), "--data", str(tmp_path)]
+    assert main(["cifar10-real-denoise", "--width", "8", "--epochs", "2", *of_seeds]) == 0
+    *epochs, outcome = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    for alike, told in zip(trial.epochs, epochs, strict=True):
+        for name in ("train_loss", "validation_metric", "test_metric", "flip_ratio"):
+            assert getattr(alike, name) == told[name]
+    assert (trial.objective, trial.test_metric) == (outcome["objective"], outcome["test_metric"])
 
 
 def test_all_that_a_grid_combines_is_trained_with_one_seed_a_run() -> None:

@@ -17,7 +17,7 @@ from trainers.layers.binary import partition
 from trainers.models import MODELS
 from trainers.optimizers import OPTIMIZERS, GradientFilter, real_parameters
 from trainers.record import Record
-from trainers.tasks import REAL_TASKS, TASKS, Proxy, Task
+from trainers.tasks import TASKS, Proxy, Task
 from trainers.training.results import EpochResult
 
 TASK = TASKS["spoken-digits"]
@@ -229,7 +229,7 @@ def test_what_a_sign_hides_has_diverged(
 def test_the_real_valued_autoencoder_trains_without_a_method(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    task = REAL_TASKS["cifar10-real-denoise"]
+    task = TASKS["cifar10-real-denoise"]
     bright_and_dark(task, monkeypatch)
     proxy = Proxy(epochs=10, width=8)
     results = list(train_with(task, None, {}, seed=0, split_seed=0, data_dir=tmp_path, proxy=proxy))

@@ -228,7 +228,7 @@ def test_what_a_training_has_not_is_not_recorded(record: Record, message: str, s
     with pytest.raises(ValueError, match=message):
         next(train_with(SPEECH, "bop", VALUES["bop"], data_dir=spoken_digits, record=record))
     faults = dict(Record(flips=True).faults(SPEECH, binary=False, latent=False))
-    assert faults == {"flips": "flips are of binary weights, which a training without a method has not"}
+    assert faults == {"flips": "flips are of binary weights; spoken-digits has none"}
 
 
 def test_what_cannot_be_asked_for() -> None:
