@@ -78,6 +78,7 @@ def _spec(options: argparse.Namespace) -> TrainingSpec:
         first_step_decay=options.first_step_decay,
         validation=options.validation,
         without=options.without,
+        precision=options.precision,
     )
     return TrainingSpec(
         task=tasks[options.task],
@@ -276,6 +277,7 @@ def _add_proxy(parser: argparse.ArgumentParser) -> None:
     proxy.add_argument(
         "--without", metavar="PART", help="leave a part of the network out, an ablation: scale and so on"
     )
+    proxy.add_argument("--precision", metavar="TYPE", help="of all its numbers: float64 (default float32)")
 
 
 def _folder(text: str) -> Path:

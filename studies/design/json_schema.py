@@ -14,7 +14,7 @@ from studies.design.space import Choice, Dimension, Fixed, Float, Int, Tied, to_
 from studies.design.spec import LEAST, MOST_ARMS, OF_ARMS, SHORT, Confirm, Resources, SearcherSpec, StudySpec
 from trainers.hyperparameters import DECAY, VALID, Interval, Options
 from trainers.record import MOST, Record
-from trainers.tasks import MOST_EPOCHS, MOST_IN_A_BATCH, TASKS, WITHOUT
+from trainers.tasks import MOST_EPOCHS, MOST_IN_A_BATCH, PRECISIONS, TASKS, WITHOUT
 
 WHOLE_NUMBER = {"type": "integer", "minimum": 1}
 PROXY = {
@@ -29,6 +29,7 @@ PROXY = {
     "first_step_decay": {"enum": list(DECAY.values)},
     "validation": {"const": "none"},
     "without": {"enum": list(WITHOUT)},
+    "precision": {"enum": list(PRECISIONS)},
 }
 RECORD: dict[str, dict[str, Any]] = {
     name: {"type": "integer", "minimum": int(name == "every"), "maximum": MOST[name], "default": default}

@@ -109,6 +109,9 @@ def test_what_is_the_tasks_own_makes_no_proxy() -> None:
     assert Proxy(width=20, epochs=2).without_own(task) == Proxy(epochs=2)
     same = Proxy(batch_size=100, first_step=3, first_step_learning_rate=1e-3, first_step_decay="exponential")
     assert same.without_own(task) == Proxy(first_step=3)
+    assert Proxy(precision="float32").without_own(task) == Proxy()
+    assert Proxy(precision="float64").label(task.name) == "mnist-lenet5: in float64"
+    assert Proxy(precision="float64").of(task).recipe == replace(task.recipe, precision="float64")
 
 
 def test_a_recipe_is_lengthened_and_its_first_step_is_free() -> None:
@@ -163,6 +166,7 @@ def test_a_recipe_is_lengthened_and_its_first_step_is_free() -> None:
             {"without": "bn"},
             "must be one of polynomial, rprelu, rsign, scale, none, got 'bn'",
         ),
+        ("mnist-lenet5", {"precision": 64}, "precision must be one of float32, float64, got 64"),
         ("mnist-lenet5", {"width": True}, "width must be at least 1, got True"),
         ("mnist-lenet5", {"width": 21}, "width must be at most mnist-lenet5's own, 20, got 21"),
         ("mnist-lenet5", {"image_size": 29}, "image_size must be at most mnist-lenet5's own, 28, got 29"),

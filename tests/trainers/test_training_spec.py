@@ -30,6 +30,7 @@ RECIPE = {
     "noise": 0.0,
     "teacher": None,
     "first_step": None,
+    "precision": None,  # as if not there
 }
 FIRST_STEP = {
     "epochs": 1,
@@ -89,6 +90,10 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
             "proxy": {"first_step": 1},
             "recipe": RECIPE | {"first_step": FIRST_STEP},
         },
+    ),
+    (
+        {"proxy": Proxy(precision="float64")},
+        {"proxy": {"precision": "float64"}, "recipe": RECIPE | {"precision": "float64"}},
     ),
 ]
 

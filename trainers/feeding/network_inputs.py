@@ -11,6 +11,11 @@ from trainers.tasks import Recipe
 Pixels = tuple[Tensor, Tensor]
 
 
+def real_type(recipe: Recipe) -> torch.dtype:
+    """The type of a network's numbers, and so of its inputs."""
+    return torch.float64 if recipe.precision == "float64" else torch.float32
+
+
 def pixels(recipe: Recipe, mean: Tensor | None, std: Tensor | None, device: torch.device) -> Pixels | None:
     """What `recipe` takes from bytes and what it divides them by, both (channels,), with the data set's `mean` and
     `std`, also of a channel that is the same everywhere; None where there are no bytes."""
@@ -35,9 +40,11 @@ def prepare(
 ) -> Samples:
     """A batch as the network takes it and is to answer it; draws come from `generator`, on the samples' device.
 
-    Images come out as floats, channels last in memory. They are moved by up to an eighth of their side, 4 of 32.
+    Images come out as floats, channels last in memory. They are moved by up to an eighth of their side, 4 of 32. All
+    is made in float32, whatever the recipe's precision: it gets the same numbers, and the same draws.
     """
     inputs, targets = samples
+    kind = real_type(recipe)
     if training and recipe.augmentation == "crop-and-flip":
         inputs = crop_and_flip(inputs, generator, padding=inputs.shape[-1] // 8)
     if training and recipe.augmentation == "flip-and-colours":
@@ -45,5 +52,5 @@ def prepare(
     if pixels is not None:
         inputs = normalise(inputs, *pixels).contiguous(memory_format=torch.channels_last)
     if recipe.noise:
-        return Samples(add_noise(inputs, generator, factor=recipe.noise), inputs)
-    return Samples(inputs, targets)
+        return Samples(add_noise(inputs, generator, factor=recipe.noise).to(kind), inputs.to(kind))
+    return Samples(inputs.to(kind), targets)

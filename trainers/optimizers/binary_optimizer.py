@@ -80,12 +80,13 @@ class BinaryOptimizer(Uncompiled):
     def draw_latent(self, theta: Tensor, magnitude: float | None = None) -> Tensor:
         """The new buffer `w` of `theta`: uniform in [-magnitude, magnitude], its signs those in `theta`.
 
-        The default magnitude is Glorot & Bengio's, as for a real-valued layer, but at most 1.
+        The default magnitude is Glorot & Bengio's, as for a real-valued layer, but at most 1. A seed draws the same
+        numbers for every type, in float32.
         """
         w = buffer(theta)
         magnitude = min(1.0, glorot(theta)) if magnitude is None else magnitude
-        magnitudes = torch.rand(theta.shape, generator=self.generator, dtype=w.dtype)
-        w.copy_(magnitudes.mul_(within(magnitude, [w]))).mul_(theta)
+        magnitudes = torch.rand(theta.shape, generator=self.generator, dtype=torch.float32)
+        w.copy_(magnitudes.mul_(within(magnitude, [magnitudes]))).mul_(theta)
         self.state[theta]["w"] = w
         return w
 

@@ -29,6 +29,7 @@ class Proxy:
     none for training in one, with what `FirstStep` has. With `validation` "none" all published training images are
     trained on and test images alone are scored: what tables report, and nothing to choose hyperparameters on. `without`
     names one of the network's PARTS that it is to do without, an ablation, or "none", which is as the task has it.
+    `precision` is the recipe's, one of PRECISIONS, of which the first is as every task has it.
 
     None leaves the task as it is. Raises ValueError. `str` says it in words: "10 epochs, width 16".
     """
@@ -44,6 +45,7 @@ class Proxy:
     first_step_decay: str | None = None
     validation: str | None = None
     without: str | None = None
+    precision: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("width", "image_size"):
@@ -69,6 +71,8 @@ class Proxy:
             raise ValueError(f"validation must be none, got {self.validation!r}")
         if self.without not in (None, *WITHOUT):
             raise ValueError(f"without must be one of {', '.join(WITHOUT)}, got {self.without!r}")
+        if self.precision not in (None, *PRECISIONS):
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
 
     def __str__(self) -> str:
         return ", ".join(WORDS[name](value) for name, value in self.changes.items())
@@ -123,6 +127,7 @@ class Proxy:
             "first_step_weight_decay": first.weight_decay,
             "first_step_decay": first.decay or task.recipe.decay,
             "without": "none",
+            "precision": "float32",
         }
         return replace(self, **{name: None for name, value in own.items() if getattr(self, name) == value})
 
@@ -161,7 +166,10 @@ class Proxy:
 
     def _recipe(self, recipe: Recipe) -> Recipe:
         recipe = replace(
-            recipe, epochs=self.epochs or recipe.epochs, batch_size=self.batch_size or recipe.batch_size
+            recipe,
+            epochs=self.epochs or recipe.epochs,
+            batch_size=self.batch_size or recipe.batch_size,
+            precision="float64" if self.precision == "float64" else recipe.precision,
         )
         if self.first_step is not None:
             step = replace(recipe.first_step or FirstStep(epochs=1), epochs=self.first_step)
@@ -206,6 +214,7 @@ LEAST: dict[str, Least] = {
 # of the models whose papers ask what each part of them is worth
 PARTS: dict[str, tuple[str, ...]] = {"reactnet20": ("polynomial", "rprelu", "rsign", "scale")}
 WITHOUT = (*sorted({part for parts in PARTS.values() for part in parts}), "none")
+PRECISIONS = ("float32", "float64")
 
 # of what a proxy changes, by name
 WORDS: dict[str, Callable[[Any], str]] = {
@@ -222,6 +231,7 @@ WORDS: dict[str, Callable[[Any], str]] = {
     "first_step_decay": lambda decay: f"{decay} decay before",
     "validation": lambda _: "all training images, scored on test alone",
     "without": lambda part: f"without its {part}" if part != "none" else "with all its parts",
+    "precision": lambda kind: f"in {kind}",
 }
 WHOLE = Proxy()  # the task itself
 

@@ -44,6 +44,9 @@ class Recipe:
 
     With a `teacher`, the name of a task in TEACHERS whose network has been trained, `loss` compares the outputs
     with the teacher's on the same inputs, not with the classes.
+
+    `precision` is that of all that is computed: weights, inputs, gradients, what optimizers keep, outputs. What a
+    training begins with and is given is made in float32, so that it is the same in float64.
     """
 
     epochs: int
@@ -64,6 +67,7 @@ class Recipe:
     noise: float = 0.0
     teacher: str | None = None
     first_step: FirstStep | None = None
+    precision: Literal["float64"] | None = None  # None is float32
 
     def epochs_by(self, method: str | None) -> int:
         """All epochs of a training by `method`, or, without one, of its first step alone if it has one."""

@@ -31,7 +31,7 @@ class State:
         self.recorder = recorder
         self.augmentation = augmentation
         self.device = augmentation.device
-        self.loss_sum = torch.zeros((), device=self.device)
+        self.loss_sum = torch.zeros((), dtype=next(model.parameters()).dtype, device=self.device)
         self.stage = self.step = 0
         self.train_seconds = 0.0
         self.results: list[EpochResult] = []

@@ -14,13 +14,14 @@ from trainers.data import Samples
 from trainers.devices import find, repeatable, seeded, wait
 from trainers.errors import CheckpointError, DataError, first_line
 from trainers.feeding.feed import Part, feed
-from trainers.feeding.network_inputs import as_bytes, pixels, prepare
+from trainers.feeding.network_inputs import as_bytes, pixels, prepare, real_type
 from trainers.files import checksum
 from trainers.layers.binary import partition
 from trainers.models import MODELS
 from trainers.optimizers.real_parameters import real_optimizer
 from trainers.schedules import factor
 from trainers.seeds import derive
+from trainers.tasks import Recipe
 from trainers.training import teachers
 from trainers.training.checkpoints import Checkpoint
 from trainers.training.compilation import batch_loss, compiled
@@ -61,7 +62,7 @@ class Training:
 
         with seeded(derive(spec.seed, "real-initialisation"), torch.device("cpu")):
             model = MODELS[task.model](source.input_shape, source.classes, **task.model_options)
-        self.model = _placed(model, device)
+        self.model = _placed(model, device, self._recipe)
         self._binary, self._real = partition(model)
         if bool(self._binary) != (spec.method is not None or self._recipe.first_step is not None):
             if self._binary:
@@ -74,7 +75,7 @@ class Training:
         self._master: nn.Module | None = None
         if self._recipe.teacher and self._teacher:
             master = teachers.load(self._recipe.teacher, self._teacher, source.input_shape, source.classes)
-            self._master = _placed(master, device)
+            self._master = _placed(master, device, self._recipe)
         augmentation = torch.Generator(device).manual_seed(derive(spec.seed, "augmentation"))
         binary = set(self._binary)
         named = [(name, p) for name, p in model.named_parameters() if p in binary]
@@ -323,7 +324,7 @@ class Training:
         }
 
 
-def _placed(model: nn.Module, device: torch.device) -> nn.Module:
-    """`model` on `device`, images channels last in memory."""
-    model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stub
+def _placed(model: nn.Module, device: torch.device, recipe: Recipe) -> nn.Module:
+    """`model` on `device` in the recipe's precision, images channels last in memory."""
+    model.to(device, real_type(recipe)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stub
     return model

@@ -144,7 +144,13 @@ def test_a_proxy_fits() -> None:
     assert PROXY.keys() == {field.name for field in fields(Proxy)}
     assert accepted(MINIMAL | {"proxy": {"train_fraction": 0.0001}})
     assert STUDY.is_valid(MINIMAL | {"proxy": {"train_fraction": 0.0001}})
-    longer = {"epochs": 99, "batch_size": 20, "first_step": 3, "first_step_learning_rate": 0.1}
+    longer = {
+        "epochs": 99,
+        "batch_size": 20,
+        "first_step": 3,
+        "first_step_learning_rate": 0.1,
+        "precision": "float64",
+    }
     for entry in (longer, longer | {"first_step_weight_decay": 0, "first_step_decay": "linear"}):
         assert STUDY.is_valid(MINIMAL | {"proxy": entry})
         assert accepted(MINIMAL | {"proxy": entry})
@@ -156,6 +162,7 @@ def test_a_proxy_fits() -> None:
         {"first_step": 1, "first_step_decay": "steep"},
         {"validation": "some"},
         {"without": "bn"},
+        {"precision": 64},
         {"first_step": -1},
         {"train_fraction": 0},
         {"train_fraction": 1e-320},

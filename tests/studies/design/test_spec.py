@@ -311,6 +311,20 @@ def test_an_arm_may_go_without_what_the_study_has():
         from_json(file | {"arms": [arms[0] | {"proxy": {"first_step": 0, "first_step_decay": "linear"}}]})
 
 
+def test_an_arm_may_train_in_another_precision():
+    """One in float32 is the task's own, with what is kept of it in other studies."""
+    file = {"name": "s", "task": "spoken-digits", "proxy": {"precision": "float64"}}
+    names = {"double": {}, "single": {"precision": "float32"}}
+    spec = from_json(file | {"arms": [{"name": n, "method": "bop", "proxy": p} for n, p in names.items()]})
+    assert from_json(spec.to_json()) == spec
+    assert [spec.proxy_of(arm) for arm in spec.arms] == [Proxy(precision="float64"), Proxy()]
+    assert spec.task_label == "spoken-digits: in float64 (single: in float32)"
+    double, single = spec.arms
+    assert spec.network_of(double) == spec.network_of(single)
+    plain = {"name": "s", "task": "spoken-digits", "methods": ["bop"]}
+    assert from_json(plain | {"proxy": names["single"]}).digest == from_json(plain).digest
+
+
 @pytest.mark.parametrize(
     ("arm", "message"),
     [
@@ -338,6 +352,10 @@ def test_an_arm_may_go_without_what_the_study_has():
             "arms.1.proxy.width: width must be at most cifar10-bvgg's own, 128, got 256",
         ),
         ({"proxy": {"epochs": 0}}, r"arms.1.proxy.epochs: epochs must be in \[1, 10000\], got 0"),
+        (
+            {"proxy": {"precision": "float16"}},
+            "arms.1.proxy.precision: precision must be one of float32, float64, got 'float16'",
+        ),
         ({"proxy": {"without": "scale"}}, "arms.1.proxy.without: cifar10-bvgg's network has no scale"),
         (
             {"proxy": {"first_step_decay": "linear"}},

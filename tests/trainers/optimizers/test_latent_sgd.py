@@ -124,6 +124,16 @@ def test_starts_uniform(magnitude: float) -> None:
     assert torch.equal(other, twins[1])
 
 
+def test_a_seed_draws_the_same_for_every_type() -> None:
+    drawn = []
+    for kind in (torch.float32, torch.float64):
+        theta = torch.zeros(30, 20, dtype=kind, requires_grad=True)
+        optimizer = LatentSGD([theta], 0.1, 0.3, 0.1, 0.0, True, False, generator=seeded(0))
+        drawn.append(optimizer.state[theta]["w"])
+        assert drawn[-1].dtype == kind
+    assert torch.equal(drawn[0].double(), drawn[1])
+
+
 def test_scaled_zeros_keep_their_sign() -> None:
     theta = torch.zeros(4, 50, requires_grad=True)
     optimizer = LatentSGD([theta], 0.5, 0.0, 1.0, 0.0, True, False, generator=seeded(0))
