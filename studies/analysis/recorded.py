@@ -68,15 +68,15 @@ def differing_signs(first: Series, second: Series) -> tuple[list[int], list[int]
     return steps.tolist(), counts.tolist()
 
 
-def differing(spec: StudySpec, trials: Sequence[TrialRecord]) -> Traces | None:
-    """The number of signs that differ between the study's first two arms, trial by trial of a run, which share seeds.
+def differing(spec: StudySpec, trials: Sequence[TrialRecord], arms: tuple[str, str]) -> Traces | None:
+    """The number of signs that differ between two arms of the study, trial by trial of a run, which share seeds.
 
     None where there are none of both, and where their networks differ: their signs are of other weights.
     """
-    if len(spec.arms) < 2 or spec.network_of(spec.arms[0]) != spec.network_of(spec.arms[1]):
+    first, second = arms
+    if spec.network_of(spec.arm(first)) != spec.network_of(spec.arm(second)):
         return None
     at = {(trial.arm, trial.run, trial.trial): trial for trial in trials}
-    first, second = (arm.name for arm in spec.arms[:2])
     found: dict[int, list[Trace]] = {}
     for (arm, run, number), trial in sorted(at.items()):
         if arm != first or (other := at.get((second, run, number))) is None:

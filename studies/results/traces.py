@@ -23,7 +23,7 @@ PANEL_INCHES = 1.9
 LABEL = 28  # characters along such a panel
 LOW_INCHES = 0.75  # of a panel with one of several traces of a weight
 IMAGE_INCHES = 0.55
-MOST_COLUMNS = 4  # of the traces of a weight, an arm each
+MOST_COLUMNS = 4  # of the traces of a weight, an arm each, and of differing signs, two each
 # what an optimizer keeps of a weight, in words, in the order of the panels; others follow under their own names
 KEPT = {
     "gradient": "gradient",
@@ -81,23 +81,29 @@ def metrics(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
 
 
 def signs(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
-    """The number of signs that differ between the first two arms, by step: each run, and their mean.
+    """The number of signs that differ between the first two arms, the next two and so on, by step: each run, and their
+    mean.
 
     Source: Quist 2023, Figure 7.
     """
     spec, trials, _ = as_decided(stored(study), trials, ())
-    found = differing(spec, trials)
-    if found is None:
+    pairs = islice(zip(spec.arms[::2], spec.arms[1::2], strict=False), MOST_COLUMNS)
+    counted = [(a, b, differing(spec, trials, (a.name, b.name))) for a, b in pairs]
+    found = [(a, b, traces) for a, b, traces in counted if traces is not None]
+    if not found:
         return None
-    figure, (axes,) = _panels(spec, 1, 2)
-    for run in found.runs:
-        (one,) = axes.plot(found.steps, run, color=canvas.GREY, lw=0.4, alpha=0.5, label="one run")
-    (mean,) = axes.plot(found.steps, found.mean, color=canvas.LOOKS[0][0], lw=1.2, label="mean of the runs")
-    first, second = (label(arm.name, arm.method) for arm in spec.arms[:2])
-    axes.set_ylim(0, max(1.0, float(np.nanmax(found.runs))) * 1.05)
-    _name(axes, "Step", "Differing signs")
-    axes.set_title(f"{first} and {second}", fontsize=7)
-    canvas.legend(figure, [mean, one], [])
+    figure, panels = _panels(spec, len(found), 2)
+    for axes, (a, b, traces) in zip(panels, found, strict=True):
+        for run in traces.runs:
+            (one,) = axes.plot(traces.steps, run, color=canvas.GREY, lw=0.4, alpha=0.5, label="one run")
+        (mean,) = axes.plot(
+            traces.steps, traces.mean, color=canvas.LOOKS[0][0], lw=1.2, label="mean of the runs"
+        )
+        _name(axes, "Step", "Differing signs")
+        axes.set_title(f"{label(a.name, a.method)} and {label(b.name, b.method)}", fontsize=7)
+    most = max(float(np.nanmax(traces.runs)) for _, _, traces in found)
+    panels[0].set_ylim(0, max(1.0, most) * 1.05)  # of all panels
+    canvas.legend(figure, [mean, one], [], columns=len(panels))
     return figure
 
 

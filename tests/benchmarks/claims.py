@@ -7,6 +7,7 @@ from verdicts import (
     At,
     Coincidence,
     Differences,
+    DifferingSigns,
     Each,
     Estimator,
     LateFlips,
@@ -170,6 +171,14 @@ CLAIMS: tuple[Claim, ...] = (
         estimator=Differences(At("filter"), (At("latent"),)),
         rule=SIMILAR,
         control=Differences(At("filter"), (At("another-alpha"),)),
+    ),
+    Claim(
+        place="Quist 2023, Figure 7, in float64",
+        text="Latent weights (eq 3) and gradient filtering (eq 17) are equivalent, sign for sign.",
+        study="quist2023/figure7-float64-proxy",
+        estimator=DifferingSigns(("filter", "latent")),
+        rule=Within(0.5),
+        control=DifferingSigns(("filter", "another-alpha")),
     ),
     Claim(
         place="Quist 2023, section 3",

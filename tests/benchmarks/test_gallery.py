@@ -9,7 +9,7 @@ import pytest
 from claims import CLAIMS, OPEN, Claim
 from synthetic import study_of
 from test_verdicts import GRID, OTHER, TWIN, made_up, planted
-from verdicts import Above, At, Coincidence, Differences, Each, Pairs, Slope, Within, shown
+from verdicts import Above, At, Coincidence, Differences, DifferingSigns, Each, Pairs, Slope, Within, shown
 
 from studies.design.space import searched
 from studies.design.spec import load
@@ -25,7 +25,7 @@ def named(estimator) -> list[At]:
             return [at for pair in pairs for at in pair]
         case Slope(arm):
             return [At(arm)]
-        case Coincidence(arms) | Pairs(arms):
+        case Coincidence(arms) | DifferingSigns(arms) | Pairs(arms):
             return [At(arm) for arm in arms]
 
 

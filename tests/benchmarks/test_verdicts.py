@@ -11,6 +11,7 @@ from verdicts import (
     At,
     Coincidence,
     Differences,
+    DifferingSigns,
     Each,
     LateFlips,
     Pairs,
@@ -27,7 +28,7 @@ from verdicts import (
 
 from studies.analysis.estimate import Estimate
 from studies.design.spec import stored
-from studies.records import EpochRecord
+from studies.records import EpochRecord, Series
 
 ALPHAS = (1e-4, 1e-3, 1e-2)
 GRID = {"name": "grid", "method": "gradient-filter", "space": {"alpha": [*ALPHAS], "gamma": 0.1}}
@@ -168,6 +169,27 @@ def test_coincidence_counts_trainings_that_are_the_same():
     spec, trials = made_up(planted, loss=lambda arm, run, i: 1.0 + (arm == "twin" and run <= 6) * 1e-12)
     (half,) = Coincidence(("grid", "twin")).estimates(spec, trials)
     assert half.value == 0.5
+
+
+def test_differing_signs_are_counted_in_every_run():
+    spec, trials = made_up(planted, runs=8)
+
+    def signs(trial, differing):
+        bits = np.zeros((2, 24), bool)
+        bits[0, : differing(trial) if trial.arm == "twin" else 0] = True
+        return replace(trial, series=((Series.of("signs", [5, 10], np.packbits(bits, axis=1)),),))
+
+    counted, none = DifferingSigns(("grid", "twin")), Within(0.5)
+    exact = counted.estimates(spec, [signs(t, lambda _: 0) for t in trials])
+    assert verdict(exact, none) is Verdict.REPRODUCED
+    assert shown(weakest(exact, none), *counted.unit(spec)) == "0 signs"
+    one_run = counted.estimates(spec, [signs(t, lambda t: 3 * (t.run == 5)) for t in trials])
+    assert [e.value for e in one_run] == [0, 0, 0, 0, 3, 0, 0, 0]
+    assert verdict(one_run, none) is Verdict.NOT_REPRODUCED
+    assert shown(weakest(one_run, none), *counted.unit(spec)) == "3 signs"
+    few = [signs(t, lambda _: 0) for t in trials if t.run <= 5]
+    assert verdict(counted.estimates(spec, few), none) is Verdict.NOT_DECIDABLE
+    assert verdict(counted.estimates(spec, trials), none) is Verdict.NOT_DECIDABLE  # nothing recorded
 
 
 def test_late_flips_are_those_before_signs_stay():

@@ -12,6 +12,7 @@ import numpy as np
 from studies.analysis import stats
 from studies.analysis.curves import Floats
 from studies.analysis.estimate import NONE, Estimate
+from studies.analysis.recorded import differing
 from studies.analysis.settings import Measure, Point, Runs, by_setting, flips, objective
 from studies.design.space import Choice, searched
 from studies.design.spec import StudySpec
@@ -232,6 +233,26 @@ class Coincidence:
 
 
 @dataclass(frozen=True, slots=True)
+class DifferingSigns:
+    """The most signs that differ between two arms at a recorded step, of each run. It is counted: its interval is
+    itself, at a level of 1."""
+
+    arms: tuple[str, str]
+
+    def estimates(self, spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Estimate]:
+        found = differing(spec, trials, self.arms)
+        if found is None or len(found.runs) < FEWEST_RUNS:
+            return [NONE]
+        return [Estimate(most, most, most, 1.0) for most in np.nanmax(found.runs, axis=1).tolist()]
+
+    def words(self, spec: StudySpec) -> str:
+        return f"most signs that differ between {' and '.join(self.arms)} at a recorded step of any run"
+
+    def unit(self, spec: StudySpec) -> tuple[str, float]:
+        return "signs", 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Above:
     """Holds where the interval lies above `bound`; else fails where it lies below `least`: what there may be of an
     effect is smaller than is worth a claim."""
@@ -290,6 +311,8 @@ def shown(e: Estimate, unit: str, factor: float) -> str:
     """`1.20 (0.55 to 1.80) percentage points`; a dash where there is no value."""
     if e.value is None:
         return "–"
+    if e.level == 1:  # counted
+        return f"{factor * e.value:,.0f} {unit}"
     spread = factor * max((abs(x) for x in (e.low, e.high) if x is not None), default=1.0)
     digits = 4 if 0 < spread < 0.1 else 3 if 0 < spread < 1 else 2
     value, *ends = (

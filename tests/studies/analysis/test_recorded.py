@@ -71,14 +71,17 @@ def test_differing_signs_are_counted_where_both_have_them() -> None:
         trial("one", 2, 1, (first,)),
         trial("grid", 2, 2, (second,)),
     ]
-    found = differing(SPEC, trials)
+    found = differing(SPEC, trials, ("one", "grid"))
     assert found is not None
     assert found.steps.tolist() == [5, 10, 15, 20]
     assert found.runs.tolist() == [[0, 1.5, 10, 0]]
-    assert differing(SPEC, trials[2:]) is None
+    assert differing(SPEC, trials[2:], ("one", "grid")) is None
     narrow = study_of(arms=[ONE, GRID | {"proxy": {"width": 64}}], searcher="grid", runs=2)
-    assert differing(stored(narrow), trials) is None, "signs of another network"
-    assert differing(stored(study_of(arms=[ONE], searcher="grid")), trials) is None
+    assert differing(stored(narrow), trials, ("one", "grid")) is None, "signs of another network"
+    double = study_of(arms=[ONE, GRID | {"proxy": {"precision": "float64"}}], searcher="grid", runs=2)
+    again = differing(stored(double), trials, ("grid", "one"))
+    assert again is not None
+    assert again.runs.tolist() == found.runs.tolist()
 
 
 @pytest.mark.parametrize("runs", [[], [1.0, np.nan]])

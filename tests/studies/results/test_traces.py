@@ -107,6 +107,24 @@ def test_differing_signs_of_the_first_two_arms():
     assert axes.get_ylim()[0] == 0 < 6 < axes.get_ylim()[1]
 
 
+def test_differing_signs_of_the_next_two_arms_are_beside_them():
+    _, trials = records()
+    more = [
+        arm | {"name": name, "proxy": {"precision": "float64"}} for arm, name in zip(ARMS, "ab", strict=True)
+    ]
+    third = ARMS[1] | {"name": "third", "space": {"alpha": 0.1, "gamma": 0.1}}
+    both = study_of(arms=[*ARMS, *more, third], searcher="random", runs=2, trials=1)
+    names = {"latent": "a", "filter": "b"}
+    twins = [replace(t, arm=names[t.arm]) for t in trials if t.run == 1]
+    figure = traces.signs(both, [*trials, *twins])
+    first, second = figure.axes
+    assert (first.get_title(), second.get_title()) == ("latent and filter", "a and b")
+    assert [line.get_ydata().tolist() for line in second.lines] == [[0, 1, 2, 3]] * 2
+    assert first.get_ylim() == second.get_ylim()
+    (alone,) = traces.signs(both, twins).axes
+    assert alone.get_title() == "a and b"
+
+
 def test_the_metric_by_epoch_on_training_and_test_samples():
     study, trials = records()
     figure = traces.metrics(study, trials)
