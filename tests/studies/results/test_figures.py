@@ -17,6 +17,7 @@ from studies.design.methods import METHODS as METHOD_TABLE
 from studies.design.spec import stored
 from studies.results import canvas, figures
 from studies.results.report import report
+from trainers.optimizers import OPTIMIZERS
 
 METHODS = ("gradient-filter", "latent-sgd")
 
@@ -198,13 +199,13 @@ def test_no_two_methods_colours_look_the_same(vision):
 
 @pytest.fixture(scope="module")
 def long_names():
-    names = sorted(METHOD_TABLE, key=lambda name: len(METHOD_TABLE[name].label))[-4:]
+    names = sorted(OPTIMIZERS, key=lambda name: len(METHOD_TABLE[name].label))[-4:]
     return figure8_like(runs=6, trials=10, methods=names)
 
 
 @pytest.fixture(scope="module")
 def all_methods():
-    return figure8_like(runs=6, trials=10, slow=1.1, methods=list(METHOD_TABLE))
+    return figure8_like(runs=6, trials=10, slow=1.1, methods=list(OPTIMIZERS))
 
 
 def test_a_crowd_is_means_and_medians(all_methods):
@@ -213,12 +214,12 @@ def test_a_crowd_is_means_and_medians(all_methods):
     (axes,) = figure.axes
     assert not axes.collections
     drawn = [np.asarray(line.get_ydata()) for line in axes.lines if line.get_linestyle() != "None"]
-    assert len(drawn) == 2 * len(METHOD_TABLE)
-    for method in METHOD_TABLE:
+    assert len(drawn) == 2 * len(OPTIMIZERS)
+    for method in OPTIMIZERS:
         best = 100 * curves_of(method, trials, (6, 10), "maximize").best
         for middle in (best.mean(axis=0), np.median(best, axis=0)):
             assert any(y.size == 10 and np.allclose(y, middle) for y in drawn)
-    assert legend(figure)[len(METHOD_TABLE) :] == ["mean of the runs", "median"]
+    assert legend(figure)[len(OPTIMIZERS) :] == ["mean of the runs", "median"]
     comparison = compare(study, trials)
     for draw in (figures.trials_to_target, figures.extra_trials):
         assert not draw(comparison).axes[0].collections
