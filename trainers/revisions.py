@@ -17,9 +17,14 @@ TASKS: dict[str, int] = {
     "cifar10-denoise": 2,  # and 100 epochs, a sign before the last layer, PSNR with a peak of 1
     "cifar10-real-denoise": 2,
 }
+COMPILED = 2  # the filter's step no longer is
 
 
-def revisions(task: str, methods: Iterable[str | None]) -> dict[str, int]:
-    """By name those of the task and the methods that are not the first; None is no method."""
+def revisions(task: str, methods: Iterable[str | None], *, compiled: bool) -> dict[str, int]:
+    """By name those of the task, the methods and the compiler that are not the first; None is no method."""
     changed = {name: METHODS[name] for name in sorted({m for m in methods if m in METHODS})}
-    return {**({task: TASKS[task]} if task in TASKS else {}), **changed}
+    return {
+        **({task: TASKS[task]} if task in TASKS else {}),
+        **changed,
+        **({"compile": COMPILED} if compiled else {}),
+    }

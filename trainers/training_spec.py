@@ -87,7 +87,7 @@ def fingerprint(spec: TrainingSpec, machine: Machine) -> dict[str, Any]:
         for part in (spec, machine)
         for each in fields(part)
     }
-    changed = revisions(spec.task.name, [spec.method])
+    changed = revisions(spec.task.name, [spec.method], compiled=machine.compile)
     return {
         name: value.changes if isinstance(value, Record) else value
         for name, (value, default) in named.items()

@@ -349,13 +349,12 @@ class StudySpec(_Strict):
         tasks = _tasks(info)
         if not tasks:
             return value
-        if faults := [
+        faults = [
             (str(i), fault)
             for i, arm in enumerate(value)
             for fault in _unfit(arm, TASKS[arm.task] if arm.task else tasks[0], info.data.get("start"))
-        ]:
-            raise _InnerError(faults)
-        faults = [
+        ]
+        faults += [
             (
                 f"{i}.space.{key}",
                 f"{task.name} trains real-valued parameters with {', '.join(task.recipe.real)}",
@@ -432,7 +431,7 @@ class StudySpec(_Strict):
         without = _without_latent(info)
         found = (
             fault
-            for task in _tasks(info)
+            for task in _tasks(info, trained=True)
             for fault in record.faults(task, binary=task.name not in REAL_TASKS, latent=not without)
         )
         faults = list(dict.fromkeys(found))
@@ -481,7 +480,12 @@ class StudySpec(_Strict):
     def digest(self) -> str:
         """Sixteen hexadecimal digits that two specs share only if they ask for the same trials."""
         methods = [METHODS[arm.method].optimizer for arm in self.arms]
-        changed = {name: n for task in self.tasks for name, n in revisions(task.name, methods).items()}
+        compiled = self.resources.compile
+        changed = {
+            name: number
+            for task in self.tasks
+            for name, number in revisions(task.name, methods, compiled=compiled).items()
+        }
         text = json.dumps([PROTOCOL, self.to_json(), *([changed] if changed else [])], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -564,13 +568,13 @@ def _known(task: str | None) -> str:
     return task
 
 
-def _tasks(info: ValidationInfo) -> list[Task]:
-    """The study's task and those of its arms, each once; none where the study's is unknown."""
+def _tasks(info: ValidationInfo, *, trained: bool = False) -> list[Task]:
+    """The study's task and those of its arms, each once; none where the study's is unknown. `trained` leaves out the
+    study's where every arm has another."""
     if (task := info.data.get("task")) is None:
         return []
-    return [
-        TASKS[name] for name in dict.fromkeys([task, *(a.task for a in info.data.get("arms", ()) if a.task)])
-    ]
+    names = dict.fromkeys(arm.task or task for arm in info.data.get("arms", ()))
+    return [TASKS[name] for name in (names if trained and names else {task: None, **names})]
 
 
 def _unfit(arm: ArmSpec, task: Task, start: str | None) -> Iterator[str]:

@@ -187,7 +187,9 @@ def _dress(axes: Axes, name: str, quantity: Quantity, series: Sequence[Series]) 
             axes.set_xscale("log")
         else:
             axes.set_xscale("symlog", linthresh=min(above))
-    if quantity.logarithmic and all((each.means[:, 0] > 0).all() for each in series):
+    if not series:  # of arms without binary weights
+        axes.set_axis_off()
+    elif quantity.logarithmic and all((each.means[:, 0] > 0).all() for each in series):
         axes.set_yscale("log")
     return dict(zip(values, numbers, strict=True))
 

@@ -87,9 +87,9 @@ def signs(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
     Source: Quist 2023, Figure 7.
     """
     spec, trials, _ = as_decided(stored(study), trials, ())
-    pairs = islice(zip(spec.arms[::2], spec.arms[1::2], strict=False), MOST_COLUMNS)
-    counted = [(a, b, differing(spec, trials, (a.name, b.name))) for a, b in pairs]
-    found = [(a, b, traces) for a, b, traces in counted if traces is not None]
+    pairs = zip(spec.arms[::2], spec.arms[1::2], strict=False)
+    counted = ((a, b, differing(spec, trials, (a.name, b.name))) for a, b in pairs)
+    found = list(islice(((a, b, its) for a, b, its in counted if its is not None), MOST_COLUMNS))
     if not found:
         return None
     figure, panels = _panels(spec, len(found), 2)

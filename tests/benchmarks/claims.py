@@ -173,8 +173,8 @@ CLAIMS: tuple[Claim, ...] = (
         control=Differences(At("filter"), (At("another-alpha"),)),
     ),
     Claim(
-        place="Quist 2023, Figure 7, in float64",
-        text="Latent weights (eq 3) and gradient filtering (eq 17) are equivalent, sign for sign.",
+        place="Quist 2023, Figure 7, in float64, sign for sign",
+        text="Latent weights (eq 3) and gradient filtering (eq 17) are empirically equivalent.",
         study="quist2023/figure7-float64-proxy",
         estimator=DifferingSigns(("filter", "latent")),
         rule=Within(0.5),

@@ -48,8 +48,8 @@ What `make gallery` writes: claims of [the papers](papers.md), and what came of 
 cores, on real data. Every number and verdict is computed from the studies' database by these rules; none is typed.
 
 - **Ours** is Hodges and Lehmann's estimate over the runs, paired: the same splits and seeds; a share has Wilson's
-  interval. Intervals are of {level:.0%}. Where a claim is several comparisons, they hold together (Bonferroni), and the
-  one shown speaks most against the claim.
+  interval, signs are counted, the most of any run. Intervals are of {level:.0%}. Where a claim is several comparisons,
+  they hold together (Bonferroni), and the one shown speaks most against the claim.
 - **Reproduced**: every interval lies above the rule's bound, or within its margin. **Not reproduced**: one lies wholly
   below the least effect that the rule names, or beyond the margin. **Not decidable at this scale**: neither, or fewer
   than {runs} runs.

@@ -39,7 +39,7 @@ from studies.design.space import Float
 from studies.design.spec import PROTOCOL
 from trainers.hyperparameters import Value
 from trainers.seeds import derive
-from trainers.tasks import TASKS, Proxy, Task
+from trainers.tasks import REAL_TASKS, TASKS, Proxy, Task
 from trainers.training.loop import train
 from trainers.training_spec import Machine, TrainingSpec, fingerprint
 
@@ -330,7 +330,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("task", nargs="?", default="spoken-digits", choices=TASKS, metavar="TASK")
+    tasks = [name for name in TASKS if name not in REAL_TASKS]
+    parser.add_argument("task", nargs="?", default="spoken-digits", choices=tasks, metavar="TASK")
     parser.add_argument("--proxy", default="{}", help="as in a study file, e.g. '{epochs: 5, width: 8}'")
     for option in ("--splits", "--seeds", "--settings", "--repeats"):
         parser.add_argument(option, type=int, default=getattr(Size(), option.removeprefix("--")))

@@ -187,8 +187,12 @@ def test_differing_signs_are_counted_in_every_run():
     assert [e.value for e in one_run] == [0, 0, 0, 0, 3, 0, 0, 0]
     assert verdict(one_run, none) is Verdict.NOT_REPRODUCED
     assert shown(weakest(one_run, none), *counted.unit(spec)) == "3 signs"
-    few = [signs(t, lambda _: 0) for t in trials if t.run <= 5]
-    assert verdict(counted.estimates(spec, few), none) is Verdict.NOT_DECIDABLE
+    whole = [signs(t, lambda _: 0) for t in trials]
+    for few in ([t for t in whole if t.run <= 6], [t for t in whole if (t.run, t.arm) != (8, "twin")]):
+        assert verdict(counted.estimates(spec, few), none) is Verdict.NOT_DECIDABLE
+    early = [replace(t, series=((Series.of("signs", [5], t.series[0][0].values[:1]),),)) for t in whole]
+    stopped = [short if short.arm == "twin" else t for t, short in zip(whole, early, strict=True)]
+    assert verdict(counted.estimates(spec, stopped), none) is Verdict.NOT_DECIDABLE
     assert verdict(counted.estimates(spec, trials), none) is Verdict.NOT_DECIDABLE  # nothing recorded
 
 

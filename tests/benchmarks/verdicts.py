@@ -12,7 +12,7 @@ import numpy as np
 from studies.analysis import stats
 from studies.analysis.curves import Floats
 from studies.analysis.estimate import NONE, Estimate
-from studies.analysis.recorded import differing
+from studies.analysis.recorded import differing, each_of
 from studies.analysis.settings import Measure, Point, Runs, by_setting, flips, objective
 from studies.design.space import Choice, searched
 from studies.design.spec import StudySpec
@@ -234,14 +234,16 @@ class Coincidence:
 
 @dataclass(frozen=True, slots=True)
 class DifferingSigns:
-    """The most signs that differ between two arms at a recorded step, of each run. It is counted: its interval is
-    itself, at a level of 1."""
+    """The most signs that differ between two arms at a recorded step, of each run; of none where any run lacks one. It
+    is counted: its interval is itself, at a level of 1."""
 
     arms: tuple[str, str]
 
     def estimates(self, spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Estimate]:
         found = differing(spec, trials, self.arms)
-        if found is None or len(found.runs) < FEWEST_RUNS:
+        steps = [s.steps.tolist() for t in trials if t.arm in self.arms for s in each_of(t, "signs")]
+        whole = len(steps) == len(self.arms) * spec.runs * spec.trials and all(s == steps[0] for s in steps)
+        if found is None or spec.runs < FEWEST_RUNS or not whole:
             return [NONE]
         return [Estimate(most, most, most, 1.0) for most in np.nanmax(found.runs, axis=1).tolist()]
 

@@ -1,5 +1,6 @@
 """What has been revised is in ids of studies, fingerprints and addresses of trainings, what has not is not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,10 @@ def test_a_revision_makes_other_studies_and_trainings_of_its_own_alone(
         addresses = [address(assign(spec, arm, 1, (), data_dir=Path()), {}) for arm in reversed(spec.arms)]
         return ids + [fingerprint(spec, machine) for spec in specs] + addresses
 
+    compiled = from_json({**STUDY, "resources": {"compile": True}})
+    assert fingerprint(TrainingSpec(task=TASKS["spoken-digits"]), replace(machine, compile=True))[
+        "revisions"
+    ] == {"compile": revisions.COMPILED}
     before = identities()
     assert tuple(before[3]) == FIRST  # type: ignore[arg-type]
     monkeypatch.setitem(revisions.METHODS, "bnew", revisions.METHODS["bnew"] + 1)
@@ -41,3 +46,6 @@ def test_a_revision_makes_other_studies_and_trainings_of_its_own_alone(
     assert method == [True, False, False, True, False, True, False]
     monkeypatch.setitem(revisions.TASKS, "spoken-digits", 9)
     assert not any(old == new for old, new in zip(before, identities(), strict=True))
+    others = compiled.digest
+    monkeypatch.setattr(revisions, "COMPILED", revisions.COMPILED + 1)
+    assert compiled.digest != others

@@ -53,7 +53,9 @@ def validate(name: str | None, hyperparameters: Mapping[str, Value], others: Ite
     `others` are names that may be there too, of what is not the optimizer's. A network without binary weights has None.
     """
     if name is not None and name not in OPTIMIZERS:
-        raise ValueError(f"unknown optimizer {name!r}; known are {', '.join(OPTIMIZERS)}")
+        raise ValueError(
+            f"unknown optimizer {name!r}; known are {', '.join(OPTIMIZERS)}, and none where no weight is binary"
+        )
     kind = NoBinaryWeights if name is None else OPTIMIZERS[name]
     needed, optional = kind.hyperparameters, (*kind.optional, *others)
     for key in hyperparameters:

@@ -52,7 +52,7 @@ def _compiled(kind: str, device: str, renewal: int) -> Callable[..., Tensor]:
 
 
 def _options(device: str) -> dict[str, Any]:
-    """On a GPU graphs, and no kernel chosen by a race, as another's sums would be others."""
+    """On a GPU graphs, and no reduction chosen by a race, as another's sums would be others."""
     if device != "cuda":
         return {}
     if "deterministic" not in torch._inductor.list_options():

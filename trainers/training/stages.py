@@ -32,9 +32,15 @@ def stages(recipe: Recipe, optimizer: str | None, hyperparameters: Mapping[str, 
     """Those of a training by `recipe`: the method's, after the recipe's first step if it has one; without a method
     that step alone.
 
-    `hyperparameters` are the method's, whatever there is of `recipe.real` among them.
+    `hyperparameters` are the method's, whatever there is of `recipe.real` among them. Raises ValueError for a
+    `real_decay` without the step that it is of.
     """
     first, before = recipe.first_step, []
+    if first and optimizer is None and "real_decay" in hyperparameters:
+        given = hyperparameters["real_decay"]
+        raise ValueError(
+            f"real_decay is of the second step, which needs a method, got {given!r}; the first has first_step_decay"
+        )
     if first:
         weights = {"learning_rate": first.learning_rate, "weight_decay": first.weight_decay}
         shape = first.decay or recipe.decay

@@ -711,3 +711,17 @@ def test_what_is_recorded_is_of_a_study_as_soon_as_it_is_not_nothing():
     assert from_json(latent).record.latent_metric
     denoise = MINIMAL | {"task": "cifar10-denoise", "methods": ["bop"], "record": {"images": 4}}
     assert from_json(denoise).record.images == 4
+
+
+def test_a_method_of_another_kind_hides_no_other_arms_fault() -> None:
+    arms = ["real-valued", {"name": "bop", "space": {"real_momentum": 0.5}}]
+    with pytest.raises(
+        StudyError, match=r"methods\.0: real-valued is of tasks(.|\n)*methods\.1\.space\.real_momentum"
+    ):
+        from_json(MINIMAL | {"task": "cifar10-denoise", "methods": arms})
+
+
+def test_what_is_recorded_is_asked_of_the_tasks_that_are_trained() -> None:
+    bop = {"name": "bop", "task": "cifar10-denoise"}
+    study = from_json({"name": "s", "task": REAL["task"], "methods": [bop], "record": {"flips": True}})
+    assert study.record.flips

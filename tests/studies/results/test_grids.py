@@ -161,6 +161,29 @@ def test_of_flips_there_is_nothing_where_no_weights_are_binary(tmp_path):
     assert "- `real-valued`: Nayak et al. 2020, section 5" in text
 
 
+def test_a_grid_without_binary_weights_has_no_panel_of_their_flips():
+    real = {
+        "name": "real-valued",
+        "task": "cifar10-real-denoise",
+        "space": {"real_learning_rate": [1e-3, 1e-2]},
+    }
+    bop = {"name": "bop", "space": {"gamma": [1e-4, 1e-3], "tau": 1e-8}}
+    study = study_of(arms=[real, bop], task="cifar10-denoise", searcher="grid", runs=2)
+    spec = stored(study)
+    trials = [
+        replace(
+            trial_of(spec, arm.name, run, i + 1, 9.0),
+            hyperparameters={name: getattr(d, "values", [d.at(0)] * 2)[i] for name, d in arm.space.items()},
+            epochs=epochs(0.25 * arm.is_binary),
+        )
+        for arm in spec.arms
+        for run in (1, 2)
+        for i in (0, 1)
+    ]
+    panels = over_grid(study, trials).axes
+    assert [axes.axison for axes in panels] == [True, False, True, True]
+
+
 def test_it_is_in_the_export_and_the_report(tmp_path):
     names = {file.name for file in export(*records(GRID, CONTROL), tmp_path)}
     assert "grid.png" in names

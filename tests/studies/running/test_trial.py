@@ -61,12 +61,12 @@ KEPT: list[tuple[dict[str, Any], str, str, str]] = [
     ),
     ({"proxy": {"first_step": 3}}, "s-de84f216", "7c1f43f82f7bb035", "045aec14d8e425d5"),
     ({"start": "first"}, "s-aba9d5a3", "76351530a9be6c5d", "1d3ab968c4fadcf8"),
-    ({"resources": {"compile": True, "cpus": 2}}, "s-42fc44dd", "69ee4a705b07916d", "1befd7d47d77e218"),
+    ({"resources": {"compile": True, "cpus": 2}}, "s-8a50a5e1", "18b42533e8f400bf", "634f69e13187e789"),
     (
         {"resources": {"gpus": 0.5, "compile": True}, "start": "first"},
-        "s-627881f5",
-        "086f2e9707f01d4c",
-        "5e263f4ae4c86eef",
+        "s-9c467234",
+        "6cc0d11c89a2c64d",
+        "511beab7f2cf178f",
     ),
     (
         {"task": "imagenet-birealnet18", "resources": {"decoder": "dali", "gpus": 1}, "start": "a-b"},

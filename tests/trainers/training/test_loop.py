@@ -514,6 +514,15 @@ def test_the_count_of_waits_counts() -> None:
         ({"values": {"alpha": 2.0, "gamma": 0.1}}, r"alpha must be in \(0, 1\], got 2.0"),
         ({"values": {"alpha": 0.1}}, "gradient-filter needs gamma"),
         (
+            {
+                "task": TASKS["cifar10-reactnet20"],
+                "optimizer": None,
+                "values": {"real_decay": "none"},
+                "proxy": Proxy(first_step=1),
+            },
+            "real_decay is of the second step, which needs a method, got 'none'; the first has first_step_decay",
+        ),
+        (
             {"values": FILTER | {"real_learning_rate": 0}},
             r"real_learning_rate must be in \(0, inf\), got 0",
         ),
