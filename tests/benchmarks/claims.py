@@ -34,7 +34,8 @@ NO_WORSE = Above(-HALF.least, -HALF.least)  # fails where what is against it is 
 class Claim:
     """`text` in the paper's terms, at its `place`; `study` names a file below studies/specs. `control` is what the same
     measure gives where the claim says nothing, or the opposite, or where the answer is known: it shows what could have
-    been seen."""
+    been seen. `over_control` is for a control that differs in something else that might be the reason: an effect that
+    is not beyond its is not the claim's."""
 
     place: str
     text: str
@@ -42,6 +43,7 @@ class Claim:
     estimator: Estimator
     rule: Above | Within
     control: Estimator | None = None
+    over_control: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +371,7 @@ CLAIMS: tuple[Claim, ...] = (
         estimator=Differences(At("bnew"), (At("proxquant-l1"), At("proxquant-l2")), LATE),
         rule=Above(0.0, 1e-5),
         control=Differences(At("bnew"), (At("bnew-stronger"),), LATE),  # what strength alone decides
+        over_control=True,
     ),
     Claim(
         place="Paren & Poudel 2021, section 6",

@@ -54,6 +54,7 @@ cores, on real data. Every number and verdict is computed from the studies' data
   below the least effect that the rule names, or beyond the margin. **Not decidable at this scale**: neither, or fewer
   than {runs} runs.
 - **Control**: what the same measure gives where nothing is to be expected, or the opposite, or what is known anyway.
+  Where the rule names it, an effect that does not lie wholly beyond it is not decidable.
 - A proxy is a smaller network on fewer data for fewer steps, mostly on spoken digits instead of images: what is not
   reproduced here is not refuted at the paper's scale. Beside each is a file in full in `studies/specs`."""
 
@@ -93,8 +94,9 @@ def open_store(database: Path) -> Store | None:
 
 def run(study: str, database: Path, out: Path, data_dir: Path) -> None:
     """Run a study, or go on with it. Raises CalledProcessError."""
+    file = SPECS / f"{study}.yaml"
     subprocess.run(
-        ["tunebench", "run", str(SPECS / f"{study}.yaml"), "--out", str(out / study)],
+        ["tunebench", "run", str(file), "--out", str(out / load(file).study_id)],
         env=os.environ
         | {
             "TUNEBENCH_DATABASE_URL": f"sqlite:///{database.resolve()}",
@@ -156,7 +158,8 @@ def _claims(spec: StudySpec, judged: Sequence[tuple[Claim, Verdict, Estimate, Es
     for claim, found, e, control in judged:
         unit, factor = claim.estimator.unit(spec)
         yield f"**{claim.place}**: {claim.text} **{str(found).capitalize()}.**"
-        rows = [("ours", claim.estimator.words(spec), shown(e, unit, factor), claim.rule.words(unit, factor))]
+        rule = claim.rule.words(unit, factor) + "; above the control" * claim.over_control
+        rows = [("ours", claim.estimator.words(spec), shown(e, unit, factor), rule)]
         if claim.control is not None:
             unit, factor = claim.control.unit(spec)
             rows.append(("control", claim.control.words(spec), shown(control, unit, factor), ""))
@@ -170,7 +173,11 @@ def _judged(claim: Claim, done: Done | None) -> tuple[Verdict, Estimate, Estimat
         return Verdict.NOT_DECIDABLE, NONE, NONE
     found = claim.estimator.estimates(done.spec, done.trials)
     control = claim.control.estimates(done.spec, done.trials) if claim.control else [NONE]
-    return verdict(found, claim.rule), weakest(found, claim.rule), weakest(control, claim.rule)
+    ours, its, said = weakest(found, claim.rule), weakest(control, claim.rule), verdict(found, claim.rule)
+    if claim.over_control and said is Verdict.REPRODUCED:
+        beyond = ours.low is not None and its.high is not None and ours.low > its.high
+        said = said if beyond else Verdict.NOT_DECIDABLE
+    return said, ours, its
 
 
 def main() -> None:

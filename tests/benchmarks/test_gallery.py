@@ -76,10 +76,15 @@ def test_a_page_of_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         place="here", text="better", study="made/up", estimator=planted_effect, rule=Above(0.0, 0.005)
     )
     similar = replace(claim, text="as good", rule=Within(0.01), control=Coincidence(("grid", "twin")))
-    monkeypatch.setattr(gallery, "CLAIMS", (claim, similar))
+    confounded = replace(claim, text="better too", control=planted_effect, over_control=True)
+    same = Differences(At("grid", (1e-4,)), (At("twin", (1e-4,)),))
+    told_apart = replace(confounded, text="better still", control=same)
+    monkeypatch.setattr(gallery, "CLAIMS", (claim, similar, confounded, told_apart))
     text = gallery.page({"made/up": gallery.Done(spec, study, trials)}, tmp_path)
     assert "| here | better | reproduced |" in text
     assert "| here | as good | not reproduced |" in text
+    assert "| here | better too | not decidable at this scale |" in text
+    assert "| here | better still | reproduced |" in text
     (e,) = planted_effect.estimates(spec, trials)
     assert f"| {shown(e, 'percentage points', 100)} | within ±1 percentage points |" in text
     assert "| 100.00 (90.36 to 100.00)% |" in text
