@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from made_up import VALUES
 
+from trainers.revisions import COMPILED
 from trainers.tasks import TASKS, Proxy
 from trainers.training.checkpoints import Checkpoint
 from trainers.training.loop import train
@@ -130,7 +131,8 @@ def test_a_new_option_counts_as_soon_as_it_is_used(tmp_path: Path) -> None:
     same = replace(machine, data_dir=Path("elsewhere"), workers=3)
     assert fingerprint(spec, same) == fingerprint(spec, machine)
     other = replace(machine, decoder="dali", compile=True)
-    assert fingerprint(spec, other) == fingerprint(spec, machine) | {"decoder": "dali", "compile": True}
+    more = {"decoder": "dali", "compile": True, "revisions": {"compile": COMPILED}}
+    assert fingerprint(spec, other) == fingerprint(spec, machine) | more
 
 
 def test_what_cannot_be() -> None:

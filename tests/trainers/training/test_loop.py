@@ -19,6 +19,7 @@ from trainers.optimizers import OPTIMIZERS, GradientFilter, real_parameters
 from trainers.record import Record
 from trainers.tasks import TASKS, Proxy, Task
 from trainers.training.results import EpochResult
+from trainers.training.stages import stages
 
 TASK = TASKS["spoken-digits"]
 SMALL = Proxy(epochs=2, train_fraction=0.1, width=8)
@@ -514,15 +515,6 @@ def test_the_count_of_waits_counts() -> None:
         ({"values": {"alpha": 2.0, "gamma": 0.1}}, r"alpha must be in \(0, 1\], got 2.0"),
         ({"values": {"alpha": 0.1}}, "gradient-filter needs gamma"),
         (
-            {
-                "task": TASKS["cifar10-reactnet20"],
-                "optimizer": None,
-                "values": {"real_decay": "none"},
-                "proxy": Proxy(first_step=1),
-            },
-            "real_decay is of the second step, which needs a method, got 'none'; the first has first_step_decay",
-        ),
-        (
             {"values": FILTER | {"real_learning_rate": 0}},
             r"real_learning_rate must be in \(0, inf\), got 0",
         ),
@@ -547,6 +539,16 @@ def test_bad_arguments_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         run(**changes)
+
+
+def test_a_first_step_alone_has_no_decay_of_the_second() -> None:
+    recipe = Proxy(first_step=1).of(TASKS["cifar10-reactnet20"]).recipe
+    fault = (
+        "real_decay is of the second step, which needs a method, got 'none'; the first has first_step_decay"
+    )
+    with pytest.raises(ValueError, match=fault):
+        stages(recipe, None, {"real_decay": "none"})
+    assert [stage.decay for stage in stages(recipe, "bop", {"real_decay": "none"})][1:] == ["none"]
 
 
 def test_missing_data(run: Callable[..., list[EpochResult]], tmp_path: Path) -> None:
