@@ -346,21 +346,21 @@ class StudySpec(_Strict):
     def _fit_the_task(cls, value: tuple[ArmSpec, ...], info: ValidationInfo) -> tuple[ArmSpec, ...]:
         """An arm's method is one for its task's weights, and it gives the real-valued parameters' optimizer only what
         the recipe has; nothing to search without validation."""
-        tasks = _tasks(info)
-        if not tasks:
+        task = TASKS.get(info.data.get("task", ""))
+        if task is None:
             return value
+        own = [TASKS[arm.task] if arm.task else task for arm in value]
         faults = [
             (str(i), fault)
-            for i, arm in enumerate(value)
-            for fault in _unfit(arm, TASKS[arm.task] if arm.task else tasks[0], info.data.get("start"))
+            for i, (arm, task) in enumerate(zip(value, own, strict=True))
+            for fault in _unfit(arm, task, info.data.get("start"))
         ]
         faults += [
             (
                 f"{i}.space.{key}",
                 f"{task.name} trains real-valued parameters with {', '.join(task.recipe.real)}",
             )
-            for i, arm in enumerate(value)
-            for task in [TASKS[arm.task] if arm.task else tasks[0]]
+            for i, (arm, task) in enumerate(zip(value, own, strict=True))
             for key in arm.space
             if key in REAL and key not in task.recipe.real
         ]
@@ -431,7 +431,7 @@ class StudySpec(_Strict):
         without = _without_latent(info)
         found = (
             fault
-            for task in _tasks(info, trained=True)
+            for task in _trained(info)
             for fault in record.faults(task, binary=task.name not in REAL_TASKS, latent=not without)
         )
         faults = list(dict.fromkeys(found))
@@ -450,7 +450,7 @@ class StudySpec(_Strict):
     @field_validator("resources")
     @classmethod
     def _decodes_the_task(cls, value: Resources, info: ValidationInfo) -> Resources:
-        for task in _tasks(info)[:1]:  # the others are of the same samples
+        if task := TASKS.get(info.data.get("task", "")):  # arms' own are of the same samples
             try:
                 decoders.check_decodes(value.decoder, task)
             except ValueError as error:
@@ -568,13 +568,12 @@ def _known(task: str | None) -> str:
     return task
 
 
-def _tasks(info: ValidationInfo, *, trained: bool = False) -> list[Task]:
-    """The study's task and those of its arms, each once; none where the study's is unknown. `trained` leaves out the
-    study's where every arm has another."""
+def _trained(info: ValidationInfo) -> list[Task]:
+    """The tasks that the study's arms train, each once, its own where no arm is known; none where that is unknown."""
     if (task := info.data.get("task")) is None:
         return []
     names = dict.fromkeys(arm.task or task for arm in info.data.get("arms", ()))
-    return [TASKS[name] for name in (names if trained and names else {task: None, **names})]
+    return [TASKS[name] for name in names or [task]]
 
 
 def _unfit(arm: ArmSpec, task: Task, start: str | None) -> Iterator[str]:

@@ -245,7 +245,7 @@ class DifferingSigns:
         whole = len(steps) == len(self.arms) * spec.runs * spec.trials and all(s == steps[0] for s in steps)
         if found is None or spec.runs < FEWEST_RUNS or not whole:
             return [NONE]
-        return [Estimate(most, most, most, 1.0) for most in np.nanmax(found.runs, axis=1).tolist()]
+        return [Estimate(most, most, most, 1.0) for most in found.runs.max(axis=1).tolist()]
 
     def words(self, spec: StudySpec) -> str:
         return f"most signs that differ between {' and '.join(self.arms)} at a recorded step of any run"

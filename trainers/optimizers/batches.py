@@ -10,9 +10,7 @@ ELEMENTS = 2**19  # of each tensor: four float32 ones are 8 MB, in cache on most
 Batch = list[tuple[Tensor, ...]]
 
 
-def cache_batches(
-    rows: Sequence[tuple[Tensor, ...]],
-) -> Iterator[tuple[list[Tensor], ...]]:
+def cache_batches(rows: Sequence[tuple[Tensor, ...]]) -> Iterator[tuple[list[Tensor], ...]]:
     """Yield columns of `rows` for elementwise updates, on the CPU a cache's worth at a time.
 
     A row is one parameter and what belongs to it (gradient, buffers), all of one shape. A large row is cut

@@ -259,7 +259,8 @@ _TASKS = (
     ),
 )
 TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
-REAL_TASKS = ("cifar10-real-denoise",)  # those without binary weights, for others to be compared with
+# those without binary weights, for others to be compared with
+REAL_TASKS = tuple(name for name, task in TASKS.items() if task.model_options.get("binary") is False)
 
 # Networks without binary weights, for tasks to learn from: trained by themselves, not by a method.
 _TEACHERS = (
