@@ -54,20 +54,52 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-class Watched:
-    """A page, and what went wrong in it: `faults` of scripts and of the page's policy, `elsewhere` asked for."""
+class Window:
+    """Tabs one after another, each new. One that stays opens them: they share its process, and compile plotly.js once.
+
+    Only pages of the service at `base_url` do: any other one is given a process of its own.
+    """
 
     def __init__(self, browser: Any, base_url: str, **context: Any) -> None:
         self.context = browser.new_context(base_url=base_url, **context)
         self.context.set_default_timeout(PATIENCE_MILLISECONDS)
         self.context.add_init_script(FOREIGN)
-        self.context.add_init_script(WIDEST)
-        self.page = self.context.new_page()
+        self._host = urlsplit(base_url).netloc
+        self._stays = self.context.new_page()
+        self._stays.goto("/healthz")
+
+    @contextmanager
+    def tab(self) -> Iterator["Watched"]:
+        with self.context.expect_page() as opened:
+            self._stays.evaluate("void window.open('')")
+        try:
+            yield Watched(self.context, opened.value, self._host)
+        finally:
+            opened.value.close()
+            self.context.clear_cookies()
+
+    def close(self) -> None:
+        self.context.close()
+
+
+@contextmanager
+def alone(browser: Any, base_url: str, **context: Any) -> Iterator["Watched"]:
+    """A tab in a window of its own."""
+    window = Window(browser, base_url, **context)
+    with window.tab() as tab:
+        yield tab
+    window.close()
+
+
+class Watched:
+    """A page, and what went wrong in it: `faults` of scripts and of the page's policy, `elsewhere` asked for."""
+
+    def __init__(self, context: Any, page: Any, host: str) -> None:
+        self.context, self.page = context, page
         self.faults: list[str] = []
         self.elsewhere: list[str] = []
         self.page.on("console", self._said)
         self.page.on("pageerror", lambda error: self.faults.append(f"{error}\n{error.stack}"))
-        host = urlsplit(base_url).netloc
         self.page.on("request", lambda request: self._asked(request.url, host))
 
     def _said(self, message: Any) -> None:
@@ -97,11 +129,16 @@ class Watched:
         self.wait_until(f"({TRIALS})() === {n}")
 
     def slow(self, bytes_a_second: int) -> None:
-        """Give the page a network like a telephone's."""
+        """Give the page a network like a telephone's, and nothing that was fetched before."""
         browser = self.context.new_cdp_session(self.page)
         network = {"downloadThroughput": bytes_a_second, "uploadThroughput": bytes_a_second, "latency": 60}
         browser.send("Network.enable")
+        browser.send("Network.setCacheDisabled", {"cacheDisabled": True})
         browser.send("Network.emulateNetworkConditions", {"offline": False, **network})
+
+    def measure_frames(self) -> None:
+        """From the next page on, for `widest_overflow`: it keeps a processor busy."""
+        self.page.add_init_script(WIDEST)
 
     def widest_overflow(self) -> int:
         """By how many pixels the page has been wider than the window at most, in any frame so far."""

@@ -131,6 +131,7 @@ class StudyPage {
 
   #trialsCame() {
     this.table.show();
+    this.view.tableChanged();
     this.axes();
     this.readings?.show();
     this.#showHead();

@@ -40,6 +40,7 @@ function origin(from) {
 
 export class TrialView {
   #id = null;
+  #steps = []; // the open trial's buttons, each with how far it goes in the table
 
   /** `step(id, by)` gives the id so many places on in the table, undefined at its ends. */
   constructor(study, path, trials, step) {
@@ -77,8 +78,14 @@ export class TrialView {
     }
   }
 
+  /** The table has other trials now: of one that is linked to it had none when it was shown. */
+  tableChanged() {
+    for (const [button, by] of this.#steps) button.disabled = !this.step(this.#id, by);
+  }
+
   #opened(id) {
     this.#id = id;
+    this.#steps = [];
     const hash = id === null ? "" : `#trial=${encodeURIComponent(id)}`;
     history.replaceState(null, "", `${location.pathname}${location.search}${hash}`);
   }
@@ -102,9 +109,11 @@ export class TrialView {
       ["Split seed", h("code", {}, this.study.split_seeds[trial.run - 1])],
     ];
     const move = (words, by) => {
-      const next = this.step(trial.id, by);
-      return h("button", { type: "button", disabled: !next, onclick: () => this.show(next) }, words);
+      const go = () => this.show(this.step(trial.id, by));
+      return [h("button", { type: "button", onclick: go }, words), by];
     };
+    this.#steps = [move("Previous in the table", -1), move("Next in the table", 1)];
+    this.tableChanged();
     const error = [h("h3", {}, "Error"), h("pre", { class: "error", tabindex: 0 }, trial.error)];
     const chart = h("div", { class: "chart small", role: "img", "aria-label": "The epochs of the table below" });
     body.replaceChildren(
@@ -115,7 +124,7 @@ export class TrialView {
       h("h3", {}, "Epochs"),
       ...(epochs.length ? [chart, this.#table(epochs)] : [h("p", { class: "note" }, "None was finished.")]),
       ...recorded(series, this.study.arms.indexOf(trial.arm)),
-      h("div", { class: "buttons" }, move("Previous in the table", -1), move("Next in the table", 1)),
+      h("div", { class: "buttons" }, this.#steps.map(([button]) => button)),
     );
     if (epochs.length) drawEpochs(chart, epochs, metric, this.study.arms.indexOf(trial.arm));
   }

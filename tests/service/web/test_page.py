@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import PHONE, Watched, chromium
+from browsing import PHONE, Watched, Window, alone, chromium
 from nginx import nginx
 from served import Served
 from showcase import confirmations, finished, underway
@@ -83,13 +83,32 @@ def crowd(store: Store) -> str:
     return finished(store, spec("crowd", methods=methods, runs=1, trials=1, proxy=proxy), seed=0)
 
 
-@pytest.fixture
-def watched(browser: Any, served: Served) -> Iterator[Watched]:
-    found = Watched(browser, served.url)
+@pytest.fixture(scope="module")
+def window(browser: Any, served: Served) -> Iterator[Window]:
+    found = Window(browser, served.url)
     yield found
-    found.context.close()
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def phone_window(browser: Any, served: Served) -> Iterator[Window]:
+    found = Window(browser, served.url, **PHONE)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def watched(window: Window) -> Iterator[Watched]:
+    with window.tab() as found:
+        yield found
     assert not found.faults
     assert not found.elsewhere
+
+
+@pytest.fixture
+def phone(phone_window: Window) -> Iterator[Watched]:
+    with phone_window.tab() as found:
+        yield found
 
 
 @pytest.fixture
@@ -153,8 +172,7 @@ def test_the_list_comes_in_parts(browser: Any, tmp_path: Path) -> None:
     engine = connect(f"sqlite:///{tmp_path / 'many.db'}")
     upgrade(engine)
     store = Store(engine)
-    with Served(str(engine.url), tmp_path) as served:
-        watched = Watched(browser, served.url)
+    with Served(str(engine.url), tmp_path) as served, alone(browser, served.url) as watched:
         watched.page.goto("/")
         watched.page.get_by_text("No studies yet").wait_for()
         assert f"--watch --url {served.url}\n" in watched.page.locator("#none").inner_text()
@@ -168,7 +186,6 @@ def test_the_list_comes_in_parts(browser: Any, tmp_path: Path) -> None:
         assert watched.page.locator("#studies tbody tr").count() == 3
         watched.page.get_by_role("button", name="Newer").click()
         watched.page.locator("[data-study^=one-of-many-52-]").wait_for()
-        watched.context.close()
         assert not watched.faults
     engine.dispose()
 
@@ -547,67 +564,59 @@ def test_markup_stays_text(forgiving: Watched, store: Store) -> None:
 
 
 @pytest.mark.parametrize("address", ["/", "/studies/{done}", "/nothing"])
-def test_a_phone_scrolls_one_way(browser: Any, served: Served, done: str, address: str) -> None:
-    watched = Watched(browser, served.url, **PHONE)
-    watched.page.goto(address.format(done=done))
+def test_a_phone_scrolls_one_way(phone: Watched, done: str, address: str) -> None:
+    phone.page.goto(address.format(done=done))
     if "done" in address:
-        watched.wait_for_trials(ALL)
-        watched.page.locator("#endpoints table").first.wait_for()
-        watched.page.locator("#trial-table tbody button").first.tap()
-        watched.page.get_by_role("dialog").locator(".js-plotly-plot").wait_for()
-        assert watched.overflow() <= 0
-        watched.page.keyboard.press("Escape")
-    watched.page.wait_for_timeout(300)
-    assert watched.overflow() <= 0
-    watched.context.close()
+        phone.wait_for_trials(ALL)
+        phone.page.locator("#endpoints table").first.wait_for()
+        phone.page.locator("#trial-table tbody button").first.tap()
+        phone.page.get_by_role("dialog").locator(".js-plotly-plot").wait_for()
+        assert phone.overflow() <= 0
+        phone.page.keyboard.press("Escape")
+    phone.page.wait_for_timeout(300)
+    assert phone.overflow() <= 0
 
 
-def test_a_phone_never_scrolls_sideways_while_the_list_comes(
-    browser: Any, served: Served, crowd: str
-) -> None:
-    watched = Watched(browser, served.url, **PHONE)
-    watched.slow(bytes_a_second=400_000)
-    watched.page.goto("/")
-    row = watched.page.locator(f"[data-study={crowd}]")
+def test_a_phone_never_scrolls_sideways_while_the_list_comes(phone: Watched, crowd: str) -> None:
+    phone.measure_frames()
+    phone.slow(bytes_a_second=400_000)
+    phone.page.goto("/")
+    row = phone.page.locator(f"[data-study={crowd}]")
     row.get_by_text("proxy of spoken-digits: 5 epochs, 10% of the training samples, width 16").wait_for()
-    watched.page.wait_for_timeout(300)
-    assert watched.widest_overflow() == 0
-    watched.context.close()
+    phone.page.wait_for_timeout(300)
+    assert phone.widest_overflow() == 0
 
 
-def test_a_phone_never_scrolls_sideways_while_a_study_comes(browser: Any, served: Served, crowd: str) -> None:
+def test_a_phone_never_scrolls_sideways_while_a_study_comes(phone: Watched, crowd: str) -> None:
     """The phone is turned as soon as the figure is there, which makes the window narrower."""
-    watched = Watched(browser, served.url, **PHONE)
-    upright = watched.page.viewport_size
-    watched.slow(bytes_a_second=400_000)
-    watched.page.set_viewport_size({"width": upright["height"], "height": upright["width"]})
-    watched.page.goto(f"/studies/{crowd}")
-    watched.wait_for_marks(0)
-    watched.page.set_viewport_size(upright)
-    watched.wait_until(
+    phone.measure_frames()
+    upright = phone.page.viewport_size
+    phone.slow(bytes_a_second=400_000)
+    phone.page.set_viewport_size({"width": upright["height"], "height": upright["width"]})
+    phone.page.goto(f"/studies/{crowd}")
+    phone.wait_for_marks(0)
+    phone.page.set_viewport_size(upright)
+    phone.wait_until(
         "document.querySelector('#chart .main-svg').clientWidth === document.getElementById('chart').clientWidth"
     )
-    watched.page.locator("#endpoints table").first.wait_for()
-    watched.page.locator(".forest .ticks span").first.wait_for(state="attached")
-    watched.page.wait_for_timeout(300)
-    assert watched.widest_overflow() == 0
-    watched.context.close()
+    phone.page.locator("#endpoints table").first.wait_for()
+    phone.page.locator(".forest .ticks span").first.wait_for(state="attached")
+    phone.page.wait_for_timeout(300)
+    assert phone.widest_overflow() == 0
 
 
-def test_a_trials_charts_fit_a_phone_that_is_turned(browser: Any, served: Served, done: str) -> None:
-    watched = Watched(browser, served.url, **PHONE)
-    upright = watched.page.viewport_size
-    watched.page.set_viewport_size({"width": upright["height"], "height": upright["width"]})
-    watched.page.goto(f"/studies/{done}#trial=gradient-filter-r01-t01")
-    watched.page.get_by_role("dialog").locator(".js-plotly-plot .main-svg").first.wait_for()
+def test_a_trials_charts_fit_a_phone_that_is_turned(phone: Watched, done: str) -> None:
+    upright = phone.page.viewport_size
+    phone.page.set_viewport_size({"width": upright["height"], "height": upright["width"]})
+    phone.page.goto(f"/studies/{done}#trial=gradient-filter-r01-t01")
+    phone.page.get_by_role("dialog").locator(".js-plotly-plot .main-svg").first.wait_for()
     left, right = (
         f"document.querySelector('dialog .js-plotly-plot')._fullLayout.{x}" for x in ("xaxis", "xaxis2")
     )
     apart = f"{right}._offset - {left}._offset - {left}._length"
-    assert watched.page.evaluate(apart) > 70
-    watched.page.set_viewport_size(upright)
-    watched.wait_until(f"{left}._length < 160 && {apart} > 55")
-    watched.context.close()
+    assert phone.page.evaluate(apart) > 70
+    phone.page.set_viewport_size(upright)
+    phone.wait_until(f"{left}._length < 160 && {apart} > 55")
 
 
 def test_dark_where_the_system_is_dark(watched: Watched, page: Any, done: str) -> None:
@@ -693,8 +702,7 @@ def test_a_token_opens_the_page(browser: Any, tmp_path: Path) -> None:
     store = Store(engine)
     study = finished(store, spec(runs=1, trials=2))
     token = tokens.create(engine, "reader", Scope.READ)
-    with Served(str(engine.url), tmp_path) as served:
-        watched = Watched(browser, served.url)
+    with Served(str(engine.url), tmp_path) as served, alone(browser, served.url) as watched:
         page = watched.page
         page.goto(f"/studies/{study}")
         assert "/login?next=" in page.url
@@ -713,7 +721,6 @@ def test_a_token_opens_the_page(browser: Any, tmp_path: Path) -> None:
         assert "/login" in page.url
         page.get_by_text("unknown, revoked or expired").wait_for()
         page.goto("/nothing")
-        watched.context.close()
     engine.dispose()
 
 
@@ -721,8 +728,7 @@ def test_logging_out(browser: Any, tmp_path: Path) -> None:
     engine = connect(f"sqlite:///{tmp_path / 'guarded.db'}")
     upgrade(engine)
     token = tokens.create(engine, "ada", Scope.ADMIN)
-    with Served(str(engine.url), tmp_path) as served:
-        watched = Watched(browser, served.url)
+    with Served(str(engine.url), tmp_path) as served, alone(browser, served.url) as watched:
         page = watched.page
         page.goto("/login")
         page.get_by_label("Token").fill(token)
@@ -733,14 +739,12 @@ def test_logging_out(browser: Any, tmp_path: Path) -> None:
         assert not watched.context.cookies()
         page.goto("/")
         assert "/login" in page.url
-        watched.context.close()
     engine.dispose()
 
 
 def test_all_of_it_works_under_a_prefix(browser: Any, served: Served, store: Store, tmp_path: Path) -> None:
     lease, rest = running(store, 3)
-    with nginx(served.url, tmp_path) as front:
-        watched = Watched(browser, front)
+    with nginx(served.url, tmp_path) as front, alone(browser, front) as watched:
         page = watched.page
         page.goto(f"{front}/")
         page.locator(f"[data-study={lease.study}] a").first.click()
@@ -750,22 +754,19 @@ def test_all_of_it_works_under_a_prefix(browser: Any, served: Served, store: Sto
         watched.wait_for_trials(4)
         page.locator("#actions").get_by_role("button", name="Pause", exact=True).click()
         page.locator("#state", has_text="pausing").wait_for()
-        watched.context.close()
     assert (watched.faults, watched.elsewhere) == ([], [])
 
 
-def test_many_methods_of_a_proxy_fit(browser: Any, served: Served, store: Store) -> None:
-    proxy = {"epochs": 5, "train_fraction": 0.1, "width": 16}
+def test_many_methods_of_a_proxy_fit(watched: Watched, store: Store, crowd: str) -> None:
     store.create_study(spec(next(names)), {}, labels=["a label that says it all, " * 4])
-    study = finished(store, spec(next(names), methods=list(OPTIMIZERS), runs=1, trials=1, proxy=proxy))
-    found = Watched(browser, served.url, viewport={"width": 1100, "height": 800})
-    page = found.page
+    page = watched.page
+    page.set_viewport_size({"width": 1100, "height": 800})
     page.goto("/?task=spoken-digits")
-    page.locator(f"[data-study={study}]").get_by_text("proxy of spoken-digits: 5 epochs").wait_for()
-    assert found.overflow() <= 0
-    page.goto(f"/studies/{study}")
+    page.locator(f"[data-study={crowd}]").get_by_text("proxy of spoken-digits: 5 epochs").wait_for()
+    assert watched.overflow() <= 0
+    page.goto(f"/studies/{crowd}")
     page.locator("#facts").get_by_text("proxy of spoken-digits: 5 epochs, 10% of the training").wait_for()
-    found.wait_for_marks(0)
+    watched.wait_for_marks(0)
     looks = page.evaluate(
         "document.getElementById('chart').data.filter((t) => t.mode === 'lines+markers' && t.visible)"
         ".map((t) => [t.marker.color, t.marker.symbol])"
@@ -777,9 +778,7 @@ def test_many_methods_of_a_proxy_fit(browser: Any, served: Served, store: Store)
     for name in ("The comparison in words", "The comparison as a figure"):
         region = page.get_by_role("region", name=name)
         assert region.bounding_box()["height"] <= 560, "what is said of every pair scrolls by itself"
-        found.wait_until(f"document.querySelector('[aria-label=\"{name}\"]').tabIndex === 0")
+        watched.wait_until(f"document.querySelector('[aria-label=\"{name}\"]').tabIndex === 0")
     region.locator("figcaption").last.scroll_into_view_if_needed()  # of few methods it is already
     axis, box = region.locator(".ticks").last.bounding_box(), region.bounding_box()
     assert axis["y"] + axis["height"] <= box["y"] + box["height"], "the axis is in sight, its last row is not"
-    found.context.close()
-    assert not found.faults
