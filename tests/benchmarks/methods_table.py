@@ -26,10 +26,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.preprocessing import StandardScaler
 
 import studies
 from service.settings import Settings
@@ -70,6 +66,10 @@ def inputs_and_targets(
 
 def linear(task: Task, proxy: Proxy, split_seed: int, data_dir: Path) -> dict[str, float]:
     """Validation and test metric of the linear map with the best penalty of PENALTIES, and that penalty."""
+    from sklearn.exceptions import ConvergenceWarning  # takes a second: not for whoever collects tests
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.preprocessing import StandardScaler
+
     train, validation, test = inputs_and_targets(task, proxy, split_seed, data_dir)
     task = proxy.of(task)
     scaler = StandardScaler().fit(train[0].numpy())
@@ -95,6 +95,8 @@ def linear(task: Task, proxy: Proxy, split_seed: int, data_dir: Path) -> dict[st
 
 def _through_the_middle(task: Task, whole: Map, inputs: np.ndarray) -> Map:
     """Of the linear map `whole` what is left in the best of as many numbers as the autoencoder makes of an image."""
+    from sklearn.decomposition import PCA
+
     assert task.image_size is not None
     code = PCA((task.image_size // 8) ** 2 * task.width // 4).fit(whole(inputs))
     return lambda inputs: code.inverse_transform(code.transform(whole(inputs)))
