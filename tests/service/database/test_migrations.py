@@ -73,6 +73,12 @@ def make(engine: Engine) -> None:
         Path(str(engine.url.database)).touch()
 
 
+def test_files_are_named_by_their_revisions() -> None:
+    migrations = service.database.engine.MIGRATIONS
+    revisions = ScriptDirectory(str(migrations)).walk_revisions()
+    assert [script.revision for script in revisions] == service.database.engine._known(migrations)
+
+
 def test_an_older_schema_is_refused_until_upgraded(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
