@@ -1,6 +1,7 @@
 """The worker processes of a study: each carries out one trial after another."""
 
 import faulthandler
+import gc
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         return Slot([config["resources"]])
 
     def setup(self, config: dict[str, Any]) -> None:
+        gc.set_threshold(50_000)  # what is imported is no garbage
         # seconds the first time, and not the trial's
         import scipy.stats  # noqa: F401
 

@@ -43,15 +43,15 @@ def environment(**more):
 
 
 class Study:
-    """The command in its own folder, as a user starts it, with so many trials `at_a_time`."""
+    """The command in its own folder, as a user starts it."""
 
-    def __init__(self, folder, url=None, at_a_time=1):
+    def __init__(self, folder, url=None):
         self.folder, self.url = folder, url or f"sqlite:///{folder}/tunebench.db"
-        self._at_a_time = at_a_time
         folder.mkdir(exist_ok=True)
         (folder / "spec.json").write_text(json.dumps(SPEC))
 
-    def start(self, *arguments):
+    def start(self, *arguments, at_a_time=1):
+        """With so many trials `at_a_time`."""
         command = [
             sys.executable,
             "-m",
@@ -66,7 +66,7 @@ class Study:
             return subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env=environment(**processors(self._at_a_time)),
+                env=environment(**processors(at_a_time)),
                 stdout=log,
                 stderr=log,
                 preexec_fn=heeding,

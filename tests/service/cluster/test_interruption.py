@@ -31,7 +31,7 @@ def test_data_that_vanish_stop_the_study(tmp_path, spoken_digits, monkeypatch):
 
 def test_however_its_drivers_end_a_study_loses_and_doubles_nothing(untouched, tmp_path):
     """One study for all ends: whatever has happened to it before, each next one loses nothing either."""
-    study = Study(tmp_path / "ended", at_a_time=2)
+    study = Study(tmp_path / "ended")
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     draw = random.Random(seed)
@@ -45,7 +45,7 @@ def test_however_its_drivers_end_a_study_loses_and_doubles_nothing(untouched, tm
         end(study, driver)
         assert before < study.count() < PLANNED
     before = study.count()
-    driver = study.start(*RESUME)
+    driver = study.start(*RESUME, at_a_time=2)
     wait(lambda: study.count() > before)
     _kill_worker(driver)  # and while another one starts
     second = study.start()

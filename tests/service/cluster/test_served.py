@@ -107,6 +107,21 @@ def stop_service(service, study):
     service.start()
 
 
+def freeze_driver(service, study):
+    """It is stopped with its workers, and the study goes on."""
+    sleeper, workers = driver_of(service, study), workers_of(service)
+    sleeper.suspend()
+    seen = service.store.study(study)
+    with writing(service.store.engine) as connection:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        connection.execute(update(studies).values(lease_expires_at=past))
+    wait(lambda: service.store.study(study).state is not StudyState.RUNNING, 60)
+    wait(lambda: all(is_dead(process) for process in [sleeper, *workers]), 10)
+    told = [event.data for event in service.store.events(study, seen.last_event) if event.kind == "state"]
+    assert told[0]["reason"] == "its driver is gone, its Ray job was stopped"
+    assert f"{study}: gradient-filter, latent-sgd on proxy of" in service.store.log(study)
+
+
 def test_prometheus_finds_what_the_service_and_a_studys_driver_count(service, tmp_path):
     """By the configuration in the docs, at another port."""
     if not (shutil.which("prometheus") and shutil.which("promtool")):
@@ -173,7 +188,9 @@ def test_whatever_is_killed_or_stopped_the_study_is_the_same(service, untouched)
     assert states.count("running") >= 4  # at first, and after the driver's, the head's and the service's end
 
 
-def test_a_paused_study_frees_the_cluster_and_goes_on_the_same(service, untouched):
+def test_a_study_that_is_paused_cancelled_and_whose_driver_freezes_frees_the_cluster_and_goes_on_the_same(
+    service, untouched
+):
     study = service.submit()
     client = Client(service.url)
     grows(service, study, 3)
@@ -192,23 +209,7 @@ def test_a_paused_study_frees_the_cluster_and_goes_on_the_same(service, untouche
     ends(service, study, StudyState.CANCELLED, 30)
     assert before < trials(service, study) < PLANNED
     client.resume(study)
-    ends(service, study)
-    assert numbers(service.store.trials(study, with_epochs=True)) == untouched.trials()
-
-
-def test_a_frozen_driver_is_stopped_with_its_workers_and_the_study_goes_on(service, untouched):
-    study = service.submit()
-    grows(service, study, 2)
-    sleeper, workers = driver_of(service, study), workers_of(service)
-    sleeper.suspend()
-    seen = service.store.study(study)
-    with writing(service.store.engine) as connection:
-        past = datetime.now(UTC) - timedelta(seconds=1)
-        connection.execute(update(studies).values(lease_expires_at=past))
-    wait(lambda: service.store.study(study).state is not StudyState.RUNNING, 60)
-    wait(lambda: all(is_dead(process) for process in [sleeper, *workers]), 10)
-    told = [event.data for event in service.store.events(study, seen.last_event) if event.kind == "state"]
-    assert told[0]["reason"] == "its driver is gone, its Ray job was stopped"
-    assert f"{study}: gradient-filter, latent-sgd on proxy of" in service.store.log(study)
+    grows(service, study, 1)
+    freeze_driver(service, study)
     ends(service, study)
     assert numbers(service.store.trials(study, with_epochs=True)) == untouched.trials()

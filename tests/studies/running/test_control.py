@@ -45,7 +45,7 @@ def two_slots(folder):
     ray.shutdown()
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     hook = {"worker_process_setup_hook": slow, "env_vars": {"TEST_FOLDER": str(folder)}}
-    ray.init("local", num_cpus=2, log_to_driver=False, runtime_env=hook)
+    ray.init("local", num_cpus=2, log_to_driver=False, include_dashboard=False, runtime_env=hook)
     yield
     ray.shutdown()
 

@@ -149,4 +149,4 @@ def start_ray(environment=None):
     """Of which every worker may meet a fault."""
     ray.cloudpickle.register_pickle_by_value(sys.modules["faults"])
     hook = {"worker_process_setup_hook": faults.install, "env_vars": environment or {}}
-    ray.init("local", log_to_driver=False, runtime_env=hook)
+    ray.init("local", log_to_driver=False, include_dashboard=False, runtime_env=hook)
