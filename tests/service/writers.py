@@ -21,9 +21,9 @@ from studies.records import EpochRecord, StudyRecord, StudyState, TrialRecord, T
 SERVER = os.environ.get("TUNEBENCH_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 START = datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
 
-# Forked from a clean process that has the store imported: quick, and no engine or thread is inherited.
+# Forked from a clean process that has the service imported: quick, and no engine or thread is inherited.
 processes = get_context("forkserver")
-processes.set_forkserver_preload(["service.database.store"])
+processes.set_forkserver_preload(["service.api.app", "service.api.server", "starlette.testclient"])
 
 
 def spec(name: str = "a-study", **changes: Any) -> StudySpec:
