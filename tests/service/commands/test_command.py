@@ -597,7 +597,7 @@ HEAVY = {"torch", "ray", "ax", "botorch", "matplotlib", "scipy", "fastapi", "uvi
     ("arguments", "unwanted"),
     [
         (["--help"], HEAVY | {"numpy", "sqlalchemy", "alembic", "httpx", "pydantic", "yaml"}),
-        (["list", "--db", "sqlite:///study.db"], HEAVY | {"httpx"}),
+        (["list", "--db", "sqlite:///study.db"], HEAVY | {"alembic", "httpx"}),
         (["list", "--url"], HEAVY | {"alembic"}),
     ],
 )
