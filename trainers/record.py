@@ -62,7 +62,9 @@ class Record:
     @property
     def changes(self) -> dict[str, Any]:
         """What is not as by default, by name; empty where nothing is recorded."""
-        return {name: value for name, value in asdict(self).items() if value != getattr(NOTHING, name)}
+        return {
+            name: value for name in self.__slots__ if (value := getattr(self, name)) != getattr(NOTHING, name)
+        }
 
     def __str__(self) -> str:
         """In words: "flips and 4 weights every 10 steps; the metric on training samples"."""

@@ -105,23 +105,22 @@ class Store(Reads):
         returns the same study, also where that was renamed or is being run; another one raises StoreError.
         """
         sent = json.dumps([spec.to_json(), sorted(set(labels)), priority], sort_keys=True)
-        submission = {"digest": hashlib.sha256(sent.encode()).hexdigest(), "study": spec.study_id}
+        study = spec.study_id
+        submission = {"digest": hashlib.sha256(sent.encode()).hexdigest(), "study": study}
         try:
             with writing(self.engine) as connection:
                 time = now(connection)
                 if key is not None and self._submitted(connection, actor, key, submission, time):
-                    return one(connection, spec.study_id), False
-                there = connection.scalar(select(studies.c.spec).where(studies.c.id == spec.study_id))
+                    return one(connection, study), False
+                there = connection.scalar(select(studies.c.spec).where(studies.c.id == study))
                 if there is None:
                     _insert(connection, spec, provenance, actor, labels, priority, created_at or time)
                 elif there != spec.to_json():
-                    raise StoreError(
-                        f"study {spec.study_id} is stored with another spec; give this one another name"
-                    )
+                    raise StoreError(f"study {study} is stored with another spec; give this one another name")
                 if key is not None:
                     row = {"actor": actor, "key": key, "created_at": time} | submission
                     connection.execute(insert(submissions).values(row))
-                return one(connection, spec.study_id), there is None
+                return one(connection, study), there is None
         except IntegrityError:  # created by another process just now
             return self.submit(
                 spec,
@@ -395,23 +394,24 @@ def _insert(
     priority: int,
     time: datetime,
 ) -> None:
+    study, resolved = spec.study_id, spec.to_json()
     row = {
-        "id": spec.study_id,
+        "id": study,
         "name": spec.name,
         "task": spec.task,
         "state": QUEUED,
         "direction": spec.task_definition().direction,
-        "spec": spec.to_json(),
-        "outline": outline(spec.to_json()),
+        "spec": resolved,
+        "outline": outline(resolved),
         "provenance": dict(provenance),
         "created_at": time,
         "priority": priority,
         "submitted_by": actor,
     }
     connection.execute(insert(studies).values(row))
-    _label(connection, spec.study_id, labels)
+    _label(connection, study, labels)
     data = {"from": None, "to": QUEUED, "reason": None}
-    log.append(connection, spec.study_id, EventKind.STATE, data, actor=actor, time=time)
+    log.append(connection, study, EventKind.STATE, data, actor=actor, time=time)
 
 
 def _label(connection: Connection, study: str, given: Iterable[str]) -> list[str]:

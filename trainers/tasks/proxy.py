@@ -85,7 +85,7 @@ class Proxy:
     @property
     def changes(self) -> dict[str, int | float | str]:
         """What is not as the task has it, by name; empty where the proxy is the task itself."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
 
     def label(self, task: str, start: str | None = None) -> str:
         """How the proxy of `task` is named wherever a task is: as a proxy where anything is less, as the task where
