@@ -41,7 +41,8 @@ from studies.records import Request, StudyState, TrialState
 from studies.results.data_tables import FORMS, TABLES, table
 from studies.results.export import IMAGES, archive, image
 
-# what becomes of processes, and of what is kept, does not depend on the database
+# what becomes of processes, of what is kept and of what is answered does not depend on the database, once both give
+# what is computed here
 on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 
@@ -173,6 +174,7 @@ def test_what_is_confirmed_is_in_all_that_is_answered(store: Store) -> None:
 
 
 @pytest.mark.slow
+@on_sqlite
 def test_a_study_without_trials_has_every_analysis(store: Store) -> None:
     study = store.create_study(spec(), {})
 
@@ -204,6 +206,7 @@ def test_many_who_ask_at_once_cost_one_computation(store: Store, lease: Lease) -
     run(main, store)
 
 
+@on_sqlite
 def test_nothing_is_older_than_what_has_happened_unless_the_study_runs(
     store: Store, lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,6 +377,7 @@ def test_a_process_ends_with_the_service(url: str, lease: Lease) -> None:
     child.wait(10)
 
 
+@on_sqlite
 def test_what_is_wrong_in_the_process_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     study = store.create_study(spec(), {})
 
@@ -404,6 +408,7 @@ def test_the_service_loads_nothing_that_computes() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == ""
 
 
+@on_sqlite
 def test_over_http(url: str, store: Store, lease: Lease, tmp_path: Path) -> None:
     fill(store, lease)
     store.finish(lease, StudyState.COMPLETED)
