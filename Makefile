@@ -6,7 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE  # hundreds of processes import the same files
-TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# a third of the time many tests wait, for what they have killed to be up again
+TESTS := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install data figure8 demo gallery methods-table instrument test every-test lint docs check bench gpu clean
 
@@ -19,8 +20,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing tunebench and its dependencies into $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version + "; try: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
+	@# a quarter of all that is installed is ever imported, and compiled then
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on --no-compile -c constraints.txt -e '.[dev,docs]'
-	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # on all cores, where pip takes one; some files are no Python
 	@touch $@
 
 data: $(INSTALLED)  ## the spoken digits
