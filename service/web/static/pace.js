@@ -1,6 +1,9 @@
 // When things are done: not too often, not while nobody looks.
 
-/** A function that runs `work` soon, at most once every `milliseconds`, never twice at a time. */
+/**
+ * A function that runs `work` soon, at most once every `milliseconds`, never twice at a time. Its `now` does not wait
+ * for the milliseconds to pass.
+ */
 export function atMost(milliseconds, work) {
   let timer = null;
   let busy = false;
@@ -22,6 +25,12 @@ export function atMost(milliseconds, work) {
     if (busy || timer !== null) return;
     timer = setTimeout(run, Math.max(0, last + milliseconds - performance.now()));
   }
+  soon.now = () => {
+    last = -Infinity;
+    clearTimeout(timer);
+    timer = null;
+    soon();
+  };
   return soon;
 }
 

@@ -144,7 +144,7 @@ class StudyPage {
     if (state === this.#said) return;
     if (this.#said !== null) announce(`The study is ${state}.`);
     this.#said = state;
-    this.askComparison();
+    this.askComparison.now(); // of a study that has ended, the last one
   }
 
   /** About how long the rest takes, by the pace of the last trials. */
