@@ -34,15 +34,31 @@ def change(tree, block):
     (tree / name).write_text(content)
 
 
-@pytest.fixture
-def tree(tmp_path):
+def git(*words, cwd):
+    done = subprocess.run(["git", *words], cwd=cwd, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
     """A copy of what git has, a repository of its own."""
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in listed.split():
+    copy = tmp_path_factory.mktemp("tree")
+    for name in git("ls-files", cwd=ROOT).split():
         if (ROOT / name).exists():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, tmp_path / name)
-    return tmp_path
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
+    git("init", "--quiet", cwd=copy)
+    git("add", "--all", cwd=copy)
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message=all", cwd=copy)
+    return copy
+
+
+@pytest.fixture
+def tree(copy):
+    """The copy to be changed; what Python has compiled of it stays for the next recipe."""
+    yield copy
+    git("reset", "--quiet", "--hard", cwd=copy)
+    git("clean", "--quiet", "--force", "-d", cwd=copy)
 
 
 @pytest.mark.slow
@@ -55,8 +71,7 @@ def test_recipe(recipe, tree, spoken_digits):
         file = tree / re.match(r"# (\S+)\n", block)[1]
         assert not file.exists()
         file.write_text(block.partition("\n")[2])
-    subprocess.run(["git", "init", "--quiet"], cwd=tree, check=True)
-    subprocess.run(["git", "add", "--all"], cwd=tree, check=True)
+    git("add", "--all", cwd=tree)
     names = [name for name in ("trainers", "studies", "service") if (tree / name).exists()]
     lint = [[sys.executable, "-m", "ruff", *how, *names] for how in (["check"], ["format", "--check"])]
     lines = [line for block in blocks(recipe, "sh") for line in block.splitlines()]
