@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -85,10 +85,8 @@ class Window:
 @contextmanager
 def alone(browser: Any, base_url: str, **context: Any) -> Iterator["Watched"]:
     """A tab in a window of its own."""
-    window = Window(browser, base_url, **context)
-    with window.tab() as tab:
+    with closing(Window(browser, base_url, **context)) as window, window.tab() as tab:
         yield tab
-    window.close()
 
 
 class Watched:

@@ -4,6 +4,7 @@ import math
 import re
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -85,16 +86,14 @@ def crowd(store: Store) -> str:
 
 @pytest.fixture(scope="module")
 def window(browser: Any, served: Served) -> Iterator[Window]:
-    found = Window(browser, served.url)
-    yield found
-    found.close()
+    with closing(Window(browser, served.url)) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
 def phone_window(browser: Any, served: Served) -> Iterator[Window]:
-    found = Window(browser, served.url, **PHONE)
-    yield found
-    found.close()
+    with closing(Window(browser, served.url, **PHONE)) as found:
+        yield found
 
 
 @pytest.fixture
