@@ -148,7 +148,7 @@ def rows(spec: StudySpec, out: Path, data_dir: Path) -> Iterator[tuple[str, ...]
     """Run the study and fit the linear classifier: a row a method, the linear one first."""
     folder = data_with_teachers(data_dir, out, spec)
     subprocess.run(
-        ["tunebench", "run", str(SPECS / f"{spec.name}.yaml"), "--out", str(out / spec.name)],
+        ["tunebench", "run", str(SPECS / f"{spec.name}.yaml"), "--out", str(out / spec.study_id)],
         env=os.environ
         | {
             "TUNEBENCH_DATABASE_URL": f"sqlite:///{out.resolve()}/methods-table.db",
@@ -156,7 +156,7 @@ def rows(spec: StudySpec, out: Path, data_dir: Path) -> Iterator[tuple[str, ...]
         },
         check=True,
     )
-    comparison = json.loads((out / spec.name / "comparison.json").read_text())
+    comparison = json.loads((out / spec.study_id / "comparison.json").read_text())
     bar = linear_of(spec, out, folder)
     unit = 1.0 if comparison["metric"] == "PSNR" else 100.0
     yield spec.task_label, "linear", f"{unit * bar['validation']:.1f}", f"{unit * bar['test']:.1f}", ""
