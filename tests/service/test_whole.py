@@ -17,7 +17,7 @@ SPEC = {
     "task": "spoken-digits",
     "proxy": {"epochs": 1, "width": 16},
     "methods": ["gradient-filter", "bop"],
-    "searcher": {"name": "ax", "initial_trials": 1},
+    "searcher": {"name": "botorch", "initial_trials": 1},
     "runs": 1,
     "trials": 2,
 }
