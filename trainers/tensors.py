@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from trainers.errors import first_line
 
@@ -69,3 +70,12 @@ def _tensors(contents: Any) -> Iterator[Tensor]:
             left += value.values()
         elif isinstance(value, list | tuple | set):
             left += value
+
+
+class Undrawn(TorchFunctionMode):
+    """Where networks are made for their shapes alone: to draw them, on "meta", torch would load its compiler."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return args[0] if func is Tensor.normal_ else func(*args, **(kwargs or {}))

@@ -62,7 +62,7 @@ def load(name: str, file: Path, input_shape: tuple[int, ...], classes: int) -> n
         if nan := tensors.broken(weights):
             raise ValueError(f"{nan} holds numbers that are not finite")
         width = len(next(iter(weights.values())))
-        with torch.device("meta"):  # its shapes are compared before there is memory for it
+        with torch.device("meta"), tensors.Undrawn():  # its shapes are compared before there is memory for it
             model = MODELS[task.model](input_shape, classes, width=width)
         model.load_state_dict(weights, assign=True)
         model.float()

@@ -35,18 +35,24 @@ def test_it_does_what_torchs_own_does(optimizer):
 
 
 TRAINS = """
-import sys, torch
+import pathlib, sys, torch
+from trainers.models import MODELS
 from trainers.optimizers import OPTIMIZERS
 from trainers.optimizers.uncompiled import Adam
+from trainers.training import teachers
 parameter = torch.nn.Parameter(torch.ones(4))
 for optimizer in (Adam([parameter], lr=0.1), OPTIMIZERS["bop"]([parameter], 0.1, 0.0)):
     parameter.grad = torch.ones(4)
     optimizer.step()
     optimizer.load_state_dict(optimizer.state_dict())
+file, shape = pathlib.Path(sys.argv[1]), (3, 32, 32)
+torch.save(MODELS["resnet20"](shape, 10, width=2).state_dict(), file)
+teachers.load("cifar10-real-resnet20", file, shape, 10)
 print("torch._dynamo" in sys.modules)
 """
 
 
-def test_what_does_not_compile_loads_no_compiler():
-    done = subprocess.run([sys.executable, "-c", TRAINS], capture_output=True, text=True, check=True)
+def test_what_does_not_compile_loads_no_compiler(tmp_path):
+    command = [sys.executable, "-c", TRAINS, str(tmp_path / "teacher.pt")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
