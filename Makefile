@@ -20,6 +20,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing tunebench and its dependencies into $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version + "; try: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --upgrade pip  # twice as fast as Python's own
 	@# a quarter of all that is installed is ever imported, and compiled then
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on --no-compile -c constraints.txt -e '.[dev,docs]'
 	@touch $@

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
-from twins import numbers
+from twins import alone, numbers
 
 from studies.design.spec import from_json
 from studies.running.control import Control
@@ -81,10 +81,9 @@ def serial():
     return study(methods=["latent-sgd"], runs=1, trials=10)
 
 
-def filter_only():
-    return from_json(
-        {"name": "f", "task": "spoken-digits", "methods": ["gradient-filter"], "searcher": "sobol"}
-    )
+def filter_only(**changes):
+    data = {"name": "f", "task": "spoken-digits", "methods": ["gradient-filter"], "searcher": "sobol"}
+    return from_json(data | changes)
 
 
 class Kept:
@@ -126,27 +125,31 @@ def within(seconds, condition):
 
 
 @pytest.fixture(scope="module")
-def whole(folder, two_slots, spoken_digits):
-    (folder / "go").touch()
-    sink = Kept()
-    assert run_study(serial(), "s-1", sink, [], data_dir=spoken_digits) is True
-    return sink.trials
+def whole(spoken_digits):
+    """The trials of a study that nothing has stopped."""
+    trials, _ = alone(serial(), {}, spoken_digits)
+    return trials
 
 
 def test_a_drained_and_an_aborted_study_go_on_with_the_same_trials(whole, go, spoken_digits):
     control = Control()
     drained = Kept(lambda sink: len(sink.trials) == 3 and control.drain())
-    assert run_study(serial(), "s-1", drained, [], control=control, data_dir=spoken_digits) is False
+    assert (
+        run_study(serial(), serial().study_id, drained, [], control=control, data_dir=spoken_digits) is False
+    )
     assert 3 <= len(drained.trials) < len(whole) - 4
     control = Control()
     aborted = Kept(lambda sink: len(sink.trials) == 4 and control.abort())
     assert (
-        run_study(serial(), "s-1", aborted, drained.trials, control=control, data_dir=spoken_digits) is False
+        run_study(
+            serial(), serial().study_id, aborted, drained.trials, control=control, data_dir=spoken_digits
+        )
+        is False
     )
     assert len(aborted.trials) == 4
     rest = Kept()
     before = drained.trials + aborted.trials
-    assert run_study(serial(), "s-1", rest, before, data_dir=spoken_digits) is True
+    assert run_study(serial(), serial().study_id, rest, before, data_dir=spoken_digits) is True
     assert numbers(before + rest.trials) == numbers(whole)
 
 
@@ -183,9 +186,10 @@ def test_a_drained_study_finishes_the_trials_in_flight(workers, folder, spoken_d
 
 def test_a_drained_study_waits_for_its_trials_until_it_is_aborted(workers, folder, spoken_digits):
     control, sink = Control(), Kept()
-    drained = Later(lambda: len(workers()) == 2, control.drain)
+    drained = Later(lambda: len(workers()) == 1, control.drain)
     aborted = Later(lambda: drained.at is not None and time.monotonic() > drained.at + 2, control.abort)
-    assert run_study(filter_only(), "f-1", sink, [], control=control, data_dir=spoken_digits) is False
+    alone_there = filter_only(resources={"cpus": 2})
+    assert run_study(alone_there, "f-1", sink, [], control=control, data_dir=spoken_digits) is False
     assert 0 < time.monotonic() - aborted.at < AT_ONCE
     assert sink.trials == []
 
@@ -229,6 +233,11 @@ def test_a_fault_of_the_sink_does_not_wait_for_busy_workers(workers, spoken_digi
 def test_a_stop_that_comes_before_the_study(whole, wish, go, spoken_digits):
     control, sink = Control(), Kept()
     getattr(control, wish)()
-    assert run_study(serial(), "s-1", sink, whole[:5], control=control, data_dir=spoken_digits) is False
-    assert run_study(serial(), "s-1", sink, whole, control=control, data_dir=spoken_digits) is True
+    assert (
+        run_study(serial(), serial().study_id, sink, whole[:5], control=control, data_dir=spoken_digits)
+        is False
+    )
+    assert (
+        run_study(serial(), serial().study_id, sink, whole, control=control, data_dir=spoken_digits) is True
+    )
     assert sink.trials == []
