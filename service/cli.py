@@ -1,6 +1,5 @@
 """The `tunebench` command."""
 
-import gc
 import logging
 import sys
 from collections.abc import Callable
@@ -97,7 +96,6 @@ for name, command in COMMANDS.items():
 
 def main() -> None:
     """Run the command; what a user can put right is one message and exit code 2."""
-    gc.set_threshold(50_000)  # commands import much, and nothing of it is garbage
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where it has no place for its cache
     try:
         with printing():
