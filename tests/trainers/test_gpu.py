@@ -13,6 +13,7 @@ from pictures import data_folder
 from trainers.devices import repeatable, seeded
 from trainers.feeding.decoders import Decoder
 from trainers.feeding.feed import feed
+from trainers.layers.rsign_rprelu import RPReLU, RSign
 from trainers.models import MODELS
 from trainers.record import Record
 from trainers.tasks import TASKS, Proxy, Task
@@ -85,6 +86,19 @@ def test_graphs_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
         list(train(task, compile=True, seed=seed))
         reserved.append(torch.cuda.memory_reserved())
     assert max(reserved[4:]) <= max(reserved[:4])
+
+
+@pytest.mark.parametrize("kind", [RSign, RPReLU])
+def test_compiled_layers_have_their_gradients(kind: type[RSign | RPReLU]) -> None:
+    """Compiled by torch 2.11 they were 0 once."""
+    torch.manual_seed(0)
+    inputs, layer = torch.randn(4, 3, 8, 8, device="cuda"), kind(3).cuda()
+
+    def gradients(step: Any) -> tuple[torch.Tensor, ...]:
+        given = inputs.clone().requires_grad_()
+        return torch.autograd.grad((step(given) * inputs.cos()).sum(), [given, *layer.parameters()])
+
+    torch.testing.assert_close(gradients(torch.compile(layer, fullgraph=True)), gradients(layer))
 
 
 @pytest.mark.parametrize("compile", [False, True])

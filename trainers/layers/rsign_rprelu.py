@@ -115,7 +115,9 @@ def _in_pieces(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     """
     first = tensors[0]
     if first.device.type != "cpu" or first.numel() <= ELEMENTS or torch.compiler.is_compiling():
-        return function(*tensors, None).to(first.dtype)
+        made = function(*tensors, None)
+        # no `to` that changes nothing: compiled by torch 2.11, a function that ends in one has gradients of 0
+        return made if made.dtype == first.dtype else made.to(first.dtype)
     result = torch.empty_like(first)
     samples = max(1, ELEMENTS * len(first) // first.numel())
     for pieces in zip(*(torch.split(tensor, samples) for tensor in (*tensors, result)), strict=True):
