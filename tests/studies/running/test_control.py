@@ -131,25 +131,24 @@ def whole(spoken_digits):
     return trials
 
 
+def go_on(sink, before, data_dir, control=None):
+    """Run what is left of the serial study."""
+    spec = serial()
+    return run_study(spec, spec.study_id, sink, before, control=control, data_dir=data_dir)
+
+
 def test_a_drained_and_an_aborted_study_go_on_with_the_same_trials(whole, go, spoken_digits):
     control = Control()
     drained = Kept(lambda sink: len(sink.trials) == 3 and control.drain())
-    assert (
-        run_study(serial(), serial().study_id, drained, [], control=control, data_dir=spoken_digits) is False
-    )
+    assert go_on(drained, [], spoken_digits, control) is False
     assert 3 <= len(drained.trials) < len(whole) - 4
     control = Control()
     aborted = Kept(lambda sink: len(sink.trials) == 4 and control.abort())
-    assert (
-        run_study(
-            serial(), serial().study_id, aborted, drained.trials, control=control, data_dir=spoken_digits
-        )
-        is False
-    )
+    assert go_on(aborted, drained.trials, spoken_digits, control) is False
     assert len(aborted.trials) == 4
     rest = Kept()
     before = drained.trials + aborted.trials
-    assert run_study(serial(), serial().study_id, rest, before, data_dir=spoken_digits) is True
+    assert go_on(rest, before, spoken_digits) is True
     assert numbers(before + rest.trials) == numbers(whole)
 
 
@@ -188,8 +187,8 @@ def test_a_drained_study_waits_for_its_trials_until_it_is_aborted(workers, folde
     control, sink = Control(), Kept()
     drained = Later(lambda: len(workers()) == 1, control.drain)
     aborted = Later(lambda: drained.at is not None and time.monotonic() > drained.at + 2, control.abort)
-    alone_there = filter_only(resources={"cpus": 2})
-    assert run_study(alone_there, "f-1", sink, [], control=control, data_dir=spoken_digits) is False
+    one_at_a_time = filter_only(resources={"cpus": 2})
+    assert run_study(one_at_a_time, "f-1", sink, [], control=control, data_dir=spoken_digits) is False
     assert 0 < time.monotonic() - aborted.at < AT_ONCE
     assert sink.trials == []
 
@@ -233,11 +232,6 @@ def test_a_fault_of_the_sink_does_not_wait_for_busy_workers(workers, spoken_digi
 def test_a_stop_that_comes_before_the_study(whole, wish, go, spoken_digits):
     control, sink = Control(), Kept()
     getattr(control, wish)()
-    assert (
-        run_study(serial(), serial().study_id, sink, whole[:5], control=control, data_dir=spoken_digits)
-        is False
-    )
-    assert (
-        run_study(serial(), serial().study_id, sink, whole, control=control, data_dir=spoken_digits) is True
-    )
+    assert go_on(sink, whole[:5], spoken_digits, control) is False
+    assert go_on(sink, whole, spoken_digits, control) is True
     assert sink.trials == []
