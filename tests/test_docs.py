@@ -3,10 +3,13 @@
 import re
 import shlex
 import subprocess
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 import typer
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from service.cli import app
 from service.settings import DEFAULT_URL, Settings
@@ -146,6 +149,17 @@ def test_make_targets():
     targets = re.findall(r"^([a-z0-9-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for target in targets:
         assert f"make {target}" in README or target in ("help", "clean", "data", "install", "lint")
+
+
+def test_what_is_pinned_is_for_every_python_that_is_said_to_do():
+    oldest = re.search(r"It needs Python (3\.\d+) or newer", README)[1]
+    pinned = re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    wanted = {
+        canonicalize_name(each.name): each.metadata["Requires-Python"] or "" for each in distributions()
+    }
+    here = {name: wanted[canonicalize_name(name)] for name in pinned if canonicalize_name(name) in wanted}
+    assert len(here) > 100
+    assert {name: want for name, want in here.items() if f"{oldest}.0" not in SpecifierSet(want)} == {}
 
 
 def test_the_readme_is_short():

@@ -17,6 +17,7 @@ from service.errors import LeaseLost, ServiceError
 from service.records import CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED
 from studies.design.spec import StudySpec, stored
 from studies.errors import NoResultError, SpecError, StudyError
+from studies.imports import uncollected
 from studies.records import ConfirmationRecord, Request, Sink, StudyRecord, StudyState, TrialRecord
 from studies.results.wording import listed
 from studies.running import ready, reuse
@@ -110,9 +111,10 @@ def _go_on(
 ) -> StudyState | None:
     """Run what is left under the lease. Returns None once all trials are done, or the state the study was left in."""
     # Ray takes seconds to import: not for `tunebench list`, nor for who may not run the study
-    from studies.running.cluster import cluster
-    from studies.running.experiment import run_study
-    from studies.running.provenance import provenance
+    with uncollected():
+        from studies.running.cluster import cluster
+        from studies.running.experiment import run_study
+        from studies.running.provenance import provenance
 
     spec = _same_version(study)
     history: list[TrialRecord | ConfirmationRecord] = [

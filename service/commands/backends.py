@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from service.database.lookup import ambiguous, matching
 from service.errors import DatabaseError, SchemaMissing, ServiceError, StoreError, StudyUnknown
 from service.settings import Settings, database_url, service_url
+from studies.imports import uncollected
 from studies.records import StudyRecord, StudyState, TrialRecord
 from trainers.tasks import TASKS
 
@@ -95,7 +96,8 @@ class LocalDatabase:
         return self._compared(record, self.store.trials(study), self.store.epochs_a_trial(study))
 
     def export(self, study: str, folder: Path) -> "ComparisonAnswer":
-        from studies.results.export import export
+        with uncollected():
+            from studies.results.export import export
 
         record = self.store.study_by_id(study)
         trials = self.store.trials(study, with_epochs=True, with_series=True)

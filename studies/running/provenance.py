@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from studies.design.spec import PROTOCOL, StudySpec
 from trainers.data import DATASETS
 from trainers.files import checksum
@@ -112,8 +114,6 @@ def _git(folder: Path, *arguments: str, ok: int = 0) -> bytes:
 
 def _arithmetic() -> dict[str, str]:
     """What decides how sums are rounded: the instructions that torch uses, and the library of its matrix products."""
-    import torch
-
     blas = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
     return {
         "instructions": torch.backends.cpu.get_cpu_capability(),
@@ -125,8 +125,6 @@ def _gpu(spec: StudySpec) -> dict[str, str]:
     """The kind of GPU here, of a study that trains on one."""
     if not spec.resources.gpus:
         return {}
-    import torch
-
     return {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
 
 

@@ -1,7 +1,6 @@
 """The worker processes of a study: each carries out one trial after another."""
 
 import faulthandler
-import gc
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from ray import tune
 from ray._raylet import setproctitle  # type: ignore[attr-defined]
 
 from studies.design.searchers import Suggestion
+from studies.imports import uncollected
 from studies.records import EpochRecord
 from studies.running.cluster import Slot
 from studies.running.trial import Assignment, choose, kept, repeats, sweep, train
@@ -62,11 +62,11 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         return Slot([config["resources"]])
 
     def setup(self, config: dict[str, Any]) -> None:
-        gc.set_threshold(50_000)  # what is imported is no garbage
         # seconds the first time, and not the trial's
-        import scipy.stats  # noqa: F401
+        with uncollected():
+            import scipy.stats  # noqa: F401
 
-        import trainers.training.loop  # noqa: F401
+            import trainers.training.loop  # noqa: F401
 
         self._take(config)
         sweep(self._assignment.machine.data_dir)

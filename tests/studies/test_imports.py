@@ -1,0 +1,44 @@
+"""What is imported is left alone by Python's search for garbage, and nothing else is."""
+
+import gc
+import importlib
+import sys
+
+import pytest
+
+from studies.imports import uncollected
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """The name of one that is not imported yet."""
+    (tmp_path / "never_seen.py").write_text(
+        "import gc\nENABLED = gc.isenabled()\nLISTS = [[] for _ in range(1000)]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "never_seen"
+    sys.modules.pop("never_seen", None)
+
+
+def test_what_is_imported_is_not_looked_through(module):
+    before = gc.get_freeze_count()
+    with uncollected():
+        found = importlib.import_module(module)
+    assert not found.ENABLED
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > before + 1000
+    assert all(each is not found.LISTS for each in gc.get_objects())
+
+
+def test_where_all_is_there_already_garbage_is_found_as_ever():
+    before = gc.get_freeze_count()
+    with uncollected():
+        importlib.import_module("studies.imports")
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == before
+
+
+def test_an_import_that_fails_leaves_it_as_it_was():
+    with pytest.raises(ImportError), uncollected():
+        importlib.import_module("there_is_none")
+    assert gc.isenabled()
