@@ -93,30 +93,43 @@ def part(head, name):
     return found
 
 
-def test_a_head_that_dies_is_cleared_away_and_started_again(tmp_path):
-    with running(tmp_path) as (head, jobs):
-        for victim, kill in (
-            ("gcs_server", signal.SIGKILL),
-            ("raylet", signal.SIGTERM),  # which `ray start` takes for a good end
-            ("ray start", signal.SIGKILL),
-        ):
-            jobs.submit("sleeps", "sleep 1000", {})
-            assert within(30, lambda: [p for p in of(head) if p.name() == "sleep"])
-            first, before = of(head), head.running
-            process = leader(head) if victim == "ray start" else part(head, victim)
-            process.send_signal(kill)
-            assert within(10, lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)  # noqa: B023
-            assert within(60, lambda: head.running.process != before.process and answers(jobs))  # noqa: B023
-            assert not [process for process in first if process in of(head)], (
-                f"{victim}: all that was left is gone"
-            )
-            assert (head.running.address, head.running.dashboard_url) == (
-                before.address,
-                before.dashboard_url,
-            )
-            assert jobs.states() == {}
+def test_a_head_that_dies_is_cleared_away_and_started_again(tmp_path, monkeypatch):
+    """Also for who has joined it at RAY_ADDRESS, and neither starts nor ends it."""
+    with running(tmp_path / "head") as (head, jobs):
+        monkeypatch.setenv("RAY_ADDRESS", head.running.address)
+        settings = Settings("sqlite://", tmp_path / "own", ray_dashboard=head.running.dashboard_url)
+        with ray_jobs(settings, {}) as joined:
+            for victim, kill in (
+                ("gcs_server", signal.SIGKILL),
+                ("raylet", signal.SIGTERM),  # which `ray start` takes for a good end
+                ("ray start", signal.SIGKILL),
+            ):
+                jobs.submit("sleeps", "sleep 1000", {})
+                assert within(30, lambda: [p for p in of(head) if p.name() == "sleep"])
+                assert set(joined.states()) == {"sleeps"}
+                first, before = of(head), head.running
+                process = leader(head) if victim == "ray start" else part(head, victim)
+                process.send_signal(kill)
+                assert within(
+                    10,
+                    lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE,  # noqa: B023
+                )
+                assert within(10, lambda: not answers(joined))
+                with pytest.raises(RayUnavailable, match="does not answer"):
+                    joined.states()
+                assert within(60, lambda: head.running.process != before.process and answers(joined))  # noqa: B023
+                assert not [process for process in first if process in of(head)], (
+                    f"{victim}: all that was left is gone"
+                )
+                assert (head.running.address, head.running.dashboard_url) == (
+                    before.address,
+                    before.dashboard_url,
+                )
+                assert jobs.states() == {}
+        assert of(head), "left as it is"
         jobs.submit("sleeps", "true", {})
         assert within(30, lambda: jobs.states()["sleeps"] == "SUCCEEDED")
+    assert not (tmp_path / "own").exists()
 
 
 def test_a_port_that_was_taken_meanwhile_is_given_up(tmp_path, monkeypatch):
@@ -150,7 +163,7 @@ with Head(Path(sys.argv[1]), {}) as head:
 """
 
 
-def test_a_killed_service_leaves_its_head_to_the_next(tmp_path):
+def test_a_head_outlasts_its_service_and_is_shared_and_kept_up_by_the_next(tmp_path):
     elsewhere(tmp_path)
     service = subprocess.Popen(
         [sys.executable, "-c", SERVICE, str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -160,13 +173,27 @@ def test_a_killed_service_leaves_its_head_to_the_next(tmp_path):
     assert within(60, lambda: answers(Jobs(url, token)))
     service.kill()
     service.wait()
-    written = json.loads((tmp_path / "ray-head.json").read_text())
-    with running(tmp_path) as (head, jobs):
-        assert head.running.process == written["process"]
+    left = json.loads((tmp_path / "ray-head.json").read_text())["process"]
+
+    first = Head(tmp_path, {}).__enter__()
+    with running(tmp_path) as (second, jobs):
+        assert second.running == first.running
+        assert first.running.process == left
         assert jobs.dashboard_url == url
-        taken_over = of(head)
-        part(head, "raylet").kill()
-        assert within(60, lambda: head.running.process != written["process"] and answers(jobs))
+        with (
+            pytest.raises(ServiceError, match="another service keeps a Ray head in"),
+            Head(tmp_path, {"A": "1"}),
+        ):
+            pass
+        taken_over = of(first)
+        part(first, "raylet").kill()
+        assert within(60, lambda: first.running.process != left and answers(jobs))
+        again = first.running.process
+        assert within(5, lambda: second.running.process == again)
+        first.__exit__(None, None, None)
+        assert not answers(jobs)
+        assert within(60, lambda: answers(jobs)), "taken over"
+        assert second.running.process not in (left, again)
     assert not any(
         process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in taken_over
     )
@@ -187,23 +214,6 @@ def test_a_head_left_with_other_settings_is_replaced(tmp_path):
         assert leader(head).environ()["TUNEBENCH_DATABASE_URL"] == "sqlite:///another.db"
 
 
-def test_two_services_share_a_head_and_the_second_keeps_it_up(tmp_path):
-    elsewhere(tmp_path)
-    first = Head(tmp_path, {})
-    first.__enter__()
-    with running(tmp_path) as (second, jobs):
-        assert second.running == first.running
-        with (
-            pytest.raises(ServiceError, match="another service keeps a Ray head in"),
-            Head(tmp_path, {"A": "1"}),
-        ):
-            pass
-        first.__exit__(None, None, None)
-        assert not answers(jobs)
-        assert within(60, lambda: answers(jobs)), "taken over"
-        assert second.running.process != first.running.process
-
-
 def test_a_head_that_does_not_start_is_tried_again_after_ever_longer_pauses(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(head_module, "LOOK_SECONDS", 0.1)
     caplog.set_level(logging.WARNING, logger="tunebench.ray")
@@ -218,18 +228,3 @@ def test_a_head_that_does_not_start_is_tried_again_after_ever_longer_pauses(tmp_
     assert end
     assert all(line.endswith(end) for line in told)
     assert str(refused.value).endswith(f"does not answer: its head has died: {end}")
-
-
-def test_a_cluster_at_ray_address_is_joined_and_never_started(tmp_path, monkeypatch):
-    with running(tmp_path / "other") as (other, _):
-        monkeypatch.setenv("RAY_ADDRESS", other.running.address)
-        settings = Settings("sqlite://", tmp_path / "own", ray_dashboard=other.running.dashboard_url)
-        with ray_jobs(settings, {}) as jobs:
-            assert jobs.states() == {}
-            leader(other).kill()
-            assert within(10, lambda: not answers(jobs))
-            with pytest.raises(RayUnavailable, match="does not answer"):
-                jobs.states()
-            assert within(60, lambda: answers(jobs)), "it is back"
-        assert of(other), "left as it is"
-    assert not (tmp_path / "own").exists()
