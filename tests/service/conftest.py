@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from fastapi import FastAPI
 from filelock import FileLock
-from killable import PLANNED, Study
+from killable import PLANNED, SPEC, Study
 from served import Served
 from serving import client_of, serving
 from sqlalchemy import Engine
@@ -26,6 +26,8 @@ from service.database.lease import Lease
 from service.database.owner import Owner
 from service.database.store import Store
 from service.database.tables import metadata
+from service.records import COMPLETED
+from studies.design.spec import from_json
 
 
 @contextmanager
@@ -142,7 +144,8 @@ def lease(store: Store) -> Lease:
 
 @pytest.fixture(scope="session")
 def untouched(tmp_path_factory: pytest.TempPathFactory, worker_id: str, spoken_digits: Path) -> Study:
-    """A study that ran from its start to its end in a terminal: what becomes of others is held to it.
+    """A study as it is in the end, trained by one process that knows neither Ray nor interruptions: what becomes of
+    others is held to it.
 
     The processes that tests are run by share one.
     """
@@ -150,8 +153,21 @@ def untouched(tmp_path_factory: pytest.TempPathFactory, worker_id: str, spoken_d
     folder = (base if worker_id == "master" else base.parent) / "untouched"
     with FileLock(f"{folder}.lock"):
         study = Study(folder)
-        if not (folder / "log").exists():
-            assert study.start().wait() == 0, study.log()
+        if not study.count():
+            from twins import alone  # torch
+
+            from studies.running.provenance import provenance
+
+            spec = from_json(SPEC)
+            ran_on = provenance(spec, spoken_digits)
+            trials, _ = alone(spec, ran_on, spoken_digits)
+            upgrade(new := connect(study.url))
+            lease = study.store.claim(study.store.create_study(spec, ran_on).id, Owner.current(), 60)
+            for trial in trials:
+                study.store.record(lease, trial)
+            study.store.finish(lease, COMPLETED)
+            for engine in (new, study.store.engine):  # then no log is beside the file any more
+                engine.dispose()
         assert study.count() == PLANNED
     return study
 
