@@ -60,4 +60,6 @@ step tests 200 "$PYTHON" -m pytest --numprocesses 4 --durations 10 -p no:cachepr
 step filter-step 60 "$PYTHON" tests/benchmarks/optimizer_step.py --device $device ${few%% --networks*}
 step network-step 150 "$PYTHON" tests/benchmarks/network_step.py --device $device $few
 step stacked 90 "$PYTHON" tests/benchmarks/stacked_trainings.py --device $device ${few:+--trainings 2 8 --alone 2}
+step stacked-float64 40 "$PYTHON" tests/benchmarks/stacked_trainings.py --device $device --precision float64 \
+    --trainings 8 ${few:+--alone 2}
 step cifar10 600 bash -c trainings

@@ -3,7 +3,7 @@
 Trainings of spoken digits by the gradient filter that differ in their seeds alone, one after the other as a study's
 workers do them, and stacked: their weights are one tensor a layer, whose products are batched, and a step of all is one
 step; on a GPU it is recorded as one CUDA graph, replayed without a word from the host. Prints trainings a second of
-both, and how their validation metrics differ: sums come in another order, and in float32 signs turn round by it.
+both, and how their validation metrics differ: sums come in another order, by which signs turn round in float32.
 """
 
 import argparse
@@ -23,7 +23,8 @@ from trainers.layers.binary import BinaryLinear
 from trainers.optimizers.signs import write_signs
 from trainers.schedules import factor
 from trainers.seeds import derive
-from trainers.tasks import TASKS
+from trainers.tasks import TASKS, Proxy
+from trainers.tasks.proxy import PRECISIONS
 from trainers.training.loop import train
 from trainers.training.training import Training
 from trainers.training_spec import Machine, TrainingSpec
@@ -88,7 +89,8 @@ class Steps:
         for training in trainings:
             training.begin()
         self.stack = Stack([training.model.to(device) for training in trainings])
-        self.inputs, self.targets = splits.train.inputs.to(device), splits.train.targets.to(device)
+        dtype = self.stack.tensors[self.stack.binary[0]].dtype
+        self.inputs, self.targets = splits.train.inputs.to(device, dtype), splits.train.targets.to(device)
         self.scored = splits.validation, splits.test
         size, samples = recipe.batch_size, len(splits.train.targets)
         self.an_epoch = samples // size
@@ -107,7 +109,9 @@ class Steps:
         self.batches = torch.stack([each.view(shape) for each in drawn], dim=1).to(device)
         self.rates, self.alphas = (
             torch.tensor(
-                [value * factor(recipe.decay, step, self.total) for step in range(self.total)], device=device
+                [value * factor(recipe.decay, step, self.total) for step in range(self.total)],
+                dtype=dtype,
+                device=device,
             )
             for value in (recipe.learning_rate, ALPHA)
         )
@@ -149,7 +153,7 @@ class Steps:
     @torch.no_grad()
     def metric(self, part: Samples) -> Tensor:
         device, networks = self.taken.device, self.batches.shape[1]
-        inputs, targets = part.inputs.to(device), part.targets.to(device)
+        inputs, targets = part.inputs.to(self.inputs), part.targets.to(device)
         logits = self.stack(inputs.expand(networks, *inputs.shape), training=False)
         return (logits.argmax(-1) == targets).double().mean(1)
 
@@ -172,18 +176,18 @@ class Steps:
         return graph.replay
 
 
-def spec(seed: int) -> TrainingSpec:
+def spec(seed: int, precision: str) -> TrainingSpec:
     values = {"alpha": ALPHA, "gamma": GAMMA}
-    return TrainingSpec(task=TASK, method="gradient-filter", hyperparameters=values, seed=seed)
+    proxy = Proxy(precision=precision)
+    return TrainingSpec(task=TASK, proxy=proxy, method="gradient-filter", hyperparameters=values, seed=seed)
 
 
-def one_by_one(seeds: Sequence[int], machine: Machine) -> list[float]:
-    return [list(train(spec(seed), machine))[-1].validation_metric for seed in seeds]
+def one_by_one(specs: Sequence[TrainingSpec], machine: Machine) -> list[float]:
+    return [list(train(each, machine))[-1].validation_metric for each in specs]
 
 
-def stacked(seeds: Sequence[int], machine: Machine) -> list[float]:
-    steps = Steps([spec(seed) for seed in seeds], machine.data_dir, torch.device(machine.device))
-    return steps.run()[0].tolist()
+def stacked(specs: Sequence[TrainingSpec], machine: Machine) -> list[float]:
+    return Steps(specs, machine.data_dir, torch.device(machine.device)).run()[0].tolist()
 
 
 def timed(work: Callable[[], Sequence[float]]) -> tuple[Numbers, float]:
@@ -197,18 +201,20 @@ def main() -> None:
     )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--trainings", type=int, nargs="+", default=[8, 64, 512], help="stacked at a time")
+    parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0])
     parser.add_argument("--alone", type=int, default=8, help="trainings one after the other")
     options = parser.parse_args()
     torch.set_num_threads(1)
     data_dir = Path(os.environ.get("TUNEBENCH_DATA_DIR") or Path.home() / ".cache" / "tunebench")
     DATASETS[TASK.dataset].fetch(data_dir, None)
     machine = Machine(data_dir=data_dir, device=options.device)
-    one_by_one([0], machine)  # warms up
-    alone, seconds = timed(lambda: one_by_one(range(options.alone), machine))
+    specs = [spec(seed, options.precision) for seed in range(max(options.alone, *options.trainings))]
+    one_by_one(specs[:1], machine)  # warms up
+    alone, seconds = timed(lambda: one_by_one(specs[: options.alone], machine))
     pace = options.alone / seconds
     print(f"one after the other: {pace:.2f} trainings a second, validation {show(alone)}")
     for number in options.trainings:
-        together, seconds = timed(lambda n=number: stacked(range(n), machine))
+        together, seconds = timed(lambda n=number: stacked(specs[:n], machine))
         both = min(number, options.alone)
         differ = np.abs(together[:both] - alone[:both])
         print(
