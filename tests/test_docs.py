@@ -151,7 +151,7 @@ def test_make_targets():
         assert f"make {target}" in README or target in ("help", "clean", "data", "install", "lint")
 
 
-def test_what_is_pinned_is_for_every_python_that_is_said_to_do():
+def test_what_is_pinned_installs_on_the_oldest_python_that_the_readme_names():
     oldest = re.search(r"It needs Python (3\.\d+) or newer", README)[1]
     pinned = re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     wanted = {

@@ -13,7 +13,6 @@ from service.commands.study_file import changed
 from service.commands.terminal import notes, say
 from service.errors import StudyUnknown
 from studies.errors import SpecError, StudyError
-from studies.imports import uncollected
 from studies.records import StudyRecord, StudyState
 from studies.results.output_folder import check_folder
 
@@ -135,7 +134,5 @@ def check_ready(spec: "StudySpec", here: LocalDatabase) -> None:
     from studies.running import capacity, ready
 
     machines = [capacity.here(spec)] if here.settings.ray_address is None else None
-    with uncollected():  # it imports torch
-        faults = ready.faults(spec, here.settings.data_dir, machines)
-    if faults:
+    if faults := ready.faults(spec, here.settings.data_dir, machines):
         raise SpecError(spec.name, faults)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from studies.design.spec import StudySpec
+from studies.imports import uncollected
 from studies.running import capacity
 from trainers.data import DATASETS
 from trainers.errors import CheckpointError, DataError, UnusableError
@@ -85,6 +86,9 @@ def _missing(spec: StudySpec, data_dir: Path, elsewhere: bool) -> list[Fault]:
 
 def _unusable(spec: StudySpec, data_dir: Path) -> list[Fault]:
     """What is wrong with the files that are here: reads the data set, for seconds, and what goes with it."""
+    with uncollected():
+        import torch  # noqa: F401  with which all of it is read
+
     data, found = DATASETS[TASKS[spec.task].dataset], list[Fault]()
     with _noted(found, "task", DataError):
         data.check_data(data_dir)

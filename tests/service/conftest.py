@@ -144,8 +144,8 @@ def lease(store: Store) -> Lease:
 
 @pytest.fixture(scope="session")
 def untouched(tmp_path_factory: pytest.TempPathFactory, worker_id: str, spoken_digits: Path) -> Study:
-    """A study as it is in the end, trained by one process that knows neither Ray nor interruptions: what becomes of
-    others is held to it.
+    """A study's trials trained by one process that knows neither Ray nor interruptions, and then put into its database:
+    what becomes of others is held to it.
 
     The processes that tests are run by share one.
     """
@@ -162,10 +162,10 @@ def untouched(tmp_path_factory: pytest.TempPathFactory, worker_id: str, spoken_d
             ran_on = provenance(spec, spoken_digits)
             trials, _ = alone(spec, ran_on, spoken_digits)
             upgrade(new := connect(study.url))
-            lease = study.store.claim(study.store.create_study(spec, ran_on).id, Owner.current(), 60)
+            held = study.store.claim(study.store.create_study(spec, ran_on).id, Owner.current(), 60)
             for trial in trials:
-                study.store.record(lease, trial)
-            study.store.finish(lease, COMPLETED)
+                study.store.record(held, trial)
+            study.store.finish(held, COMPLETED)
             for engine in (new, study.store.engine):  # then no log is beside the file any more
                 engine.dispose()
         assert study.count() == PLANNED

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -96,9 +97,11 @@ def part(head, name):
 def test_a_head_that_dies_is_cleared_away_and_started_again(tmp_path, monkeypatch):
     """Also for who has joined it at RAY_ADDRESS, and neither starts nor ends it."""
     with running(tmp_path / "head") as (head, jobs):
-        monkeypatch.setenv("RAY_ADDRESS", head.running.address)
         settings = Settings("sqlite://", tmp_path / "own", ray_dashboard=head.running.dashboard_url)
-        with ray_jobs(settings, {}) as joined:
+        with ExitStack() as stack:
+            with monkeypatch.context() as patch:
+                patch.setenv("RAY_ADDRESS", head.running.address)
+                joined = stack.enter_context(ray_jobs(settings, {}))
             for victim, kill in (
                 ("gcs_server", signal.SIGKILL),
                 ("raylet", signal.SIGTERM),  # which `ray start` takes for a good end
@@ -170,30 +173,33 @@ def test_a_head_outlasts_its_service_and_is_shared_and_kept_up_by_the_next(tmp_p
     )
     url = service.stdout.readline().strip()
     token = (tmp_path / "ray" / "token").read_text()
+    left = json.loads((tmp_path / "ray-head.json").read_text())["process"]
+    with Head(tmp_path, {}) as another:  # while it starts
+        assert another.running.process == left
     assert within(60, lambda: answers(Jobs(url, token)))
     service.kill()
     service.wait()
-    left = json.loads((tmp_path / "ray-head.json").read_text())["process"]
 
-    first = Head(tmp_path, {}).__enter__()
-    with running(tmp_path) as (second, jobs):
-        assert second.running == first.running
-        assert first.running.process == left
-        assert jobs.dashboard_url == url
-        with (
-            pytest.raises(ServiceError, match="another service keeps a Ray head in"),
-            Head(tmp_path, {"A": "1"}),
-        ):
-            pass
-        taken_over = of(first)
-        part(first, "raylet").kill()
-        assert within(60, lambda: first.running.process != left and answers(jobs))
-        again = first.running.process
-        assert within(5, lambda: second.running.process == again)
-        first.__exit__(None, None, None)
-        assert not answers(jobs)
-        assert within(60, lambda: answers(jobs)), "taken over"
-        assert second.running.process not in (left, again)
+    with ExitStack() as next_service:
+        first = next_service.enter_context(Head(tmp_path, {}))
+        with running(tmp_path) as (second, jobs):
+            assert second.running == first.running
+            assert first.running.process == left
+            assert jobs.dashboard_url == url
+            with (
+                pytest.raises(ServiceError, match="another service keeps a Ray head in"),
+                Head(tmp_path, {"A": "1"}),
+            ):
+                pass
+            taken_over = of(first)
+            part(first, "raylet").kill()
+            assert within(60, lambda: first.running.process != left and answers(jobs))
+            again = first.running.process
+            assert within(5, lambda: second.running.process == again)
+            next_service.close()
+            assert not answers(jobs)
+            assert within(60, lambda: answers(jobs)), "taken over"
+            assert second.running.process not in (left, again)
     assert not any(
         process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in taken_over
     )
