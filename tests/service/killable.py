@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import undashed
 from apart import processors, without_ray
 from heads import elsewhere
 from twins import numbers
@@ -43,7 +44,7 @@ def environment(**more):
 
 
 class Study:
-    """The command in its own folder, as a user starts it."""
+    """The command in its own folder, as a user starts it but for Ray's dashboard."""
 
     def __init__(self, folder, url=None):
         self.folder, self.url = folder, url or f"sqlite:///{folder}/tunebench.db"
@@ -54,8 +55,7 @@ class Study:
         """With so many trials `at_a_time`."""
         command = [
             sys.executable,
-            "-m",
-            "service.cli",
+            undashed.__file__,
             *(arguments or ("run", "spec.json")),
             "--db",
             self.url,

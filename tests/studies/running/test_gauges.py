@@ -18,7 +18,8 @@ pytestmark = pytest.mark.cluster
 def metrics():
     """All of the cluster's metrics of tunebench: (name, study, method) -> value."""
     ray.shutdown()
-    ray.init("local", num_cpus=1, log_to_driver=False, _system_config={"metrics_report_interval_ms": 200})
+    often = {"metrics_report_interval_ms": 200}
+    ray.init("local", num_cpus=1, log_to_driver=False, include_dashboard=False, _system_config=often)
     (node,) = ray.nodes()
     url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
 
