@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import ClassVar
 from weakref import WeakSet
 
+from studies.design.spec import StudySpec
+from studies.errors import StudyError
+from studies.imports import uncollected
+from studies.running.capacity import WORKER_BYTES, fault, needs, room
 from studies.running.ray_folder import homeless, of_ray, ray_folder
+from studies.running.ray_logs import why
+from studies.running.ray_token import make_ray_token
 
 # No tables on the terminal, no trial files, no state snapshots (the database is the only state), no phoning home, and
 # Ctrl-C is an ordinary KeyboardInterrupt.
@@ -31,16 +37,11 @@ if not os.environ.get("RAY_ADDRESS"):
     # this makes it expect none, and every port of a local cluster is on loopback.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
-import ray
-from ray._private import parameter
-from ray.tune import PlacementGroupFactory
-from ray.util.placement_group import PlacementGroup, remove_placement_group
-
-from studies.design.spec import StudySpec
-from studies.errors import StudyError
-from studies.running.capacity import WORKER_BYTES, fault, needs, room
-from studies.running.ray_logs import why
-from studies.running.ray_token import make_ray_token
+with uncollected():
+    import ray
+    from ray._private import parameter
+    from ray.tune import PlacementGroupFactory
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 # On Ray's own port, which another cluster's agent may have, an agent serves nobody: no log is to be had from the
 # dashboard. The two monitors are processes that show workers' logs on the terminal and add machines, both for nothing

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any, Self
 
+from studies.running.cluster import Slot  # first, as Ray reads what it sets
+
+# isort: split
 from ray import tune
 from ray._raylet import setproctitle  # type: ignore[attr-defined]
 
 from studies.design.searchers import Suggestion
 from studies.imports import uncollected
 from studies.records import EpochRecord
-from studies.running.cluster import Slot
 from studies.running.trial import Assignment, choose, kept, repeats, sweep, train
 from trainers.errors import CheckpointError, DataError, UnusableError
 
