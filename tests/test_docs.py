@@ -157,7 +157,7 @@ def test_what_is_pinned_installs_on_the_oldest_python_that_the_readme_names():
     wanted = {
         canonicalize_name(each.name): each.metadata["Requires-Python"] or "" for each in distributions()
     }
-    here = {name: wanted[canonicalize_name(name)] for name in pinned if canonicalize_name(name) in wanted}
+    here = {name: wanted[name] for name in map(canonicalize_name, pinned) if name in wanted}
     assert len(here) > 100
     assert {name: want for name, want in here.items() if f"{oldest}.0" not in SpecifierSet(want)} == {}
 

@@ -143,7 +143,9 @@ def lease(store: Store) -> Lease:
 
 
 @pytest.fixture(scope="session")
-def untouched(tmp_path_factory: pytest.TempPathFactory, worker_id: str, spoken_digits: Path) -> Study:
+def untouched(
+    tmp_path_factory: pytest.TempPathFactory, worker_id: str, tables: Path, spoken_digits: Path
+) -> Study:
     """A study's trials trained by one process that knows neither Ray nor interruptions, and then put into its database:
     what becomes of others is held to it.
 
@@ -154,20 +156,13 @@ def untouched(tmp_path_factory: pytest.TempPathFactory, worker_id: str, spoken_d
     with FileLock(f"{folder}.lock"):
         study = Study(folder)
         if not study.count():
-            from twins import alone  # torch
+            from studies.running.provenance import provenance  # torch
 
-            from studies.running.provenance import provenance
-
+            shutil.copy(tables, folder / "tunebench.db")
             spec = from_json(SPEC)
-            ran_on = provenance(spec, spoken_digits)
-            trials, _ = alone(spec, ran_on, spoken_digits)
-            upgrade(new := connect(study.url))
-            held = study.store.claim(study.store.create_study(spec, ran_on).id, Owner.current(), 60)
-            for trial in trials:
-                study.store.record(held, trial)
+            held = study.train_alone(spec, provenance(spec, spoken_digits), spoken_digits)
             study.store.finish(held, COMPLETED)
-            for engine in (new, study.store.engine):  # then no log is beside the file any more
-                engine.dispose()
+            study.store.engine.dispose()  # then no log is beside the file any more
         assert study.count() == PLANNED
     return study
 

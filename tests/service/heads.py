@@ -49,6 +49,14 @@ def _is_of(process, leader, mark):
         return False
 
 
+def is_dead(process):
+    """Ended, or waiting for its parent to hear of it."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def elsewhere(data_dir):
     """Have a head start on ports that nobody else takes meanwhile: not on Ray's own."""
     data_dir.mkdir(parents=True, exist_ok=True)

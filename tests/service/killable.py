@@ -17,10 +17,11 @@ import psutil
 import undashed
 from apart import processors, without_ray
 from heads import elsewhere
-from twins import numbers
+from twins import alone, numbers
 
 from service.client import Client
 from service.database.engine import connect
+from service.database.owner import Owner
 from service.database.store import Store
 from service.errors import ServiceError
 from studies.records import StudyState
@@ -71,6 +72,14 @@ class Study:
                 stderr=log,
                 preexec_fn=heeding,
             )
+
+    def train_alone(self, spec, ran_on, data_dir):
+        """The lease of a new study in the database, whose trials this process has trained without Ray."""
+        trained, _ = alone(spec, ran_on, data_dir)
+        lease = self.store.claim(self.store.create_study(spec, ran_on).id, Owner.current(), 60)
+        for trial in trained:
+            self.store.record(lease, trial)
+        return lease
 
     def log(self):
         return (self.folder / "log").read_text()

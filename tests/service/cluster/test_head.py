@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 from apart import python_in
-from heads import answers, elsewhere, of, running, within
+from heads import answers, elsewhere, is_dead, of, running, within
 
 from service.cluster import head as head_module
 from service.cluster import ray_start
@@ -80,7 +80,7 @@ def test_a_head_is_closed_to_all_others_and_ends_with_everything_it_started(
         assert "s3cret" not in (tmp_path / "ray-head.json").read_text()
         folder, start = head.running.folder, time.monotonic()
     assert time.monotonic() - start < 5
-    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in started)
+    assert all(is_dead(process) for process in started)
     assert not Path(folder).exists()
 
 
@@ -113,10 +113,7 @@ def test_a_head_that_dies_is_cleared_away_and_started_again(tmp_path, monkeypatc
                 first, before = of(head), head.running
                 process = leader(head) if victim == "ray start" else part(head, victim)
                 process.send_signal(kill)
-                assert within(
-                    10,
-                    lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE,  # noqa: B023
-                )
+                assert within(10, lambda: is_dead(process))  # noqa: B023
                 assert within(10, lambda: not answers(joined))
                 with pytest.raises(RayUnavailable, match="does not answer"):
                     joined.states()
@@ -200,9 +197,7 @@ def test_a_head_outlasts_its_service_and_is_shared_and_kept_up_by_the_next(tmp_p
             assert not answers(jobs)
             assert within(60, lambda: answers(jobs)), "taken over"
             assert second.running.process not in (left, again)
-    assert not any(
-        process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in taken_over
-    )
+    assert all(is_dead(process) for process in taken_over)
 
 
 def test_a_head_left_with_other_settings_is_replaced(tmp_path):
@@ -216,7 +211,7 @@ def test_a_head_left_with_other_settings_is_replaced(tmp_path):
     left = psutil.Process(int(json.loads((tmp_path / "ray-head.json").read_text())["process"].split(":")[1]))
     assert left.is_running()
     with Head(tmp_path, {"TUNEBENCH_DATABASE_URL": "sqlite:///another.db"}) as head:
-        assert not left.is_running() or left.status() == psutil.STATUS_ZOMBIE
+        assert is_dead(left)
         assert leader(head).environ()["TUNEBENCH_DATABASE_URL"] == "sqlite:///another.db"
 
 

@@ -1,6 +1,5 @@
 """Studies under the real service, on real Ray, whose processes are killed."""
 
-import contextlib
 import random
 import shutil
 import socket
@@ -10,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
+from heads import is_dead
 from killable import PLANNED, Listener, Service, ends, grows, trials, wait
 from sqlalchemy import update
 from twins import numbers
@@ -52,12 +51,6 @@ def driver_of(service, study):
         if "--fence" in p.cmdline() and study in p.cmdline()
     ]
     return driver
-
-
-def is_dead(process):
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return process.status() == psutil.STATUS_ZOMBIE
-    return True
 
 
 def kill_service(service, study):

@@ -13,7 +13,6 @@ from killable import Study, wait
 from twins import alone, numbers
 
 from service.database.engine import reading
-from service.database.owner import Owner
 from service.database.tables import repeats
 from studies.analysis.comparison import compare
 from studies.design.spec import from_json, stored
@@ -67,10 +66,7 @@ def elsewhere(study, data_dir):
     spec = from_json(SPEC | {"name": "elsewhere", "trials": 1, "arms": ["gradient-filter"]})
     there = copy.deepcopy(provenance(spec, data_dir))
     there["hardware"]["instructions"] = "none"
-    lease = study.store.claim(study.store.create_study(spec, there).id, Owner.current(), 60)
-    trials, _ = alone(spec, there, data_dir)
-    for trial in trials:
-        study.store.record(lease, trial)
+    study.train_alone(spec, there, data_dir)
 
 
 def anonymous(records):
