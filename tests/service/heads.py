@@ -49,6 +49,22 @@ def _is_of(process, leader, mark):
         return False
 
 
+def title(process):
+    """Its name; none where it has ended since it was found, as many do: a job's watchdog sleeps a second in each."""
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def command(process):
+    """Its arguments, the program first; none where it has ended since it was found."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
 def is_dead(process):
     """Ended, or waiting for its parent to hear of it."""
     try:

@@ -16,7 +16,7 @@ import httpx
 import psutil
 import undashed
 from apart import processors, without_ray
-from heads import elsewhere
+from heads import elsewhere, title
 from twins import alone, numbers
 
 from service.client import Client
@@ -120,7 +120,7 @@ def enlarge(disk):
 
 def workers_of(driver):
     children = psutil.Process(driver.pid).children(recursive=True)
-    return [child for child in children if child.name().startswith("ray::twin")]
+    return [child for child in children if title(child).startswith("ray::twin")]
 
 
 class Service:

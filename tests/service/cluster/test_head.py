@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 from apart import python_in
-from heads import answers, elsewhere, is_dead, of, running, within
+from heads import answers, command, elsewhere, is_dead, of, running, title, within
 
 from service.cluster import head as head_module
 from service.cluster import ray_start
@@ -32,14 +32,6 @@ def token_file(monkeypatch, tmp_path):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "ray" / "token"))
     return tmp_path / "ray" / "token"
-
-
-def named(process):
-    """Its name and its command; a job's watchdog sleeps for a second at a time, in a process each."""
-    try:
-        return process.name(), " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return "", ""
 
 
 def listens(process):
@@ -69,14 +61,14 @@ def test_a_head_is_closed_to_all_others_and_ends_with_everything_it_started(
         assert {mode(file) for file in tmp_path.glob("ray-head.*")} == {"0o600"}
         assert httpx.get(f"{jobs.dashboard_url}/api/jobs/").status_code == 401
         jobs.submit("sleeps", "sleep 1000", {})
-        assert within(30, lambda: [p for p in of(head) if p.name() == "sleep"])
+        assert within(30, lambda: [p for p in of(head) if title(p) == "sleep"])
         started = of(head)
-        assert {"gcs_server", "raylet", "sleep"} <= {named(process)[0] for process in started}
+        assert {"gcs_server", "raylet", "sleep"} <= {title(process) for process in started}
         listening = [found for process in started for found in listens(process)]
         assert {"gcs_server", "raylet"} <= {name for name, _ in listening}
         assert {ip for _, ip in listening} == {"127.0.0.1"}
         assert "s3cret" not in json.dumps(jobs._ask("GET", "/api/jobs/").json())
-        assert not any("s3cret" in named(process)[1] for process in started)
+        assert not any("s3cret" in " ".join(command(process)) for process in started)
         assert "s3cret" not in (tmp_path / "ray-head.json").read_text()
         folder, start = head.running.folder, time.monotonic()
     assert time.monotonic() - start < 5
@@ -90,7 +82,7 @@ def leader(head):
 
 def part(head, name):
     """Jobs may be asked for before all parts are up."""
-    (found,) = within(30, lambda: [child for child in leader(head).children() if child.name() == name])
+    (found,) = within(30, lambda: [child for child in leader(head).children() if title(child) == name])
     return found
 
 
@@ -108,7 +100,7 @@ def test_a_head_that_dies_is_cleared_away_and_started_again(tmp_path, monkeypatc
                 ("ray start", signal.SIGKILL),
             ):
                 jobs.submit("sleeps", "sleep 1000", {})
-                assert within(30, lambda: [p for p in of(head) if p.name() == "sleep"])
+                assert within(30, lambda: [p for p in of(head) if title(p) == "sleep"])
                 assert set(joined.states()) == {"sleeps"}
                 first, before = of(head), head.running
                 process = leader(head) if victim == "ray start" else part(head, victim)

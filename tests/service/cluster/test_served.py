@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from heads import is_dead
+from heads import command, is_dead
 from killable import PLANNED, Listener, Service, ends, grows, trials, wait
 from sqlalchemy import update
 from twins import numbers
@@ -45,11 +45,7 @@ def service(one_service):
 
 
 def driver_of(service, study):
-    (driver,) = [
-        p
-        for p in service.ray_processes("service.worker")
-        if "--fence" in p.cmdline() and study in p.cmdline()
-    ]
+    (driver,) = [p for p in service.ray_processes("service.worker") if {"--fence", study} <= {*command(p)}]
     return driver
 
 

@@ -44,18 +44,20 @@ def test_a_local_ray_that_does_not_come_up_is_told(monkeypatch, caplog):
 
 
 LOCAL = """
-import json, os, sys
+import contextlib, json, os, sys
 import psutil
 from studies.running.cluster import cluster  # before Ray
 import ray
 from studies.running.ray_token import find_ray_token
 with cluster():
-    listening = [
-        (process.name(), socket.laddr.ip.removeprefix("::ffff:"))
-        for process in psutil.Process().children(recursive=True)
-        for socket in process.net_connections("inet")
-        if socket.status == psutil.CONN_LISTEN
-    ]
+    listening = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # ended meanwhile
+            listening += [
+                (process.name(), socket.laddr.ip.removeprefix("::ffff:"))
+                for socket in process.net_connections("inet")
+                if socket.status == psutil.CONN_LISTEN
+            ]
     executable = ray.remote(num_cpus=0, runtime_env={"env_vars": {"A": "1"}})(lambda: sys.executable)
     found = {
         "listening": listening,
