@@ -28,6 +28,20 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """Whole numbers from `low` to `high`."""
+
+    low: int
+    high: int
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"{{{self.low}, {self.low + 1}, ..., {self.high}}}"
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """One of a few values."""
 
@@ -43,7 +57,9 @@ class Options:
 SWITCH = Options((False, True))
 DECAY = Options(("none", "linear", "cosine", "exponential", "step"))
 
-VALID: dict[str, Interval | Options] = {
+MOST_IN_A_BATCH = 65_536
+
+VALID: dict[str, Interval | Whole | Options] = {
     # Quist 2023, eq 12, alpha = epsilon * lambda: discount factor of the filter's second average
     "alpha": Interval(0, 1, open_low=True),
     # Quist 2023, eqs 2 and 11: discount factor of the gradient's average (momentum is 1 - gamma)
@@ -95,6 +111,8 @@ VALID: dict[str, Interval | Options] = {
     "real_beta2": Interval(0, 1, open_high=True),
     "real_weight_decay": Interval(0, math.inf, open_high=True),
     "real_decay": DECAY,
+    # of the recipe, whatever the method
+    "batch_size": Whole(2, MOST_IN_A_BATCH),
 }
 
 

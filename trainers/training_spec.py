@@ -1,7 +1,7 @@
 """The two values that a training is made of: what is trained, and what it is trained on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ class TrainingSpec:
 
     `proxy` scales `task` down. A network without binary weights, a teacher, has no `method`; a task of two steps is
     without one trained by the first alone. `hyperparameters` are the method's and, where they differ from the
-    recipe's, those of the real-valued parameters' optimizer (`Recipe.real`).
+    recipe's, the batch size and those of the real-valued parameters' optimizer (`Recipe.own`).
 
     Real-valued initial weights, the order of samples and their augmentation depend on `seed` alone and are the
     same for every method; the split and noise in scoring depend on `split_seed`. Raises ValueError where one is
@@ -51,8 +51,10 @@ class TrainingSpec:
 
     @property
     def scaled(self) -> Task:
-        """The task as `proxy` scales it down. Raises ValueError where it cannot."""
-        return self.proxy.of(self.task)
+        """The task as `proxy` scales it down, in batches of as many as `hyperparameters` say. Raises ValueError where
+        it cannot."""
+        task, size = self.proxy.of(self.task), self.hyperparameters.get("batch_size")
+        return replace(task, recipe=replace(task.recipe, batch_size=size)) if isinstance(size, int) else task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

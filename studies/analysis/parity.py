@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from studies.analysis.compared import Check, Given, given
-from studies.design.methods import REAL
+from studies.design.methods import RECIPE
 from studies.design.space import Fixed, searched
 from studies.design.spec import StudySpec
 from studies.records import TrialRecord, TrialState
@@ -96,7 +96,7 @@ def _tasks(spec: StudySpec) -> list[Check]:
 
 def _real(spec: StudySpec) -> list[Check]:
     """What one arm is given of the real-valued parameters' optimizer, each is: the others have the recipe's."""
-    recipes = {m.name: spec.task_of(m).recipe.real for m in spec.arms}
+    recipes = {m.name: spec.task_of(m).recipe.own for m in spec.arms}
     known = dict.fromkeys(name for recipe in recipes.values() for name in recipe)
     names = [name for name in known if any(name in m.space for m in spec.arms)]
     return [
@@ -115,7 +115,7 @@ def _real(spec: StudySpec) -> list[Check]:
 def _bounds(spec: StudySpec) -> list[Check]:
     """A hyperparameter that two arms share is searched over the same values."""
     spaces = {
-        m.name: {name: d for name, d in searched(m.space).items() if name not in REAL} for m in spec.arms
+        m.name: {name: d for name, d in searched(m.space).items() if name not in RECIPE} for m in spec.arms
     }
     names = dict.fromkeys(name for space in spaces.values() for name in space)
     found = []

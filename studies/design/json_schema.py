@@ -12,9 +12,9 @@ from studies.design.searchers import SEARCHERS
 from studies.design.size import MOST_ITEMS
 from studies.design.space import Choice, Dimension, Fixed, Float, Int, Tied, to_json
 from studies.design.spec import LEAST, MOST_ARMS, OF_ARMS, SHORT, Confirm, Resources, SearcherSpec, StudySpec
-from trainers.hyperparameters import DECAY, VALID, Interval, Options
+from trainers.hyperparameters import DECAY, MOST_IN_A_BATCH, VALID, Interval, Options, Whole
 from trainers.record import MOST, Record
-from trainers.tasks import MOST_EPOCHS, MOST_IN_A_BATCH, PRECISIONS, TASKS, WITHOUT
+from trainers.tasks import MOST_EPOCHS, PRECISIONS, TASKS, WITHOUT
 
 WHOLE_NUMBER = {"type": "integer", "minimum": 1}
 PROXY = {
@@ -125,10 +125,12 @@ def _dimension(name: str, default: Dimension) -> dict[str, Any]:
     return {"anyOf": forms}
 
 
-def _value(valid: Interval | Options, default: Dimension) -> dict[str, Any]:
+def _value(valid: Interval | Whole | Options, default: Dimension) -> dict[str, Any]:
     match valid:
         case Options(values):
             return {"enum": list(values)}
+        case Whole(low, high):
+            return {"type": "integer", "minimum": low, "maximum": high}
         case Interval(low, high, open_low, open_high):
             schema: dict[str, Any] = {"type": "integer" if isinstance(default, Int) else "number"}
             if math.isfinite(low):

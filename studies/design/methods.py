@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from studies.design.space import Choice, Float, Space
+from studies.design.space import Choice, Float, Int, Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +12,7 @@ class Method:
     Without an optimizer it is for the tasks in REAL_TASKS, which have no binary weights, and for these alone.
 
     The space holds the hyperparameters that the source tunes, over bounds around the values that it uses or tries. A
-    study file may add the dimensions in `extra` and REAL; where it does not, the optimizer's or the recipe's default
+    study file may add the dimensions in `extra` and RECIPE; where it does not, the optimizer's or the recipe's default
     holds.
     """
 
@@ -27,7 +27,7 @@ class Method:
     @property
     def known(self) -> Space:
         """Whatever a study file may say of the method, the dimensions of its own space first."""
-        return {**self.space, **self.extra, **REAL}
+        return {**self.space, **self.extra, **RECIPE}
 
 
 SWITCH = Choice((False, True))
@@ -42,6 +42,8 @@ REAL: Space = {
     "real_weight_decay": Float(1e-6, 1e-2, log=True),  # none and 1e-4
     "real_decay": DECAY,
 }
+# whatever the method
+RECIPE: Space = {**REAL, "batch_size": Int(16, 1024, log=True)}  # 50 to 510
 
 PHASES: Space = {"decay": DECAY, "pretraining": Float(0.0, 0.5), "fine_tuning": Float(0.02, 0.5)}
 

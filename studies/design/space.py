@@ -285,7 +285,7 @@ def faulty_ties(space: Space) -> list[tuple[str, str]]:
 
 
 def _faulty(name: str, tied: Tied, space: Space) -> str | None:
-    values = {key: _numbers(dimension) for key, dimension in space.items()}
+    values = {key: numbers(dimension) for key, dimension in space.items()}
     if not values.get(tied.to):
         return f"cannot be tied to {tied.to!r}; numbers are {', '.join(key for key in values if values[key])}"
     for value in values[tied.to]:
@@ -295,8 +295,8 @@ def _faulty(name: str, tied: Tied, space: Space) -> str | None:
     return None
 
 
-def _numbers(dimension: Dimension) -> tuple[float, ...]:
-    """The ends or choices of one that is searched or fixed; none where they are no numbers."""
+def numbers(dimension: Dimension) -> tuple[float, ...]:
+    """The ends or choices of one that is searched or fixed; none where they are no numbers, or tied."""
     match dimension:
         case Float(low, high) | Int(low, high):
             return low, high

@@ -365,6 +365,11 @@ class StudySpec(_Strict):
             if key in REAL and key not in task.recipe.real
         ]
         proxy = info.data.get("proxy", WHOLE)
+        faults += [
+            (f"{i}.space.batch_size", f"the proxy has batches of {size} already: give one of the two")
+            for i, arm in enumerate(value)
+            if "batch_size" in arm.space and (size := arm.proxy.batch_size or proxy.batch_size)
+        ]
         if proxy.validation:
             left = "without validation nothing is left to choose on: give each hyperparameter one value"
             faults += [

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from studies.design.space import numbers
 from studies.design.spec import StudySpec
 from studies.imports import uncollected
 from studies.running import capacity
 from trainers.data import DATASETS
 from trainers.errors import CheckpointError, DataError, UnusableError
 from trainers.feeding import decoders, sample_counts
-from trainers.tasks import TASKS
+from trainers.tasks import TASKS, Proxy, Task
 from trainers.training import teachers
 from trainers.training.start import check_start, missing, start_file
 
@@ -92,7 +94,7 @@ def _unusable(spec: StudySpec, data_dir: Path) -> list[Fault]:
     data, found = DATASETS[TASKS[spec.task].dataset], list[Fault]()
     with _noted(found, "task", DataError):
         data.check_data(data_dir)
-    for task, proxy in () if found else spec.trained:
+    for task, proxy in () if found else _largest_batches(spec):
         if proxy.train_fraction or proxy.batch_size or data.any_number:
             with _noted(found, "proxy.train_fraction", ValueError), _noted(found, "task", UnusableError):
                 sample_counts.check_enough(proxy.of(task), proxy.train_fraction or 1, data_dir)
@@ -106,6 +108,15 @@ def _unusable(spec: StudySpec, data_dir: Path) -> list[Fault]:
             with _noted(found, "task", DataError, ValueError), _noted(found, "start", CheckpointError):
                 check_start(start, task, proxy, data_dir)
     return list(dict.fromkeys(found))
+
+
+def _largest_batches(spec: StudySpec) -> Iterator[tuple[Task, Proxy]]:
+    """What its arms train, each in the largest batches that it may be tried with."""
+    for arm in spec.arms:
+        proxy = spec.proxy_of(arm)
+        if "batch_size" in arm.space:
+            proxy = replace(proxy, batch_size=int(max(numbers(arm.space["batch_size"]))))
+        yield spec.task_of(arm), proxy
 
 
 @contextmanager

@@ -87,6 +87,7 @@ def test_a_recipe_takes_its_own_optimizers_hyperparameters() -> None:
     own = {"real_learning_rate": 0.1, "real_weight_decay": 1e-4, "real_momentum": 0.9, "real_decay": "cosine"}
     assert sgd.real == own
     assert adam.real.keys() - own.keys() == {"real_beta1", "real_beta2"}
+    assert sgd.own == own | {"batch_size": 256}
     for recipe in (sgd, adam):
         assert recipe.tuned({"alpha": 0.1}) == recipe == recipe.tuned(recipe.real)
     assert sgd.tuned({"real_learning_rate": 1, "real_momentum": 0.5}) == replace(

@@ -3,7 +3,6 @@
 from trainers.tasks.proxy import (
     LEAST,
     MOST_EPOCHS,
-    MOST_IN_A_BATCH,
     OF_SAMPLES,
     PARTS,
     PRECISIONS,
@@ -18,7 +17,6 @@ from trainers.tasks.task import FirstStep, Recipe, Task
 __all__ = [
     "LEAST",
     "MOST_EPOCHS",
-    "MOST_IN_A_BATCH",
     "OF_SAMPLES",
     "PARTS",
     "PRECISIONS",

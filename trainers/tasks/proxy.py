@@ -4,12 +4,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
-from trainers.hyperparameters import VALID
+from trainers.hyperparameters import MOST_IN_A_BATCH, VALID
 from trainers.tasks.table import REAL_TASKS, TASKS, TEACHERS
 from trainers.tasks.task import FirstStep, Recipe, Task
 
 MOST_EPOCHS = 10_000  # that a proxy may ask for, of either step
-MOST_IN_A_BATCH = 65_536
 LESS = ("train_fraction", "width", "image_size")  # what a proxy can only take away
 FIRST = ("epochs", "train_fraction", "width", "image_size", "first_step")  # what a proxy has always had
 OF_FIRST_STEP = ("first_step_learning_rate", "first_step_weight_decay", "first_step_decay")

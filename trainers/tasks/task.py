@@ -91,6 +91,12 @@ class Recipe:
             "real_decay": self.decay,
         }
 
+    @property
+    def own(self) -> dict[str, Value]:
+        """What a training may be given otherwise than the recipe has it, whatever its method: `real` and the batch
+        size."""
+        return {**self.real, "batch_size": self.batch_size}
+
     def tuned(self, hyperparameters: Mapping[str, Value]) -> "Recipe":
         """The recipe with what numbers `hyperparameters` have of `real`; the others are the method's."""
         real = {

@@ -30,7 +30,7 @@ def train(
     CheckpointError for a checkpoint.
     """
     devices.take_threads(machine.threads)
-    validate(spec.method, spec.hyperparameters, spec.scaled.recipe.real)
+    validate(spec.method, spec.hyperparameters, spec.scaled.recipe.own)
     training = Training(spec, machine)
     training.begin(checkpoint)
     yield from training.results

@@ -32,7 +32,7 @@ def stages(recipe: Recipe, optimizer: str | None, hyperparameters: Mapping[str, 
     """Those of a training by `recipe`: the method's, after the recipe's first step if it has one; without a method
     that step alone.
 
-    `hyperparameters` are the method's, whatever there is of `recipe.real` among them. Raises ValueError for a
+    `hyperparameters` are the method's, whatever there is of `recipe.own` among them. Raises ValueError for a
     `real_decay` without the step that it is of.
     """
     first, before = recipe.first_step, []
@@ -52,5 +52,5 @@ def stages(recipe: Recipe, optimizer: str | None, hyperparameters: Mapping[str, 
     values: dict[str, Value] = {"decay": recipe.decay}
     if first and "pretraining" in method.optional:
         values["pretraining"] = 0.0  # the first step is that
-    values |= {name: value for name, value in hyperparameters.items() if name not in recipe.real}
+    values |= {name: value for name, value in hyperparameters.items() if name not in recipe.own}
     return [*before, Stage(method, values, recipe.epochs, recipe.epochs_by(optimizer), decay)]

@@ -352,7 +352,7 @@ def test_parity_audit_flags_the_real_valued_parameters_optimizer():
         methods = [{"name": name, "space": space} for name, space in zip(METHODS, spaces, strict=True)]
         study = study_of(methods, runs=1, trials=1)
         parity = compare(study, trials_of(study, {method: [[0.5]] for method in METHODS})).parity
-        return [check for check in parity if "real" in check.what]
+        return [check for check in parity if "real" in check.what or "batch" in check.what]
 
     assert real({}, {}) == []
     assert real({"real_learning_rate": searched}, {}) == [
@@ -364,6 +364,13 @@ def test_parity_audit_flags_the_real_valued_parameters_optimizer():
     ]
     assert not real({}, {"real_momentum": 0.5})[0].equal
     assert real({"real_momentum": 0.9}, {})[0].equal
+    assert real({}, {"batch_size": [25, 50]}) == [
+        Check(
+            what="values of batch_size",
+            equal=False,
+            values={"gradient-filter": 50, "latent-sgd": (25, 50)},
+        )
+    ]
     both = real({"real_learning_rate": searched}, {"real_learning_rate": searched})
     assert [check.equal for check in both] == [True]
 

@@ -495,6 +495,14 @@ def test_writing_a_default_out_does_not_change_the_digest():
             r"methods.0.space.real_learning_rate: 0.0 is out of range; .* must be in \(0, inf\)",
         ),
         (
+            {"methods": ["latent-sgd", {"name": "bop", "space": {"batch_size": [25, 1]}}]},
+            r"methods.1.space.batch_size: 1 is out of range; batch_size must be in {2, 3, ..., 65536}",
+        ),
+        (
+            {"proxy": {"batch_size": 25}, "methods": [{"name": "bop", "space": {"batch_size": 50}}]},
+            "methods.0.space.batch_size: the proxy has batches of 25 already: give one of the two",
+        ),
+        (
             {"methods": [{"name": "bop", "space": {"real_lr": 1}}]},
             "methods.0.space.real_lr: bop has no such hyperparameter; it has .*, tau_decay, real_learning_rate",
         ),

@@ -79,6 +79,12 @@ def test_nothing_else_is_asked_of_data_that_are_too_few_or_damaged(data_dir: Pat
     digits.write_bytes(whole)
     ((field, message),) = ready.faults(few, data_dir, SMALL)
     assert (field, message[:39]) == ("proxy.train_fraction", "train_fraction must be at least 0.0451,")
+    batches = {"name": "bop", "space": {"batch_size": [50, 1001]}}
+    ((field, message),) = ready.faults(spec(methods=[batches]), data_dir, SMALL)
+    assert (field, message[:69]) == (
+        "task",
+        "spoken-digits has 1000 training samples here, which do not fill a bat",
+    )
 
 
 WITHOUT_TORCH = """

@@ -51,6 +51,13 @@ def figures(results: list[EpochResult]) -> list[EpochResult]:
     return [replace(r, train_seconds=0.0, evaluate_seconds=0.0) for r in results]
 
 
+def test_the_batch_size_is_a_hyperparameter_as_well(run: Callable[..., list[EpochResult]]) -> None:
+    values = FILTER | {"batch_size": 25}
+    found = figures(run(values=values, proxy=SMALL))
+    assert found != figures(run(proxy=SMALL))
+    assert found == figures(run(proxy=replace(SMALL, batch_size=25)))
+
+
 @pytest.mark.parametrize(("optimizer", "values"), [("gradient-filter", FILTER), ("latent-sgd", LATENT)])
 def test_learns_real_speech(
     optimizer: str, values: dict[str, Any], run: Callable[..., list[EpochResult]]
@@ -523,6 +530,8 @@ def test_the_count_of_waits_counts() -> None:
             "gradient-filter has no hyperparameter 'real_beta1'; it has .*, decay, bias_correction, "
             "real_learning_rate, real_weight_decay, real_momentum",
         ),
+        ({"values": FILTER | {"batch_size": 20.0}}, r"batch_size must be in {2, 3, ..., 65536}, got 20.0"),
+        ({"values": FILTER | {"batch_size": 1}}, r"batch_size must be in {2, 3, ..., 65536}, got 1"),
         ({"epochs": 0}, r"epochs must be in \[1, 10000\], got 0"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"split_seed": -2}, "split_seed must be at least 0, got -2"),
