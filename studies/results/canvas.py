@@ -55,6 +55,7 @@ def plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["bottom", "left"]].set_linewidth(0.6)
     axes.tick_params(labelsize=7, width=0.6, length=3)
+    axes.tick_params(which="minor", labelsize=7)  # of a logarithmic axis within a decade
     axes.grid(axis="y", color="0.9", lw=0.5)
     axes.set_axisbelow(True)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
