@@ -24,7 +24,7 @@ def check_enough(task: Task, train_fraction: float, data_dir: Path) -> None:
     if sum(classes) < batch_size:
         raise UnusableError(
             f"{task.dataset} has {sum(classes)} training samples here, which do not fill a batch of {batch_size}, "
-            f"{task.name}'s; fetch more of them, or take another task"
+            f"as {task.name} is to be trained in; fetch more of them, or take smaller batches or another task"
         )
     if not enough(classes, train_fraction, batch_size):
         raise ValueError(

@@ -58,7 +58,10 @@ def test_images_in_files_are_counted_too(tmp_path: Path) -> None:
     task = TASKS["imagenet-reactnet-a"]
     small = replace(task, recipe=replace(task.recipe, batch_size=20))
     sample_counts.check_enough(small, 0.5, folder)
-    told = "^imagenet has 76 training samples here, which do not fill a batch of 510, imagenet-reactnet-a's; fetch"
+    told = (
+        "^imagenet has 76 training samples here, which do not fill a batch of 510, as imagenet-reactnet-a is to be "
+        "trained in; fetch"
+    )
     with pytest.raises(UnusableError, match=told):
         sample_counts.check_enough(task, 1, folder)
     with pytest.raises(UnusableError, match="76 training samples do not fill a batch of 510"):
