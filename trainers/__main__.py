@@ -76,6 +76,8 @@ def _spec(options: argparse.Namespace) -> TrainingSpec:
         first_step_learning_rate=options.first_step_learning_rate,
         first_step_weight_decay=options.first_step_weight_decay,
         first_step_decay=options.first_step_decay,
+        first_step_optimizer=options.first_step_optimizer,
+        first_step_real_learning_rate=options.first_step_real_learning_rate,
         validation=options.validation,
         without=options.without,
         precision=options.precision,
@@ -268,6 +270,10 @@ def _add_proxy(parser: argparse.ArgumentParser) -> None:
         )
     proxy.add_argument(
         "--first-step-decay", metavar="NAME", help="of learning rates in that step: linear and so on"
+    )
+    proxy.add_argument("--first-step-optimizer", metavar="NAME", help="of those weights: adam or sgd")
+    proxy.add_argument(
+        "--first-step-real-learning-rate", type=float, metavar="X", help="of all else in that step"
     )
     proxy.add_argument(
         "--validation",

@@ -104,6 +104,8 @@ VALID: dict[str, Interval | Whole | Options] = {
     "pretraining": Interval(0, 0.5),
     # Paren & Poudel 2021, section 4.3: share of the training's steps, the last ones, with the signs frozen
     "fine_tuning": Interval(0, 0.5, open_low=True),
+    # Paren & Poudel 2021, section 5.2: whether learning rates fall over what is before the fine-tuning, and anew in it
+    "restart": SWITCH,
     # of the recipe's optimizer of the real-valued parameters, whatever the method
     "real_learning_rate": Interval(0, math.inf, open_low=True, open_high=True),
     "real_momentum": Interval(0, 1, open_high=True),

@@ -32,3 +32,10 @@ class Progress(NamedTuple):
     total_steps: int
     steps_an_epoch: int
     end: float = EXPONENTIAL_END
+
+    def restarted(self, last: int) -> "Progress":
+        """How far it is where what falls over the steps before the `last` ones starts anew with these."""
+        before = self.total_steps - last
+        if self.step < before:
+            return self._replace(total_steps=before)
+        return self._replace(step=self.step - before, total_steps=last)

@@ -14,7 +14,7 @@ from studies.design.space import Choice, Dimension, Fixed, Float, Int, Tied, to_
 from studies.design.spec import LEAST, MOST_ARMS, OF_ARMS, SHORT, Confirm, Resources, SearcherSpec, StudySpec
 from trainers.hyperparameters import DECAY, MOST_IN_A_BATCH, VALID, Interval, Options, Whole
 from trainers.record import MOST, Record
-from trainers.tasks import MOST_EPOCHS, PRECISIONS, TASKS, WITHOUT
+from trainers.tasks import FIRST_STEP_OPTIMIZERS, MOST_EPOCHS, PRECISIONS, TASKS, WITHOUT
 
 WHOLE_NUMBER = {"type": "integer", "minimum": 1}
 PROXY = {
@@ -27,6 +27,8 @@ PROXY = {
     "first_step_learning_rate": {"type": "number", "exclusiveMinimum": 0},
     "first_step_weight_decay": {"type": "number", "minimum": 0},
     "first_step_decay": {"enum": list(DECAY.values)},
+    "first_step_optimizer": {"enum": list(FIRST_STEP_OPTIMIZERS)},
+    "first_step_real_learning_rate": {"type": "number", "exclusiveMinimum": 0},
     "validation": {"const": "none"},
     "without": {"enum": list(WITHOUT)},
     "precision": {"enum": list(PRECISIONS)},

@@ -45,7 +45,12 @@ REAL: Space = {
 # whatever the method
 RECIPE: Space = {**REAL, "batch_size": Int(16, 1024, log=True)}  # 50 to 510
 
-PHASES: Space = {"decay": DECAY, "pretraining": Float(0.0, 0.5), "fine_tuning": Float(0.02, 0.5)}
+PHASES: Space = {
+    "decay": DECAY,
+    "pretraining": Float(0.0, 0.5),
+    "fine_tuning": Float(0.02, 0.5),
+    "restart": SWITCH,
+}
 
 ALPHA = Float(1e-6, 1.0, log=True)  # Quist 2023: 1e-3 on CIFAR-10, 1e-5 on ImageNet
 GAMMA = Float(1e-3, 1.0, log=True)  # Quist 2023: 0.1

@@ -6,7 +6,7 @@ from made_up import SMALL
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from trainers.layers.binary import BinaryConv2d, BinaryLinear, partition
+from trainers.layers.binary import BinaryConv2d, BinaryLinear, binary_parameters, partition
 from trainers.models import MODELS, birealnet, reactnet
 from trainers.models.reactnet20 import Block as Block20
 from trainers.models.residual import Subsampled
@@ -336,29 +336,60 @@ def test_a_strided_1x1_is_torchs(channels: int) -> None:
 
 
 def test_reactnet20_does_without_one_part() -> None:
-    """The rest has the same names and first values; a block has 2 vectors less of scale and rsign, 3 of rprelu."""
+    """The rest trains under the same names from the same first values."""
     torch.manual_seed(0)
-    whole = Block20(4, 4, 1)
-    gone = {"scale": {"scale.weight"}, "rsign": {"conv.binarise.offset"}, "polynomial": set()}
-    gone["rprelu"] = {f"activation.{name}" for name in ("before", "slope", "after")}
+    whole = dict(Block20(4, 4, 1).named_parameters())
+    scale, offset = "scale.weight", "conv.binarise.offset"
+    before, slope, after = (f"activation.{name}" for name in ("before", "slope", "after"))
+    gone = {
+        "scale": {scale},
+        "rsign": {offset},
+        "polynomial": set(),
+        "rprelu": {before, slope, after},
+        "scale-and-polynomial": {scale},
+        "offsets": {offset, before, after},
+        "slopes": {slope},
+        "real-shortcuts": set(),
+        "real-ends": set(),
+    }
     assert gone.keys() == set(PARTS["reactnet20"])
     for without, names in gone.items():
         torch.manual_seed(0)
         block = Block20(4, 4, 1, without)
-        there = block.state_dict()
-        assert whole.state_dict().keys() - there.keys() == names
-        assert all(torch.equal(value, whole.state_dict()[name]) for name, value in there.items())
+        there = {name: value for name, value in block.named_parameters() if value.requires_grad}
+        assert whole.keys() - there.keys() == names
+        assert all(torch.equal(value, whole[name]) for name, value in there.items())
     assert MODELS["reactnet20"](CIFAR, 10, width=2, without="rsign")[3].conv.binarise is not None
 
 
-@pytest.mark.parametrize("without", ["polynomial", "rsign", None])
+def test_what_reactnet20_has_for_a_part_that_it_does_without() -> None:
+    """As the authors' code: PReLU without offsets, ReLU without slopes, binary weights that see real numbers."""
+    x = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    offsets, slopes = (Block20(4, 4, 1, without).activation for without in ("offsets", "slopes"))
+    assert torch.equal(offsets(x), nn.functional.prelu(x, torch.full((4,), 0.25)))
+    with torch.no_grad():
+        slopes.before.fill_(0.5)
+        slopes.after.fill_(-0.25)
+    assert torch.equal(slopes(x), torch.relu(x + 0.5) - 0.25)
+    # the authors' numbers of binary weights at width 16: 18 convolutions, the first and the last layer, two shortcuts
+    binary = {None: 267_264, "real-ends": 267_264 + 432 + 640, "real-shortcuts": 267_264 + 512 + 2048}
+    for without, count in binary.items():
+        model = MODELS["reactnet20"](CIFAR, 10, without=without)
+        assert sum(weight.numel() for weight in binary_parameters(model)) == count
+        layers = [layer for layer in model.modules() if isinstance(layer, BinaryConv2d | BinaryLinear)]
+        real = [layer for layer in layers if isinstance(layer.binarise, nn.Identity)]
+        assert len(real) == len(layers) - 18
+        assert model(torch.randn(2, *CIFAR)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("without", ["polynomial", "scale-and-polynomial", "rsign", "offsets", None])
 def test_the_derivative_of_an_ablated_sign(without: str | None) -> None:
     """Of equation 1 without the polynomial, else of equation 2, offset or not."""
     sign = Block20(1, 1, 1, without).conv.binarise
     x = torch.tensor([-1.5, -0.5, 0.25, 2.0]).view(1, 1, 1, 4).requires_grad_()
     sign(x).sum().backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None
-    assert x.grad.flatten().tolist() == ([0, 1, 1, 0] if without == "polynomial" else [0, 1, 1.5, 0])
+    assert x.grad.flatten().tolist() == ([0, 1, 1, 0] if "polynomial" in str(without) else [0, 1, 1.5, 0])
 
 
 def test_reactnet20_halves_the_image_before_its_blocks() -> None:

@@ -110,6 +110,15 @@ def test_what_is_the_tasks_own_makes_no_proxy() -> None:
     assert Proxy(width=20, epochs=2).without_own(task) == Proxy(epochs=2)
     same = Proxy(batch_size=100, first_step=3, first_step_learning_rate=1e-3, first_step_decay="exponential")
     assert same.without_own(task) == Proxy(first_step=3)
+    assert Proxy(first_step=3, first_step_optimizer="adam").without_own(task) == Proxy(first_step=3)
+    other = Proxy(first_step=3, first_step_optimizer="sgd", first_step_real_learning_rate=3e-3)
+    assert (
+        other.without_own(task) == other
+    )  # 3e-3 is the recipe's, which a study's real_learning_rate changes
+    assert other.label(task.name) == (
+        "mnist-lenet5: 3 epochs with real weights before, those weights by sgd before, all else at the rate 0.003 "
+        "before"
+    )
     assert Proxy(precision="float32").without_own(task) == Proxy()
     assert Proxy(precision="float64").label(task.name) == "mnist-lenet5: in float64"
     assert Proxy(precision="float64").of(task).recipe == replace(task.recipe, precision="float64")
@@ -158,6 +167,16 @@ def test_a_recipe_is_lengthened_and_its_first_step_is_free() -> None:
         ),
         (
             "mnist-lenet5",
+            {"first_step": 1, "first_step_optimizer": "bop"},
+            "first_step_optimizer must be one of adam, sgd, got 'bop'",
+        ),
+        (
+            "mnist-lenet5",
+            {"first_step": 1, "first_step_real_learning_rate": 0},
+            r"first_step_real_learning_rate must be in \(0, inf\), got 0",
+        ),
+        (
+            "mnist-lenet5",
             {"first_step_learning_rate": 0},
             r"first_step_learning_rate must be in \(0, inf\), got 0",
         ),
@@ -165,7 +184,8 @@ def test_a_recipe_is_lengthened_and_its_first_step_is_free() -> None:
         (
             "cifar10-reactnet20",
             {"without": "bn"},
-            "must be one of polynomial, rprelu, rsign, scale, none, got 'bn'",
+            "must be one of offsets, polynomial, real-ends, real-shortcuts, rprelu, rsign, scale, "
+            "scale-and-polynomial, slopes, none, got 'bn'",
         ),
         ("mnist-lenet5", {"precision": 64}, "precision must be one of float32, float64, got 64"),
         ("mnist-lenet5", {"width": True}, "width must be at least 1, got True"),

@@ -6,9 +6,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from trainers.layers.binary import BinaryConv2d
+from trainers.layers.binary import BinaryConv2d, BinaryLinear
 from trainers.layers.rsign_rprelu import RPReLU, RSign, Scale
 from trainers.models.residual import Subsampled, head, shortcut, stages
+from trainers.models.stack import Bias, of_real_input
 
 
 class Block(nn.Module):
@@ -17,18 +18,32 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, without: str | None = None) -> None:
         super().__init__()
-        estimator = "straight-through" if without == "polynomial" else "piecewise-polynomial"
+        plain = without in ("polynomial", "scale-and-polynomial")
+        estimator = "straight-through" if plain else "piecewise-polynomial"
         self.conv = BinaryConv2d(inputs, outputs, 3, stride=stride, padding=1, estimator=estimator)
-        if without != "rsign":
+        if without not in ("rsign", "offsets"):
             self.conv.binarise = RSign(inputs, estimator=estimator)
-        self.scale = nn.Identity() if without == "scale" else Scale(outputs)
+        self.scale = nn.Identity() if without in ("scale", "scale-and-polynomial") else Scale(outputs)
         self.bn = nn.BatchNorm2d(outputs)
-        self.activation = nn.Identity() if without == "rprelu" else RPReLU(outputs)
+        self.activation = nn.Identity() if without == "rprelu" else _rprelu(outputs, without)
         self.shortcut = shortcut(inputs, outputs, stride)
+        if without == "real-shortcuts" and isinstance(self.shortcut, nn.Sequential):
+            self.shortcut[1] = of_real_input(BinaryConv2d(inputs, outputs, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.bn(self.scale(self.conv(x)))
         return self.activation(y + self.shortcut(x))  # type: ignore[no-any-return]
+
+
+def _rprelu(channels: int, without: str | None) -> RPReLU:
+    """Without "offsets" they stay 0, a PReLU; without "slopes" these are 0, a ReLU between two offsets."""
+    layer = RPReLU(channels)
+    if without == "offsets":
+        layer.before.requires_grad_(False)
+        layer.after.requires_grad_(False)
+    elif without == "slopes":
+        nn.init.zeros_(layer.slope).requires_grad_(False)
+    return layer
 
 
 class PreactivationBlock(nn.Module):
@@ -58,15 +73,21 @@ def reactnet20(
     Max-pooling halves the image before the first of them. The 18 convolutions of the blocks are binary. `without` takes
     one part of ReActNet's out of every block: "scale"; "rsign", a plain sign for it; "rprelu", nothing for it; or
     "polynomial", the sign's derivative of eq 2, eq 1 for it.
+
+    The authors' code has "scale", "polynomial", "scale-and-polynomial", and these: "offsets", all learned ones of RSign
+    and RPReLU; "slopes", those of RPReLU, a ReLU between its offsets for it; "real-shortcuts" and "real-ends", binary
+    weights, on real-valued inputs, in the shortcuts' 1x1, or in the first convolution and the last layer.
     """
     stem = [
         nn.Conv2d(input_shape[0], width, 3, padding=1, bias=False),
         nn.BatchNorm2d(width),
         nn.MaxPool2d(3, stride=2, padding=1),
     ]
-    return nn.Sequential(
-        *stem, *stages(partial(Block, without=without), width, (6, 6, 6)), *head(4 * width, classes)
-    )
+    ends = head(4 * width, classes)
+    if without == "real-ends":
+        stem[0] = of_real_input(BinaryConv2d(input_shape[0], width, 3, padding=1))
+        ends[-1:] = [of_real_input(BinaryLinear(4 * width, classes)), Bias(classes)]
+    return nn.Sequential(*stem, *stages(partial(Block, without=without), width, (6, 6, 6)), *ends)
 
 
 def preactivation_resnet20(input_shape: tuple[int, ...], classes: int, *, width: int = 16) -> nn.Sequential:

@@ -13,6 +13,11 @@ from trainers.optimizers.binary_optimizer import BinaryOptimizer
 from trainers.schedules import Progress
 
 
+def frozen_steps(fine_tuning: float, total: int) -> int:
+    """How many of `total` steps, the last ones, have frozen signs: the share `fine_tuning`, at least one."""
+    return max(1, round(fine_tuning * total))
+
+
 class Relaxed(BinaryOptimizer):
     """Base of the optimizers whose weights are binary at the end only.
 
@@ -22,10 +27,16 @@ class Relaxed(BinaryOptimizer):
     By `schedule` a training has three phases (Paren & Poudel 2021, section 4.3). For the share `pretraining` of its
     steps the weights are real, then they are drawn to the signs, and for the share `fine_tuning`, at least one step,
     the parameters hold the signs and stay, while the real-valued parameters adapt. Before that `binarised` gives the
-    signs.
+    signs. With `restart` the learning rate falls over what comes before the fine-tuning (section 5.2), in which that
+    of the real-valued parameters starts anew; else over all of it.
     """
 
-    optional: ClassVar[Mapping[str, Any]] = {"decay": "none", "pretraining": 0.0, "fine_tuning": 0.2}
+    optional: ClassVar[Mapping[str, Any]] = {
+        "decay": "none",
+        "pretraining": 0.0,
+        "fine_tuning": 0.2,
+        "restart": False,
+    }
     beginning: ClassVar[Mapping[str, Any]] = {"frozen": False}
     decayed: ClassVar[str] = "learning_rate"
     latent: ClassVar[bool] = True
@@ -52,10 +63,12 @@ class Relaxed(BinaryOptimizer):
         self.relax(group, [theta], [self.state[theta]["w"]])
 
     def move(self, group: dict[str, Any], progress: Progress) -> None:
-        super().move(group, progress)
         step, total = progress.step, progress.total_steps
+        last = frozen_steps(group["fine_tuning"], total)
+        restart = group.get("restart", False)  # older checkpoints have none
+        super().move(group, progress.restarted(last) if restart else progress)
         self.grow(group, step - round(group["pretraining"] * total), progress)
-        if total - step > max(1, round(group["fine_tuning"] * total)) or group["frozen"]:
+        if total - step > last or group["frozen"]:
             return
         group["frozen"] = True
         self._write_signs(group["params"])

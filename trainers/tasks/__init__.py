@@ -1,6 +1,7 @@
 """Tasks: what is trained on what, by which recipe, and how it is scored. All data, nothing to run."""
 
 from trainers.tasks.proxy import (
+    FIRST_STEP_OPTIMIZERS,
     LEAST,
     MOST_EPOCHS,
     OF_SAMPLES,
@@ -15,6 +16,7 @@ from trainers.tasks.table import REAL_TASKS, TASKS, TEACHERS
 from trainers.tasks.task import FirstStep, Recipe, Task
 
 __all__ = [
+    "FIRST_STEP_OPTIMIZERS",
     "LEAST",
     "MOST_EPOCHS",
     "OF_SAMPLES",

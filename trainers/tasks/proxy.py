@@ -11,7 +11,14 @@ from trainers.tasks.task import FirstStep, Recipe, Task
 MOST_EPOCHS = 10_000  # that a proxy may ask for, of either step
 LESS = ("train_fraction", "width", "image_size")  # what a proxy can only take away
 FIRST = ("epochs", "train_fraction", "width", "image_size", "first_step")  # what a proxy has always had
-OF_FIRST_STEP = ("first_step_learning_rate", "first_step_weight_decay", "first_step_decay")
+OF_FIRST_STEP = (
+    "first_step_learning_rate",
+    "first_step_weight_decay",
+    "first_step_decay",
+    "first_step_optimizer",
+    "first_step_real_learning_rate",
+)
+FIRST_STEP_OPTIMIZERS = ("adam", "sgd")
 OF_SAMPLES = (
     "train_fraction",
     "image_size",
@@ -42,6 +49,8 @@ class Proxy:
     first_step_learning_rate: float | None = None
     first_step_weight_decay: float | None = None
     first_step_decay: str | None = None
+    first_step_optimizer: str | None = None
+    first_step_real_learning_rate: float | None = None
     validation: str | None = None
     without: str | None = None
     precision: str | None = None
@@ -62,10 +71,15 @@ class Proxy:
         share = self.train_fraction
         if share is not None and (type(share) not in (int, float) or not 0 < share <= 1):
             raise ValueError(f"train_fraction must be in (0, 1], got {share!r}")
-        for name in ("learning_rate", "weight_decay", "decay"):
+        for name in ("learning_rate", "weight_decay", "decay", "real_learning_rate"):
             value = getattr(self, f"first_step_{name}")
             if value is not None and not _valid(name, value):
                 raise ValueError(f"first_step_{name} must be in {VALID[name]}, got {value!r}")
+        if self.first_step_optimizer not in (None, *FIRST_STEP_OPTIMIZERS):
+            known = ", ".join(FIRST_STEP_OPTIMIZERS)
+            raise ValueError(
+                f"first_step_optimizer must be one of {known}, got {self.first_step_optimizer!r}"
+            )
         if self.validation not in (None, "none"):
             raise ValueError(f"validation must be none, got {self.validation!r}")
         if self.without not in (None, *WITHOUT):
@@ -125,6 +139,8 @@ class Proxy:
             "first_step_learning_rate": first.learning_rate,
             "first_step_weight_decay": first.weight_decay,
             "first_step_decay": first.decay or task.recipe.decay,
+            "first_step_optimizer": first.optimizer or "adam",
+            "first_step_real_learning_rate": first.real_learning_rate,
             "without": "none",
             "precision": "float32",
         }
@@ -211,7 +227,19 @@ LEAST: dict[str, Least] = {
 
 
 # of the models whose papers ask what each part of them is worth
-PARTS: dict[str, tuple[str, ...]] = {"reactnet20": ("polynomial", "rprelu", "rsign", "scale")}
+PARTS: dict[str, tuple[str, ...]] = {
+    "reactnet20": (
+        "offsets",
+        "polynomial",
+        "real-ends",
+        "real-shortcuts",
+        "rprelu",
+        "rsign",
+        "scale",
+        "scale-and-polynomial",
+        "slopes",
+    )
+}
 WITHOUT = (*sorted({part for parts in PARTS.values() for part in parts}), "none")
 PRECISIONS = ("float32", "float64")
 
@@ -228,6 +256,8 @@ WORDS: dict[str, Callable[[Any], str]] = {
     "first_step_learning_rate": lambda rate: f"those weights' rate {rate:g}",
     "first_step_weight_decay": lambda decay: f"their weight decay {decay:g}",
     "first_step_decay": lambda decay: f"{decay} decay before",
+    "first_step_optimizer": lambda name: f"those weights by {name} before",
+    "first_step_real_learning_rate": lambda rate: f"all else at the rate {rate:g} before",
     "validation": lambda _: "all training images, scored on test alone",
     "without": lambda part: f"without its {part}" if part != "none" else "with all its parts",
     "precision": lambda kind: f"in {kind}",

@@ -258,9 +258,23 @@ _TASKS = (
         width=64,
     ),
 )
-TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
+
+# of no binary weights, for others to be compared with and to learn from: Paren & Poudel 2021, Table 1, first row
+_BOTH = tuple(
+    _of_images(
+        f"{dataset}-real-preactivation20",
+        f"images of {classes} classes, real-valued ResNet-20 with normalisation before each convolution",
+        "preactivation-resnet20",
+        PREACTIVATION,
+        width=16,
+    )
+    for dataset, classes in CIFARS
+)
+TASKS: dict[str, Task] = {task.name: task for task in (*_TASKS, *_BOTH)}
 # those without binary weights, for others to be compared with
-REAL_TASKS = tuple(name for name, task in TASKS.items() if task.model_options.get("binary") is False)
+REAL_TASKS = tuple(
+    name for name, task in TASKS.items() if task in _BOTH or task.model_options.get("binary") is False
+)
 
 # Networks without binary weights, for tasks to learn from: trained by themselves, not by a method.
 _TEACHERS = (
@@ -278,16 +292,6 @@ _TEACHERS = (
         RESNET_TEACHER,
         width=16,
     ),
-    *(
-        _of_images(
-            f"{dataset}-real-preactivation20",
-            f"images of {classes} classes, real-valued ResNet-20 with normalisation before each convolution",
-            "preactivation-resnet20",
-            PREACTIVATION,
-            width=16,
-        )
-        for dataset, classes in CIFARS
-    ),
     _of_images(
         "imagenet-resnet34",
         "large images of any number of classes, real-valued ResNet-34",
@@ -295,5 +299,6 @@ _TEACHERS = (
         IMAGENET_TEACHER,
         width=64,
     ),
+    *_BOTH,
 )
 TEACHERS: dict[str, Task] = {task.name: task for task in _TEACHERS}

@@ -19,13 +19,18 @@ class FirstStep:
     Their activations are binary already. For so many epochs more than the recipe's Adam with this learning rate and
     weight decay trains these weights, in [-1, 1] (Paren & Poudel 2021, section 4.3), while the recipe trains all else;
     decays run over the step and start anew with the second, which every method starts from these weights with. In the
-    step `decay` shapes both learning rates, None as the recipe's does.
+    step `decay` shapes both learning rates, None as the recipe's does, and the recipe's starts from
+    `real_learning_rate`, None from its own.
+
+    `optimizer` "sgd" has SGD with the recipe's momentum in Adam's place, and puts nothing back into [-1, 1].
     """
 
     epochs: int
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     decay: Literal["none", "linear", "cosine", "exponential", "step"] | None = None
+    optimizer: Literal["adam", "sgd"] | None = None  # None is Adam
+    real_learning_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

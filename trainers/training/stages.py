@@ -5,27 +5,37 @@ from typing import NamedTuple
 
 from trainers.hyperparameters import Value
 from trainers.optimizers import OPTIMIZERS, BinaryOptimizer, NoBinaryWeights
-from trainers.optimizers.real_weights import RealWeights
-from trainers.schedules import Progress
-from trainers.tasks import Recipe
+from trainers.optimizers.real_weights import RealWeights, RealWeightsSGD
+from trainers.optimizers.relaxed import frozen_steps
+from trainers.schedules import Progress, factor
+from trainers.tasks import FirstStep, Recipe
 
 
 class Stage(NamedTuple):
     """Epochs with one optimizer of the binary layers' weights, up to and with the training's `last_epoch`.
 
-    `decay` shapes the learning rate of the real-valued parameters.
+    The real-valued parameters have a `learning_rate` that `decay` shapes: over the stage, or, where signs are frozen
+    for a share `fine_tuning` of it that is given, anew over that.
     """
 
     optimizer: type[BinaryOptimizer]
     values: dict[str, Value]
     epochs: int
     last_epoch: int
+    learning_rate: float
     decay: str
+    fine_tuning: float | None = None
 
     def progress(self, step: int, steps_an_epoch: int, end: float) -> Progress:
         """How far the stage is before the training's `step`; what decays in it starts anew."""
         before = (self.last_epoch - self.epochs) * steps_an_epoch
         return Progress(step - before, self.epochs * steps_an_epoch, steps_an_epoch, end)
+
+    def real_learning_rate(self, progress: Progress) -> float:
+        """That of the real-valued parameters, so far into the stage."""
+        if self.fine_tuning is not None:
+            progress = progress.restarted(frozen_steps(self.fine_tuning, progress.total_steps))
+        return self.learning_rate * factor(self.decay, progress.step, progress.total_steps, progress.end)
 
 
 def stages(recipe: Recipe, optimizer: str | None, hyperparameters: Mapping[str, Value]) -> list[Stage]:
@@ -42,15 +52,29 @@ def stages(recipe: Recipe, optimizer: str | None, hyperparameters: Mapping[str, 
             f"real_decay is of the second step, which needs a method, got {given!r}; the first has first_step_decay"
         )
     if first:
-        weights = {"learning_rate": first.learning_rate, "weight_decay": first.weight_decay}
-        shape = first.decay or recipe.decay
-        before = [Stage(RealWeights, {"decay": shape, **weights}, first.epochs, first.epochs, shape)]
-    decay = str(hyperparameters.get("real_decay", recipe.decay))
+        before = [_first(first, recipe)]
+    rate, decay = recipe.learning_rate, str(hyperparameters.get("real_decay", recipe.decay))
     if optimizer is None:
-        return before or [Stage(NoBinaryWeights, {}, recipe.epochs, recipe.epochs, decay)]
+        return before or [Stage(NoBinaryWeights, {}, recipe.epochs, recipe.epochs, rate, decay)]
     method = OPTIMIZERS[optimizer]
     values: dict[str, Value] = {"decay": recipe.decay}
     if first and "pretraining" in method.optional:
         values["pretraining"] = 0.0  # the first step is that
     values |= {name: value for name, value in hyperparameters.items() if name not in recipe.own}
-    return [*before, Stage(method, values, recipe.epochs, recipe.epochs_by(optimizer), decay)]
+    anew = {**method.optional, **values} if values.get("restart") else {}
+    last_epoch = recipe.epochs_by(optimizer)
+    return [
+        *before,
+        Stage(method, values, recipe.epochs, last_epoch, rate, decay, anew.get("fine_tuning")),
+    ]
+
+
+def _first(step: FirstStep, recipe: Recipe) -> Stage:
+    """With real-valued weights, by the optimizer that `step` names."""
+    values: dict[str, Value] = {"decay": step.decay or recipe.decay, "weight_decay": step.weight_decay}
+    optimizer: type[BinaryOptimizer] = RealWeights
+    if step.optimizer == "sgd":
+        optimizer, values = RealWeightsSGD, {**values, "real_momentum": recipe.momentum}
+    values["learning_rate"] = step.learning_rate
+    rate = recipe.learning_rate if step.real_learning_rate is None else step.real_learning_rate
+    return Stage(optimizer, values, step.epochs, step.epochs, rate, str(values["decay"]))

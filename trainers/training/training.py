@@ -19,7 +19,6 @@ from trainers.files import checksum
 from trainers.layers.binary import partition
 from trainers.models import MODELS
 from trainers.optimizers.real_parameters import real_optimizer
-from trainers.schedules import factor
 from trainers.seeds import derive
 from trainers.tasks import Recipe
 from trainers.training import teachers
@@ -236,9 +235,7 @@ class Training:
         """Set what the coming step uses of all that moves over a training."""
         recipe, state = self._recipe, self.state
         progress = self._stage.progress(state.step, self._source.steps_an_epoch, recipe.decay_end)
-        rate = recipe.learning_rate * factor(
-            self._stage.decay, progress.step, progress.total_steps, progress.end
-        )
+        rate = self._stage.real_learning_rate(progress)
         for group in state.real_optimizer.param_groups:
             group["lr"] = rate
         state.binary_optimizer.schedule(progress)

@@ -151,7 +151,8 @@ def test_a_proxy_fits() -> None:
         "first_step_learning_rate": 0.1,
         "precision": "float64",
     }
-    for entry in (longer, longer | {"first_step_weight_decay": 0, "first_step_decay": "linear"}):
+    of_step = {"first_step_optimizer": "sgd", "first_step_real_learning_rate": 0.1}
+    for entry in (longer, longer | {"first_step_weight_decay": 0, "first_step_decay": "linear"} | of_step):
         assert STUDY.is_valid(MINIMAL | {"proxy": entry})
         assert accepted(MINIMAL | {"proxy": entry})
     refused = (
@@ -160,6 +161,8 @@ def test_a_proxy_fits() -> None:
         {"batch_size": 1},
         {"first_step": 1, "first_step_learning_rate": 0},
         {"first_step": 1, "first_step_decay": "steep"},
+        {"first_step": 1, "first_step_optimizer": "bop"},
+        {"first_step": 1, "first_step_real_learning_rate": 0},
         {"validation": "some"},
         {"without": "bn"},
         {"precision": 64},

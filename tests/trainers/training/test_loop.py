@@ -560,6 +560,18 @@ def test_a_first_step_alone_has_no_decay_of_the_second() -> None:
     assert [stage.decay for stage in stages(recipe, "bop", {"real_decay": "none"})][1:] == ["none"]
 
 
+def test_real_valued_parameters_start_anew_with_the_fine_tuning() -> None:
+    recipe = Proxy(epochs=10, first_step=2).of(TASKS["cifar10-reactnet20"]).recipe  # 1e-2, linear
+    values = {"learning_rate": 1e-2, "lambda_rate": 1e-4, "fine_tuning": 0.4}
+    for restart, tail in ((False, [0.4, 0.3, 0.2, 0.1]), (True, [1.0, 0.75, 0.5, 0.25])):
+        _, stage = stages(recipe, "bnew", values | {"restart": restart})
+        rates = [stage.real_learning_rate(stage.progress(step, 1, 1e-4)) for step in range(2, 12)]
+        assert rates[6:] == pytest.approx([1e-2 * share for share in tail])
+        assert rates[5] == pytest.approx(1e-2 * (1 / 6 if restart else 0.5))
+    for restart, share in (({"restart": True}, 0.2), ({"restart": False}, None), ({}, None)):
+        assert stages(recipe, "mirror-descent", restart)[-1].fine_tuning == share  # as by default
+
+
 def test_missing_data(run: Callable[..., list[EpochResult]], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="tunebench data fetch spoken-digits"):
         run(data_dir=tmp_path)

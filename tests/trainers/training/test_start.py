@@ -19,7 +19,7 @@ from trainers.layers.binary import sign
 from trainers.models import MODELS
 from trainers.optimizers import OPTIMIZERS, FirstOrderFilter, GradientFilter, IIRFilter, real_parameters
 from trainers.optimizers.filtering import Filtering
-from trainers.optimizers.real_weights import RealWeights
+from trainers.optimizers.real_weights import RealWeights, RealWeightsSGD
 from trainers.optimizers.relaxed import Relaxed
 from trainers.tasks import TASKS, Proxy
 from trainers.training import training
@@ -392,6 +392,43 @@ def test_a_first_step_has_rates_of_its_own(
     assert binary == pytest.approx([0.02 * share for share in linear])
     cosine = [(1 + math.cos(math.pi * i / 20)) / 2 for i in range(20)]
     assert real == pytest.approx([0.1 * share for share in (*linear, *cosine)])
+
+
+def test_a_first_step_may_be_the_recipes_sgd(
+    train: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of torch, on weights that nothing is put back of; all else has a rate of its own in it."""
+    real: list[float] = []
+    theirs: dict[torch.Tensor, tuple[torch.Tensor, torch.optim.SGD]] = {}
+    step, update = torch.optim.SGD.step, RealWeightsSGD.step
+
+    class WatchedSGD(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            real.append(self.param_groups[0]["lr"])
+            return step(self, closure)
+
+    def compared(self: RealWeightsSGD) -> None:
+        (group,) = self.param_groups
+        for theta in group["params"]:
+            if theta not in theirs:
+                copy = theta.detach().clone()
+                theirs[theta] = copy, torch.optim.SGD([copy], 1.0, momentum=0.9, weight_decay=0.01)
+            copy, sgd = theirs[theta]
+            copy.grad = theta.grad.clone()
+            sgd.param_groups[0]["lr"] = group["learning_rate"]
+            step(sgd)
+        update(self)
+        for theta, (copy, _) in theirs.items():
+            torch.testing.assert_close(theta, copy)
+
+    monkeypatch.setattr(real_parameters, "SGD", WatchedSGD)
+    monkeypatch.setattr(RealWeightsSGD, "step", compared)
+    own = {"first_step_optimizer": "sgd", "first_step_learning_rate": 0.5, "first_step_weight_decay": 0.01}
+    proxy = Proxy(epochs=1, first_step=1, first_step_real_learning_rate=0.03, **own)
+    train("bop", proxy=proxy)
+    assert max(float(copy.abs().max()) for copy, _ in theirs.values()) > 0.5
+    cosine = [(1 + math.cos(math.pi * i / 20)) / 2 for i in range(20)]
+    assert real == pytest.approx([*(0.03 * share for share in cosine), *(0.1 * share for share in cosine)])
 
 
 def test_a_first_step_alone_is_one_to_start_from(
