@@ -52,6 +52,37 @@ def test_figure8_is_the_papers_protocol():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "path",
+    [path for path in SPECS if path.match("paren2021/*") and not path.match("*-proxy.yaml")],
+    ids=lambda path: path.stem,
+)
+def test_signs_stay_as_long_as_in_the_code_of_paren_and_poudel(path):
+    """For the last 20 epochs on CIFAR, 100 on ImageNet, after a first step of 200 and 128, or none."""
+    spec = load(path)
+    for arm in spec.arms:
+        recipe = spec.proxy_of(arm).of(spec.task_of(arm)).recipe
+        long = "imagenet" in spec.task
+        if share := arm.space.get("fine_tuning"):
+            assert share.at(0) * recipe.epochs == pytest.approx(100 if long else 20)
+        if arm.is_binary:
+            before = recipe.first_step.epochs if recipe.first_step else 0
+            assert before in ((128,) if long else (0, 200))
+
+
+@pytest.mark.parametrize("name", ["table2-two-step", "table2-two-step-cifar10-birealnet20"])
+def test_both_steps_of_quists_table_2_are_by_one_sgd(name):
+    spec = load(SPECS_BY_NAME[name])
+    recipe = spec.task_definition().recipe
+    step = recipe.first_step
+    own = step.optimizer, step.learning_rate, step.weight_decay, step.decay or recipe.decay
+    assert own == (recipe.optimizer, recipe.learning_rate, recipe.weight_decay, "cosine")
+    assert own == ("sgd", 0.1, 1e-4, "cosine")
+    (latent,) = (arm for arm in spec.arms if arm.method == "latent-sgd")
+    assert latent.space["weight_decay"] == Fixed(0)
+    assert step.epochs == recipe.epochs == 400
+
+
 def test_the_order_of_a_space_is_the_methods_however_the_file_has_it():
     extras = {"real_momentum": 0.5, "decay": ["linear", "none"], "real_learning_rate": {"low": 1e-3}}
     spaces = [

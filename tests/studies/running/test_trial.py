@@ -40,7 +40,7 @@ IDS = (
     "methods-mnist-lenet5-62297279",
     "methods-spoken-digits-efa8de94",
     "table2-cifar10-birealnet20-3690308b",
-    "table2-two-step-cifar10-birealnet20-6dfb5fcd",
+    "table2-two-step-cifar10-birealnet20-44e6015e",
 )
 STUDY = {
     "name": "s",
