@@ -19,7 +19,7 @@ class EventKind(StrEnum):
     REQUEST = "request"  # requested: pause, pause-now, cancel, or null where it was taken back
     TRIAL = "trial"  # arm, run, trial, state, objective
     CONFIRMATION = "confirmation"  # arm, run, trial, number, state, test_metric
-    EDIT = "edit"  # name, labels, priority: what has changed
+    EDIT = "edit"  # name, labels, priority: what has changed; published: of which arms and rows something is stated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

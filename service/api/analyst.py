@@ -259,7 +259,7 @@ ANALYSES: dict[str, Callable[[Store, StudyRecord], bytes]] = {
     "export.zip": _archive,
     **{
         f"{name}.{form}": partial(_table, name=name, form=form)
-        for name in ("trials", "curves", "confirmations", "epochs", "repeats", "traces")
+        for name in ("trials", "curves", "confirmations", "epochs", "repeats", "traces", "published")
         for form in ("csv", "parquet", "json")
     },
 }

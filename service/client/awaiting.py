@@ -46,7 +46,7 @@ from studies.results.output_folder import OWNER
 
 M = TypeVar("M", bound=BaseModel)
 StudyFile = StudySpec | Mapping[str, Any] | Path
-Table = Literal["trials", "curves", "confirmations", "epochs", "repeats", "traces"]
+Table = Literal["trials", "curves", "confirmations", "epochs", "repeats", "traces", "published"]
 Sort = Literal["number", "objective", "test_metric", "train_seconds", "suggest_seconds", "finished_at"]
 STUDIES_A_PAGE, TRIALS_A_PAGE = 200, 1000  # the most that a service gives at once
 LONGEST_POLL = 2.0  # seconds

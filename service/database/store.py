@@ -48,6 +48,7 @@ from service.database.tables import (
 )
 from service.errors import LeaseLost, StateError, StoreError
 from service.records import ACTIVE, CANCELLED, COMPLETED, FAILED, FINISHED, PAUSED, QUEUED, EventKind, as_json
+from studies.design.published import deciding
 from studies.design.spec import StudySpec
 from studies.records import ConfirmationRecord, Request, StudyRecord, StudyState, TrialRecord, planned
 
@@ -99,7 +100,8 @@ class Store(Reads):
         key: str | None = None,
         created_at: datetime | None = None,
     ) -> tuple[StudyRecord, bool]:
-        """Store a queued study. One of the same spec that is there already is returned as it is, and False.
+        """Store a queued study. One of the same spec that is there already is returned as it is, and False; what the
+        spec says that papers published is put in place of what it said.
 
         `key` is the sender's Idempotency-Key: sent again within a week by the same actor, the same submission
         returns the same study, also where that was renamed or is being run; another one raises StoreError.
@@ -115,8 +117,10 @@ class Store(Reads):
                 there = connection.scalar(select(studies.c.spec).where(studies.c.id == study))
                 if there is None:
                     _insert(connection, spec, provenance, actor, labels, priority, created_at or time)
-                elif there != spec.to_json():
+                elif deciding(there) != deciding(spec.to_json()):
                     raise StoreError(f"study {study} is stored with another spec; give this one another name")
+                elif there != spec.to_json():
+                    _state(connection, spec, actor, time)
                 if key is not None:
                     row = {"actor": actor, "key": key, "created_at": time} | submission
                     connection.execute(insert(submissions).values(row))
@@ -412,6 +416,15 @@ def _insert(
     _label(connection, study, labels)
     data = {"from": None, "to": QUEUED, "reason": None}
     log.append(connection, study, EventKind.STATE, data, actor=actor, time=time)
+
+
+def _state(connection: Connection, spec: StudySpec, actor: str, time: datetime) -> None:
+    """Put in what the spec says of papers, in which alone it is not as the stored one."""
+    study = spec.study_id
+    locked(connection, study)
+    connection.execute(update(studies).where(studies.c.id == study).values(spec=spec.to_json()))
+    stated = [arm.name for arm in spec.arms if arm.published] + [row.name for row in spec.published]
+    log.append(connection, study, EventKind.EDIT, {"published": stated}, actor=actor, time=time)
 
 
 def _label(connection: Connection, study: str, given: Iterable[str]) -> list[str]:

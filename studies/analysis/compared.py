@@ -18,7 +18,7 @@ from trainers.hyperparameters import Value
 # metric of its hyperparameters with fresh seeds
 Split = Literal["validation", "test", "confirmed"]
 # keys of later versions, left out where they are null, so that older studies have the files that they had
-LATER = {"decision", "plateau", "trials_to_plateau", "extra_trials_confirmed", "tied"}
+LATER = {"decision", "plateau", "trials_to_plateau", "extra_trials_confirmed", "tied", "published"}
 # and of an arm, what only some have of their own
 OWN = {"task", "proxy"}
 # the order that these keys of comparison.json have had from the beginning where there is no target
@@ -305,6 +305,21 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedResult:
+    """What `source` prints of a method: nothing of ours. `arm` is the study's that is to come to it, null for none.
+
+    `test` is the test metric, `sd` its standard deviation over the paper's trainings, null where the study does not
+    say.
+    """
+
+    name: str
+    arm: str | None
+    test: Number
+    sd: Number | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """The comparison of a study's arms."""
 
@@ -336,6 +351,7 @@ class Comparison:
     parity: tuple[Check, ...]
     plateau: Plateau | None = None
     decision: Decision | None = None
+    published: tuple[PublishedResult, ...] | None = None  # null for none
 
     @property
     def final(self) -> bool:

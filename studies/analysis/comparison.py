@@ -32,6 +32,8 @@ allow for that; `unpaired` has none. Its first pair was declared, and in `endpoi
 `ranking` names the arms by the median of their runs in `endpoint`, the best first, which decides nothing: `pairs` do.
 `best` is an arm's best trial of all that are done, the first of equals; `at_bounds` names those of its hyperparameters
 that lie at an end of their range, beyond which better ones may be. `errors` are the commonest of its failed trials.
+
+`published` is what the study's file says that papers print, of its arms first: it is in no test.
 """
 
 import math
@@ -58,6 +60,7 @@ from studies.analysis.compared import (
     Paired,
     PairResult,
     Plateau,
+    PublishedResult,
     Saving,
     Split,
     ToPlateau,
@@ -206,6 +209,15 @@ def compare(
         parity=audit(spec, trials, measured.horizon, epochs),
         plateau=measured.plateau,
         decision=decided,
+        published=_published(spec) or None,
+    )
+
+
+def _published(spec: StudySpec) -> tuple[PublishedResult, ...]:
+    arms = [(label(arm.name, arm.method), arm.name, arm.published) for arm in spec.arms]
+    rows = [(row.name, None, row) for row in spec.published]
+    return tuple(
+        PublishedResult(name, arm, its.test, its.sd, its.source) for name, arm, its in arms + rows if its
     )
 
 

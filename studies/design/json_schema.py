@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from studies.design.methods import METHODS
+from studies.design.published import MOST_ROWS, Published, PublishedRow
 from studies.design.searchers import SEARCHERS
 from studies.design.size import MOST_ITEMS
 from studies.design.space import Choice, Dimension, Fixed, Float, Int, Tied, to_json
@@ -85,6 +86,7 @@ def study_schema() -> dict[str, Any]:
             "anyOf": [_mapping(confirm["properties"], required=confirm["required"]), {"type": "null"}]
         },
         "resources": _mapping(Resources.model_json_schema()["properties"]),
+        "published": {"type": "array", "items": _published(PublishedRow), "maxItems": MOST_ROWS},
     }
     required = [name for name in model["required"] if name != "arms"]
     one_of_two = {"oneOf": [{"required": ["arms"]}, {"required": [SHORT]}]}
@@ -96,12 +98,18 @@ def _arm(method: str, searcher: dict[str, Any]) -> dict[str, Any]:
     named, parts = StudySpec.model_json_schema()["properties"]["name"], {"space": space_schema(method)}
     proxy = {name: PROXY[name] for name in OF_ARMS}
     own = parts | {"searcher": searcher, "task": {"enum": list(TASKS)}, "proxy": _mapping(proxy)}
+    own["published"] = {"anyOf": [_published(Published), {"type": "null"}]}
     return {
         "anyOf": [
             _mapping({"name": {"const": method}} | own, required=["name"]),
             _mapping({"name": named, "method": {"const": method}} | own, required=["method"]),
         ]
     }
+
+
+def _published(model: type[Published]) -> dict[str, Any]:
+    schema = model.model_json_schema()
+    return _mapping(schema["properties"], required=schema["required"])
 
 
 def _mapping(properties: dict[str, Any], required: list[str] | None = None) -> dict[str, Any]:

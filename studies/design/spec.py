@@ -21,6 +21,7 @@ from pydantic import (
 from studies.design import size
 from studies.design.methods import METHODS, REAL
 from studies.design.notation import read
+from studies.design.published import MOST_ROWS, TEXT, TEXT_IN_WORDS, Published, PublishedRow, deciding
 from studies.design.searchers import SEARCHERS
 from studies.design.space import Choice, Space, faulty_ties, parse, points, searched, to_json
 from studies.design.whole_numbers import AS_WHOLE, whole
@@ -59,7 +60,9 @@ class _InnerError(ValueError):
         self.faults = faults
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+IN_WORDS = {NAME: "must be 1 to 63 lower-case letters, digits and inner hyphens", TEXT: TEXT_IN_WORDS}
+Name = Annotated[str, Field(pattern=NAME)]
 
 
 class SearcherSpec(_Strict):
@@ -85,7 +88,8 @@ class ArmSpec(_Strict):
     """One arm of a study: a method with its whole search space, defaults filled in, under a name.
 
     Without a `searcher` or a `task` of its own it has the study's; what its `proxy` says goes over the study's. An arm
-    that leaves nothing to search is a control: its trials differ in their seeds alone.
+    that leaves nothing to search is a control: its trials differ in their seeds alone. `published` is what a paper says
+    that it comes to.
     """
 
     name: Name
@@ -94,6 +98,7 @@ class ArmSpec(_Strict):
     searcher: SearcherSpec | None = None
     task: str | None = None
     proxy: Proxy = WHOLE
+    published: Published | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -101,9 +106,8 @@ class ArmSpec(_Strict):
         if isinstance(entry, str):
             entry = {"method": entry}
         if not isinstance(entry, Mapping):
-            raise ValueError(
-                f"{entry!r} is not a method's name or a mapping with method, name, space, searcher, task and proxy"
-            )
+            keys = "method, name, space, searcher, task, proxy and published"
+            raise ValueError(f"{entry!r} is not a method's name or a mapping with {keys}")
         method, overrides = entry.get("method", entry.get("name")), entry.get("space", {})
         if not isinstance(method, str) or method not in METHODS:
             raise ValueError(f"unknown method {method!r}; known are {', '.join(METHODS)}")
@@ -182,6 +186,7 @@ class ArmSpec(_Strict):
             **({"proxy": self.proxy.changes} if self.proxy.changes else {}),
             "space": space,
             **({} if self.searcher is None else {"searcher": self.searcher.model_dump()}),
+            **({} if self.published is None else {"published": self.published.to_json()}),
         }
 
 
@@ -272,6 +277,7 @@ class StudySpec(_Strict):
     confirm: Confirm | None = None
     stop_when: Literal["decided"] | None = None  # then `runs` is the most: see studies.analysis.decision
     resources: Resources = Resources()
+    published: Annotated[tuple[PublishedRow, ...], Field(strict=False, max_length=MOST_ROWS)] = ()
 
     @field_validator("task")
     @classmethod
@@ -395,6 +401,12 @@ class StudySpec(_Strict):
             raise _InnerError(faults)
         return value
 
+    @field_validator("arms")
+    @classmethod
+    def _published_in_its_unit(cls, value: tuple[ArmSpec, ...], info: ValidationInfo) -> tuple[ArmSpec, ...]:
+        _check_published({f"{i}.published": arm.published for i, arm in enumerate(value)}, info)
+        return value
+
     @field_validator("trials", mode="before")
     @classmethod
     def _one_a_combination(cls, value: object, info: ValidationInfo) -> object:
@@ -462,6 +474,17 @@ class StudySpec(_Strict):
                 raise _InnerError([("decoder", str(error))]) from error
         return value
 
+    @field_validator("published")
+    @classmethod
+    def _rows_in_its_unit(
+        cls, value: tuple[PublishedRow, ...], info: ValidationInfo
+    ) -> tuple[PublishedRow, ...]:
+        times = Counter(row.name for row in value)
+        if twice := sorted(name for name in times if times[name] > 1):
+            raise ValueError(f"{', '.join(twice)} is listed more than once; each row needs a name of its own")
+        _check_published({str(i): row for i, row in enumerate(value)}, info)
+        return value
+
     def to_json(self) -> dict[str, Any]:
         """The spec as JSON values, arms with their whole spaces; `from_json` reads it back equal."""
         return {
@@ -479,6 +502,7 @@ class StudySpec(_Strict):
             **({"confirm": self.confirm.model_dump()} if self.confirm else {}),
             **({"stop_when": self.stop_when} if self.stop_when else {}),
             "resources": self.resources.to_json(),
+            **({"published": [row.to_json() for row in self.published]} if self.published else {}),
         }
 
     @property
@@ -491,7 +515,8 @@ class StudySpec(_Strict):
             for task in self.tasks
             for name, number in revisions(task.name, methods, compiled=compiled).items()
         }
-        text = json.dumps([PROTOCOL, self.to_json(), *([changed] if changed else [])], sort_keys=True)
+        decides = deciding(self.to_json())
+        text = json.dumps([PROTOCOL, decides, *([changed] if changed else [])], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -565,6 +590,17 @@ def _is_grid(arm: ArmSpec, info: ValidationInfo) -> bool:
     """Whether the arm's searcher, or else the study's, tries every combination."""
     default: SearcherSpec = info.data.get("searcher", SearcherSpec())
     return SEARCHERS[(arm.searcher or default).name].exhaustive
+
+
+def _check_published(by_key: Mapping[str, Published | None], info: ValidationInfo) -> None:
+    """Raises _InnerError where a number is none of the task's metric; arms' own tasks have the same."""
+    if (task := TASKS.get(info.data.get("task", ""))) is None:
+        return
+    found = {key: published for key, published in by_key.items() if published is not None}
+    if faults := [
+        (f"{key}.{name}", fault) for key, its in found.items() for name, fault in its.faults(task.metric)
+    ]:
+        raise _InnerError(faults)
 
 
 def _known(task: str | None) -> str:
@@ -714,7 +750,7 @@ def _faults(error: ValidationError, arms: str) -> list[tuple[str, str]]:
             case "value_error" if isinstance(inner := fault["ctx"]["error"], _InnerError):
                 faults += [(f"{key}.{name}", message) for name, message in inner.faults]
             case "string_pattern_mismatch":
-                allowed = "must be 1 to 63 lower-case letters, digits and inner hyphens"
+                allowed = IN_WORDS[fault["ctx"]["pattern"]]
                 faults.append((key, f"{allowed}, got {_show(fault['input'])}"))
             case _:
                 message = message[0].lower() + message[1:].replace("tuple", "list")
@@ -733,6 +769,10 @@ def _allowed(location: tuple[int | str, ...]) -> list[str]:
             model = Resources
         case ("confirm", _):
             model = Confirm
+        case ("published", int(), _):
+            model = PublishedRow
+        case ("arms", int(), "published", _):
+            model = Published
         case _:
             model = StudySpec
     return list(model.model_fields)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, Literal, TypeVar
 
+from studies.analysis.comparison import compare
 from studies.analysis.confirmation import worth
 from studies.analysis.curves import bands, best_so_far, centre, means, of_study, runs_of
 from studies.analysis.decision import as_decided
@@ -205,6 +206,31 @@ def traces_table(
     return _table(columns, rows)
 
 
+def published_table(
+    study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
+) -> Table:
+    """One row a number that a paper prints, with the mean of our runs beside it where it is an arm's."""
+    columns: dict[str, Kind] = {
+        "name": "text",
+        "arm": "text",
+        "published_test": "number",
+        "published_sd": "number",
+    }
+    columns |= {"source": "text", "n": "integer"}
+    columns |= {f"{what}{part}": "number" for what in ("test", "confirmed") for part in ESTIMATE}
+    if not any("published" in each for each in (study.spec, *study.spec["arms"])):
+        return Table(columns, [])
+    comparison = compare(study, trials, confirmations=confirmations)
+    rows: list[tuple[Cell, ...]] = []
+    for row in comparison.published or ():
+        arm = comparison.arms[row.arm] if row.arm is not None else None
+        ends = (arm.test_at_budget, arm.confirmed_at_budget) if arm else (None, None)
+        n = ends[0].n if ends[0] else None
+        ours = (cell for end in ends for cell in (astuple(end.mean) if end else (None,) * len(ESTIMATE)))
+        rows.append((row.name, row.arm, row.test, row.sd, row.source, n, *ours))
+    return _table(columns, rows)
+
+
 def _which(study: StudyRecord, record: TrialRecord | ConfirmationRecord) -> tuple[Cell, ...]:
     """The cells of WHICH."""
     return record.study, record.arm, study.arms[record.arm], record.run, record.trial
@@ -276,8 +302,9 @@ TABLES: dict[str, Build] = {
     "epochs": epochs_table,
     "repeats": repeats_table,
     "traces": traces_table,
+    "published": published_table,
 }
-SOMETIMES = ("confirmations", "repeats", "traces")  # in an export only where there are any
+SOMETIMES = ("confirmations", "repeats", "traces", "published")  # in an export only where there are any
 FORMS: dict[str, Callable[[Table], bytes]] = {"csv": to_csv, "parquet": to_parquet, "json": to_json}
 
 

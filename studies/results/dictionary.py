@@ -106,6 +106,22 @@ TRACES: Mapping[str, str] = {
     "step": "steps of the training taken until then",
     "value": "the number",
 }
+PUBLISHED: Mapping[str, str] = {
+    "name": "the method, in words",
+    "arm": "the study's arm that is to come to it; empty for none",
+    "published_test": "the test metric that the source prints: nothing of ours",
+    "published_sd": "its standard deviation over the source's trainings; empty where the study's file has none",
+    "source": "authors, year and table",
+    "n": "runs of the arm with a value where arms are compared",
+    **{
+        f"{what}{end}": f"ours: the mean over these runs of {words}{part}; empty where there is none"
+        for what, words in (
+            ("test", "the test metric of the incumbent network"),
+            ("confirmed", "the test metric of the incumbent's hyperparameters with fresh seeds"),
+        )
+        for end, part in ENDS
+    },
+}
 COMPARISON: Mapping[str, str] = {
     "study": "the study's id",
     "name": "the study's name",
@@ -262,6 +278,12 @@ COMPARISON: Mapping[str, str] = {
     "decision.after": "how many complete runs that took, or there are",
     "decision.planned": "how many runs there would have been at most",
     "decision.verdict": "`different` or `similar`, each at 5 %; null: not decided",
+    "published": "what the study's file says that papers print; only where it does, and no part of any test",
+    "published[].name": "the method, in words",
+    "published[].arm": "the study's arm that is to come to it, null for none",
+    "published[].test": "the test metric that the source prints: nothing of ours",
+    "published[].sd": "its standard deviation over the source's trainings; null where the file has none",
+    "published[].source": "authors, year and table",
     "parity": "what must be equal between the arms, checked on the records",
     "parity[].what": "what was checked",
     "parity[].equal": "whether it is",
@@ -309,6 +331,7 @@ FILES: Mapping[str, Mapping[str, str]] = {
     "epochs": EPOCHS,
     "repeats": REPEATS,
     "traces": TRACES,
+    "published": PUBLISHED,
     "comparison.json": COMPARISON,
     "provenance.json": PROVENANCE,
 }

@@ -143,6 +143,7 @@ def report(
         *_settings(images),
         summary(comparison),
     ]
+    text += _published(comparison)
     if study.repeats > 1:
         text.append(
             f"Each trial is {study.repeats} trainings with seeds of their own, which `repeats` has one by one: its "
@@ -221,6 +222,32 @@ def _stops(comparison: Comparison) -> Iterator[str]:
         f"{text}It was decided after {runs}: the two are {found.verdict}. What later runs had begun by then is stored "
         "and no part of this."
     )
+
+
+def _published(comparison: Comparison) -> Iterator[str]:
+    """What papers print, with what the arms came to beside it."""
+    if comparison.published is None:
+        return
+    metric, confirmed = comparison.metric, comparison.confirmations is not None
+    yield "## Beside what was published"
+    yield (
+        f"The published test {metric} is what the named source prints, ± its standard deviation over trainings where "
+        "the study's file gives one: it is not ours, nothing here has computed or checked it, and no test is made "
+        "against it. Ours is the mean over the runs, with Student's t interval."
+    )
+    rows = []
+    for row in comparison.published:
+        arm = comparison.arms[row.arm] if row.arm is not None else None
+        ends = (arm.test_at_budget, arm.confirmed_at_budget) if arm else (None, None)
+        ours = [estimate(end.mean, metric) if end else "–" for end in ends[: 1 + confirmed]]
+        rows.append([row.name, wording.published(row.test, row.sd, metric), *ours, row.source])
+    heads = [
+        "method",
+        f"published test {metric}, not ours",
+        "ours",
+        *(["ours, confirmed"] if confirmed else []),
+    ]
+    yield _table([*heads, "source"], rows)
 
 
 def _best(comparison: Comparison) -> Iterator[str]:

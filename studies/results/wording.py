@@ -25,6 +25,13 @@ def estimate(e: "Estimate", metric: str) -> str:
     return _with_interval(e, lambda x: value(x, metric))
 
 
+def published(test: float, sd: float | None, metric: str) -> str:
+    """What a paper prints, with all of its digits: `84.3% ± 0.3`, where it has a standard deviation."""
+    sign, _, factor, decimals = UNITS.get(metric, RAW)
+    found = [_printed(x * factor, decimals) for x in (test, sd) if x is not None]
+    return f"{found[0]}{sign}" + "".join(f" ± {x}" for x in found[1:])
+
+
 def difference(e: "Estimate", metric: str) -> str:
     """Between two objectives: `0.40 percentage points (95.2% interval −0.10 to 0.90)`."""
     _, unit, factor, decimals = UNITS.get(metric, RAW)
@@ -131,6 +138,12 @@ def _with_interval(e: "Estimate", show: Callable[[float | None], str], unit: str
         return text
     level = f"{100 * e.level:.1f}".removesuffix(".0")
     return f"{text} ({level}% interval {show(e.low)} to {show(e.high)})"
+
+
+def _printed(x: float, decimals: int) -> str:
+    """With at least so many decimals, and up to six where there are more."""
+    whole, _, rest = f"{x:.6f}".partition(".")
+    return minus(f"{whole}.{rest.rstrip('0').ljust(decimals, '0')}")
 
 
 def _brief(e: "Estimate", factor: float, decimals: int, unit: str) -> str:

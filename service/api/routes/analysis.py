@@ -81,12 +81,12 @@ async def export(shared: Shared, study: StudyId, if_none_match: IfNoneMatch = No
 async def table(
     shared: Shared,
     study: StudyId,
-    table: Literal["trials", "curves", "confirmations", "epochs", "repeats", "traces"],
+    table: Literal["trials", "curves", "confirmations", "epochs", "repeats", "traces", "published"],
     form: Literal["csv", "parquet", "json"],
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Every finished trial, median and mean of each arm's runs after each trial, every confirmation, every epoch of
-    every trial, trials' repeats, or what was recorded of trainings by step, as a table."""
+    every trial, trials' repeats, what was recorded by step, or what papers print beside ours, as a table."""
     headers = {"Content-Disposition": f'attachment; filename="{study}-{table}.{form}"'}
     return await _answer(shared, study, f"{table}.{form}", FORMS[form], if_none_match, headers)
 

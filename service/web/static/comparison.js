@@ -2,7 +2,7 @@
 
 import { byId, h, setChildren, setText, table } from "./element.js";
 import { showForest } from "./forest.js";
-import { capital, count, decimal, extra, level, objective, percent, points, pValue, unitOf } from "./format.js";
+import { capital, count, decimal, extra, level, objective, percent, points, printed, pValue, unitOf } from "./format.js";
 
 const SPLITS = [["confirmed", "confirmed_at_budget"], ["validation", "best_at_budget"], ["test", "test_at_budget"]];
 
@@ -17,7 +17,7 @@ export function showComparison({ verdict, table: best, summary, comparison }) {
   const after = done ? `after ${count(done, "trial")} of ${comparison.trials}` : "";
   setText(byId("comparison-note"), [after, looked(comparison)].filter(Boolean).join(", "));
   showForest(comparison, splitsOf(comparison));
-  const parts = done ? PARTS.map((part) => part(comparison)) : [];
+  const parts = [published, ...(done ? PARTS : [])].map((part) => part(comparison));
   const section = ([title, ...rest]) => [h("h3", {}, title), table(title, ...rest)];
   byId("endpoints").replaceChildren(...parts.filter(Boolean).flatMap(section));
 }
@@ -49,6 +49,19 @@ function estimate({ value, low, high, level: of }, show) {
 const names = ({ arms }, pair) => [arms[pair.a].label, arms[pair.b].label];
 
 // each of the following gives a title, heads and rows, or null
+
+/** What papers print, and ours beside it; also before there is any of ours. */
+function published({ published: rows, metric, arms, confirmations }) {
+  if (!rows) return null;
+  const ends = confirmations ? ["test_at_budget", "confirmed_at_budget"] : ["test_at_budget"];
+  const mean = (arm, what) => (arms[arm]?.[what] ? estimate(arms[arm][what].mean, (x) => objective(x, metric)) : "–");
+  const cells = rows.map(({ name, arm, test, sd, source }) => [
+    name, h("i", {}, printed(test, sd, metric)), ...ends.map((what) => mean(arm, what)), source,
+  ]);
+  const ours = confirmations ? ["Ours, mean", "Ours, confirmed"] : ["Ours, mean"];
+  const heads = ["Method", "Published, not ours", ...ours, "Published by"];
+  return [`Test ${metric} beside what papers print, ± their standard deviation over trainings`, heads, cells];
+}
 
 function climbs({ metric, arms, ranking, confirmations, compared_at: done }) {
   const rows = ranking.map((name) => arms[name]).filter(({ climb }) => climb).map(({ label, runs, climb, ...arm }) => [

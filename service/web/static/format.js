@@ -38,6 +38,16 @@ export function objective(value, metric) {
   return text === "–" ? text : text + sign;
 }
 
+/** What a paper prints, with all of its digits: `84.3% ± 0.3`, where it has a standard deviation. */
+export function printed(test, sd, metric) {
+  const [sign, , factor, decimals] = unit(metric);
+  const digits = (x) => {
+    const [whole, rest] = (x * factor).toFixed(6).split(".");
+    return minus(`${whole}.${rest.replace(/0+$/, "").padEnd(decimals, "0")}`);
+  };
+  return `${digits(test)}${sign}${sd === null ? "" : ` ± ${digits(sd)}`}`;
+}
+
 /** A difference of two objectives, in the metric's unit. */
 export function points(value, metric) {
   const [, , factor, decimals] = unit(metric);

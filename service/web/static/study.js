@@ -173,6 +173,7 @@ class StudyPage {
       study.state = data.to;
       this.#showHead();
     }
+    if (kind === "edit") this.askComparison(); // of what papers published
     this.askStudy();
   }
 

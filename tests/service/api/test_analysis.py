@@ -432,18 +432,21 @@ def test_over_http(url: str, store: Store, lease: Lease, tmp_path: Path) -> None
                 "export/epochs.csv": "text/csv; charset=utf-8",
                 "export/repeats.csv": "text/csv; charset=utf-8",
                 "export/traces.csv": "text/csv; charset=utf-8",
+                "export/published.csv": "text/csv; charset=utf-8",
                 "export/trials.json": "application/json",
                 "export/curves.json": "application/json",
                 "export/confirmations.json": "application/json",
                 "export/epochs.json": "application/json",
                 "export/repeats.json": "application/json",
                 "export/traces.json": "application/json",
+                "export/published.json": "application/json",
                 "export/trials.parquet": "application/vnd.apache.parquet",
                 "export/curves.parquet": "application/vnd.apache.parquet",
                 "export/confirmations.parquet": "application/vnd.apache.parquet",
                 "export/epochs.parquet": "application/vnd.apache.parquet",
                 "export/repeats.parquet": "application/vnd.apache.parquet",
                 "export/traces.parquet": "application/vnd.apache.parquet",
+                "export/published.parquet": "application/vnd.apache.parquet",
             }
             assert len(types) == len(ANALYSES)
             for what, media_type in types.items():

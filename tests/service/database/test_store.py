@@ -20,6 +20,8 @@ from service.database.owner import Owner
 from service.database.store import Store
 from service.database.tables import epochs, studies, trials
 from service.errors import StoreError
+from service.records import EventKind
+from studies.design.spec import from_json
 from studies.records import ConfirmationRecord, RepeatRecord, Series, StudyState, TrialRecord, TrialState
 
 PROVENANCE = {
@@ -74,6 +76,24 @@ def test_an_id_shared_with_another_spec_is_refused(store: Store, engine: Engine)
         connection.execute(update(studies).values(spec=spec(seed=1).to_json()))
     with pytest.raises(StoreError, match=f"{study.id} is stored with another spec"):
         store.create_study(spec(), PROVENANCE)
+
+
+def test_what_was_published_is_as_it_was_stated_last(store: Store, engine: Engine) -> None:
+    """It is with the spec, decides none of it, and is told as an edit, which what is computed of a study is kept by."""
+    first = store.create_study(spec(), PROVENANCE)
+    stated: dict[str, Any] = {"test": 0.9, "source": "Quist 2023, Table 2"}
+    arms = [{**arm, "published": stated} if i == 0 else arm for i, arm in enumerate(first.spec["arms"])]
+    after = from_json({**first.spec, "arms": arms, "published": [{"name": "DSQ", **stated}]})
+    found = store.create_study(after, {"commit": "another"}, actor="maria")
+    assert found == store.study_by_id(first.id)
+    assert (found.id, found.provenance, found.spec) == (first.id, PROVENANCE, after.to_json())
+    assert found.last_event == first.last_event + 1
+    told = store.events(first.id, after=first.last_event, limit=9)[0]
+    assert (told.kind, told.actor) == (EventKind.EDIT, "maria")
+    assert told.data == {"published": [after.arms[0].name, "DSQ"]}
+    assert store.create_study(after, {}) == found, "said again it changes nothing"
+    assert store.create_study(from_json(first.spec), {}).spec == first.spec
+    assert stored(engine, studies) == 1
 
 
 def test_studies_are_listed_newest_first(store: Store) -> None:

@@ -16,11 +16,12 @@ from browsing import PHONE, Watched, Window, alone, chromium
 from nginx import nginx
 from served import Served
 from showcase import confirmations, finished, underway
-from writers import spec
+from writers import spec, trial
 
 from service.database import tokens
 from service.database.engine import connect, upgrade
 from service.database.lease import Lease
+from service.database.owner import Owner
 from service.database.store import Store
 from service.database.tokens import Scope
 from studies.records import RepeatRecord, Request, Series, StudyState, TrialState
@@ -224,9 +225,42 @@ def test_a_study_shows_all_there_is(forgiving: Watched, done: str) -> None:
 def test_exports_are_there(page: Any, done: str) -> None:
     page.goto(f"/studies/{done}")
     links = page.locator("#exports a").evaluate_all("links => links.map((link) => link.href)")
-    assert len(links) == 3 + 6 * 3 + 1  # kinds of the figure, tables in each form, the whole
+    assert len(links) == 3 + 7 * 3 + 1  # kinds of the figure, tables in each form, the whole
     for link in links:
         assert page.request.get(link).ok, link
+
+
+def test_what_was_published_is_beside_ours_and_marked_as_theirs(watched: Watched, store: Store) -> None:
+    """Before anything is done, with ours as it comes, and as it is stated again."""
+    source = "Quist 2023, Table 2"
+    arms = [
+        {"name": "gradient-filter", "published": {"test": 0.865, "source": source}},
+        {"name": "latent-sgd", "published": {"test": 0.8435, "sd": 0.003, "source": source}},
+    ]
+    rows = [{"name": "IR-Net (Qin et al., 2020)", "test": 0.9, "source": source}]
+    name = next(names)
+    study = store.create_study(spec(name, arms=arms, published=rows, runs=1, trials=1), {}).id
+    page = watched.page
+    page.goto(f"/studies/{study}")
+    cells = page.locator("#endpoints table").first.locator("tr")
+    page.get_by_text("Published, not ours").wait_for()
+    assert [row.split("\t") for row in cells.all_inner_texts()] == [
+        ["Method", "Published, not ours", "Ours, mean", "Published by"],
+        ["gradient filter", "86.5%", "–", source],
+        ["latent SGD", "84.35% ± 0.3", "–", source],
+        ["IR-Net (Qin et al., 2020)", "90.0%", "–", source],
+    ]
+    lease = store.claim(study, Owner.current(), 60)
+    for method in ("gradient-filter", "latent-sgd"):
+        store.record(lease, trial(study, method, objective=0.5, test_metric=0.4125))
+    store.finish(lease, StudyState.COMPLETED)
+    for i in (1, 2):
+        cells.nth(i).get_by_role("cell", name="41.3%").wait_for()
+    assert cells.nth(1).inner_text().split("\t")[1] == "86.5%"
+    assert cells.nth(3).inner_text().split("\t")[1:3] == ["90.0%", "–"]
+    rows = [{**rows[0], "test": 0.91}]
+    store.create_study(spec(name, arms=arms, published=rows, runs=1, trials=1), {})
+    cells.nth(3).get_by_role("cell", name="91.0%").wait_for()
 
 
 def test_the_curve_grows_within_a_second_of_the_event(watched: Watched, store: Store) -> None:

@@ -32,6 +32,16 @@ searcher = (
     | st.fixed_dictionaries({}, optional={"name": st.sampled_from([*SEARCHERS]), "initial_trials": odd})
     | odd
 )
+published = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.just("a") | odd,
+        "test": st.just(0.9) | odd,
+        "sd": odd,
+        "source": st.just("b") | odd,
+        "x": odd,
+    },
+)
 arm = odd | st.fixed_dictionaries(
     {},
     optional={
@@ -40,6 +50,7 @@ arm = odd | st.fixed_dictionaries(
         "space": space | odd,
         "searcher": searcher,
         "task": st.sampled_from(["spoken-digits", "fsdd", "x"]) | odd,
+        "published": published | odd,
         "proxy": st.dictionaries(st.sampled_from([*PROXY, "x"]), odd, max_size=2) | odd,
     },
 )
@@ -55,6 +66,7 @@ study = st.fixed_dictionaries(
         "proxy": st.dictionaries(st.sampled_from([*PROXY, "x"]), odd, max_size=2) | odd,
         "record": st.dictionaries(st.sampled_from([*RECORD, "x"]), odd, max_size=2) | odd,
         "start": st.sampled_from(["first", "../x", "A"]) | odd,
+        "published": st.lists(published, max_size=2) | odd,
         "runs": odd,
         "trials": odd,
         "seed": odd,
@@ -185,6 +197,23 @@ def test_a_record_fits() -> None:
     for entry in ({"every": 0}, {"weights": -1}, {"images": 65}, {"signs": 1}, {"flip": True}, None):
         assert not STUDY.is_valid(MINIMAL | {"record": entry})
         assert not accepted(MINIMAL | {"record": entry})
+
+
+def test_what_was_published_fits() -> None:
+    stated: dict[str, Any] = {"test": 0.9, "source": "Quist 2023, Table 2"}
+    row = stated | {"name": "IR-Net (Qin et al., 2020)"}
+    for fits, arms, rows in (
+        (True, stated, [row, row | {"name": "é", "sd": 0}]),
+        (True, None, []),
+        (False, row, []),
+        (False, stated, [stated]),
+        (False, stated | {"test": "0.9"}, []),
+        *((False, stated | {"source": text}, []) for text in ("", "=1", "-x", "a|b", "<a>", 1, "a" * 121)),
+        *((False, stated, [row | {"name": text}]) for text in ("", "=1", "`a`", None)),
+        *((n <= 100, stated, [row | {"name": str(i)} for i in range(n)]) for n in (100, 101)),
+    ):
+        data = MINIMAL | {"methods": [{"name": "bop", "published": arms}], "published": rows}
+        assert STUDY.is_valid(data) is accepted(data) is fits, (arms, rows)
 
 
 def test_a_start_fits() -> None:

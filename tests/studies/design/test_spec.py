@@ -13,6 +13,7 @@ from synthetic import study_of
 import studies
 from studies.design import size
 from studies.design.methods import METHODS
+from studies.design.published import deciding
 from studies.design.searchers import SEARCHERS
 from studies.design.space import Fixed, Float, searched, to_json
 from studies.design.spec import MOST_ARMS, from_json, load, stored
@@ -152,6 +153,39 @@ def test_compiling_is_part_of_a_study_where_it_is_asked_for():
     assert compiled.to_json()["resources"]["compile"] is True
     assert from_json(compiled.to_json()) == compiled
     assert compiled.digest != usual.digest
+
+
+STATED = {"test": 0.865, "source": "Quist 2023, Table 2"}
+
+
+def test_what_was_published_decides_nothing():
+    """A study of the same file with and without it is the same one, with the same trials."""
+    arms = [{"name": "filter", "method": "gradient-filter"}, "latent-sgd"]
+    plain = from_json(MINIMAL | {"methods": arms})
+    stating = [arms[0] | {"published": STATED | {"sd": 0.003}}, {"name": "latent-sgd", "published": STATED}]
+    rows = [{"name": "IR-Net (Qin et al., 2020)", **STATED}, {"name": "Müller & Söhne", **STATED, "test": 1}]
+    stated = from_json(MINIMAL | {"methods": stating, "published": rows})
+    assert (stated.study_id, stated.digest) == (plain.study_id, plain.digest)
+    assert from_json(stated.to_json()) == stated != plain
+    assert stated.to_json()["arms"][0]["published"] == STATED | {"sd": 0.003}
+    assert stated.to_json()["published"] == [rows[0], rows[1] | {"test": 1.0}]
+    assert not any("published" in each for each in (plain.to_json(), *plain.to_json()["arms"]))
+    assert deciding(stated.to_json()) == plain.to_json()
+    assert from_json(MINIMAL | {"methods": stating, "seed": 1, "published": rows}).digest != stated.digest
+
+
+def test_two_arms_that_differ_in_what_was_published_alone_ask_for_the_same_trials():
+    arms = [
+        {"name": name, "method": "bop", "published": STATED | {"test": test}}
+        for name, test in (("a", 0), ("b", 1))
+    ]
+    with pytest.raises(SpecError, match="a and b ask for the same trials"):
+        from_json(MINIMAL | {"methods": arms})
+
+
+def test_a_metric_without_bounds_may_be_any_number():
+    row = {"name": "AE", "test": 24.56, "source": "Nayak 2020, Figure 4"}
+    assert from_json(MINIMAL | {"task": "cifar10-denoise", "published": [row]}).published[0].test == 24.56
 
 
 @given(study_files())
@@ -625,6 +659,49 @@ def test_writing_a_default_out_does_not_change_the_digest():
             "proxy: must be a mapping of epochs, train_fraction, width, image_size, first_step, batch_size",
         ),
         ({"proxy": {"epochs": None}}, "proxy.epochs: needs a value; what is left out is as the task has it"),
+        (
+            {"published": [{"name": "DSQ", "test": 84.1, "source": "x"}]},
+            "published.0.test: accuracy is from 0 to 1, got 84.1",
+        ),
+        (
+            {"methods": ["bop", {"name": "bnew", "published": {"test": -0.1, "source": "x"}}]},
+            "methods.1.published.test: accuracy is from 0 to 1, got -0.1",
+        ),
+        (
+            {"methods": [{"name": "bop", "published": {"test": 0.9}}]},
+            "methods.0.published.source: is required",
+        ),
+        (
+            {"methods": [{"name": "bop", "published": {"test": 0.9, "source": "x", "sem": 1}}]},
+            "methods.0.published.sem: unknown key; allowed are test, sd, source$",
+        ),
+        ({"published": [{"test": 0.9, "source": "x"}]}, "published.0.name: is required"),
+        (
+            {"published": [{"name": "a", "test": 0.9, "source": "x", "sem": 1}]},
+            "published.0.sem: unknown key; allowed are test, sd, source, name$",
+        ),
+        (
+            {"published": [{"name": "a", "test": 0.9, "sd": -0.1, "source": "x"}]},
+            "published.0.sd: .*0, got -0.1",
+        ),
+        ({"published": [{"name": "a", "test": math.nan, "source": "x"}]}, "published.0.test: .*finite.*nan"),
+        (
+            {"published": [{"name": "a", "test": "0.9", "source": "x"}]},
+            "published.0.test: .*number, got '0.9'",
+        ),
+        ({"published": {"name": "a"}}, "published: "),
+        (
+            {"published": [{"name": "a", "test": 0.9, "source": "x"}] * 2},
+            "published: a is listed more than once; each row needs a name of its own",
+        ),
+        ({"published": [{"name": "a", "test": 0.9, "source": "x"}] * 101}, "published: .*at most 100 items"),
+        *(
+            (
+                {"published": [{"name": text, "test": 0.9, "source": "x"}]},
+                f"published.0.name: must be 1 to 120 characters, .*, got {re.escape(repr(text))}",
+            )
+            for text in ("", "=1+1", "+1", "@a", " a", "<b>", "a|b", "[a](b)", "a\n", "a\n|", "_a_")
+        ),
     ],
 )
 def test_a_fault_names_the_key_the_value_and_what_is_allowed(change, message):

@@ -11,10 +11,11 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from synthetic import confirmed_study, figure8_like, repeated, study_of, trials_of
+from synthetic import confirmations_of, confirmed_study, figure8_like, repeated, study_of, trials_of
 
 from studies.analysis.comparison import compare
 from studies.design.notation import parse
@@ -63,7 +64,7 @@ def confirmed(tmp_path_factory):
 @pytest.mark.parametrize(("name", "form"), [*product(TABLES, FORMS)])
 def test_the_tables(confirmed, exported, name, form):
     study, trials, confirmations, out, _ = confirmed
-    if name not in ("repeats", "traces") and (name, form) not in TOO_LONG:
+    if name not in ("repeats", "traces", "published") and (name, form) not in TOO_LONG:
         assert (out / f"{name}.{form}").read_bytes() == table(study, trials, name, form, confirmations)
     study, trials, out, _ = exported
     if name in SOMETIMES or (name, form) in TOO_LONG:
@@ -126,6 +127,69 @@ def test_the_trainings_of_trials_are_exported(tmp_path):
     assert rows.groupby("trial")["objective"].mean().tolist() == [0.5, 0.75]
     assert pd.read_csv(tmp_path / "trials.csv")["objective"].tolist() == [0.5, 0.75]
     assert "Each trial is 2 trainings with seeds of their own" in (tmp_path / "report.md").read_text()
+
+
+SOURCE = "Quist 2023, Table 2"
+ARMS = [
+    {"name": "filter", "method": "gradient-filter", "published": {"test": 0.865, "source": SOURCE}},
+    {"name": "latent", "method": "latent-sgd", "published": {"test": 0.84, "sd": 0.003, "source": SOURCE}},
+    {"name": "other", "method": "bop"},
+]
+ROWS = [{"name": "IR-Net", "test": 0.98356, "source": SOURCE}]
+HEADS = "| method | published test accuracy, not ours | ours | source |"
+
+
+def with_published(**keys):
+    study = study_of(arms=ARMS, published=ROWS, runs=2, trials=1, **keys)
+    return study, trials_of(
+        study, {"filter": [[0.85], [0.87]], "latent": [[0.8], [0.8]], "other": [[0.5], [0.5]]}
+    )
+
+
+def test_what_was_published_is_beside_ours(tmp_path):
+    study, trials = with_published()
+    export(study, trials, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    section = text[text.index("## Beside what was published") : text.index("## How good")]
+    assert "it is not ours" in section
+    assert HEADS in section
+    assert "| filter | 86.5% | 86.0% (95% interval 73.3% to 98.7%) | Quist 2023, Table 2 |" in section
+    assert "| latent | 84.0% ± 0.3 | 80.0% | Quist 2023, Table 2 |" in section
+    assert "| IR-Net | 98.356% | – | Quist 2023, Table 2 |" in section
+    assert "other" not in section
+    found = pd.read_csv(tmp_path / "published.csv")
+    assert found.arm.tolist()[:2] == ["filter", "latent"]
+    assert found.published_test.tolist() == [0.865, 0.84, 0.98356]
+    assert found.n.tolist()[:2] == [2, 2]
+    np.testing.assert_allclose(found.test, [0.86, 0.8, math.nan], rtol=1e-12)
+    assert found.confirmed.isna().all()
+    held = json.loads((tmp_path / "comparison.json").read_text())["published"]
+    assert held[1] == {"name": "latent", "arm": "latent", "test": 0.84, "sd": 0.003, "source": SOURCE}
+    assert held[2] == {"name": "IR-Net", "arm": None, "test": 0.98356, "sd": None, "source": SOURCE}
+    study_file = (tmp_path / "study.yaml").read_text()
+    assert SOURCE in study_file
+
+
+def test_what_was_published_is_shown_before_anything_is_done(tmp_path):
+    study, _ = with_published()
+    export(study, [], tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "| latent | 84.0% ± 0.3 | – | Quist 2023, Table 2 |" in text
+    found = pd.read_csv(tmp_path / "published.csv")
+    assert len(found) == 3
+    assert found[["n", "test", "confirmed"]].isna().all(axis=None)
+
+
+def test_what_was_published_is_beside_what_is_confirmed_too(tmp_path):
+    study, trials = with_published(confirm={"seeds": 2})
+    fresh = confirmations_of(study, trials, lambda trial, number: trial.objective - number / 100)
+    export(study, trials, tmp_path, confirmations=fresh)
+    text = (tmp_path / "report.md").read_text()
+    assert HEADS.replace("ours | source", "ours | ours, confirmed | source") in text
+    assert re.search(r"\| filter \| 86.5% \| 86.0% \([^)]*\) \| 84.5% \([^)]*\) \| Quist", text)
+    found = pd.read_csv(tmp_path / "published.csv")
+    np.testing.assert_allclose(found.confirmed, [0.845, 0.785, math.nan], rtol=1e-12)
+    assert table(study, trials, "published", "csv", fresh) == (tmp_path / "published.csv").read_bytes()
 
 
 def test_a_study_without_confirmations_has_no_such_section(exported):

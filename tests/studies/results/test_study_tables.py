@@ -20,7 +20,7 @@ from studies.design.space import Choice, Fixed, Float, Int
 from studies.design.spec import StudySpec, from_json
 from studies.errors import StudyError
 from studies.records import EpochRecord, Series, TrialState
-from studies.results.data_tables import FORMS, TABLES, curves_table, table, trials_table
+from studies.results.data_tables import FORMS, TABLES, curves_table, published_table, table, trials_table
 from trainers.hyperparameters import VALID, Interval, Options
 
 METHODS = ("gradient-filter", "latent-sgd")
@@ -49,6 +49,10 @@ EPOCH_COLUMNS = [
     "train_seconds", "evaluate_seconds", "diverged",
 ]  # fmt: skip
 TRACE_COLUMNS = ["study", "arm", "method", "run", "trial", "repeat", "series", "step", "value"]
+PUBLISHED_COLUMNS = [
+    "name", "arm", "published_test", "published_sd", "source", "n", "test", "test_low", "test_high", "test_level",
+    "confirmed", "confirmed_low", "confirmed_high", "confirmed_level",
+]  # fmt: skip
 COLUMNS = {
     "trials": TRIAL_COLUMNS,
     "curves": CURVE_COLUMNS,
@@ -56,12 +60,20 @@ COLUMNS = {
     "epochs": EPOCH_COLUMNS,
     "repeats": REPEAT_COLUMNS,
     "traces": TRACE_COLUMNS,
+    "published": PUBLISHED_COLUMNS,
 }
 
 
 def with_every_outcome():
     """Failed, diverged, without hyperparameters, without a test metric, infinite; the second method unfinished."""
-    study = study_of(runs=2, trials=3, confirm={"seeds": 2})
+    published = [{"name": "a", "test": 0.9, "source": "b"}]
+    study = study_of(
+        [METHODS[0], {"name": METHODS[1], "published": {"test": 0.8, "sd": 0.1, "source": "c"}}],
+        runs=2,
+        trials=3,
+        confirm={"seeds": 2},
+        published=published,
+    )
     spec = from_json(study.spec)
     trials = trials_of(study, {METHODS[0]: [[None, 0.5, 0.4], [0.6, 0.7, None]], METHODS[1]: [[0.25]]})
     trials[0] = replace(trials[0], hyperparameters={})
@@ -215,7 +227,8 @@ def test_one_method_alone_has_its_own_columns():
 
 @pytest.mark.parametrize("begin", list("=+-@\t\r\n"))
 def test_no_cell_can_be_taken_for_a_formula(begin):
-    """Texts of a user's are the names of studies, in front of their ids, and of arms; what else is text is ours."""
+    """Texts of a user's are the names of studies, in front of their ids, and of arms, and what is said of papers; what
+    else is text is ours."""
     study, trials = with_every_outcome()
     kinds = trials_table(study, trials).columns | curves_table(study, trials).columns
     assert {name for name, kind in kinds.items() if kind == "text"} == {
@@ -229,6 +242,12 @@ def test_no_cell_can_be_taken_for_a_formula(begin):
         StudySpec.model_validate(study.spec | {"name": f"{begin}cmd"})
     with pytest.raises(ValidationError, match="name"):
         StudySpec.model_validate(study.spec | {"arms": [{"name": f"{begin}cmd", "method": "bop"}]})
+    kinds = published_table(study, trials).columns
+    assert {name for name, kind in kinds.items() if kind == "text"} == {"name", "arm", "source"}
+    for text in ("name", "source"):
+        row = {"name": "a", "test": 0.9, "source": "b", text: f"{begin}cmd"}
+        with pytest.raises(ValidationError, match=text):
+            StudySpec.model_validate(study.spec | {"published": [row]})
     assert not any(str(name).startswith(begin) for name in (*METHOD_TABLE, *VALID, *TrialState))
 
 

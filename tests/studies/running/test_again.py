@@ -73,6 +73,7 @@ def test_every_column_and_key_is_in_the_dictionary_and_there_is_no_other(tmp_pat
             "arms": [first, second | {"task": "mnist-lenet5", "proxy": {"epochs": 3}}],
             "confirm": {"seeds": 2},
             "stop_when": "decided",
+            "published": [{"name": "a", "test": 0.9, "source": "b"}],
         },
         provenance={
             **study.provenance,

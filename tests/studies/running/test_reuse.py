@@ -141,6 +141,18 @@ def replace_name(study: StudySpec) -> StudySpec:
     return from_json(study.to_json() | {"name": "again"})
 
 
+def test_what_was_published_is_no_part_of_an_address() -> None:
+    arms = [{"name": "filter", "method": "gradient-filter"}]
+    stated = [arms[0] | {"published": {"test": 0.9, "source": "x"}}]
+    rows = [{"name": "a", "test": 0.8, "source": "x"}]
+    found = {
+        address(assign(study, study.arms[0], 1, (), data_dir=Path()), conditions(study, RAN_ON))
+        for study in (spec(arms=arms), spec(arms=stated, published=rows))
+    }
+    assert len(found) == 1
+    assert None not in found
+
+
 def test_what_has_failed_or_has_no_address_is_trained_again_and_a_run_goes_on_from_it() -> None:
     database = Database()
     first, _ = database.run(spec(confirm=None, arms=["gradient-filter"], runs=1))

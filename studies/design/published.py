@@ -1,0 +1,54 @@
+"""What a paper says of a method on a study's task: stated beside our numbers, it decides none of them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MOST_ROWS = 100
+# the first character is a letter or digit, none is one that Markdown, HTML or a table has a use for
+TEXT = r"^[^\x00-/:-@\[-`{-\xa0][^\x00-\x1f\x7f-\x9f<>|`\[\]*_\\]{0,119}$"
+TEXT_IN_WORDS = r"must be 1 to 120 characters, the first a letter or digit, without <>|`[]*_\ "
+BOUNDS = {"accuracy": (0.0, 1.0)}  # of metrics that have any
+
+Text = Annotated[str, Field(pattern=TEXT)]
+Real = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Published(BaseModel):
+    """A test metric that a paper prints, in the task's unit (accuracy from 0 to 1), and where it prints it.
+
+    `sd` is the standard deviation over the paper's own trainings, where it has one. `source` names authors, year and
+    table: "Quist 2023, Table 2".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    test: Real
+    sd: Annotated[Real, Field(ge=0)] | None = None
+    source: Text
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, without what the paper does not say."""
+        return self.model_dump(exclude_none=True)
+
+    def faults(self, metric: str) -> Iterator[tuple[str, str]]:
+        """Keys and what is wrong with them in a study of this metric."""
+        low, high = BOUNDS.get(metric, (self.test, self.test))
+        if not low <= self.test <= high:
+            yield "test", f"{metric} is from {low:g} to {high:g}, got {self.test:g}"
+
+
+class PublishedRow(Published):
+    """The same of a method that is no arm of the study, by the name that tables show."""
+
+    name: Text
+
+
+def deciding(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A study's spec as JSON values without what decides none of its numbers, which is what was published.
+
+    Two specs that are equal in this are the same study.
+    """
+    arms = [{key: found for key, found in arm.items() if key != "published"} for arm in spec["arms"]]
+    return {key: found for key, found in spec.items() if key != "published"} | {"arms": arms}
