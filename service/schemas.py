@@ -330,6 +330,33 @@ class Curves(_Schema):
     arms: Mapping[str, ArmCurves]
 
 
+class RunSigns(_Schema):
+    """How many signs differ in a run, the mean over its trainings, at each of the steps; null where it has none."""
+
+    run: int
+    differing: tuple[Number | None, ...]
+
+
+class PairSigns(_Schema):
+    """How many signs differ between two arms, run by run and in the mean over the runs."""
+
+    first: str
+    second: str
+    first_label: str
+    second_label: str
+    steps: tuple[int, ...] = Field(description="Of a training, taken until then, ascending.")
+    runs: tuple[RunSigns, ...]
+    mean: tuple[Number | None, ...]
+
+
+class DifferingSigns(_Schema):
+    """The counts of differing signs between arms with the same network: the first two, the next two and so on."""
+
+    study: str
+    last_event: int = Field(description="The study's event up to which this holds everything.")
+    pairs: tuple[PairSigns, ...] = Field(description="Those of which both have recorded signs.")
+
+
 class ComparisonTable(_Schema):
     """The best arms by their median run, as texts."""
 

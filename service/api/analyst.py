@@ -34,6 +34,7 @@ from studies.records import ConfirmationRecord, Outcome, StudyRecord, TrialRecor
 
 IDLE_SECONDS = 60.0  # without a question, then the process ends
 LONGEST_SECONDS = 120.0  # of one computation
+RECORDED = ("traces", "differing-signs")  # tables of what trainings have recorded by step
 LENGTH = struct.Struct("!Q")  # of the message that follows
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -228,6 +229,37 @@ def _comparison(store: Store, study: StudyRecord) -> bytes:
     return _json(ComparisonAnswer.of(study.last_event, comparison).model_dump(mode="json"))
 
 
+def _differing_signs(store: Store, study: StudyRecord) -> bytes:
+    from studies.analysis.comparison import label
+    from studies.analysis.decision import as_decided
+    from studies.analysis.recorded import differing, pairs_of_signs
+
+    spec = stored(study)
+    found = []
+    recorded = store.trials(study.id, with_series=True) if spec.record.signs else []
+    spec, trials, _ = as_decided(spec, recorded, ())
+    for a, b in pairs_of_signs(spec):
+        if (traces := differing(spec, trials, (a.name, b.name))) is not None:
+            runs = zip(traces.numbers, traces.runs.tolist(), strict=True)
+            found.append(
+                {
+                    "first": a.name,
+                    "second": b.name,
+                    "first_label": label(a.name, a.method),
+                    "second_label": label(b.name, b.method),
+                    "steps": traces.steps.tolist(),
+                    "runs": [{"run": run, "differing": _counts(counts)} for run, counts in runs],
+                    "mean": _counts(traces.mean.tolist()),
+                }
+            )
+    return _json({"study": study.id, "last_event": study.last_event, "pairs": found})
+
+
+def _counts(values: Sequence[float]) -> list[float | None]:
+    """None for NaN."""
+    return [value if value == value else None for value in values]
+
+
 def _figure(store: Store, study: StudyRecord, kind: str) -> bytes:
     from studies.results.export import image
 
@@ -247,19 +279,29 @@ def _table(store: Store, study: StudyRecord, name: str, form: str) -> bytes:
 
     trials: list[TrialRecord] = []
     if name != "confirmations":
-        trials = store.trials(study.id, with_epochs=name == "epochs", with_series=name == "traces")
-    confirmations = [] if name in ("trials", "epochs", "traces") else store.confirmations(study.id)
+        trials = store.trials(study.id, with_epochs=name == "epochs", with_series=name in RECORDED)
+    confirmations = [] if name in ("trials", "epochs", *RECORDED) else store.confirmations(study.id)
     return table(study, trials, name, form, confirmations)
 
 
 ANALYSES: dict[str, Callable[[Store, StudyRecord], bytes]] = {
     "curves": _curves,
     "comparison": _comparison,
+    "differing-signs": _differing_signs,
     **{f"figure8.{kind}": partial(_figure, kind=kind) for kind in ("png", "svg", "pdf")},
     "export.zip": _archive,
     **{
         f"{name}.{form}": partial(_table, name=name, form=form)
-        for name in ("trials", "curves", "confirmations", "epochs", "repeats", "traces", "published")
+        for name in (
+            "trials",
+            "curves",
+            "confirmations",
+            "epochs",
+            "repeats",
+            "traces",
+            "differing-signs",
+            "published",
+        )
         for form in ("csv", "parquet", "json")
     },
 }

@@ -23,6 +23,7 @@ from service.schemas import (
     ComparisonAnswer,
     Confirmation,
     Curves,
+    DifferingSigns,
     Epoch,
     Event,
     Items,
@@ -46,7 +47,9 @@ from studies.results.output_folder import OWNER
 
 M = TypeVar("M", bound=BaseModel)
 StudyFile = StudySpec | Mapping[str, Any] | Path
-Table = Literal["trials", "curves", "confirmations", "epochs", "repeats", "traces", "published"]
+Table = Literal[
+    "trials", "curves", "confirmations", "epochs", "repeats", "traces", "differing-signs", "published"
+]
 Sort = Literal["number", "objective", "test_metric", "train_seconds", "suggest_seconds", "finished_at"]
 STUDIES_A_PAGE, TRIALS_A_PAGE = 200, 1000  # the most that a service gives at once
 LONGEST_POLL = 2.0  # seconds
@@ -195,6 +198,10 @@ class AsyncClient:
     async def comparison(self, study: str) -> ComparisonAnswer:
         """The comparison of the arms, in words and numbers."""
         return await self._ask(ComparisonAnswer, Call("GET", _of(study, "comparison")))
+
+    async def differing_signs(self, study: str) -> DifferingSigns:
+        """How many signs differ between two arms by step, where the study records them."""
+        return await self._ask(DifferingSigns, Call("GET", _of(study, "differing-signs")))
 
     async def figure8(self, study: str, format: Literal["png", "svg", "pdf"] = "png") -> bytes:
         return await self._caller.ask(Call("GET", _of(study, f"figure8.{format}")))

@@ -67,6 +67,7 @@ class Client:
     series = _blocking(AsyncClient.series)
     confirmations = _blocking(AsyncClient.confirmations)
     curves = _blocking(AsyncClient.curves)
+    differing_signs = _blocking(AsyncClient.differing_signs)
     comparison = _blocking(AsyncClient.comparison)
     figure8 = _blocking(AsyncClient.figure8)
     table = _blocking(AsyncClient.table)

@@ -56,10 +56,13 @@ class Array(TypeDecorator[np.ndarray[Any, Any]]):
         return zlib.compress(file.getvalue())
 
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> np.ndarray[Any, Any] | None:
-        if value is None:
-            return None
-        array: np.ndarray[Any, Any] = np.load(io.BytesIO(zlib.decompress(value)), allow_pickle=False)
-        return np.bitwise_xor.accumulate(array) if array.dtype == np.uint8 else array
+        return None if value is None else unpacked(value)
+
+
+def unpacked(value: bytes) -> np.ndarray[Any, Any]:
+    """What an `Array` was before it was stored as these bytes."""
+    array: np.ndarray[Any, Any] = np.load(io.BytesIO(zlib.decompress(value)), allow_pickle=False)
+    return np.bitwise_xor.accumulate(array) if array.dtype == np.uint8 else array
 
 
 class Time(TypeDecorator[datetime]):

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Table, select
+import numpy as np
+from sqlalchemy import Column, ColumnElement, Connection, LargeBinary, Row, Table, select, type_coerce
 
+from service.database.columns import unpacked
 from service.database.tables import confirmations, epochs, labels, repeats, series, studies, trials
 from studies.records import (
     ConfirmationRecord,
@@ -112,17 +114,39 @@ def series_rows(row: int | None, trial: TrialRecord) -> list[dict[str, Any]]:
     ]
 
 
+class StoredSigns(Series):
+    """Signs as they are stored, unpacked anew each time they are looked at, as those of a study may be gigabytes."""
+
+    __slots__ = ("_packed",)
+    _packed: bytes
+
+    def __init__(self, name: str, steps: np.ndarray[Any, np.dtype[np.int64]], packed: bytes) -> None:
+        for slot, value in (("name", name), ("steps", steps), ("_packed", packed)):
+            object.__setattr__(self, slot, value)
+
+    @property
+    def values(self) -> np.ndarray[Any, Any]:
+        return unpacked(self._packed)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StoredSigns, (self.name, self.steps, self._packed)
+
+
 def series_of(
     connection: Connection, chosen: Sequence[ColumnElement[bool]]
 ) -> dict[int, tuple[tuple[Series, ...], ...]]:
     """What was recorded of these trials' trainings, by the trials' numbers of rows."""
-    query = select(series.c.trial, series.c.number, *SERIES_COLUMNS)
+    values = type_coerce(series.c["values"], LargeBinary)
+    query = select(series.c.trial, series.c.number, series.c.name, series.c.steps, values)
     query = query.join(trials, trials.c.id == series.c.trial).where(*chosen)
     found: dict[int, list[tuple[Series, ...]]] = {}
     for row in connection.execute(query.order_by(series.c.trial, series.c.number, series.c.place)):
         trainings = found.setdefault(row[0], [])
         trainings += [()] * (row[1] - len(trainings))
-        trainings[-1] = (*trainings[-1], Series(**named(SERIES_COLUMNS, row[2:])))
+        name, steps, packed = row[2:]
+        signs = name == "signs"
+        one = StoredSigns(name, steps, packed) if signs else Series(name, steps, unpacked(packed))
+        trainings[-1] = (*trainings[-1], one)
     return {row: tuple(trainings) for row, trainings in found.items()}
 
 

@@ -1,6 +1,6 @@
 """What was recorded of a study's trainings, put together by setting and by pair."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +15,14 @@ Setting = tuple[str, Point]  # an arm and, of a grid, what its trials were tried
 
 
 class Traces(NamedTuple):
-    """Something by `steps` (n,), ascending, of each of the `runs`: (runs, n), NaN where a run has no number there."""
+    """Something by `steps` (n,), ascending, of each of the `runs`: (runs, n), NaN where a run has no number there.
+
+    `numbers` are those of the runs.
+    """
 
     steps: np.ndarray[tuple[int], np.dtype[np.int64]]
     runs: Floats
+    numbers: tuple[int, ...] = ()
 
     @property
     def mean(self) -> Floats:
@@ -68,6 +72,40 @@ def differing_signs(first: Series, second: Series) -> tuple[list[int], list[int]
     return steps.tolist(), counts.tolist()
 
 
+class Differing(NamedTuple):
+    """How many signs differ between two arms in a training of a trial of theirs, `counts` at `steps`."""
+
+    run: int
+    trial: int
+    repeat: int
+    steps: list[int]
+    counts: list[int]
+
+
+def pairs_of_signs(spec: StudySpec) -> list[tuple[ArmSpec, ArmSpec]]:
+    """The arms whose signs are counted against each other: the first two, the next two and so on.
+
+    Those whose networks differ are left out: their signs are of other weights.
+    """
+    pairs = zip(spec.arms[::2], spec.arms[1::2], strict=False)
+    return [(a, b) for a, b in pairs if spec.network_of(a) == spec.network_of(b)]
+
+
+def counted_signs(trials: Sequence[TrialRecord], first: str, second: str) -> Iterator[Differing]:
+    """Between two arms with the same network, by run, trial and training, which share seeds, where both have signs.
+
+    Signs are looked at pair by pair, so that no more of them need be in memory at once.
+    """
+    at = {(trial.arm, trial.run, trial.trial): trial for trial in trials}
+    for (arm, run, number), trial in sorted(at.items()):
+        if arm != first or (other := at.get((second, run, number))) is None:
+            continue
+        for repeat, trainings in enumerate(zip(trial.series, other.series, strict=False), start=1):
+            signs = [next((s for s in training if s.name == "signs"), None) for training in trainings]
+            if signs[0] is not None and signs[1] is not None:
+                yield Differing(run, number, repeat, *differing_signs(signs[0], signs[1]))
+
+
 def differing(spec: StudySpec, trials: Sequence[TrialRecord], arms: tuple[str, str]) -> Traces | None:
     """The number of signs that differ between two arms of the study, trial by trial of a run, which share seeds.
 
@@ -76,14 +114,9 @@ def differing(spec: StudySpec, trials: Sequence[TrialRecord], arms: tuple[str, s
     first, second = arms
     if spec.network_of(spec.arm(first)) != spec.network_of(spec.arm(second)):
         return None
-    at = {(trial.arm, trial.run, trial.trial): trial for trial in trials}
     found: dict[int, list[Trace]] = {}
-    for (arm, run, number), trial in sorted(at.items()):
-        if arm != first or (other := at.get((second, run, number))) is None:
-            continue
-        pairs = zip(each_of(trial, "signs"), each_of(other, "signs"), strict=False)
-        found.setdefault(run, []).extend(differing_signs(*pair) for pair in pairs)
-    found = {run: traces for run, traces in found.items() if traces}
+    for each in counted_signs(trials, first, second):
+        found.setdefault(each.run, []).append((each.steps, each.counts))
     return _traces(found) if found else None
 
 
@@ -105,4 +138,4 @@ def _traces(runs: Mapping[int, Sequence[Trace]]) -> Traces:
         for row, (at, values) in zip(rows, runs[run], strict=True):
             row[np.searchsorted(steps, at)] = values
         means.append(Traces(steps, rows).mean)
-    return Traces(steps, np.array(means))
+    return Traces(steps, np.array(means), tuple(sorted(runs)))

@@ -12,6 +12,7 @@ from studies.analysis.comparison import compare
 from studies.analysis.confirmation import worth
 from studies.analysis.curves import bands, best_so_far, centre, means, of_study, runs_of
 from studies.analysis.decision import as_decided
+from studies.analysis.recorded import counted_signs, pairs_of_signs
 from studies.design.space import Choice, Dimension, Fixed, Float, Int, Tied
 from studies.design.spec import StudySpec, stored
 from studies.encoding import number
@@ -200,8 +201,23 @@ def traces_table(
         for t in _in_order(study, trials)
         for repeat, training in enumerate(t.series, start=1)
         for series in training
-        if series.values.ndim == 1
+        if series.of_numbers
         for step, value in zip(series.steps.tolist(), series.values.tolist(), strict=True)
+    ]
+    return _table(columns, rows)
+
+
+def differing_signs_table(
+    study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
+) -> Table:
+    """One row a step at which two arms have recorded all their signs; `trials` have their series."""
+    columns: dict[str, Kind] = {"study": "text", "first": "text", "second": "text"}
+    columns |= dict.fromkeys(("run", "trial", "repeat", "step", "differing"), "integer")
+    rows = [
+        (study.id, a.name, b.name, found.run, found.trial, found.repeat, step, count)
+        for a, b in pairs_of_signs(stored(study))
+        for found in counted_signs(trials, a.name, b.name)
+        for step, count in zip(found.steps, found.counts, strict=True)
     ]
     return _table(columns, rows)
 
@@ -302,9 +318,16 @@ TABLES: dict[str, Build] = {
     "epochs": epochs_table,
     "repeats": repeats_table,
     "traces": traces_table,
+    "differing-signs": differing_signs_table,
     "published": published_table,
 }
-SOMETIMES = ("confirmations", "repeats", "traces", "published")  # in an export only where there are any
+SOMETIMES = (
+    "confirmations",
+    "repeats",
+    "traces",
+    "differing-signs",
+    "published",
+)  # in an export only where there are any
 FORMS: dict[str, Callable[[Table], bytes]] = {"csv": to_csv, "parquet": to_parquet, "json": to_json}
 
 

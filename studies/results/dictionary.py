@@ -106,6 +106,17 @@ TRACES: Mapping[str, str] = {
     "step": "steps of the training taken until then",
     "value": "the number",
 }
+DIFFERING_SIGNS: Mapping[str, str] = {
+    "study": "the study's id",
+    "first": "an arm",
+    "second": "the arm after it, whose signs are compared with the first one's: arms are taken two by two, those whose "
+    "networks differ left out",
+    "run": "the run that both have trained",
+    "trial": "their trial, with one seed for both",
+    "repeat": "which of the trial's trainings, counted from 1",
+    "step": "steps of the training taken until then, at which both have recorded their signs",
+    "differing": "how many binary weights have not the same sign in both",
+}
 PUBLISHED: Mapping[str, str] = {
     "name": "the method, in words",
     "arm": "the study's arm that is to come to it; empty for none",
@@ -331,6 +342,7 @@ FILES: Mapping[str, Mapping[str, str]] = {
     "epochs": EPOCHS,
     "repeats": REPEATS,
     "traces": TRACES,
+    "differing-signs": DIFFERING_SIGNS,
     "published": PUBLISHED,
     "comparison.json": COMPARISON,
     "provenance.json": PROVENANCE,

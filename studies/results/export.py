@@ -33,7 +33,7 @@ IMAGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "pdf": ({"pdf.fonttype": 42}, {"CreationDate": None}),
 }
 # of Figure 8 a text of 40 MB; the service gives it to whoever asks
-TOO_LONG = (("epochs", "json"), ("traces", "json"))
+TOO_LONG = (("epochs", "json"), ("traces", "json"), ("differing-signs", "json"))
 _drawing = Lock()  # matplotlib's settings are the process's: two threads would undo each other's
 
 

@@ -12,7 +12,16 @@ from matplotlib.lines import Line2D
 
 from studies.analysis.comparison import label
 from studies.analysis.decision import as_decided
-from studies.analysis.recorded import Setting, Traces, by_setting, differing, each_of, named, of_epochs
+from studies.analysis.recorded import (
+    Setting,
+    Traces,
+    by_setting,
+    differing,
+    each_of,
+    named,
+    of_epochs,
+    pairs_of_signs,
+)
 from studies.design.space import searched
 from studies.design.spec import StudySpec, stored
 from studies.records import Series, StudyRecord, TrialRecord
@@ -87,8 +96,7 @@ def signs(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
     Source: Quist 2023, Figure 7.
     """
     spec, trials, _ = as_decided(stored(study), trials, ())
-    pairs = zip(spec.arms[::2], spec.arms[1::2], strict=False)
-    counted = ((a, b, differing(spec, trials, (a.name, b.name))) for a, b in pairs)
+    counted = ((a, b, differing(spec, trials, (a.name, b.name))) for a, b in pairs_of_signs(spec))
     found = list(islice(((a, b, its) for a, b, its in counted if its is not None), MOST_COLUMNS))
     if not found:
         return None

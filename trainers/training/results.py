@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np  # a sixth of a second for every command, of which few have series
 
+OF_BYTES = ("signs", "original", "noisy", "recovered")  # series whose rows are no numbers
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
@@ -30,6 +32,11 @@ class Series:
         array = np.asarray(values)
         kind = array.dtype if array.dtype == np.uint8 else np.dtype(np.float64)
         return cls(name, np.asarray(steps, np.int64), array.astype(kind))
+
+    @property
+    def of_numbers(self) -> bool:
+        """Whether a row is a number, and not bytes."""
+        return self.name not in OF_BYTES
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Series):

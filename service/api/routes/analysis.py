@@ -9,7 +9,7 @@ from starlette.responses import Response
 from service.api.problems import documented
 from service.api.routes import Shared, StudyId
 from service.api.services import Services
-from service.schemas import ComparisonAnswer, Curves
+from service.schemas import ComparisonAnswer, Curves, DifferingSigns
 
 router = APIRouter(prefix="/v1/studies/{study}", tags=["analysis"])
 IfNoneMatch = Annotated[
@@ -58,6 +58,12 @@ async def comparison(shared: Shared, study: StudyId, if_none_match: IfNoneMatch 
     return await _answer(shared, study, "comparison", JSON, if_none_match)
 
 
+@router.get("/differing-signs", responses=_responses({"model": DifferingSigns}))
+async def differing_signs(shared: Shared, study: StudyId, if_none_match: IfNoneMatch = None) -> Response:
+    """How many signs differ between two arms by step, where the study records them: each run, and their mean."""
+    return await _answer(shared, study, "differing-signs", JSON, if_none_match)
+
+
 @router.get("/figure8.{kind}", response_class=Response, responses=_files(IMAGES.values()))
 async def figure8(
     shared: Shared,
@@ -81,12 +87,15 @@ async def export(shared: Shared, study: StudyId, if_none_match: IfNoneMatch = No
 async def table(
     shared: Shared,
     study: StudyId,
-    table: Literal["trials", "curves", "confirmations", "epochs", "repeats", "traces", "published"],
+    table: Literal[
+        "trials", "curves", "confirmations", "epochs", "repeats", "traces", "differing-signs", "published"
+    ],
     form: Literal["csv", "parquet", "json"],
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Every finished trial, median and mean of each arm's runs after each trial, every confirmation, every epoch of
-    every trial, trials' repeats, what was recorded by step, or what papers print beside ours, as a table."""
+    every trial, trials' repeats, what was recorded by step, how many signs differ between two arms, or what papers
+    print beside ours, as a table."""
     headers = {"Content-Disposition": f'attachment; filename="{study}-{table}.{form}"'}
     return await _answer(shared, study, f"{table}.{form}", FORMS[form], if_none_match, headers)
 

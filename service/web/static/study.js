@@ -17,6 +17,7 @@ import { showParity } from "./parity.js";
 import { showProvenance } from "./provenance.js";
 import { Readings } from "./readings.js";
 import { at } from "./root.js";
+import { Signs } from "./signs.js";
 import { Stream } from "./stream.js";
 import { TrialView } from "./trial.js";
 import { TrialTable } from "./trials.js";
@@ -51,12 +52,22 @@ class StudyPage {
     this.askStudy = this.#asking("study", 500, "", (newer) => this.#take(newer));
     this.askCurves = this.#asking("curves", 1000, "/curves", (newer) => this.#curvesCame(newer));
     this.askComparison = this.#asking("comparison", 10_000, "/comparison", (newer) => this.#comparisonCame(newer));
+    this.askSigns = () => {};
+    if (study.spec.record?.signs) {
+      const signs = new Signs();
+      this.askSigns = this.#asking("signs", 10_000, "/differing-signs", (newer) => {
+        signs.show(newer);
+        if (newer.last_event < this.stream.last) this.askSigns();
+      });
+      onTheme(() => signs.draw());
+    }
     this.stream = new Stream(path, study.last_event, {
       event: (event) => this.#happened(event),
       status: (status) => this.#connected(status),
     });
     this.#take(study);
     this.askCurves();
+    this.askSigns();
     plotly().catch(() => {}); // the figure says so
     showOutput(path);
     this.#watch();
@@ -187,6 +198,7 @@ class StudyPage {
     this.readings?.show();
     this.askCurves();
     this.askComparison();
+    this.askSigns();
   }
 
   #connected(status) {
@@ -197,6 +209,7 @@ class StudyPage {
       this.askStudy();
       this.askCurves();
       this.askComparison();
+      this.askSigns();
       return;
     }
     connection(status, "deleted");

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 from synthetic import confirmed_study
@@ -33,11 +34,11 @@ from service.database.lease import Lease
 from service.database.owner import Owner
 from service.database.store import Store
 from service.errors import AnalysisStopped, DatabaseError, StudyUnknown
-from service.schemas import ComparisonAnswer, Curves
+from service.schemas import ComparisonAnswer, Curves, DifferingSigns
 from service.settings import Settings
 from studies.analysis.comparison import compare
 from studies.design.spec import stored
-from studies.records import Request, StudyState, TrialState
+from studies.records import Request, Series, StudyState, TrialState
 from studies.results.data_tables import FORMS, TABLES, table
 from studies.results.export import IMAGES, archive, image
 
@@ -96,7 +97,7 @@ async def soon(done: Callable[[], bool], seconds: float = 20) -> None:
 
 def test_everything_that_can_be_exported_can_be_asked_for() -> None:
     assert ANALYSES.keys() == (
-        {"curves", "comparison", "export.zip"}
+        {"curves", "comparison", "differing-signs", "export.zip"}
         | {f"figure8.{kind}" for kind in IMAGES}
         | {f"{name}.{form}" for name in TABLES for form in FORMS}
     )
@@ -169,6 +170,31 @@ def test_what_is_confirmed_is_in_all_that_is_answered(store: Store) -> None:
         assert len(found["confirmations.csv"].splitlines()) == 1 + len(confirmations)
         with zipfile.ZipFile(io.BytesIO(found["export.zip"])) as packed:
             assert f"{study}/confirmations.csv" in packed.namelist()
+
+    run(main, store)
+
+
+@pytest.mark.slow
+@on_sqlite
+def test_differing_signs_are_answered_where_they_are_recorded(store: Store) -> None:
+    study = store.create_study(spec(record={"signs": True}, runs=2, trials=1), {}).id
+    lease = store.claim(study, Owner.current(), 60)
+    packed = {("gradient-filter", 1): [[0], [7]], ("latent-sgd", 1): [[1], [7]]}
+    packed |= {("gradient-filter", 2): [[0]], ("latent-sgd", 2): [[255]]}
+    for (method, number), rows in packed.items():
+        series = ((Series.of("signs", range(5, 5 + 5 * len(rows), 5), np.uint8(rows)),),)
+        store.record(lease, trial(study, method, number, series=series))
+
+    async def main(computing: Analysis) -> None:
+        found = DifferingSigns.model_validate_json((await computing.get(study, "differing-signs")).content)
+        assert found.last_event == store.study_by_id(study).last_event
+        (pair,) = found.pairs
+        assert (pair.first, pair.second_label, pair.steps) == ("gradient-filter", "latent SGD", (5, 10))
+        assert [(each.run, each.differing) for each in pair.runs] == [(1, (1, 0)), (2, (8, None))]
+        assert pair.mean == (4.5, 0)
+        rows = (await computing.get(study, "differing-signs.csv")).content.decode().splitlines()
+        counted = ("1,1,1,5,1", "1,1,1,10,0", "2,1,1,5,8")
+        assert rows[1:] == [f"{study},gradient-filter,latent-sgd,{row}" for row in counted]
 
     run(main, store)
 
@@ -422,6 +448,7 @@ def test_over_http(url: str, store: Store, lease: Lease, tmp_path: Path) -> None
             types = {
                 "curves": "application/json",
                 "comparison": "application/json",
+                "differing-signs": "application/json",
                 "figure8.png": "image/png",
                 "figure8.svg": "image/svg+xml",
                 "figure8.pdf": "application/pdf",
@@ -432,6 +459,7 @@ def test_over_http(url: str, store: Store, lease: Lease, tmp_path: Path) -> None
                 "export/epochs.csv": "text/csv; charset=utf-8",
                 "export/repeats.csv": "text/csv; charset=utf-8",
                 "export/traces.csv": "text/csv; charset=utf-8",
+                "export/differing-signs.csv": "text/csv; charset=utf-8",
                 "export/published.csv": "text/csv; charset=utf-8",
                 "export/trials.json": "application/json",
                 "export/curves.json": "application/json",
@@ -439,6 +467,7 @@ def test_over_http(url: str, store: Store, lease: Lease, tmp_path: Path) -> None
                 "export/epochs.json": "application/json",
                 "export/repeats.json": "application/json",
                 "export/traces.json": "application/json",
+                "export/differing-signs.json": "application/json",
                 "export/published.json": "application/json",
                 "export/trials.parquet": "application/vnd.apache.parquet",
                 "export/curves.parquet": "application/vnd.apache.parquet",
@@ -446,6 +475,7 @@ def test_over_http(url: str, store: Store, lease: Lease, tmp_path: Path) -> None
                 "export/epochs.parquet": "application/vnd.apache.parquet",
                 "export/repeats.parquet": "application/vnd.apache.parquet",
                 "export/traces.parquet": "application/vnd.apache.parquet",
+                "export/differing-signs.parquet": "application/vnd.apache.parquet",
                 "export/published.parquet": "application/vnd.apache.parquet",
             }
             assert len(types) == len(ANALYSES)

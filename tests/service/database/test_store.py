@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import pickle
+import tracemalloc
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -21,6 +23,7 @@ from service.database.store import Store
 from service.database.tables import epochs, studies, trials
 from service.errors import StoreError
 from service.records import EventKind
+from studies.analysis.recorded import counted_signs
 from studies.design.spec import from_json
 from studies.records import ConfirmationRecord, RepeatRecord, Series, StudyState, TrialRecord, TrialState
 
@@ -187,6 +190,27 @@ def test_series_come_back_as_they_went_in_and_with_what_is_taken_over(store: Sto
     found = store.at(["x"])["x"]
     assert isinstance(found, TrialRecord)
     assert found.series == one.series
+    assert pickle.loads(pickle.dumps(found.series)) == one.series
+
+
+def test_the_signs_of_a_study_are_unpacked_when_they_are_looked_at(store: Store, lease: Lease) -> None:
+    """And not kept: of twelve trials with 4 MiB each there are never more than those of two in memory."""
+    signs = np.zeros((64, 2**16), np.uint8)
+    signs[1:, 0] = 1
+    for run in (1, 2):
+        for number in (1, 2, 3):
+            for method in ("gradient-filter", "latent-sgd"):
+                own = (Series.of("signs", range(64), signs ^ np.uint8(method == "latent-sgd")),)
+                store.record(lease, trial(lease.study, method, run, number, series=(own,)))
+    tracemalloc.start()
+    try:
+        trials = store.trials(lease.study, with_series=True)
+        counted = [each.counts[0] for each in counted_signs(trials, "gradient-filter", "latent-sgd")]
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert counted == [2**16] * 6
+    assert most < 6 * signs.nbytes
 
 
 def test_signs_that_hardly_change_take_little_room() -> None:

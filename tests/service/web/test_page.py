@@ -225,7 +225,7 @@ def test_a_study_shows_all_there_is(forgiving: Watched, done: str) -> None:
 def test_exports_are_there(page: Any, done: str) -> None:
     page.goto(f"/studies/{done}")
     links = page.locator("#exports a").evaluate_all("links => links.map((link) => link.href)")
-    assert len(links) == 3 + 7 * 3 + 1  # kinds of the figure, tables in each form, the whole
+    assert len(links) == 3 + 8 * 3 + 1  # kinds of the figure, tables in each form, the whole
     for link in links:
         assert page.request.get(link).ok, link
 
@@ -494,6 +494,41 @@ def test_a_trial_shows_what_was_recorded(page: Any, store: Store) -> None:
     canvas = dialog.get_by_role("img", name="Image 3, recovered")
     pixel = "canvas => [...canvas.getContext('2d').getImageData(5, 7, 1, 1).data]"
     assert canvas.evaluate(pixel) == [*images[0, 2, :, 7, 5].tolist(), 255]
+
+
+def test_differing_signs_are_counted_while_they_come(page: Any, store: Store, done: str) -> None:
+    """A line a run and their mean, and the last count in words; nothing of it where no signs are recorded."""
+    arms = ["gradient-filter", "latent-sgd", "bop", "bnew"]
+    keys: dict[str, Any] = {"methods": arms, "record": {"signs": True}, "runs": 2, "trials": 1}
+    study = store.create_study(spec(next(names), **keys), {}).id
+    lease = store.claim(study, Owner.current(), 60)
+
+    def record(method: str, run: int, *rows: int) -> None:
+        signs = Series.of("signs", range(5, 5 + 5 * len(rows), 5), np.uint8(rows)[:, None])
+        store.record(lease, trial(study, method, run, series=((signs,),)))
+
+    page.goto(f"/studies/{study}")
+    section = page.get_by_role("region", name="Differing signs")
+    section.get_by_text("No two arms have recorded their signs yet.").wait_for()
+    for run, rows in ((1, (1, 3)), (2, (7, 0))):
+        record("gradient-filter", run, *rows)
+        record("latent-sgd", run, 0, 0)
+    section.get_by_text("After step 10: 1 in the mean of 2 runs, 0 to 2.").wait_for()
+    lines = "chart => chart.data.map((trace) => [trace.name, trace.x, trace.y])"
+    chart = section.locator("#signs-chart")
+    chart.locator(".plot-container").wait_for()
+    assert chart.evaluate(lines) == [
+        ["run 1", [5, 10], [1, 2]],
+        ["run 2", [5, 10], [3, 0]],
+        ["mean", [5, 10], [2, 1]],
+    ]
+    record("bop", 1, 255)
+    record("bnew", 1, 0)
+    section.locator("select").select_option(label="Bop and BNEW", timeout=60_000)
+    section.get_by_text("After step 5: 8 in the mean of 1 run, 8 in each.").wait_for()
+    page.goto(f"/studies/{done}")
+    page.locator("#endpoints table").first.wait_for()
+    assert not section.is_visible()
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ EPOCH_COLUMNS = [
     "train_seconds", "evaluate_seconds", "diverged",
 ]  # fmt: skip
 TRACE_COLUMNS = ["study", "arm", "method", "run", "trial", "repeat", "series", "step", "value"]
+SIGNS_COLUMNS = ["study", "first", "second", "run", "trial", "repeat", "step", "differing"]
 PUBLISHED_COLUMNS = [
     "name", "arm", "published_test", "published_sd", "source", "n", "test", "test_low", "test_high", "test_level",
     "confirmed", "confirmed_low", "confirmed_high", "confirmed_level",
@@ -60,6 +61,7 @@ COLUMNS = {
     "epochs": EPOCH_COLUMNS,
     "repeats": REPEAT_COLUMNS,
     "traces": TRACE_COLUMNS,
+    "differing-signs": SIGNS_COLUMNS,
     "published": PUBLISHED_COLUMNS,
 }
 
@@ -76,7 +78,9 @@ def with_every_outcome():
     )
     spec = from_json(study.spec)
     trials = trials_of(study, {METHODS[0]: [[None, 0.5, 0.4], [0.6, 0.7, None]], METHODS[1]: [[0.25]]})
-    trials[0] = replace(trials[0], hyperparameters={})
+    signs = ((Series.of("signs", [5], np.uint8([[7]])),),)
+    trials[0] = replace(trials[0], hyperparameters={}, series=signs)
+    trials[-1] = replace(trials[-1], series=signs)
     trials[2] = trial_of(
         spec,
         METHODS[0],
@@ -147,6 +151,38 @@ def test_trials():
     assert {rows[0][column] for column in TRIAL_COLUMNS if column.startswith("hp.")} == {None}
     assert rows[1]["hp.alpha"] == trials[1].hyperparameters["alpha"]
     assert rows[-1]["hp.clipping"] is trials[-1].hyperparameters["clipping"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_differing_signs_are_counted_two_by_two(form):
+    """Training by training; none of a third arm, of other networks, nor where one of two has no signs."""
+    names = ["one", "two", "wide", "narrow", "last"]
+    arms = [
+        {"name": name, "method": "bop", "space": {"gamma": i / 10}} for i, name in enumerate(names, start=1)
+    ]
+    arms[3]["proxy"] = {"width": 64}
+    study = study_of(arms=arms, runs=2, trials=1)
+    spec = from_json(study.spec)
+
+    def signs(*rows):
+        steps = range(5, 5 + 5 * len(rows), 5)
+        return (Series.of("flip_ratio", [5], [0.5]), Series.of("signs", steps, np.uint8(rows)))
+
+    def of(arm, run, *trainings):
+        return trial_of(spec, arm, run, 1, 0.5, series=trainings)
+
+    trials = [
+        of("one", 1, signs([0b1000], [0b1111]), (), signs([7])),
+        of("two", 1, signs([0b0001], [0b1111]), signs([7]), signs([0])),
+        of("one", 2, signs([1])),
+        of("wide", 1, signs([1])),
+        of("narrow", 1, signs([0])),
+        of("last", 1, signs([0])),
+    ]
+    got = read(study, trials, "differing-signs", form)
+    assert got.to_numpy().tolist() == [
+        [study.id, "one", "two", 1, 1, *rest] for rest in ([1, 5, 2], [1, 10, 0], [3, 5, 3])
+    ]
 
 
 def test_curves_are_the_centre_of_the_runs():

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from synthetic import confirmations_of, figure8_like, repeated, study_of, trials_of
 
@@ -60,6 +61,14 @@ def pattern_of(key: str) -> re.Pattern[str]:
     return re.compile(escaped)
 
 
+def with_signs(folder: Path) -> None:
+    """The table of differing signs of two arms with one network."""
+    study, (first, second) = figure8_like(runs=1, trials=1)
+    signs = ((Series.of("signs", [5], np.uint8([[7]])),),)
+    export(study, [replace(each, series=signs) for each in (first, second)], folder / "signs")
+    (folder / "signs" / "differing-signs.csv").rename(folder / "differing-signs.csv")
+
+
 def test_every_column_and_key_is_in_the_dictionary_and_there_is_no_other(tmp_path: Path) -> None:
     study, trials = figure8_like(runs=6, trials=4)
     ran_on = {"data": {"set": "x", "sha256": None, "published": None}, "teacher": None, "commit": "1+changes"}
@@ -91,6 +100,7 @@ def test_every_column_and_key_is_in_the_dictionary_and_there_is_no_other(tmp_pat
     )
     recorded = replace(repeated(trials[0]), series=((Series.of("flip_ratio", [5], [0.5]),),))
     export(study, [recorded, *trials[1:]], tmp_path, confirmations=confirmations)
+    with_signs(tmp_path)
     text = (tmp_path / "dictionary.md").read_text()
     for file, meanings in FILES.items():
         if file in TABLES:
