@@ -69,22 +69,29 @@ def flips(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
 
 
 def metrics(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
-    """The metric by epoch on training and test samples, and with latent weights, lines as in `flips`.
+    """The metric by epoch on training and test samples, and with latent weights, lines as in `flips`; beside the metric
+    on training samples the training loss, too.
 
-    None where only test samples were scored. Source: Nayak 2020, section 2.
+    None where only test samples were scored. Source: Nayak 2020, section 2 and Figures 1b and 4; Paren & Poudel 2021,
+    Figure 2.
     """
     spec, trials, _ = as_decided(stored(study), trials, ())
     whole = {name: by_setting(spec, trials, of_epochs(name)) for name in BY_EPOCH}
     found = {name: settings for name, settings in whole.items() if settings}
     if found.keys() <= {"test_metric"}:
         return None
+    loss = by_setting(spec, trials, of_epochs("train_loss")) if "train_metric" in found else {}
     metric = spec.task_definition().metric
     sign, _, unit, _ = UNITS.get(metric, RAW)
     lines: dict[Any, Line2D] = {}
-    figure, panels = _panels(spec, len(found), max(map(len, found.values())))
-    for axes, (name, settings) in zip(panels, found.items(), strict=True):
+    number = len(found) + bool(loss)
+    figure, panels = _panels(spec, number, max(map(len, found.values())), alike=len(found))
+    for axes, (name, settings) in zip(panels, found.items(), strict=False):
         lines |= {line.get_label(): line for line in _lines(axes, spec, settings, unit)}
         _name(axes, "Epoch", BY_EPOCH[name].format(metric=metric) + (f" ({sign.strip()})" if sign else ""))
+    if loss:
+        lines |= {line.get_label(): line for line in _lines(panels[-1], spec, loss, 1.0)}
+        _name(panels[-1], "Epoch", "Training loss")
     canvas.legend(figure, [*lines.values()], [], columns=len(panels))
     return figure
 
@@ -185,9 +192,14 @@ FIGURES: Mapping[str, Draw] = {
 }
 
 
-def _panels(spec: StudySpec, number: int, legend_rows: int) -> tuple[Figure, list[Axes]]:
+def _panels(
+    spec: StudySpec, number: int, legend_rows: int, alike: int | None = None
+) -> tuple[Figure, list[Axes]]:
+    """So many beside each other, of which all, or the first `alike`, have the same vertical axis."""
     figure = canvas.figure_of(PANEL_INCHES, canvas.title(spec), -(-legend_rows // number), columns=number)
-    panels = figure.subplots(1, number, sharey=True, squeeze=False)[0]
+    panels = figure.subplots(1, number, squeeze=False)[0]
+    for axes in panels[1:alike]:
+        axes.sharey(panels[0])
     for axes in panels:
         canvas.plain(axes)
     return figure, list(panels)

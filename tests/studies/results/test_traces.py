@@ -51,7 +51,7 @@ def records(**task):
                 Series.of("signs", STEPS, np.packbits(bits, axis=1)),
             )
             epochs = tuple(
-                EpochRecord(epoch=epoch, train_loss=1.0, validation_metric=0.5, test_metric=0.5 + 0.1 * epoch,
+                EpochRecord(epoch=epoch, train_loss=1.0 / epoch, validation_metric=0.5, test_metric=0.5 + 0.1 * epoch,
                             flip_ratio=0.1, train_seconds=1.0, evaluate_seconds=1.0, train_metric=0.6 + 0.1 * epoch)
                 for epoch in (1, 2)
             )  # fmt: skip
@@ -128,8 +128,11 @@ def test_differing_signs_of_the_next_two_arms_are_beside_them():
 def test_the_metric_by_epoch_on_training_and_test_samples():
     study, trials = records()
     figure = traces.metrics(study, trials)
-    training, test = figure.axes
-    assert [axes.get_ylabel() for axes in figure.axes] == ["Training accuracy (%)", "Test accuracy (%)"]
+    training, test, loss = figure.axes
+    named = [axes.get_ylabel() for axes in figure.axes]
+    assert named == ["Training accuracy (%)", "Test accuracy (%)", "Training loss"]
+    assert [line.get_ydata().tolist() for line in loss.lines] == [[1.0, 0.5]] * 2
+    assert training.get_ylim() == test.get_ylim() != loss.get_ylim()
     assert [[round(y) for y in line.get_ydata()] for line in training.lines] == [[70, 80]] * 2
     assert [[round(y) for y in line.get_ydata()] for line in test.lines] == [[60, 70]] * 2
     assert texts(figure) == ["latent", "filter"]
@@ -138,7 +141,7 @@ def test_the_metric_by_epoch_on_training_and_test_samples():
         for t in trials
     ]
     figure = traces.metrics(study, latent)
-    last = figure.axes[-1]
+    last = figure.axes[-2]
     assert [[round(y) for y in line.get_ydata()] for line in last.lines] == [[20, 40]] * 2
     assert last.get_ylabel() == "Test accuracy, latent\nweights (%)"
     assert (
@@ -146,6 +149,11 @@ def test_the_metric_by_epoch_on_training_and_test_samples():
         <= last.yaxis.label.get_window_extent().y0
         < figure.bbox.y1
         >= last.yaxis.label.get_window_extent().y1
+    )
+    of_test = [replace(t, epochs=tuple(replace(e, train_metric=None) for e in t.epochs)) for t in latent]
+    named = [axes.get_ylabel() for axes in traces.metrics(study, of_test).axes]
+    assert named == ["Test accuracy (%)", "Test accuracy, latent\nweights (%)"], (
+        "no training curves were asked for"
     )
 
 
