@@ -101,8 +101,9 @@ def _save(options: argparse.Namespace, spec: TrainingSpec) -> Path | None:
 
     save: Path | None = options.save
     if save is None and options.task in TEACHERS:
-        if spec.proxy.changes:
-            raise ValueError("a proxy of a teacher needs --save PATH: tasks expect the teacher itself")
+        if spec.proxy.changes or spec.hyperparameters:
+            what = "a proxy of a teacher" if spec.proxy.changes else "a teacher with other hyperparameters"
+            raise ValueError(f"{what} needs --save PATH: tasks expect the teacher itself")
         save = teachers.path(options.data, options.task)
         if save.exists():
             raise ValueError(f"{save}: is there already; delete it, or put this one elsewhere with --save")
@@ -171,14 +172,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="METHOD",
         nargs="?",
         help="the binary weights' optimizer, e.g. gradient-filter; none for a TASK whose network has no "
-        "binary weights, " + ", ".join([*TEACHERS, *REAL_TASKS]) + ", or for the first of two steps alone",
+        "binary weights, "
+        + ", ".join(dict.fromkeys([*TEACHERS, *REAL_TASKS]))
+        + ", or for the first of two steps alone",
     )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a hyperparameter of the method, or real_learning_rate and the like of the real-valued parameters",
+        help="a hyperparameter of the method, or of the recipe: batch_size, real_learning_rate and the like",
     )
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and sample order (default 0)")
     parser.add_argument(

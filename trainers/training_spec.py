@@ -48,6 +48,10 @@ class TrainingSpec:
         for name in ("seed", "split_seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if self.proxy.batch_size and (size := self.hyperparameters.get("batch_size")) is not None:
+            raise ValueError(
+                f"batch_size is a hyperparameter, {size}, and the proxy's, {self.proxy.batch_size}: give one of the two"
+            )
 
     @property
     def scaled(self) -> Task:

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from service.database.reads import Reads
 from service.errors import StudyUnknown
 from service.schemas import Cost, Design, Validation
 from studies.analysis import power
+from studies.design.space import Fixed
 from studies.design.spec import StudySpec
 from studies.records import TrialRecord
 from trainers.tasks import Proxy
@@ -62,10 +64,16 @@ def _last_machine(spec: StudySpec, store: Reads) -> Mapping[str, Any]:
 
 
 def _cost(spec: StudySpec, left: Mapping[str, int], store: Reads) -> Cost | None:
-    """Of the trials that are `left` of each arm; None where no trial of what one of them trains is recorded yet."""
+    """Of the trials that are `left` of each arm; None where no trial of what one of them trains is recorded yet, or
+    where one searches its batch size."""
     trials = Counter[tuple[str, Proxy]]()
     for arm in spec.arms:
-        trials[spec.task_of(arm).name, spec.proxy_of(arm)] += left[arm.name]
+        proxy, size = spec.proxy_of(arm), arm.space.get("batch_size")
+        if isinstance(size, Fixed):
+            proxy = replace(proxy, batch_size=int(size.value))
+        elif size is not None:
+            return None
+        trials[spec.task_of(arm).name, proxy] += left[arm.name]
     costs = []
     for (task, proxy), number in trials.items():
         if (known := store.seconds_per_trial(task, proxy)) is None:

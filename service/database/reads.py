@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
@@ -193,8 +193,14 @@ class Reads:
         sums = select(done, trained, func.sum(studies.c.suggest_seconds), func.sum(studies.c.train_seconds))
         same = [studies.c.task == task, studies.c.outline["mixed"].as_boolean().is_(None)]
         for field in fields(Proxy):
-            stored, value = studies.c.outline["proxy", field.name].as_float(), getattr(proxy, field.name)
-            same.append(stored.is_(None) if value is None else stored == value)
+            stored, value = studies.c.outline["proxy", field.name], getattr(proxy, field.name)
+            match value:  # PostgreSQL makes no number of a word, nor compares it with one
+                case None:
+                    same.append(stored.as_string().is_(None))
+                case str():
+                    same.append(stored.as_string() == value)
+                case _:
+                    same.append(stored.as_float() == value)
         with reading(self.engine) as connection:
             rows = [connection.execute(sums.where(*same)).one(), *_sums_of_arms(connection, task, proxy)]
         total = [sum(row[i] or 0 for row in rows) for i in range(4)]
@@ -495,8 +501,8 @@ def _bound(place: tuple[datetime, str]) -> list[Any]:
 
 
 def _sums_of_arms(connection: Connection, task: str, proxy: Proxy) -> list[tuple[int, int, float, float]]:
-    """Of the last studies whose arms have tasks or proxies of their own, of those arms that train this `proxy` of
-    `task`: trials, trainings, seconds to suggest and to train."""
+    """Of the last studies whose arms have tasks, proxies or batches of their own, of those arms that train this `proxy`
+    of `task`: trials, trainings, seconds to suggest and to train."""
     mixed = select(studies.c.id, studies.c.task, studies.c.outline).where(
         studies.c.outline["mixed"].as_boolean().is_not(None)
     )
@@ -511,8 +517,13 @@ def _sums_of_arms(connection: Connection, task: str, proxy: Proxy) -> list[tuple
     return found
 
 
-def _trains(arm: Mapping[str, Any], task: str, outline: Mapping[str, Any]) -> tuple[str, Proxy]:
-    """What an arm of a study of `task` with this outline trains."""
+def _trains(
+    arm: Mapping[str, Any], task: str, outline: Mapping[str, Any]
+) -> tuple[str, Proxy] | tuple[str, None]:
+    """What an arm of a study of `task` with this outline trains; no one proxy where it searches its batch size."""
     own, proxy = arm.get("task", task), Proxy(**outline.get("proxy", {}))
-    of_arm = Proxy(**arm.get("proxy", {}))
-    return own, of_arm.over(proxy, TASKS[own]) if own in TASKS else of_arm
+    of_arm, size = Proxy(**arm.get("proxy", {})), arm.get("batch_size")
+    if size is not None and not isinstance(size, int):
+        return own, None
+    trained = of_arm.over(proxy, TASKS[own]) if own in TASKS else of_arm
+    return own, trained if size is None else replace(trained, batch_size=size)

@@ -40,13 +40,15 @@ CONFIRMATION_COLUMNS = _columns(confirmations, ConfirmationRecord)
 def outline(spec: Mapping[str, Any]) -> dict[str, Any]:
     """What a list shows of a study: its spec in the same shape, without what may be large.
 
-    `mixed` is a study of which an arm has a task or a proxy of its own.
+    `mixed` is a study of which an arm has a task, a proxy or a batch size of its own.
     """
     kept = {key: spec[key] for key in ("proxy", "start", "runs", "trials", "repeats") if key in spec}
     arms = [
-        {key: arm[key] for key in ("name", "method", "task", "proxy") if key in arm} for arm in spec["arms"]
+        {key: arm[key] for key in ("name", "method", "task", "proxy") if key in arm}
+        | {key: arm["space"][key] for key in ("batch_size",) if key in arm["space"]}
+        for arm in spec["arms"]
     ]
-    mixed = {"mixed": True} if any(map(has_own, arms)) else {}
+    mixed = {"mixed": True} if any(has_own(arm) or "batch_size" in arm for arm in arms) else {}
     return kept | mixed | {"arms": arms, "searcher": {"name": spec["searcher"]["name"]}}
 
 

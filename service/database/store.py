@@ -119,8 +119,8 @@ class Store(Reads):
                     _insert(connection, spec, provenance, actor, labels, priority, created_at or time)
                 elif deciding(there) != deciding(spec.to_json()):
                     raise StoreError(f"study {study} is stored with another spec; give this one another name")
-                elif there != spec.to_json():
-                    _state(connection, spec, actor, time)
+                elif there != spec.to_json() and spec.states:
+                    _restate(connection, spec, actor, time)
                 if key is not None:
                     row = {"actor": actor, "key": key, "created_at": time} | submission
                     connection.execute(insert(submissions).values(row))
@@ -418,7 +418,7 @@ def _insert(
     log.append(connection, study, EventKind.STATE, data, actor=actor, time=time)
 
 
-def _state(connection: Connection, spec: StudySpec, actor: str, time: datetime) -> None:
+def _restate(connection: Connection, spec: StudySpec, actor: str, time: datetime) -> None:
     """Put in what the spec says of papers, in which alone it is not as the stored one."""
     study = spec.study_id
     locked(connection, study)

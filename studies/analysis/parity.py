@@ -52,7 +52,7 @@ def audit(
     found = [_check(what, values) for what, values in checks]
     if len(spec.arms) > 1:
         found.insert(2, _seeds(spec, of))
-    return (*found, *_tasks(spec), *_real(spec), *_bounds(spec))
+    return (*found, *_tasks(spec), *_recipe(spec), *_bounds(spec))
 
 
 def _check(what: str, values: Mapping[str, Given]) -> Check:
@@ -94,8 +94,8 @@ def _tasks(spec: StudySpec) -> list[Check]:
     ]
 
 
-def _real(spec: StudySpec) -> list[Check]:
-    """What one arm is given of the real-valued parameters' optimizer, each is: the others have the recipe's."""
+def _recipe(spec: StudySpec) -> list[Check]:
+    """What one arm is given otherwise than its recipe has it, each is: the others have their recipes'."""
     recipes = {m.name: spec.task_of(m).recipe.own for m in spec.arms}
     known = dict.fromkeys(name for recipe in recipes.values() for name in recipe)
     names = [name for name in known if any(name in m.space for m in spec.arms)]

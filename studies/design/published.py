@@ -7,9 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 MOST_ROWS = 100
 # the first character is a letter or digit, none is one that Markdown, HTML or a table has a use for
-TEXT = r"^[^\x00-/:-@\[-`{-\xa0][^\x00-\x1f\x7f-\x9f<>|`\[\]*_\\]{0,119}$"
-TEXT_IN_WORDS = r"must be 1 to 120 characters, the first a letter or digit, without <>|`[]*_\ "
-BOUNDS = {"accuracy": (0.0, 1.0)}  # of metrics that have any
+UNSEEN = (
+    r"\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"  # characters of no width, and that turn a text round
+)
+TEXT = rf"^[0-9A-Za-z\u00c0-\u024f][^\x00-\x1f\x7f-\x9f{UNSEEN}<>|`\[\]*_~;\\]{{0,119}}$"
+TEXT_IN_WORDS = r"must be 1 to 120 characters, the first a Latin letter or a digit, without <>|`[]*_~;\ "
+BOUNDS = {"accuracy": (0.0, 1.0)}
+OTHERS = (-1e6, 1e6)  # of metrics that have none
 
 Text = Annotated[str, Field(pattern=TEXT)]
 Real = Annotated[float, Field(allow_inf_nan=False)]
@@ -34,9 +38,11 @@ class Published(BaseModel):
 
     def faults(self, metric: str) -> Iterator[tuple[str, str]]:
         """Keys and what is wrong with them in a study of this metric."""
-        low, high = BOUNDS.get(metric, (self.test, self.test))
+        low, high = BOUNDS.get(metric, OTHERS)
         if not low <= self.test <= high:
             yield "test", f"{metric} is from {low:g} to {high:g}, got {self.test:g}"
+        if self.sd is not None and self.sd > (most := (high - low) / 2):
+            yield "sd", f"of {metric} is at most {most:g}, got {self.sd:g}"
 
 
 class PublishedRow(Published):

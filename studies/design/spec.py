@@ -485,6 +485,11 @@ class StudySpec(_Strict):
         _check_published({str(i): row for i, row in enumerate(value)}, info)
         return value
 
+    @property
+    def states(self) -> bool:
+        """Whether it says anything of what was published."""
+        return bool(self.published or any(arm.published for arm in self.arms))
+
     def to_json(self) -> dict[str, Any]:
         """The spec as JSON values, arms with their whole spaces; `from_json` reads it back equal."""
         return {

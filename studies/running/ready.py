@@ -94,9 +94,13 @@ def _unusable(spec: StudySpec, data_dir: Path) -> list[Fault]:
     data, found = DATASETS[TASKS[spec.task].dataset], list[Fault]()
     with _noted(found, "task", DataError):
         data.check_data(data_dir)
-    for task, proxy in () if found else _largest_batches(spec):
+    for field, task, proxy in () if found else _largest_batches(spec):
         if proxy.train_fraction or proxy.batch_size or data.any_number:
-            with _noted(found, "proxy.train_fraction", ValueError), _noted(found, "task", UnusableError):
+            few = field or "task"
+            with (
+                _noted(found, field or "proxy.train_fraction", ValueError),
+                _noted(found, few, UnusableError),
+            ):
                 sample_counts.check_enough(proxy.of(task), proxy.train_fraction or 1, data_dir)
     if found:  # the rest is compared with the data
         return list(dict.fromkeys(found))
@@ -110,13 +114,14 @@ def _unusable(spec: StudySpec, data_dir: Path) -> list[Fault]:
     return list(dict.fromkeys(found))
 
 
-def _largest_batches(spec: StudySpec) -> Iterator[tuple[Task, Proxy]]:
-    """What its arms train, each in the largest batches that it may be tried with."""
-    for arm in spec.arms:
-        proxy = spec.proxy_of(arm)
+def _largest_batches(spec: StudySpec) -> Iterator[tuple[str | None, Task, Proxy]]:
+    """What its arms train, each in the largest batches that it may be tried with, and the key that says these."""
+    for i, arm in enumerate(spec.arms):
+        proxy, field = spec.proxy_of(arm), None
         if "batch_size" in arm.space:
             proxy = replace(proxy, batch_size=int(max(numbers(arm.space["batch_size"]))))
-        yield spec.task_of(arm), proxy
+            field = f"arms.{i}.space.batch_size"
+        yield field, spec.task_of(arm), proxy
 
 
 @contextmanager

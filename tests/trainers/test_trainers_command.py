@@ -152,6 +152,8 @@ def test_a_teacher_is_kept_where_tasks_look_for_it(
     assert "imagenet-resnet34.pt: is there already; delete it, or" in capsys.readouterr().err
     assert main([*arguments, "--train-fraction", "0.9"]) == 2
     assert "a proxy of a teacher needs --save PATH" in capsys.readouterr().err
+    assert main([*arguments, "--set", "batch_size=4"]) == 2
+    assert "a teacher with other hyperparameters needs --save PATH" in capsys.readouterr().err
     assert main([*arguments, "--train-fraction", "0.9", "--save", str(tmp_path / "small.pt")]) == 0
     assert (tmp_path / "small.pt").exists()
 

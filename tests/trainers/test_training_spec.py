@@ -38,6 +38,8 @@ FIRST_STEP = {
     "learning_rate": 1e-3,
     "weight_decay": 0.0,
     "decay": None,
+    "optimizer": None,
+    "real_learning_rate": None,
 }  # None is as if not there
 PLAIN = {
     "task": "spoken-digits",
@@ -140,3 +142,11 @@ def test_what_cannot_be() -> None:
         TrainingSpec(task=SPEECH, split_seed=-1)
     with pytest.raises(ValueError, match="workers must be at least 0, got -1"):
         Machine(data_dir=Path(), workers=-1)
+
+
+def test_a_batch_size_is_said_once() -> None:
+    told = "batch_size is a hyperparameter, 32, and the proxy's, 16: give one of the two"
+    with pytest.raises(ValueError, match=told):
+        TrainingSpec(
+            task=TASKS["spoken-digits"], proxy=Proxy(batch_size=16), hyperparameters={"batch_size": 32}
+        )

@@ -166,7 +166,11 @@ IdempotencyKey = Annotated[
     status_code=202,
     response_model=Study,
     responses={
-        200: {"model": Study, "description": "There is this study already; it stays as it is.", **LOCATION},
+        200: {
+            "model": Study,
+            "description": "There is this study already; it stays as it is, but for what the file states of papers.",
+            **LOCATION,
+        },
         202: {"description": "The study is queued.", **LOCATION},
         **documented(409),
     },

@@ -184,7 +184,7 @@ class StudyPage {
       study.state = data.to;
       this.#showHead();
     }
-    if (kind === "edit") this.askComparison(); // of what papers published
+    if (kind === "edit") this.askComparison(); // maybe of what papers published
     this.askStudy();
   }
 

@@ -26,6 +26,7 @@ from service.records import EventKind
 from studies.analysis.recorded import counted_signs
 from studies.design.spec import from_json
 from studies.records import ConfirmationRecord, RepeatRecord, Series, StudyState, TrialRecord, TrialState
+from trainers.tasks import Proxy
 
 PROVENANCE = {
     "commit": "0f3c",
@@ -95,7 +96,9 @@ def test_what_was_published_is_as_it_was_stated_last(store: Store, engine: Engin
     assert (told.kind, told.actor) == (EventKind.EDIT, "maria")
     assert told.data == {"published": [after.arms[0].name, "DSQ"]}
     assert store.create_study(after, {}) == found, "said again it changes nothing"
-    assert store.create_study(from_json(first.spec), {}).spec == first.spec
+    assert store.create_study(from_json(first.spec), {}) == found, (
+        "a file that says nothing takes nothing back"
+    )
     assert stored(engine, studies) == 1
 
 
@@ -319,6 +322,25 @@ def test_what_a_trial_costs_is_known_by_its_trainings(store: Store) -> None:
         one = store.claim(study.id, Owner.current(), 60)
         store.record(one, trial(study.id, suggest_seconds=0.5, train_seconds=2.0 * repeats))
     assert store.seconds_per_trial("spoken-digits") == (2, 0.5, 2.0)
+
+
+def test_what_a_proxy_costs_is_known_by_trials_of_the_same(store: Store) -> None:
+    """Whatever of it is said in words, and where its batches are an arm's."""
+
+    def tried(name: str, seconds: float, **changes: Any) -> None:
+        one = store.claim(store.create_study(spec(name, **changes), {}).id, Owner.current(), 60)
+        store.record(one, trial(one.study, suggest_seconds=0.5, train_seconds=seconds))
+
+    by_sgd = Proxy(first_step=1, first_step_optimizer="sgd")
+    tried("plain", 1.0)
+    tried("words", 2.0, proxy=by_sgd.changes)
+    for name, seconds, size in (("fixed", 3.0, 20), ("searched", 4.0, [20, 50])):
+        filter_ = {"name": "gradient-filter", "space": {"batch_size": size}}
+        tried(name, seconds, methods=[filter_])
+    assert store.seconds_per_trial("spoken-digits") == (1, 0.5, 1.0)
+    assert store.seconds_per_trial("spoken-digits", by_sgd) == (1, 0.5, 2.0)
+    assert store.seconds_per_trial("spoken-digits", Proxy(batch_size=20)) == (1, 0.5, 3.0)
+    assert store.seconds_per_trial("spoken-digits", Proxy(without="scale")) is None
 
 
 def test_what_another_study_has_trained_is_found_and_costs_nothing(store: Store, lease: Lease) -> None:

@@ -668,6 +668,14 @@ def test_writing_a_default_out_does_not_change_the_digest():
             "methods.1.published.test: accuracy is from 0 to 1, got -0.1",
         ),
         (
+            {"methods": [{"name": "bop", "published": {"test": 0.9, "sd": 0.51, "source": "x"}}]},
+            "methods.0.published.sd: of accuracy is at most 0.5, got 0.51",
+        ),
+        (
+            {"task": "cifar10-denoise", "published": [{"name": "DSQ", "test": 2e6, "source": "x"}]},
+            r"published.0.test: PSNR is from -1e\+06 to 1e\+06, got 2e\+06",
+        ),
+        (
             {"methods": [{"name": "bop", "published": {"test": 0.9}}]},
             "methods.0.published.source: is required",
         ),

@@ -82,7 +82,7 @@ def test_nothing_else_is_asked_of_data_that_are_too_few_or_damaged(data_dir: Pat
     batches = {"name": "bop", "space": {"batch_size": [50, 1001]}}
     ((field, message),) = ready.faults(spec(methods=[batches]), data_dir, SMALL)
     assert (field, message[:69]) == (
-        "task",
+        "arms.0.space.batch_size",
         "spoken-digits has 1000 training samples here, which do not fill a bat",
     )
 
