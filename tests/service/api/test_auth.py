@@ -42,6 +42,7 @@ ROUTES = {
     ("GET", "/v1/studies/{study}/trials/{trial}/confirmations"): READ,
     ("GET", "/v1/studies/{study}/curves"): READ,
     ("GET", "/v1/studies/{study}/comparison"): READ,
+    ("GET", "/v1/studies/{study}/differing-signs"): READ,
     ("GET", "/v1/studies/{study}/figure8.{kind}"): READ,
     ("GET", "/v1/studies/{study}/export.zip"): READ,
     ("GET", "/v1/studies/{study}/export/{table}.{form}"): READ,
