@@ -1,9 +1,10 @@
 """The papers' figures and tables in small, run and judged: `python tests/benchmarks/gallery.py [STUDY ...]`.
 
-Runs the studies that the claims in `claims.py` name, one after the other, in a database of its own, so whatever it is
-interrupted by, the same command goes on; what is finished is not started. After each it writes `docs/gallery.md` with
-its figures, from the database alone: every claim with what was estimated, its interval, its rule and the verdict that
-follows. A study whose data set is not in the data folder is left out and named. `--write` runs nothing.
+Runs the studies that `claims.py` names, one after the other, in a database of its own, so whatever it is interrupted
+by, the same command goes on; what is finished is not started. After each it writes `docs/gallery.md` with its figures,
+from the database alone: every claim with what was estimated, its interval, its rule and the verdict that follows. Only
+how many samples there are of data that are not the published ones is asked of the data folder. A study whose data set
+is not there is left out and named. `--write` runs nothing.
 """
 
 import argparse
@@ -16,36 +17,48 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from claims import CLAIMS, OPEN, Claim
+from claims import CLAIMS, OPEN, SHOWN, Claim
 from matplotlib.figure import Figure
 from PIL import Image
-from verdicts import FEWEST_RUNS, LEVEL, Verdict, shown, verdict, weakest
+from verdicts import (
+    FEWEST_RUNS,
+    LEVEL,
+    Estimator,
+    Rule,
+    Verdict,
+    judged,
+    nearest,
+    shown,
+    verdict,
+    weakest,
+)
 
 import studies
 from service.database.engine import connect
 from service.database.store import Store
 from service.errors import StudyUnknown
 from service.settings import Settings
-from studies.analysis.estimate import NONE, Estimate
+from studies.analysis.estimate import Estimate
 from studies.design.spec import StudySpec, load
 from studies.records import StudyRecord, StudyState, TrialRecord
 from studies.results import traces
 from studies.results.grids import over_grid, side_by_side
-from studies.results.wording import count
+from studies.results.wording import count, listed
 from trainers.data import DATASETS
 from trainers.errors import DataError
 from trainers.tasks import TASKS
 
 SPECS = Path(studies.__file__).parent / "specs"
 PAGE = Path(__file__).parents[2] / "docs" / "gallery.md"
-DOTS_AN_INCH = 110
+DOTS_AN_INCH, FINER = 110, 3
 DRAWN = {"grid": over_grid, "arms": side_by_side, **traces.FIGURES}
 COLOURS = 48  # of a figure's palette: a tenth of the size
 
 HEAD = """# Gallery
 
 What `make gallery` writes: claims of [the papers](papers.md), and what came of them in studies small enough for two CPU
-cores, on real data. Every number and verdict is computed from the studies' database by these rules; none is typed.
+cores, on real data{data}. Every number and verdict is computed from the studies' database by these rules; none is
+typed.
 
 - **Ours** is Hodges and Lehmann's estimate over the runs, paired: the same splits and seeds; a share has Wilson's
   interval, signs are counted, the most of any run. Intervals are of {level:.0%}. Where a claim is several comparisons,
@@ -54,7 +67,11 @@ cores, on real data. Every number and verdict is computed from the studies' data
   below the least effect that the rule names, or beyond the margin. **Not decidable at this scale**: neither, or fewer
   than {runs} runs.
 - **Control**: what the same measure gives where nothing is to be expected, or the opposite, or what is known anyway.
-  Where the rule names it, an effect that does not lie wholly beyond it is not decidable.
+  Where the rule says "above the control", an effect that does not lie wholly beyond it is not decidable. A claim that
+  there is no effect, or none for the better or worse, would also be reproduced by a measure that shows nothing: where
+  it says "seen in the control", it is not decidable unless the control, a known effect, lies beyond what the rule
+  allows.
+- **Given**: what must hold of the networks for the claim to be asked of them; without it, it is not decidable.
 - A proxy is a smaller network on fewer data for fewer steps, mostly on spoken digits instead of images: what is not
   reproduced here is not refuted at the paper's scale. Beside each is a file in full in `studies/specs`."""
 
@@ -107,14 +124,15 @@ def run(study: str, database: Path, out: Path, data_dir: Path) -> None:
 
 
 def picture(figure: Figure) -> bytes:
-    """A PNG of few colours."""
+    """A PNG of few colours, made smaller, as text is laid out for more dots and would not fit between fewer."""
     buffer, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DOTS_AN_INCH, metadata={"Software": None})
-    Image.open(buffer).convert("RGB").quantize(COLOURS).save(small, format="png", optimize=True)
+    figure.savefig(buffer, format="png", dpi=FINER * DOTS_AN_INCH, metadata={"Software": None})
+    image = Image.open(buffer).convert("RGB").reduce(FINER)
+    image.quantize(COLOURS).save(small, format="png", optimize=True)
     return small.getvalue()
 
 
-def page(done: dict[str, Done], out: Path) -> str:
+def page(done: dict[str, Done], out: Path, data_dir: Path) -> str:
     """Markdown, whose figures are put in `out`."""
     out.mkdir(parents=True, exist_ok=True)
     pictures: dict[str, list[str]] = {}
@@ -123,21 +141,49 @@ def page(done: dict[str, Done], out: Path) -> str:
             file = f"{study.replace('/', '-')}-{name}.png"
             (out / file).write_bytes(picture(figure))
             pictures.setdefault(study, []).append(f"![{study}, {name}](gallery/{file})")
-    return "\n\n".join([HEAD.format(level=LEVEL, runs=FEWEST_RUNS), *_parts(done, pictures)]) + "\n"
+    head = HEAD.format(level=LEVEL, runs=FEWEST_RUNS, data=_data(done, data_dir))
+    return "\n\n".join([head, *_parts(done, pictures)]) + "\n"
+
+
+def _data(done: Mapping[str, Done], data_dir: Path) -> str:
+    """Of which data sets the samples were not the published ones, with their number where these are known."""
+    others: dict[str, str] = {}
+    for found in done.values():
+        data = found.record.provenance.get("data", {})
+        if data.get("published") is False and data["set"] not in others:
+            others[data["set"]] = _samples(data["set"], data["sha256"], data_dir)
+    if not others:
+        return ""
+    known = listed([f"`{name}`{samples}" for name, samples in others.items()])
+    return f", which of {known} are not those of the published files"
+
+
+def _samples(name: str, sha256: str, data_dir: Path) -> str:
+    """` (45,000 to train on, 5,000 for validation, 10,000 for test)`, if the data folder has what was trained on."""
+    try:
+        if DATASETS[name].origin(data_dir)["sha256"] != sha256:
+            return ""
+        splits = DATASETS[name].splits(data_dir, 0)
+    except DataError:
+        return ""
+    train, validation, test = (len(part.targets) for part in (splits.train, splits.validation, splits.test))
+    return f" ({train:,} samples to train on, {validation:,} for validation, {test:,} for test)"
 
 
 def _parts(done: Mapping[str, Done], pictures: Mapping[str, list[str]]) -> Iterator[str]:
-    judged = [(claim, *_judged(claim, done.get(claim.study))) for claim in CLAIMS]
+    verdicts = [(claim, _judged(claim, done.get(claim.study))) for claim in CLAIMS]
     rows = [
         f"| {claim.place} | {claim.text} | {found if claim.study in done else 'not run'} |"
-        for claim, found, *_ in judged
+        for claim, found in verdicts
     ]
+    rows += [f"| {s.place} | {s.text} | {'shown' if s.study in done else 'not run'} |" for s in SHOWN]
     yield "\n".join(["| where | claim | verdict |", "|---|---|---|", *rows])
     for study, found in done.items():
         yield f"## {study}"
         yield _trained(study, found)
         yield from pictures.get(study, [])
-        yield from _claims(found.spec, [row for row in judged if row[0].study == study])
+        yield from (f"**{s.place}**: {s.text}" for s in SHOWN if s.study == study)
+        yield from _claims(found, [row for row in verdicts if row[0].study == study])
     if OPEN:
         yield "## What is not run here"
         rows = [f"| {o.place} | {f'`{o.study}.yaml`' if o.study else '–'} | {o.missing} |" for o in OPEN]
@@ -154,30 +200,44 @@ def _trained(study: str, done: Done) -> str:
     )
 
 
-def _claims(spec: StudySpec, judged: Sequence[tuple[Claim, Verdict, Estimate, Estimate]]) -> Iterator[str]:
-    for claim, found, e, control in judged:
-        unit, factor = claim.estimator.unit(spec)
+def _claims(done: Done, verdicts: Sequence[tuple[Claim, Verdict]]) -> Iterator[str]:
+    for claim, found in verdicts:
         yield f"**{claim.place}**: {claim.text} **{str(found).capitalize()}.**"
-        rule = claim.rule.words(unit, factor) + "; above the control" * claim.over_control
-        rows = [("ours", claim.estimator.words(spec), shown(e, unit, factor), rule)]
+        ours = weakest(_estimates(claim.estimator, done), claim.rule)
+        rows = [_row("ours", claim.estimator, ours, done, claim.rule, _conditions(claim))]
         if claim.control is not None:
-            unit, factor = claim.control.unit(spec)
-            rows.append(("control", claim.control.words(spec), shown(control, unit, factor), ""))
-        yield "\n".join(
-            ["| | what | estimate | rule |", "|---|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
-        )
+            decides = nearest if claim.over_control or claim.rule.blind else weakest
+            its = decides(_estimates(claim.control, done), claim.rule)
+            rows.append(_row("control", claim.control, its, done))
+        if claim.given is not None:
+            estimator, rule = claim.given
+            rows.append(_row("given", estimator, weakest(_estimates(estimator, done), rule), done, rule))
+        yield "\n".join(["| | what | estimate | rule |", "|---|---|---|---|", *rows])
 
 
-def _judged(claim: Claim, done: Done | None) -> tuple[Verdict, Estimate, Estimate]:
+def _row(name: str, of: Estimator, e: Estimate, done: Done, rule: Rule | None = None, also: str = "") -> str:
+    unit, factor = of.unit(done.spec)
+    words = rule.words(unit, factor) + also if rule else ""
+    return f"| {name} | {of.words(done.spec)} | {shown(e, unit, factor)} | {words} |"
+
+
+def _estimates(estimator: Estimator | None, done: Done) -> list[Estimate]:
+    return estimator.estimates(done.spec, done.trials) if estimator else []
+
+
+def _conditions(claim: Claim) -> str:
+    return "; above the control" * claim.over_control + "; seen in the control" * claim.rule.blind
+
+
+def _judged(claim: Claim, done: Done | None) -> Verdict:
     if done is None:
-        return Verdict.NOT_DECIDABLE, NONE, NONE
-    found = claim.estimator.estimates(done.spec, done.trials)
-    control = claim.control.estimates(done.spec, done.trials) if claim.control else [NONE]
-    ours, its, said = weakest(found, claim.rule), weakest(control, claim.rule), verdict(found, claim.rule)
-    if claim.over_control and said is Verdict.REPRODUCED:
-        beyond = ours.low is not None and its.high is not None and ours.low > its.high
-        said = said if beyond else Verdict.NOT_DECIDABLE
-    return said, ours, its
+        return Verdict.NOT_DECIDABLE
+    given = True
+    if claim.given is not None:
+        estimator, rule = claim.given
+        given = verdict(_estimates(estimator, done), rule) is Verdict.REPRODUCED
+    found, control = _estimates(claim.estimator, done), _estimates(claim.control, done)
+    return judged(found, claim.rule, control=control, over_control=claim.over_control, given=given)
 
 
 def main() -> None:
@@ -193,8 +253,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     database = arguments.out / "gallery.db"
-    known = list(dict.fromkeys(claim.study for claim in CLAIMS))
-    write = partial(_write, known, database)
+    known = list(dict.fromkeys(each.study for each in (*CLAIMS, *SHOWN)))
+    write = partial(_write, known, database, arguments.data)
     for study in known:
         if (
             arguments.write
@@ -212,10 +272,10 @@ def main() -> None:
     write()
 
 
-def _write(known: Sequence[str], database: Path) -> None:
+def _write(known: Sequence[str], database: Path, data_dir: Path) -> None:
     store = open_store(database)
     done = {study: found for study in known if (found := find(store, study))}
-    PAGE.write_text(page(done, PAGE.parent / "gallery"))
+    PAGE.write_text(page(done, PAGE.parent / "gallery", data_dir))
 
 
 if __name__ == "__main__":

@@ -6,13 +6,26 @@ from pathlib import Path
 
 import gallery
 import pytest
-from claims import CLAIMS, OPEN, Claim
+from claims import CLAIMS, OPEN, SHOWN, Claim, Shown
 from synthetic import study_of
 from test_verdicts import GRID, OTHER, TWIN, made_up, planted
-from verdicts import Above, At, Coincidence, Differences, DifferingSigns, Each, Pairs, Slope, Within, shown
+from verdicts import (
+    Above,
+    At,
+    Coincidence,
+    Differences,
+    DifferingSigns,
+    Each,
+    Pairs,
+    Within,
+    scored,
+    shown,
+)
 
+from service.settings import Settings
 from studies.design.space import searched
 from studies.design.spec import load
+from trainers.data import DATASETS
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,16 +36,17 @@ def named(estimator) -> list[At]:
             return [more, *less]
         case Each(pairs):
             return [at for pair in pairs for at in pair]
-        case Slope(arm):
-            return [At(arm)]
-        case Coincidence(arms) | DifferingSigns(arms) | Pairs(arms):
+        case Pairs(arms, over):
+            return [At(arm) for arm in (*arms, *([over] if over else ()))]
+        case Coincidence(arms) | DifferingSigns(arms):
             return [At(arm) for arm in arms]
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.place} {claim.text[:20]}")
 def test_a_claim_names_what_its_study_has(claim) -> None:
     spec = load(gallery.SPECS / f"{claim.study}.yaml")
-    for estimator in (claim.estimator, claim.control):
+    given = claim.given[0] if claim.given else None
+    for estimator in (claim.estimator, claim.control, given):
         for at in named(estimator) if estimator else ():
             listed = searched(spec.arm(at.arm).space)
             if at.point:
@@ -52,14 +66,32 @@ def test_the_study_in_full_can_ask_it_too(claim) -> None:
         assert any("proxy" not in path.stem for path in full.parent.glob(f"{full.stem}-*.yaml"))
         return
     spec = load(full)
-    settings = {at for each in (claim.estimator, claim.control) if each for at in named(each)}
+    # what a proxy's measure can see is the proxy's alone
+    asked = (claim.estimator, None if claim.rule.blind else claim.control)
+    settings = {at for each in asked if each for at in named(each)}
     for arm in {at.arm for at in settings}:
         values = math.prod(len(dimension.values) for dimension in searched(spec.arm(arm).space).values())
         assert values >= len({at.point for at in settings if at.arm == arm})
 
 
-def test_what_is_open_is_there() -> None:
-    assert all((gallery.SPECS / f"{each.study}.yaml").exists() for each in OPEN if each.study)
+@pytest.mark.parametrize(
+    "claim", [claim for claim in CLAIMS if claim.rule.blind], ids=lambda claim: claim.text[:40]
+)
+def test_a_claim_of_no_effect_has_a_control_by_the_same_measure(claim) -> None:
+    spec = load(gallery.SPECS / f"{claim.study}.yaml")
+    assert claim.control is not None
+    assert claim.control.unit(spec) == claim.estimator.unit(spec)
+    if isinstance(claim.estimator, Differences):
+        assert claim.control.measure is claim.estimator.measure
+
+
+def test_what_is_above_its_control_has_one() -> None:
+    assert all(claim.control for claim in CLAIMS if claim.over_control)
+
+
+def test_what_is_open_or_shown_is_there() -> None:
+    assert all((gallery.SPECS / f"{each.study}.yaml").exists() for each in (*OPEN, *SHOWN) if each.study)
+    assert not {each.study for each in SHOWN} & {claim.study for claim in CLAIMS}
 
 
 def test_the_page_in_the_documentation_has_every_claim() -> None:
@@ -79,14 +111,44 @@ def test_a_page_of_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     confounded = replace(claim, text="better too", control=planted_effect, over_control=True)
     same = Differences(At("grid", (1e-4,)), (At("twin", (1e-4,)),))
     told_apart = replace(confounded, text="better still", control=same)
-    monkeypatch.setattr(gallery, "CLAIMS", (claim, similar, confounded, told_apart))
-    text = gallery.page({"made/up": gallery.Done(spec, study, trials)}, tmp_path)
+    alike = Differences(At("grid", (1e-3,)), (At("twin", (1e-3,)),))
+    no_other = replace(claim, text="no other", estimator=alike, rule=Within(0.01), control=planted_effect)
+    unseen = replace(no_other, text="no other, if it could be seen", control=alike)
+    learnt = Differences(At("other"), measure=scored), Above(0.9, 0.9)
+    given = replace(claim, text="better, if it has learnt", given=learnt)
+    drawn = Shown(place="there", text="curves", study="made/up")
+    monkeypatch.setattr(gallery, "CLAIMS", (claim, similar, confounded, told_apart, no_other, unseen, given))
+    monkeypatch.setattr(gallery, "SHOWN", (drawn,))
+    text = gallery.page({"made/up": gallery.Done(spec, study, trials)}, tmp_path, tmp_path)
     assert "| here | better | reproduced |" in text
     assert "| here | as good | not reproduced |" in text
     assert "| here | better too | not decidable at this scale |" in text
     assert "| here | better still | reproduced |" in text
+    assert "| here | no other | reproduced |" in text
+    assert "| here | no other, if it could be seen | not decidable at this scale |" in text
+    assert "| here | better, if it has learnt | not decidable at this scale |" in text
+    assert "| there | curves | shown |" in text
     (e,) = planted_effect.estimates(spec, trials)
-    assert f"| {shown(e, 'percentage points', 100)} | within ±1 percentage points |" in text
+    assert (
+        f"| {shown(e, 'percentage points', 100)} | within ±1 percentage points; seen in the control |" in text
+    )
+    assert "| above 90; fails below 90% |" in text
     assert "| 100.00 (90.36 to 100.00)% |" in text
     assert (tmp_path / "made-up-grid.png").stat().st_size < 40_000
-    assert "| here | better | not run |" in gallery.page({}, tmp_path)
+    assert "on real data." in text
+    assert "| here | better | not run |" in gallery.page({}, tmp_path, tmp_path)
+
+
+def test_a_page_says_which_data_are_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, trials = made_up(planted)
+    study = study_of(arms=[GRID, TWIN, OTHER], searcher="grid", runs=spec.runs)
+    digits = {"set": "spoken-digits", "sha256": "0" * 64, "published": False}
+    study.provenance["data"] = digits
+    monkeypatch.setattr(gallery, "CLAIMS", ())
+    done = {"made/up": gallery.Done(spec, study, trials)}
+    others = "on real data, which of `spoken-digits`{} are not those of the published files."
+    assert others.format("") in gallery.page(done, tmp_path, tmp_path)
+    data_dir = Settings.from_environment().data_dir
+    digits["sha256"] = DATASETS["spoken-digits"].origin(data_dir)["sha256"]
+    known = " (1,000 samples to train on, 1,000 for validation, 1,000 for test)"
+    assert others.format(known) in gallery.page(done, tmp_path, data_dir)

@@ -15,18 +15,18 @@ from verdicts import (
     Each,
     LateFlips,
     Pairs,
-    Slope,
     Verdict,
     Within,
     binary_ahead,
-    last_flips,
+    judged,
     latent_ahead,
+    nearest,
     shown,
     verdict,
     weakest,
 )
 
-from studies.analysis.estimate import Estimate
+from studies.analysis.estimate import NONE, Estimate
 from studies.design.spec import stored
 from studies.records import EpochRecord, Series
 
@@ -105,23 +105,12 @@ def test_without_an_effect_a_direction_is_hardly_ever_reproduced_and_similar_nev
 
 def test_too_few_runs_decide_nothing():
     spec, trials = made_up(planted, runs=5, noise=1e-4)
-    for estimator in (Differences(MIDDLE, ENDS), Slope("grid"), Coincidence(("grid", "twin"))):
+    for estimator in (Differences(MIDDLE, ENDS), Coincidence(("grid", "twin"))):
         assert verdict(estimator.estimates(spec, trials), DIRECTION) is Verdict.NOT_DECIDABLE
     assert verdict(Differences(MIDDLE, ENDS).estimates(spec, []), DIRECTION) is Verdict.NOT_DECIDABLE
 
 
-def test_a_slope_is_that_of_a_decade():
-    (e,) = Slope("grid").estimates(*made_up(lambda arm, i: 0.02 * i, noise=0.001))
-    assert e.value == pytest.approx(0.02, abs=0.001)
-    (e,) = Slope("grid", last_flips).estimates(*made_up(planted))
-    assert e.value == pytest.approx((0.2 - 0.05) / 2)
-    flat = Slope("grid").estimates(*made_up(lambda arm, i: 0.0, noise=0.001))
-    assert verdict(flat, SIMILAR) is Verdict.REPRODUCED
-    spec, trials = made_up(planted)
-    assert verdict(Slope("grid").estimates(spec, trials[:20]), DIRECTION) is Verdict.NOT_DECIDABLE
-
-
-def arms_apart(*worths: float, runs: int = 12):
+def arms_apart(*worths: float, runs: int = 12, over: str | None = None):
     """Controls of one trial a run, each worth so many standard deviations of 0.01 more, and no two the same noise."""
     names = [f"arm{i}" for i in range(len(worths))]
     arms = [
@@ -135,7 +124,7 @@ def arms_apart(*worths: float, runs: int = 12):
         for name, worth in zip(names, worths, strict=True)
         for run in range(1, runs + 1)
     ]
-    return Pairs(tuple(names)).estimates(spec, trials)
+    return Pairs(tuple(name for name in names if name != over), over).estimates(spec, trials)
 
 
 def test_pairs_are_all_of_them_in_standard_deviations():
@@ -146,6 +135,15 @@ def test_pairs_are_all_of_them_in_standard_deviations():
     assert verdict(arms_apart(0, 0, 0, runs=60), Within(1.0)) is Verdict.REPRODUCED
     assert verdict(arms_apart(0, 0, 0, runs=5), Within(1.0)) is Verdict.NOT_DECIDABLE
     assert verdict(arms_apart(0, 0, 0, runs=8), Within(1.0)) is Verdict.NOT_DECIDABLE  # as wide as its margin
+
+
+def test_pairs_over_an_arm_are_each_arms_with_that_one():
+    estimates = arms_apart(3, 3, 0, runs=60, over="arm2")
+    assert [round(e.value) for e in estimates] == [3, 3]
+    assert all(e.level >= 1 - 0.05 / 2 for e in estimates)
+    one_behind = arms_apart(3, 0, 0, runs=60, over="arm2")
+    for control, expected in ((estimates, Verdict.REPRODUCED), (one_behind, Verdict.NOT_DECIDABLE)):
+        assert judged(arms_apart(3, 3, runs=60), Within(1.0), control=control) is expected
 
 
 def test_pairs_of_settings_hold_where_each_does():
@@ -247,6 +245,61 @@ def test_the_rule(low, high, rule, expected):
     assert verdict([e], rule) is verdict([e, holds], rule) is expected
     assert weakest([e, holds], rule) in (e, holds)
     assert verdict([], rule) is Verdict.NOT_DECIDABLE
+
+
+EFFECT, NOTHING, HARM = (Estimate(value, value - 0.002, value + 0.002, 0.95) for value in (0.03, 0.0, -0.03))
+
+
+@pytest.mark.parametrize(
+    ("rule", "ours", "control", "expected"),
+    [
+        (SIMILAR, NOTHING, [EFFECT], Verdict.REPRODUCED),
+        (SIMILAR, NOTHING, [EFFECT, EFFECT], Verdict.REPRODUCED),
+        (
+            SIMILAR,
+            NOTHING,
+            [EFFECT, NOTHING],
+            Verdict.NOT_DECIDABLE,
+        ),  # what cannot show one may have missed one
+        (SIMILAR, NOTHING, [HARM], Verdict.NOT_DECIDABLE),  # what is known to be better is not
+        (SIMILAR, NOTHING, [], Verdict.NOT_DECIDABLE),
+        (SIMILAR, NOTHING, [NONE], Verdict.NOT_DECIDABLE),
+        (SIMILAR, EFFECT, [NOTHING], Verdict.NOT_REPRODUCED),  # seen, whatever else is
+        (NO_WORSE, NOTHING, [HARM], Verdict.REPRODUCED),
+        (NO_WORSE, NOTHING, [EFFECT], Verdict.NOT_DECIDABLE),  # a part that is of use is better left out
+        (NO_WORSE, HARM, [NOTHING], Verdict.NOT_REPRODUCED),
+        (DIRECTION, EFFECT, [], Verdict.REPRODUCED),
+        (DIRECTION, EFFECT, [EFFECT], Verdict.REPRODUCED),
+    ],
+)
+def test_no_effect_is_reproduced_only_where_one_is_seen(rule, ours, control, expected):
+    assert judged([ours], rule, control=control) is expected
+
+
+def test_an_effect_above_its_control_lies_above_all_of_it():
+    for control, expected in (
+        ([NOTHING], Verdict.REPRODUCED),
+        ([NOTHING, HARM], Verdict.REPRODUCED),
+        ([EFFECT], Verdict.NOT_DECIDABLE),
+        ([NOTHING, EFFECT], Verdict.NOT_DECIDABLE),
+        ([NONE], Verdict.NOT_DECIDABLE),
+        ([], Verdict.NOT_DECIDABLE),
+    ):
+        assert judged([EFFECT], DIRECTION, control=control, over_control=True) is expected
+    assert judged([HARM], DIRECTION, control=[EFFECT], over_control=True) is Verdict.NOT_REPRODUCED
+
+
+def test_without_what_is_given_nothing_is_decided():
+    for e in (EFFECT, HARM):
+        assert judged([e], DIRECTION, given=False) is Verdict.NOT_DECIDABLE
+        assert judged([e], DIRECTION, given=True) is verdict([e], DIRECTION)
+
+
+def test_a_controls_estimate_that_is_shown_is_what_its_rule_is_decided_by():
+    assert nearest([EFFECT, NOTHING], SIMILAR) is NOTHING
+    assert nearest([EFFECT, NOTHING], DIRECTION) is EFFECT
+    assert nearest([HARM, NOTHING], NO_WORSE) is NOTHING
+    assert nearest([EFFECT, NONE], SIMILAR) is nearest([], SIMILAR) is NONE
 
 
 def test_numbers_as_they_are_written():

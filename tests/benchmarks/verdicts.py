@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from studies.analysis.curves import Floats
 from studies.analysis.estimate import NONE, Estimate
 from studies.analysis.recorded import differing, each_of
 from studies.analysis.settings import Measure, Point, Runs, by_setting, flips, objective
-from studies.design.space import Choice, searched
+from studies.design.space import searched
 from studies.design.spec import StudySpec
 from studies.records import TrialRecord
 from studies.results.wording import RAW, UNITS, listed, minus, setting
@@ -31,6 +31,11 @@ def last_flips(trial: TrialRecord) -> float | None:
 def trained(trial: TrialRecord) -> float | None:
     """The metric on the training samples at the end; None where not recorded."""
     return trial.epochs[-1].train_metric if trial.epochs else None
+
+
+def scored(trial: TrialRecord) -> float | None:
+    """The test metric at the end."""
+    return trial.epochs[-1].test_metric if trial.epochs else None
 
 
 def binary_ahead(trial: TrialRecord) -> float | None:
@@ -64,6 +69,7 @@ WORDS: dict[Measure, str] = {
     flips: "weights flipped a step",
     last_flips: "weights flipped a step of the last epoch",
     trained: "training {metric}",
+    scored: "test {metric}",
     binary_ahead: "test {metric} of binary weights minus that of latent ones",
     latent_ahead: "test {metric} of latent weights minus that of binary ones",
 }
@@ -154,54 +160,31 @@ class Each:
 
 
 @dataclass(frozen=True, slots=True)
-class Slope:
-    """How much more is measured for ten times the one hyperparameter that an arm lists: of each run by least squares,
-    of the runs Hodges & Lehmann's estimate."""
-
-    arm: str
-    measure: Measure = objective
-
-    def estimates(self, spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Estimate]:
-        points = by_setting(spec, trials, self.measure)[self.arm]
-        (listed,) = searched(spec.arm(self.arm).space).values()
-        runs = set.intersection(*(set(found) for found in points.values())) if points else set()
-        if not isinstance(listed, Choice) or len(points) < len(listed.values):
-            return [NONE]
-        decades = [math.log10(float(value)) for (value,) in points]
-        slopes = [
-            np.polyfit(decades, [found[run] for found in points.values()], 1)[0] for run in sorted(runs)
-        ]
-        return [_paired(np.array(slopes), np.zeros(len(slopes)), 1)]
-
-    def words(self, spec: StudySpec) -> str:
-        (name,) = searched(spec.arm(self.arm).space)
-        return f"{_words(self.measure, spec)}: its slope over decades of {name}"
-
-    def unit(self, spec: StudySpec) -> tuple[str, float]:
-        unit, factor = _unit(self.measure, spec)
-        return f"{unit} a decade", factor
-
-
-@dataclass(frozen=True, slots=True)
 class Pairs:
     """How far apart every two of these arms are, as `Differences`, in standard deviations of the objective over the
-    runs, the arms' pooled and taken as known."""
+    runs, these arms' pooled and taken as known. With `over` how far each of them is ahead of that one."""
 
     arms: tuple[str, ...]
+    over: str | None = None
 
     def estimates(self, spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Estimate]:
         found = by_setting(spec, trials, objective)
-        of = [found[arm].get((), {}) for arm in self.arms]
+        of = [found[arm].get((), {}) for arm in (*self.arms, *([self.over] if self.over else ()))]
         runs = sorted(set.intersection(*map(set, of)))
         values = np.array([[each[run] for run in runs] for each in of])
-        if len(runs) < FEWEST_RUNS or not values.var(axis=1).any():
+        if len(runs) < FEWEST_RUNS or not values[: len(self.arms)].var(axis=1).any():
             return [NONE]
-        values /= math.sqrt(values.var(axis=1, ddof=1).mean())
-        pairs = list(combinations(values, 2))
+        values /= math.sqrt(values[: len(self.arms)].var(axis=1, ddof=1).mean())
+        pairs = [(each, values[-1]) for each in values[:-1]] if self.over else list(combinations(values, 2))
         return [_paired(a, b, len(pairs)) for a, b in pairs]
 
     def words(self, spec: StudySpec) -> str:
-        return f"{_words(objective, spec)}: every two of {listed(self.arms)}, over the deviation of the runs"
+        which = (
+            f"{listed(self.arms)}, each minus {self.over}"
+            if self.over
+            else f"every two of {listed(self.arms)}"
+        )
+        return f"{_words(objective, spec)}: {which}, over the deviation of the runs"
 
     def unit(self, spec: StudySpec) -> tuple[str, float]:
         return "standard deviations", 1.0
@@ -262,10 +245,19 @@ class Above:
     bound: float
     least: float
 
+    @property
+    def blind(self) -> bool:
+        """Whether it also holds of a measure that shows nothing: of all but a direction."""
+        return self.bound != 0
+
     def holds(self, e: Estimate) -> bool | None:
         assert e.low is not None
         assert e.high is not None
         return True if e.low > self.bound else False if e.high < self.least else None
+
+    def broken(self, e: Estimate) -> bool:
+        """Whether a control shows what the rule would have failed by."""
+        return e.high is not None and e.high < self.least
 
     def words(self, unit: str, factor: float) -> str:
         bound, least = (f"{factor * x:g}" for x in (self.bound, self.least))
@@ -277,6 +269,7 @@ class Within:
     """Holds where the interval lies within plus or minus `margin`; fails where it lies beyond it."""
 
     margin: float
+    blind: ClassVar[bool] = True
 
     def holds(self, e: Estimate) -> bool | None:
         assert e.low is not None
@@ -285,11 +278,18 @@ class Within:
             return True
         return False if e.low > self.margin or e.high < -self.margin else None
 
+    def broken(self, e: Estimate) -> bool:
+        """Whether a control, what is known to be better first, shows more than the margin."""
+        return e.low is not None and e.low > self.margin
+
     def words(self, unit: str, factor: float) -> str:
         return f"within ±{factor * self.margin:g} {unit}".replace(" %", "%")
 
 
-def verdict(estimates: Sequence[Estimate], rule: Above | Within) -> Verdict:
+Rule = Above | Within
+
+
+def verdict(estimates: Sequence[Estimate], rule: Rule) -> Verdict:
     """Reproduced where all hold, not reproduced where one fails, else, and without an interval, not decidable."""
     if not estimates or any(e.low is None or e.high is None for e in estimates):
         return Verdict.NOT_DECIDABLE
@@ -299,7 +299,32 @@ def verdict(estimates: Sequence[Estimate], rule: Above | Within) -> Verdict:
     return Verdict.NOT_REPRODUCED if False in found else Verdict.NOT_DECIDABLE
 
 
-def weakest(estimates: Sequence[Estimate], rule: Above | Within) -> Estimate:
+def judged(
+    found: Sequence[Estimate],
+    rule: Rule,
+    *,
+    control: Sequence[Estimate] = (),
+    over_control: bool = False,
+    given: bool = True,
+) -> Verdict:
+    """The verdict on a claim, with what its `control` came to and whether what it takes for `given` holds.
+
+    Reproduced becomes not decidable where the rule is blind and not all of the control break it, and with
+    `over_control` where what speaks most against the claim does not lie beyond all of it.
+    """
+    said = verdict(found, rule) if given else Verdict.NOT_DECIDABLE
+    if said is not Verdict.REPRODUCED:
+        return said
+    if rule.blind and not (control and all(rule.broken(e) for e in control)):
+        return Verdict.NOT_DECIDABLE
+    if over_control:
+        low = weakest(found, rule).low
+        beyond = all(low is not None and e.high is not None and low > e.high for e in control)
+        return said if control and beyond else Verdict.NOT_DECIDABLE
+    return said
+
+
+def weakest(estimates: Sequence[Estimate], rule: Rule) -> Estimate:
     """The one that speaks most against the claim."""
     known = [e for e in estimates if e.low is not None and e.high is not None]
     if len(known) < len(estimates) or not known:
@@ -307,6 +332,17 @@ def weakest(estimates: Sequence[Estimate], rule: Above | Within) -> Estimate:
     if isinstance(rule, Above):
         return min(known, key=lambda e: e.low or 0.0)
     return max(known, key=lambda e: max(abs(e.low or 0.0), abs(e.high or 0.0)))
+
+
+def nearest(control: Sequence[Estimate], rule: Rule) -> Estimate:
+    """Of a control that decides the one by which it does: least beyond what a blind rule allows, or the largest of what
+    an effect must lie above."""
+    known = [e for e in control if e.low is not None and e.high is not None]
+    if len(known) < len(control) or not known:
+        return next((e for e in control if e not in known), NONE)
+    if isinstance(rule, Above):
+        return max(known, key=lambda e: e.high or 0.0)
+    return min(known, key=lambda e: e.low or 0.0)
 
 
 def shown(e: Estimate, unit: str, factor: float) -> str:
@@ -352,5 +388,5 @@ def _words(measure: Measure, spec: StudySpec) -> str:
 def _unit(measure: Measure, spec: StudySpec) -> tuple[str, float]:
     if measure in FLIPS or isinstance(measure, LateFlips):
         return "% of weights", 100.0
-    _, unit, factor, _ = UNITS.get(spec.task_definition().metric, RAW)
-    return unit, factor
+    sign, unit, factor, _ = UNITS.get(spec.task_definition().metric, RAW)
+    return sign.strip() if measure is scored else unit, factor
