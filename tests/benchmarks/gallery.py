@@ -193,10 +193,9 @@ def _parts(done: Mapping[str, Done], pictures: Mapping[str, list[str]]) -> Itera
 def _trained(study: str, done: Done) -> str:
     spec = done.spec
     runs, per = count(spec.runs, "run"), count(spec.trials, "trial")
-    seconds = sum(trial.train_seconds for trial in done.trials)
     return (
         f"`studies/specs/{study}.yaml` on {spec.task_label}: {len(spec.arms)} arms, {runs} of {per} each, "
-        f"{len(done.trials)} trainings of {seconds / len(done.trials):.1f} s; study `{done.record.id}`."
+        f"{len(done.trials)} trainings; study `{done.record.id}`."
     )
 
 
