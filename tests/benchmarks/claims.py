@@ -479,11 +479,16 @@ OPEN: tuple[Open, ...] = (
         "paren2021/table1-cifar10-reactnet20-distilled",
         NO_TEACHER,
     ),
+    Open(
+        "Paren & Poudel 2021, Table 1, real-valued",
+        "paren2021/table1-cifar10-real-valued",
+        "asks for the whole of a training: 200 epochs at a learning rate of 1",
+    ),
     Open("Paren & Poudel 2021, Figure 1", None, "is a drawing"),
     Open(
         "Paren & Poudel 2021, section 5.1, many of ReActNet's developments are useful",
         "paren2021/ablations",
-        "which, only their supplement says, which was not at hand",
+        "which, only their supplement says: their code has the parts, not the numbers",
     ),
     Open("Paren & Poudel 2021, section 5.1, lack of distillation", "paren2021/distillation", NO_TEACHER),
     Open("Paren & Poudel 2021, Table 1, CIFAR-100", "paren2021/table1-cifar100-reactnet20", ABSENT),
