@@ -248,16 +248,11 @@ def _differing_signs(store: Store, study: StudyRecord) -> bytes:
                     "first_label": label(a.name, a.method),
                     "second_label": label(b.name, b.method),
                     "steps": traces.steps.tolist(),
-                    "runs": [{"run": run, "differing": _counts(counts)} for run, counts in runs],
-                    "mean": _counts(traces.mean.tolist()),
+                    "runs": [{"run": run, "differing": [*map(number, counts)]} for run, counts in runs],
+                    "mean": [*map(number, traces.mean.tolist())],
                 }
             )
     return _json({"study": study.id, "last_event": study.last_event, "pairs": found})
-
-
-def _counts(values: Sequence[float]) -> list[float | None]:
-    """None for NaN."""
-    return [value if value == value else None for value in values]
 
 
 def _figure(store: Store, study: StudyRecord, kind: str) -> bytes:

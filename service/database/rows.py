@@ -45,7 +45,7 @@ def outline(spec: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: spec[key] for key in ("proxy", "start", "runs", "trials", "repeats") if key in spec}
     arms = [
         {key: arm[key] for key in ("name", "method", "task", "proxy") if key in arm}
-        | {key: arm["space"][key] for key in ("batch_size",) if key in arm["space"]}
+        | {key: found for key, found in arm["space"].items() if key == "batch_size"}
         for arm in spec["arms"]
     ]
     mixed = {"mixed": True} if any(has_own(arm) or "batch_size" in arm for arm in arms) else {}

@@ -358,6 +358,11 @@ class Comparison:
         """Whether nothing is to come, so that what differs may be told: before, no test is shown."""
         return self.complete and (self.confirmations is None or self.confirmations.complete)
 
+    def beside(self, row: PublishedResult) -> tuple[AtBudget | None, AtBudget | None]:
+        """What the row's arm came to on test, and confirmed; None for what there is not, and where it is no arm's."""
+        arm = self.arms[row.arm] if row.arm is not None else None
+        return (arm.test_at_budget, arm.confirmed_at_budget) if arm else (None, None)
+
     def labels(self, pair: PairResult) -> tuple[str, str]:
         """The names in running text of the pair's two arms, a and b."""
         return self.arms[pair.a].label, self.arms[pair.b].label

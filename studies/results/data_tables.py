@@ -239,8 +239,7 @@ def published_table(
     comparison = compare(study, trials, confirmations=confirmations)
     rows: list[tuple[Cell, ...]] = []
     for row in comparison.published or ():
-        arm = comparison.arms[row.arm] if row.arm is not None else None
-        ends = (arm.test_at_budget, arm.confirmed_at_budget) if arm else (None, None)
+        ends = comparison.beside(row)
         n = ends[0].n if ends[0] else None
         ours = (cell for end in ends for cell in (astuple(end.mean) if end else (None,) * len(ESTIMATE)))
         rows.append((row.name, row.arm, row.test, row.sd, row.source, n, *ours))

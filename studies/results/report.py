@@ -237,8 +237,7 @@ def _published(comparison: Comparison) -> Iterator[str]:
     )
     rows = []
     for row in comparison.published:
-        arm = comparison.arms[row.arm] if row.arm is not None else None
-        ends = (arm.test_at_budget, arm.confirmed_at_budget) if arm else (None, None)
+        ends = comparison.beside(row)
         ours = [estimate(end.mean, metric) if end else "–" for end in ends[: 1 + confirmed]]
         rows.append([row.name, wording.published(row.test, row.sd, metric), *ours, row.source])
     heads = [

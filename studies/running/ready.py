@@ -96,10 +96,9 @@ def _unusable(spec: StudySpec, data_dir: Path) -> list[Fault]:
         data.check_data(data_dir)
     for field, task, proxy in () if found else _largest_batches(spec):
         if proxy.train_fraction or proxy.batch_size or data.any_number:
-            few = field or "task"
             with (
                 _noted(found, field or "proxy.train_fraction", ValueError),
-                _noted(found, few, UnusableError),
+                _noted(found, field or "task", UnusableError),
             ):
                 sample_counts.check_enough(proxy.of(task), proxy.train_fraction or 1, data_dir)
     if found:  # the rest is compared with the data
