@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from PIL import Image
 from verdicts import (
     FEWEST_RUNS,
     LEVEL,
+    Done,
     Estimator,
     Rule,
     Verdict,
@@ -39,9 +39,10 @@ from service.database.store import Store
 from service.errors import StudyUnknown
 from service.settings import Settings
 from studies.analysis.estimate import Estimate
-from studies.design.spec import StudySpec, load
-from studies.records import StudyRecord, StudyState, TrialRecord
+from studies.design.spec import load
+from studies.records import StudyState
 from studies.results import traces
+from studies.results.figures import figure8
 from studies.results.grids import over_grid, side_by_side
 from studies.results.wording import count, listed
 from trainers.data import DATASETS
@@ -61,8 +62,8 @@ cores, on real data{data}. Every number and verdict is computed from the studies
 typed.
 
 - **Ours** is Hodges and Lehmann's estimate over the runs, paired: the same splits and seeds; a share has Wilson's
-  interval, signs are counted, the most of any run. Intervals are of {level:.0%}. Where a claim is several comparisons,
-  they hold together (Bonferroni), and the one shown speaks most against the claim.
+  interval, mean trials have a bootstrap's, signs are counted, the most of any run. Intervals are of {level:.0%}. Where
+  a claim is several comparisons, they hold together (Bonferroni), and the one shown speaks most against the claim.
 - **Reproduced**: every interval lies above the rule's bound, or within its margin. **Not reproduced**: one lies wholly
   below the least effect that the rule names, or beyond the margin. **Not decidable at this scale**: neither, or fewer
   than {runs} runs.
@@ -76,18 +77,13 @@ typed.
   reproduced here is not refuted at the paper's scale. Beside each is a file in full in `studies/specs`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A study of the database, its trials with epochs and what was recorded."""
-
-    spec: StudySpec
-    record: StudyRecord
-    trials: list[TrialRecord]
-
-    def figures(self) -> dict[str, Figure]:
-        """What its export draws of its settings and of what it recorded, by name."""
-        drawn = {name: draw(self.record, self.trials) for name, draw in DRAWN.items()}
-        return {name: figure for name, figure in drawn.items() if figure is not None}
+def figures(done: Done) -> dict[str, Figure]:
+    """What a study's export draws by name: how arms were tuned, its settings and what it recorded."""
+    drawn = {name: draw(done.record, done.trials) for name, draw in DRAWN.items()}
+    found = {name: figure for name, figure in drawn.items() if figure is not None}
+    return (
+        {"figure8": figure8(done.record, done.trials, done.confirmations)} if done.confirmations else {}
+    ) | found
 
 
 def find(store: Store | None, study: str) -> Done | None:
@@ -101,7 +97,8 @@ def find(store: Store | None, study: str) -> Done | None:
         return None
     if record.state is not StudyState.COMPLETED:
         return None
-    return Done(spec, record, store.trials(record.id, with_epochs=True, with_series=True))
+    trials = store.trials(record.id, with_epochs=True, with_series=True)
+    return Done(spec, record, trials, store.confirmations(record.id))
 
 
 def open_store(database: Path) -> Store | None:
@@ -137,7 +134,7 @@ def page(done: dict[str, Done], out: Path, data_dir: Path) -> str:
     out.mkdir(parents=True, exist_ok=True)
     pictures: dict[str, list[str]] = {}
     for study, found in done.items():
-        for name, figure in found.figures().items():
+        for name, figure in figures(found).items():
             file = f"{study.replace('/', '-')}-{name}.png"
             (out / file).write_bytes(picture(figure))
             pictures.setdefault(study, []).append(f"![{study}, {name}](gallery/{file})")
@@ -221,7 +218,7 @@ def _row(name: str, of: Estimator, e: Estimate, done: Done, rule: Rule | None = 
 
 
 def _estimates(estimator: Estimator | None, done: Done) -> list[Estimate]:
-    return estimator.estimates(done.spec, done.trials) if estimator else []
+    return estimator.estimates(done) if estimator else []
 
 
 def _conditions(claim: Claim) -> str:

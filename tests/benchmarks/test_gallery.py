@@ -7,15 +7,16 @@ from pathlib import Path
 import gallery
 import pytest
 from claims import CLAIMS, OPEN, SHOWN, Claim, Shown
-from synthetic import study_of
-from test_verdicts import GRID, OTHER, TWIN, made_up, planted
+from test_verdicts import made_up, planted
 from verdicts import (
     Above,
     At,
     Coincidence,
+    Confirmed,
     Differences,
     DifferingSigns,
     Each,
+    MoreTrials,
     Pairs,
     Within,
     scored,
@@ -40,6 +41,8 @@ def named(estimator) -> list[At]:
             return [At(arm) for arm in (*arms, *([over] if over else ()))]
         case Coincidence(arms) | DifferingSigns(arms):
             return [At(arm) for arm in arms]
+        case Confirmed(more, less) | MoreTrials(more, less):
+            return [At(more), At(less)]
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.place} {claim.text[:20]}")
@@ -101,8 +104,7 @@ def test_the_page_in_the_documentation_has_every_claim() -> None:
 
 
 def test_a_page_of_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec, trials = made_up(planted)
-    study = study_of(arms=[GRID, TWIN, OTHER], searcher="grid", runs=spec.runs)
+    done = made_up(planted)
     planted_effect = Differences(At("grid", (1e-3,)), (At("grid", (1e-4,)),))
     claim = Claim(
         place="here", text="better", study="made/up", estimator=planted_effect, rule=Above(0.0, 0.005)
@@ -119,7 +121,7 @@ def test_a_page_of_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     drawn = Shown(place="there", text="curves", study="made/up")
     monkeypatch.setattr(gallery, "CLAIMS", (claim, similar, confounded, told_apart, no_other, unseen, given))
     monkeypatch.setattr(gallery, "SHOWN", (drawn,))
-    text = gallery.page({"made/up": gallery.Done(spec, study, trials)}, tmp_path, tmp_path)
+    text = gallery.page({"made/up": done}, tmp_path, tmp_path)
     assert "| here | better | reproduced |" in text
     assert "| here | as good | not reproduced |" in text
     assert "| here | better too | not decidable at this scale |" in text
@@ -128,7 +130,7 @@ def test_a_page_of_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "| here | no other, if it could be seen | not decidable at this scale |" in text
     assert "| here | better, if it has learnt | not decidable at this scale |" in text
     assert "| there | curves | shown |" in text
-    (e,) = planted_effect.estimates(spec, trials)
+    (e,) = planted_effect.estimates(done)
     assert (
         f"| {shown(e, 'percentage points', 100)} | within ±1 percentage points; seen in the control |" in text
     )
@@ -140,12 +142,11 @@ def test_a_page_of_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_page_says_which_data_are_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec, trials = made_up(planted)
-    study = study_of(arms=[GRID, TWIN, OTHER], searcher="grid", runs=spec.runs)
+    found = made_up(planted)
     digits = {"set": "spoken-digits", "sha256": "0" * 64, "published": False}
-    study.provenance["data"] = digits
+    found.record.provenance["data"] = digits
     monkeypatch.setattr(gallery, "CLAIMS", ())
-    done = {"made/up": gallery.Done(spec, study, trials)}
+    done = {"made/up": found}
     others = "on real data, which of `spoken-digits`{} are not those of the published files."
     assert others.format("") in gallery.page(done, tmp_path, tmp_path)
     data_dir = Settings.from_environment().data_dir

@@ -5,15 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from claims import NO_WORSE
-from synthetic import study_of, trial_of
+from synthetic import confirmed_study, study_of, trial_of
 from verdicts import (
     Above,
     At,
     Coincidence,
+    Confirmed,
     Differences,
     DifferingSigns,
+    Done,
     Each,
     LateFlips,
+    MoreTrials,
     Pairs,
     Verdict,
     Within,
@@ -46,8 +49,9 @@ def epochs(loss: float, flips: float) -> tuple[EpochRecord, ...]:
 
 
 def made_up(worth, *, runs=12, noise=0.005, seed=0, loss=lambda arm, run, i: 1.0):
-    """Spec and trials; `worth` of an arm's i-th value is shifted run by run, which pairing takes out, and noisy."""
-    spec = stored(study_of(arms=[GRID, TWIN, OTHER], searcher="grid", runs=runs))
+    """A study; `worth` of an arm's i-th value is shifted run by run, which pairing takes out, and noisy."""
+    record = study_of(arms=[GRID, TWIN, OTHER], searcher="grid", runs=runs)
+    spec = stored(record)
     rng = np.random.default_rng(seed)
     trials = []
     for run in range(1, runs + 1):
@@ -61,7 +65,7 @@ def made_up(worth, *, runs=12, noise=0.005, seed=0, loss=lambda arm, run, i: 1.0
                 trial = trial_of(spec, arm.name, run, i + 1, objective)
                 made = epochs(loss(arm.name, run, i), 0.1 * 2**i)
                 trials.append(replace(trial, hyperparameters=point, epochs=made))
-    return spec, trials
+    return Done(spec, record, trials)
 
 
 def planted(arm, i):
@@ -85,11 +89,11 @@ ENDS = (At("grid", (1e-4,)), At("grid", (1e-2,)))
     ],
 )
 def test_what_is_planted_is_found(estimator, rule, expected):
-    assert verdict(estimator.estimates(*made_up(planted)), rule) is expected
+    assert verdict(estimator.estimates(made_up(planted)), rule) is expected
 
 
 def test_the_estimate_is_the_planted_difference():
-    (low, high) = Differences(MIDDLE, ENDS).estimates(*made_up(planted, runs=40, noise=0.002))
+    (low, high) = Differences(MIDDLE, ENDS).estimates(made_up(planted, runs=40, noise=0.002))
     for e in (low, high):
         assert e.value == pytest.approx(0.03, abs=0.002)
         assert e.low < 0.03 < e.high
@@ -98,16 +102,19 @@ def test_the_estimate_is_the_planted_difference():
 
 def test_without_an_effect_a_direction_is_hardly_ever_reproduced_and_similar_never_refuted():
     nothing = Differences(MIDDLE, (ENDS[0],))
-    found = [nothing.estimates(*made_up(lambda arm, i: 0.0, seed=seed)) for seed in range(200)]
+    found = [nothing.estimates(made_up(lambda arm, i: 0.0, seed=seed)) for seed in range(200)]
     assert sum(verdict(e, DIRECTION) is Verdict.REPRODUCED for e in found) <= 12  # 2.5 % of 200 is 5
     assert sum(verdict(e, SIMILAR) is Verdict.NOT_REPRODUCED for e in found) <= 1
 
 
 def test_too_few_runs_decide_nothing():
-    spec, trials = made_up(planted, runs=5, noise=1e-4)
+    done = made_up(planted, runs=5, noise=1e-4)
     for estimator in (Differences(MIDDLE, ENDS), Coincidence(("grid", "twin"))):
-        assert verdict(estimator.estimates(spec, trials), DIRECTION) is Verdict.NOT_DECIDABLE
-    assert verdict(Differences(MIDDLE, ENDS).estimates(spec, []), DIRECTION) is Verdict.NOT_DECIDABLE
+        assert verdict(estimator.estimates(done), DIRECTION) is Verdict.NOT_DECIDABLE
+    assert (
+        verdict(Differences(MIDDLE, ENDS).estimates(replace(done, trials=[])), DIRECTION)
+        is Verdict.NOT_DECIDABLE
+    )
 
 
 def arms_apart(*worths: float, runs: int = 12, over: str | None = None):
@@ -117,14 +124,15 @@ def arms_apart(*worths: float, runs: int = 12, over: str | None = None):
         OTHER | {"name": name, "space": {"alpha": 10.0 ** -(i + 1), "gamma": 0.5}}
         for i, name in enumerate(names)
     ]
-    spec = stored(study_of(arms=arms, runs=runs, trials=1))
+    record = study_of(arms=arms, runs=runs, trials=1)
+    spec = stored(record)
     rng = np.random.default_rng(0)
     trials = [
         trial_of(spec, name, run, 1, 0.8 + 0.01 * (worth + rng.normal()))
         for name, worth in zip(names, worths, strict=True)
         for run in range(1, runs + 1)
     ]
-    return Pairs(tuple(name for name in names if name != over), over).estimates(spec, trials)
+    return Pairs(tuple(name for name in names if name != over), over).estimates(Done(spec, record, trials))
 
 
 def test_pairs_are_all_of_them_in_standard_deviations():
@@ -147,30 +155,31 @@ def test_pairs_over_an_arm_are_each_arms_with_that_one():
 
 
 def test_pairs_of_settings_hold_where_each_does():
-    spec, trials = made_up(planted)
+    done = made_up(planted)
     each = Each(((MIDDLE, ENDS[0]), (MIDDLE, ENDS[1])))
-    assert each.estimates(spec, trials) == Differences(MIDDLE, ENDS).estimates(spec, trials)
-    turned = Each((each.pairs[0], each.pairs[1][::-1])).estimates(spec, trials)
+    assert each.estimates(done) == Differences(MIDDLE, ENDS).estimates(done)
+    turned = Each((each.pairs[0], each.pairs[1][::-1])).estimates(done)
     assert [verdict([e], DIRECTION) for e in turned] == [Verdict.REPRODUCED, Verdict.NOT_REPRODUCED]
     assert verdict(turned, DIRECTION) is Verdict.NOT_REPRODUCED
-    assert "; training" not in each.words(spec)
-    assert each.words(spec).startswith("validation accuracy: grid (alpha ")
+    assert "; training" not in each.words(done.spec)
+    assert each.words(done.spec).startswith("validation accuracy: grid (alpha ")
 
 
 def test_coincidence_counts_trainings_that_are_the_same():
-    spec, trials = made_up(planted)
-    (same,) = Coincidence(("grid", "twin")).estimates(spec, trials)
+    done = made_up(planted)
+    (same,) = Coincidence(("grid", "twin")).estimates(done)
     assert (same.value, same.high) == (1, 1)
     assert verdict([same], Above(0.9, 0.9)) is Verdict.REPRODUCED
-    (shifted,) = Coincidence(("grid", "twin"), apart=1).estimates(spec, trials)
+    (shifted,) = Coincidence(("grid", "twin"), apart=1).estimates(done)
     assert shifted.value == 0
-    spec, trials = made_up(planted, loss=lambda arm, run, i: 1.0 + (arm == "twin" and run <= 6) * 1e-12)
-    (half,) = Coincidence(("grid", "twin")).estimates(spec, trials)
+    done = made_up(planted, loss=lambda arm, run, i: 1.0 + (arm == "twin" and run <= 6) * 1e-12)
+    (half,) = Coincidence(("grid", "twin")).estimates(done)
     assert half.value == 0.5
 
 
 def test_differing_signs_are_counted_in_every_run():
-    spec, trials = made_up(planted, runs=8)
+    done = made_up(planted, runs=8)
+    spec, trials = done.spec, done.trials
 
     def signs(trial, differing):
         bits = np.zeros((2, 24), bool)
@@ -178,24 +187,75 @@ def test_differing_signs_are_counted_in_every_run():
         return replace(trial, series=((Series.of("signs", [5, 10], np.packbits(bits, axis=1)),),))
 
     counted, none = DifferingSigns(("grid", "twin")), Within(0.5)
-    exact = counted.estimates(spec, [signs(t, lambda _: 0) for t in trials])
+    exact = counted.estimates(replace(done, trials=[signs(t, lambda _: 0) for t in trials]))
     assert verdict(exact, none) is Verdict.REPRODUCED
     assert shown(weakest(exact, none), *counted.unit(spec)) == "0 signs"
-    one_run = counted.estimates(spec, [signs(t, lambda t: 3 * (t.run == 5)) for t in trials])
+    one_run = counted.estimates(replace(done, trials=[signs(t, lambda t: 3 * (t.run == 5)) for t in trials]))
     assert [e.value for e in one_run] == [0, 0, 0, 0, 3, 0, 0, 0]
     assert verdict(one_run, none) is Verdict.NOT_REPRODUCED
     assert shown(weakest(one_run, none), *counted.unit(spec)) == "3 signs"
     whole = [signs(t, lambda _: 0) for t in trials]
     for few in ([t for t in whole if t.run <= 6], [t for t in whole if (t.run, t.arm) != (8, "twin")]):
-        assert verdict(counted.estimates(spec, few), none) is Verdict.NOT_DECIDABLE
+        assert verdict(counted.estimates(replace(done, trials=few)), none) is Verdict.NOT_DECIDABLE
     early = [replace(t, series=((Series.of("signs", [5], t.series[0][0].values[:1]),),)) for t in whole]
     stopped = [short if short.arm == "twin" else t for t, short in zip(whole, early, strict=True)]
-    assert verdict(counted.estimates(spec, stopped), none) is Verdict.NOT_DECIDABLE
-    assert verdict(counted.estimates(spec, trials), none) is Verdict.NOT_DECIDABLE  # nothing recorded
+    assert verdict(counted.estimates(replace(done, trials=stopped)), none) is Verdict.NOT_DECIDABLE
+    assert (
+        verdict(counted.estimates(replace(done, trials=trials)), none) is Verdict.NOT_DECIDABLE
+    )  # nothing recorded
+
+
+def confirmed(**keys) -> Done:
+    """Two searches, the second of which finds good settings later, and two controls."""
+    study, trials, confirmations = confirmed_study(**keys)
+    return Done(stored(study), study, trials, confirmations)
+
+
+FIRST, SECOND = "gradient-filter", "latent-sgd"
+
+
+def test_arms_are_compared_by_what_their_incumbents_are_worth_with_fresh_seeds():
+    done = confirmed(runs=20, trials=12)
+    (e,) = Confirmed(FIRST, SECOND).estimates(done)
+    (pair,) = (p for p in done.comparison.pairs if (p.a, p.b) == (FIRST, SECOND))
+    assert e == pair.confirmed_at_budget.paired.hodges_lehmann
+    (early,) = Confirmed(FIRST, SECOND, after=(None, 1)).estimates(done)
+    assert early.low > e.high
+    assert verdict([early], SIMILAR) is Verdict.NOT_REPRODUCED
+    assert Confirmed(FIRST, SECOND, after=(None, 1)).words(done.spec) == (
+        "test accuracy of the best hyperparameters so far with fresh seeds: gradient-filter after 12 trials, minus "
+        "latent-sgd after 1 trial"
+    )
+    (crashed,) = Confirmed(FIRST, SECOND).estimates(replace(done, confirmations=done.confirmations[:-60]))
+    assert crashed != e
+    for few in (confirmed(runs=5), replace(done, confirmations=())):
+        assert verdict(Confirmed(FIRST, SECOND).estimates(few), SIMILAR) is Verdict.NOT_DECIDABLE
+
+
+def test_trials_more_are_the_reports():
+    done, rule = confirmed(runs=20, trials=12), Above(0.0, 1.0)
+    (pair,) = (p for p in done.comparison.pairs if (p.a, p.b) == (FIRST, SECOND))
+    (seen,) = MoreTrials(SECOND, FIRST).estimates(done)
+    (fresh,) = MoreTrials(SECOND, FIRST, fresh=True).estimates(done)
+    assert (seen, fresh) == (pair.trials_to_target[0].difference, pair.trials_to_plateau)
+    assert seen.value == done.comparison.arms[SECOND].trials_to_target[0].restricted_mean.value - (
+        done.comparison.arms[FIRST].trials_to_target[0].restricted_mean.value
+    )
+    (luck,) = MoreTrials("latent-published", "filter-published").estimates(done)
+    assert verdict([luck], Above(5.0, 5.0)) is Verdict.NOT_REPRODUCED  # equal controls
+    assert verdict([fresh], rule) is Verdict.REPRODUCED
+    for few in (confirmed(runs=5), replace(done, trials=[t for t in done.trials if t.trial <= 6])):
+        for known in (False, True):
+            found = MoreTrials(SECOND, FIRST, fresh=known).estimates(few)
+            assert verdict(found, rule) is Verdict.NOT_DECIDABLE
+    assert verdict(
+        MoreTrials(SECOND, FIRST, fresh=True).estimates(replace(done, confirmations=())), rule
+    ) is (Verdict.NOT_DECIDABLE)
 
 
 def test_late_flips_are_those_before_signs_stay():
-    spec, trials = made_up(planted)
+    done = made_up(planted)
+    spec, trials = done.spec, done.trials
     (epoch, _) = trials[0].epochs
     flipped = (0.5, 0.1, 0.02, 0.01, 0.0)
     trial = replace(trials[0], epochs=tuple(replace(epoch, flip_ratio=each) for each in flipped))
@@ -208,17 +268,18 @@ def test_late_flips_are_those_before_signs_stay():
 
 
 def test_latent_weights_are_compared_within_each_training():
-    spec, trials = made_up(planted)
+    nobody = made_up(planted)
     recorded = [
         replace(t, epochs=(t.epochs[0], replace(t.epochs[1], latent_test_metric=0.47 + t.run / 1e4)))
-        for t in trials
+        for t in nobody.trials
     ]
-    (e,) = Differences(At("other"), measure=binary_ahead).estimates(spec, recorded)
+    done = replace(nobody, trials=recorded)
+    (e,) = Differences(At("other"), measure=binary_ahead).estimates(done)
     assert e.value == pytest.approx(0.03 - 6.5e-4)
     assert verdict([e], DIRECTION) is Verdict.REPRODUCED
-    (e,) = Differences(At("other"), measure=latent_ahead).estimates(spec, recorded)
+    (e,) = Differences(At("other"), measure=latent_ahead).estimates(done)
     assert verdict([e], DIRECTION) is Verdict.NOT_REPRODUCED
-    (e,) = Differences(At("other"), measure=latent_ahead).estimates(spec, trials)
+    (e,) = Differences(At("other"), measure=latent_ahead).estimates(nobody)
     assert verdict([e], DIRECTION) is Verdict.NOT_DECIDABLE  # nobody recorded it
 
 

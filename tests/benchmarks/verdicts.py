@@ -4,20 +4,24 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from itertools import combinations
 from typing import ClassVar, Protocol
 
 import numpy as np
 
 from studies.analysis import stats
+from studies.analysis.compared import Comparison
+from studies.analysis.comparison import compare
+from studies.analysis.confirmation import worth
 from studies.analysis.curves import Floats
 from studies.analysis.estimate import NONE, Estimate
 from studies.analysis.recorded import differing, each_of
 from studies.analysis.settings import Measure, Point, Runs, by_setting, flips, objective
 from studies.design.space import searched
 from studies.design.spec import StudySpec
-from studies.records import TrialRecord
-from studies.results.wording import RAW, UNITS, listed, minus, setting
+from studies.records import ConfirmationRecord, StudyRecord, TrialRecord
+from studies.results.wording import RAW, UNITS, count, listed, minus, setting
 
 LEVEL = 0.95  # of all intervals of a claim together
 FEWEST_RUNS = 6  # a claim has at least, to be decided at all
@@ -97,10 +101,25 @@ class At:
         return f"{self.arm} ({', '.join(values)})" if values else self.arm
 
 
+@dataclass(frozen=True)
+class Done:
+    """A study of the database: its trials with epochs and what was recorded, its incumbents' confirmations."""
+
+    spec: StudySpec
+    record: StudyRecord
+    trials: Sequence[TrialRecord]
+    confirmations: Sequence[ConfirmationRecord] = ()
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        """Of its arms, as its report has it."""
+        return compare(self.record, self.trials, confirmations=self.confirmations)
+
+
 class Estimator(Protocol):
     """What is estimated of a claim: one estimate or several, all of which must hold."""
 
-    def estimates(self, spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Estimate]:
+    def estimates(self, done: Done) -> list[Estimate]:
         """With intervals that hold together at LEVEL; one without where there are fewer than FEWEST_RUNS runs."""
         ...
 
@@ -124,8 +143,8 @@ class Differences:
     less: tuple[At, ...] = ()
     measure: Measure = objective
 
-    def estimates(self, spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Estimate]:
-        found = by_setting(spec, trials, self.measure)
+    def estimates(self, done: Done) -> list[Estimate]:
+        found = by_setting(done.spec, done.trials, self.measure)
         ahead = found[self.more.arm].get(self.more.point, {})
         if not self.less:
             values = np.array([*ahead.values()])
@@ -147,8 +166,8 @@ class Each:
     pairs: tuple[tuple[At, At], ...]
     measure: Measure = objective
 
-    def estimates(self, spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Estimate]:
-        found = by_setting(spec, trials, self.measure)
+    def estimates(self, done: Done) -> list[Estimate]:
+        found = by_setting(done.spec, done.trials, self.measure)
         return [_difference(found, more, less, len(self.pairs)) for more, less in self.pairs]
 
     def words(self, spec: StudySpec) -> str:
@@ -167,8 +186,8 @@ class Pairs:
     arms: tuple[str, ...]
     over: str | None = None
 
-    def estimates(self, spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Estimate]:
-        found = by_setting(spec, trials, objective)
+    def estimates(self, done: Done) -> list[Estimate]:
+        found = by_setting(done.spec, done.trials, objective)
         of = [found[arm].get((), {}) for arm in (*self.arms, *([self.over] if self.over else ()))]
         runs = sorted(set.intersection(*map(set, of)))
         values = np.array([[each[run] for run in runs] for each in of])
@@ -198,8 +217,8 @@ class Coincidence:
     arms: tuple[str, str]
     apart: int = 0
 
-    def estimates(self, spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Estimate]:
-        a, b = ({(t.run, t.trial): _numbers(t) for t in trials if t.arm == arm} for arm in self.arms)
+    def estimates(self, done: Done) -> list[Estimate]:
+        a, b = ({(t.run, t.trial): _numbers(t) for t in done.trials if t.arm == arm} for arm in self.arms)
         pairs = [(a[key], b[key[0], key[1] + self.apart]) for key in a if (key[0], key[1] + self.apart) in b]
         if len({run for run, _ in a}) < FEWEST_RUNS or not all(one and other for one, other in pairs):
             return [NONE]
@@ -222,9 +241,10 @@ class DifferingSigns:
 
     arms: tuple[str, str]
 
-    def estimates(self, spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Estimate]:
-        found = differing(spec, trials, self.arms)
-        steps = [s.steps.tolist() for t in trials if t.arm in self.arms for s in each_of(t, "signs")]
+    def estimates(self, done: Done) -> list[Estimate]:
+        spec = done.spec
+        found = differing(spec, done.trials, self.arms)
+        steps = [s.steps.tolist() for t in done.trials if t.arm in self.arms for s in each_of(t, "signs")]
         whole = len(steps) == len(self.arms) * spec.runs * spec.trials and all(s == steps[0] for s in steps)
         if found is None or spec.runs < FEWEST_RUNS or not whole:
             return [NONE]
@@ -235,6 +255,64 @@ class DifferingSigns:
 
     def unit(self, spec: StudySpec) -> tuple[str, float]:
         return "signs", 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """How much more the incumbents of an arm are worth after so many trials, of the budget or fewer, than another's:
+    the mean test metric of their hyperparameters with fresh seeds, as `Differences`."""
+
+    more: str
+    less: str
+    after: tuple[int | None, int | None] = (None, None)
+
+    def estimates(self, done: Done) -> list[Estimate]:
+        a, b = (
+            worth(done.spec, arm, done.trials, done.confirmations).confirmed[:, (n or done.spec.trials) - 1]
+            for arm, n in zip((self.more, self.less), self.after, strict=True)
+        )
+        both = ~np.isnan(a) & ~np.isnan(b)
+        return [_paired(a[both], b[both], 1)]
+
+    def words(self, spec: StudySpec) -> str:
+        of = (
+            f"{arm} after {count(n or spec.trials, 'trial')}"
+            for arm, n in zip((self.more, self.less), self.after, strict=True)
+        )
+        return (
+            f"test {spec.task_definition().metric} of the best hyperparameters so far with fresh seeds: "
+            + (", minus ".join(of))
+        )
+
+    def unit(self, spec: StudySpec) -> tuple[str, float]:
+        return _unit(objective, spec)
+
+
+@dataclass(frozen=True, slots=True)
+class MoreTrials:
+    """How many trials more an arm needs, the mean over the runs, than another that the study names before it; as in the
+    report (docs/numbers.md). To the target that three quarters of all runs reach by what the searcher saw or, `fresh`,
+    to the plateau by what the hyperparameters are worth with fresh seeds."""
+
+    more: str
+    less: str
+    fresh: bool = False
+
+    def estimates(self, done: Done) -> list[Estimate]:
+        (pair,) = (p for p in done.comparison.pairs if (p.a, p.b) == (self.less, self.more))
+        found = pair.trials_to_plateau if self.fresh else pair.trials_to_target[0].difference
+        return [found if found and done.comparison.complete and done.spec.runs >= FEWEST_RUNS else NONE]
+
+    def words(self, spec: StudySpec) -> str:
+        to = (
+            f"plateau of the test {spec.task_definition().metric} with fresh seeds"
+            if self.fresh
+            else f"validation {spec.task_definition().metric} that three quarters of all runs reach"
+        )
+        return f"trials to the {to}: {self.more}, minus {self.less}"
+
+    def unit(self, spec: StudySpec) -> tuple[str, float]:
+        return "trials", 1.0
 
 
 @dataclass(frozen=True, slots=True)
