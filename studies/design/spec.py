@@ -23,7 +23,7 @@ from studies.design.methods import METHODS, REAL
 from studies.design.notation import read
 from studies.design.published import MOST_ROWS, TEXT, TEXT_IN_WORDS, Published, PublishedRow, deciding
 from studies.design.searchers import SEARCHERS
-from studies.design.space import Choice, Space, faulty_ties, parse, points, searched, to_json
+from studies.design.space import Choice, Space, faulty_ties, numbers, parse, points, searched, to_json
 from studies.design.whole_numbers import AS_WHOLE, whole
 from studies.errors import SpecError
 from studies.records import StudyRecord, task_label
@@ -555,6 +555,14 @@ class StudySpec(_Strict):
     def proxy_of(self, arm: ArmSpec) -> Proxy:
         """How the arm trains its task otherwise than that says: the study's proxy, and over it its own."""
         return arm.proxy.over(self.proxy, self.task_of(arm))
+
+    def tried(self, arm: ArmSpec) -> tuple[Proxy, ...]:
+        """`proxy_of` the arm in the smallest and in the largest batches that it is tried in; one where there is one
+        size."""
+        proxy, task = self.proxy_of(arm), self.task_of(arm)
+        sizes = sorted(numbers(arm.space["batch_size"])) if "batch_size" in arm.space else []
+        ends = dict.fromkeys(int(size) for size in (*sizes[:1], *sizes[-1:]))
+        return tuple(Proxy(batch_size=size).over(proxy, task) for size in ends) or (proxy,)
 
     def network_of(self, arm: ArmSpec) -> tuple[str, Mapping[str, Any]]:
         """The model that the arm trains and its options: where these are the same, so are initial weights."""

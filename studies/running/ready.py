@@ -2,20 +2,20 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from studies.design.space import numbers
+from studies.design.methods import METHODS
 from studies.design.spec import StudySpec
 from studies.imports import uncollected
 from studies.running import capacity
 from trainers.data import DATASETS
 from trainers.errors import CheckpointError, DataError, UnusableError
 from trainers.feeding import decoders, sample_counts
-from trainers.tasks import TASKS, Proxy, Task
+from trainers.tasks import TASKS, Proxy
 from trainers.training import teachers
 from trainers.training.start import check_start, missing, start_file
+from trainers.training_spec import TrainingSpec
 
 Fault = tuple[str, str]  # a key of the study file and what is wrong with it, as SpecError has them
 
@@ -94,7 +94,8 @@ def _unusable(spec: StudySpec, data_dir: Path) -> list[Fault]:
     data, found = DATASETS[TASKS[spec.task].dataset], list[Fault]()
     with _noted(found, "task", DataError):
         data.check_data(data_dir)
-    for field, task, proxy in () if found else _largest_batches(spec):
+    for i, arm in () if found else enumerate(spec.arms):
+        task, proxy, field = spec.task_of(arm), spec.tried(arm)[-1], _batches(spec, i)
         if proxy.train_fraction or proxy.batch_size or data.any_number:
             with (
                 _noted(found, field or "proxy.train_fraction", ValueError),
@@ -103,6 +104,8 @@ def _unusable(spec: StudySpec, data_dir: Path) -> list[Fault]:
                 sample_counts.check_enough(proxy.of(task), proxy.train_fraction or 1, data_dir)
     if found:  # the rest is compared with the data
         return list(dict.fromkeys(found))
+    if spec.record.steps:
+        found += _not_recorded(spec, data_dir)
     start = start_file(data_dir, spec.start) if spec.start else None
     for task, proxy in spec.trained:  # of arms with another network, each must fit
         with _noted(found, "task", DataError, ValueError):
@@ -113,14 +116,31 @@ def _unusable(spec: StudySpec, data_dir: Path) -> list[Fault]:
     return list(dict.fromkeys(found))
 
 
-def _largest_batches(spec: StudySpec) -> Iterator[tuple[str | None, Task, Proxy]]:
-    """What its arms train, each in the largest batches that it may be tried with, and the key that says these."""
+def _not_recorded(spec: StudySpec, data_dir: Path) -> Iterator[Fault]:
+    """Where trainings in the smallest batches that arms are tried in, which take most steps, would record too much."""
+    from trainers.training.recorder import check_room
+
+    seen = set[tuple[str, Proxy]]()
     for i, arm in enumerate(spec.arms):
-        proxy, field = spec.proxy_of(arm), None
-        if "batch_size" in arm.space:
-            proxy = replace(proxy, batch_size=int(max(numbers(arm.space["batch_size"]))))
-            field = f"arms.{i}.space.batch_size"
-        yield field, spec.task_of(arm), proxy
+        task, proxy, field = spec.task_of(arm), spec.tried(arm)[0], _batches(spec, i)
+        if (task.name, proxy) in seen:
+            continue
+        seen.add((task.name, proxy))
+        training = TrainingSpec(
+            task=task, proxy=proxy, method=METHODS[arm.method].optimizer, record=spec.record
+        )
+        try:
+            check_room(training, data_dir)
+        except UnusableError as error:
+            size = training.scaled.recipe.batch_size
+            yield (field, f"in batches of {size} {error}") if field else ("record.every", str(error))
+        except (DataError, ValueError) as error:
+            yield "task", str(error)
+
+
+def _batches(spec: StudySpec, i: int) -> str | None:
+    """The key that says the batches of an arm; None where it says none."""
+    return f"arms.{i}.space.batch_size" if "batch_size" in spec.arms[i].space else None
 
 
 @contextmanager

@@ -131,6 +131,12 @@ def binary_parameters(model: nn.Module) -> list[nn.Parameter]:
     return list(dict.fromkeys(cast(nn.Parameter, weight) for weight in weights))
 
 
+def named_binary_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """The same with their names."""
+    binary = set(binary_parameters(model))
+    return [(name, theta) for name, theta in model.named_parameters() if theta in binary]
+
+
 def partition(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The model's trainable parameters as (binary, real). Raises ValueError where one would be both."""
     binary = set(binary_parameters(model))

@@ -2,17 +2,23 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trainers import tensors
 from trainers.errors import UnusableError
+from trainers.feeding.feed import feed
+from trainers.layers.binary import named_binary_parameters
+from trainers.models import MODELS
 from trainers.optimizers import BinaryOptimizer
 from trainers.record import MOST_NUMBERS, MOST_SIGN_BYTES, Record
 from trainers.seeds import derive
 from trainers.training.flips import FlipCounter
 from trainers.training.results import Series
+from trainers.training_spec import Machine, TrainingSpec
 
 BITS = (128, 64, 32, 16, 8, 4, 2, 1)
 NUMBERS_A_WEIGHT = 4  # about: gradient, sign and what optimizers keep
@@ -109,6 +115,18 @@ class Recorder:
         self._steps, self._names, self._flips = list(state["steps"]), state["names"], state["flips"]
         device = self.parameters[0].device if self.parameters else None
         self._rows = {what: list(rows.to(device).unbind()) for what, rows in state["rows"].items()}
+
+
+def check_room(spec: TrainingSpec, data_dir: Path) -> None:
+    """Raise UnusableError where a training of `spec` would record more than it may.
+
+    Reads the data, which decide its steps and its network; raises DataError, and ValueError where they are too few.
+    """
+    task, source = spec.scaled, feed(spec, Machine(data_dir=data_dir))
+    with torch.device("meta"), tensors.Undrawn():
+        model = MODELS[task.model](source.input_shape, source.classes, **task.model_options)
+    steps = task.recipe.epochs_by(spec.method) * source.steps_an_epoch
+    Recorder(spec.record, named_binary_parameters(model), spec.seed, steps)
 
 
 def _numbers(theta: Tensor, place: tuple[int, ...], optimizer: BinaryOptimizer) -> dict[str, Tensor]:

@@ -73,7 +73,7 @@ def _fitting(
     from torch import Tensor
 
     from trainers import tensors
-    from trainers.layers.binary import binary_parameters
+    from trainers.layers.binary import named_binary_parameters
     from trainers.training.checkpoints import read
 
     try:
@@ -93,8 +93,8 @@ def _fitting(
         for name, weight in state["model"].items()
         if name in own and isinstance(weight, Tensor) and weight.shape == own[name].shape
     }
-    binary = set(binary_parameters(model))
-    lacks = [name for name, theta in model.named_parameters() if theta in binary and name not in weights]
+    binary = [name for name, _ in named_binary_parameters(model)]
+    lacks = [name for name in binary if name not in weights]
     if len(lacks) == len(binary):
         raise CheckpointError(f"{path}: of another network: no binary layer has the same name and shape")
     if lacks and every_binary_layer:

@@ -16,7 +16,7 @@ from trainers.errors import CheckpointError, DataError, first_line
 from trainers.feeding.feed import Part, feed
 from trainers.feeding.network_inputs import as_bytes, pixels, prepare, real_type
 from trainers.files import checksum
-from trainers.layers.binary import partition
+from trainers.layers.binary import named_binary_parameters, partition
 from trainers.models import MODELS
 from trainers.optimizers.real_parameters import real_optimizer
 from trainers.seeds import derive
@@ -76,9 +76,7 @@ class Training:
             master = teachers.load(self._recipe.teacher, self._teacher, source.input_shape, source.classes)
             self._master = _placed(master, device, self._recipe)
         augmentation = torch.Generator(device).manual_seed(derive(spec.seed, "augmentation"))
-        binary = set(self._binary)
-        named = [(name, p) for name, p in model.named_parameters() if p in binary]
-        recorder = Recorder(spec.record, named, spec.seed, self._total_steps)
+        recorder = Recorder(spec.record, named_binary_parameters(model), spec.seed, self._total_steps)
         self.state = State(model, augmentation, recorder)
 
     def begin(self, checkpoint: Checkpoint | None = None) -> None:

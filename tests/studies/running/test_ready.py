@@ -87,6 +87,25 @@ def test_nothing_else_is_asked_of_data_that_are_too_few_or_damaged(data_dir: Pat
     )
 
 
+def test_a_study_that_may_record_too_much_is_refused(data_dir: Path) -> None:
+    """In the smallest batches that are tried, of which there are most."""
+
+    def found(size: object, **record: Any) -> list[tuple[str, str]]:
+        arms = ["gradient-filter", {"name": "bop", "space": {"batch_size": size}}]
+        return ready.faults(spec(methods=arms, record={"signs": True, **record}), data_dir, None)
+
+    told = (
+        "arms.1.space.batch_size",
+        "in batches of 2 the signs of 24,832 weights at 8,000 steps fill 24,832,000 bytes, of which a training may "
+        "record 16,777,216: record every 2 steps",
+    )
+    assert found({"low": 2, "high": 1000}) == found([500, 2]) == found(2) == [told]
+    assert found({"low": 4, "high": 1000}) == found([500, 2], every=2) == []
+    long = spec(proxy={"epochs": 10_000}, record={"flips": True, "weights": 64})
+    ((field, message),) = ready.faults(long, data_dir, None)
+    assert (field, message[:38]) == ("record.every", "257 numbers at 200,000 steps are 51,40")
+
+
 WITHOUT_TORCH = """
 import sys
 from pathlib import Path
