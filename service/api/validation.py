@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +11,6 @@ from service.database.reads import Reads
 from service.errors import StudyUnknown
 from service.schemas import Cost, Design, Validation
 from studies.analysis import power
-from studies.design.space import Fixed
 from studies.design.spec import StudySpec
 from studies.records import TrialRecord
 from trainers.tasks import Proxy
@@ -68,10 +66,8 @@ def _cost(spec: StudySpec, left: Mapping[str, int], store: Reads) -> Cost | None
     where one searches its batch size."""
     trials = Counter[tuple[str, Proxy]]()
     for arm in spec.arms:
-        proxy, size = spec.proxy_of(arm), arm.space.get("batch_size")
-        if isinstance(size, Fixed):
-            proxy = replace(proxy, batch_size=int(size.value))
-        elif size is not None:
+        proxy, *others = spec.tried(arm)
+        if others:
             return None
         trials[spec.task_of(arm).name, proxy] += left[arm.name]
     costs = []

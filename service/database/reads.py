@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
@@ -521,9 +521,8 @@ def _trains(
     arm: Mapping[str, Any], task: str, outline: Mapping[str, Any]
 ) -> tuple[str, Proxy] | tuple[str, None]:
     """What an arm of a study of `task` with this outline trains; no one proxy where it searches its batch size."""
-    own, proxy = arm.get("task", task), Proxy(**outline.get("proxy", {}))
-    of_arm, size = Proxy(**arm.get("proxy", {})), arm.get("batch_size")
-    if size is not None and not isinstance(size, int):
+    own, batches = arm.get("task", task), {key: arm[key] for key in ("batch_size",) if key in arm}
+    if not all(isinstance(size, int) for size in batches.values()):
         return own, None
-    trained = of_arm.over(proxy, TASKS[own]) if own in TASKS else of_arm
-    return own, trained if size is None else replace(trained, batch_size=size)
+    of_arm = Proxy(**{**arm.get("proxy", {}), **batches})
+    return own, of_arm.over(Proxy(**outline.get("proxy", {})), TASKS[own]) if own in TASKS else of_arm

@@ -249,6 +249,25 @@ def test_a_proxy_is_estimated_by_its_own_kind(client: TestClient, store: Store) 
     assert listed["task_label"] == "spoken-digits (gradient-filter: 4 epochs)"
 
 
+def test_an_arm_of_one_batch_size_is_estimated_by_its_kind(client: TestClient, store: Store) -> None:
+    def of(size: object) -> list[dict[str, Any]]:
+        return [{"name": "gradient-filter", "space": {"batch_size": size}}]
+
+    def estimate(size: object) -> float | None:
+        answer = client.post("/v1/studies:validate", json=FILE | {"methods": of(size)})
+        found = Validation.model_validate_json(answer.content).estimate
+        return found and found.seconds / 6
+
+    for seconds, size in ((20.0, None), (3.0, 25)):
+        arms = {"methods": of(size)} if size else {}
+        lease = store.claim(store.create_study(spec(f"b{seconds:g}", **arms), {}).id, Owner.current(), 60)
+        store.record(lease, trial(lease.study, suggest_seconds=0.0, train_seconds=seconds))
+    assert estimate(25) == pytest.approx(3.0)
+    assert estimate(50) == pytest.approx(20.0), "as the task has it"
+    assert estimate(100) is None
+    assert estimate([25, 50]) is None
+
+
 def test_what_is_there_of_arms_with_tasks_of_their_own(store: Store) -> None:
     """Each as a study of its task has trained it, by the teacher which that one had."""
     plain, distilled = "cifar10-reactnet20", "cifar10-reactnet20-distilled"
