@@ -1,6 +1,6 @@
 """Looking at studies, in a database here or at a service."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +10,7 @@ from service.commands.backends import LocalDatabase, backend
 from service.commands.options import AsJson, Database, OptionalService, Study
 from service.commands.terminal import out, paragraph, print_json, print_lines, print_rows, say
 from studies.records import StudyState
+from studies.results import beside
 from studies.results.output_folder import check_folder
 from studies.results.wording import count, setting, value
 
@@ -60,7 +61,7 @@ def list_studies(
 
 
 def show(study: Study, url: OptionalService = None, db: Database = None, as_json: AsJson = False) -> None:
-    """Show a study: its state, the verdict, each arm's best trial, the comparison in words."""
+    """Show a study: its state, the verdict, each arm's best trial, what was published, the comparison in words."""
     where = backend(url, db)
     found = where.find(study)
     compared = where.comparison(found.id)
@@ -100,27 +101,37 @@ def done(study: "StudySummary") -> int:
 
 
 def tell(compared: "ComparisonAnswer") -> None:
-    """The verdict, the table of the best arms, their best trials, why trials failed, and all of it in words."""
+    """The verdict, the table of the best arms, their best trials, why trials failed, what was published, and all of it
+    in words."""
     say("")
     paragraph(compared.verdict)
-    if (table := compared.table).rows:
-        say("")
-        # in a narrow terminal each interval has a line of its own, unbroken
-        rows = [
-            [cell.replace(" (", "\n(" if out.is_terminal and out.width < NARROW else " (") for cell in row]
-            for row in table.rows
-        ]
-        print_rows([dict(zip(table.columns, row, strict=True)) for row in rows], as_json=False, empty="")
-        paragraph(table.note)
+    table = compared.table
+    _tell_table([dict(zip(table.columns, row, strict=True)) for row in table.rows], table.note)
     comparison = compared.comparison
     for arm in (comparison.arms[name] for name in comparison.ranking):
         say("")
         _tell_best(arm, comparison.metric)
         for failure in arm.errors:
             paragraph(f"  {count(failure.trials, 'trial')} failed: {failure.error}")
+    _tell_table(beside.beside(comparison), beside.note(comparison.metric), beside.HEADING)
     for text in compared.summary.split("\n\n"):
         say("")
         paragraph(text)
+
+
+def _tell_table(rows: Sequence[Mapping[str, str]], note: str, heading: str = "") -> None:
+    """A table and what its numbers are; nothing where it has no rows."""
+    if not rows:
+        return
+    say("")
+    if heading:
+        paragraph(f"{heading}:")
+    # in a narrow terminal each interval has a line of its own, unbroken
+    interval = "\n(" if out.is_terminal and out.width < NARROW else " ("
+    print_rows(
+        [{name: cell.replace(" (", interval) for name, cell in row.items()} for row in rows], as_json=False
+    )
+    paragraph(note)
 
 
 def _tell_best(arm: "ArmResult", metric: str) -> None:

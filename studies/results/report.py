@@ -21,7 +21,7 @@ from studies.analysis.stats import BOOTSTRAP_FROM, interquartile_mean
 from studies.design.methods import METHODS
 from studies.design.notation import write
 from studies.records import StudyRecord
-from studies.results import wording
+from studies.results import beside, wording
 from studies.results.plateau import near
 from studies.results.summary import CROWD, halfway, summary
 from studies.results.verdict import table, verdict
@@ -226,27 +226,10 @@ def _stops(comparison: Comparison) -> Iterator[str]:
 
 def _published(comparison: Comparison) -> Iterator[str]:
     """What papers print, with what the arms came to beside it."""
-    if comparison.published is None:
-        return
-    metric, confirmed = comparison.metric, comparison.confirmations is not None
-    yield "## Beside what was published"
-    yield (
-        f"The published test {metric} is what the named source prints, ± its standard deviation over trainings where "
-        "the study's file gives one: it is not ours, nothing here has computed or checked it, and no test is made "
-        "against it. Ours is the mean over the runs, with Student's t interval."
-    )
-    rows = []
-    for row in comparison.published:
-        ends = comparison.beside(row)
-        ours = [estimate(end.mean, metric) if end else "–" for end in ends[: 1 + confirmed]]
-        rows.append([row.name, wording.published(row.test, row.sd, metric), *ours, row.source])
-    heads = [
-        "method",
-        f"published test {metric}, not ours",
-        "ours",
-        *(["ours, confirmed"] if confirmed else []),
-    ]
-    yield _table([*heads, "source"], rows)
+    if rows := beside.beside(comparison):
+        yield f"## {beside.HEADING}"
+        yield beside.note(comparison.metric)
+        yield _table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _best(comparison: Comparison) -> Iterator[str]:

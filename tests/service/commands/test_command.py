@@ -327,6 +327,25 @@ def test_a_study_that_starts_from_another_network_is_listed_and_shown_as_one(tun
         assert (row["start"], row["task_label"]) == ("first", "spoken-digits, from first")
 
 
+def test_what_was_published_is_shown_beside_ours(tunebench, service):
+    """In the report's words, from a database and from the service, also before there is any of ours."""
+    served, store = service
+    source = "Quist 2023, Table 2"
+    stated = {"name": "gradient-filter", "published": {"test": 0.865, "sd": 0.003, "source": source}}
+    rows = [{"name": "IR-Net", "test": 0.5, "source": source}]
+    study = store.create_study(spec("stated", arms=[stated, "latent-sgd"], published=rows), {})
+    for ours in ("–", r"40\.0%"):
+        for place in (("--db", str(store.engine.url)), ("--url", served.url)):
+            _, out, _ = tunebench("show", "stated", *place)
+            section = out[out.index("Beside what was published:\n") :]
+            assert re.search(r"method +published test accuracy, not ours +ours +source\n", section)
+            assert re.search(rf"gradient filter +86\.5% ± 0\.3 +{ours} +{source}\n", section)
+            assert re.search(rf"IR-Net +50\.0% +– +{source}\n", section)
+            assert "it is not ours" in section
+        if ours == "–":
+            finish(store, study)
+
+
 def test_where_studies_are_is_one_of_the_two(tunebench, service, monkeypatch):
     served, store = service
     store.create_study(spec("served"), {})
