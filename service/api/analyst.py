@@ -31,6 +31,7 @@ from studies.design.spec import StudySpec, stored
 from studies.encoding import number
 from studies.errors import StudyError
 from studies.records import ConfirmationRecord, Outcome, StudyRecord, TrialRecord
+from studies.results.table_names import FORM_NAMES, TABLE_NAMES
 
 IDLE_SECONDS = 60.0  # without a question, then the process ends
 LONGEST_SECONDS = 120.0  # of one computation
@@ -286,18 +287,7 @@ ANALYSES: dict[str, Callable[[Store, StudyRecord], bytes]] = {
     **{f"figure8.{kind}": partial(_figure, kind=kind) for kind in ("png", "svg", "pdf")},
     "export.zip": _archive,
     **{
-        f"{name}.{form}": partial(_table, name=name, form=form)
-        for name in (
-            "trials",
-            "curves",
-            "confirmations",
-            "epochs",
-            "repeats",
-            "traces",
-            "differing-signs",
-            "published",
-        )
-        for form in ("csv", "parquet", "json")
+        f"{name}.{form}": partial(_table, name=name, form=form) for name in TABLE_NAMES for form in FORM_NAMES
     },
 }
 

@@ -44,12 +44,10 @@ from studies.design.notation import read
 from studies.design.spec import StudySpec
 from studies.records import StudyState, TrialState
 from studies.results.output_folder import OWNER
+from studies.results.table_names import Form, TableName
 
 M = TypeVar("M", bound=BaseModel)
 StudyFile = StudySpec | Mapping[str, Any] | Path
-Table = Literal[
-    "trials", "curves", "confirmations", "epochs", "repeats", "traces", "differing-signs", "published"
-]
 Sort = Literal["number", "objective", "test_metric", "train_seconds", "suggest_seconds", "finished_at"]
 STUDIES_A_PAGE, TRIALS_A_PAGE = 200, 1000  # the most that a service gives at once
 LONGEST_POLL = 2.0  # seconds
@@ -206,13 +204,11 @@ class AsyncClient:
     async def figure8(self, study: str, format: Literal["png", "svg", "pdf"] = "png") -> bytes:
         return await self._caller.ask(Call("GET", _of(study, f"figure8.{format}")))
 
-    async def table(
-        self, study: str, table: Table = "trials", format: Literal["csv", "parquet", "json"] = "csv"
-    ) -> bytes:
+    async def table(self, study: str, table: TableName = "trials", format: Form = "csv") -> bytes:
         """A table of the export as a file of that format."""
         return await self._caller.ask(Call("GET", _of(study, "export", f"{table}.{format}")))
 
-    async def to_dataframe(self, study: str, table: Table = "trials") -> Any:
+    async def to_dataframe(self, study: str, table: TableName = "trials") -> Any:
         """A table of the export as a pandas DataFrame; needs pandas."""
         try:
             import pandas  # type: ignore[import-untyped]

@@ -10,6 +10,7 @@ from service.api.problems import documented
 from service.api.routes import Shared, StudyId
 from service.api.services import Services
 from service.schemas import ComparisonAnswer, Curves, DifferingSigns
+from studies.results.table_names import Form, TableName
 
 router = APIRouter(prefix="/v1/studies/{study}", tags=["analysis"])
 IfNoneMatch = Annotated[
@@ -87,10 +88,8 @@ async def export(shared: Shared, study: StudyId, if_none_match: IfNoneMatch = No
 async def table(
     shared: Shared,
     study: StudyId,
-    table: Literal[
-        "trials", "curves", "confirmations", "epochs", "repeats", "traces", "differing-signs", "published"
-    ],
-    form: Literal["csv", "parquet", "json"],
+    table: TableName,
+    form: Form,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Every finished trial, median and mean of each arm's runs after each trial, every confirmation, every epoch of

@@ -23,6 +23,7 @@ from service.api.routes import Shared, StudyId
 from service.errors import StudyUnknown
 from service.web.assets import PLOTLY, Assets
 from studies.records import StudyState, TrialState
+from studies.results.table_names import FORM_NAMES, TABLE_NAMES
 from trainers.tasks import TASKS
 
 # plotly.js makes style elements that are empty, hence the digest of nothing, and fills them by script
@@ -120,6 +121,8 @@ def study_page(study: StudyId, request: Request, shared: Shared, caller: Known) 
         api=f"{_root(request)}v1/studies/{quote(record.id, safe='')}",
         states=list(TrialState),
         plotly=PLOTLY,
+        tables=TABLE_NAMES,
+        forms=FORM_NAMES,
     )
 
 

@@ -21,6 +21,7 @@ from studies.design.spec import StudySpec, from_json
 from studies.errors import StudyError
 from studies.records import EpochRecord, Series, TrialState
 from studies.results.data_tables import FORMS, TABLES, curves_table, published_table, table, trials_table
+from studies.results.table_names import FORM_NAMES, TABLE_NAMES
 from trainers.hyperparameters import VALID, Interval, Options
 
 METHODS = ("gradient-filter", "latent-sgd")
@@ -285,6 +286,10 @@ def test_no_cell_can_be_taken_for_a_formula(begin):
         with pytest.raises(ValidationError, match=text):
             StudySpec.model_validate(study.spec | {"published": [row]})
     assert not any(str(name).startswith(begin) for name in (*METHOD_TABLE, *VALID, *TrialState))
+
+
+def test_tables_and_forms_are_called_what_they_are_asked_for_by():
+    assert (tuple(TABLES), tuple(FORMS)) == (TABLE_NAMES, FORM_NAMES)
 
 
 def test_another_table_or_form_is_refused():
