@@ -106,8 +106,9 @@ class Store(Reads):
         `key` is the sender's Idempotency-Key: sent again within a week by the same actor, the same submission
         returns the same study, also where that was renamed or is being run; another one raises StoreError.
         """
-        sent = json.dumps([spec.to_json(), sorted(set(labels)), priority], sort_keys=True)
-        study = spec.study_id
+        row = _row(spec, provenance, actor, priority)
+        study, resolved = row["id"], row["spec"]
+        sent = json.dumps([resolved, sorted(set(labels)), priority], sort_keys=True)
         submission = {"digest": hashlib.sha256(sent.encode()).hexdigest(), "study": study}
         try:
             with writing(self.engine) as connection:
@@ -116,14 +117,14 @@ class Store(Reads):
                     return one(connection, study), False
                 there = connection.scalar(select(studies.c.spec).where(studies.c.id == study))
                 if there is None:
-                    _insert(connection, spec, provenance, actor, labels, priority, created_at or time)
-                elif deciding(there) != deciding(spec.to_json()):
+                    _insert(connection, row, labels, created_at or time)
+                elif deciding(there) != deciding(resolved):
                     raise StoreError(f"study {study} is stored with another spec; give this one another name")
-                elif there != spec.to_json() and spec.states:
-                    _restate(connection, spec, actor, time)
+                elif there != resolved and spec.states:
+                    _restate(connection, row, time)
                 if key is not None:
-                    row = {"actor": actor, "key": key, "created_at": time} | submission
-                    connection.execute(insert(submissions).values(row))
+                    sender = {"actor": actor, "key": key, "created_at": time}
+                    connection.execute(insert(submissions).values(sender | submission))
                 return one(connection, study), there is None
         except IntegrityError:  # created by another process just now
             return self.submit(
@@ -389,18 +390,11 @@ def _summed(seconds: float) -> float:
     return seconds if 0 <= seconds <= LONGEST_SECONDS else 0.0
 
 
-def _insert(
-    connection: Connection,
-    spec: StudySpec,
-    provenance: Mapping[str, Any],
-    actor: str,
-    labels: Iterable[str],
-    priority: int,
-    time: datetime,
-) -> None:
-    study, resolved = spec.study_id, spec.to_json()
-    row = {
-        "id": study,
+def _row(spec: StudySpec, provenance: Mapping[str, Any], actor: str, priority: int) -> dict[str, Any]:
+    """A new study's row in `studies`, but for when it was created."""
+    resolved = spec.to_json()
+    return {
+        "id": spec.study_id,
         "name": spec.name,
         "task": spec.task,
         "state": QUEUED,
@@ -408,23 +402,26 @@ def _insert(
         "spec": resolved,
         "outline": outline(resolved),
         "provenance": dict(provenance),
-        "created_at": time,
         "priority": priority,
         "submitted_by": actor,
     }
-    connection.execute(insert(studies).values(row))
-    _label(connection, study, labels)
+
+
+def _insert(connection: Connection, row: Mapping[str, Any], labels: Iterable[str], time: datetime) -> None:
+    connection.execute(insert(studies).values(**row, created_at=time))
+    _label(connection, row["id"], labels)
     data = {"from": None, "to": QUEUED, "reason": None}
-    log.append(connection, study, EventKind.STATE, data, actor=actor, time=time)
+    log.append(connection, row["id"], EventKind.STATE, data, actor=row["submitted_by"], time=time)
 
 
-def _restate(connection: Connection, spec: StudySpec, actor: str, time: datetime) -> None:
-    """Put in what the spec says of papers, in which alone it is not as the stored one."""
-    study = spec.study_id
+def _restate(connection: Connection, row: Mapping[str, Any], time: datetime) -> None:
+    """Put in what the row's spec says of papers, in which alone it is not as the stored one."""
+    study, spec = row["id"], row["spec"]
     locked(connection, study)
-    connection.execute(update(studies).where(studies.c.id == study).values(spec=spec.to_json()))
-    stated = [arm.name for arm in spec.arms if arm.published] + [row.name for row in spec.published]
-    log.append(connection, study, EventKind.EDIT, {"published": stated}, actor=actor, time=time)
+    connection.execute(update(studies).where(studies.c.id == study).values(spec=spec))
+    stated = [arm["name"] for arm in spec["arms"] if "published" in arm]
+    stated += [each["name"] for each in spec.get("published", ())]
+    log.append(connection, study, EventKind.EDIT, {"published": stated}, actor=row["submitted_by"], time=time)
 
 
 def _label(connection: Connection, study: str, given: Iterable[str]) -> list[str]:
