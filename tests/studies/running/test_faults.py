@@ -39,7 +39,7 @@ def test_a_method_whose_first_trials_all_fail_of_one_error_stops_the_study(
         searcher="sobol",
         runs=2,
         proxy={"width": 8, "epochs": 1},
-        resources={"max_retries": 0},
+        resources={"max_retries": 0, "cpus": 2},  # one at a time
     )
     sink = Kept()
     told = (
@@ -67,24 +67,23 @@ def test_a_folder_that_cannot_keep_trainings_costs_one_warning_and_no_attempt(
 
 @pytest.mark.timeout(600)
 def test_every_kind_of_failure_frees_the_slot_and_is_stored(faulty_cluster, spoken_digits, tmp_path):
-    kinds = [faults.RAISES, faults.HANGS, faults.KILLED, faults.DIVERGES, faults.TOO_LARGE, faults.SOUND]
+    kinds = [faults.HANGS, faults.KILLED, faults.DIVERGES, faults.TOO_LARGE, faults.SOUND]
     kinds.append(faults.SHORT_OF_BREATH)
     (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
     spec = study(
         methods=[{"name": "gradient-filter", "space": {"alpha": kinds, "gamma": 0.1}}],
         searcher="sobol",
-        runs=4,
+        runs=3,
         trials=2,
-        seed=37,  # with this one Sobol's first two points of four runs are all seven kinds
+        seed=71,  # with this one Sobol's first two points of three runs are all six kinds
         resources={"max_seconds": 25, "max_retries": 1},
     )
     sink = Kept()
     run_study(spec, "s-2", sink, [], data_dir=tmp_path)
-    assert sorted((t.run, t.trial) for t in sink.trials) == [(r, t) for r in (1, 2, 3, 4) for t in (1, 2)]
+    assert sorted((t.run, t.trial) for t in sink.trials) == [(r, t) for r in (1, 2, 3) for t in (1, 2)]
     of_kind = {t.hyperparameters["alpha"]: t for t in sink.trials}
     assert of_kind.keys() == set(kinds)
     for kind, reason in (
-        (faults.RAISES, "RuntimeError: a layer broke"),
         (faults.HANGS, "stopped: still running after max_seconds = 25"),
         (faults.KILLED, "the worker process died"),
         (faults.TOO_LARGE, "can't allocate memory"),
@@ -118,8 +117,7 @@ test_faults.run_study(test_faults.bereft(), "s-3", test_faults.Kept(), [], data_
 """
 
 
-def test_a_training_whose_driver_was_killed_goes_on_under_the_next(spoken_digits, tmp_path):
-    ray.shutdown()
+def test_a_training_whose_driver_was_killed_goes_on_under_the_next(faulty_cluster, spoken_digits, tmp_path):
     (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
     # this tree first: beside it tests/trainers and tests/studies have the names of its packages
     environment = without_ray() | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}
@@ -127,11 +125,7 @@ def test_a_training_whose_driver_was_killed_goes_on_under_the_next(spoken_digits
     assert killed.returncode == -signal.SIGKILL
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
     sink = Kept()
-    start_ray()
-    try:
-        run_study(bereft(), "s-3", sink, [], data_dir=tmp_path)
-    finally:
-        ray.shutdown()
+    run_study(bereft(), "s-3", sink, [], data_dir=tmp_path)
     (trial,) = sink.trials
     # a training from its beginning fails
     assert (trial.state, trial.attempts) == (TrialState.COMPLETED, 1)
@@ -149,4 +143,4 @@ def start_ray(environment=None):
     """Of which every worker may meet a fault."""
     ray.cloudpickle.register_pickle_by_value(sys.modules["faults"])
     hook = {"worker_process_setup_hook": faults.install, "env_vars": environment or {}}
-    ray.init("local", log_to_driver=False, include_dashboard=False, runtime_env=hook)
+    ray.init("local", num_cpus=2, log_to_driver=False, include_dashboard=False, runtime_env=hook)

@@ -152,11 +152,10 @@ def log_of(actor, here):
             time.sleep(1)
 
 
-@pytest.mark.parametrize("kept", [5, 11])
-def test_a_continued_study_has_the_same_trials(whole, kept, spoken_digits):
+def test_a_continued_study_has_the_same_trials(whole, spoken_digits):
     sink = Kept()
-    run_study(study(), "s-1", sink, whole[:kept], data_dir=spoken_digits)
-    assert numbers(whole[:kept] + sink.trials) == numbers(whole)
+    run_study(study(), "s-1", sink, whole[:5], data_dir=spoken_digits)
+    assert numbers(whole[:5] + sink.trials) == numbers(whole)
 
 
 def test_a_finished_study_trains_nothing(whole, spoken_digits):
@@ -228,36 +227,6 @@ def test_a_start_that_changes_while_the_study_runs_stops_it(local_cluster, data_
             spec, "s-6", sink, [], data_dir=data_with_a_start, ran_on={"start": {"sha256": checksum(file)}}
         )
     assert len(sink.trials) == 1
-
-
-def test_a_worker_that_has_nothing_to_start_from_stops_the_study(local_cluster, spoken_digits):
-    spec = study(methods=["bop"], start="none", runs=1)
-    sink = Kept()
-    with pytest.raises(StudyError, match=r"a worker cannot train: .*none\.pt: there is no such"):
-        run_study(spec, "s-5", sink, [], data_dir=spoken_digits)
-    assert sink.trials == []
-
-
-def test_a_worker_that_has_not_what_it_is_to_use_stops_the_study(local_cluster, tmp_path):
-    """Every other trial would fail of it as well, and the study be over without a result."""
-    spec = study(
-        task="imagenet-birealnet18",
-        methods=["bop"],
-        proxy={"epochs": 1},
-        runs=1,
-        resources={"decoder": "dali"},
-    )
-    sink = Kept()
-    with pytest.raises(StudyError, match="a worker cannot train: NVIDIA DALI is not installed here"):
-        run_study(spec, "s-7", sink, [], data_dir=data_folder(tmp_path, train=13))
-    assert sink.trials == []
-
-
-def test_a_sink_that_fails_stops_the_study(local_cluster, spoken_digits):
-    sink = Kept(fail_at=2)
-    with pytest.raises(OSError, match="no space left"):
-        run_study(study(methods=["bop"], runs=1), "s-1", sink, [], data_dir=spoken_digits)
-    assert len(sink.trials) == 2
 
 
 def test_a_trial_that_fits_nowhere_is_refused(local_cluster, spoken_digits):
