@@ -75,10 +75,12 @@ class Study:
 
     def train_alone(self, spec, ran_on, data_dir):
         """The lease of a new study in the database, whose trials this process has trained without Ray."""
-        trained, _ = alone(spec, ran_on, data_dir)
+        trained, confirmed = alone(spec, ran_on, data_dir)
         lease = self.store.claim(self.store.create_study(spec, ran_on).id, Owner.current(), 60)
         for trial in trained:
             self.store.record(lease, trial)
+        for confirmation in confirmed:
+            self.store.confirm(lease, confirmation)
         return lease
 
     def log(self):

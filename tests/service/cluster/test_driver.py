@@ -16,7 +16,10 @@ from service.database.store import Store
 from service.records import PAUSED
 from studies.errors import SpecError, StudyError
 from studies.records import StudyState
+from studies.running import ready
 from studies.running.provenance import provenance
+from studies.running.reuse import address, conditions
+from studies.running.trial import assign
 from trainers.tasks import TASKS, Proxy
 from trainers.training import teachers
 from trainers.training.checkpoints import Checkpoint
@@ -54,6 +57,23 @@ def test_trials_on_two_sets_of_data_are_not_mixed(store: Store, spoken_digits: P
     with pytest.raises(StudyError, match=r"trained on other data .* put those back \(spoken-digits, sha256 "):
         drive(store, store.study(study.id), tmp_path, lambda trial: None)
     assert store.study(study.id).state is StudyState.FAILED
+
+
+def test_that_trials_of_another_machine_are_not_taken_over_is_noted(
+    store: Store, spoken_digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = provenance(spec(), spoken_digits)
+    there["hardware"]["instructions"] = "none"
+    other = store.claim(store.create_study(spec("elsewhere"), there).id, Owner.current(), 60)
+    first = assign(spec(), spec().arms[0], 1, (), data_dir=spoken_digits)
+    store.record(other, trial(other.study, address=address(first, conditions(spec(), there))))
+    study, told = store.create_study(spec(), {}), list[str]()
+    monkeypatch.setattr(ready, "faults", lambda *_, **__: [("task", "not now")])  # nothing is trained
+    with pytest.raises(SpecError, match="not now"):
+        drive(store, study, spoken_digits, lambda trial: None, note=told.append)
+    (note,) = told
+    others = "whose trials would be others here: instructions none, here "
+    assert note.startswith(f"nothing is taken over from {other.study}, {others}")
 
 
 def trained(data_dir: Path, **proxy: int) -> Path:

@@ -5,9 +5,13 @@ import shutil
 import signal
 import sqlite3
 import time
+from functools import partial
 
 import pytest
+from apart import processors
 from killable import PLANNED, Study, enlarge, wait, workers_of
+
+from studies.running.cluster import ray
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -15,23 +19,13 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 RUN, RESUME = ("run", "spec.json"), ("resume", "twin")
 
 
-def test_data_that_vanish_stop_the_study(tmp_path, spoken_digits, monkeypatch):
-    study = Study(tmp_path / "vanish")
-    data = tmp_path / "data"
-    shutil.copytree(spoken_digits / "spoken-digits", data / "spoken-digits")
-    monkeypatch.setenv("TUNEBENCH_DATA_DIR", "../data")  # relative, and workers have folders of their own
-    driver = study.start()
-    wait(lambda: "Starting Ray" in study.log())
-    shutil.rmtree(data)
-    assert driver.wait() == 2
-    assert "a worker cannot train: " in study.log()
-    assert "run: tunebench data fetch spoken-digits" in study.log()
-    assert (study.state(), study.count()) == ("failed", 0)
-
-
-def test_however_its_drivers_end_a_study_loses_and_doubles_nothing(untouched, tmp_path):
+def test_however_its_drivers_end_a_study_loses_and_doubles_nothing(
+    untouched, spoken_digits, tmp_path, tunebench, monkeypatch
+):
     """One study for all ends: whatever has happened to it before, each next one loses nothing either."""
-    study = Study(tmp_path / "ended")
+    study = Study(tmp_path)
+    (tmp_path / "data").symlink_to(spoken_digits)
+    monkeypatch.setenv("TUNEBENCH_DATA_DIR", "data")  # relative, and workers have folders of their own
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     draw = random.Random(seed)
@@ -48,9 +42,8 @@ def test_however_its_drivers_end_a_study_loses_and_doubles_nothing(untouched, tm
     driver = study.start(*RESUME, at_a_time=2)
     wait(lambda: study.count() > before)
     _kill_worker(driver)  # and while another one starts
-    second = study.start()
-    assert second.wait(60) == 2
-    assert f"is run by process {driver.pid} on" in study.log()
+    code, _, told = tunebench(*RUN, "--db", study.url)
+    assert (code, f"is run by process {driver.pid} on" in told) == (2, True)
     assert study.count() < PLANNED
     assert driver.wait() == 0, study.log()
     assert study.state() == "completed"
@@ -86,54 +79,69 @@ def _kill_worker(driver):
     workers[0].kill()
 
 
-def test_a_finished_study_is_exported_again_and_not_run(untouched, tmp_path):
-    """With a word where the data are no longer those that it was run on."""
-    study = Study(tmp_path / "again")
+@pytest.fixture
+def finished(untouched, tmp_path):
+    """The study with all its trials."""
+    study = Study(tmp_path)
     shutil.copy(untouched.folder / "tunebench.db", study.folder)
-    before = study.store.study(study.id()).provenance["data"]["sha256"]
+    return study
+
+
+def change(study, *statements):
     with sqlite3.connect(study.folder / "tunebench.db") as connection:
-        connection.execute("update studies set provenance = replace(provenance, ?, ?)", (before, 64 * "0"))
+        for statement in statements:
+            connection.execute(statement)
     connection.close()
-    assert study.start().wait() == 0
-    log = " ".join(study.log().split())
+
+
+def test_a_finished_study_is_exported_again_and_not_run(finished, tunebench):
+    """With a word where the data are no longer those that it was run on."""
+    before, id = finished.store.study(finished.id()).provenance["data"]["sha256"], finished.id()
+    change(finished, f"update studies set provenance = replace(provenance, '{before}', '{64 * '0'}')")
+    code, out, err = tunebench(*RUN)
+    log = " ".join((err + out).split())
+    assert code == 0, log
     assert "Starting Ray" not in log
-    assert f"{study.id()} is complete: {PLANNED} trials are in the database note: twin-" in log
+    assert f"{id} is complete: {PLANNED} trials are in the database note: twin-" in log
     assert f"put those back (spoken-digits, sha256 {64 * '0'}), or run the study under another name" in log
-    exported = study.folder / "results" / study.id()
+    exported = finished.folder / "results" / id
     assert {"figure8.png", "figure8.svg", "figure8.pdf", "report.md"} <= {
         path.name for path in exported.iterdir()
     }
 
 
-def test_a_study_whose_driver_died_after_the_last_trial_is_completed(untouched, tmp_path):
-    study = Study(tmp_path / "last")
-    shutil.copy(untouched.folder / "tunebench.db", study.folder)
-    with sqlite3.connect(study.folder / "tunebench.db") as connection:
-        connection.execute("update studies set state = 'paused', finished_at = null")
-    connection.close()
-    assert study.start().wait() == 0, study.log()
-    assert study.state() == "completed"
-    assert study.trials() == untouched.trials()
+def test_a_study_whose_driver_died_after_the_last_trial_is_completed(untouched, finished, tunebench):
+    change(finished, "update studies set state = 'paused', finished_at = null")
+    code, _, log = tunebench(*RUN)
+    assert code == 0, log
+    assert finished.state() == "completed"
+    assert finished.trials() == untouched.trials()
 
 
-def test_a_study_of_another_protocol_is_not_continued(untouched, tmp_path):
-    study = Study(tmp_path / "protocol")
-    shutil.copy(untouched.folder / "tunebench.db", study.folder)
-    with sqlite3.connect(study.folder / "tunebench.db") as connection:
-        connection.execute("pragma foreign_keys = off")
-        connection.execute("update studies set id = 'twin-00000000', state = 'paused'")
-        connection.execute("update trials set study = 'twin-00000000'")
-    connection.close()
-    assert study.start("resume", "twin-00000000").wait() == 2
-    assert "twin-00000000 was started by another version of tunebench" in study.log()
+def test_a_study_of_another_protocol_is_not_continued(finished, tunebench):
+    change(
+        finished,
+        "pragma foreign_keys = off",
+        "update studies set id = 'twin-00000000', state = 'paused'",
+        "update trials set study = 'twin-00000000'",
+    )
+    code, _, log = tunebench("resume", "twin-00000000")
+    assert code == 2
+    assert "twin-00000000 was started by another version of tunebench" in log
 
 
-def test_a_full_disk_stops_the_study_and_loses_nothing(untouched, small_disk, tmp_path):
-    study = Study(tmp_path / "full", f"sqlite:///{small_disk}/tunebench.db")
+def test_a_full_disk_stops_the_study_and_loses_nothing(
+    untouched, small_disk, tmp_path, tunebench, monkeypatch
+):
+    study = Study(tmp_path, f"sqlite:///{small_disk}/tunebench.db")
     assert study.start().wait() == 2, study.log()
     assert "is full" in study.log()
     assert "Traceback" not in study.log()
     assert 0 < study.count() < PLANNED
     enlarge(small_disk)
-    assert study.start().wait() == 0, study.log()
+    for name, value in processors(1).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(ray, "init", partial(ray.init, include_dashboard=False))
+    code, _, log = tunebench(*RUN, "--db", study.url)
+    assert code == 0, log
     assert study.trials() == untouched.trials()

@@ -28,28 +28,6 @@ def data(tmp_path, spoken_digits):
     return folder
 
 
-@pytest.mark.postgres
-def test_two_services_run_each_study_once(tmp_path, postgresql, data):
-    both = [Service(tmp_path / "service", postgresql, data) for _ in range(2)]
-    small = {"methods": ["latent-sgd"], "searcher": "sobol", "runs": 1, "trials": 2}  # a worker each
-    try:
-        for one in both:
-            one.start()
-        names = [one.submit(name=f"s{i}", **small) for i, one in enumerate(both)]
-        for study in names:
-            ends(both[0], study)
-        for study in names:
-            told = [e.data for e in both[0].store.events(study) if e.kind == "state"]
-            went = [one["to"] for one in told if one["to"] in ("running", "completed")]
-            assert went == ["running", "completed"]
-            again = [one["reason"] for one in told[1:] if one["to"] == "queued"]
-            # refused, as its agent was not up
-            assert all(reason.startswith("Ray at ") for reason in again), told
-    finally:
-        for one in both:
-            one.stop()
-
-
 def test_a_full_disk_is_told_and_the_study_goes_on(small_disk, tmp_path, data, untouched):
     service = Service(tmp_path / "service", f"sqlite:///{small_disk}/tunebench.db", data)
     service.start()
@@ -103,22 +81,34 @@ def server():
 
 
 @pytest.mark.postgres
-def test_a_restart_of_postgresql_loses_nothing(server, tmp_path, data, untouched):
-    service = Service(tmp_path / "service", server.url, data)
-    service.start()
+def test_two_services_run_a_study_once_and_a_restart_of_postgresql_loses_nothing(
+    server, tmp_path, data, untouched
+):
+    both = [Service(tmp_path / "service", server.url, data) for _ in range(2)]
     try:
-        study = service.submit()
+        for one in both:
+            one.start()
+        service = both[0]  # whose Ray both use
+        study = both[1].submit()
         listener = Listener(service, study)
         for _ in range(2):
             grows(service, study, 2)
             server.control("stop")  # as kill -9: it recovers from its log
             time.sleep(2)
-            answer = httpx.get(f"{service.url}/v1/studies", timeout=60)
-            assert (answer.status_code, answer.json()["type"]) == (503, "/problems/database-unavailable")
-            assert httpx.get(f"{service.url}/readyz").status_code == 503
+            for one in both:
+                answer = httpx.get(f"{one.url}/v1/studies", timeout=60)
+                assert (answer.status_code, answer.json()["type"]) == (503, "/problems/database-unavailable")
+                assert httpx.get(f"{one.url}/readyz").status_code == 503
             server.control("start")
         ends(service, study)
         assert numbers(service.store.trials(study, with_epochs=True)) == untouched.trials()
         assert listener.heard_all(service)["trial"] == PLANNED
+        told = [event.data for event in listener.heard if event.kind == "state"]
+        went = [one["to"] for one in told if one["to"] in ("running", "completed")]
+        assert went == ["running", "completed"]
+        again = [one["reason"] for one in told[1:] if one["to"] == "queued"]
+        # refused, as its agent was not up
+        assert all(reason.startswith("Ray at ") for reason in again), told
     finally:
-        service.stop()
+        for one in both:
+            one.stop()

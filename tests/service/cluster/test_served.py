@@ -1,5 +1,6 @@
-"""Studies under the real service, on real Ray, whose processes are killed."""
+"""Studies under the real service, on real Ray, one left alone and others whose processes are killed."""
 
+import json
 import random
 import shutil
 import socket
@@ -19,9 +20,19 @@ from service.client import Client
 from service.database.engine import writing
 from service.database.tables import studies
 from service.records import FINISHED
+from studies.design.spec import from_json
 from studies.records import StudyState
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
+WHOLE = {
+    "name": "whole",
+    "task": "spoken-digits",
+    "proxy": {"epochs": 1, "width": 16},
+    "methods": ["gradient-filter", "bop"],
+    "searcher": {"name": "botorch", "initial_trials": 1},
+    "runs": 1,
+    "trials": 2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +122,29 @@ def freeze_driver(service, study):
     assert f"{study}: gradient-filter, latent-sgd on proxy of" in service.store.log(study)
 
 
+def test_a_study_is_submitted_run_watched_and_exported(service, tmp_path):
+    """All that studies go through, in one small enough for every run of the tests."""
+    with Client(service.url) as client:
+        study = client.submit(WHOLE)
+        *_, last = client.watch(study.id)
+        assert last.state is StudyState.COMPLETED, service.log()
+        compared = client.comparison(study.id)
+        client.export(study.id, tmp_path / "results")
+    assert last.trials.completed == from_json(WHOLE).planned
+    trials = service.store.trials(study.id, with_epochs=True)
+    assert [trial.source for trial in trials] == ["sobol", "model"] * 2
+    assert all(len(trial.epochs) == 1 and trial.objective for trial in trials)
+    assert len(numbers(trials)) == 4
+    exported = tmp_path / "results"
+    assert {"figure8.png", "report.md", "comparison.json", "trials.csv"} <= {
+        p.name for p in exported.iterdir()
+    }
+    assert json.loads((exported / "comparison.json").read_text())["trials_done"] == 4
+    said = " ".join((exported / "report.md").read_text().split())
+    assert " ".join(compared.verdict.split()) in said
+
+
+@pytest.mark.cluster
 def test_prometheus_finds_what_the_service_and_a_studys_driver_count(service, tmp_path):
     """By the configuration in the docs, at another port."""
     if not (shutil.which("prometheus") and shutil.which("promtool")):
@@ -152,6 +186,7 @@ def queried(at, query):
     return [float(found["value"][1]) for found in answer["data"]["result"]]
 
 
+@pytest.mark.cluster
 def test_whatever_is_killed_or_stopped_the_study_is_the_same(service, untouched):
     wait(lambda: httpx.get(f"{service.url}/readyz").json()["ray"] == "ok", 60)
     study = service.submit()
@@ -177,6 +212,7 @@ def test_whatever_is_killed_or_stopped_the_study_is_the_same(service, untouched)
     assert states.count("running") >= 4  # at first, and after the driver's, the head's and the service's end
 
 
+@pytest.mark.cluster
 def test_a_study_that_is_paused_cancelled_and_whose_driver_freezes_frees_the_cluster_and_goes_on_the_same(
     service, untouched
 ):

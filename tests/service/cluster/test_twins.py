@@ -3,7 +3,6 @@
 What it comes to is held to what one process trains that knows neither Ray nor a database.
 """
 
-import copy
 import json
 import re
 from dataclasses import replace
@@ -12,8 +11,9 @@ import pytest
 from killable import Study, wait
 from twins import alone, numbers
 
-from service.database.engine import reading
+from service.database.engine import connect, reading, upgrade
 from service.database.tables import repeats
+from service.records import COMPLETED
 from studies.analysis.comparison import compare
 from studies.design.spec import from_json, stored
 from studies.running.provenance import provenance
@@ -40,16 +40,9 @@ GROWN = ("run", "spec.json", "--runs", "2", "--trials", "4", "--out", "grown")
 
 @pytest.fixture
 def study(tmp_path):
-    study = Study(tmp_path / "study")
+    study = Study(tmp_path)
     (study.folder / "spec.json").write_text(json.dumps(SPEC))
     return study
-
-
-def done(study, *arguments):
-    """The log of a command that succeeds, as one line."""
-    before = len(study.log()) if (study.folder / "log").exists() else 0
-    assert study.start(*arguments).wait() == 0, study.log()
-    return " ".join(study.log()[before:].split())
 
 
 def killed(study, when):
@@ -58,15 +51,6 @@ def killed(study, when):
     wait(when)
     driver.kill()
     driver.wait()
-
-
-def elsewhere(study, data_dir):
-    """A trial of an arm, trained on another kind of machine, in the study's database."""
-    done(study, "db", "upgrade")
-    spec = from_json(SPEC | {"name": "elsewhere", "trials": 1, "arms": ["gradient-filter"]})
-    there = copy.deepcopy(provenance(spec, data_dir))
-    there["hardware"]["instructions"] = "none"
-    study.train_alone(spec, there, data_dir)
 
 
 def anonymous(records):
@@ -87,24 +71,27 @@ def compared(record, trials, confirmations):
     return compare(record, timeless, confirmations=confirmations).to_json()
 
 
-def test_grown_and_killed_it_is_the_study_that_had_all_from_the_start(study, spoken_digits):
-    elsewhere(study, spoken_digits)
-    log = done(study)
-    told = "nothing is taken over from elsewhere-[0-9a-f]{8}, whose trials would be others here: instructions none"
-    assert re.search(told, log)
-    small = study.store.studies()[0].id
+def test_grown_and_killed_it_is_the_study_that_had_all_from_the_start(study, spoken_digits, tunebench):
+    upgrade(connect(study.url))
+    spec = from_json(SPEC)
+    study.store.finish(study.train_alone(spec, provenance(spec, spoken_digits), spoken_digits), COMPLETED)
+    small = spec.study_id
     then = study.store.trials(small), study.store.confirmations(small)
-    assert "6 of its 16 trials are in the database" in done(study, "plan", *GROWN[1:-2])
+    code, out, _ = tunebench("plan", *GROWN[1:-2])
+    assert (code, "6 of its 16 trials are in the database" in " ".join(out.split())) == (0, True)
 
-    killed(study, lambda: len(study.store.studies()) == 3 and study.store.studies()[0].trials > 8)
+    killed(study, lambda: len(study.store.studies()) == 2 and study.store.studies()[0].trials > 8)
+    told = rf"taken over, as they are trained already: \d+ from {small}"
+    assert re.search(told, " ".join(study.log().split()))
     grown = study.store.studies()[0]
     assert (grown.taken_over, grown.trials < 16) == (6, True)
     with reading(study.store.engine) as connection:
         trained = connection.execute(repeats.select()).all()
-    assert len(trained) == 2 * (6 + grown.trials) + 2, "of the trials under way nothing is stored"
+    assert len(trained) == 2 * (6 + grown.trials), "of the trials under way nothing is stored"
     killed(study, lambda: study.store.studies()[0].trials == 16 and len(own(study, grown.id)) >= 2)
     left = len(own(study, grown.id))
-    assert "nothing is taken over" not in done(study, *GROWN)
+    assert study.start(*GROWN).wait() == 0, study.log()
+    assert "nothing is taken over" not in study.log()
 
     record = study.store.study_by_id(grown.id)
     trials = study.store.trials(grown.id, with_epochs=True, with_series=True)
