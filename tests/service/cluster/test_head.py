@@ -51,29 +51,26 @@ def mode(path):
     return oct(stat.S_IMODE(Path(path).stat().st_mode))
 
 
-def test_a_head_is_closed_to_all_others_and_ends_with_everything_it_started(
-    tmp_path, token_file, monkeypatch
-):
-    monkeypatch.setattr(sys, "executable", python_in(tmp_path / "My 'Project'" / "venv"))
-    with running(tmp_path, SECRET="s3cret") as (head, jobs):
-        assert mode(token_file) == "0o600"
-        assert mode(head.running.folder) == "0o700"
-        assert {mode(file) for file in tmp_path.glob("ray-head.*")} == {"0o600"}
-        assert httpx.get(f"{jobs.dashboard_url}/api/jobs/").status_code == 401
-        jobs.submit("sleeps", "sleep 1000", {})
-        assert within(30, lambda: [p for p in of(head) if title(p) == "sleep"])
-        started = of(head)
-        assert {"gcs_server", "raylet", "sleep"} <= {title(process) for process in started}
-        listening = [found for process in started for found in listens(process)]
-        assert {"gcs_server", "raylet"} <= {name for name, _ in listening}
-        assert {ip for _, ip in listening} == {"127.0.0.1"}
-        assert "s3cret" not in json.dumps(jobs._ask("GET", "/api/jobs/").json())
-        assert not any("s3cret" in " ".join(command(process)) for process in started)
-        assert "s3cret" not in (tmp_path / "ray-head.json").read_text()
-        folder, start = head.running.folder, time.monotonic()
-    assert time.monotonic() - start < 5
-    assert all(is_dead(process) for process in started)
-    assert not Path(folder).exists()
+def is_closed(head, jobs, data_dir, token_file):
+    assert mode(token_file) == "0o600"
+    assert mode(head.running.folder) == "0o700"
+    assert {mode(file) for file in data_dir.glob("ray-head.*")} == {"0o600"}
+    assert httpx.get(f"{jobs.dashboard_url}/api/jobs/").status_code == 401
+    started = of(head)
+    assert {"gcs_server", "raylet", "sleep"} <= {title(process) for process in started}
+    listening = [found for process in started for found in listens(process)]
+    assert {"gcs_server", "raylet"} <= {name for name, _ in listening}
+    assert {ip for _, ip in listening} == {"127.0.0.1"}
+    assert "s3cret" not in json.dumps(jobs._ask("GET", "/api/jobs/").json())
+    assert not any("s3cret" in " ".join(command(process)) for process in started)
+    assert "s3cret" not in (data_dir / "ray-head.json").read_text()
+    return True
+
+
+def sleeps(head, jobs):
+    """Once a job of the head does."""
+    jobs.submit("sleeps", "sleep 1000", {})
+    return within(30, lambda: [p for p in of(head) if title(p) == "sleep"])
 
 
 def leader(head):
@@ -86,9 +83,12 @@ def part(head, name):
     return found
 
 
-def test_a_head_that_dies_is_cleared_away_and_started_again(tmp_path, monkeypatch):
+def test_a_head_is_closed_to_all_others_is_started_again_where_it_dies_and_ends_with_all_it_started(
+    tmp_path, token_file, monkeypatch
+):
     """Also for who has joined it at RAY_ADDRESS, and neither starts nor ends it."""
-    with running(tmp_path / "head") as (head, jobs):
+    monkeypatch.setattr(sys, "executable", python_in(tmp_path / "My 'Project'" / "venv"))
+    with running(tmp_path / "head", SECRET="s3cret") as (head, jobs):
         settings = Settings("sqlite://", tmp_path / "own", ray_dashboard=head.running.dashboard_url)
         with ExitStack() as stack:
             with monkeypatch.context() as patch:
@@ -99,8 +99,8 @@ def test_a_head_that_dies_is_cleared_away_and_started_again(tmp_path, monkeypatc
                 ("raylet", signal.SIGTERM),  # which `ray start` takes for a good end
                 ("ray start", signal.SIGKILL),
             ):
-                jobs.submit("sleeps", "sleep 1000", {})
-                assert within(30, lambda: [p for p in of(head) if title(p) == "sleep"])
+                assert sleeps(head, jobs)
+                assert is_closed(head, jobs, tmp_path / "head", token_file)
                 assert set(joined.states()) == {"sleeps"}
                 first, before = of(head), head.running
                 process = leader(head) if victim == "ray start" else part(head, victim)
@@ -119,8 +119,11 @@ def test_a_head_that_dies_is_cleared_away_and_started_again(tmp_path, monkeypatc
                 )
                 assert jobs.states() == {}
         assert of(head), "left as it is"
-        jobs.submit("sleeps", "true", {})
-        assert within(30, lambda: jobs.states()["sleeps"] == "SUCCEEDED")
+        assert sleeps(head, jobs)
+        started, folder, start = of(head), head.running.folder, time.monotonic()
+    assert time.monotonic() - start < 5
+    assert all(is_dead(process) for process in started)
+    assert not Path(folder).exists()
     assert not (tmp_path / "own").exists()
 
 

@@ -32,6 +32,9 @@ def ended(jobs, job):
 WORKING = """
 import os, ray, time
 ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+print("nodes", [node["NodeManagerAddress"] for node in ray.nodes()])
+print("free", ray.available_resources()["CPU"] == ray.cluster_resources()["CPU"])
+print("mark", os.environ["MARK"], "address", os.environ["RAY_ADDRESS"].rpartition(":")[0])
 
 @ray.remote
 class Worker:
@@ -45,9 +48,11 @@ os.kill(os.getpid(), 19)  # frozen
 """
 
 
-def test_a_frozen_job_is_stopped_with_its_workers(jobs):
-    jobs.submit("frozen", shlex.join([sys.executable, "-c", WORKING]), {})
+def test_a_job_is_a_driver_of_its_cluster_reserves_nothing_and_is_stopped_with_its_workers_if_frozen(jobs):
+    jobs.submit("frozen", shlex.join([sys.executable, "-c", WORKING]), {"study": "s"})
     assert within(60, lambda: "up" in (jobs.logs("frozen", 3) or "").splitlines())
+    here = ["nodes ['127.0.0.1']", "free True", "mark from the head address 127.0.0.1", "up"]
+    assert jobs.logs("frozen", 4).splitlines() == here
     assert jobs.workers("frozen") == 2
     jobs.stop("frozen")
     assert ended(jobs, "frozen") == "STOPPED"
@@ -61,22 +66,6 @@ def test_what_the_machines_have(jobs):
     assert machine["CPU"] >= 1
     assert machine["memory"] > 2**28
     assert "GPU" not in machine or machine["GPU"] > 0
-
-
-DRIVER = """
-import os, ray
-ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
-print("nodes", [node["NodeManagerAddress"] for node in ray.nodes()])
-print("free", ray.available_resources()["CPU"] == ray.cluster_resources()["CPU"])
-print("mark", os.environ["MARK"], "address", os.environ["RAY_ADDRESS"].rpartition(":")[0])
-"""
-
-
-def test_a_job_is_a_driver_of_its_cluster_and_reserves_nothing(jobs):
-    jobs.submit("driver", shlex.join([sys.executable, "-c", DRIVER]), {"study": "s"})
-    assert ended(jobs, "driver") == "SUCCEEDED", jobs.logs("driver", 100)
-    log = jobs.logs("driver", 3)
-    assert log.splitlines() == ["nodes ['127.0.0.1']", "free True", "mark from the head address 127.0.0.1"]
 
 
 def test_what_a_job_came_to(jobs):
