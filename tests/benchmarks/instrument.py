@@ -44,6 +44,7 @@ from trainers.training.loop import train
 from trainers.training_spec import Machine, TrainingSpec, fingerprint
 
 PAGE = Path(__file__).parents[2] / "docs" / "instrument.md"
+PROCESSES = 2
 NEVER_FLIPS: dict[str, Value] = {"gamma": 1e-3, "tau": 1e3}
 # Quist 2023, section 4.1; of latent SGD as in specs/quist2023/table2-cifar10-birealnet20.yaml, where it is explained
 PUBLISHED: dict[str, dict[str, Value]] = {
@@ -204,7 +205,7 @@ def measured(specs: Sequence[TrainingSpec], file: Path, data_dir: Path) -> Kept:
     file.parent.mkdir(parents=True, exist_ok=True)
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that follow, scikit-learn's included
     with (
-        ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool,
         file.open("a") as stream,
     ):
         stream.write("\n" if text and not text.endswith("\n") else "")

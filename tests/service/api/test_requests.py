@@ -189,12 +189,13 @@ def cursors() -> Iterator[tuple[str, bytes]]:
 def of_the_database(app: FastAPI, study: str) -> Iterator[Request]:
     """What the database is asked for."""
     document = client_of(app).get("/openapi.json").json()
-    operations = [operation for path in document["paths"].values() for operation in path.values()]
-    parameters = {found["name"] for operation in operations for found in operation.get("parameters", ())}
     odd = [quote(text.encode(errors="surrogatepass")).encode() for text in [*NUMBERS, *TEXTS]]
-    for path in ("/v1/studies", f"/v1/studies/{study}/trials", f"/v1/studies/{study}/events"):
+    for path in ("/v1/studies", "/v1/studies/{study}/trials", "/v1/studies/{study}/events"):
+        parameters = {found["name"] for found in document["paths"][path]["get"]["parameters"]}
         for name in sorted(parameters | {"x", "\0"}):
-            yield from (Request("GET", path, quote(name).encode() + b"=" + value) for value in odd)
+            yield from (
+                Request("GET", path.format(study=study), quote(name).encode() + b"=" + value) for value in odd
+            )
     lists = {"studies": "/v1/studies", "trials": f"/v1/studies/{study}/trials"}
     yield from (Request("GET", lists[where], query) for where, query in cursors())
     for path, _ in addresses(app, study):
@@ -237,7 +238,7 @@ def test_no_request_gives_500(app: FastAPI, store: Store, study: str) -> None:
     made = list(of_the_database(app, study))
     if store.engine.dialect.name == "sqlite":
         made += of_the_service(app, study)
-    assert len(made) > 1500
+    assert len(made) > 1000
 
     async def main() -> None:
         together = asyncio.Semaphore(8)

@@ -367,10 +367,10 @@ def test_a_suggestion_leaves_torch_as_it_was(searcher):
 @pytest.mark.parametrize("choices", [[1, 0.1, 0.5], [0.1, 1]])
 def test_whole_and_real_numbers_may_be_mixed_in_a_list(searcher, choices):
     space = parse_methods(gamma=choices, alpha={"low": 1e-3})
-    begun = grow("sobol", 4, lambda point: point["gamma"], space=space)
-    history = grow(searcher, 5, lambda point: point["gamma"], space=space, begun=begun)
-    assert history[-1].hyperparameters["gamma"] in space["gamma"]
-    assert ask(searcher, history, space=space).source == "model"
+    history = grow("sobol", 4, lambda point: point["gamma"], space=space)
+    suggestion = ask(searcher, history, space=space)
+    assert suggestion.source == "model"
+    assert suggestion.hyperparameters["gamma"] in space["gamma"]
 
 
 @pytest.mark.parametrize("searcher", MODELS)
