@@ -46,7 +46,9 @@ def copy(tmp_path_factory):
     for name in git("ls-files", cwd=ROOT).split():
         if (ROOT / name).exists():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, copy / name)
+            shutil.copy2(ROOT / name, copy / name)
+    for folder in ROOT.glob("[st]*/**/__pycache__"):  # else a recipe would compile it all anew
+        shutil.copytree(folder, copy / folder.relative_to(ROOT))
     git("init", "--quiet", cwd=copy)
     git("add", "--all", cwd=copy)
     git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message=all", cwd=copy)

@@ -42,8 +42,8 @@ from studies.records import Request, Series, StudyState, TrialState
 from studies.results.data_tables import FORMS, TABLES, table
 from studies.results.export import IMAGES, archive, image
 
-# what becomes of processes, of what is kept and of what is answered does not depend on the database, once both give
-# what is computed here
+# what is computed of a study, and what becomes of processes, of what is kept and of what is answered, do not depend on
+# the database that it is read from
 on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 
@@ -104,6 +104,7 @@ def test_everything_that_can_be_exported_can_be_asked_for() -> None:
 
 
 @pytest.mark.slow
+@on_sqlite
 def test_what_comes_out_is_what_is_computed_here(store: Store, lease: Lease) -> None:
     fill(store, lease)
     store.finish(lease, StudyState.COMPLETED)
@@ -155,23 +156,20 @@ def test_what_is_confirmed_is_in_all_that_is_answered(store: Store) -> None:
         store.confirm(lease, replace(fresh, study=study))
     record, trials, confirmations = store.study_by_id(study), store.trials(study), store.confirmations(study)
 
-    async def main(computing: Analysis) -> None:
-        found = {what: (await computing.get(study, what)).content for what in ANALYSES}
-        comparison = ComparisonAnswer.model_validate_json(found["comparison"])
-        assert comparison.comparison == compare(record, trials, confirmations=confirmations)
-        assert comparison.comparison.endpoint == "confirmed"
-        curves = Curves.model_validate_json(found["curves"]).arms
-        control = curves["filter-published"]
-        assert control.confirmed[0] == control.confirmed[2]
-        assert control.confirmed_low[0] < control.confirmed[0] < control.confirmed_high[0]
-        assert len(curves["gradient-filter"].held_out) == 3
-        assert found["figure8.svg"] == image(record, trials, "svg", confirmations)
-        assert found["confirmations.csv"] == table(record, trials, "confirmations", "csv", confirmations)
-        assert len(found["confirmations.csv"].splitlines()) == 1 + len(confirmations)
-        with zipfile.ZipFile(io.BytesIO(found["export.zip"])) as packed:
-            assert f"{study}/confirmations.csv" in packed.namelist()
-
-    run(main, store)
+    found = {what: compute(store, record) for what, compute in ANALYSES.items()}
+    comparison = ComparisonAnswer.model_validate_json(found["comparison"])
+    assert comparison.comparison == compare(record, trials, confirmations=confirmations)
+    assert comparison.comparison.endpoint == "confirmed"
+    curves = Curves.model_validate_json(found["curves"]).arms
+    control = curves["filter-published"]
+    assert control.confirmed[0] == control.confirmed[2]
+    assert control.confirmed_low[0] < control.confirmed[0] < control.confirmed_high[0]
+    assert len(curves["gradient-filter"].held_out) == 3
+    assert found["figure8.svg"] == image(record, trials, "svg", confirmations)
+    assert found["confirmations.csv"] == table(record, trials, "confirmations", "csv", confirmations)
+    assert len(found["confirmations.csv"].splitlines()) == 1 + len(confirmations)
+    with zipfile.ZipFile(io.BytesIO(found["export.zip"])) as packed:
+        assert f"{study}/confirmations.csv" in packed.namelist()
 
 
 @pytest.mark.slow
@@ -203,16 +201,12 @@ def test_differing_signs_are_answered_where_they_are_recorded(store: Store) -> N
 @on_sqlite
 def test_a_study_without_trials_has_every_analysis(store: Store) -> None:
     study = store.create_study(spec(), {})
-
-    async def main(computing: Analysis) -> None:
-        found = {what: await computing.get(study.id, what) for what in ANALYSES}
-        assert all(one.last_event == 1 and one.content for one in found.values())
-        methods = json.loads(found["curves"].content)["arms"]
-        assert [method["runs"][1] for method in methods.values()] == [{"run": 2, "best_so_far": []}] * 2
-        assert "nothing to compare yet" in json.loads(found["comparison"].content)["summary"]
-        assert b"gradient filter" in found["figure8.svg"].content
-
-    run(main, store)
+    found = {what: compute(store, study) for what, compute in ANALYSES.items()}
+    assert all(found.values())
+    methods = json.loads(found["curves"])["arms"]
+    assert [method["runs"][1] for method in methods.values()] == [{"run": 2, "best_so_far": []}] * 2
+    assert "nothing to compare yet" in json.loads(found["comparison"])["summary"]
+    assert b"gradient filter" in found["figure8.svg"]
 
 
 @on_sqlite

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import killable
 import pytest
+from made_up import VALUES, train_with
 from pictures import data_folder
 from rude import Rude, answer, problem, study
 from served import Served
@@ -32,7 +32,8 @@ from studies.design.searchers import SEARCHERS
 from studies.design.spec import load
 from studies.records import Request, StudyState, TrialState
 from trainers.data import DATASETS
-from trainers.tasks import TASKS
+from trainers.tasks import TASKS, Proxy
+from trainers.training.checkpoints import Checkpoint
 
 GOOD = "name: s\ntask: spoken-digits\nmethods: [gradient-filter]\nruns: 1\ntrials: 1\n"
 
@@ -172,9 +173,8 @@ def test_a_study_without_the_network_to_start_from_is_told(tunebench, monkeypatc
     assert told.startswith(f"error: s: start: {file}: missing; train one, ")
     command = "python -m trainers spoken-digits --first-step EPOCHS --width 64 --data"
     assert f"{command} {tmp_path / 'data'} --checkpoint first.pt; mkdir -p {file.parent}; mv first.pt" in told
-    train = [sys.executable, "-m", "trainers", "spoken-digits", "bop", "--set", "gamma=0.1", "--set", "tau=0"]
-    train += ["--epochs", "1", "--checkpoint", file]
-    subprocess.run(train, check=True, capture_output=True, env=killable.environment())
+    options = {"seed": 0, "split_seed": 0, "data_dir": spoken_digits, "proxy": Proxy(epochs=1)}
+    list(train_with(TASKS["spoken-digits"], "bop", VALUES["bop"], checkpoint=Checkpoint(file), **options))
     told = f"error: s: start: {file}: of another network: no binary layer has the same name and shape\n"
     assert tunebench("run", study) == (2, "", told)
     assert {path.name for path in Path().iterdir()} == {"s.yaml", "data"}

@@ -108,7 +108,9 @@ def test_workers_that_do_not_start_end_the_study_with_what_ray_says_of_them(
 ):
     ray.shutdown()
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr("studies.running.experiment.WORKER_SECONDS", 10.0)  # by then they have said it
+    monkeypatch.setattr(
+        "studies.running.experiment.WORKER_SECONDS", 1.0
+    )  # again and again, until they have said it
     told = r"Ray's workers do not start: .* \(raylet\.err\)"
     for script in ("setup_worker.py", "default_worker.py"):  # one process becomes the other
         (tmp_path / "sitecustomize.py").write_text(NO_WORKERS.format(script=script))
