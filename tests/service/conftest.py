@@ -6,11 +6,13 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from apart import processors
 from fastapi import FastAPI
 from filelock import FileLock
 from killable import PLANNED, SPEC, Study
@@ -199,6 +201,19 @@ def tunebench(
         return code, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture
+def here(
+    tunebench: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    """`tunebench` that trains: on a local Ray without a dashboard, one trial at a time."""
+    from studies.running.cluster import ray
+
+    for name, value in processors(1).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(ray, "init", partial(ray.init, include_dashboard=False))
+    return tunebench
 
 
 @pytest.fixture(scope="module")

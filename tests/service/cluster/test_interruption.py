@@ -5,13 +5,9 @@ import shutil
 import signal
 import sqlite3
 import time
-from functools import partial
 
 import pytest
-from apart import processors
 from killable import PLANNED, Study, enlarge, wait, workers_of
-
-from studies.running.cluster import ray
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -130,18 +126,13 @@ def test_a_study_of_another_protocol_is_not_continued(finished, tunebench):
     assert "twin-00000000 was started by another version of tunebench" in log
 
 
-def test_a_full_disk_stops_the_study_and_loses_nothing(
-    untouched, small_disk, tmp_path, tunebench, monkeypatch
-):
+def test_a_full_disk_stops_the_study_and_loses_nothing(untouched, small_disk, tmp_path, here):
     study = Study(tmp_path, f"sqlite:///{small_disk}/tunebench.db")
     assert study.start().wait() == 2, study.log()
     assert "is full" in study.log()
     assert "Traceback" not in study.log()
     assert 0 < study.count() < PLANNED
     enlarge(small_disk)
-    for name, value in processors(1).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(ray, "init", partial(ray.init, include_dashboard=False))
-    code, _, log = tunebench(*RUN, "--db", study.url)
+    code, _, log = here(*RUN, "--db", study.url)
     assert code == 0, log
     assert study.trials() == untouched.trials()

@@ -37,14 +37,15 @@ def decided(record, trials, confirmations):
     return numbers(used), metrics, compare(record, trials, confirmations=confirmations).decision
 
 
-def test_it_stops_after_the_same_runs_as_one_that_nothing_has_killed(tmp_path, spoken_digits):
-    cut = Study(tmp_path / "cut")
+def test_it_stops_after_the_same_runs_as_one_that_nothing_has_killed(tmp_path, spoken_digits, here):
+    cut = Study(tmp_path)
     (cut.folder / "spec.json").write_text(json.dumps(SPEC))
     driver = cut.start()
     wait(lambda: cut.count() >= 8)
     driver.kill()
     driver.wait()
-    assert cut.start("resume", "twin").wait() == 0, cut.log()
+    code, _, log = here("resume", "twin")
+    assert code == 0, log
     record, trials = cut.store.study_by_id(cut.id()), cut.store.trials(cut.id(), with_epochs=True)
     stopped = decided(record, trials, cut.store.confirmations(cut.id()))
     assert stopped == decided(record, *alone(stored(record), record.provenance, spoken_digits))

@@ -71,13 +71,13 @@ def compared(record, trials, confirmations):
     return compare(record, timeless, confirmations=confirmations).to_json()
 
 
-def test_grown_and_killed_it_is_the_study_that_had_all_from_the_start(study, spoken_digits, tunebench):
+def test_grown_and_killed_it_is_the_study_that_had_all_from_the_start(study, spoken_digits, here):
     upgrade(connect(study.url))
     spec = from_json(SPEC)
     study.store.finish(study.train_alone(spec, provenance(spec, spoken_digits), spoken_digits), COMPLETED)
     small = spec.study_id
     then = study.store.trials(small), study.store.confirmations(small)
-    code, out, _ = tunebench("plan", *GROWN[1:-2])
+    code, out, _ = here("plan", *GROWN[1:-2])
     assert (code, "6 of its 16 trials are in the database" in " ".join(out.split())) == (0, True)
 
     killed(study, lambda: len(study.store.studies()) == 2 and study.store.studies()[0].trials > 8)
@@ -90,8 +90,9 @@ def test_grown_and_killed_it_is_the_study_that_had_all_from_the_start(study, spo
     assert len(trained) == 2 * (6 + grown.trials), "of the trials under way nothing is stored"
     killed(study, lambda: study.store.studies()[0].trials == 16 and len(own(study, grown.id)) >= 2)
     left = len(own(study, grown.id))
-    assert study.start(*GROWN).wait() == 0, study.log()
-    assert "nothing is taken over" not in study.log()
+    code, _, log = here(*GROWN)
+    assert code == 0, log
+    assert "nothing is taken over" not in study.log() + log
 
     record = study.store.study_by_id(grown.id)
     trials = study.store.trials(grown.id, with_epochs=True, with_series=True)
