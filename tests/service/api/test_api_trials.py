@@ -296,6 +296,7 @@ def test_the_best_of_what_is_minimised(store: Store, lease: Lease) -> None:
     assert store.runs(lease.study, maximize=True) == {("gradient-filter", 1): (4, math.inf, 2)}
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_json_is_compressed_for_who_takes_it(client: TestClient, store: Store, lease: Lease) -> None:
     for run in (1, 2):
         for number in (1, 2, 3):
