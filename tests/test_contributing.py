@@ -48,7 +48,7 @@ def copy(tmp_path_factory):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, copy / name)
     for folder in ROOT.glob("[st]*/**/__pycache__"):  # else a recipe would compile it all anew
-        shutil.copytree(folder, copy / folder.relative_to(ROOT))
+        shutil.copytree(folder, copy / folder.relative_to(ROOT), ignore=shutil.ignore_patterns("*.pyc.*"))
     git("init", "--quiet", cwd=copy)
     git("add", "--all", cwd=copy)
     git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message=all", cwd=copy)
