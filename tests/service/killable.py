@@ -125,6 +125,12 @@ def workers_of(driver):
     return [child for child in children if title(child).startswith("ray::twin")]
 
 
+def kill_worker(driver):
+    workers = []
+    wait(lambda: workers.extend(workers_of(driver)) or workers)  # between two calls a worker has another name
+    workers[0].kill()
+
+
 class Service:
     """`tunebench serve` with a Ray head and a data folder of its own, on which so many trials run `at_a_time`.
 

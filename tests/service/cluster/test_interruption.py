@@ -7,7 +7,7 @@ import sqlite3
 import time
 
 import pytest
-from killable import PLANNED, Study, enlarge, wait, workers_of
+from killable import PLANNED, Study, enlarge, kill_worker, wait, workers_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -35,9 +35,9 @@ def test_however_its_drivers_end_a_study_loses_and_doubles_nothing(
         end(study, driver)
         assert before < study.count() < PLANNED
     before = study.count()
-    driver = study.start(*RESUME, at_a_time=2)
+    driver = study.start(*RESUME)
     wait(lambda: study.count() > before)
-    _kill_worker(driver)  # and while another one starts
+    kill_worker(driver)
     code, _, told = tunebench(*RUN, "--db", study.url)
     assert (code, f"is run by process {driver.pid} on" in told) == (2, True)
     assert study.count() < PLANNED
@@ -67,12 +67,6 @@ def _interrupt(study, driver, number=signal.SIGINT):
 
 def _terminate(study, driver):
     _interrupt(study, driver, signal.SIGTERM)
-
-
-def _kill_worker(driver):
-    workers = []
-    wait(lambda: workers.extend(workers_of(driver)) or workers)  # between two calls a worker has another name
-    workers[0].kill()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A study that stops when it is decided, by the command, killed in the middle of it.
+"""A study that stops when it is decided, by the command, of which a worker and then all is killed.
 
 What it comes to is held to what one process trains that knows neither Ray nor a database.
 """
@@ -6,7 +6,7 @@ What it comes to is held to what one process trains that knows neither Ray nor a
 import json
 
 import pytest
-from killable import Study, wait
+from killable import Study, kill_worker, wait
 from twins import alone, numbers
 
 from studies.analysis.comparison import compare
@@ -40,7 +40,9 @@ def decided(record, trials, confirmations):
 def test_it_stops_after_the_same_runs_as_one_that_nothing_has_killed(tmp_path, spoken_digits, here):
     cut = Study(tmp_path)
     (cut.folder / "spec.json").write_text(json.dumps(SPEC))
-    driver = cut.start()
+    driver = cut.start(at_a_time=2)
+    wait(lambda: cut.count() >= 1)
+    kill_worker(driver)  # and while another one starts
     wait(lambda: cut.count() >= 8)
     driver.kill()
     driver.wait()
