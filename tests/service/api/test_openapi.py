@@ -30,7 +30,7 @@ from studies.records import StudyState, TrialState
 # the document is of no database, and what PostgreSQL refuses is tried in test_requests
 pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
-EXAMPLES, EDGES = 6, 30  # of each operation, of what fits and of what does not
+EXAMPLES, EDGES = 4, 20  # of each operation, of what fits and of what does not
 TARGETS = (
     "GET /metrics/targets"  # 503 where there is no Ray, as here: Prometheus then keeps to those it knows
 )

@@ -41,10 +41,10 @@ def test_what_a_user_without_a_home_lacks_is_named(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("database", [[], ["--db", "sqlite:///studies.db"]])
-def test_who_only_asks_a_database_needs_no_home(tmp_path, database):
-    for command in (["db", "upgrade"], ["list"], ["token", "list"]):
-        assert run("-m", "service.cli", *command, *database, folder=tmp_path) == (0, "")
+def test_who_only_asks_a_database_needs_no_home(tmp_path):
+    named = ["--db", "sqlite:///tunebench.db"]
+    for command in (["db", "upgrade"], ["list"], ["list", *named], ["token", "list", *named]):
+        assert run("-m", "service.cli", *command, folder=tmp_path) == (0, "")
 
 
 @pytest.mark.slow
