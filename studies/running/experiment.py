@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from studies.running.cluster import Slot, own, slots, why_no_worker  # first, as
 # isort: split
 from ray import tune
 from ray.tune import Callback
+from ray.tune.execution import tune_controller
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
@@ -38,6 +40,7 @@ from studies.records import (
 from studies.running.capacity import needs, told
 from studies.running.control import Control
 from studies.running.gauges import Gauges
+from studies.running.idle_workers import IdleWorkers
 from studies.running.reuse import address, conditions, taken
 from studies.running.schedule import Schedule
 from studies.running.trial import Assignment, assigned, folder
@@ -176,7 +179,6 @@ class _Recorder(Callback):  # type: ignore[misc]
             self._gauges.running(trial.config["assignment"].arm, +1)
         self._under_way[trial.trial_id] = datetime.now(UTC)
         self._control.beat(len(self._under_way))
-        self._schedule.started(trial.config["slot"])
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -367,7 +369,9 @@ def run_study(
     if schedule.remaining == 0 or control.draining:
         return schedule.remaining == 0
 
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * room)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(room)
+    # for which Tune has no argument
+    vars(tune_controller)["_ObjectCache"] = partial(IdleWorkers, lambda: schedule.waiting)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed trials are recorded, with their reason
     fault: BaseException | None = None
     recorder = _Recorder(spec, study, trials, schedule, sink, control, ran_on or {})

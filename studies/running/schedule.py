@@ -39,8 +39,8 @@ class Schedule:
     """Hands out the trainings that are left of a study, the shortest run first, so that all runs end together.
 
     Trials of one run follow each other; runs do not wait for one another. Once a run is over its incumbents are
-    confirmed, where the study wants that, in any order, while no trial waits. A slot gets one training and, once its
-    worker has `started`, the one after it in advance, so that a worker is never without one while there are any.
+    confirmed, where the study wants that, in any order, while no trial waits. A slot gets one training at a time; the
+    one that became free last is next, as it has a worker.
 
     A study that stops when it is decided goes through its runs in their order instead, each with its confirmations: the
     sooner a run is complete, the sooner it is looked at.
@@ -60,8 +60,7 @@ class Schedule:
             (run, arm.name): [] for run in range(1, spec.runs + 1) for arm in spec.arms
         }
         self._under_way: dict[Key, int] = {}
-        self._slots = range(slots)
-        self._warm: set[int] = set()
+        self._free = [*range(slots)][::-1]
         trials = [record for record in history if isinstance(record, TrialRecord)]
         for record in sorted(trials, key=lambda r: (r.arm, r.run, r.trial)):
             seen = self._done[record.run, record.arm]
@@ -88,29 +87,32 @@ class Schedule:
             return len(self._under_way)
         return sum(self._trials - len(seen) for seen in self._done.values()) + len(self._unconfirmed)
 
+    @property
+    def waiting(self) -> int:
+        """Trainings that could be handed out now, if there were slots."""
+        if self._decided:
+            return 0
+        trials, confirmations = self._not_under_way()
+        return len(trials) + len(confirmations)
+
     def next(self) -> Turn | None:
-        """Hand out a training; None where every slot has enough, or every run waits for a trial of its own."""
-        if self._decided or (slot := self._open_slot()) is None:
+        """Hand out a training; None where every slot has one, or every run waits for a trial of its own."""
+        if self._decided or not self._free:
             return None
         in_order = self._spec.stop_when is not None
-        waiting = [
-            (run, arm)
-            for (run, arm), seen in self._done.items()
-            if len(seen) < self._trials and (run, arm, 0, 0) not in self._under_way
-        ]
-        unconfirmed = [key for key in self._unconfirmed if key not in self._under_way]
+        waiting, unconfirmed = self._not_under_way()
         if in_order and waiting and unconfirmed:
             first = min(run for run, _ in waiting)
             unconfirmed = [key for key in unconfirmed if key[0] <= first]
             waiting = [] if unconfirmed else waiting
         if waiting:
             run, arm = key = min(waiting, key=lambda k: (k[0] * in_order, len(self._done[k]), k))
-            self._under_way[run, arm, 0, 0] = slot
+            slot = self._under_way[run, arm, 0, 0] = self._free.pop()
             return Turn(arm, run, tuple(self._done[key]), slot)
         if not unconfirmed:
             return None
         confirmation = unconfirmed[0]
-        self._under_way[confirmation] = slot
+        slot = self._under_way[confirmation] = self._free.pop()
         run, arm, _, _ = confirmation
         return Turn(arm, run, (), slot, self._unconfirmed[confirmation])
 
@@ -125,18 +127,14 @@ class Schedule:
             if not self._decided and (self._spec.stop_when is None or turn.run == first):
                 yield turn
 
-    def started(self, slot: int) -> None:
-        """The slot's worker is up."""
-        self._warm.add(slot)
-
     def put_back(self, arm: str, run: int, confirms: Confirms | None = None) -> None:
         """The run's trial handed out last, or this confirmation, has come to nothing: it is handed out again."""
-        del self._under_way[(run, arm, confirms.trial, confirms.number) if confirms else (run, arm, 0, 0)]
+        self._end((run, arm, confirms.trial, confirms.number) if confirms else (run, arm, 0, 0))
 
     def finished(self, record: TrialRecord | ConfirmationRecord) -> None:
         """The training has ended, in whatever state, or is another study's; the run of a trial goes on."""
         key = _key(record)
-        self._under_way.pop(key, None)
+        self._end(key)
         if isinstance(record, ConfirmationRecord):
             del self._unconfirmed[key]
         else:
@@ -145,6 +143,19 @@ class Schedule:
         if self._spec.stop_when is not None:
             self._records.append(record)
             self._decided = self._decided or (self._complete(record.run) and self._is_decided())
+
+    def _end(self, key: Key) -> None:
+        if (slot := self._under_way.pop(key, None)) is not None:  # else it was not handed out
+            self._free.append(slot)
+
+    def _not_under_way(self) -> tuple[list[tuple[int, str]], list[Key]]:
+        """The runs and arms whose next trial is to be handed out, and the confirmations that are."""
+        trials = [
+            (run, arm)
+            for (run, arm), seen in self._done.items()
+            if len(seen) < self._trials and (run, arm, 0, 0) not in self._under_way
+        ]
+        return trials, [key for key in self._unconfirmed if key not in self._under_way]
 
     def _complete(self, run: int) -> bool:
         """Whether every arm has all trials and confirmations of the run."""
@@ -170,12 +181,6 @@ class Schedule:
             for number in range(1, self._seeds + 1) if trial else ():
                 confirms = Confirms(trial, number, given[trial - 1])
                 self._unconfirmed[run, arm, trial, number] = confirms
-
-    def _open_slot(self) -> int | None:
-        load = list(self._under_way.values())
-        free = (slot for slot in self._slots if slot not in load)
-        ahead = (slot for slot in self._slots if slot in self._warm and load.count(slot) == 1)
-        return next(free, next(ahead, None))
 
 
 def _key(record: TrialRecord | ConfirmationRecord) -> Key:

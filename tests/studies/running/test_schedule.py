@@ -55,14 +55,9 @@ def test_every_trial_is_handed_out_once_whatever_finishes_first(methods, runs, t
         while (turn := schedule.next()) is not None:
             assert len(turn.history) == done[turn.arm, turn.run]
             assert (turn.arm, turn.run) not in [(t.arm, t.run) for t in under_way]
-            load = Counter(t.slot for t in under_way)
-            assert load[turn.slot] == 0 or (load[turn.slot] == 1 and len(load) == slots), (
-                "free slots come first"
-            )
+            assert turn.slot in set(range(slots)) - {t.slot for t in under_way}
             under_way.append(turn)
-        for slot in {turn.slot for turn in under_way}:
-            if random.random() < 0.7:
-                schedule.started(slot)
+        assert len(under_way) == slots or schedule.waiting == 0
         turn = under_way.pop(random.randrange(len(under_way)))
         done[turn.arm, turn.run] += 1
         schedule.finished(record(turn.arm, turn.run, done[turn.arm, turn.run]))
@@ -71,13 +66,17 @@ def test_every_trial_is_handed_out_once_whatever_finishes_first(methods, runs, t
     assert len(done) == methods * runs
 
 
-def test_a_slot_gets_a_second_trial_once_its_worker_is_up():
-    schedule = Schedule(study(), "s", [], slots=2)
-    assert [schedule.next().slot, schedule.next().slot] == [0, 1]
-    assert schedule.next() is None
-    schedule.started(1)
-    assert schedule.next().slot == 1
-    assert schedule.next() is None
+def test_the_slot_that_became_free_last_is_next():
+    schedule = Schedule(study(runs=2), "s", [], slots=3)
+    turns = [schedule.next() for _ in range(3)]
+    assert [turn.slot for turn in turns] == [0, 1, 2]
+    assert (schedule.next(), schedule.waiting) == (None, 1)
+    for turn in turns[:2]:
+        schedule.finished(record(turn.arm, turn.run, 1))
+    assert schedule.waiting == 3
+    assert [schedule.next().slot, schedule.next().slot] == [1, 0]
+    schedule.put_back(turns[2].arm, turns[2].run)
+    assert schedule.next().slot == 2
 
 
 def test_the_shortest_run_is_next():
