@@ -343,6 +343,13 @@ def _last_error(trial: Trial) -> str:
         return "no reason is known"
 
 
+def _tell_tune(most_pending: int, waiting: Callable[[], int]) -> None:
+    """What Tune has no arguments for."""
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most_pending)
+    vars(tune_controller)["_ObjectCache"] = partial(IdleWorkers, waiting)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed trials are recorded, with their reason
+
+
 def run_study(
     spec: StudySpec,
     study: str,
@@ -369,10 +376,7 @@ def run_study(
     if schedule.remaining == 0 or control.draining:
         return schedule.remaining == 0
 
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(room)
-    # for which Tune has no argument
-    vars(tune_controller)["_ObjectCache"] = partial(IdleWorkers, lambda: schedule.waiting)
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed trials are recorded, with their reason
+    _tell_tune(room, lambda: 0 if control.draining else schedule.waiting)
     fault: BaseException | None = None
     recorder = _Recorder(spec, study, trials, schedule, sink, control, ran_on or {})
     with tempfile.TemporaryDirectory(prefix="tunebench-", ignore_cleanup_errors=True) as scratch:

@@ -12,6 +12,8 @@ import ray
 from twins import alone, numbers
 
 from studies.design.spec import from_json
+from studies.running import experiment
+from studies.running.cluster import own
 from studies.running.control import Control
 from studies.running.experiment import run_study
 
@@ -188,6 +190,25 @@ def test_a_drained_study_finishes_the_trials_in_flight(workers, folder, spoken_d
     Later(lambda: len(workers()) == 1, drain)
     assert run_study(ONE_AT_A_TIME, "f-1", sink, [], control=control, data_dir=spoken_digits) is False
     assert [(trial.run, trial.trial) for trial in sink.trials] == [(1, 1)]
+    assert within(AT_ONCE, is_free)
+
+
+def test_a_drained_study_keeps_no_idle_worker(workers, folder, spoken_digits, monkeypatch):
+    """Also while a trial that has been handed out waits for a worker, as that of a lost machine."""
+    lost = {"CPU": 3.0}
+    monkeypatch.setattr(experiment, "slots", lambda spec: 3)
+    monkeypatch.setattr(experiment, "own", lambda spec, slot: own(spec, slot) | (lost if slot == 2 else {}))
+    control, freed = Control(), []
+    sink = Kept(lambda sink: workers() and control.drain())  # a latent one's: the filter's waits
+
+    def let_go():
+        freed.append(within(AT_ONCE, lambda: ray.available_resources().get("CPU") == 1))
+        (folder / "go").touch()
+
+    Later(lambda: control.draining, let_go)
+    assert run_study(study(trials=500), "s-1", sink, [], control=control, data_dir=spoken_digits) is False
+    assert freed == [True]
+    assert [trial.arm for trial in sink.trials].count("gradient-filter") == 1
     assert within(AT_ONCE, is_free)
 
 
