@@ -68,6 +68,35 @@ def test_every_model_is_counted_and_tried() -> None:
     assert {row[0] for row in COUNTS} == SMALL.keys() == MODELS.keys()
 
 
+# with the seed 0: means of the first and the last weight matrix, and what is drawn after all of them
+DRAWN = {
+    "audio-mlp": (-0.01083, 0.375, 0.54177),
+    "fullycon": (0.04167, 0.0, 0.07972),
+    "lenet5": (0.12, -0.005, 0.4478),
+    "convnet": (-0.00926, 0.01562, 0.53356),
+    "bvgg": (-0.00926, 0.01562, 0.53356),
+    "autoencoder": (-0.00926, -0.10185, 0.93827),
+    "birealnet20": (-0.00692, 0.01708, 0.44271),
+    "birealnet18": (-0.00105, 0.00795, 0.34529),
+    "binary-resnet20": (-0.04139, 0.01003, 0.24566),
+    "resnet20": (-0.04139, 0.01003, 0.97224),
+    "reactnet20": (-0.00692, 0.01708, 0.44271),
+    "preactivation-resnet20": (-0.01484, 0.01708, 0.03091),
+    "reactnet-a": (-0.00692, -0.00351, 0.75496),
+    "resnet34": (-0.00326, -0.00616, 0.48894),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_seed_draws_what_it_always_has(name: str) -> None:
+    """Else all trainings have other numbers under the same names (`trainers/revisions.py`)."""
+    shape, options = SMALL[name]
+    torch.manual_seed(0)
+    first, *_, last = (p for p in MODELS[name](shape, 4, **options).parameters() if p.ndim > 1)
+    found = first.mean().item(), last.mean().item(), torch.rand(()).item()
+    assert found == pytest.approx(DRAWN[name], abs=2e-5)
+
+
 def test_reactnet_a_layer_by_layer() -> None:
     model = MODELS["reactnet-a"]((3, 64, 64), 10, width=8)
     first, last = model[0], model[-1]

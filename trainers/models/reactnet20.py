@@ -83,11 +83,12 @@ def reactnet20(
         nn.BatchNorm2d(width),
         nn.MaxPool2d(3, stride=2, padding=1),
     ]
+    blocks = stages(partial(Block, without=without), width, (6, 6, 6))
     ends = head(4 * width, classes)
     if without == "real-ends":
         stem[0] = of_real_input(BinaryConv2d(input_shape[0], width, 3, padding=1))
         ends[-1:] = [of_real_input(BinaryLinear(4 * width, classes)), Bias(classes)]
-    return nn.Sequential(*stem, *stages(partial(Block, without=without), width, (6, 6, 6)), *ends)
+    return nn.Sequential(*stem, *blocks, *ends)
 
 
 def preactivation_resnet20(input_shape: tuple[int, ...], classes: int, *, width: int = 16) -> nn.Sequential:
