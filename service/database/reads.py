@@ -521,7 +521,7 @@ def _trains(
     arm: Mapping[str, Any], task: str, outline: Mapping[str, Any]
 ) -> tuple[str, Proxy] | tuple[str, None]:
     """What an arm of a study of `task` with this outline trains; no one proxy where it searches its batch size."""
-    own, batches = arm.get("task", task), {key: arm[key] for key in ("batch_size",) if key in arm}
+    own, batches = arm.get("task", task), {key: found for key, found in arm.items() if key == "batch_size"}
     if not all(isinstance(size, int) for size in batches.values()):
         return own, None
     of_arm = Proxy(**{**arm.get("proxy", {}), **batches})

@@ -79,11 +79,9 @@ typed.
 
 def figures(done: Done) -> dict[str, Figure]:
     """What a study's export draws by name: how arms were tuned, its settings and what it recorded."""
-    drawn = {name: draw(done.record, done.trials) for name, draw in DRAWN.items()}
-    found = {name: figure for name, figure in drawn.items() if figure is not None}
-    return (
-        {"figure8": figure8(done.record, done.trials, done.confirmations)} if done.confirmations else {}
-    ) | found
+    tuned = figure8(done.record, done.trials, done.confirmations) if done.confirmations else None
+    drawn = {"figure8": tuned} | {name: draw(done.record, done.trials) for name, draw in DRAWN.items()}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def find(store: Store | None, study: str) -> Done | None:
