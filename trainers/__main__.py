@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Progress on stderr; on stdout a JSON line an epoch, then the outcome's.
+    """Run the command: progress goes to stderr, a JSON line for each epoch and for the outcome to stdout.
 
-    Returns 0; 2 for bad input; 130 where Ctrl-C stopped it.
+    Return 0; 2 for bad input; 130 if Ctrl-C stopped it.
     """
     options = _parser().parse_intermixed_args(arguments)
     try:
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _spec(options: argparse.Namespace) -> TrainingSpec:
-    """What is to be trained. Raises ValueError."""
+    """Return the training that the options describe. Raises ValueError."""
     tasks = {**TASKS, **TEACHERS}
     if options.task not in tasks:
         raise ValueError(f"unknown task {options.task!r}; known are {', '.join(tasks)}")
@@ -96,7 +96,7 @@ def _spec(options: argparse.Namespace) -> TrainingSpec:
 
 
 def _save(options: argparse.Namespace, spec: TrainingSpec) -> Path | None:
-    """Where the trained weights are to be put. Raises ValueError for a teacher that is there, or is none."""
+    """Return the file for the trained weights, if any. Raises ValueError for a teacher that exists or is changed."""
     from trainers.training import teachers
 
     save: Path | None = options.save
@@ -113,9 +113,9 @@ def _save(options: argparse.Namespace, spec: TrainingSpec) -> Path | None:
 def _train(
     spec: TrainingSpec, machine: Machine, checkpoint: Path | None, save: Path | None
 ) -> dict[str, float | bool | None]:
-    """Train and tell of every epoch. Returns the outcome by name."""
+    """Train, report every epoch, and return the outcome by name."""
     from trainers.training.checkpoints import (
-        Checkpoint,  # after the arguments: --help need not wait for torch
+        Checkpoint,  # imported late: --help need not wait for torch
     )
     from trainers.training.loop import train
 
@@ -153,7 +153,7 @@ def _train(
 
 
 def _plain(result: "EpochResult") -> dict[str, Any]:
-    """What a line says of an epoch; what was not recorded is not in it."""
+    """Return an epoch's values for its JSON line, without those that were not recorded."""
     values = asdict(replace(result, series=()))
     for name in ("train_metric", "latent_validation_metric", "latent_test_metric"):
         if values[name] is None:
@@ -307,7 +307,7 @@ def _how_to_go_on(checkpoint: Path | None) -> str:
 
 
 def _setting(text: str) -> tuple[str, Value]:
-    """`name=value` with the value a number, true or false, or else a word."""
+    """Parse `name=value`; the value becomes a number, true or false, or else stays a word."""
     name, separator, value = text.partition("=")
     if not (name and separator and value):
         raise ValueError(f"--set takes NAME=VALUE, got {text!r}")
@@ -322,7 +322,7 @@ def _setting(text: str) -> tuple[str, Value]:
 
 
 def _print_json(values: dict[str, Any]) -> None:
-    """One line; numbers that are not finite, which JSON cannot write, are null."""
+    """Print one line; numbers that are not finite, which JSON cannot write, become null."""
     finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
     print(json.dumps(finite), flush=True)
 

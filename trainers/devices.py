@@ -9,7 +9,7 @@ from trainers.errors import first_line
 
 
 def find(name: str) -> torch.device:
-    """The device of that name, as torch names it; a GPU with its number. Raises ValueError where it cannot be used."""
+    """Return the device that torch calls `name`, a GPU with its number. Raises ValueError if it cannot be used."""
     try:
         return torch.empty(0, device=torch.device(name)).device
     except (RuntimeError, AssertionError) as error:
@@ -17,20 +17,20 @@ def find(name: str) -> torch.device:
 
 
 def take_threads(number: int | None) -> None:
-    """Have torch use so many on the CPU, None for as many as it does: sums differ with it in their last bits."""
+    """Set the number of CPU threads that torch uses, which changes sums in their last bits; None leaves it."""
     if number is not None:
         torch.set_num_threads(number)
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done all that it was given."""
+    """Wait until the device has finished all its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def repeatable(device: torch.device) -> AbstractContextManager[None]:
-    """Within it a GPU's convolutions give the same numbers each time, as a CPU's do anyway. They are in TF32, which
-    is exact for signs of inputs and weights, forward; real numbers, gradients among them, count with 11 bits."""
+    """Return a context in which a GPU's convolutions repeat their numbers, as a CPU's always do. They use TF32, which
+    is exact for signs of inputs and weights in the forward pass; real numbers, gradients included, have 11 bits."""
     if device.type != "cuda":
         return nullcontext()
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True)
@@ -38,7 +38,7 @@ def repeatable(device: torch.device) -> AbstractContextManager[None]:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """What is drawn within it without a generator, such as dropout, comes from `seed`; torch's state is left."""
+    """Draw what has no generator of its own, dropout for example, from `seed`; restore torch's state afterwards."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.default_generator.manual_seed(seed)

@@ -1,8 +1,8 @@
-"""The errors of this package that are nobody's programming mistake."""
+"""This package's errors that are not programming mistakes."""
 
 
 class _FileError(Exception):
-    """One that names files. Of a name that is not UTF-8 the odd bytes are escaped: it can be printed and stored."""
+    """An error that names files. Bytes that are not UTF-8 are escaped, so that it can be printed and stored."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message.encode(errors="backslashreplace").decode())
@@ -13,13 +13,13 @@ class DataError(_FileError):
 
 
 class UnusableError(ValueError):
-    """What a training is to use is not on this machine, or too little of it; the message says what is missing."""
+    """This machine lacks something that a training needs, or has too little of it; the message says what."""
 
 
 class CheckpointError(_FileError):
-    """A checkpoint is damaged or of another training; the message says which file and what to do."""
+    """A checkpoint is damaged or belongs to another training; the message says which file and what to do."""
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what the error says, or its kind where it says nothing."""
+    """Return the first line of the error's message, or the error's type if it has no message."""
     return next(iter(str(error).splitlines()), type(error).__name__)

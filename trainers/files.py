@@ -1,4 +1,4 @@
-"""Files that other processes may read while they are written anew."""
+"""Files that other processes may read while they are replaced."""
 
 import hashlib
 import os
@@ -14,7 +14,8 @@ from trainers.errors import DataError
 
 @contextmanager
 def replacing(file: Path) -> Iterator[BinaryIO]:
-    """A stream into `file`, all or nothing: others see the old file or the whole new one. Raises DataError."""
+    """Yield a stream that replaces `file` when complete: others see the old file or all of the new. Raises
+    DataError."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=".new-")
@@ -33,7 +34,7 @@ def replacing(file: Path) -> Iterator[BinaryIO]:
 
 
 def checksum(file: Path) -> str | None:
-    """SHA-256 of a file, None where it is missing. Summed once a process while it stays as it is. Raises DataError."""
+    """Return a file's SHA-256, None if it is missing. Kept in this process until the file changes. Raises DataError."""
     try:
         status = file.stat()
         return _sum(file.absolute(), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

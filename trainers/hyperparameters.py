@@ -64,7 +64,7 @@ VALID: dict[str, Interval | Whole | Options] = {
     "alpha": Interval(0, 1, open_low=True),
     # Quist 2023, eqs 2 and 11: discount factor of the gradient's average (momentum is 1 - gamma)
     "gamma": Interval(0, 1, open_low=True),
-    # Quist 2023, section 3, latent weight initialization: the first average over the share that gradients have in it
+    # Quist 2023, section 3, latent weight initialization: divide the first average by the gradients' share in it
     "bias_correction": SWITCH,
     # Quist 2023, eq 3: epsilon
     "learning_rate": Interval(0, math.inf, open_low=True, open_high=True),
@@ -72,48 +72,47 @@ VALID: dict[str, Interval | Whole | Options] = {
     "initial_magnitude": Interval(0, math.inf, open_high=True),
     # Quist 2023, eq 3: lambda
     "weight_decay": Interval(0, math.inf, open_high=True),
-    # Quist 2023, Table 1: binary weights times their channel's mean latent magnitude
+    # Quist 2023, Table 1: multiply binary weights by their channel's mean latent magnitude
     "scaling": SWITCH,
-    # Quist 2023, Table 1: no gradient where a latent weight has left [-1, 1]; Paren & Poudel 2021, eq 4: latent weights
-    # put back into it
+    # Quist 2023, Table 1: no gradient where a latent weight is outside [-1, 1]; Paren & Poudel 2021, eq 4: put latent
+    # weights back into it
     "clipping": SWITCH,
-    # Bi-Real Net and ReActNet: what latent SGD has as `clipping`, where that is the other
+    # Bi-Real Net and ReActNet: no gradient outside [-1, 1], for methods whose `clipping` puts latent weights back
     "masking": SWITCH,
-    # code of Nayak 2020: each layer's learning rate over twice the bound of Glorot's uniform distribution
+    # code of Nayak 2020: divide each layer's learning rate by twice the bound of Glorot's uniform distribution
     "glorot_rates": SWITCH,
-    # Quist 2023, section 3, alpha decay: how alpha or what is its like falls; where not given, as the task's recipe
-    # says
+    # Quist 2023, section 3, alpha decay: how alpha or its counterpart decays; by default as in the task's recipe
     "decay": DECAY,
-    # of a low-pass filter, as a share of half the sampling rate: a cycle in 2 / cutoff steps passes at half power
+    # of a low-pass filter, as a share of half the sampling rate: one cycle per 2 / cutoff steps keeps half its power
     "cutoff": Interval(0, 1, open_low=True, open_high=True),
-    # Quist 2023, eq 14: how many steps a filter looks back
+    # Quist 2023, eq 14: the number of steps that a filter looks back
     "order": Options((1, 2, 3, 4)),
-    # Kingma & Ba 2015, algorithm 1: shares of the old value in the averages of the gradient and of its square
+    # Kingma & Ba 2015, algorithm 1: weights of the old value in the averages of the gradient and of its square
     "beta1": Interval(0, 1, open_high=True),
     "beta2": Interval(0, 1, open_high=True),
-    # Nayak 2020, eq 2: what the averaged gradient must reach to flip a weight
+    # Nayak 2020, eq 2: threshold that the averaged gradient must reach to flip a weight
     "tau": Interval(0, math.inf, open_high=True),
     "tau_decay": DECAY,
     # Paren & Poudel 2021, section 3.3: discount factor of the squared gradient's average
     "sigma": Interval(0, 1, open_low=True),
-    # Paren & Poudel 2021, section 3.2: lambda_rate, the factor of the temperature beta an epoch
+    # Paren & Poudel 2021, section 3.2, lambda_rate there: the factor by which the temperature beta grows per epoch
     "beta_rate": Interval(1, math.inf, open_high=True),
-    # Paren & Poudel 2021, sections 3.4 and 4.3: what the weight lambda of the regulariser would be in the last epoch
+    # Paren & Poudel 2021, sections 3.4 and 4.3: the regulariser's weight lambda, if it grew until the last epoch
     "lambda_rate": Interval(0, math.inf, open_high=True),
     # Paren & Poudel 2021, section 4.3: share of the training's steps before weights are pulled to -1 and +1
     "pretraining": Interval(0, 0.5),
-    # Paren & Poudel 2021, section 4.3: share of the training's steps, the last ones, with the signs frozen
+    # Paren & Poudel 2021, section 4.3: share of the training's steps that have frozen signs, at its end
     "fine_tuning": Interval(0, 0.5, open_low=True),
-    # Paren & Poudel 2021, section 5.2: whether learning rates fall over what is before the fine-tuning, and anew in it
+    # Paren & Poudel 2021, section 5.2: let learning rates decay before the fine-tuning and restart with it
     "restart": SWITCH,
-    # of the recipe's optimizer of the real-valued parameters, whatever the method
+    # of the recipe's optimizer of the real-valued parameters, with any method
     "real_learning_rate": Interval(0, math.inf, open_low=True, open_high=True),
     "real_momentum": Interval(0, 1, open_high=True),
     "real_beta1": Interval(0, 1, open_high=True),
     "real_beta2": Interval(0, 1, open_high=True),
     "real_weight_decay": Interval(0, math.inf, open_high=True),
     "real_decay": DECAY,
-    # of the recipe, whatever the method
+    # of the recipe, with any method
     "batch_size": Whole(2, MOST_IN_A_BATCH),
 }
 

@@ -1,4 +1,4 @@
-"""What is recorded of a training beside what it comes to."""
+"""What a training records besides its results."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -7,28 +7,28 @@ from typing import Any
 from trainers.tasks import Task
 
 MOST = {"every": 1_000_000, "weights": 64, "images": 64}
-# of what is recorded of steps, in words
+# what is recorded after steps, in words
 STEPS: dict[str, Callable[[int], str]] = {
     "flips": lambda _: "flips",
     "weights": lambda n: f"{n} weight{'' if n == 1 else 's'}",
     "signs": lambda _: "all signs",
 }
-MOST_SIGN_BYTES = 2**24  # of a training, eight signs in a byte
-MOST_NUMBERS = 2**20  # of a training's other series
+MOST_SIGN_BYTES = 2**24  # per training, eight signs in a byte
+MOST_NUMBERS = 2**20  # per training, in all other series
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What is recorded of a training, by default nothing. It changes none of the training's numbers.
+    """What a training records, by default nothing. Recording changes none of the training's numbers.
 
-    After every so many steps, `every`, there is a row of: the FF ratio with `flips` (Quist 2023, eq 18), its mean over
-    the steps since the row before; of so many binary `weights`, which the training's seed chooses over the layers, the
-    gradient, all that their optimizer keeps of them, and the sign; and all `signs`.
+    A row follows every `every` steps. It has, with `flips`, the flip ratio (Quist 2023, eq 18), averaged over the steps
+    since the previous row; for each of `weights` binary weights, which the training's seed chooses across the layers,
+    the gradient, everything that the optimizer keeps for it, and the sign; with `signs`, all signs.
 
-    After every epoch the task's metric: with `train_metric` on the training samples as they are, with `latent_metric`
-    on validation and test samples with latent weights for the binary ones (Nayak 2020, section 2), which not every
-    method has. After the last one, of a task with noise, what the network makes of the first `images` test samples.
-    Raises ValueError.
+    After every epoch comes the task's metric: with `train_metric` on the training samples without augmentation, with
+    `latent_metric` on validation and test samples with latent weights in place of the binary ones (Nayak 2020, section
+    2), which not every method has. After the last epoch of a task with noise come the network's outputs for the first
+    `images` test samples. Raises ValueError.
     """
 
     every: int = 1
@@ -52,7 +52,7 @@ class Record:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Record":
-        """From values by name. Raises ValueError, also for an unknown name."""
+        """Return a record with these values. Raises ValueError, also for an unknown name."""
         known = [each.name for each in fields(cls)]
         for name in values:
             if name not in known:
@@ -61,13 +61,13 @@ class Record:
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What is not as by default, by name; empty where nothing is recorded."""
+        """The values that differ from the default, by name; empty if nothing is recorded."""
         return {
             name: value for name in self.__slots__ if (value := getattr(self, name)) != getattr(NOTHING, name)
         }
 
     def __str__(self) -> str:
-        """In words: "flips and 4 weights every 10 steps; the metric on training samples"."""
+        """Return the record in words: "flips and 4 weights every 10 steps; the metric on training samples"."""
         of_steps = [word(value) for name, word in STEPS.items() if (value := getattr(self, name))]
         apart = "after every step" if self.every == 1 else f"every {self.every} steps"
         listed = " and ".join(filter(None, [", ".join(of_steps[:-1]), *of_steps[-1:]]))
@@ -79,11 +79,11 @@ class Record:
 
     @property
     def steps(self) -> bool:
-        """Whether anything is recorded of steps."""
+        """Whether anything is recorded after steps."""
         return any(getattr(self, name) for name in STEPS)
 
     def faults(self, task: Task, *, binary: bool, latent: bool) -> Iterator[tuple[str, str]]:
-        """What cannot be recorded of a training of `task`, with `binary` weights and `latent` ones or not, and why."""
+        """Yield what a training of `task` with or without `binary` and `latent` weights cannot record, and why."""
         for name in STEPS:
             if getattr(self, name) and not binary:
                 yield name, f"{name} are of binary weights; {task.name} has none"

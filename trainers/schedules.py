@@ -1,13 +1,13 @@
-"""How hyperparameters move over a training: by how far it is, factors in (0, 1] where they fall."""
+"""Schedules of hyperparameters over a training's progress; decays are factors in (0, 1]."""
 
 import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-EXPONENTIAL_END = 1e-4  # of the start value, where nothing else is said
+EXPONENTIAL_END = 1e-4  # default, as a share of the start value
 
-# by progress and the exponential's end; the first step takes the whole value, the step after the last would take
-# the end, which is 0 but for the exponential and the step
+# functions of progress and the exponential's end; the first step has the factor 1, a step after the last would have the
+# end's, 0 for linear and cosine
 DECAYS: dict[str, Callable[[float, float], float]] = {
     "none": lambda progress, end: 1.0,
     "linear": lambda progress, end: 1.0 - progress,
@@ -18,14 +18,14 @@ DECAYS: dict[str, Callable[[float, float], float]] = {
 
 
 def factor(decay: str, step: int, total_steps: int, end: float = EXPONENTIAL_END) -> float:
-    """What the start value is multiplied by at `step`, counted from 0 to `total_steps` - 1."""
+    """Return the factor of the start value at `step`, counted from 0 to `total_steps` - 1."""
     return DECAYS[decay](step / total_steps, end)
 
 
 class Progress(NamedTuple):
-    """How far a training is: about to take `step`, counted from 0 to `total_steps` - 1.
+    """The progress of a training that is about to take `step`, counted from 0 to `total_steps` - 1.
 
-    `end` is what its exponential decays fall to, as a share of the start.
+    `end` is what exponential decays fall to, as a share of the start value.
     """
 
     step: int
@@ -34,7 +34,7 @@ class Progress(NamedTuple):
     end: float = EXPONENTIAL_END
 
     def restarted(self, last: int) -> "Progress":
-        """How far it is where what falls over the steps before the `last` ones starts anew with these."""
+        """Return the progress of a decay that ends before the `last` steps and restarts with them."""
         before = self.total_steps - last
         if self.step < before:
             return self._replace(total_steps=before)

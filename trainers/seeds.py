@@ -4,7 +4,7 @@ import hashlib
 
 
 def derive(*parts: int | str) -> int:
-    """A seed in [0, 2**63) that depends on every part and on their order.
+    """Return a seed in [0, 2**63) that depends on every part and on the order of the parts.
 
     >>> derive(0, "run", 1) == derive(0, "run", 1) != derive(0, "run", 2)
     True

@@ -1,4 +1,4 @@
-"""Files of PyTorch's that anybody may have made: tensors, numbers and words in them, and nothing that is executed."""
+"""PyTorch files from untrusted sources: tensors, numbers and words are read, nothing is executed."""
 
 import re
 import zipfile
@@ -15,9 +15,9 @@ from trainers.errors import first_line
 
 
 def read(file: Path, *, mapped: bool = False) -> Any:
-    """What `torch.save` has put into a file, on the CPU; `mapped` leaves tensors on disk, unchecked.
+    """Return what `torch.save` wrote to a file, on the CPU; `mapped` leaves tensors on disk and skips checksums.
 
-    No more memory is asked for than the file fills. Raises FileNotFoundError, and ValueError with what is wrong.
+    It allocates no more memory than the file fills. Raises FileNotFoundError, and ValueError that says what is wrong.
     """
     try:
         if file.stat().st_size == 0:
@@ -32,7 +32,7 @@ def read(file: Path, *, mapped: bool = False) -> Any:
         raise ValueError(
             f"it holds {found[1] if found else 'more than tensors, numbers and words'}"
         ) from error
-    except Exception as error:  # whatever unpickling meets
+    except Exception as error:  # a damaged pickle raises anything
         raise ValueError(first_line(error)) from error
     for tensor in _tensors(contents):
         if tensor.layout != torch.strided or tensor.device.type != "cpu":
@@ -43,12 +43,12 @@ def read(file: Path, *, mapped: bool = False) -> Any:
 
 
 def broken(tensors: Mapping[str, Tensor]) -> str | None:
-    """The name of the first that is not all finite."""
+    """Return the name of the first tensor with a number that is not finite, or None."""
     return next((n for n, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()), None)
 
 
 def _check_archive(file: Path, *, whole: bool) -> None:
-    """Nothing in it is compressed, and so could unfold to any size; `whole` compares checksums, torch does not."""
+    """Refuse compressed entries, which could unpack to any size. `whole` compares checksums, which torch does not."""
     with zipfile.ZipFile(file) as archive:
         for entry in archive.infolist():
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > file.stat().st_size:
@@ -73,7 +73,8 @@ def _tensors(contents: Any) -> Iterator[Tensor]:
 
 
 class Undrawn(TorchFunctionMode):
-    """Where networks are made for their shapes alone: to draw them, on "meta", torch would load its compiler."""
+    """A mode for building networks on "meta" for their shapes: it skips `normal_`, which loads torch's compiler
+    there."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

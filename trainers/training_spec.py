@@ -1,4 +1,4 @@
-"""The two values that a training is made of: what is trained, and what it is trained on."""
+"""The two values that define a training: what is trained, and the machine that trains it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -11,26 +11,26 @@ from trainers.record import NOTHING, Record
 from trainers.revisions import revisions
 from trainers.tasks import WHOLE, Proxy, Task
 
-# what has always decided a training, in an order that names of kept trials depend on
+# what has decided a training from the beginning; names of kept trials depend on the order
 FIRST = ("task", "proxy", "method", "hyperparameters", "seed", "split_seed", "device", "threads")
-NEUTRAL = ("start_sum", "data_dir", "workers")  # what gives the same numbers, whatever it is
+NEUTRAL = ("start_sum", "data_dir", "workers")  # what never changes a training's numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSpec:
-    """What is trained: a network by a method for its binary weights, with these hyperparameters and seeds.
+    """What is trained: a network, by a method for its binary weights, with these hyperparameters and seeds.
 
-    `proxy` scales `task` down. A network without binary weights, a teacher, has no `method`; a task of two steps is
-    without one trained by the first alone. `hyperparameters` are the method's and, where they differ from the
-    recipe's, the batch size and those of the real-valued parameters' optimizer (`Recipe.own`).
+    `proxy` scales `task` down. `method` is None for a network without binary weights, such as a teacher, and to train
+    the first step alone of a task that has two. `hyperparameters` are the method's and those that replace the recipe's:
+    the batch size and those of the real-valued parameters' optimizer (`Recipe.own`).
 
-    Real-valued initial weights, the order of samples and their augmentation depend on `seed` alone and are the
-    same for every method; the split and noise in scoring depend on `split_seed`. Raises ValueError where one is
-    negative.
+    Real-valued initial weights, the order of samples and their augmentation depend on `seed` alone and are the same for
+    every method; the split and the noise in scoring depend on `split_seed`. Raises ValueError for a negative seed, or a
+    batch size in both `proxy` and `hyperparameters`.
 
-    A task with a teacher takes the weights in `teacher`, or those in the data folder. `start` is another training's
-    checkpoint, whose weights this one starts from, with new optimizers; it must have the SHA-256 `start_sum` if that
-    is given. `record` asks for more than results.
+    `teacher` is a file of the teacher's weights, None for the one in the data folder. `start` is another training's
+    checkpoint, whose weights this one starts from, with new optimizers; it must have the SHA-256 `start_sum` if that is
+    given. `record` asks for more than results.
     """
 
     task: Task
@@ -55,19 +55,19 @@ class TrainingSpec:
 
     @property
     def scaled(self) -> Task:
-        """The task as `proxy` scales it down, in batches of as many as `hyperparameters` say. Raises ValueError where
-        it cannot."""
+        """The task as `proxy` scales it down, in batches of the `batch_size` hyperparameter if given. Raises
+        ValueError."""
         task, size = self.proxy.of(self.task), self.hyperparameters.get("batch_size")
         return replace(task, recipe=replace(task.recipe, batch_size=size)) if isinstance(size, int) else task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What it is trained on: the data folder, the device as torch names it, and how each is used.
+    """The machine that trains: the data folder, the device as torch names it, and how each is used.
 
-    `threads` are torch's on the CPU; None leaves them as they are. Images too many for memory are decoded by
-    `workers`, Pillow's processes or DALI's threads: None for as many as torch has threads, but on the CPU, whose
-    threads train, for none. Any number gives the same batches. `decoder` has the images to train on; `compile` has
+    `threads` is the number of torch's CPU threads; None leaves it as it is. `workers` decode images that are too many
+    for memory: processes with Pillow, threads with DALI. None is as many as torch has threads for a GPU, and 0 for the
+    CPU, whose threads train. Any number gives the same batches. `decoder` decodes the training images; `compile` has
     torch compile the step (`compilation`). Raises ValueError for `workers` below 0.
     """
 
@@ -84,9 +84,9 @@ class Machine:
 
 
 def fingerprint(spec: TrainingSpec, machine: Machine) -> dict[str, Any]:
-    """All that decides a training's numbers, by the names of the fields: what its checkpoint is told from others by.
+    """Return all that decides a training's numbers, by field name; it tells a training's checkpoint from others.
 
-    What is not of FIRST is in it only where it is not as it is by default, `revisions` where there are any.
+    Fields that are not in FIRST are included only where they are not the default, `revisions` only where there are any.
     """
     named = {
         each.name: (getattr(part, each.name), each.default)
