@@ -55,8 +55,7 @@ class TrainingSpec:
 
     @property
     def scaled(self) -> Task:
-        """The task as `proxy` scales it down, in batches of the `batch_size` hyperparameter if given. Raises
-        ValueError."""
+        """The task as `proxy` scales it down, with any batch size in `hyperparameters`. Raises ValueError."""
         task, size = self.proxy.of(self.task), self.hyperparameters.get("batch_size")
         return replace(task, recipe=replace(task.recipe, batch_size=size)) if isinstance(size, int) else task
 

@@ -1,4 +1,4 @@
-"""Data sets, one file each. A new one is a file with `path`, `fetch` and `load`, and a line here."""
+"""Data sets, one file each. A new one is a file with `path`, `fetch` and `load`, and an entry here."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,10 +19,10 @@ __all__ = ["DATASETS", "DataSet", "ImageFiles", "ImageSplits", "Samples", "Split
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """`path` of the data under a data folder; `fetch` puts it there, from a place on disk where one is given;
-    `load` reads it and splits it by a seed, and so does `files` without reading the images, where they may be too
-    many for memory. All raise DataError. With a `drawn_test` the seed draws the test split too, which else is the
-    published one. `fetch` takes `any_number` of samples, or as many as are published."""
+    """The functions of a data set. `path` gives its file under a data folder. `fetch` puts the data there, from a place
+    on disk if one is given. `load` reads them and splits them by a seed. `files` also splits them, but does not read
+    the images, which may be too many for memory. All raise DataError. With `drawn_test` the seed draws the test split
+    too; otherwise it is the published one. `fetch` takes `any_number` of samples, or else as many as are published."""
 
     summary: str
     path: Callable[[Path], Path]
@@ -33,11 +33,11 @@ class DataSet:
     any_number: bool = False
 
     def check_data(self, root: Path) -> None:
-        """Raise DataError where the data are missing or damaged; of images in files only their index is read."""
+        """Raise DataError if the data are missing or damaged; of images in files only the index is read."""
         (self.files or self.splits)(root, 0)
 
     def splits(self, root: Path, split_seed: int) -> Splits:
-        """What `load` gives, fit for a network: finite numbers, of classes that there are. Raises DataError."""
+        """Return what `load` reads, checked for a network: finite numbers, valid classes. Raises DataError."""
         splits = self.load(root, split_seed)
         for inputs, targets in (splits.train, splits.validation, splits.test):
             if len(inputs) != len(targets) or len(targets) == 0:
@@ -55,11 +55,11 @@ class DataSet:
         return splits
 
     def origin(self, root: Path) -> dict[str, str | bool | None]:
-        """Which data these are: the checksum of their file, and whether they are known to be the published ones or
-        known to be others; what is not known is None. Of images in files it is the checksum of their index."""
+        """Return the checksum of the data's file (for images in files, their index) and whether the data are the
+        published ones; either is None if unknown."""
         file = self.path(root)
         published = None
-        with suppress(DataError):  # missing or damaged: whoever trains on them says so
+        with suppress(DataError):  # missing or damaged data are reported by a training
             published = bool(read_arrays(file, ("published",), "")[0])
         return {"sha256": checksum(file), "published": published}
 

@@ -26,7 +26,7 @@ MOST_FILES = 100_000  # in an archive: AudioMNIST's has 30,000
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A published file: its address and, where one is published, its MD5."""
+    """A published file: its address and its MD5, if one is published."""
 
     url: str
     md5: str | None = None
@@ -40,12 +40,11 @@ class Download:
 def unpacked(
     source: Path | None, downloads: Sequence[Download], root: Path, command: str, most: int
 ) -> Iterator[Path]:
-    """A folder with what `downloads` hold: fetched where `source` is None, else `source`, a folder or an archive.
+    """Yield a folder with the contents of `downloads`, fetched if `source` is None, else from that folder or archive.
 
-    What is downloaded or unpacked lies in a temporary folder under `root`. A download, and an archive that
-    has the name of one, must have its checksum; one with more than `most` bytes in it is refused. `command` is
-    what the user is told to run with `--from`.
-    Raises DataError.
+    Downloaded and unpacked files lie in a temporary folder under `root`. A download must have its checksum, and so must
+    an archive with a download's name; an archive of more than `most` bytes is refused. `command` is the one that error
+    messages tell the user to run with `--from`. Raises DataError.
     """
     if source is not None and source.is_dir():
         yield source
@@ -67,7 +66,7 @@ def unpacked(
 
 
 def holding(folder: Path, *names: str) -> Path:
-    """The first folder, `folder` itself or one at most two below it, that has one of `names`; no hidden one.
+    """Return the first folder with one of `names`: `folder`, or one at most two levels below it that is not hidden.
 
     Raises DataError.
     """
@@ -79,12 +78,12 @@ def holding(folder: Path, *names: str) -> Path:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether other programs leave it beside data: .ipynb_checkpoints, ._x.jpeg, .DS_Store, __MACOSX."""
+    """Return whether the file is one that other programs leave: .ipynb_checkpoints, ._x.jpeg, .DS_Store, __MACOSX."""
     return name.startswith(".") or name == "__MACOSX"
 
 
 def digest(file: Path) -> str:
-    """The MD5 of a file. Raises DataError."""
+    """Return the MD5 of a file. Raises DataError."""
     try:
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
@@ -93,7 +92,7 @@ def digest(file: Path) -> str:
 
 
 def _download(downloads: Sequence[Download], folder: Path, command: str, most: int) -> None:
-    """Put into `folder` what is published, unpacked where it is an archive."""
+    """Download the published files into `folder` and unpack those that are archives."""
     for download in downloads:
         file = folder / download.name
         _get(download.url, file, command)
@@ -103,7 +102,7 @@ def _download(downloads: Sequence[Download], folder: Path, command: str, most: i
 
 
 def _take(source: Path, downloads: Sequence[Download], folder: Path, most: int) -> None:
-    """Put into `folder` what is in the archive `source`."""
+    """Unpack the archive `source` into `folder`."""
     known = {download.name: download.md5 for download in downloads}
     _check_md5(source, known.get(source.name))
     if not _unpack(source, folder, most):
@@ -127,7 +126,7 @@ def _get(url: str, file: Path, command: str) -> None:
 
 
 def _unpack(archive: Path, folder: Path, most: int) -> bool:
-    """Whether `archive` is one; what it holds, `most` bytes or less, is put into `folder` and nothing anywhere else."""
+    """Unpack at most `most` bytes of `archive` into `folder` and nowhere else; return whether it is an archive."""
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as zipped:
@@ -143,7 +142,7 @@ def _unpack(archive: Path, folder: Path, most: int) -> bool:
                 _check_size((entry.size for entry in contents), most)
                 _extract(contents, folder)
             while stream.read(1 << 20):
-                pass  # a compressed archive's checksum lies behind its end
+                pass  # a compressed archive's checksum follows its contents
     except (
         zipfile.BadZipFile,
         tarfile.TarError,
@@ -160,7 +159,7 @@ def _unpack(archive: Path, folder: Path, most: int) -> bool:
 
 
 def _check_size(sizes: Iterable[int], most: int) -> None:
-    """Before anything of it is unpacked."""
+    """Refuse too many or too large files, before anything is unpacked."""
     total = 0
     for count, size in enumerate(sizes, start=1):
         total += size
@@ -173,7 +172,7 @@ def _too_large(most: int) -> str:
 
 
 class _Bounded(io.RawIOBase):
-    """A stream of which at most so many bytes are read, whoever asks for more."""
+    """A stream that refuses to be read beyond its first `most` bytes."""
 
     def __init__(self, stream: BinaryIO, most: int) -> None:
         self._stream, self._most = stream, most
@@ -202,7 +201,7 @@ class _Bounded(io.RawIOBase):
 
 @contextmanager
 def _bounded(archive: Path, most: int) -> Iterator[_Bounded]:
-    """What is in a tar archive's compression, if it has any; a tar's own headers take space too."""
+    """Yield the tar archive inside its compression, if any, bounded with room for the tar's own headers."""
     with archive.open("rb") as stream:
         start = stream.read(6)
         stream.seek(0)

@@ -1,4 +1,4 @@
-"""A data set as it is kept after fetching: arrays in one file, checked by their checksums when they are read."""
+"""A data set as kept after fetching: arrays in one file, checked by their checksums when they are read."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-KINDS = "biufS"  # of arrays: truth values, whole numbers, floats, bytes
+KINDS = "biufS"  # of arrays: booleans, whole numbers, floats, bytes
 
 
 def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """All or nothing: other processes see the old file or the new one. Raises DataError."""
+    """Write the arrays, all or nothing: other processes see the old file or the new one. Raises DataError."""
     with replacing(file) as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
 
 
 def read_arrays(file: Path, names: tuple[str, ...], command: str) -> tuple[NDArray[Any], ...]:
-    """The arrays of these names, numbers that are all finite or bytes. Raises DataError, which says to run `command`.
+    """Return the arrays of these names, finite numbers or bytes. Raises DataError, which says to run `command`.
 
-    The file may be anybody's: what it says of an array is checked before there is memory for it.
+    The file may come from anyone: an array's stated size is checked before memory is allocated for it.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -71,7 +71,7 @@ def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
 
 @lru_cache(maxsize=1)
 def read_tensors(file: Path, names: tuple[str, ...], command: str) -> tuple[Tensor, ...]:
-    """The same as tensors, kept, as a process trains many times: `cache_clear` after the file has changed."""
-    import torch  # takes seconds: not for whoever asks where the data are
+    """Return the arrays as tensors, cached for a process's many trainings: call `cache_clear` when the file changes."""
+    import torch  # takes seconds, and asking for a path need not wait
 
     return tuple(torch.from_numpy(array) for array in read_arrays(file, names, command))

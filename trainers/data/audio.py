@@ -1,4 +1,4 @@
-"""Spoken digits as their authors publish them, a wav file each: FSDD and AudioMNIST; no speaker is in two splits."""
+"""Spoken digits as their authors publish them, one wav file each: FSDD and AudioMNIST. No speaker is in two splits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAME = re.compile(r"(\d)_(\w+?)_(\d+)\.wav")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recordings:
-    """One of the two. Every speaker says every digit `repetitions` times, in `files` of the folder's parent."""
+    """FSDD or AudioMNIST. Every speaker says every digit `repetitions` times, in `files` of the parent of `folder`."""
 
     name: str
     folder: str
@@ -43,15 +43,15 @@ class Recordings:
         return f"tunebench data fetch {self.name}"
 
     def path(self, root: Path) -> Path:
-        """Where the data set lies under the data folder `root`."""
+        """Return the data set's file under the data folder `root`."""
         return root / self.name / "log-mel.npz"
 
     def fetch(self, root: Path, source: Path | None = None) -> Path:
-        """Put the recordings' features under `root` and return their file; a good one already there is kept.
+        """Write the recordings' features under `root` and return their file; without `source`, keep an intact one.
 
-        The recordings come from their official address, for which no checksum is published, or, with
-        `source`, from an archive or a folder with them. Every speaker must have said every digit equally
-        often. Raises DataError, which names the file.
+        The recordings come from their official address, for which no checksum is published, or from `source`, an
+        archive or a folder. Every speaker must have said every digit equally often. Raises DataError, which names the
+        file.
         """
         file = self.path(root)
         if source is None and file.exists():
@@ -64,13 +64,13 @@ class Recordings:
         return file
 
     def load(self, root: Path, split_seed: int) -> Splits:
-        """Inputs (samples, 20 frames, 40 bands), split by `split_seed` with whole speakers in each split.
+        """Return inputs (samples, 20 frames, 40 bands), split by `split_seed` with whole speakers in each split.
 
-        From each recording the mean of each band is taken away, then it is divided by its standard deviation:
-        what microphone and voice add to all of it; of silence zeros are left. Then each feature is standardised
-        with the training samples' figures. Raises DataError where the file is missing or damaged.
+        Each recording loses the mean of each band and is divided by its standard deviation, which removes what
+        microphone and voice add throughout; silence becomes zeros. Then each feature is standardised with the training
+        samples' mean and standard deviation. Raises DataError if the file is missing or damaged.
         """
-        import torch  # takes seconds: not for whoever asks where the data are
+        import torch  # takes seconds, and asking for a path need not wait
 
         inputs, digits, speakers = read_tensors(self.path(root), ARRAYS, self.command)
         order = torch.randperm(self.speakers, generator=torch.Generator().manual_seed(split_seed))
@@ -88,14 +88,14 @@ class Recordings:
         )
 
     def _around(self, folder: Path) -> Path:
-        """What holds the folder of recordings. Raises DataError, which tells whoever has named that one itself."""
+        """Return what holds the folder of recordings. Raises DataError, also if `folder` is that folder itself."""
         whole = folder.resolve()
         if whole.name == self.folder and any(whole.parent.glob(self.files)):
             raise DataError(f"{folder}: is the recordings alone; name the folder above it, {whole.parent}")
         return holding(folder, self.folder)
 
     def _read(self, folder: Path) -> tuple[NDArray[np.generic], ...]:
-        """Features, digits and speakers (as numbers, in the order of their names) of all recordings."""
+        """Return features, digits and speakers (as numbers, in the order of their names) of all recordings."""
         files = sorted(file for file in folder.glob(self.files) if not is_hidden(file.name))
         names = [NAME.fullmatch(file.name) for file in files]
         if None in names:
@@ -127,9 +127,9 @@ class Recordings:
 
 
 def resample(x: NDArray[np.float32], lengths: NDArray[np.int64], frames: int) -> NDArray[np.float32]:
-    """Sequences of `lengths` laid end to end in `x` (total, features) -> (sequences, frames, features).
+    """Resample sequences of `lengths`, laid end to end in `x` (total, features), to (sequences, frames, features).
 
-    The first and last frames stay, those between are interpolated linearly at equal distances.
+    The first and last frames stay; those between are interpolated linearly at equal distances.
     """
     starts = np.cumsum(lengths) - lengths
     positions = np.linspace(0, lengths - 1, frames, axis=1)
@@ -149,7 +149,7 @@ FSDD = Recordings(
     repetitions=50,
     validation_speakers=1,
     test_speakers=1,
-    most_bytes=1 << 27,  # of 30 MB
+    most_bytes=1 << 27,  # it has 30 MB
     download=Download(
         "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz"
     ),
@@ -163,6 +163,6 @@ AUDIOMNIST = Recordings(
     repetitions=50,
     validation_speakers=12,
     test_speakers=12,
-    most_bytes=6 << 30,  # of 2 GB
+    most_bytes=6 << 30,  # it has 2 GB
     download=Download("https://github.com/soerenab/AudioMNIST/archive/refs/heads/master.zip"),
 )

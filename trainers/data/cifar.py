@@ -19,13 +19,13 @@ from trainers.errors import DataError, first_line
 
 VALIDATION_SHARE = 0.1  # of the official training images; the official test images are the test split
 MOST_BYTES = 1 << 29  # to unpack; the batches are 186 MB
-SIZE = 3 * 32 * 32  # of an image
+SIZE = 3 * 32 * 32  # bytes of an image
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cifar:
-    """One of the two. `train` and `test` name its files with their MD5; a class has equally many samples."""
+    """CIFAR-10 or CIFAR-100. `train` and `test` name its files with their MD5; every class has equally many samples."""
 
     name: str
     classes: int
@@ -41,15 +41,15 @@ class Cifar:
         return f"tunebench data fetch {self.name}"
 
     def path(self, root: Path) -> Path:
-        """Where the data set lies under the data folder `root`."""
+        """Return the data set's file under the data folder `root`."""
         return root / self.name / "images.npz"
 
     def fetch(self, root: Path, source: Path | None = None) -> Path:
-        """Put the data set under `root` and return its file; a good one already there is kept.
+        """Put the data set under `root` and return its file; without `source`, keep an intact one.
 
-        It comes from its official address or, with `source`, from the archive or a folder with the batches.
-        Counts and classes are checked. Batches that have not the published checksums are taken with a
-        warning, an archive that has not is refused. Raises DataError.
+        It comes from its official address, or from `source`, the archive or a folder with the batches. Counts and
+        classes are checked. Batches with other checksums than the published ones are taken with a warning; an archive
+        of the published name with another checksum is refused. Raises DataError.
         """
         file = self.path(root)
         if source is None and file.exists():
@@ -73,8 +73,8 @@ class Cifar:
         return file
 
     def load(self, root: Path, split_seed: int) -> Splits:
-        """Images of bytes (samples, 3, 32, 32); a tenth of every class of the training images, by `split_seed`, is
-        for validation. Raises DataError where the file is missing or damaged."""
+        """Return images as bytes (samples, 3, 32, 32). A tenth of each class's training images, drawn by `split_seed`,
+        is for validation. Raises DataError if the file is missing or damaged."""
         images, labels, test_images, test_labels = read_tensors(self.path(root), ARRAYS, self.command)
         train, test = Samples(images, labels), Samples(test_images, test_labels)
         return splits_of_images(train, test, self.classes, VALIDATION_SHARE, split_seed)
@@ -97,7 +97,7 @@ class Cifar:
 def _batch(
     file: Path, key: str, classes: int, images_in_it: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """One file's images (samples, 3, 32, 32) and labels (samples,). Raises DataError."""
+    """Return one file's images (samples, 3, 32, 32) and labels (samples,). Raises DataError."""
     try:
         with file.open("rb") as stream:
             contents = stream.read(most := 2 * images_in_it * SIZE + 2**20)
@@ -124,7 +124,7 @@ def _batch(
 
 
 def _whole(labels: Any) -> NDArray[np.int64]:
-    """Labels, a list or an array of whole numbers. Raises ValueError for others."""
+    """Return labels, a list or an array of whole numbers, as an array. Raises ValueError for others."""
     if not isinstance(labels, list):
         return pickled.array(labels).astype(np.int64)
     numbers = [label if type(label) is int else pickled.array(label) for label in labels]

@@ -1,6 +1,6 @@
-"""Images in the layout train/CLASS/FILE and val/CLASS/FILE, any number of classes: ImageNet and what looks like it.
+"""Images in the layout train/CLASS/FILE and val/CLASS/FILE, of any number of classes: ImageNet and the like.
 
-They stay where they are; what is kept is an index of them. Pillow is needed, and only here.
+They stay where they are; only an index of them is kept. Pillow is needed, and only here.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 FETCH = "tunebench data fetch imagenet"
 VALIDATION_SHARE = (
-    0.04  # of every class's training images, 50,000 of ImageNet's; its val folder is the test split
+    0.04  # of every class's training images, 50,000 of ImageNet, whose val folder is the test split
 )
 MEMORY_BYTES = 4 << 30
 SUFFIXES = (".jpeg", ".jpg", ".png")  # other files are left out
-# of ImageNet's colours, as published networks expect them of their images
+# of ImageNet's colours, by which published networks expect their images normalised
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 Box = tuple[float, float, float, float]  # left, upper, right, lower
@@ -45,7 +45,7 @@ ARRAYS = ("folder", "classes", "train_names", "train_targets", "val_names", "val
 
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
-    """Images on disk: `names` (samples,) below `folder`, as the file system has them, and their targets (samples,)."""
+    """Images on disk: `names` (samples,) below `folder`, in the file system's bytes, and their targets (samples,)."""
 
     folder: Path
     names: NDArray[np.bytes_]
@@ -60,7 +60,7 @@ class ImageFiles:
 
 @dataclass(frozen=True, slots=True)
 class ImageSplits:
-    """As `Splits`, of images that are too many to hold in memory; `mean` and `std` are ImageNet's."""
+    """`Splits` of images that are too many to hold in memory; `mean` and `std` are ImageNet's."""
 
     train: ImageFiles
     validation: ImageFiles
@@ -71,15 +71,15 @@ class ImageSplits:
 
 
 def path(root: Path) -> Path:
-    """Where the index lies under the data folder `root`."""
+    """Return the index's file under the data folder `root`."""
     return root / "imagenet" / "index.npz"
 
 
 def fetch(root: Path, source: Path | None = None) -> Path:
-    """Index the images in the folder `source` and return the index's file; a good one already there is kept.
+    """Index the images in the folder `source` and return the index's file; without `source`, keep an intact one.
 
-    Every image is opened as far as its size and colours; both folders must have the same classes, and every
-    class images. Raises DataError, which names the file.
+    Every image is opened just far enough to see its size and colours. Both folders must have the same classes, each
+    with images. Raises DataError, which names the file.
     """
     file = path(root)
     if source is None:
@@ -105,8 +105,8 @@ def fetch(root: Path, source: Path | None = None) -> Path:
 
 
 def files(root: Path, split_seed: int) -> ImageSplits:
-    """The images, a share of every class of train for validation by `split_seed`. Raises DataError."""
-    import torch  # takes seconds: not for whoever asks where the data are
+    """Return the images; `split_seed` draws a share of every class of train for validation. Raises DataError."""
+    import torch  # takes seconds, and asking for a path need not wait
 
     folder, classes, names, targets, test_names, test_targets = _index(path(root))
     train, validation = (
@@ -126,10 +126,10 @@ def files(root: Path, split_seed: int) -> ImageSplits:
 
 
 def load(root: Path, split_seed: int, *, image_size: int = 64) -> Splits:
-    """The middles of the images as bytes (samples, 3, image_size, image_size), all in memory: for few or small ones.
+    """Return the images' centres as bytes (samples, 3, image_size, image_size), all in memory: for few or small images.
 
-    The same samples in each split as `files`. Raises DataError where an image is damaged, which names it, and
-    where all take more than 4 GiB.
+    The splits hold the same samples as those of `files`. Raises DataError if an image is damaged, which it names, or if
+    all take more than 4 GiB.
     """
     import torch
 
@@ -139,17 +139,17 @@ def load(root: Path, split_seed: int, *, image_size: int = 64) -> Splits:
 
 
 def middle(file: Path, size: int) -> NDArray[np.uint8]:
-    """An image (3, size, size): the middle of it, as `centre_box` cuts it. Raises DataError."""
+    """Return the centre of an image, cut by `centre_box`, as (3, size, size). Raises DataError."""
     return _cut(file, size, centre_box)
 
 
 def random_part(file: Path, size: int, generator: np.random.Generator) -> NDArray[np.uint8]:
-    """An image (3, size, size): a random part of it, as `random_box` cuts it. Raises DataError."""
+    """Return a random part of an image, cut by `random_box`, as (3, size, size). Raises DataError."""
     return _cut(file, size, lambda width, height: random_box(width, height, generator))
 
 
 def jpeg(file: Path) -> tuple[bytes, int, int] | None:
-    """Contents, width and height of a JPEG in colour or grey that ends as a whole one does; None of any other file."""
+    """Return contents, width and height of a JPEG in colour or grey with a proper end; None for any other file."""
     from PIL import Image
 
     with suppress(DataError), _named(file, "an image"):
@@ -161,14 +161,15 @@ def jpeg(file: Path) -> tuple[bytes, int, int] | None:
 
 
 def centre_box(width: int, height: int) -> Box:
-    """The square in the middle, 7/8 of the shorter side (224 of 256)."""
+    """Return the central square of 7/8 of the shorter side (224 of 256)."""
     side = min(width, height) * 7 / 8
     left, upper = (width - side) / 2, (height - side) / 2
     return left, upper, left + side, upper + side
 
 
 def random_box(width: int, height: int, generator: np.random.Generator) -> Box:
-    """8 to 100 % of the area, 3/4 to 4/3 as wide as high; after ten that do not fit, the largest square."""
+    """Return a box of 8 to 100 % of the area, 3/4 to 4/3 as wide as high; after ten misfits, the largest central
+    square."""
     for _ in range(10):
         area = width * height * generator.uniform(0.08, 1)
         ratio = np.exp(generator.uniform(np.log(3 / 4), np.log(4 / 3)))
@@ -182,10 +183,10 @@ def random_box(width: int, height: int, generator: np.random.Generator) -> Box:
 
 
 def _cut(file: Path, size: int, box_of: Callable[[int, int], Box]) -> NDArray[np.uint8]:
-    """The part in `box_of(width, height)` of an image, resized to (3, size, size); grey and CMYK become RGB.
+    """Cut `box_of(width, height)` out of an image and resize it to (3, size, size); grey and CMYK become RGB.
 
-    Of 16 bits a pixel the upper 8 count. Neither transparency nor the orientation that a camera noted is looked at.
-    A JPEG is decoded at the smallest of the sizes 1, 1/2, 1/4 and 1/8 at which the part has `size` pixels.
+    Of 16 bits a pixel the upper 8 are used. Transparency and a camera's note of the orientation are ignored. A JPEG is
+    decoded at the smallest scale of 1, 1/2, 1/4 and 1/8 at which the part has at least `size` pixels a side.
     """
     from PIL import Image
 
@@ -205,7 +206,7 @@ def _cut(file: Path, size: int, box_of: Callable[[int, int], Box]) -> NDArray[np
 
 @contextmanager
 def _named(file: Path, what: str) -> Iterator[None]:
-    """Whatever Pillow says of a file, as a DataError with its name: that it is not `what`."""
+    """Turn Pillow's errors into a DataError that names the file and says that it is not `what`."""
     from PIL import Image
 
     try:
@@ -215,7 +216,7 @@ def _named(file: Path, what: str) -> Iterator[None]:
 
 
 def _bytes(image: Image.Image) -> Image.Image:
-    """A grey image of 16 bits a pixel with 8 of them, where Pillow would make all that is not black white."""
+    """Return a grey image of 16 bits a pixel with 8 of them; Pillow's own conversion makes all but black white."""
     from PIL import Image
 
     return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -230,7 +231,7 @@ def _classes(source: Path, part: str) -> list[str]:
 
 
 def _kind(entry: Path) -> str:
-    """What an entry of a class's folder is, in words; of what may be an image, its suffix."""
+    """Return what an entry of a class's folder is, in words, or its suffix if it may be an image."""
     if is_hidden(entry.name):
         return "hidden"
     suffix = entry.suffix.lower()
@@ -244,7 +245,7 @@ def _source(folder: NDArray[Any]) -> Path:
 
 
 def _scan(source: Path, part: str) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
-    """Names below `source` and targets of a part's images, in the order of classes and names."""
+    """Return names below `source` and targets of a part's images, ordered by class and name."""
     from PIL import Image
 
     names: list[bytes] = []
@@ -282,7 +283,7 @@ def _index(file: Path) -> tuple[NDArray[Any], ...]:
 
 @lru_cache(maxsize=1)
 def _decoded(file: Path, image_size: int) -> tuple[Tensor, ...]:
-    """Kept, as a process trains many times."""
+    """Return the centres of all images and their targets, cached for a process's many trainings."""
     import torch
 
     folder, _, *parts = _index(file)

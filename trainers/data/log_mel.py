@@ -1,4 +1,4 @@
-"""Log-mel features: how much energy a sound has in bands as wide as the ear hears them, over time."""
+"""Log-mel features: a sound's energy over time, in bands as wide as the ear hears them."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,10 @@ FLOOR = 1e-8  # of energy, 80 dB below a full-scale sine
 
 
 def log_mel(samples: NDArray[np.float64], rate: int, bands: int) -> NDArray[np.float32]:
-    """Samples (n,) in [-1, 1] at `rate` a second -> natural logarithms of band energies (frames, bands).
+    """Return natural logarithms of band energies (frames, bands) of samples (n,) in [-1, 1], `rate` of them a second.
 
-    Frames of 25 ms every 10 ms under a Hann window; a sound shorter than one frame is filled up with silence.
-    The bands are triangles, equally wide in mel (2595 log10(1 + f/700)), each of area 1.
+    Frames have 25 ms every 10 ms, under a Hann window; a sound shorter than one frame is padded with silence. The bands
+    are triangles, equally wide in mel (2595 log10(1 + f/700)), each of area 1.
     """
     window = round(WINDOW_SECONDS * rate)
     hop = round(HOP_SECONDS * rate)
@@ -26,7 +26,7 @@ def log_mel(samples: NDArray[np.float64], rate: int, bands: int) -> NDArray[np.f
 
 
 def triangles(size: int, rate: int, bands: int) -> NDArray[np.float64]:
-    """Weights (bands, size // 2 + 1) of the frequencies of a transform of `size` samples in each band."""
+    """Return the weights (bands, size // 2 + 1) in each band of the frequencies of a transform of `size` samples."""
     low, high = 2595 * np.log10(1 + np.array([LOW_HZ, HIGH_HZ]) / 700)
     mel = np.linspace(low, high, bands + 2)
     edges = 700 * (10 ** (mel / 2595) - 1)

@@ -22,7 +22,7 @@ MOST_BYTES = 1 << 27  # to unpack; the four files are 55 MB
 VALIDATION_SHARE = 0.1  # of the official training images; the official test images are the test split
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
-# the copy that PyTorch keeps: the authors' own address often refuses
+# PyTorch's copy, as the authors' own address often refuses
 ADDRESS = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MD5 = {
     "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
@@ -39,15 +39,15 @@ UNPACKED_MD5 = {
 
 
 def path(root: Path) -> Path:
-    """Where the data set lies under the data folder `root`."""
+    """Return the data set's file under the data folder `root`."""
     return root / "mnist" / "images.npz"
 
 
 def fetch(root: Path, source: Path | None = None) -> Path:
-    """Put the data set under `root` and return its file; a good one already there is kept.
+    """Put the data set under `root` and return its file; without `source`, keep an intact one.
 
-    It comes from its address or, with `source`, from a folder or an archive with the four IDX files, as they
-    are or in gzip. Files that have not the published checksums are taken with a warning. Raises DataError.
+    It comes from its address, or from `source`, a folder or an archive with the four IDX files, plain or in gzip. Files
+    with other checksums than the published ones are taken with a warning. Raises DataError.
     """
     file = path(root)
     if source is None and file.exists():
@@ -73,15 +73,15 @@ def fetch(root: Path, source: Path | None = None) -> Path:
 
 
 def load(root: Path, split_seed: int) -> Splits:
-    """Images of bytes (samples, 1, 28, 28); a tenth of every digit of the training images, by `split_seed`, is for
-    validation. Raises DataError where the file is missing or damaged."""
+    """Return images as bytes (samples, 1, 28, 28). A tenth of each digit's training images, drawn by `split_seed`, is
+    for validation. Raises DataError if the file is missing or damaged."""
     images, labels, test_images, test_labels = read_tensors(path(root), ARRAYS, FETCH)
     train, test = Samples(images, labels), Samples(test_images, test_labels)
     return splits_of_images(train, test, 10, VALIDATION_SHARE, split_seed)
 
 
 def _read(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images (samples, 1, 28, 28) and labels (samples,) of "train" or "t10k"."""
+    """Return images (samples, 1, 28, 28) and labels (samples,) of "train" or "t10k"."""
     images_file, labels_file = (
         _either(folder, f"{part}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1")
     )
@@ -98,12 +98,12 @@ def _read(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]
 
 
 def _names(name: str) -> list[str]:
-    """How a file may be called: also with a dot, as it is when it comes out of other archives, and in gzip."""
+    """Return the names that a file may have: also with a dot, as other archives write it, and in gzip."""
     return [f"{name}{end}" for name in (name, name.replace("-idx", ".idx")) for end in ("", ".gz")]
 
 
 def _either(folder: Path, name: str) -> Path:
-    """The file under one of its names, which may be a folder's that it lies in. Raises DataError."""
+    """Return the file under one of its names; it may lie in a folder with that name. Raises DataError."""
     files = [file for entry in _names(name) for file in (folder / entry, folder / entry / entry)]
     for file in files:
         if file.is_file():
@@ -112,7 +112,7 @@ def _either(folder: Path, name: str) -> Path:
 
 
 def read_idx(file: Path) -> NDArray[np.uint8]:
-    """An IDX file of unsigned bytes, in gzip where its name ends in .gz. Raises DataError."""
+    """Return the array in an IDX file of unsigned bytes, in gzip if its name ends in .gz. Raises DataError."""
     data = _content(file)
     if len(data) < 4 or data[:3] != b"\0\0\x08" or len(data) < (start := 4 + 4 * data[3]):
         raise DataError(f"{file}: is not an IDX file of bytes")

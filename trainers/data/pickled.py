@@ -1,8 +1,8 @@
-"""What a pickle says, read without doing what it says: no object is made, nothing is imported or called.
+"""Pickles read without running them: no object is made, nothing is imported or called.
 
-A pickle is a program for a stack machine. Of its instructions those are followed that put plain values together;
-where it would call something, that is written down as a `Call`, for whoever knows what such a call means. So no more
-memory is asked for than the file's own bytes fill, whatever they claim.
+A pickle is a program for a stack machine. Only its instructions that build plain values are followed. Where it would
+call something, a `Call` says so, for the reader to interpret. So no more memory is allocated than the file's own bytes
+fill, whatever they claim.
 """
 
 import pickletools
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 @dataclass(slots=True)
 class Call:
-    """What would be called, with what, and what its result would be told to take over; `args` None of a bare name."""
+    """A call that was not made: function, arguments, and the state for its result; `args` is None for a bare name."""
 
     name: str
     args: tuple[Any, ...] | None = None
@@ -27,10 +27,10 @@ KINDS = {"u1", "i1", "i2", "u2", "i4", "u4", "i8"}  # of whole numbers, by NumPy
 
 
 def read(contents: bytes) -> Any:
-    """The value that a pickle describes: dictionaries, lists, tuples, text, bytes, numbers, and calls.
+    """Return the value that a pickle describes: dictionaries, lists, tuples, text, bytes, numbers, and calls.
 
-    What Python 2 had one type for is text, and so is every key. Raises ValueError for anything else, and whatever a
-    damaged one meets.
+    Python 2's strings become text, and so does every key. Raises ValueError for anything else, and any error for a
+    damaged pickle.
     """
     stack: list[Any] = []
     marks: list[int] = []
@@ -65,7 +65,7 @@ def read(contents: bytes) -> Any:
 
 
 def array(value: Any) -> NDArray[Any]:
-    """The array of whole numbers that `value`, as read, is to become: its bytes, if there are as many as it needs.
+    """Return the array of whole numbers that `value`, as read, describes, if it has exactly the bytes for it.
 
     Raises ValueError for anything else.
     """
@@ -112,7 +112,7 @@ def _called(stack: list[Any], items: list[Any]) -> None:
     if not isinstance(function, Call) or function.args is not None or not isinstance(args, tuple):
         raise ValueError("it calls what is no function")
     match function.name, args:
-        case "_codecs.encode", (str(text), "latin1"):  # how bytes are written in protocols without any
+        case "_codecs.encode", (str(text), "latin1"):  # bytes, in protocols that have no instruction for them
             stack.append(text.encode("latin-1"))
         case name, _:
             stack.append(Call(name, args))

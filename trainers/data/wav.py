@@ -1,4 +1,4 @@
-"""Sounds in wav files: whole numbers of 8, 16 or 32 bits a sample (PCM), plain, extensible or written as a stream."""
+"""Sounds in wav files: PCM of 8, 16 or 32 bits a sample, with a plain, an extensible or a stream's header."""
 
 import struct
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from trainers.errors import DataError
 
-RATES = 8_000, 384_000  # samples a second: what a band up to 4 kHz needs, and what recorders have
+RATES = 8_000, 384_000  # samples a second: the least for a band up to 4 kHz, and the most that recorders have
 LONGEST_SECONDS = 60
 MOST_BYTES = 256 << 20
 PCM, EXTENSIBLE = 1, 0xFFFE
 PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")
-ENDLESS = 0x7FFFF000  # from here on a size is that of a stream whose end was not known, as 0 may be
+ENDLESS = 0x7FFFF000  # a size of this or more, and maybe 0, means a stream of unknown length
 KINDS = {1: "u1", 2: "<i2", 4: "<i4"}  # by bytes a sample
 
 
 class Format(NamedTuple):
-    """A header's words: how many `channels`, samples a second in each, bytes a sample."""
+    """A header's numbers: `channels`, samples a second in each, bytes a sample."""
 
     channels: int
     rate: int
@@ -28,7 +28,7 @@ class Format(NamedTuple):
 
 
 def read_wav(file: Path) -> tuple[NDArray[np.float64], int]:
-    """A sound's samples (n,) in [-1, 1), its channels averaged, and how many there are a second. Raises DataError."""
+    """Return samples (n,) in [-1, 1), averaged over channels, and their number per second. Raises DataError."""
     try:
         with file.open("rb") as stream:
             contents = stream.read(MOST_BYTES + 1)
@@ -52,7 +52,7 @@ def read_wav(file: Path) -> tuple[NDArray[np.float64], int]:
 
 
 def _sound(contents: bytes) -> tuple[bytes, int, Format]:
-    """The bytes of sound, as many as are announced of a stream that has no end, and their format."""
+    """Return the bytes of sound, their announced number (for a stream without end, the actual one) and the format."""
     if len(contents) > MOST_BYTES:
         raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
     if len(contents) < 12:
@@ -76,7 +76,7 @@ def _sound(contents: bytes) -> tuple[bytes, int, Format]:
 
 
 def _chunks(contents: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, announced size and first byte of every chunk."""
+    """Yield every chunk's name, announced size and offset of its contents."""
     offset = 12
     while offset + 8 <= len(contents):
         name, size = struct.unpack_from("<4sI", contents, offset)
