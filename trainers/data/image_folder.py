@@ -168,8 +168,7 @@ def centre_box(width: int, height: int) -> Box:
 
 
 def random_box(width: int, height: int, generator: np.random.Generator) -> Box:
-    """Return a box of 8 to 100 % of the area, 3/4 to 4/3 as wide as high; after ten misfits, the largest central
-    square."""
+    """Return a box of 8 to 100 % of the area, 3/4 to 4/3 as wide as high; after ten misfits, the largest square."""
     for _ in range(10):
         area = width * height * generator.uniform(0.08, 1)
         ratio = np.exp(generator.uniform(np.log(3 / 4), np.log(4 / 3)))

@@ -1,1 +1,1 @@
-"""Samples on their way to the network: read, decoded, changed at random, in batches."""
+"""Samples on their way to the network: read, decoded, augmented, in batches."""

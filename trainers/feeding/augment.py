@@ -15,13 +15,13 @@ COLOUR_AXES = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836,
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Bytes (batch, channels, height, width) -> floats (images - mean) / std, `mean` and `std` (channels,)."""
+    """Return bytes (batch, channels, height, width) as floats (images - mean) / std, both (channels,)."""
     scale = 1 / std
     return torch.addcmul((-mean * scale)[:, None, None], images.to(mean.dtype), scale[:, None, None])
 
 
 def crop_and_flip(images: Tensor, generator: torch.Generator, *, padding: int = 4) -> Tensor:
-    """Each image moved by up to `padding` pixels, what enters is 0, and half of them mirrored.
+    """Move each image by up to `padding` pixels, filling up with 0, and mirror each with a chance of 1/2.
 
     Source: Quist 2023, section 4.1.
 
@@ -40,7 +40,7 @@ def crop_and_flip(images: Tensor, generator: torch.Generator, *, padding: int = 
 
 
 def flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Half of the images (batch, channels, height, width), drawn at random, mirrored."""
+    """Mirror each of the images (batch, channels, height, width) with a chance of 1/2."""
     draws = torch.randint(
         0, 2, (len(images), 1, 1, 1), generator=generator, device=images.device, dtype=torch.bool
     )
@@ -48,13 +48,13 @@ def flip(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def add_noise(images: Tensor, generator: torch.Generator, *, factor: float = 0.1) -> Tensor:
-    """Floats in [-1, 1] + factor * N(0, 1), clipped to [-1, 1]: Nayak 2020, eq 4, with the bounds of its text."""
+    """Return images in [-1, 1] + factor * N(0, 1), clipped to [-1, 1] (Nayak 2020, eq 4, with its text's bounds)."""
     noise = torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
     return noise.mul_(factor).add_(images).clamp_(-1, 1)
 
 
 def shift_colours(images: Tensor, generator: torch.Generator, *, deviation: float = 0.1) -> Tensor:
-    """Each colour image (batch, 3, height, width), floats from 0 to 255, moved along ImageNet's principal colours."""
+    """Move each colour image (batch, 3, height, width), floats from 0 to 255, along ImageNet's principal colours."""
     draws = torch.empty_like(images[:, :, 0, 0]).normal_(std=deviation, generator=generator)
     shifts = draws @ _colour_axes(images.device, images.dtype)
     return images + shifts[:, :, None, None]
@@ -62,6 +62,6 @@ def shift_colours(images: Tensor, generator: torch.Generator, *, deviation: floa
 
 @lru_cache
 def _colour_axes(device: torch.device, dtype: torch.dtype) -> Tensor:
-    """A row an axis, as long as its deviation; kept, as copying it to a device would wait for that."""
+    """Return one axis a row, as long as its deviation; cached, because copying it to a device would wait for that."""
     axes = torch.tensor(COLOUR_AXES, dtype=torch.float64) * torch.tensor(COLOUR_DEVIATIONS)
     return axes.T.to(device, dtype)

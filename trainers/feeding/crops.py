@@ -1,4 +1,4 @@
-"""Which part of every image is wanted."""
+"""The part of each image that a network is given."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ from trainers.data.image_folder import Box, ImageFiles, centre_box, middle, rand
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The middle of each image, or a random part, which `drawn_from` and the sample's number alone decide.
+    """The centre of each image, or a random part, which depends on `drawn_from` and the sample's number alone.
 
-    Whatever decodes the images, resized to `size` x `size`, is given the same parts.
+    Every decoder gets the same parts, which are resized to `size` x `size`.
     """
 
     files: ImageFiles
@@ -20,13 +20,13 @@ class Parts:
     drawn_from: tuple[int, int] | None
 
     def box(self, index: int, width: int, height: int) -> Box:
-        """In an image of this size."""
+        """Return the part of an image of this size."""
         if self.drawn_from is None:
             return centre_box(width, height)
         return random_box(width, height, self._generator(self.drawn_from, index))
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """(3, size, size), as Pillow decodes it. Raises DataError, which names the file."""
+        """Return the part (3, size, size), as Pillow decodes it. Raises DataError, which names the file."""
         file = self.files.path(index)
         if self.drawn_from is None:
             return middle(file, self.size)

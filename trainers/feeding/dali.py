@@ -1,4 +1,4 @@
-"""Images decoded, cut and resized by NVIDIA's DALI, where it is installed: on a GPU, or else in threads of the CPU."""
+"""Images decoded, cut and resized by NVIDIA's DALI, if it is installed: on a GPU, or in threads of the CPU."""
 
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,14 +22,14 @@ Sample = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
 def read(
     parts: Parts, batches: Sequence[Tensor], threads: int, device: torch.device
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
-    """The parts of the samples in each of `batches` as bytes (batch, 3, size, size) on `device`, and their targets.
+    """Yield the parts of each batch's samples as bytes (batch, 3, size, size) on `device`, and their targets.
 
-    So many `threads`, at least one, read files and decode what the GPU does not, up to three batches ahead. DALI is
-    given the JPEGs in colour or grey. Other files, and JPEGs that do not end as a whole one does, are decoded by
-    Pillow: what comes of them, or is wrong with them, does not depend on DALI. Raises DataError, which names the file,
-    when a file is read that is no image, up to three batches early. To close the generator ends the threads.
+    `threads`, but at least one, read files and decode what the GPU does not, up to three batches ahead. DALI gets JPEGs
+    in colour or grey. Pillow decodes other files and JPEGs without a proper end: their pixels and errors do not depend
+    on DALI. Raises DataError, which names the file, when a file that is no image is read, up to three batches early.
+    Closing the generator ends the threads.
 
-    A batch of a GPU is decoded there and ready for what its present stream does next. It has never been run on one.
+    On a GPU, a batch is decoded there and ready for the next work of the current stream. It has never been run on one.
     """
     threads = max(1, threads)
     samples = _samples(parts, batches, threads)
@@ -53,13 +53,13 @@ def read(
 
 
 def _name_file(parts: Parts, batch: Tensor, threads: int, device: torch.device, error: RuntimeError) -> None:
-    """Raise DataError with the name of the file in the batch of which DALI has raised the error, if one is found."""
+    """Raise DataError that names the file of the batch for which DALI raised the error, if one is found."""
     if len(batch) == 1:
         parts.image(int(batch))
         file = parts.files.path(int(batch))
         raise DataError(f"{file}: Pillow can decode it, DALI cannot") from error
     for _ in read(parts, torch.split(batch, 1), threads, device):
-        pass  # until it meets the file
+        pass  # until the file raises
 
 
 def _pipeline(
@@ -83,7 +83,7 @@ def _pipeline(
             contents,
             device="mixed" if on_gpu else "cpu",
             adjust_orientation=False,
-            affine=False,  # trials beside each other would share a few cores
+            affine=False,  # else parallel trials would share a few cores
             hw_decoder_load=0.0,  # one decoder for all: a GPU's own chip for JPEGs takes a share of each batch
             jpeg_fancy_upsampling=True,  # as on the CPU
         )
@@ -95,7 +95,7 @@ def _pipeline(
 def _samples(
     parts: Parts, batches: Sequence[Tensor], threads: int
 ) -> Generator[tuple[list[Any], ...], None, None]:
-    """Each batch as DALI takes it; while it is taken the next one is read."""
+    """Yield each batch as DALI takes it, while the next one is read."""
     pool = ThreadPoolExecutor(threads)
     reading = (pool.map(_sample, [parts] * len(batch), batch.tolist()) for batch in batches)
     try:
@@ -106,7 +106,7 @@ def _samples(
 
 
 def _sample(parts: Parts, index: int) -> Sample:
-    """A file's contents and the part's upper left and lower right corner, or Pillow's part as an uncompressed file."""
+    """Return a file's contents and its part's upper left and lower right corner, or Pillow's part, uncompressed."""
     size = parts.size
     if found := jpeg(parts.files.path(index)):
         contents, width, height = found

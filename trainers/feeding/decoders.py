@@ -1,4 +1,4 @@
-"""What decodes the images that a network trains on, where they are read from disk: Pillow, or NVIDIA's DALI."""
+"""The decoders of images that are read from disk for training: Pillow, or NVIDIA's DALI."""
 
 from typing import Literal, get_args
 
@@ -9,19 +9,19 @@ Decoder = Literal["pillow", "dali"]
 
 
 def check_decodes(decoder: str, task: Task) -> None:
-    """Raise ValueError where `decoder` is unknown, or where it is not the usual one and `task` has nothing for it."""
+    """Raise ValueError if `decoder` is unknown, or if it is not Pillow and `task` has no images on disk."""
     if decoder not in get_args(Decoder):
         raise ValueError(f"unknown decoder {decoder!r}; known are {', '.join(get_args(Decoder))}")
     if decoder == "pillow":
         return
-    from trainers.data import DATASETS  # not for whoever only reads a study
+    from trainers.data import DATASETS  # imported late: reading a study does not need it
 
     if DATASETS[task.dataset].files is None:
         raise ValueError(f"{task.name} has no images on disk for {decoder} to decode")
 
 
 def version(decoder: Decoder) -> str | None:
-    """Which DALI it is, as pixels may differ between two; None of Pillow. Raises UnusableError where there is none."""
+    """Return DALI's version, on which pixels may depend; None for Pillow. Raises UnusableError if DALI is missing."""
     if decoder == "pillow":
         return None
     try:

@@ -1,4 +1,4 @@
-"""A task's samples, batch by batch on the device that trains: held there, or read from disk while it computes."""
+"""A task's samples, batch by batch on the training's device: held there, or read from disk while it computes."""
 
 import math
 from collections.abc import Generator
@@ -18,18 +18,18 @@ from trainers.feeding.loader import Reading, evaluation_batches, training_batche
 from trainers.seeds import derive
 from trainers.training_spec import Machine, TrainingSpec
 
-# numbers in a batch of inputs that is scored: on a CPU its caches are to hold what the layers make of them
+# input numbers in a scored batch: a CPU's caches should hold what the layers compute from them
 SCORED_AT_ONCE, SCORED_AT_ONCE_ON_CPU = 2**22, 2**18
 Batches = Generator[Samples, None, None]
 Part = Literal["training", "validation", "test"]
 
 
 class Feed(Protocol):
-    """Where a training's batches come from; images are bytes, `mean` and `std` (channels,) say how they are scaled.
+    """The source of a training's batches. Images are bytes; `mean` and `std` (channels,) say how to scale them.
 
-    An epoch takes the training samples in a new random order in whole batches: those that do not fill the last one
-    are left out of that epoch. What a batch holds depends on the seeds, its epoch and its number alone, so that a
-    training goes on in the middle of an epoch with `start`. To close a generator of batches stops what reads for it.
+    An epoch takes the training samples in a new random order, in whole batches; the samples left over are skipped in
+    that epoch. A batch depends only on the seeds, its epoch and its number, so that a training can continue in the
+    middle of an epoch with `start`. Closing a generator of batches stops what reads for it.
     """
 
     input_shape: tuple[int, ...]
@@ -38,18 +38,20 @@ class Feed(Protocol):
     std: Tensor | None
     samples: int  # to train on
     steps_an_epoch: int
-    decoder: str | None  # of images to train on, where it is not Pillow, and its version
+    decoder: str | None  # of training images, with its version, if it is not Pillow
 
     def training(self, epoch: int, start: int = 0) -> Batches:
-        """The batches of an epoch, counted from 1, from number `start` on; epochs are asked for in their order."""
+        """Yield the batches of `epoch`, from number `start` on. Epochs count from 1 and are asked for in order."""
 
     def scored(self, part: Part) -> Batches:
-        """All samples of `part` in their order, in batches of which the last one may be smaller."""
+        """Yield all samples of `part` in order, in batches of which the last may be smaller."""
 
 
 def feed(spec: TrainingSpec, machine: Machine) -> Feed:
-    """The feed of a training. Raises DataError, and ValueError where no batch is filled, where the device cannot be
-    used, or where the decoder is unknown, not installed, or has nothing to decode.
+    """Return the feed of a training.
+
+    Raises DataError, and ValueError if no batch is filled, if the device cannot be used, or if the decoder is unknown,
+    not installed, or has nothing to decode.
     """
     task, proxy = spec.scaled, spec.proxy
     device = devices.find(machine.device)
@@ -78,7 +80,7 @@ def feed(spec: TrainingSpec, machine: Machine) -> Feed:
 
 
 class Held:
-    """Samples that are all on the device, where batches are put together."""
+    """A feed that holds all samples on the device and puts batches together there."""
 
     decoder: str | None = None
 
@@ -112,10 +114,10 @@ class Held:
 
 
 class Streamed:
-    """Images on disk: random parts of them to train on, their middles to be scored.
+    """A feed of images on disk: random parts to train on, centres to score.
 
-    `reading` is how those to train on are read. What is scored is Pillow's, for scores to be compared with others'
-    (Quist 2023, reproducibility statement).
+    `reading` says how the training images are read. Scored images are Pillow's, so that scores can be compared with
+    others' (Quist 2023, reproducibility statement).
     """
 
     def __init__(
@@ -177,13 +179,13 @@ def _steps(samples: int, batch_size: int) -> int:
 
 
 def _joined(*parts: ImageFiles) -> ImageFiles:
-    """Images of one folder."""
+    """Join images of one folder."""
     names, targets = (np.concatenate([getattr(part, of) for part in parts]) for of in ("names", "targets"))
     return ImageFiles(parts[0].folder, names, targets)
 
 
 def _share(files: ImageSplits, fraction: float, seed: int) -> ImageSplits:
-    """A share of every class of the training images, drawn by `seed`. Raises ValueError where a class has none left."""
+    """Keep a share of every class's training images, drawn by `seed`. Raises ValueError if a class has none left."""
     train = files.train
     kept = held_out(torch.from_numpy(train.targets), fraction, seed)[1].numpy()
     part = ImageFiles(train.folder, train.names[kept], train.targets[kept])

@@ -23,10 +23,10 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """How images are read: by so many workers of a decoder, for a device.
+    """How images are read: by how many workers of which decoder, for which device.
 
-    Pillow's workers are processes, or this one where there are none; each reads two batches ahead, into shared memory,
-    from where the batches are copied to a GPU, as `device` may be, without waiting. DALI's are threads (`dali.read`).
+    Pillow's workers are processes; with 0, this process reads. Each worker reads two batches ahead into shared memory.
+    From there they are copied without waiting if `device` is a GPU. DALI's workers are threads (`dali.read`).
     """
 
     workers: int = 0
@@ -34,7 +34,7 @@ class Reading:
     decoder: Decoder = "pillow"
 
     def read(self, parts: Parts, batches: Sequence[Tensor]) -> Batches:
-        """The parts of the samples in each of `batches`, and their targets."""
+        """Yield the parts of the samples in each of `batches`, and their targets."""
         return READERS[self.decoder](parts, batches, self.workers, self.device)
 
 
@@ -51,13 +51,13 @@ def training_batches(
     start: int = 0,
     reading: Reading = HERE,
 ) -> Batches:
-    """An epoch's batches from number `start` on: random parts of images, bytes (batch_size, 3, size, size), targets.
+    """Yield an epoch's batches from `start` on: random parts as bytes (batch_size, 3, image_size, image_size), targets.
 
-    The samples come in a new random order in whole batches; those that do not fill the last one are left out of
-    that epoch. Order and parts depend on `seed`, `epoch` and the sample alone: any `start` and any `reading` give the
-    same, but for what a decoder makes of a part's pixels. Mirroring and colours are the device's work (`augment`).
-    Raises DataError, which names the file. torch's global random state is left as it is. Whatever reads ahead ends
-    with the batches, or when the generator is closed.
+    The samples come in a new random order, in whole batches; the samples left over are skipped in that epoch. Order and
+    parts depend on `seed`, `epoch` and the sample alone: any `start` and any `reading` give the same, except for how a
+    decoder computes pixels. Mirroring and colours are left to the device (`augment`). Raises DataError, which names the
+    file. torch's global random state is left as it is. Reading ahead ends with the batches, or when the generator is
+    closed.
     """
     order = torch.randperm(
         len(files), generator=torch.Generator().manual_seed(derive(seed, "data-order", epoch))
@@ -74,13 +74,13 @@ def evaluation_batches(
     image_size: int,
     reading: Reading = HERE,
 ) -> Batches:
-    """The middles of all images, in order; the last batch may be smaller. Otherwise as `training_batches`."""
+    """Yield the centres of all images in order; the last batch may be smaller. Else as `training_batches`."""
     batches = torch.split(torch.arange(len(files)), batch_size)
     return reading.read(Parts(files, image_size, None), batches)
 
 
 class _Reader(Dataset[Batch | DataError]):
-    """Decodes a batch at a time. What is wrong with an image is handed over, for it to be raised as it is."""
+    """A data set that decodes a batch at a time. It returns an image's DataError, for `_read` to raise unchanged."""
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts

@@ -1,4 +1,4 @@
-"""What a network is given of a data set's samples, made a batch at a time on their device."""
+"""A network's inputs, made from a data set's samples on their device, one batch at a time."""
 
 import torch
 from torch import Tensor
@@ -12,13 +12,13 @@ Pixels = tuple[Tensor, Tensor]
 
 
 def real_type(recipe: Recipe) -> torch.dtype:
-    """The type of a network's numbers, and so of its inputs."""
+    """Return the type of a network's numbers and its inputs."""
     return torch.float64 if recipe.precision == "float64" else torch.float32
 
 
 def pixels(recipe: Recipe, mean: Tensor | None, std: Tensor | None, device: torch.device) -> Pixels | None:
-    """What `recipe` takes from bytes and what it divides them by, both (channels,), with the data set's `mean` and
-    `std`, also of a channel that is the same everywhere; None where there are no bytes."""
+    """Return what `recipe` subtracts from bytes and what it divides them by, both (channels,), or None without bytes.
+    `mean` and `std` are the data set's; a channel that is the same everywhere is divided by 1."""
     if mean is None or std is None:
         return None
     if recipe.pixels == "symmetric":
@@ -28,7 +28,7 @@ def pixels(recipe: Recipe, mean: Tensor | None, std: Tensor | None, device: torc
 
 
 def as_bytes(images: Tensor, pixels: Pixels | None) -> Tensor:
-    """Images (..., channels, height, width) of a network as bytes again, the nearest ones there are."""
+    """Return a network's images (..., channels, height, width) as bytes again, rounded to the nearest."""
     if pixels is not None:
         taken, divided = (values[:, None, None] for values in pixels)
         images = images * divided + taken
@@ -38,10 +38,10 @@ def as_bytes(images: Tensor, pixels: Pixels | None) -> Tensor:
 def prepare(
     samples: Samples, recipe: Recipe, pixels: Pixels | None, generator: torch.Generator, *, training: bool
 ) -> Samples:
-    """A batch as the network takes it and is to answer it; draws come from `generator`, on the samples' device.
+    """Return a batch's inputs and targets for the network; draws come from `generator`, on the samples' device.
 
-    Images come out as floats, channels last in memory. They are moved by up to an eighth of their side, 4 of 32. All
-    is made in float32, whatever the recipe's precision: it gets the same numbers, and the same draws.
+    Images become floats, channels last in memory. Crops move them by up to an eighth of their side, 4 of 32. Everything
+    is made in float32, so that every precision of the recipe gets the same numbers and draws.
     """
     inputs, targets = samples
     kind = real_type(recipe)

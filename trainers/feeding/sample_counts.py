@@ -1,4 +1,4 @@
-"""Whether a task's training samples, or a share of them, are enough to train on."""
+"""Checks that a task's training samples, or a share of them, are enough to train on."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -11,14 +11,13 @@ from trainers.data.splits import share_of
 from trainers.errors import UnusableError
 from trainers.tasks import Task
 
-PARTS = 10_000  # that a share is counted in
+PARTS = 10_000  # the resolution of a share
 
 
 def check_enough(task: Task, train_fraction: float, data_dir: Path) -> None:
-    """Raise ValueError where this share leaves a class without a training sample, or too few for a batch; and
-    UnusableError where all of them are too few.
+    """Raise ValueError if this share leaves a class empty or no batch full, UnusableError if all samples fill no batch.
 
-    Reads the data set, but no images that are in files of their own; raises DataError.
+    Reads the data set, but no images in files of their own; raises DataError.
     """
     classes, batch_size = _samples(task.dataset, data_dir), task.recipe.batch_size
     if sum(classes) < batch_size:
@@ -34,19 +33,19 @@ def check_enough(task: Task, train_fraction: float, data_dir: Path) -> None:
 
 
 def enough(classes: Sequence[int], share: float, batch_size: int) -> bool:
-    """Whether `share` of so many samples of each class leaves one of every class, and in all as many as a batch has."""
+    """Return whether `share` of `classes`' counts of samples leaves one of every class and fills a batch."""
     kept = [share_of(samples, share) for samples in classes]
     return min(kept) > 0 and sum(kept) >= batch_size
 
 
 def least(classes: Sequence[int], batch_size: int) -> float:
-    """The smallest share that is enough, in ten-thousandths; 1 where none is."""
+    """Return the smallest share that is enough, in ten-thousandths; 1 if none is."""
     return bisect_left(range(PARTS), True, key=lambda n: enough(classes, n / PARTS, batch_size)) / PARTS
 
 
-@cache  # as a study is checked when it is created and when it is driven
+@cache  # a study is checked when it is created and when it is driven
 def _samples(dataset: str, data_dir: Path) -> tuple[int, ...]:
-    """How many samples each class has in the training split; it is the same for every seed of the split."""
+    """Return the number of training samples of each class, the same for every seed of the split."""
     data = DATASETS[dataset]
     train = (data.files or data.splits)(data_dir, 0).train
     return tuple(Counter(train.targets.tolist()).values())
