@@ -1,4 +1,4 @@
-"""Tasks: what is trained on what, by which recipe, and how it is scored. All data, nothing to run."""
+"""Tasks: each has data, a network, a recipe and a metric. All data, nothing to run."""
 
 from trainers.tasks.proxy import (
     FIRST_STEP_OPTIMIZERS,

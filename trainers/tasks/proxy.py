@@ -1,4 +1,4 @@
-"""How a study trains a task otherwise than it says, and how far its network lets it."""
+"""A study's changes to a task, and the sizes that networks allow."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -8,9 +8,9 @@ from trainers.hyperparameters import MOST_IN_A_BATCH, VALID
 from trainers.tasks.table import REAL_TASKS, TASKS, TEACHERS
 from trainers.tasks.task import FirstStep, Recipe, Task
 
-MOST_EPOCHS = 10_000  # that a proxy may ask for, of either step
-LESS = ("train_fraction", "width", "image_size")  # what a proxy can only take away
-FIRST = ("epochs", "train_fraction", "width", "image_size", "first_step")  # what a proxy has always had
+MOST_EPOCHS = 10_000  # that a proxy may ask for, in either step
+LESS = ("train_fraction", "width", "image_size")  # what a proxy can only reduce
+FIRST = ("epochs", "train_fraction", "width", "image_size", "first_step")  # fields since the beginning
 OF_FIRST_STEP = (
     "first_step_learning_rate",
     "first_step_weight_decay",
@@ -23,19 +23,19 @@ OF_SAMPLES = (
     "train_fraction",
     "image_size",
     "validation",
-)  # what changes these, and neither network nor recipe
+)  # what changes samples, but neither network nor recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Proxy:
-    """How a study trains a task otherwise than it says, mostly scaled down, for want of time.
+    """A study's changes to a task, mostly to scale it down for want of time.
 
-    Fewer or more `epochs` than the recipe's, other batches; a share of every class of the training samples, in (0, 1];
-    fewer channels or units, in the model's own `width`; images of a smaller side; a `first_step` of so many epochs, of
-    none for training in one, with what `FirstStep` has. With `validation` "none" all published training images are
-    trained on and test images alone are scored: what tables report, and nothing to choose hyperparameters on. `without`
-    names one of the network's PARTS that it is to do without, an ablation, or "none", which is as the task has it.
-    `precision` is the recipe's, one of PRECISIONS, of which the first is as every task has it.
+    Fewer or more `epochs` than the recipe's; other batches; a share of every class of the training samples, in (0, 1];
+    fewer channels or units, in the model's own `width`; images of a smaller side; a `first_step` of this many epochs, 0
+    for training in one step, with the values of `FirstStep`. With `validation` "none" all published training images are
+    trained on and only test images are scored: tables report this, but hyperparameters cannot be chosen by it.
+    `without` removes one of the network's PARTS, an ablation; "none" keeps all, as the task does. `precision` is the
+    recipe's, one of PRECISIONS, of which the first is every task's own.
 
     None leaves the task as it is. Raises ValueError. `str` says it in words: "10 epochs, width 16".
     """
@@ -91,33 +91,33 @@ class Proxy:
         return ", ".join(WORDS[name](value) for name, value in self.changes.items())
 
     def __repr__(self) -> str:
-        """What came later is in it only where it is used: names of kept trainings depend on it."""
+        """Return the fields; those not in FIRST only if they are set, as names of kept trainings depend on it."""
         shown = {name: value for name, value in asdict(self).items() if name in FIRST or value is not None}
         return f"Proxy({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
     def changes(self) -> dict[str, int | float | str]:
-        """What is not as the task has it, by name; empty where the proxy is the task itself."""
+        """The values that differ from the task's, by name; empty if the proxy is the task itself."""
         return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
 
     def label(self, task: str, start: str | None = None) -> str:
-        """How the proxy of `task` is named wherever a task is: as a proxy where anything is less, as the task where
-        nothing is changed. `start` names the network that trainings start from."""
+        """Return the name to show: `task` if nothing is changed, and "proxy of" it if anything is less. `start` names
+        the network that trainings start from."""
         label = f"{task}: {self}" if self.changes else task
         if self.is_less(task):
             label = f"proxy of {label}"
         return f"{label}, from {start}" if start else label
 
     def is_less(self, task: str) -> bool:
-        """Whether anything of the task of this name is scaled down."""
+        """Return whether anything of the task with this name is scaled down."""
         known = {**TASKS, **TEACHERS}.get(task)
         shorter = self.epochs is not None and not (known and self.epochs >= known.recipe.epochs)
         return shorter or self.first_step == 0 or any(name in self.changes for name in LESS)
 
     def over(self, other: "Proxy", task: Task) -> "Proxy":
-        """What trainings of `task` have of both, this one's where both say something.
+        """Return the proxy with this one's values and, where it has none, the other's, for trainings of `task`.
 
-        Where that is no first step, the other's values for one say nothing.
+        If it has no first step, the other's values for one are dropped.
         """
         said: dict[str, Any] = dict(self.changes)
         both, own = replace(other, **said), task.recipe.first_step
@@ -127,7 +127,7 @@ class Proxy:
         return both.without_own(task)
 
     def without_own(self, task: Task) -> "Proxy":
-        """The same without what is as `task` has it by itself."""
+        """Return the proxy without the values that are the task's own."""
         first = task.recipe.first_step or FirstStep(epochs=1)
         own = {
             "epochs": task.recipe.epochs,
@@ -147,9 +147,9 @@ class Proxy:
         return replace(self, **{name: None for name, value in own.items() if getattr(self, name) == value})
 
     def of(self, task: Task) -> Task:
-        """`task` with the proxy's recipe, width and image size.
+        """Return `task` with the proxy's recipe, width and image size.
 
-        Raises ValueError where the task's own are less, its network needs more, or it has no such thing.
+        Raises ValueError for more than the task's own, less than its network needs, or what the task does not have.
         """
         options, least = task.model_options, LEAST.get(task.model, Least())
         if self.width is not None:
@@ -205,19 +205,19 @@ class Proxy:
 def _valid(name: str, value: object) -> bool:
     try:
         return value in VALID[name]
-    except OverflowError:  # a whole number that no float is as large as
+    except OverflowError:  # a whole number too large for a float
         return False
 
 
 class Least(NamedTuple):
-    """What a network needs: so many units of width, images of such a side, which is a multiple of `multiple`."""
+    """A network's least width and least side of images, which must be a multiple of `multiple`."""
 
     width: int = 1
     image_size: int = 1
     multiple: int = 1
 
 
-# of the models that need more than 1, so that something is left of an image and of every layer
+# of the models that need more than 1, so that no image and no layer becomes empty
 LEAST: dict[str, Least] = {
     "lenet5": Least(image_size=4),
     "convnet": Least(image_size=8),
@@ -226,7 +226,7 @@ LEAST: dict[str, Least] = {
 }
 
 
-# of the models whose papers ask what each part of them is worth
+# of the models whose papers have ablations
 PARTS: dict[str, tuple[str, ...]] = {
     "reactnet20": (
         "offsets",
@@ -243,7 +243,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 WITHOUT = (*sorted({part for parts in PARTS.values() for part in parts}), "none")
 PRECISIONS = ("float32", "float64")
 
-# of what a proxy changes, by name
+# for a proxy's changes, by name
 WORDS: dict[str, Callable[[Any], str]] = {
     "epochs": lambda n: f"{n} epoch{'' if n == 1 else 's'}",
     "train_fraction": lambda share: f"{100 * share:g}% of the training samples",

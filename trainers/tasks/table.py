@@ -8,7 +8,7 @@ from trainers.tasks.task import FirstStep, Recipe, Task
 
 
 def _of_recordings(name: str, summary: str) -> Task:
-    """The network of spoken-digits, with a first layer as wide as the others, on speakers it has not heard."""
+    """Return a task for spoken-digits' network, with a first layer as wide as the others, on unheard speakers."""
     return Task(
         name=name,
         summary=f"{summary}, no speaker in two splits; four fully connected layers, three of them binary",
@@ -21,7 +21,7 @@ def _of_recordings(name: str, summary: str) -> Task:
     )
 
 
-WORST_PSNR = -10 * math.log10(4)  # of outputs and images from -1 to 1, where the peak is 1
+WORST_PSNR = -10 * math.log10(4)  # for outputs and images from -1 to 1 and a peak of 1
 SIDES = {"mnist": 28, "cifar10": 32, "cifar100": 32, "imagenet": 224}
 
 
@@ -35,7 +35,7 @@ def _of_images(
     metric: Literal["accuracy", "PSNR"] = "accuracy",
     **options: str | bool,
 ) -> Task:
-    """A task on the data set that its name begins with; top-5 is counted of ImageNet's many classes."""
+    """Return a task on the data set that its name begins with. ImageNet, with its many classes, counts top-5."""
     dataset = name.split("-")[0]
     return Task(
         name=name,
@@ -66,7 +66,7 @@ BVGG = Recipe(
     epochs=250,
     batch_size=64,
     optimizer="adam",
-    learning_rate=1e-2,  # what Bop has for all that is real-valued
+    learning_rate=1e-2,  # as with Bop, for all real-valued parameters
     decay="none",
     augmentation="crop-and-flip",
 )
@@ -96,11 +96,11 @@ RESNET = Recipe(
     augmentation="crop-and-flip",
 )
 
-# the same section, as its code has it: Adam at 1e-2 before, too, and a teacher trained by SGD at 1.0 in steps
+# the same section, by its code: Adam at 1e-2 in the first step too, and a teacher trained by SGD at 1.0 with step decay
 REACTNET20 = replace(RESNET, first_step=FirstStep(epochs=200, learning_rate=1e-2))
 PREACTIVATION = replace(BIREALNET, epochs=200, batch_size=128, learning_rate=1.0, nesterov=True, decay="step")
 
-# what our ResNet-20 and the ReActNet-A of Quist 2023 learn from: He et al. 2016, with a cosine for their steps
+# teachers of our ResNet-20 and the ReActNet-A of Quist 2023: He et al. 2016, with cosine instead of step decay
 RESNET_TEACHER = replace(BIREALNET, epochs=180, batch_size=128)
 IMAGENET_TEACHER = replace(BIREALNET, epochs=90, augmentation="flip-and-colours")
 
@@ -259,7 +259,7 @@ _TASKS = (
     ),
 )
 
-# of no binary weights, for others to be compared with and to learn from: Paren & Poudel 2021, Table 1, first row
+# without binary weights, to compare others with and to learn from: Paren & Poudel 2021, Table 1, first row
 _BOTH = tuple(
     _of_images(
         f"{dataset}-real-preactivation20",
@@ -271,12 +271,12 @@ _BOTH = tuple(
     for dataset, classes in CIFARS
 )
 TASKS: dict[str, Task] = {task.name: task for task in (*_TASKS, *_BOTH)}
-# those without binary weights, for others to be compared with
+# those without binary weights, to compare others with
 REAL_TASKS = tuple(
     name for name, task in TASKS.items() if task in _BOTH or task.model_options.get("binary") is False
 )
 
-# Networks without binary weights, for tasks to learn from: trained by themselves, not by a method.
+# Networks without binary weights, for tasks to learn from. They are trained without a method.
 _TEACHERS = (
     _of_images(
         "cifar10-real-resnet20",

@@ -1,4 +1,4 @@
-"""What a task is: what is trained on what, by which recipe, and how it is scored."""
+"""A task: data, a network, a recipe and a metric."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,13 +16,13 @@ Loss = Literal[
 class FirstStep:
     """The first of two steps of a training: the same network with real-valued weights in its binary layers.
 
-    Their activations are binary already. For so many epochs more than the recipe's Adam with this learning rate and
-    weight decay trains these weights, in [-1, 1] (Paren & Poudel 2021, section 4.3), while the recipe trains all else;
-    decays run over the step and start anew with the second, which every method starts from these weights with. In the
-    step `decay` shapes both learning rates, None as the recipe's does, and the recipe's starts from
-    `real_learning_rate`, None from its own.
+    Activations are binary already. The step adds `epochs` to the recipe's. In it Adam, with this learning rate and
+    weight decay, trains these weights and keeps them in [-1, 1] (Paren & Poudel 2021, section 4.3), while the recipe's
+    optimizer trains all else. In the second step every method starts from these weights, and decays start again. In the
+    first, `decay` shapes both learning rates (None: the recipe's decay), and the recipe's optimizer starts from
+    `real_learning_rate` (None: the recipe's learning rate).
 
-    `optimizer` "sgd" has SGD with the recipe's momentum in Adam's place, and puts nothing back into [-1, 1].
+    With `optimizer` "sgd", SGD with the recipe's momentum replaces Adam and puts nothing back into [-1, 1].
     """
 
     epochs: int
@@ -37,21 +37,21 @@ class FirstStep:
 class Recipe:
     """Everything of a training but the binary parameters' optimizer: the same for every method.
 
-    `optimizer` trains the real-valued parameters: SGD with `momentum`, Nesterov's or not, or Adam with `betas`;
-    both with `learning_rate` and `weight_decay` (none on normalisation, biases, RSign, RPReLU and Scale). `decay`
-    shapes both their learning rate and the binary optimizer's alpha or learning rate over all steps, from its start
-    value to 0, exponentially to `decay_end` of it.
+    `optimizer` trains the real-valued parameters: SGD with `momentum`, with or without Nesterov's, or Adam with
+    `betas`. Both have `learning_rate` and `weight_decay` (none on normalisation, biases, RSign, RPReLU and Scale). Over
+    all steps `decay` shapes their learning rate and the binary optimizer's alpha, learning rate or the like; an
+    exponential decay falls to `decay_end` of the start value.
 
-    Images of bytes become floats by `pixels`: from -1 to 1, or with every channel's mean and deviation taken
-    out; `augmentation` changes training images before. With `noise` the network gets normal noise of that
-    deviation on its inputs, in training and scoring, and is to give back what was there (Nayak 2020, eq 4). A
-    `first_step` comes before the recipe's own epochs.
+    `pixels` turns images of bytes into floats: from -1 to 1, or standardised by every channel's mean and deviation.
+    Before that, `augmentation` changes training images. With `noise` the network gets normal noise of that deviation on
+    its inputs, in training and scoring, and is to return the inputs without it (Nayak 2020, eq 4). A `first_step` comes
+    before the recipe's own epochs.
 
-    With a `teacher`, the name of a task in TEACHERS whose network has been trained, `loss` compares the outputs
-    with the teacher's on the same inputs, not with the classes.
+    With a `teacher`, the name of a task in TEACHERS whose network has been trained, `loss` compares the outputs with
+    the teacher's on the same inputs, not with the classes.
 
-    `precision` is that of all that is computed: weights, inputs, gradients, what optimizers keep, outputs. What a
-    training begins with and is given is made in float32, so that it is the same in float64.
+    `precision` is that of everything computed: weights, inputs, gradients, optimizer states, outputs. Initial values
+    and samples are made in float32, so that they are the same in float64.
     """
 
     epochs: int
@@ -75,14 +75,14 @@ class Recipe:
     precision: Literal["float64"] | None = None  # None is float32
 
     def epochs_by(self, method: str | None) -> int:
-        """All epochs of a training by `method`, or, without one, of its first step alone if it has one."""
+        """Return the number of epochs of a training by `method`; None trains only the first step if there is one."""
         if self.first_step is None:
             return self.epochs
         return self.first_step.epochs + (self.epochs if method else 0)
 
     @property
     def real(self) -> dict[str, Value]:
-        """The hyperparameters of `optimizer`, as a training may be given others; `real_decay` is of its learning rate
+        """The hyperparameters of `optimizer`, which a training may replace; `real_decay` is of its learning rate
         alone."""
         averages: dict[str, Value] = (
             {"real_beta1": self.betas[0], "real_beta2": self.betas[1]}
@@ -98,12 +98,11 @@ class Recipe:
 
     @property
     def own(self) -> dict[str, Value]:
-        """What a training may be given otherwise than the recipe has it, whatever its method: `real` and the batch
-        size."""
+        """The recipe's values that a training by any method may replace: `real` and the batch size."""
         return {**self.real, "batch_size": self.batch_size}
 
     def tuned(self, hyperparameters: Mapping[str, Value]) -> "Recipe":
-        """The recipe with what numbers `hyperparameters` have of `real`; the others are the method's."""
+        """Return the recipe with the numbers of `real` that are in `hyperparameters`; the others are the method's."""
         real = {
             key: float(hyperparameters.get(key, value))
             for key, value in self.real.items()
@@ -122,8 +121,8 @@ class Recipe:
 class Task:
     """Data, model, recipe and metric. `dataset` and `model` are names in DATASETS and MODELS.
 
-    `image_size` is the side of the data set's images, None where it has none. With `top5` it is also counted how
-    often the class is among the five likeliest. The worst accuracy is 0.
+    `image_size` is the side of the data set's images, None if it has none. `top5` also counts how often the class is
+    among the five likeliest. The worst accuracy is 0.
     """
 
     name: str
