@@ -1,4 +1,4 @@
-"""Architectures, one file each: a function (input shape, classes, options) -> module, and a line here."""
+"""Architectures, one file each: a function (input shape, classes, options) -> module, and an entry here."""
 
 from collections.abc import Callable
 

@@ -10,10 +10,10 @@ from trainers.layers.binary import BinaryLinear
 def audio_mlp(
     input_shape: tuple[int, ...], classes: int, *, width: int, first: int | None = None
 ) -> nn.Sequential:
-    """(batch, *input_shape) -> logits (batch, classes); three hidden layers of `width` units, the first, real-valued
-    one of at most `first`: the fewer, the more is left to the binary ones.
+    """Build a network (batch, *input_shape) -> logits (batch, classes), with three hidden layers of `width` units.
 
-    The signs that the binary layers take of their inputs are the network's only non-linearity.
+    The first layer, real-valued, has at most `first`: fewer leave more to the binary layers. The signs that these take
+    of their inputs are the network's only non-linearity.
     """
     inputs, first = math.prod(input_shape), min(first or width, width)
     return nn.Sequential(

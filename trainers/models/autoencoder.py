@@ -13,13 +13,13 @@ from trainers.models.stack import keras, of_real_input
 def autoencoder(
     input_shape: tuple[int, ...], classes: int, *, width: int = 32, binary: bool = True
 ) -> nn.Sequential:
-    """Noisy images (batch, channels, height, width) -> images of the same shape in (-1, 1).
+    """Build a network from noisy images (batch, channels, height, width) to images of the same shape in (-1, 1).
 
-    `classes` is not used. Sides must be multiples of 8 (ValueError). Three convolutions, each halved by
-    max-pooling, three that are doubled again, and a last one with tanh; `width` is the filters of the first,
-    32. A deconvolution of stride 1 is a convolution with its kernel turned round. As in the code, the first layers
-    of encoder and decoder take their inputs as they are, the other binary ones their signs, and normalisation is
-    Keras's without a scale. Real-valued ones have biases and are normalised after their ReLU, the last one not at all.
+    `classes` is not used. Sides must be multiples of 8 (ValueError). Three convolutions are each followed by
+    max-pooling to half the side, three by doubling it, and a last one by tanh; the first has `width` filters, 32. A
+    deconvolution of stride 1 is a convolution with its kernel rotated by 180 degrees. As in the code, the first layers
+    of encoder and decoder take their inputs as they are, the other binary ones take signs, and normalisation is Keras's
+    without a scale. Real-valued layers have biases and are normalised after their ReLU, the last one not at all.
     """
     channels, *size = input_shape
     if any(side % 8 for side in size):
@@ -39,7 +39,7 @@ def autoencoder(
 
 
 class _Doubling(torch.autograd.Function):
-    """Each pixel four times. `nn.Upsample` is the same, but compiled for a GPU it sums gradients in any order."""
+    """Doubling by repeated pixels. `nn.Upsample` is the same, but compiled for a GPU it sums gradients in any order."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class Doubled(nn.Module):
 
 
 def _convolution(inputs: int, outputs: int, binary: bool, *, direct: bool) -> list[nn.Module]:
-    """A normalised 3x3 convolution; a binary one that is `direct` takes the input as it is."""
+    """Return a normalised 3x3 convolution; a binary one that is `direct` takes the input as it is, not its signs."""
     normalisation = keras("batch").of_channels(outputs)
     if not binary:
         return [*_real(inputs, outputs), nn.ReLU(), normalisation]

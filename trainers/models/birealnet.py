@@ -1,4 +1,4 @@
-"""Bi-Real-Net: a shortcut round every binary convolution (Liu et al. 2018).
+"""Bi-Real-Net: a shortcut around every binary convolution (Liu et al. 2018).
 
 With 20 layers as in Quist 2023, section 4.1, and with 18.
 """
@@ -10,7 +10,7 @@ from trainers.models.residual import head, shortcut, stages
 
 
 class Block(nn.Module):
-    """normalised binary 3x3 convolution + shortcut; a real-valued 1x1 where the shape changes."""
+    """A normalised binary 3x3 convolution + shortcut, with a real-valued 1x1 in it where the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -25,13 +25,15 @@ class Block(nn.Module):
 
 
 def birealnet20(input_shape: tuple[int, ...], classes: int, *, width: int = 16) -> nn.Sequential:
-    """(batch, channels, height, width) -> logits; three stages of six blocks, 16, 32 and 64 channels for `width` 16."""
+    """Build a network (batch, channels, height, width) -> logits: three stages of six blocks, with 16, 32 and 64
+    channels for `width` 16."""
     stem = [nn.Conv2d(input_shape[0], width, 3, padding=1, bias=False), nn.BatchNorm2d(width)]
     return nn.Sequential(*stem, *stages(Block, width, (6, 6, 6)), *head(4 * width, classes))
 
 
 def birealnet18(input_shape: tuple[int, ...], classes: int, *, width: int = 64) -> nn.Sequential:
-    """(batch, channels, height, width) -> logits; four stages of four blocks, 64 to 512 channels for `width` 64."""
+    """Build a network (batch, channels, height, width) -> logits: four stages of four blocks, with 64 to 512 channels
+    for `width` 64."""
     stem = [
         nn.Conv2d(input_shape[0], width, 7, stride=2, padding=3, bias=False),
         nn.BatchNorm2d(width),

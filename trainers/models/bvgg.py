@@ -8,11 +8,11 @@ from trainers.models.stack import keras, stack
 def bvgg(
     input_shape: tuple[int, ...], classes: int, *, width: int = 128, normalisation: str = "batch"
 ) -> nn.Sequential:
-    """(batch, channels, height, width) -> (batch, classes); `normalisation` is "batch" or "layer".
+    """Build a network (batch, channels, height, width) -> (batch, classes); `normalisation` is "batch" or "layer".
 
-    Differs from `convnet` as Nayak 2020's code does: Keras's normalisation without a scale, under layer normalisation
-    after biases, but for the first layer's, and no padding of the image.
-    `width` is the filters of the first convolutions, 128.
+    It differs from `convnet` as Nayak 2020's code does: the image is not padded, and normalisation is Keras's without a
+    scale; layer normalisation comes after a bias in every layer but the first. `width` is the number of filters of the
+    first convolutions, 128.
     """
     filters = [width * factor for factor in (1, 1, 2, 2, 4, 4)]
     return stack(

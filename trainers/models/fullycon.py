@@ -9,17 +9,17 @@ from trainers.models.stack import of_real_input
 
 
 class Sign(nn.Module):
-    """The sign with the straight-through gradient (Nayak 2020's binary tanh), where something comes after it."""
+    """The sign with the straight-through gradient (Nayak 2020's binary tanh), as a layer that dropout can follow."""
 
     def forward(self, x: Tensor) -> Tensor:
         return ESTIMATORS["straight-through"](x)
 
 
 def fullycon(input_shape: tuple[int, ...], classes: int, *, width: int = 4096) -> nn.Sequential:
-    """(batch, *input_shape) -> (batch, classes); three hidden layers of `width` units.
+    """Build a network (batch, *input_shape) -> (batch, classes), with three hidden layers of `width` units.
 
-    Half of what enters a hidden layer is dropped, after the sign, so that what is dropped is 0 and not a
-    sign. (The authors' code drops a fifth of the image, and half of what enters the last layer too.)
+    Half of each hidden layer's inputs are dropped, after the sign, so that a dropped input is 0 and not a sign. (The
+    authors' code drops a fifth of the image, and also half of the last layer's inputs.)
     """
     units = math.prod(input_shape)
     layers: list[nn.Module] = [nn.Flatten()]

@@ -11,10 +11,10 @@ OUTPUTS = (2, 4, 4, 8, 8, 16, 16, 16, 16, 16, 16, 32, 32)
 
 
 class Block(nn.Module):
-    """3x3, then 1x1 binary convolution, each normalised, with a shortcut round it and RPReLU after it.
+    """A 3x3, then a 1x1 binary convolution, each normalised, with a shortcut around it and RPReLU after it.
 
-    Where the channels double, the 1x1 is there twice, each copy with the shortcut: two convolutions of one input are
-    one with the filters of both. Of stride 2, the first shortcut averages 2x2 pixels.
+    Where the channels double, ReActNet has the 1x1 twice, each copy with the shortcut. Here the two are one convolution
+    with the filters of both, as they have the same input. With stride 2, the first shortcut averages 2x2 pixels.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -37,7 +37,7 @@ class Block(nn.Module):
 
 
 def reactnet_a(input_shape: tuple[int, ...], classes: int, *, width: int = 32) -> nn.Sequential:
-    """(batch, channels, height, width) -> logits; `width` is the channels of the first convolution, 32."""
+    """Build a network (batch, channels, height, width) -> logits; the first convolution has `width` channels, 32."""
     layers: list[nn.Module] = [
         nn.Conv2d(input_shape[0], width, 3, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(width),

@@ -1,4 +1,4 @@
-"""The small networks of Paren & Poudel 2021, section 5.1, as its code has them: ReActNet's blocks, and a teacher."""
+"""The small networks of Paren & Poudel 2021, section 5.1, by its code: ReActNet's blocks, and a teacher."""
 
 import math
 from functools import partial
@@ -13,8 +13,8 @@ from trainers.models.stack import Bias, of_real_input
 
 
 class Block(nn.Module):
-    """RSign, binary 3x3, scale, normalisation, + shortcut, RPReLU; where the shape changes the shortcut averages 2x2
-    pixels and has a real-valued 1x1, normalised. `without`: see `reactnet20`."""
+    """RSign, binary 3x3, scale, normalisation, + shortcut, RPReLU. Where the shape changes, the shortcut averages 2x2
+    pixels and has a real-valued, normalised 1x1. `without`: see `reactnet20`."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, without: str | None = None) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Block(nn.Module):
 
 
 def _rprelu(channels: int, without: str | None) -> RPReLU:
-    """Without "offsets" they stay 0, a PReLU; without "slopes" these are 0, a ReLU between two offsets."""
+    """Return an RPReLU, without "offsets" (they stay 0: a PReLU) or "slopes" (0: a ReLU between two offsets)."""
     layer = RPReLU(channels)
     if without == "offsets":
         layer.before.requires_grad_(False)
@@ -47,7 +47,7 @@ def _rprelu(channels: int, without: str | None) -> RPReLU:
 
 
 class PreactivationBlock(nn.Module):
-    """Twice normalisation, ReLU, 3x3, + shortcut: where the shape changes a 1x1 of what the first ReLU gives."""
+    """Twice normalisation, ReLU, 3x3, + shortcut: a 1x1 of the first ReLU's output where channels change."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -68,15 +68,16 @@ class PreactivationBlock(nn.Module):
 def reactnet20(
     input_shape: tuple[int, ...], classes: int, *, width: int = 16, without: str | None = None
 ) -> nn.Sequential:
-    """(batch, channels, height, width) -> logits; three stages of six blocks, 16, 32 and 64 channels for `width` 16.
+    """Build a network (batch, channels, height, width) -> logits.
 
-    Max-pooling halves the image before the first of them. The 18 convolutions of the blocks are binary. `without` takes
-    one part of ReActNet's out of every block: "scale"; "rsign", a plain sign for it; "rprelu", nothing for it; or
-    "polynomial", the sign's derivative of eq 2, eq 1 for it.
+    It has three stages of six blocks, with 16, 32 and 64 channels for `width` 16, and max-pooling to half the side
+    before them. The 18 convolutions of the blocks are binary. `without` removes one part of ReActNet's from every
+    block: "scale"; "rsign", for a plain sign; "rprelu", for nothing; or "polynomial", for the sign's derivative of eq 1
+    instead of eq 2.
 
     The authors' code has "scale", "polynomial", "scale-and-polynomial", and these: "offsets", all learned ones of RSign
-    and RPReLU; "slopes", those of RPReLU, a ReLU between its offsets for it; "real-shortcuts" and "real-ends", binary
-    weights, on real-valued inputs, in the shortcuts' 1x1, or in the first convolution and the last layer.
+    and RPReLU; "slopes", those of RPReLU, for a ReLU between its offsets; "real-shortcuts" and "real-ends", for binary
+    weights on real-valued inputs, in the shortcuts' 1x1, or in the first convolution and the last layer.
     """
     stem = [
         nn.Conv2d(input_shape[0], width, 3, padding=1, bias=False),
@@ -92,9 +93,9 @@ def reactnet20(
 
 
 def preactivation_resnet20(input_shape: tuple[int, ...], classes: int, *, width: int = 16) -> nn.Sequential:
-    """(batch, channels, height, width) -> logits, all real-valued: the teacher. `width` of the first stage, 16.
+    """Build the real-valued teacher, (batch, channels, height, width) -> logits; `width` is the first stage's, 16.
 
-    A wide residual network of width 1 (Zagoruyko & Komodakis 2016).
+    It is a wide residual network of width 1 (Zagoruyko & Komodakis 2016).
     """
     outputs = 4 * width
     model = nn.Sequential(

@@ -1,4 +1,4 @@
-"""Parts of residual networks of one block after another: shortcut, stages, head."""
+"""Parts of residual networks that are a chain of blocks: shortcut, stages, head."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
-    """The input itself; where the shape changes, 2x2 pixels averaged and a real-valued 1x1, normalised."""
+    """Return the identity or, where the shape changes, a 2x2 average and a real-valued 1x1, normalised."""
     if stride == 1 and inputs == outputs:
         return nn.Identity()
     return nn.Sequential(
@@ -19,8 +19,8 @@ def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
 class Subsampled(nn.Conv2d):
     """A 1x1 convolution without bias of every `stride`-th pixel.
 
-    As nn.Conv2d with a stride, whose gradient on processors without AVX-512 (oneDNN 3.12 in torch 2.13) is written
-    past its memory where there are 2 to 7 channels.
+    It equals nn.Conv2d with a stride, whose gradient writes past its memory for 2 to 7 channels on processors without
+    AVX-512 (oneDNN 3.12 in torch 2.13).
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -32,7 +32,7 @@ class Subsampled(nn.Conv2d):
 
 
 def stages(block: Callable[[int, int, int], nn.Module], width: int, counts: Sequence[int]) -> list[nn.Module]:
-    """Stages of so many blocks; each after the first halves the image and doubles the channels.
+    """Return stages with these `counts` of blocks; each after the first halves the image and doubles the channels.
 
     `block` takes the channels before and after it and its stride.
     """
@@ -47,5 +47,5 @@ def stages(block: Callable[[int, int, int], nn.Module], width: int, counts: Sequ
 
 
 def head(channels: int, classes: int) -> list[nn.Module]:
-    """Channels averaged over the image, then logits."""
+    """Return layers that average channels over the image and then give logits."""
     return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]

@@ -10,7 +10,7 @@ from trainers.layers.rsign_rprelu import RPReLU, RSign
 
 
 class Shortcut(nn.Module):
-    """Every `stride`-th pixel, and channels of zeros up to `outputs` on both sides: no parameters (option A)."""
+    """Every `stride`-th pixel, with channels of zeros on both sides up to `outputs`: no parameters (option A)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -55,15 +55,15 @@ class BinaryHalf(nn.Module):
 
 
 def resnet20(input_shape: tuple[int, ...], classes: int, *, width: int = 16) -> nn.Sequential:
-    """(batch, channels, height, width) -> logits, all real-valued: the teacher. `width` of the first stage, 16."""
+    """Build the real-valued teacher, (batch, channels, height, width) -> logits; `width` is the first stage's, 16."""
     return _resnet20(input_shape, classes, width, RealBlock, nn.ReLU())
 
 
 def binary_resnet20(input_shape: tuple[int, ...], classes: int, *, width: int = 16) -> nn.Sequential:
-    """(batch, channels, height, width) -> logits; the 18 convolutions between the first and the last layer binary.
+    """Build a network (batch, channels, height, width) -> logits, with 18 binary convolutions between its ends.
 
-    Paren & Poudel 2021 says that a sign comes before each of them and that what Bi-Real Net and ReActNet brought is
-    useful; hence a shortcut round each, RSign and RPReLU.
+    Paren & Poudel 2021 puts a sign before each of them and finds the developments of Bi-Real Net and ReActNet useful;
+    hence a shortcut around each, RSign and RPReLU.
     """
     return _resnet20(
         input_shape,

@@ -23,7 +23,7 @@ class Block(nn.Module):
 
 
 class ResNet34(nn.Module):
-    """(batch, channels, height, width) -> logits. Its parts have the names of the usual published checkpoints,
+    """A network (batch, channels, height, width) -> logits. Its parts are named as in the usual published checkpoints,
     so that `load_state_dict` takes those for 1,000 classes and colour images as they are."""
 
     def __init__(self, input_shape: tuple[int, ...], classes: int, *, width: int = 64) -> None:

@@ -1,4 +1,4 @@
-"""Convolutions and dense layers with binary weights, one after the other (Nayak 2020, Tables 2 and 3)."""
+"""Chains of convolutions and dense layers with binary weights (Nayak 2020, Tables 2 and 3)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ Norm = nn.BatchNorm2d | nn.BatchNorm1d | nn.LayerNorm
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of (batch, channels, ...), at each position on its own.
+    """Layer normalisation over the channels of (batch, channels, ...), separately at each position.
 
     Source: Nayak 2020, section 4.
     """
@@ -31,10 +31,10 @@ NORMALISATIONS: dict[str, tuple[Callable[[int], Norm], Callable[[int], Norm]]] =
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """One of NORMALISATIONS. Without `scale` it only shifts: a sign follows, or the largest output counts.
+    """One of NORMALISATIONS. Without `scale` it only shifts, which is enough before a sign or for the largest output.
 
-    `momentum` is the new batch's share in the running averages. With `bias` layers before it have one. Raises
-    ValueError for one that is unknown.
+    `momentum` is the new batch's share in the running averages. With `bias`, the layers before it have one. Raises
+    ValueError for an unknown name.
     """
 
     name: str = "batch"
@@ -49,11 +49,11 @@ class Normalisation:
             raise ValueError(f"unknown normalisation {self.name!r}; known are {known}")
 
     def of_channels(self, count: int) -> nn.Module:
-        """For (batch, count, height, width)."""
+        """Return the layer for (batch, count, height, width)."""
         return self._made(NORMALISATIONS[self.name][0](count))
 
     def of_units(self, count: int) -> nn.Module:
-        """For (batch, count)."""
+        """Return the layer for (batch, count)."""
         return self._made(NORMALISATIONS[self.name][1](count))
 
     def _made(self, layer: Norm) -> nn.Module:
@@ -68,7 +68,7 @@ BATCH = Normalisation()
 
 
 class Bias(nn.Module):
-    """A learned offset a channel: (batch, channels, ...) -> the same shape. Batch normalisation takes it out again."""
+    """A learned offset a channel: (batch, channels, ...) -> the same shape. Batch normalisation cancels it."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Bias(nn.Module):
 
 
 def keras(name: str) -> Normalisation:
-    """As Keras has it by default, but without a scale; after layers that have a bias, where that makes a difference."""
+    """Return Keras's default, but without a scale; layers before it have a bias if that makes a difference."""
     return Normalisation(name, scale=False, eps=1e-3, momentum=0.01, bias=name == "layer")
 
 
@@ -87,7 +87,7 @@ Layer = TypeVar("Layer", BinaryConv2d, BinaryLinear)
 
 
 def of_real_input(layer: Layer) -> Layer:
-    """`layer` with binary weights still, but on its input as it is: for a network's first layer."""
+    """Return the binary `layer`, changed to take its input itself and not its signs: for a network's first layer."""
     layer.binarise = nn.Identity()
     return layer
 
@@ -102,12 +102,12 @@ def stack(
     normalisation: Normalisation = BATCH,
     first_padding: bool = True,
 ) -> nn.Sequential:
-    """(batch, *input_shape) -> (batch, classes): binary convolutions, each second one halved by max-pooling, then
-    binary dense layers; all normalised, all but the first on the signs of their input, those with
-    a bias if `normalisation` says so.
+    """Build a network (batch, *input_shape) -> (batch, classes): binary convolutions, then binary dense layers.
 
-    Pooling comes before normalisation. Without `first_padding` the first convolution has none, the others keep the
-    size. Raises ValueError where nothing of the image is left.
+    All layers are normalised. Max-pooling halves the image before the normalisation of every second convolution. All
+    layers but the first take the signs of their input, and have a bias if `normalisation` says so. Without
+    `first_padding` the first convolution has none; the others keep the size. Raises ValueError if nothing of the image
+    is left.
     """
     layers: list[nn.Module] = []
     channels, *size = input_shape
