@@ -65,9 +65,9 @@ class Machine:
     """The machine that trains: the data folder, the device as torch names it, and how each is used.
 
     `threads` is the number of torch's CPU threads; None leaves it as it is. `workers` decode images that are too many
-    for memory: processes with Pillow, threads with DALI. None is as many as torch has threads for a GPU, and 0 for the
-    CPU, whose threads train. Any number gives the same batches. `decoder` decodes the training images; `compile` has
-    torch compile the step (`compilation`). Raises ValueError for `workers` below 0.
+    for memory: processes with Pillow, threads with DALI. None means as many as torch has threads if `device` is a GPU,
+    and 0 on the CPU, whose threads train. Any number gives the same batches. `decoder` decodes the training images;
+    `compile` has torch compile the step (`compilation`). Raises ValueError for `workers` below 0.
     """
 
     data_dir: Path

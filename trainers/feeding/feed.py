@@ -44,7 +44,7 @@ class Feed(Protocol):
         """Yield the batches of `epoch`, from number `start` on. Epochs count from 1 and are asked for in order."""
 
     def scored(self, part: Part) -> Batches:
-        """Yield all samples of `part` in order, in batches of which the last may be smaller."""
+        """Yield all samples of `part` in order, in batches; the last may be smaller."""
 
 
 def feed(spec: TrainingSpec, machine: Machine) -> Feed:

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """How images are read: by how many workers of which decoder, for which device.
+    """How images are read: the number of workers, the device that they read for, and the decoder.
 
     Pillow's workers are processes; with 0, this process reads. Each worker reads two batches ahead into shared memory.
     From there they are copied without waiting if `device` is a GPU. DALI's workers are threads (`dali.read`).

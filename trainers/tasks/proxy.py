@@ -35,7 +35,7 @@ class Proxy:
     for training in one step, with the values of `FirstStep`. With `validation` "none" all published training images are
     trained on and only test images are scored: tables report this, but hyperparameters cannot be chosen by it.
     `without` removes one of the network's PARTS, an ablation; "none" keeps all, as the task does. `precision` is the
-    recipe's, one of PRECISIONS, of which the first is every task's own.
+    recipe's, one of PRECISIONS; every task's own is the first.
 
     None leaves the task as it is. Raises ValueError. `str` says it in words: "10 epochs, width 16".
     """
