@@ -1,4 +1,4 @@
-"""Binary layers, the gradient estimators of their sign, and the parameters that are theirs."""
+"""Binary layers, gradient estimators for their sign, and functions that find their weights in a model."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -9,12 +9,12 @@ from torch.autograd.function import once_differentiable
 
 
 def sign(x: Tensor) -> Tensor:
-    """-1 where x < 0, else +1: never 0, and for activations not random either (Quist 2023, eq 5 draws at 0)."""
+    """Return -1 where x < 0, else +1: at 0 it is +1, not drawn as in Quist 2023, eq 5."""
     return torch.copysign(torch.ones((), dtype=x.dtype, device=x.device), x + 0.0)  # -0.0 + 0.0 is +0.0
 
 
 class EstimatedSign(torch.autograd.Function):
-    """The sign forward; backward, an estimate of its derivative from the input, which is all that is kept."""
+    """The sign in the forward pass; in the backward pass an estimate of its derivative. Only the input is kept for it."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -29,8 +29,7 @@ class StraightThrough(EstimatedSign):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        # the kernel leaves out its bounds, Paren & Poudel 2021, eq 1 includes |x| = 1: the bounds are the next number
-        # after it
+        # the kernel excludes its bounds, but Paren & Poudel 2021, eq 1 includes |x| = 1: so the bound is the next number
         bound = 1 + torch.finfo(x.dtype).eps
         return torch.ops.aten.hardtanh_backward(gradient, x, -bound, bound)  # type: ignore[no-any-return]
 
@@ -54,7 +53,7 @@ def piecewise_polynomial(x: Tensor) -> Tensor:
     return PiecewisePolynomial.apply(x)  # type: ignore[no-untyped-call, no-any-return]
 
 
-# functions, as torch 2.11 cannot compile an `apply` that is a module's attribute
+# plain functions: torch 2.11 cannot compile an `apply` that is a module's attribute
 ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {
     "straight-through": straight_through,
     "piecewise-polynomial": piecewise_polynomial,
@@ -62,15 +61,15 @@ ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def draw_signs(parameter: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """-1 or +1, equally likely, shaped and placed like `parameter`; drawn on the CPU, for any device."""
+    """Draw -1 or +1, equally likely, in `parameter`'s shape and type and on its device; always drawn on the CPU."""
     bits = torch.randint(0, 2, parameter.shape, generator=generator, dtype=torch.int8)
     return bits.mul_(2).sub_(1).to(parameter)
 
 
 class BinaryLinear(nn.Linear):
-    """Fully connected layer on the signs of its input: (batch, in) -> (batch, out), no bias.
+    """Fully connected layer without bias on the signs of its input: (batch, in) -> (batch, out).
 
-    The weight is used as it stands: its optimizer keeps it binary. A new layer holds random signs.
+    The weight is used as it is: its optimizer keeps it binary. A new layer holds random signs.
     """
 
     def __init__(self, in_features: int, out_features: int, *, estimator: str = "straight-through") -> None:
@@ -86,7 +85,7 @@ class BinaryLinear(nn.Linear):
 
 
 class BinaryConv2d(nn.Conv2d):
-    """Convolution of the signs of its input, otherwise as `BinaryLinear`; padding is 0, not a sign."""
+    """Convolution of the signs of its input, otherwise like `BinaryLinear`; padding is 0, not a sign."""
 
     def __init__(
         self,
@@ -126,19 +125,23 @@ def _estimator(name: str) -> Callable[[Tensor], Tensor]:
 
 
 def binary_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """The weights of the model's binary layers, found by layer type, each once, in the model's order."""
+    """Return the weights of the model's binary layers, found by layer type: each once, in the model's order."""
     weights = (m.weight for m in model.modules() if isinstance(m, BinaryLinear | BinaryConv2d))
     return list(dict.fromkeys(cast(nn.Parameter, weight) for weight in weights))
 
 
 def named_binary_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """The same with their names."""
+    """Return the weights of the model's binary layers with their names."""
     binary = set(binary_parameters(model))
     return [(name, theta) for name, theta in model.named_parameters() if theta in binary]
 
 
 def partition(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The model's trainable parameters as (binary, real). Raises ValueError where one would be both."""
+    """Split the model's trainable parameters into (binary, real).
+
+    Raises ValueError if a binary layer and a real-valued one share a parameter, or if a binary layer has more than its
+    weight.
+    """
     binary = set(binary_parameters(model))
     real: set[nn.Parameter] = set()
     for module in model.modules():

@@ -1,4 +1,4 @@
-"""RSign and RPReLU, the sign and the PReLU of ReActNet with learned offsets (Liu et al. 2020), and Scale."""
+"""RSign and RPReLU, ReActNet's sign and PReLU with learned offsets (Liu et al. 2020), and Scale."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,15 +9,15 @@ from torch.autograd.function import once_differentiable
 
 from trainers.layers.binary import ESTIMATORS
 
-# of 4 bytes, on the CPU: what a chain of elementwise steps reads, writes and keeps stays in a core's cache
+# of 4 bytes each, in a piece on the CPU: a chain of elementwise steps on a piece stays in a core's cache
 ELEMENTS = 1 << 16
 
 
 class RSign(nn.Module):
-    """sign(x + offset), a learned offset a channel: (batch, channels, ...) -> the same shape, in {-1, +1}.
+    """sign(x + offset) with a learned offset per channel: (batch, channels, ...) -> the same shape, in {-1, +1}.
 
-    The derivative of the sign is taken as 2 - 2|x + offset| within 1 of 0, else 0 (Paren & Poudel 2021, eq 2), or as
-    1 there by the `estimator` "straight-through" (eq 1).
+    The sign's derivative is taken as 2 - 2|x + offset| where |x + offset| <= 1, else 0 (Paren & Poudel 2021, eq 2).
+    With the `estimator` "straight-through" it is taken as 1 there (eq 1).
     """
 
     def __init__(self, channels: int, *, estimator: str = "piecewise-polynomial") -> None:
@@ -32,7 +32,7 @@ class RSign(nn.Module):
 
 
 class RPReLU(nn.Module):
-    """PReLU between two learned offsets a channel: x + before, times slope where negative, + after."""
+    """PReLU between two learned offsets per channel: x + before, times slope where negative, + after."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class RPReLU(nn.Module):
 
 
 class Scale(nn.Module):
-    """A learned factor a channel: (batch, channels, height, width) -> the same shape."""
+    """A learned factor per channel: (batch, channels, height, width) -> the same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -109,14 +109,15 @@ class _OffsetPReLU(torch.autograd.Function):
 
 
 def _in_pieces(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """The elementwise `function(*tensors, out)` of tensors of one shape, in the first one's type.
+    """Apply the elementwise `function(*tensors, out)` to tensors of the same shape; the result has the first one's type.
 
-    It is computed along the batch, on the CPU a cache's worth at a time, elsewhere whole; `out` may be None.
+    On the CPU large tensors are cut along the batch into pieces that fit the cache. Otherwise the function is called
+    once, on whole tensors, with None for `out`.
     """
     first = tensors[0]
     if first.device.type != "cpu" or first.numel() <= ELEMENTS or torch.compiler.is_compiling():
         made = function(*tensors, None)
-        # no `to` that changes nothing: compiled by torch 2.11, a function that ends in one has gradients of 0
+        # compiled by torch 2.11, a function that ends in a `to` that changes nothing has gradients of 0
         return made if made.dtype == first.dtype else made.to(first.dtype)
     result = torch.empty_like(first)
     samples = max(1, ELEMENTS * len(first) // first.numel())
@@ -130,5 +131,5 @@ def _along_channels(parameter: Tensor, x: Tensor) -> Tensor:
 
 
 def _over_channels(x: Tensor) -> Tensor:
-    """(batch, channels, ...) -> (channels,), the sum over all else."""
+    """Sum over all dimensions but the channels: (batch, channels, ...) -> (channels,)."""
     return x.sum([0, *range(2, x.ndim)])
