@@ -14,7 +14,7 @@ def sign(x: Tensor) -> Tensor:
 
 
 class EstimatedSign(torch.autograd.Function):
-    """The sign in the forward pass; in the backward pass an estimate of its derivative. Only the input is kept for it."""
+    """The sign in the forward pass and an estimate of its derivative in the backward pass, from the input alone."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ class StraightThrough(EstimatedSign):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        # the kernel excludes its bounds, but Paren & Poudel 2021, eq 1 includes |x| = 1: so the bound is the next number
+        # the kernel excludes its bounds, Paren & Poudel 2021, eq 1 includes |x| = 1: so the bound is the number after 1
         bound = 1 + torch.finfo(x.dtype).eps
         return torch.ops.aten.hardtanh_backward(gradient, x, -bound, bound)  # type: ignore[no-any-return]
 

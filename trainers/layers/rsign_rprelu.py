@@ -109,7 +109,7 @@ class _OffsetPReLU(torch.autograd.Function):
 
 
 def _in_pieces(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """Apply the elementwise `function(*tensors, out)` to tensors of the same shape; the result has the first one's type.
+    """Apply the elementwise `function(*tensors, out)` to tensors of one shape; the result has the first one's type.
 
     On the CPU large tensors are cut along the batch into pieces that fit the cache. Otherwise the function is called
     once, on whole tensors, with None for `out`.

@@ -1,4 +1,4 @@
-"""Optimizers of binary parameters, one file a family. A new one is a class in a file and a line here."""
+"""Optimizers of binary parameters, one file per family. A new one needs a class in a file and a line in OPTIMIZERS."""
 
 from collections.abc import Iterable, Mapping
 
@@ -48,9 +48,9 @@ OPTIMIZERS: dict[str, type[BinaryOptimizer]] = {
 
 
 def validate(name: str | None, hyperparameters: Mapping[str, Value], others: Iterable[str] = ()) -> None:
-    """Raise ValueError for an unknown optimizer, or hyperparameters unknown, missing or out of range.
+    """Raise ValueError for an unknown optimizer, or for an unknown, missing or out-of-range hyperparameter.
 
-    `others` are names that may be there too, of what is not the optimizer's. A network without binary weights has None.
+    `others` are further allowed names, not the optimizer's. `name` is None for a training without a method.
     """
     if name is not None and name not in OPTIMIZERS:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Adam's step, which several methods take on real-valued weights (Kingma & Ba 2015, algorithm 1)."""
+"""Adam's step on real-valued weights, shared by several methods (Kingma & Ba 2015, algorithm 1)."""
 
 import math
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ EPSILON = 1e-8  # the paper's
 
 
 def project(ws: list[Tensor]) -> None:
-    """Put back into [-1, 1], in place: the projection of Paren & Poudel 2021, eqs 4 and 12."""
+    """Clamp to [-1, 1] in place: the projection of Paren & Poudel 2021, eqs 4 and 12."""
     torch._foreach_clamp_min_(ws, -1)
     torch._foreach_clamp_max_(ws, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Adam:
-    """Adam's hyperparameters. Weight decay is that of the loss, added to the gradient."""
+    """Adam's hyperparameters. Weight decay is a penalty in the loss: it is added to the gradient."""
 
     learning_rate: float
     beta1: float = 0.9
@@ -37,10 +37,10 @@ def adam_step(
     adam: Adam,
     rates: Sequence[Tensor] = (),
 ) -> None:
-    """One step in place: w <- w - learning_rate m' / (sqrt(v') + epsilon), m' and v' free of their start at 0.
+    """Take one step in place: w <- w - learning_rate m' / (sqrt(v') + epsilon), m' and v' corrected for bias.
 
-    `step` counts from 1. All lists are of one length, tensors at one place in them of one shape; `rates`, if there are
-    any, are factors of the learning rate that broadcast to it.
+    `step` counts from 1. All lists have the same length, and tensors at the same index the same shape. `rates`, if
+    given, are factors of the learning rate that broadcast to this shape.
     """
     if adam.weight_decay:
         gradients = list(torch._foreach_add(gradients, ws, alpha=within(adam.weight_decay, ws)))

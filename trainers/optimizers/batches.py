@@ -1,21 +1,21 @@
-"""An update's tensors in batches that stay in the processor's cache from its first operation to its last."""
+"""Batches of an update's tensors that stay in the processor's cache from its first operation to its last."""
 
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-ELEMENTS = 2**19  # of each tensor: four float32 ones are 8 MB, in cache on most machines; fewer cost calls
+ELEMENTS = 2**19  # of each tensor: four float32 ones are 8 MB, in most caches; fewer need more calls
 
 Batch = list[tuple[Tensor, ...]]
 
 
 def cache_batches(rows: Sequence[tuple[Tensor, ...]]) -> Iterator[tuple[list[Tensor], ...]]:
-    """Yield columns of `rows` for elementwise updates, on the CPU a cache's worth at a time.
+    """Yield the columns of `rows` for elementwise updates, on the CPU a cache's worth at a time.
 
-    A row is one parameter and what belongs to it (gradient, buffers), all of one shape. A large row is cut
-    along its first dimension, the output channels, so each channel stays whole; small rows are put together.
-    All that is yielded are views. On other devices it is one batch: there launches cost more than memory does.
+    A row is one parameter with its gradient and buffers, all with the same first dimension. A large row is cut along
+    this dimension, the output channels, so each channel stays whole; small rows are put together. All tensors that
+    are yielded are views. Other devices get one batch: there kernel launches cost more than memory access.
     """
     if not rows:
         return

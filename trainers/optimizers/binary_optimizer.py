@@ -1,4 +1,4 @@
-"""What every optimizer of binary parameters does the same way: all but its rule."""
+"""The base class of the optimizers of binary parameters: all but their update rules."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,16 +22,16 @@ GENERATOR = Parameter("generator", Parameter.KEYWORD_ONLY, default=None)
 
 
 class BinaryOptimizer(Uncompiled):
-    """Base of the optimizers of binary parameters.
+    """Base class of the optimizers of binary parameters.
 
-    A subclass names its `hyperparameters`, the arguments of its constructor, all needed, and gives the `optional` ones,
-    its keywords, with their defaults; says which of them `decay` shapes (`decayed`); and has the names of a parameter's
-    `buffers` and what a step does with them, `update`. Hyperparameters are in `param_groups`, where the next step finds
-    them, with whatever else a group holds from the `beginning`.
+    A subclass defines `hyperparameters`, the names of its constructor's required arguments; `optional`, its keyword
+    arguments with their defaults; `decayed`, the hyperparameter that `decay` shapes; `buffers`, the names of what it
+    keeps for each parameter; and `update`, its step. Each step reads the hyperparameters from `param_groups`, whose
+    groups also start with the values in `beginning`.
 
-    Construction draws signs from `generator` (on the CPU; default: torch's own). Raises ValueError for a value
-    out of range. Whatever moves over a training moves by `schedule`; without it nothing does. After every step
-    the parameters hold what the forward pass uses: -1 and +1 (times a scale) unless the class says otherwise.
+    The constructor draws signs from `generator` (on the CPU; default: torch's own) and raises ValueError for a value
+    out of range. Only `schedule` changes values over a training. After every step the parameters hold what the
+    forward pass uses: -1 and +1 (times a scale) unless the class says otherwise.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]]
@@ -39,7 +39,7 @@ class BinaryOptimizer(Uncompiled):
     beginning: ClassVar[Mapping[str, Any]] = {}
     may_be_none: ClassVar[tuple[str, ...]] = ()
     decayed: ClassVar[str]
-    latent: ClassVar[bool] = False  # whether a binary weight is the sign of one that is kept, the buffer `w`
+    latent: ClassVar[bool] = False  # whether binary weights are the signs of latent weights, the buffer `w`
     generator: torch.Generator | None = None
 
     __signature__: ClassVar[Signature]  # of the constructor, for help()
@@ -59,7 +59,7 @@ class BinaryOptimizer(Uncompiled):
         super().__init__(params, {**given.arguments, **self.beginning, "steps": 0})
 
     def buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
-        """Names of what is kept beside each parameter of `group`, in the order that `update` gets them."""
+        """Return the names of the buffers of each parameter of `group`, in the order in which `update` gets them."""
         raise NotImplementedError
 
     def update(
@@ -69,7 +69,7 @@ class BinaryOptimizer(Uncompiled):
         gradients: list[Tensor],
         buffers: list[list[Tensor]],
     ) -> None:
-        """One step in place on a batch of `group`'s parameters; the gradients have the buffers' type."""
+        """Take one step in place on a batch of `group`'s parameters; the gradients have the buffers' type."""
         raise NotImplementedError
 
     def initialise(self, group: dict[str, Any]) -> None:
@@ -78,10 +78,10 @@ class BinaryOptimizer(Uncompiled):
             theta.copy_(draw_signs(theta, self.generator))
 
     def draw_latent(self, theta: Tensor, magnitude: float | None = None) -> Tensor:
-        """The new buffer `w` of `theta`: uniform in [-magnitude, magnitude], its signs those in `theta`.
+        """Create and return `theta`'s buffer `w`: uniform in [-magnitude, magnitude], with the signs in `theta`.
 
-        The default magnitude is Glorot & Bengio's, as for a real-valued layer, but at most 1. A seed draws the same
-        numbers for every type, in float32.
+        The default magnitude is Glorot & Bengio's, as for a real-valued layer, but at most 1. Numbers are drawn in
+        float32, so that a seed gives the same ones for every type.
         """
         w = buffer(theta)
         magnitude = min(1.0, glorot(theta)) if magnitude is None else magnitude
@@ -92,20 +92,21 @@ class BinaryOptimizer(Uncompiled):
 
     @property
     def real(self) -> bool:
-        """Whether the parameters are real-valued for now, so that more than their signs is worth taking over."""
+        """Whether the parameters are real-valued at present, so that their values are worth taking over."""
         return False
 
     @torch.no_grad()
     def take_over(self, weights: Mapping[Tensor, Tensor], *, real: bool) -> None:
-        """Start from another network's weights, given by parameter; before the first step.
+        """Start from another network's weights, given by parameter; call this before the first step.
 
-        Of binary weights, scaled or not, their signs are taken, and of `real` ones the values too where a method has
-        use for them:
+        The signs of the weights are taken, scaled or not, and if the weights are `real` their values too where a method
+        uses them:
 
-        - latent weights take both, whatever their `initial_magnitude`, or the signs with the magnitudes that they drew:
-          latent-sgd, latent-sgd-magnitude-independent, ste-adam, mirror-descent, proxquant-l1 and -l2, bnew;
-        - the filters, which have no weights but their output's sign, take both as their past (`Filtering`):
-          gradient-filter, gradient-filter-first-order, iir-filter;
+        - latent weights take the values, whatever their `initial_magnitude`, or else the signs and keep the magnitudes
+          that they drew: latent-sgd, latent-sgd-magnitude-independent, ste-adam, mirror-descent, proxquant-l1 and -l2,
+          bnew;
+        - the filters, whose weights are only their output's sign, take the values, or else the signs, as their past
+          (`Filtering`): gradient-filter, gradient-filter-first-order, iir-filter;
         - bop and bop-second-order take the signs, which stay until a gradient's average reaches the threshold.
         """
         for group in self.param_groups:
@@ -129,7 +130,7 @@ class BinaryOptimizer(Uncompiled):
             self.initialise(self.param_groups[-1])
 
     def schedule(self, progress: Progress) -> None:
-        """Set what the coming step uses; called before its forward pass. Reads nothing from the device."""
+        """Set the values that the next step uses. Called before its forward pass; reads nothing from the device."""
         for group in self.param_groups:
             self.move(group, progress)
 
@@ -139,18 +140,18 @@ class BinaryOptimizer(Uncompiled):
 
     @staticmethod
     def decay(group: dict[str, Any], name: str, decay: str, progress: Progress) -> None:
-        """Take a value from what it was at the first call towards 0 or, exponentially, the end in `progress`."""
+        """Set the value `name` to what it was at the first call times the factor of `decay` at `progress`."""
         start = group.setdefault(f"initial_{name}", group[name])
         group[name] = start * factor(decay, progress.step, progress.total_steps, progress.end)
 
     @contextmanager
     def binarised(self) -> Iterator[None]:
-        """Within it the parameters hold the signs that the training would end with now: what is to be scored."""
+        """Temporarily replace the parameters by the signs that the training would end with now, which are scored."""
         yield
 
     @contextmanager
     def latent_weights(self) -> Iterator[None]:
-        """Within it the parameters hold the latent weights that an optimizer keeps which is `latent`."""
+        """Temporarily replace the parameters by their latent weights; the optimizer must be `latent`."""
         with self.holding(
             {theta: self.state[theta]["w"] for g in self.param_groups for theta in g["params"]}
         ):
@@ -158,7 +159,7 @@ class BinaryOptimizer(Uncompiled):
 
     @contextmanager
     def holding(self, weights: Mapping[Tensor, Tensor]) -> Iterator[None]:
-        """Within it these parameters hold these weights."""
+        """Temporarily replace the parameters' values by `weights`."""
         kept = [theta.detach().clone() for theta in weights]
         with torch.no_grad():
             for theta, weight in weights.items():
@@ -185,7 +186,7 @@ class BinaryOptimizer(Uncompiled):
         return loss
 
     def rows(self, group: dict[str, Any]) -> list[tuple[Tensor, ...]]:
-        """The group's parameters that have a gradient, each with it and its buffers, made where they are not yet."""
+        """Return (parameter, gradient, *buffers) of the group's parameters with gradients; create missing buffers."""
         names = self.buffers(group)
         rows = []
         for theta in group["params"]:
@@ -204,7 +205,7 @@ class BinaryOptimizer(Uncompiled):
 
 
 class NoBinaryWeights(BinaryOptimizer):
-    """The optimizer of a network without binary weights: there is nothing to do."""
+    """The optimizer of a network without binary weights: it does nothing."""
 
     hyperparameters: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[Mapping[str, Any]] = {}
@@ -220,14 +221,14 @@ class NoBinaryWeights(BinaryOptimizer):
 
 
 def _arguments(hyperparameters: tuple[str, ...], optional: Mapping[str, Any]) -> Signature:
-    """Those of an optimizer's constructor: what is missing or unknown is a TypeError, as of any function."""
+    """Return the signature of an optimizer's constructor; binding to it raises TypeError as calling a function does."""
     needed = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in hyperparameters]
     keywords = [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in optional.items()]
     return Signature([*needed, *keywords])
 
 
 def glorot(theta: Tensor) -> float:
-    """sqrt(6 / (fan in + fan out)) of a weight (out, in, ...); a vector counts as one of a single input."""
+    """Return sqrt(6 / (fan in + fan out)) of a weight (out, in, ...); a vector counts as having a single input."""
     outputs = len(theta) if theta.dim() else 1
     inputs = theta.shape[1] if theta.dim() > 1 else 1
     taps = math.prod(theta.shape[2:])

@@ -1,4 +1,4 @@
-"""Bop: a binary weight flips where its averaged gradient is large enough and points against it.
+"""Bop: a binary weight flips where its averaged gradient is large enough and has the weight's sign.
 
 Source: Nayak 2020, section 3.
 """
@@ -19,11 +19,10 @@ from trainers.schedules import Progress
 def bop_step(
     thetas: list[Tensor], gradients: list[Tensor], ms: list[Tensor], gamma: float, tau: float
 ) -> None:
-    """One step in place: m <- (1-gamma) m + gamma gradient; theta flips where |m| >= tau and sign(m) = theta.
+    """Take one step in place: m <- (1-gamma) m + gamma gradient; theta flips where |m| >= tau and sign(m) = theta.
 
-    That is theta <- -sign(m) where |m| >= tau. Nayak 2020, eq 2 compares sign(m) with the last m's and Paren & Poudel
-    2021, eq 7 has the gradient's sign turned; both are slips (Helwegen et al. 2019, algorithm 1). Where m = 0, theta
-    stays.
+    So theta <- -sign(m) where |m| >= tau; where m = 0, theta stays. Nayak 2020, eq 2 compares sign(m) with the last m's
+    and Paren & Poudel 2021, eq 7 has the gradient's sign reversed; both are slips (Helwegen et al. 2019, algorithm 1).
     """
     torch._foreach_lerp_(ms, gradients, gamma)
     large = [torch.nn.functional.hardshrink(m, _below(tau, m.dtype)) for m in ms]
@@ -39,7 +38,7 @@ def second_order_step(
     sigma: float,
     tau: float,
 ) -> None:
-    """As `bop_step` with m / sqrt(v) for m against tau, v <- (1-sigma) v + sigma gradient^2.
+    """Take a step like `bop_step`, but compare m / sqrt(v) with tau, where v <- (1-sigma) v + sigma gradient^2.
 
     Source: Paren & Poudel 2021, section 3.3.
     """
@@ -53,13 +52,13 @@ def second_order_step(
 
 
 def _below(tau: float, dtype: torch.dtype) -> float:
-    """The next number before tau, of the type at most: hardshrink drops what is equal to its bound."""
+    """Return the next number below tau, capped at the type's largest: hardshrink drops values equal to its bound."""
     kind = np.float64 if dtype == torch.float64 else np.float32
     return float(np.nextafter(kind(min(tau, torch.finfo(dtype).max)), kind(0)))
 
 
 class Thresholded(BinaryOptimizer):
-    """Base of the two: the recipe's decay shapes gamma, `tau_decay` the threshold tau."""
+    """Base class of both: `decay` shapes gamma, `tau_decay` the threshold tau."""
 
     optional: ClassVar[Mapping[str, Any]] = {"decay": "none", "tau_decay": "none"}
     decayed: ClassVar[str] = "gamma"
@@ -72,9 +71,9 @@ class Thresholded(BinaryOptimizer):
 class Bop(Thresholded):
     """Optimizer of binary weights by one moving average of the gradient and a threshold; no latent weights.
 
-    `gamma` in (0, 1] is the adaptivity, the new gradient's share in the average, `tau` >= 0 the threshold. The
-    recipe's decay shapes gamma (Paren & Poudel 2021, section 5.1); `tau_decay` shapes tau, which the papers keep. With
-    tau = 0 it is the gradient filter of first order.
+    `gamma` in (0, 1] is the adaptivity, the new gradient's share in the average; `tau` >= 0 is the threshold. `decay`
+    shapes gamma (Paren & Poudel 2021, section 5.1); `tau_decay` shapes tau, which is constant in the papers. With
+    tau = 0 it is the first-order gradient filter.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("gamma", "tau")
@@ -94,10 +93,10 @@ class Bop(Thresholded):
 
 
 class SecondOrderBop(Thresholded):
-    """Bop with a threshold in units of the gradient's size, the root of its square's average.
+    """Bop with a threshold in units of the gradient's size: the root of its averaged square.
 
-    `sigma` in (0, 1] is the new square's share in that average. Both averages are used as they are, from 0, the
-    biased form of Suarez-Ramirez et al. 2021.
+    `sigma` in (0, 1] is the new square's share in this average. Both averages start at 0 and are not corrected for it:
+    the biased form of Suarez-Ramirez et al. 2021.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("gamma", "sigma", "tau")

@@ -1,4 +1,4 @@
-"""Weights that are the sign of a filtered gradient: what the gradient filters share with any IIR filter."""
+"""The base class of the gradient filters and the IIR filter, whose weights are the sign of a filtered gradient."""
 
 from typing import Any
 
@@ -9,20 +9,20 @@ from trainers.optimizers.binary_optimizer import BinaryOptimizer
 
 
 class Filtering(BinaryOptimizer):
-    """Base of the optimizers whose weights are minus the sign of a filter's output.
+    """Base class of the optimizers whose weights are minus the sign of a filter's output.
 
-    The buffers are all that such a weight remembers, and start at 0: the first gradient would decide. So from weights
-    that are taken over they start as if every gradient before had been minus the weight, times a factor for each
-    parameter: in the mean the output has the size that it has of gradients that are noise, as large as the first one.
-    So weights stay as they do in the midst of a training, large ones longer than small ones.
+    The buffers are all that such a weight remembers. From buffers of 0 the first gradient would decide the weight. So
+    when weights are taken over, the buffers start as if every gradient before had been minus the weight, times a factor
+    per parameter. The factor gives the output the mean size that it has for gradients that are noise, as large as the
+    first one. Weights then stay as long as in the middle of a training, large ones longer than small ones.
     """
 
     def steady(self, group: dict[str, Any]) -> tuple[float, ...]:
-        """What the buffers hold once the filter's output has long been 1."""
+        """Return what the buffers hold once the filter's output has long been 1."""
         raise NotImplementedError
 
     def noise_gain(self, group: dict[str, Any]) -> float:
-        """The output's deviation where gradients are independent, of deviation 1."""
+        """Return the output's standard deviation for independent gradients of standard deviation 1."""
         raise NotImplementedError
 
     def start(self, group: dict[str, Any], theta: Tensor, weight: Tensor, real: bool) -> None:

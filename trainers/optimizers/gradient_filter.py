@@ -1,4 +1,4 @@
-"""The gradient filter: binary weights are the sign of a twice smoothed gradient (Quist 2023, eqs 11-13)."""
+"""The gradient filter: binary weights are minus the sign of a twice smoothed gradient (Quist 2023, eqs 11-13)."""
 
 import math
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ def filter_step(
     gamma: float,
     share: float = 1.0,
 ) -> None:
-    """One step in place: m <- (1-gamma) m + gamma gradient, g <- (1-alpha) g + alpha m, theta <- -sign(g).
+    """Take one step in place: m <- (1-gamma) m + gamma gradient, g <- (1-alpha) g + alpha m, theta <- -sign(g).
 
-    Where g = 0, theta stays. Without `ms` the filter is of first order: m is the gradient. What g takes of m is over
-    `share`, which corrects m's bias where it is `share_of_gradients`. All lists are of one length, tensors at one place
-    in them of one shape.
+    Where g = 0, theta stays. Without `ms` the filter is of first order: m is the gradient. Otherwise g takes m / share,
+    which corrects m's bias if `share` is `share_of_gradients`. All lists have the same length, and tensors at the same
+    index the same shape.
     """
     if ms is not None:
         torch._foreach_lerp_(ms, gradients, gamma)
@@ -35,21 +35,20 @@ def filter_step(
 
 
 def share_of_gradients(gamma: float, steps: int) -> float:
-    """Of an average that began at 0: 1 - (1-gamma)^steps, as Kingma & Ba 2015, algorithm 1, divide by."""
+    """Return the share of gradients in an average that began at 0: 1 - (1-gamma)^steps (Kingma & Ba 2015, alg. 1)."""
     return -math.expm1(steps * math.log1p(-gamma)) if gamma < 1 else 1.0
 
 
 class GradientFilter(Filtering):
-    """Optimizer of binary weights by two moving averages of the gradient in a row; no learning rate.
+    """Optimizer of binary weights by two moving averages of the gradient in series; no learning rate.
 
     `alpha` and `gamma` in (0, 1] are the shares of the new value in the second and the first average: the
-    smaller, the longer the memory. `gamma=None` leaves the first average out, a filter of first order. The
+    smaller, the longer the memory. `gamma=None` leaves the first average out: a first-order filter. The
     next step uses `param_groups[i]["alpha"]`, which a schedule may take down to 0.
 
     `bias_correction` divides the first average by `share_of_gradients`, counting the steps of a parameter's group, so
-    that early gradients count more. Quist 2023, section 3, leaves it out as it hurt. The second average needs none:
-    its sign would be the same. Averages that start as of weights that were taken over have no such bias: nothing is
-    corrected then.
+    that early gradients count more. Quist 2023, section 3, omits it because it hurt. The second average needs none:
+    its sign would be the same. Averages that start from weights taken over have no such bias and are not corrected.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("alpha", "gamma")
@@ -70,7 +69,7 @@ class GradientFilter(Filtering):
     def noise_gain(self, group: dict[str, Any]) -> float:
         alpha, gamma = group["alpha"], group["gamma"] or 1.0
         kept = (1 - alpha) * (1 - gamma)
-        passed = 1 - kept or alpha + gamma  # what is left of it where both are too small for it
+        passed = 1 - kept or alpha + gamma  # its limit for small shares, where 1 - kept rounds to 0
         return math.sqrt(alpha * gamma * (1 + kept) / (passed * (2 - alpha) * (2 - gamma)))
 
     def update(
@@ -90,7 +89,7 @@ class GradientFilter(Filtering):
 
 
 class FirstOrderFilter(GradientFilter):
-    """The gradient filter with one average, the second (Quist 2023, eqs 9-10 with the gradient for m)."""
+    """The gradient filter with the second average alone (Quist 2023, eqs 9-10 with the gradient for m)."""
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("alpha",)
     optional: ClassVar[Mapping[str, Any]] = BinaryOptimizer.optional

@@ -1,4 +1,4 @@
-"""Any linear filter of the gradient: binary weights are the sign of its output (Quist 2023, eq 14)."""
+"""Any linear filter of the gradient: binary weights are minus the sign of its output (Quist 2023, eq 14)."""
 
 import cmath
 import math
@@ -17,10 +17,10 @@ from trainers.schedules import Progress
 
 
 class Filter(NamedTuple):
-    """b(z) / a(z) as polynomials in (z - 1) / speed, highest power first, a's first coefficient 1.
+    """A filter b(z) / a(z) as polynomials in (z - 1) / speed, highest power first, a's first coefficient 1.
 
-    The filters of interest are slow: all they do is in z - 1, and coefficients of z would lose it in rounding
-    (in float32, at order 4, from a cut-off of 0.002 downwards: the filter would not be stable).
+    The filters of interest are slow: their poles are close to z = 1, and rounded coefficients in z would lose the
+    distance (in float32, at order 4 and a cut-off of 0.002 or less, the filter would not be stable).
     """
 
     numerator: tuple[float, ...]
@@ -30,7 +30,7 @@ class Filter(NamedTuple):
 
 @lru_cache(maxsize=256)
 def butterworth(cutoff: float, order: int) -> Filter:
-    """The low-pass filter of `scipy.signal.butter(order, cutoff)`; at a cut-off of 0 it holds its output."""
+    """Return the low-pass filter of `scipy.signal.butter(order, cutoff)`; at a cut-off of 0 it holds its output."""
     speed = math.tan(math.pi * cutoff / 2)
     denominator = [1.0 + 0j]
     for k in range(order):
@@ -40,14 +40,14 @@ def butterworth(cutoff: float, order: int) -> Filter:
             high - pole * low for high, low in zip([*denominator, 0], [0, *denominator], strict=True)
         ]
     real = tuple(c.real for c in denominator)
-    # (z + 1)^order, scaled to pass a constant as it is
+    # (z + 1)^order, scaled to pass a constant unchanged
     numerator = (real[-1] * math.comb(order, k) * (speed / 2) ** (order - k) for k in range(order + 1))
     return Filter(tuple(numerator), real, speed)
 
 
 @lru_cache(maxsize=256)
 def difference_equation(b: tuple[float, ...], a: tuple[float, ...]) -> Filter:
-    """The filter of Quist 2023, eq 14. Raises ValueError where it has no stable output."""
+    """Return the filter of Quist 2023, eq 14. Raises ValueError if its coefficients are unusable or it is unstable."""
     if not all(map(math.isfinite, (*b, *a))) or not a or not b or a[0] == 0:
         raise ValueError(f"a filter needs finite coefficients and a[0] other than 0, got b {b} and a {a}")
     radius = max(map(abs, np.roots(a).tolist()), default=0.0)
@@ -61,7 +61,7 @@ def difference_equation(b: tuple[float, ...], a: tuple[float, ...]) -> Filter:
 
 
 def _shift(coefficients: Sequence[float]) -> tuple[float, ...]:
-    """A polynomial in z, highest power first, as one in z - 1."""
+    """Rewrite a polynomial in z, highest power first, as one in z - 1."""
     order = len(coefficients) - 1
     return tuple(
         math.fsum(c * math.comb(order - i, power) for i, c in enumerate(coefficients) if power <= order - i)
@@ -72,10 +72,10 @@ def _shift(coefficients: Sequence[float]) -> tuple[float, ...]:
 def iir_step(
     thetas: list[Tensor], gradients: list[Tensor], states: list[list[Tensor]], filter: Filter
 ) -> None:
-    """One step in place: y <- the filter's output for the gradient, theta <- -sign(y); where y = 0, theta stays.
+    """Take one step in place: y <- the filter's output for the gradient, theta <- -sign(y); where y = 0, theta stays.
 
-    The transposed direct form with sums for delays: y = n0 x + s1, s_k <- s_k + speed (n_k x - d_k y + s_(k+1)).
-    `states` holds a list for every s_k, all lists of one length, tensors at one place in them of one shape.
+    The transposed direct form with sums instead of delays: y = n0 x + s1, s_k <- s_k + speed (n_k x - d_k y + s_(k+1)).
+    `states` holds a list for every s_k. All lists have the same length, and tensors at the same index the same shape.
     """
     (first, *numerator), (_, *denominator), speed = filter
     ys = torch._foreach_add(states[0], gradients, alpha=within(first, gradients))
@@ -89,10 +89,10 @@ def iir_step(
 
 @lru_cache(maxsize=256)
 def noise_gain(filter: Filter) -> float:
-    """The output's deviation for independent inputs of deviation 1.
+    """Return the output's standard deviation for independent inputs of standard deviation 1.
 
-    The states s of `iir_step` move by speed (M s + B x). Their covariance P is the solution of
-    M P + P M' + speed M P M' + speed B B' = 0, which is well posed however slow the filter.
+    The states s of `iir_step` change by speed (M s + B x). Their covariance P is the solution of
+    M P + P M' + speed M P M' + speed B B' = 0, which is well posed however slow the filter is.
     """
     (first, *numerator), (_, *denominator), speed = filter
     order = len(denominator)
@@ -108,10 +108,10 @@ def noise_gain(filter: Filter) -> float:
 class IIRFilter(Filtering):
     """Optimizer of binary weights by the sign of the gradient after a linear filter; the first signs are random.
 
-    A Butterworth low-pass of `order` 1 to 4 with its `cutoff` in (0, 1), the share of half the sampling rate where
-    half the power passes: the smaller, the longer the memory. Its states are scaled so that it slows down to a
-    stop as a schedule takes the cut-off down to 0. Or, for cut-off and order None, any stable filter: `coefficients`
-    (b, a) of Quist 2023, eq 14.
+    The filter is a Butterworth low-pass of `order` 1 to 4. Half the power passes at its `cutoff` in (0, 1), a share of
+    half the sampling rate: the smaller, the longer the memory. Its states are scaled so that it slows down to a stop as
+    a schedule takes the cut-off down to 0. With cut-off and order None, it is any stable filter, given by the
+    `coefficients` (b, a) of Quist 2023, eq 14.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("cutoff", "order")
@@ -128,7 +128,7 @@ class IIRFilter(Filtering):
         decay: str = "none",
         generator: torch.Generator | None = None,
     ) -> None:
-        self.beginning = {"coefficients": coefficients}  # type: ignore[misc]  # of this one
+        self.beginning = {"coefficients": coefficients}  # type: ignore[misc]  # this instance's own
         super().__init__(params, cutoff, order, decay=decay, generator=generator)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -158,8 +158,8 @@ class IIRFilter(Filtering):
     def steady(self, group: dict[str, Any]) -> tuple[float, ...]:
         (first, *numerator), (_, *denominator), _ = self.filter(group)
         if numerator[-1] == 0:
-            return (0.0,) * len(numerator)  # such a filter forgets what is constant
-        gradient = denominator[-1] / numerator[-1]  # that has long been there
+            return (0.0,) * len(numerator)  # such a filter blocks constants
+        gradient = denominator[-1] / numerator[-1]  # the constant one for an output of 1
         rest = (d - n * gradient for n, d in zip(numerator[:-1], denominator[:-1], strict=True))
         return 1 - first * gradient, *rest
 

@@ -20,10 +20,10 @@ def latent_step(
     weight_decay: float,
     clipping: bool,
 ) -> None:
-    """One step in place: m <- (1-gamma) m + gamma gradient, w <- w - epsilon (m + lambda w).
+    """Take one step in place: m <- (1-gamma) m + gamma gradient, w <- w - epsilon (m + lambda w).
 
     With `clipping` a gradient counts as 0 where |w| > 1, as in Bi-Real Net: past 1 only momentum and decay
-    move w. All lists are of one length, tensors at one place in them of one shape.
+    move w. All lists have the same length, and tensors at the same index the same shape.
     """
     if clipping:
         gradients = without_gradient_past_one(gradients, ws)
@@ -33,15 +33,15 @@ def latent_step(
 
 
 class LatentSGD(BinaryOptimizer):
-    """Optimizer of binary weights that keeps a latent weight for each: the six knobs of Quist 2023, Table 1.
+    """Optimizer of binary weights that keeps a latent weight for each, with the six knobs of Quist 2023, Table 1.
 
     `learning_rate` > 0 and `weight_decay` >= 0 are epsilon and lambda, `gamma` in (0, 1] the gradient's
     share in the moving average (momentum is 1 - gamma). Latent weights start uniform in [-s, s], s =
     `initial_magnitude` >= 0; s = 0 starts them at 0 with random signs.
 
-    `clipping` and `scaling` are Bi-Real Net's, see `latent_step` and `write_scaled_signs`. The scale is a
-    constant to the gradient, which is that of the loss by the weight as written. The next step uses
-    `param_groups[i]["learning_rate"]`, which a schedule may take down to 0. The parameters hold sign(w),
+    `clipping` and `scaling` are Bi-Real Net's, see `latent_step` and `write_scaled_signs`. The gradient is the
+    loss's with respect to the binary weight, scaled or not: it treats the scale as a constant. The next step
+    uses `param_groups[i]["learning_rate"]`, which a schedule may take down to 0. The parameters hold sign(w),
     scaled or not, after every step.
     """
 
@@ -58,7 +58,7 @@ class LatentSGD(BinaryOptimizer):
 
     def initialise(self, group: dict[str, Any]) -> None:
         super().initialise(group)
-        # all signs before any magnitude: the same signs as an optimizer draws that needs only them
+        # draw all signs before any magnitude: they are then those that an optimizer without magnitudes draws
         for theta in group["params"]:
             w = self.draw_latent(theta, group["initial_magnitude"])
             if group["scaling"]:

@@ -1,4 +1,4 @@
-"""Mirror descent: the forward pass uses the tanh of latent weights, ever steeper (Paren & Poudel 2021, section 3.2)."""
+"""Mirror descent: the forward pass uses a steepening tanh of latent weights (Paren & Poudel 2021, section 3.2)."""
 
 import math
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from trainers.optimizers.adam import project
 from trainers.optimizers.relaxed import Relaxed
 from trainers.schedules import Progress
 
-STEEPEST = 1e30  # every tanh is a sign long before, and in float32 it can still be multiplied with
+STEEPEST = 1e30  # every tanh is a sign long before this, and float32 can still multiply by it
 
 
 class MirrorDescent(Relaxed):
-    """Optimizer of weights tanh(beta w) with beta = beta_rate^t after t epochs, from 1 on (Paren & Poudel 2021, eq 6).
+    """Optimizer of weights tanh(beta w), beta = beta_rate^t after t epochs, from 1 on (Paren & Poudel 2021, eq 6).
 
-    Adam moves w by the gradient with respect to tanh(beta w) as it stands, and with `clipping` w is put back into
-    [-1, 1] (eq 4), which neither public code does. At a large beta it is the straight-through method.
+    Adam moves w by the gradient with respect to tanh(beta w), without the derivative of tanh. With `clipping` w is
+    clamped to [-1, 1] (eq 4), which neither public code does. At a large beta it is the straight-through method.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "beta_rate")
@@ -26,9 +26,7 @@ class MirrorDescent(Relaxed):
     beginning: ClassVar[Mapping[str, Any]] = {**Relaxed.beginning, "beta": 1.0}
 
     def grow(self, group: dict[str, Any], steps: int, progress: Progress) -> None:
-        epochs = (
-            max(0, steps + 1) / progress.steps_an_epoch
-        )  # the coming step writes the weights of the one after it
+        epochs = max(0, steps + 1) / progress.steps_an_epoch  # this step writes the weights of the next
         group["beta"] = math.exp(min(epochs * math.log(group["beta_rate"]), math.log(STEEPEST)))
 
     def relax(self, group: dict[str, Any], thetas: list[Tensor], ws: list[Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""ProxQuant and BNEW: weights that a growing penalty draws to -1 and +1 (Paren & Poudel 2021, sections 3.4 and 4)."""
+"""ProxQuant and BNEW: weights that a growing penalty pulls to -1 and +1 (Paren & Poudel 2021, sections 3.4 and 4)."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -11,15 +11,15 @@ from trainers.optimizers.adam import project
 from trainers.optimizers.relaxed import Relaxed
 from trainers.schedules import Progress
 
-STRONGEST = 1e30  # every weight is its sign long before, and in float32 it can still be multiplied with
+STRONGEST = 1e30  # every weight is its sign long before this, and float32 can still multiply by it
 
 
 def prox_l1(ws: list[Tensor], strength: float) -> None:
-    """In place: argmin_x strength |x - sign(w)| + (x - w)^2 / 2 in [-1, 1]: w by `strength` nearer to its sign.
+    """Replace w by argmin_x strength |x - sign(w)| + (x - w)^2 / 2 in [-1, 1]: a move of `strength` to its sign.
 
     Source: Bai et al. 2019, and the code of Paren & Poudel 2021, whose eq 9 has no 1/2.
     """
-    if strength:  # else not even rounded
+    if strength:  # at 0 w is not even rounded
         for w in ws:
             s = sign(w)
             w.sub_(s)
@@ -28,7 +28,7 @@ def prox_l1(ws: list[Tensor], strength: float) -> None:
 
 
 def prox_l2(ws: list[Tensor], strength: float) -> None:
-    """In place: argmin_x strength (x - sign(w))^2 + (x - w)^2 in [-1, 1], a mean of w and its sign.
+    """Replace w by argmin_x strength (x - sign(w))^2 + (x - w)^2 in [-1, 1], a weighted mean of w and its sign.
 
     Source: Paren & Poudel 2021, eqs 8-9, and the projection of its code.
     """
@@ -37,21 +37,22 @@ def prox_l2(ws: list[Tensor], strength: float) -> None:
 
 
 def prox_bnew(ws: list[Tensor], strength: float) -> None:
-    """In place: (1 + 2 strength) w, put back into [-1, 1].
+    """Replace w by (1 + 2 strength) w, clamped to [-1, 1].
 
-    Source: Paren & Poudel 2021, eq 12, the form that exists at every strength.
+    Source: Paren & Poudel 2021, eq 12, the form that is defined at every strength.
     """
     torch._foreach_mul_(ws, 1 + 2 * strength)
     project(ws)
 
 
 class Proximal(Relaxed):
-    """Base of the optimizers that take a step of Adam and then one towards the signs, `proximal`.
+    """Base class of the optimizers that take a step of Adam and then a step towards the signs, `proximal`.
 
     Source: Paren & Poudel 2021, eqs 10 and 12.
 
-    Its strength is lambda, which the learning rate does not change. It is 0 in the pre-training, and then
-    `lambda_rate` (t + 1) / T in epoch t of the T that are left (the authors' code): the last epoch would have it all.
+    The strength of `proximal` is lambda, whatever the learning rate. Lambda is 0 in the pre-training and then
+    `lambda_rate` (t + 1) / T in epoch t of the T that are left (the authors' code): without fine-tuning it would reach
+    `lambda_rate` in the last epoch.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "lambda_rate")
@@ -73,13 +74,13 @@ class Proximal(Relaxed):
 
 
 class ProxQuantL1(Proximal):
-    """ProxQuant with the distance from the nearer sign for a penalty."""
+    """ProxQuant with the distance from the nearer sign as its penalty."""
 
     proximal = staticmethod(prox_l1)
 
 
 class ProxQuantL2(Proximal):
-    """ProxQuant with the squared distance from the nearer sign for a penalty."""
+    """ProxQuant with the squared distance from the nearer sign as its penalty."""
 
     proximal = staticmethod(prox_l2)
 

@@ -8,11 +8,11 @@ from trainers.layers.rsign_rprelu import RPReLU, RSign, Scale
 from trainers.optimizers.uncompiled import SGD, Adam
 from trainers.tasks import Recipe
 
-SPARED = (_NormBase, nn.LayerNorm, RSign, RPReLU, Scale)  # from weight decay
+SPARED = (_NormBase, nn.LayerNorm, RSign, RPReLU, Scale)  # layers without weight decay
 
 
 def real_optimizer(model: nn.Module, real: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimizer of `real`, the model's real-valued parameters."""
+    """Return the recipe's optimizer for `real`, the model's real-valued parameters."""
     by_decay = groups(model, real, recipe.weight_decay)
     if recipe.optimizer == "adam":
         return Adam(by_decay, lr=recipe.learning_rate, betas=recipe.betas, fused=True)
@@ -27,7 +27,7 @@ def real_optimizer(model: nn.Module, real: list[nn.Parameter], recipe: Recipe) -
 
 
 def groups(model: nn.Module, real: list[nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
-    """Real-valued parameters in two groups: no weight decay on what is `SPARED` and on biases."""
+    """Split `real` into at most two parameter groups: `SPARED` layers' parameters and biases have no weight decay."""
     exempt: set[Tensor] = {p for m in model.modules() if isinstance(m, SPARED) for p in m.parameters()}
     exempt |= {p for name, p in model.named_parameters() if name.endswith("bias")}
     groups = [

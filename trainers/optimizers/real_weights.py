@@ -1,4 +1,4 @@
-"""Real-valued weights where binary ones will be: the first of two steps."""
+"""Optimizers of binary layers' weights that are still real-valued, in the first step of two-step training."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -14,11 +14,11 @@ from trainers.schedules import Progress
 
 
 class RealWeights(Relaxed):
-    """Adam on real-valued weights that are put back into [-1, 1] after every step.
+    """Adam on real-valued weights that are clamped to [-1, 1] after every step.
 
     Source: Paren & Poudel 2021, section 4.3, pre-training.
 
-    No method of its own: they never grow binary. `binarised` gives their signs.
+    This is not a method: the weights never become binary. `binarised` gives their signs.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
@@ -45,10 +45,10 @@ class RealWeights(Relaxed):
 
 
 class RealWeightsSGD(RealWeights):
-    """SGD on real-valued weights, which nothing is put back of: m <- mu m + gradient + lambda w, w <- w - epsilon m.
+    """SGD on real-valued weights, which are not clamped: m <- mu m + gradient + lambda w, w <- w - epsilon m.
 
-    Source: Quist 2023, section 4.1, with weight decay as in section 2. `real_momentum` in [0, 1) is mu, which sums
-    gradients up as that of the real-valued parameters does.
+    Source: Quist 2023, section 4.1, with weight decay as in section 2. `real_momentum` in [0, 1) is mu; m is a sum of
+    gradients, not an average, as for the real-valued parameters.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "real_momentum")

@@ -1,4 +1,4 @@
-"""Real-valued weights that grow binary over a training: what mirror descent, ProxQuant and BNEW share."""
+"""The base class of mirror descent, ProxQuant and BNEW: real-valued weights that become binary over a training."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,21 +14,21 @@ from trainers.schedules import Progress
 
 
 def frozen_steps(fine_tuning: float, total: int) -> int:
-    """How many of `total` steps, the last ones, have frozen signs: the share `fine_tuning`, at least one."""
+    """Return how many steps at the end of `total` have frozen signs: the share `fine_tuning`, at least one."""
     return max(1, round(fine_tuning * total))
 
 
 class Relaxed(BinaryOptimizer):
-    """Base of the optimizers whose weights are binary at the end only.
+    """Base class of the optimizers whose weights are binary only at the end.
 
-    Adam moves real-valued weights, which start as a real-valued layer's, Glorot uniform; a subclass says in `relax`
-    how they are drawn to -1 and +1 and what of them the forward pass uses, and in `grow` how that gets stronger.
+    Adam moves real-valued weights, which start Glorot uniform like a real-valued layer's. A subclass defines in `relax`
+    how they are pulled to -1 and +1 and what the forward pass uses, and in `grow` how the pull gets stronger.
 
-    By `schedule` a training has three phases (Paren & Poudel 2021, section 4.3). For the share `pretraining` of its
-    steps the weights are real, then they are drawn to the signs, and for the share `fine_tuning`, at least one step,
-    the parameters hold the signs and stay, while the real-valued parameters adapt. Before that `binarised` gives the
-    signs. With `restart` the learning rate falls over what comes before the fine-tuning (section 5.2), in which that
-    of the real-valued parameters starts anew; else over all of it.
+    `schedule` gives a training three phases (Paren & Poudel 2021, section 4.3). For the share `pretraining` of its
+    steps the weights are real; then they are pulled to their signs; for the share `fine_tuning`, at least one step, the
+    parameters hold the signs and stay, while the real-valued parameters adapt. Before that `binarised` gives the signs.
+    With `restart` the learning rate falls over the steps before the fine-tuning, in which the real-valued parameters'
+    learning rate starts again (section 5.2); otherwise it falls over the whole training.
     """
 
     optional: ClassVar[Mapping[str, Any]] = {
@@ -42,11 +42,11 @@ class Relaxed(BinaryOptimizer):
     latent: ClassVar[bool] = True
 
     def relax(self, group: dict[str, Any], thetas: list[Tensor], ws: list[Tensor]) -> None:
-        """Draw the weights `ws` to -1 and +1, in place, and write into `thetas` what the forward pass uses."""
+        """Pull the weights `ws` to -1 and +1, in place, and write into `thetas` what the forward pass uses."""
         raise NotImplementedError
 
     def grow(self, group: dict[str, Any], steps: int, progress: Progress) -> None:
-        """Set how strongly, `steps` after the pre-training (negative: before its end)."""
+        """Set the strength of the pull, `steps` after the pre-training (negative: before its end)."""
         raise NotImplementedError
 
     def initialise(self, group: dict[str, Any]) -> None:

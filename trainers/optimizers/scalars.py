@@ -1,4 +1,4 @@
-"""Python's numbers where PyTorch computes with them in its tensors' type, which is narrower."""
+"""Python numbers that PyTorch computes with in its tensors' narrower type."""
 
 import math
 from collections.abc import Sequence
@@ -8,5 +8,5 @@ from torch import Tensor
 
 
 def within(x: float, tensors: Sequence[Tensor]) -> float:
-    """`x`, or NaN where the type of `tensors` ends before it: the step overflows, and the training diverges."""
+    """Return `x`, or NaN if the type of `tensors` cannot hold it: the step overflows, and the training diverges."""
     return x if abs(x) <= torch.finfo(tensors[0].dtype).max else math.nan

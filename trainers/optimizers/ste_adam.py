@@ -13,16 +13,16 @@ from trainers.optimizers.signs import without_gradient_past_one, write_scaled_si
 
 
 class STEAdam(BinaryOptimizer):
-    """Optimizer of binary weights that are the signs of latent ones, which Adam moves.
+    """Optimizer of binary weights that are the signs of latent weights, which Adam moves.
 
-    The gradient is that of the loss by the binary weights (Paren & Poudel 2021, eqs 4 and 5). With `clipping` the
-    latent weights are put back into [-1, 1] after every step, the projection of eq 4. They start as a real-valued
-    layer's, Glorot uniform, or uniform in [-initial_magnitude, initial_magnitude]. Adam's corrections count the steps
+    The gradient is the loss's with respect to the binary weights (Paren & Poudel 2021, eqs 4 and 5). With `clipping`
+    the latent weights are clamped to [-1, 1] after every step, the projection of eq 4. They start Glorot uniform like a
+    real-valued layer's, or uniform in [-initial_magnitude, initial_magnitude]. Adam's bias correction counts the steps
     of a parameter's group.
 
-    `scaling` and `masking` are Bi-Real Net's and ReActNet's: weights times their channel's mean magnitude, which is a
-    constant to the gradient, and no gradient where a latent weight has left [-1, 1]. With `glorot_rates` each layer's
-    learning rate is over twice its Glorot bound, as in the code of Nayak 2020.
+    `scaling` and `masking` are Bi-Real Net's and ReActNet's. `scaling` multiplies weights by their channel's mean
+    magnitude, which the gradient treats as a constant. With `masking` a latent weight outside [-1, 1] has no gradient.
+    `glorot_rates` divides each layer's learning rate by twice its Glorot bound, as in the code of Nayak 2020.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = (
@@ -82,7 +82,7 @@ class STEAdam(BinaryOptimizer):
 
 
 def _a_channel(x: Tensor) -> Tensor:
-    """One number a channel, the first dimension, of a shape that broadcasts to `x`'s."""
+    """Return zeros, one per channel (first dimension), in a shape that broadcasts to `x`'s."""
     return torch.zeros(
         [size if i == 0 else 1 for i, size in enumerate(x.shape)], dtype=x.dtype, device=x.device
     )

@@ -1,6 +1,6 @@
-"""torch's optimizers without their wrappers for its compiler.
+"""torch's optimizers without torch's wrappers for its compiler.
 
-What torch wraps so loads the compiler when it is first called: a fourth of what a process takes until it trains.
+A wrapped method loads the compiler when it is first called, which is a quarter of the time until a process trains.
 Nothing here is called from compiled code.
 """
 
@@ -10,7 +10,7 @@ import torch
 
 
 class Uncompiled(torch.optim.Optimizer):
-    """Base of all optimizers: the same methods as they are written."""
+    """Base class of all optimizers, with torch's methods unwrapped."""
 
     add_param_group = unwrap(torch.optim.Optimizer.add_param_group)
     state_dict = unwrap(torch.optim.Optimizer.state_dict)
