@@ -1,4 +1,4 @@
-"""A training kept in a file, so that it can go on where it was stopped."""
+"""Checkpoints: files from which a training that was stopped goes on."""
 
 import os
 import time
@@ -14,18 +14,18 @@ from trainers import tensors
 from trainers.errors import CheckpointError
 
 FORMAT = 2
-EVERY_SECONDS = 60.0  # what a stop may cost
-SHARE = 0.05  # of the time that writing may take: on a slow disk it is written less often
+EVERY_SECONDS = 60.0  # of training that a stop may lose
+SHARE = 0.05  # of the time that writing may take: to a slow disk checkpoints are written less often
 
 
 class Checkpoint:
-    """The file that a training is kept in, replaced every so many seconds and at the training's end.
+    """The file that a training is kept in, replaced every minute or less often, and at the training's end.
 
-    The file is whole at any moment: a new one is written beside it and takes its place. It belongs to one training
-    and one process. Where it cannot be written, a warning says so and the training goes on.
+    The file is complete at any moment: a new one is written beside it and takes its place. It belongs to one training
+    and one process. If it cannot be written, a warning says so and the training goes on.
 
-    A `spare` one was asked for by nobody: it is not written of a training that is over before the first is due, and
-    one that cannot be used counts as missing. `fault` is why it could not be written, of a spare one without a warning.
+    A `spare` checkpoint is one that no user asked for: it is not written for a training that ends before the first one
+    is due, an unusable file counts as missing, and a failed write gives no warning. `fault` is why a write failed.
     """
 
     def __init__(self, path: Path, *, spare: bool = False) -> None:
@@ -36,9 +36,9 @@ class Checkpoint:
         self.fault: str | None = None
 
     def open(self, training: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The state that the file holds of `training`, what decides it by name; None where there is no file.
+        """Return the state in the file, None if there is no file. `training` is what decides the training, by name.
 
-        Raises CheckpointError for a file that is damaged, or another training's.
+        Raises CheckpointError for a file that is damaged, another training's, or in no folder; a spare one returns None.
         """
         self._training = {**training, "torch": str(torch.__version__)}
         self._due = time.monotonic() + EVERY_SECONDS
@@ -67,7 +67,7 @@ class Checkpoint:
         return state
 
     def seconds(self) -> float:
-        """How long the training has taken that the file holds; 0 where there is none to go on with."""
+        """Return how many seconds the training in the file has taken; 0 without one to go on with."""
         try:
             contents = read(self.path, mapped=True)
         except CheckpointError:
@@ -79,14 +79,14 @@ class Checkpoint:
             results = (result["train_seconds"] + result["evaluate_seconds"] for result in state["results"])
             return float(state["train_seconds"] + sum(results))
         except (LookupError, TypeError, ValueError):
-            return 0.0  # whoever goes on with it says what is wrong
+            return 0.0  # going on with it raises what is wrong
 
     def due(self, *, end: bool = False) -> bool:
-        """Whether it is time to write; at the training's `end` it is, but for a spare one of a short training."""
+        """Return whether it is time to write; at the training's `end` it is, but not for a spare one never written."""
         return time.monotonic() >= self._due or (end and (not self.spare or self.path.exists()))
 
     def write(self, state: Mapping[str, Any]) -> None:
-        """Keep `state`: tensors, numbers and words in dictionaries and lists. Lasts on disk when it returns."""
+        """Write `state`, which is tensors, numbers and strings in dictionaries and lists, and sync it to disk."""
         started = time.monotonic()
         new = self.path.with_name(f"{self.path.name}.new")
         try:
@@ -98,7 +98,7 @@ class Checkpoint:
             new.replace(self.path)
             _sync_folder(self.path.parent)
         except (OSError, RuntimeError) as error:
-            with suppress(OSError):  # of a folder that cannot be written, or is none
+            with suppress(OSError):  # the folder cannot be written, or is no folder
                 new.unlink(missing_ok=True)
             self.fault = str(error)
             if not self.spare:
@@ -107,7 +107,7 @@ class Checkpoint:
         self._due = now + max(EVERY_SECONDS, (now - started) / SHARE)
 
     def remove(self) -> None:
-        """Delete the file, if there is one; a spare one stays where it cannot be deleted."""
+        """Delete the file, if there is one. Raises OSError where it cannot, but not for a spare one."""
         try:
             self.path.unlink(missing_ok=True)
         except OSError:
@@ -116,10 +116,10 @@ class Checkpoint:
 
 
 def read(path: Path, *, mapped: bool = False) -> dict[str, Any]:
-    """A checkpoint as written: `training`, what decides the training by name, and its `state`.
+    """Return a checkpoint's contents: `training`, which is what decides the training by name, and its `state`.
 
-    Tensors come to the CPU; `mapped` leaves them on disk, unchecked, for whoever wants to know the rest. Nothing in
-    the file is executed. Raises CheckpointError for a file that is missing, damaged or none of ours.
+    Tensors are put on the CPU; `mapped` leaves them on disk, unchecked, for callers who need only the rest. Nothing in
+    the file is executed. Raises CheckpointError for a file that is missing, damaged or not a checkpoint of this format.
     """
     try:
         contents = tensors.read(path, mapped=mapped)
@@ -144,7 +144,7 @@ def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a renaming in it last."""
+    """Sync the folder, so that a file's new name in it lasts."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 class FlipCounter:
-    """Counts sign changes of `parameters` from step to step, whatever moves them, on their own device.
+    """A counter of the sign changes of `parameters` from step to step, whatever moves them, on their own device.
 
-    Nothing is copied to the host before `ratio`, 0 without parameters. A zero counts with its sign bit.
+    Nothing is copied to the host before `ratio`. A zero counts with its sign bit.
     """
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
@@ -20,7 +20,7 @@ class FlipCounter:
         self.reset()
 
     def look(self) -> None:
-        """From here on count changes from the signs that there are now."""
+        """Count changes from the present signs on."""
         self.signs = [p.signbit() for p in self.parameters]
 
     def reset(self) -> None:
@@ -37,15 +37,18 @@ class FlipCounter:
         self.steps += 1
 
     def ratio(self) -> float:
-        """Mean share of weights that flipped in a step since `reset`, in [0, 1]; waits for the device."""
+        """Return the mean share of weights that flipped in a step since `reset`, in [0, 1]; 0 without parameters.
+
+        Waits for the device.
+        """
         return int(self.flips) / max(self.weights * self.steps, 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """What there is beside the parameters."""
+        """Return the counts, without the parameters."""
         return {"steps": self.steps, "flips": self.flips}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on counting; the parameters must be those of then already."""
+        """Go on counting from `state`; the parameters must have been restored before."""
         self.look()
         self.steps = state["steps"]
         self.flips.copy_(state["flips"])

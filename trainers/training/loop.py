@@ -21,12 +21,12 @@ def train(
 ) -> Iterator[EpochResult]:
     """Train what `spec` says on `machine` once, and yield every epoch's result.
 
-    What an epoch is, is `Feed`'s. No epoch follows one that has diverged; after the last one the network's weights are
-    put into `save`. torch's global random state is left as it was.
+    `Feed` defines an epoch. No epoch follows one that has diverged; otherwise the network's weights are saved to `save`
+    after the last one. torch's global random state is left as it was.
 
     With a `checkpoint` a training that was stopped anywhere goes on from there, on the same kind of machine with
-    the very numbers that it would have had; the epochs that it had finished are yielded again. Raises, at the first
-    `next`, ValueError for what is unknown or out of range, DataError for the data set and the teacher, and
+    exactly the numbers that it would have had. The epochs that it had finished are yielded again. The first `next`
+    raises ValueError for an unknown name or a value out of range, DataError for the data set and the teacher, and
     CheckpointError for a checkpoint.
     """
     devices.take_threads(machine.threads)

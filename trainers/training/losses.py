@@ -1,4 +1,4 @@
-"""What a training minimises: (outputs, targets) -> the mean over the batch, a scalar."""
+"""The losses that trainings minimise: (outputs, targets) -> the mean over the batch, a scalar."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax, mse_loss
 
 
 def squared_hinge(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean of max(0, 1 - s y)^2 over the outputs y (batch, classes), s = +1 for the class in `targets`, else -1.
+    """Return the mean of max(0, 1 - s y)^2 over the outputs y (batch, classes), s = +1 for the target class, else -1.
 
     The L2-SVM loss of Nayak 2020's networks.
     """
@@ -17,16 +17,19 @@ def squared_hinge(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def distribution(outputs: Tensor, teacher: Tensor) -> Tensor:
-    """Mean over the batch of the Kullback-Leibler divergence of the classes' distribution from the teacher's.
+    """Return the Kullback-Leibler divergence KL(teacher || network) of the class distributions, mean over the batch.
 
-    Both are logits (batch, classes), softened by no temperature, and no label is seen: ReActNet's
+    Both arguments are logits (batch, classes), without a temperature; labels are not used. This is ReActNet's
     distributional loss (Liu et al. 2020).
     """
     return kl_div(log_softmax(outputs, 1), log_softmax(teacher, 1), reduction="batchmean", log_target=True)
 
 
 def smoothed_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy with a tenth of each target spread over all classes: Bi-Real Net's code (Liu et al. 2018)."""
+    """Return the cross-entropy with a tenth of each target spread over all classes.
+
+    Source: Bi-Real Net's code (Liu et al. 2018).
+    """
     return cross_entropy(outputs, targets, label_smoothing=0.1)
 
 

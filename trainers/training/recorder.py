@@ -1,4 +1,4 @@
-"""What is recorded of a training's steps, on its device until an epoch's end."""
+"""The recorder of a training's steps, which keeps rows on the training's device until an epoch's end."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -21,15 +21,15 @@ from trainers.training.results import Series
 from trainers.training_spec import Machine, TrainingSpec
 
 BITS = (128, 64, 32, 16, 8, 4, 2, 1)
-NUMBERS_A_WEIGHT = 4  # about: gradient, sign and what optimizers keep
-FLIPS, WEIGHTS, SIGNS = "flip_ratio", "weights", "signs"  # what a row has, as far as it is asked for
+NUMBERS_A_WEIGHT = 4  # about: gradient, sign and the optimizer's buffers
+FLIPS, WEIGHTS, SIGNS = "flip_ratio", "weights", "signs"  # what a row has, each if asked for
 
 
 class Recorder:
-    """Rows of what `record` asks for of the binary parameters `named`, one after every so many steps.
+    """The rows that `record` asks for about the binary parameters `named`, one after every `record.every` steps.
 
-    Nothing is copied to the host before `take`, at an epoch's end. Raises UnusableError where the rows of the `steps`
-    of a training are too many.
+    Nothing is copied to the host before `take`, at an epoch's end. Raises UnusableError if a training of so many
+    `steps` would record too much.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Recorder:
         self._names: list[str] = []  # of the numbers in a row of weights
         self._steps: list[int] = []
         self._rows: dict[str, list[Tensor]] = {}
-        self._flips = 0  # since the last row, in the epochs before
+        self._flips = 0  # in earlier epochs, since the last row
         rows = steps // record.every
         a_row = record.flips + NUMBERS_A_WEIGHT * len(self._chosen)
         if (numbers := rows * a_row) > MOST_NUMBERS:
@@ -60,7 +60,7 @@ class Recorder:
 
     @torch.no_grad()
     def look(self, step: int, optimizer: BinaryOptimizer, flips: FlipCounter) -> None:
-        """Add a row after step number `step`, if it is one to record. Reads nothing from the device."""
+        """Add a row after step number `step`, if this step is recorded. Reads nothing from the device."""
         if not self.record.steps or step % self.record.every:
             return
         self._steps.append(step)
@@ -81,11 +81,11 @@ class Recorder:
         self._rows.setdefault(what, []).append(row)
 
     def take(self, flips: FlipCounter) -> tuple[Series, ...]:
-        """The epoch's series, and begin those of the next one; `flips` are the epoch's. Waits for the device."""
+        """Return the epoch's series and begin the next epoch's; `flips` counts the epoch's. Waits for the device."""
         rows = {what: torch.stack(its).cpu() for what, its in self._rows.items()}
         series: list[Series] = []
         if self.record.flips:
-            # counts since the epoch's beginning: to those since the row before
+            # from counts since the epoch's beginning to counts since the row before
             counts = [-self._flips, *rows.get(FLIPS, torch.empty(0)).tolist()]
             self._flips = int(flips.flips) - counts[-1]
             of = self.weights * self.record.every
@@ -102,7 +102,7 @@ class Recorder:
         return tuple(series)
 
     def _packed_signs(self) -> Tensor:
-        """As `Series` has them (bytes,), what is left over of the last one 0."""
+        """Return the signs as `Series` packs them (bytes,), the last byte padded with zeros."""
         bits = torch.cat([theta.signbit().flatten() for theta in self.parameters])
         bits = nn.functional.pad(bits, (0, -len(bits) % 8)).view(-1, 8).to(torch.uint8)
         return (bits * self._bits).sum(1, dtype=torch.uint8)
@@ -118,9 +118,9 @@ class Recorder:
 
 
 def check_room(spec: TrainingSpec, data_dir: Path) -> None:
-    """Raise UnusableError where a training of `spec` would record more than it may.
+    """Raise UnusableError if a training of `spec` would record more than it may.
 
-    Reads the data, which decide its steps and its network; raises DataError, and ValueError where they are too few.
+    Reads the data, which decide the training's steps and network; raises DataError, and ValueError for too few samples.
     """
     task, source = spec.scaled, feed(spec, Machine(data_dir=data_dir))
     with torch.device("meta"), tensors.Undrawn():
@@ -130,7 +130,7 @@ def check_room(spec: TrainingSpec, data_dir: Path) -> None:
 
 
 def _numbers(theta: Tensor, place: tuple[int, ...], optimizer: BinaryOptimizer) -> dict[str, Tensor]:
-    """What there is of one weight after a step: its gradient, what its optimizer keeps, and its sign."""
+    """Return the numbers of one weight after a step: its gradient, its optimizer's buffers, and its sign."""
     kept = {} if theta.grad is None else {"gradient": theta.grad}
     own = optimizer.state.get(theta, {}).items()
     kept |= {name: tensor for name, tensor in own if tensor.shape == theta.shape}
@@ -143,7 +143,7 @@ Chosen = list[tuple[str, nn.Parameter, tuple[int, ...]]]
 
 
 def _choose(named: Sequence[tuple[str, nn.Parameter]], number: int, seed: int) -> Chosen:
-    """So many weights, spread over the layers from the first to the last, drawn by `seed`: name, parameter, place."""
+    """Draw `number` weights by `seed`, spread over the layers from first to last; return name, parameter, index."""
     generator = torch.Generator().manual_seed(derive(seed, "recorded-weights"))
     layers = [i * len(named) // number for i in range(number)] if named else []
     chosen: Chosen = []

@@ -1,4 +1,4 @@
-"""What a training reports."""
+"""The results that a training reports."""
 
 import math
 from collections.abc import Sequence
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np  # a sixth of a second for every command, of which few have series
+    import numpy as np  # takes a sixth of a second, and few commands have series
 
-OF_BYTES = ("signs", "original", "noisy", "recovered")  # series whose rows are no numbers
+OF_BYTES = ("signs", "original", "noisy", "recovered")  # series whose rows are bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
-    """What was recorded under a `name` at `steps`, each the number of steps taken until then: a row a step.
+    """The rows recorded under a `name`, one at each of `steps`, which are numbers of steps taken until then.
 
-    Rows are numbers, `values` (rows,) of float64, or bytes (rows, ...): of "signs" eight binary weights in each, a 1
-    for -1 and the first weight its highest bit; of "original", "noisy" and "recovered" images (rows, images, channels,
-    height, width). "flip_ratio" is the FF ratio, all others are of a weight, "LAYER[INDEX].WHAT".
+    `values` are numbers (rows,) of float64, or bytes (rows, ...). A byte of "signs" holds eight binary weights: a 1 is
+    -1, and the first weight is the highest bit. "original", "noisy" and "recovered" are images (rows, images, channels,
+    height, width). "flip_ratio" is the FF ratio. All others are numbers of one weight: "LAYER[INDEX].WHAT".
     """
 
     name: str
@@ -26,7 +26,7 @@ class Series:
 
     @classmethod
     def of(cls, name: str, steps: Sequence[int], values: Any) -> "Series":
-        """From numbers in sequences, or an array of bytes."""
+        """Make a series from a sequence of numbers, or from an array of bytes."""
         import numpy as np
 
         array = np.asarray(values)
@@ -35,7 +35,7 @@ class Series:
 
     @property
     def of_numbers(self) -> bool:
-        """Whether a row is a number, and not bytes."""
+        """Whether a row is a number, not bytes."""
         return self.name not in OF_BYTES
 
     def __eq__(self, other: object) -> bool:
@@ -47,7 +47,7 @@ class Series:
         )
 
     def plain(self) -> dict[str, Any]:
-        """As JSON values: numbers, null where not finite, and of bytes a row's shape and each row in hexadecimal."""
+        """Return JSON values: numbers, null if not finite; for bytes a row's shape and each row in hexadecimal."""
         named = {"name": self.name, "steps": self.steps.tolist()}
         if self.values.dtype.name != "uint8":
             numbers = [value if math.isfinite(value) else None for value in self.values.tolist()]
@@ -59,7 +59,7 @@ class Series:
 
 
 def joined(series: Sequence[Series]) -> tuple[Series, ...]:
-    """Those of one name, of one epoch after the other, as one; names in the order of their first."""
+    """Join the epochs' series of each name, in order, into one; names are in the order of their first series."""
     import numpy as np
 
     parts: dict[str, list[Series]] = {}
@@ -73,18 +73,18 @@ def joined(series: Sequence[Series]) -> tuple[Series, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochResult:
-    """One epoch of one training.
+    """The result of one epoch of one training.
 
     `train_loss` is the mean over the epoch's samples; `validation_metric` and `test_metric` are the task's
-    metric after it; `flip_ratio` is the mean over the epoch's steps of the share of binary weights whose sign
-    changed (Quist 2023, eq 18), in [0, 1], 0 where there are none. Seconds are wall time after a device sync, training
-    and evaluation apart.
-    A training has `diverged` where its loss is not finite, an output of its network, a number in it or one that the
-    optimizer of its binary weights keeps: its metrics are the worst there are, no epoch follows.
-    Where the task counts top-5 too, its shares are beside the metrics.
+    metric after the epoch; `flip_ratio` is the mean over the epoch's steps of the share of binary weights whose sign
+    changed (Quist 2023, eq 18), in [0, 1], 0 without binary weights. Seconds are wall time after a device sync,
+    training and evaluation apart.
+    A training has `diverged` if its loss, an output of its network, a number in the network or a buffer of the binary
+    weights' optimizer is not finite: its metrics are the worst possible, and no epoch follows.
+    `validation_top5` and `test_top5` are there if the task counts top-5 too.
 
-    Where it is recorded (`Record`) there are the metric on training samples, those with latent weights, and the
-    `series` of the epoch's steps.
+    The other metrics, on training samples and with latent weights, and the `series` of the epoch's steps are there if
+    they are recorded (`Record`).
     """
 
     epoch: int

@@ -1,4 +1,4 @@
-"""How good a network is on a split."""
+"""The score of a network on a split."""
 
 import math
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ from trainers.training.metrics import METRICS, is_among_five, is_broken
 
 
 class Score(NamedTuple):
-    """The task's metric, and top-5 where it counts that."""
+    """The task's metric, and top-5 if the task counts it."""
 
     metric: float
     top5: float | None = None
 
     @classmethod
     def worst(cls, task: Task) -> "Score":
-        """The score of a training that diverged."""
+        """Return the score of a training that diverged."""
         return cls(task.worst, 0.0 if task.top5 else None)
 
 
@@ -33,9 +33,10 @@ def evaluate(
     scale: Pixels | None,
     generator: torch.Generator,
 ) -> Score:
-    """The score of `model` on `batches`; noise comes from `generator`, on their device. Leaves the model evaluating.
+    """Return the score of `model` on `batches`; noise comes from `generator`, on their device.
 
-    It is not a number where an output is not finite: the largest of such outputs is no answer.
+    Leaves the model in evaluation mode. The metric is NaN if an output is not finite: the largest of such outputs is no
+    answer.
     """
     model.eval()
     metric = METRICS[task.metric]

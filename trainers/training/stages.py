@@ -1,4 +1,4 @@
-"""The one or two steps of a training, each with an optimizer of its own for the binary layers' weights."""
+"""The one or two stages of a training, each with its own optimizer of the binary layers' weights."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,10 +12,10 @@ from trainers.tasks import FirstStep, Recipe
 
 
 class Stage(NamedTuple):
-    """Epochs with one optimizer of the binary layers' weights, up to and with the training's `last_epoch`.
+    """Epochs with one optimizer of the binary layers' weights, up to and including the training's `last_epoch`.
 
-    The real-valued parameters have a `learning_rate` that `decay` shapes: over the stage, or, where signs are frozen
-    for a share `fine_tuning` of it that is given, anew over that.
+    The real-valued parameters have a `learning_rate` that `decay` shapes over the stage. With `fine_tuning`, the share
+    of the stage in which signs are frozen, the decay covers the stage before this share and starts again in it.
     """
 
     optimizer: type[BinaryOptimizer]
@@ -27,23 +27,23 @@ class Stage(NamedTuple):
     fine_tuning: float | None = None
 
     def progress(self, step: int, steps_an_epoch: int, end: float) -> Progress:
-        """How far the stage is before the training's `step`; what decays in it starts anew."""
+        """Return the stage's progress before the training's `step`; decays start again with the stage."""
         before = (self.last_epoch - self.epochs) * steps_an_epoch
         return Progress(step - before, self.epochs * steps_an_epoch, steps_an_epoch, end)
 
     def real_learning_rate(self, progress: Progress) -> float:
-        """That of the real-valued parameters, so far into the stage."""
+        """Return the learning rate of the real-valued parameters at this progress of the stage."""
         if self.fine_tuning is not None:
             progress = progress.restarted(frozen_steps(self.fine_tuning, progress.total_steps))
         return self.learning_rate * factor(self.decay, progress.step, progress.total_steps, progress.end)
 
 
 def stages(recipe: Recipe, optimizer: str | None, hyperparameters: Mapping[str, Value]) -> list[Stage]:
-    """Those of a training by `recipe`: the method's, after the recipe's first step if it has one; without a method
-    that step alone.
+    """Return the stages of a training by `recipe`: the recipe's first step if it has one, then the method's stage.
 
-    `hyperparameters` are the method's, whatever there is of `recipe.own` among them. Raises ValueError for a
-    `real_decay` without the step that it is of.
+    Without a method the first step is alone; a recipe without either has one stage without binary weights. Of
+    `hyperparameters` the method's and `real_decay` are used; others of `recipe.own` may be there. Raises ValueError for
+    a `real_decay` without the second step, which it is of.
     """
     first, before = recipe.first_step, []
     if first and optimizer is None and "real_decay" in hyperparameters:
@@ -59,7 +59,7 @@ def stages(recipe: Recipe, optimizer: str | None, hyperparameters: Mapping[str, 
     method = OPTIMIZERS[optimizer]
     values: dict[str, Value] = {"decay": recipe.decay}
     if first and "pretraining" in method.optional:
-        values["pretraining"] = 0.0  # the first step is that
+        values["pretraining"] = 0.0  # the first step replaces it
     values |= {name: value for name, value in hyperparameters.items() if name not in recipe.own}
     anew = {**method.optional, **values} if values.get("restart") else {}
     last_epoch = recipe.epochs_by(optimizer)
@@ -70,7 +70,7 @@ def stages(recipe: Recipe, optimizer: str | None, hyperparameters: Mapping[str, 
 
 
 def _first(step: FirstStep, recipe: Recipe) -> Stage:
-    """With real-valued weights, by the optimizer that `step` names."""
+    """Return the first stage, with real-valued weights and the optimizer that `step` names."""
     values: dict[str, Value] = {"decay": step.decay or recipe.decay, "weight_decay": step.weight_decay}
     optimizer: type[BinaryOptimizer] = RealWeights
     if step.optimizer == "sgd":

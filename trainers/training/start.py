@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def start_file(data_dir: Path, name: str) -> Path:
-    """Where the checkpoint lies under a data folder whose network a study's trainings start from by this name."""
+    """Return the path in a data folder of the start `name`, a checkpoint that a study's trainings start from."""
     return data_dir / "starts" / f"{name}.pt"
 
 
 def missing(file: Path, task: Task, proxy: Proxy) -> str:
-    """That there is no start in `file`, and what to do for trainings of `proxy` of `task`."""
+    """Return a message that there is no start in `file`, and how to make one for trainings of `proxy` of `task`."""
     data_dir = file.parent.parent
     sizes = {name: value for name, value in proxy.changes.items() if name in ("width", "image_size")}
     same = "".join(f" --{name.replace('_', '-')} {value}" for name, value in sizes.items())
@@ -35,13 +35,13 @@ def missing(file: Path, task: Task, proxy: Proxy) -> str:
 
 
 def check_start(file: Path, task: Task, proxy: Proxy, data_dir: Path) -> None:
-    """Raise CheckpointError where trainings of `proxy` of `task` cannot start from `file`.
+    """Raise CheckpointError if trainings of `proxy` of `task` cannot start from `file`.
 
-    That is where it is missing, damaged, of a training that is not over or diverged, or has not every binary layer of
-    their network; a warning names what else of it is not there. Reads the data too, whose classes and shape decide the
-    network; raises DataError, and ValueError where they are too few.
+    They cannot if it is missing or damaged, if its training diverged or is not over, or if it lacks a binary layer of
+    their network; a warning names what else it lacks. Reads the data too, whose classes and shape decide the network;
+    raises DataError, and ValueError for too few samples.
     """
-    import torch  # takes seconds: not for whoever asks where a start is
+    import torch  # takes seconds: not for callers of `start_file`
 
     from trainers.feeding.feed import feed
     from trainers.models import MODELS
@@ -58,9 +58,9 @@ def check_start(file: Path, task: Task, proxy: Proxy, data_dir: Path) -> None:
 
 
 def start_from(path: Path, model: nn.Module, optimizer: BinaryOptimizer) -> None:
-    """Take over from a checkpoint what has the same name and shape in `model`.
+    """Take over the weights in a checkpoint that have the same name and shape in `model`.
 
-    A warning names what the checkpoint has not. Raises CheckpointError where that is every binary layer.
+    A warning names what the checkpoint lacks. Raises CheckpointError if it lacks every binary layer, or is unusable.
     """
     state, weights = _fitting(path, model)
     take_over(weights, model, optimizer, real=state["real_weights"])
@@ -69,7 +69,7 @@ def start_from(path: Path, model: nn.Module, optimizer: BinaryOptimizer) -> None
 def _fitting(
     path: Path, model: nn.Module, *, every_binary_layer: bool = False
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The state in a checkpoint, and those of its weights that have the same name and shape in `model`."""
+    """Return the state in a checkpoint, and its weights with the same name and shape in `model`."""
     from torch import Tensor
 
     from trainers import tensors
@@ -110,7 +110,7 @@ def _fitting(
 def take_over(
     weights: Mapping[str, Tensor], model: nn.Module, optimizer: BinaryOptimizer, *, real: bool
 ) -> None:
-    """Give `model` the weights of these names, those of binary layers as `optimizer` takes them over."""
+    """Load `weights` by name into `model`; the binary layers' weights are taken over by `optimizer`."""
     binary = {theta for group in optimizer.param_groups for theta in group["params"]}
     named = {name: theta for name, theta in model.named_parameters() if name in weights and theta in binary}
     model.load_state_dict(

@@ -1,4 +1,4 @@
-"""All of a training that moves."""
+"""The state of a training: all that changes from step to step."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -13,13 +13,12 @@ from trainers.training.results import EpochResult, Series
 
 
 class State:
-    """All of a training that moves; a training that is given its `state_dict` goes on from there, bit for bit.
+    """All that changes over a training; a training that loads its `state_dict` goes on from there, bit for bit.
 
-    `step` counts the training's steps taken, `results` are those of its finished epochs. `loss_sum` and `flips` are
-    the present epoch's, and so are what `recorder` holds and `train_seconds`, up to when they were last added to.
-    `stage` is the number of the training's step in the sense of two-step training, the optimizers are that stage's.
-    What is drawn without a generator, such as dropout, comes from torch's own random state; it is in `state_dict` as
-    it then is.
+    `step` counts the training's steps taken, and `results` are its finished epochs'. `loss_sum`, `flips`, the rows in
+    `recorder` and `train_seconds` are the present epoch's; `train_seconds` is up to date only when a checkpoint is
+    written and when the epoch ends. `stage` is the index of the present stage, and the optimizers are that stage's.
+    Dropout and other draws without a generator use torch's own random state, whose present value is in `state_dict`.
     """
 
     binary_optimizer: BinaryOptimizer
@@ -44,9 +43,9 @@ class State:
         self._draws = []
 
     def is_finite(self) -> bool:
-        """Whether the network is made of numbers, and what the binary weights' optimizer keeps. Waits for the device.
+        """Return whether all numbers of the network and the binary weights' optimizer are finite. Waits for the device.
 
-        The sign of NaN is one like any other: the layers after it do not show what has become of those before.
+        NaN has a sign like any number, so the layers after a sign do not show that earlier ones are broken.
         """
         kept = [value for values in self.binary_optimizer.state.values() for value in values.values()]
         numbers = [
@@ -54,11 +53,11 @@ class State:
         ]
         ends = [
             end for t in numbers for end in t.aminmax()
-        ]  # NaN is either; isfinite takes eight times as long
+        ]  # of NaN both are NaN; isfinite takes eight times as long
         return bool(torch.stack(ends).isfinite().all())
 
     def go_on_drawing(self) -> None:
-        """Within an epoch that was loaded, set torch's random state to what it was."""
+        """In an epoch that was loaded, restore torch's random state."""
         if self._draws:
             torch.set_rng_state(self._draws[0])
         if self._draws[1:]:
@@ -95,13 +94,13 @@ class State:
         self.loss_sum.copy_(state["loss_sum"])
         self.step = state["step"]
         self.train_seconds = state["train_seconds"]
-        if "recorder" in state:  # not in a file of old, when nothing was recorded
+        if "recorder" in state:  # older checkpoints have none: nothing was recorded
             self.recorder.load_state_dict(state["recorder"])
         self.results = [_from_tensors(result) for result in state["results"]]
 
 
 def _as_tensors(result: EpochResult) -> dict[str, Any]:
-    """An epoch's result by name, its series as what a checkpoint may hold."""
+    """Return an epoch's result by name, its series as tensors, which a checkpoint may hold."""
     series = [
         {"name": each.name, "steps": torch.from_numpy(each.steps), "values": torch.from_numpy(each.values)}
         for each in result.series

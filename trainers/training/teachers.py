@@ -1,4 +1,4 @@
-"""Trained real-valued networks that tasks learn from: their weights on disk."""
+"""The weights on disk of teachers, the trained real-valued networks that tasks learn from."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from trainers.training_spec import Machine, TrainingSpec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-WRAPPERS = ("state_dict", "model_state_dict", "model")  # of a state dict, in checkpoints of others
-PREFIXES = ("module.", "_orig_mod.")  # of every name, by DataParallel and by torch.compile
+WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys of a state dict in others' checkpoints
+PREFIXES = ("module.", "_orig_mod.")  # before every name, from DataParallel and torch.compile
 
 
 def path(data_dir: Path, name: str) -> Path:
-    """Where the weights of the teacher `name` of TEACHERS lie under a data folder."""
+    """Return the path in a data folder of the weights of the teacher `name` of TEACHERS."""
     return data_dir / "teachers" / f"{name}.pt"
 
 
 def save(model: nn.Module, file: Path) -> None:
     """Write the weights as a state dict, all or nothing. Raises DataError."""
-    import torch  # takes seconds: not for whoever asks where a teacher is
+    import torch  # takes seconds: not for callers of `path`
 
     with replacing(file) as stream:
         torch.save(model.state_dict(), stream)
 
 
 def file_of(task: Task, data_dir: Path, given: Path | None = None) -> Path | None:
-    """The weights that `task` learns from, those `given` or the data folder's; None where it learns from the classes.
+    """Return the file of the teacher that `task` learns from, `given` or the data folder's; None without a teacher.
 
-    Raises ValueError where some are given to such a task.
+    Raises ValueError if a file is given for a task without a teacher.
     """
     name = task.recipe.teacher
     if name is not None:
@@ -45,11 +45,11 @@ def file_of(task: Task, data_dir: Path, given: Path | None = None) -> Path | Non
 
 
 def load(name: str, file: Path, input_shape: tuple[int, ...], classes: int) -> nn.Module:
-    """The teacher `name` with the weights in `file`, on the CPU, evaluating, without gradients.
+    """Return the teacher `name` with the weights in `file`, on the CPU, in evaluation mode, without gradients.
 
-    The file holds a state dict, such as `save` writes and torchvision publishes for ResNet-34, or what trainings put
-    one into; how wide the network is, is read from it. Raises DataError where it is missing, not finite, or of another
-    network or other classes.
+    The file holds a state dict, as `save` writes and torchvision publishes for ResNet-34, or a checkpoint with one in
+    it; the network's width is read from its weights. Raises DataError if the file is missing, has numbers that are not
+    finite, or is of another network or other classes.
     """
     import torch
 
@@ -62,13 +62,13 @@ def load(name: str, file: Path, input_shape: tuple[int, ...], classes: int) -> n
         if nan := tensors.broken(weights):
             raise ValueError(f"{nan} holds numbers that are not finite")
         width = len(next(iter(weights.values())))
-        with torch.device("meta"), tensors.Undrawn():  # its shapes are compared before there is memory for it
+        with torch.device("meta"), tensors.Undrawn():  # compares shapes before it takes memory
             model = MODELS[task.model](input_shape, classes, width=width)
         model.load_state_dict(weights, assign=True)
         model.float()
     except FileNotFoundError as error:
         raise _missing(file, task) from error
-    except Exception as error:  # a damaged or foreign file raises anything
+    except Exception as error:  # a damaged or foreign file may raise anything
         reason = " ".join(str(error).split())[:300]
         raise DataError(
             f"{file}: not the weights of {task.model} for {classes} classes: {reason}; {_advice(task)}"
@@ -77,7 +77,7 @@ def load(name: str, file: Path, input_shape: tuple[int, ...], classes: int) -> n
 
 
 def _weights(contents: Any) -> dict[str, Tensor]:
-    """The state dict in a file: itself, or in a checkpoint's dictionary, with what wrappers put before names."""
+    """Return the state dict in a file, itself or in a checkpoint's dictionary, without wrappers' prefixes of names."""
     from torch import Tensor
 
     for name in WRAPPERS:
@@ -96,16 +96,16 @@ def _weights(contents: Any) -> dict[str, Tensor]:
 
 
 def check_file(task: Task, data_dir: Path) -> None:
-    """Raise DataError where the teacher that `task` learns from is missing."""
+    """Raise DataError if the teacher that `task` learns from is missing."""
     file = file_of(task, data_dir)
     if task.recipe.teacher and file and not file.exists():
         raise _missing(file, TEACHERS[task.recipe.teacher])
 
 
 def check_weights(task: Task, proxy: Proxy, data_dir: Path) -> None:
-    """Raise DataError where trainings of `proxy` of `task` cannot learn from the teacher that is there.
+    """Raise DataError if trainings of `proxy` of `task` cannot learn from the teacher that is there; none is no error.
 
-    Reads the data too, whose classes and shape it must fit; ValueError where they are too few.
+    Reads the data too, whose classes and shape the teacher must fit; raises ValueError for too few samples.
     """
     name, file = task.recipe.teacher, file_of(task, data_dir)
     if name is None or file is None or not file.exists():

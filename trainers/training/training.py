@@ -1,4 +1,4 @@
-"""A training under way."""
+"""A training in progress."""
 
 import math
 import time
@@ -34,15 +34,15 @@ from trainers.training.start import start_from, take_over
 from trainers.training.state import State
 from trainers.training_spec import Machine, TrainingSpec, fingerprint
 
-COLD_STEPS = 2  # of a stage that are compiled in, or recorded as graphs: no part of a training's seconds
-PARTS: tuple[Part, ...] = ("validation", "test", "training")  # what is drawn for each depends on its place
+COLD_STEPS = 2  # of a stage, which compile or record graphs: not in a training's seconds
+PARTS: tuple[Part, ...] = ("validation", "test", "training")  # the index of each seeds its noise
 
 
 class Training:
-    """The network of one training and what it is trained with, an epoch at a time. All that moves is in `state`.
+    """The network of one training and what it is trained with, an epoch at a time. `state` has all that changes.
 
-    Raises ValueError where the method and the network do not go together, DataError for the data and the teacher, and
-    what `feed` raises.
+    Raises ValueError if the method does not fit the network, DataError for the data and the teacher, and what `feed`
+    raises.
     """
 
     def __init__(self, spec: TrainingSpec, machine: Machine) -> None:
@@ -82,8 +82,8 @@ class Training:
     def begin(self, checkpoint: Checkpoint | None = None) -> None:
         """Go on from `checkpoint` if it holds this training, or else begin, from the spec's `start` if it has one.
 
-        From here on the training is kept in `checkpoint`. Raises CheckpointError, also where `start` has another
-        checksum than `start_sum`, or changes while it is read.
+        From here on the training is kept in `checkpoint`. Raises CheckpointError, also if the checksum of `start` is
+        not `start_sum`, or if `start` changes while it is read.
         """
         start, start_sum = self._spec.start, self._spec.start_sum
         decided_by = self._decided_by()
@@ -114,7 +114,7 @@ class Training:
 
     @property
     def results(self) -> tuple[EpochResult, ...]:
-        """Those of the finished epochs, in order."""
+        """The results of the finished epochs, in order."""
         return tuple(self.state.results)
 
     @property
@@ -127,7 +127,7 @@ class Training:
         return self.diverged or len(self.state.results) == self._stages[-1].last_epoch
 
     def epoch(self) -> EpochResult:
-        """Train the next epoch, or what is left of it where the training goes on, and score the network after it."""
+        """Train the next epoch, or the rest of it if it was interrupted, score the network, and return the result."""
         state, epoch = self.state, len(self.state.results) + 1
         if epoch > self._stage.last_epoch:
             self._begin_stage(state.stage + 1)
@@ -165,7 +165,7 @@ class Training:
         return self._stages[self.state.stage]
 
     def _begin_stage(self, number: int) -> None:
-        """With new optimizers; the second stage from the first one's weights."""
+        """Begin a stage with new optimizers; the second starts from the first one's weights."""
         state = self.state
         before = {name: weight.clone() for name, weight in self.model.state_dict().items()} if number else {}
         state.stage = number
@@ -181,7 +181,7 @@ class Training:
         state.flips = FlipCounter(self._binary)
 
     def _train(self, epoch: int) -> float:
-        """Take the steps of `epoch` that have not been taken. Returns its mean loss, its one wait for the device."""
+        """Take the remaining steps of `epoch` and return its mean loss, for which it waits for the device once."""
         state, steps = self.state, self._source.steps_an_epoch
         taken = state.step - (epoch - 1) * steps
         if taken == 0:
@@ -209,7 +209,7 @@ class Training:
         return mean_loss
 
     def _step(self, samples: Samples) -> None:
-        """One step of both optimizers on a batch. Nothing in it waits for the device."""
+        """Take one step of both optimizers on a batch, without waiting for the device."""
         state = self.state
         self._schedule()
         inputs, targets = prepare(samples, self._recipe, self._scale, state.augmentation, training=True)
@@ -230,7 +230,7 @@ class Training:
         checkpoint.write(self.state.state_dict() | {"over": self.over})
 
     def _schedule(self) -> None:
-        """Set what the coming step uses of all that moves over a training."""
+        """Set the scheduled values that the next step uses."""
         recipe, state = self._recipe, self.state
         progress = self._stage.progress(state.step, self._source.steps_an_epoch, recipe.decay_end)
         rate = self._stage.real_learning_rate(progress)
@@ -239,8 +239,8 @@ class Training:
         state.binary_optimizer.schedule(progress)
 
     def _scores(self, *, latent: bool = False) -> tuple[Score, Score]:
-        """Those of the network with binary weights, or latent ones, for validation and test; without validation, test's
-        twice."""
+        """Return the validation and the test score with binary weights, or `latent` ones; without validation samples,
+        the test score twice."""
         optimizer = self.state.binary_optimizer
         with optimizer.latent_weights() if latent else optimizer.binarised():
             first = None if self._spec.proxy.validation else self._score("validation")
@@ -248,7 +248,7 @@ class Training:
         return first or test, test
 
     def _score(self, part: Part) -> Score:
-        """That of the network as it stands."""
+        """Return the score of the network as it is on `part`."""
         with closing(self._source.scored(part)) as batches:
             return evaluate(self.model, batches, self._task, self._scale, self._noise(part))
 
@@ -257,7 +257,7 @@ class Training:
         return torch.Generator(self._device).manual_seed(drawn_by)
 
     def _recorded(self, diverged: bool) -> dict[str, Any]:
-        """What the spec asks to record of the epoch just trained; of one that diverged the worst metrics."""
+        """Return what the spec asks to record of the last epoch, by field; the worst metrics if it diverged."""
         record, state = self._spec.record, self.state
         series = state.recorder.take(state.flips)
         if record.images and not diverged and state.step == self._total_steps:
@@ -275,7 +275,7 @@ class Training:
         return found
 
     def _images(self, number: int) -> tuple[Series, ...]:
-        """The first `number` test images, as they are, with the noise that they are scored with, and recovered."""
+        """Return the first `number` test images: as they are, with the noise used in scoring, and recovered."""
         with closing(self._source.scored("test")) as batches, torch.no_grad():
             noise, first = self._noise("test"), next(batches)
             noisy, images = prepare(first, self._recipe, self._scale, noise, training=False)
@@ -289,7 +289,7 @@ class Training:
         )
 
     def _check_teacher(self, master: nn.Module) -> None:
-        """Raise DataError where the teacher gives no numbers: what diverges of that says nothing of the method."""
+        """Raise DataError if the teacher's outputs are not finite: divergence then says nothing about the method."""
         noise = torch.Generator(self._device).manual_seed(0)
         with closing(self._source.scored("validation")) as batches, torch.no_grad():
             inputs, _ = prepare(next(batches), self._recipe, self._scale, noise, training=False)
@@ -299,8 +299,8 @@ class Training:
                 )
 
     def _decided_by(self) -> dict[str, Any]:
-        """The training's fingerprint with what is behind its names: the task's recipe, files' sums, the decoder's
-        version. Threads are no part of it."""
+        """Return the training's fingerprint, without threads, with what its names stand for: the task's recipe, files'
+        checksums, the decoder's version."""
         named = fingerprint(self._spec, self._machine)
         compiled = named.pop("compile", None)
         del named["threads"]
@@ -320,6 +320,6 @@ class Training:
 
 
 def _placed(model: nn.Module, device: torch.device, recipe: Recipe) -> nn.Module:
-    """`model` on `device` in the recipe's precision, images channels last in memory."""
+    """Put `model` on `device` in the recipe's precision, with channels last in memory, and return it."""
     model.to(device, real_type(recipe)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stub
     return model
