@@ -1,4 +1,4 @@
-"""Data sets made up for a test, small networks and ones that are watched, a setting of every method, a stop."""
+"""Made-up data sets, small networks, watched networks, a setting of every method, and a stop, for tests."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
@@ -36,7 +36,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "bnew": RELAXED,
 }
 
-# networks small enough for a step of each: image, options
+# the networks, small enough for a step each: image shape, options
 SMALL: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "audio-mlp": ((4, 5), {"width": 8}),
     "fullycon": ((1, 6, 6), {"width": 16}),
@@ -56,7 +56,7 @@ SMALL: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
 
 
 def bright_and_dark(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give `task` 64 images for all its splits: bright ones are of class 1, dark ones of 0."""
+    """Give `task` the same 64 images for all its splits: bright ones in class 1, dark ones in class 0."""
     shape = (1, 28, 28) if task.dataset == "mnist" else (3, 32, 32)
     generator = torch.Generator().manual_seed(0)
     targets = torch.arange(64) % 2
@@ -70,7 +70,7 @@ def bright_and_dark(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def watched(task: Task, monkeypatch: pytest.MonkeyPatch, look: Callable[[nn.Module, Tensor], None]) -> Task:
-    """`task` with `look` at its network and a batch of inputs before every forward pass."""
+    """Return `task` with a network that calls `look` with itself and its inputs before every forward pass."""
     build = MODELS[task.model]
 
     def model(*arguments: Any, **options: Any) -> nn.Module:
@@ -85,7 +85,7 @@ def watched(task: Task, monkeypatch: pytest.MonkeyPatch, look: Callable[[nn.Modu
 def watched_weights(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Task, list[list[Tensor]], list[bool]]:
-    """`task`, its binary layers' weights before every step, and whether all were -1 or +1 before every scored batch."""
+    """Return `task`, its binary layers' weights before each step, and whether all were +-1 at each scored batch."""
     trained: list[list[Tensor]] = []
     scored: list[bool] = []
 
@@ -108,18 +108,18 @@ def train_with(
     save: Path | None = None,
     **others: Any,
 ) -> Iterator[EpochResult]:
-    """`train`, with `others` of the fields of its two values."""
+    """Call `train` with `others`, the fields of its `TrainingSpec` and `Machine`, and yield the results."""
     on = {each.name: others.pop(each.name) for each in fields(Machine) if each.name in others}
     spec = TrainingSpec(task=task, method=method, hyperparameters=hyperparameters, **others)
     return loop.train(spec, Machine(**on), checkpoint=checkpoint, save=save)
 
 
 class Stop(BaseException):
-    """The training's process ends."""
+    """The end of the training's process."""
 
 
 class Stopping(Checkpoint):
-    """Written once, after `steps` steps, and nothing happens after that. The end of an epoch counts as a step."""
+    """A checkpoint written once, after `steps` steps, when the training stops. An epoch's end counts as a step."""
 
     def __init__(self, path: Path, steps: int) -> None:
         super().__init__(path)

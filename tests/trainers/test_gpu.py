@@ -1,4 +1,4 @@
-"""What is different on a GPU: that nothing waits for it, and that numbers repeat there."""
+"""On a GPU nothing waits for the device, and numbers repeat."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -39,7 +39,7 @@ def small(name: str, monkeypatch: pytest.MonkeyPatch, batch_size: int = 8, **cha
 
 
 def train(task: Task, device: str = "cuda", **options: Any) -> Iterator[EpochResult]:
-    """Not on the CPU unless that is asked for; compiled, a training is recorded as CUDA graphs from end to end."""
+    """Train on the GPU unless `device` says otherwise; a compiled training is CUDA graphs from end to end."""
     options = {"seed": 0, "split_seed": 0, "data_dir": Path(), "proxy": TWO_STEPS} | options
     yield from train_with(task, "gradient-filter", VALUES["gradient-filter"], device=device, **options)
     if options.get("compile"):
@@ -57,10 +57,10 @@ def figures(results: Iterator[EpochResult]) -> list[tuple[float, ...]]:
 def test_repeats_and_goes_on_bit_for_bit(
     name: str, compile: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Crops, noise and dropout too."""
+    """This includes crops, noise and dropout."""
     task = small(name, monkeypatch)
     whole = figures(train(task, compile=compile))
-    figures(train(task, compile=compile, seed=1))  # leaves its graphs
+    figures(train(task, compile=compile, seed=1))  # leaves its graphs behind
     assert figures(train(task, compile=compile)) == whole
     with pytest.raises(Stop):
         list(train(task, compile=compile, checkpoint=Stopping(tmp_path / "kept", 11)))
@@ -68,7 +68,7 @@ def test_repeats_and_goes_on_bit_for_bit(
 
 
 def test_a_compiled_training_repeats_where_all_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in another process: no kernel is chosen by how fast it happens to be."""
+    """As in another process: no kernel is chosen by how fast it happened to run."""
     task = small("cifar10-birealnet20", monkeypatch)
     results = []
     for _ in range(2):
@@ -90,7 +90,7 @@ def test_graphs_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", [RSign, RPReLU])
 def test_compiled_layers_have_their_gradients(kind: type[RSign | RPReLU]) -> None:
-    """Compiled by torch 2.11 they were 0 once."""
+    """Compiled by torch 2.11 the gradients once were 0."""
     torch.manual_seed(0)
     inputs, layer = torch.randn(4, 3, 8, 8, device="cuda"), kind(3).cuda()
 
@@ -103,7 +103,7 @@ def test_compiled_layers_have_their_gradients(kind: type[RSign | RPReLU]) -> Non
 
 @pytest.mark.parametrize("compile", [False, True])
 def test_begins_like_the_cpu(compile: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loss of its first weights but for rounding, where nothing is drawn on the device; then signs turn round."""
+    """Without draws on the device, the loss of the first weights differs by rounding only; later signs flip."""
     task = small("cifar10-birealnet20", monkeypatch, batch_size=64, augmentation="none")
     first = Proxy(epochs=1, width=16)
     (here,), (there,) = train(task, compile=compile, proxy=first), train(task, "cpu", proxy=first)
@@ -138,7 +138,7 @@ def test_no_step_waits_for_the_device(method: str, compile: bool, monkeypatch: p
 
 @pytest.mark.parametrize("decoder", ["pillow", "dali"])
 def test_images_from_disk_are_those_of_the_cpu(decoder: Decoder, tmp_path: Path) -> None:
-    """With what waits for nothing: pinned memory, or decoded where they are needed."""
+    """The transfer does not wait: images are in pinned memory, or decoded on the device."""
     if decoder == "dali":
         pytest.importorskip("nvidia.dali", reason="needs pip install tunebench[dali]")
     task = TASKS["imagenet-birealnet18"]

@@ -68,7 +68,7 @@ def test_every_model_is_counted_and_tried() -> None:
     assert {row[0] for row in COUNTS} == SMALL.keys() == MODELS.keys()
 
 
-# with the seed 0: means of the first and the last weight matrix, and what is drawn after all of them
+# with seed 0: means of the first and the last weight matrix, and the next random number drawn after them
 DRAWN = {
     "audio-mlp": (-0.01083, 0.375, 0.54177),
     "fullycon": (0.04167, 0.0, 0.07972),
@@ -89,7 +89,7 @@ DRAWN = {
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_seed_draws_what_it_always_has(name: str) -> None:
-    """Else all trainings have other numbers under the same names (`trainers/revisions.py`)."""
+    """Otherwise trainings of the same names would have other numbers (`trainers/revisions.py`)."""
     shape, options = SMALL[name]
     torch.manual_seed(0)
     first, *_, last = (p for p in MODELS[name](shape, 4, **options).parameters() if p.ndim > 1)
@@ -261,7 +261,7 @@ def test_initial_weights_are_the_seeds(name) -> None:
 
 
 def test_duplicated_1x1_is_the_published_one() -> None:
-    """ReActNet's code has two 1x1 convolutions with a normalisation each and concatenates what comes out."""
+    """ReActNet's code has two 1x1 convolutions with a normalisation each and concatenates their outputs."""
     torch.manual_seed(0)
     block = reactnet.Block(4, 8, stride=2).double()
     x = torch.randn(3, 4, 6, 6, dtype=torch.float64)
@@ -316,7 +316,7 @@ def test_layer_normalisation_is_over_channels() -> None:
     options = {"width": 4, "normalisation": "layer"}
     model = MODELS["bvgg"]((3, 14, 14), 7, **options).train()
     image = torch.randn(3, 3, 14, 14)
-    torch.testing.assert_close(model(image)[:1], model(image[:1]))  # other samples have no part in it
+    torch.testing.assert_close(model(image)[:1], model(image[:1]))  # other samples do not matter
 
 
 def test_what_cannot_be_built_is_refused() -> None:
@@ -329,7 +329,7 @@ def test_what_cannot_be_built_is_refused() -> None:
 
 
 def test_reactnet20s_block_is_the_plain_formulation() -> None:
-    """In float64: the sign of x + offset, times +-1, times a factor, normalised, with a shortcut, and a moved PReLU."""
+    """In float64: sign(x + offset), weights +-1, a factor, normalisation, a shortcut and a PReLU with offsets."""
     torch.manual_seed(0)
     block = Block20(4, 8, 2).double()
     with torch.no_grad():
@@ -365,7 +365,7 @@ def test_a_strided_1x1_is_torchs(channels: int) -> None:
 
 
 def test_reactnet20_does_without_one_part() -> None:
-    """The rest trains under the same names from the same first values."""
+    """The other parameters keep their names and initial values."""
     torch.manual_seed(0)
     whole = dict(Block20(4, 4, 1).named_parameters())
     scale, offset = "scale.weight", "conv.binarise.offset"
@@ -392,7 +392,7 @@ def test_reactnet20_does_without_one_part() -> None:
 
 
 def test_what_reactnet20_has_for_a_part_that_it_does_without() -> None:
-    """As the authors' code: PReLU without offsets, ReLU without slopes, binary weights that see real numbers."""
+    """As in the authors' code: PReLU without offsets, ReLU without slopes, binary weights with real inputs."""
     x = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(0))
     offsets, slopes = (Block20(4, 4, 1, without).activation for without in ("offsets", "slopes"))
     assert torch.equal(offsets(x), nn.functional.prelu(x, torch.full((4,), 0.25)))
@@ -413,7 +413,7 @@ def test_what_reactnet20_has_for_a_part_that_it_does_without() -> None:
 
 @pytest.mark.parametrize("without", ["polynomial", "scale-and-polynomial", "rsign", "offsets", None])
 def test_the_derivative_of_an_ablated_sign(without: str | None) -> None:
-    """Of equation 1 without the polynomial, else of equation 2, offset or not."""
+    """Equation 1 without the polynomial, otherwise equation 2, with or without offset."""
     sign = Block20(1, 1, 1, without).conv.binarise
     x = torch.tensor([-1.5, -0.5, 0.25, 2.0]).view(1, 1, 1, 4).requires_grad_()
     sign(x).sum().backward()  # type: ignore[no-untyped-call]
@@ -431,7 +431,7 @@ def test_reactnet20_halves_the_image_before_its_blocks() -> None:
 
 
 def test_bvgg_and_the_autoencoder_are_normalised_as_in_keras() -> None:
-    """eps 1e-3, a hundredth of each batch in the running averages, no scale; layer normalisation with a bias before."""
+    """eps 1e-3, momentum 0.01, no scale; layer normalisation has a bias before it."""
     for name, options in (("bvgg", {}), ("autoencoder", {}), ("autoencoder", {"binary": False})):
         model = MODELS[name](SMALL[name][0], 10, width=8, **options)
         layers = [m for m in model if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d)]

@@ -1,4 +1,4 @@
-"""What has been revised is in ids of studies, fingerprints and addresses of trainings, what has not is not."""
+"""Revisions are in study ids and in fingerprints and addresses of trainings; what was never revised is not."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tasks and what scales them down."""
+"""Tasks and the proxies that scale them down."""
 
 from dataclasses import replace
 
@@ -219,7 +219,7 @@ def test_a_bad_proxy_is_refused(task: str, changes: dict[str, float], message: s
 
 
 def works(task: Task, width: int, image_size: int | None) -> bool:
-    """Whether the task's network can be made and run like this; on the meta device, which computes nothing."""
+    """Return whether the task's network can be built and run so, on the meta device, which computes nothing."""
     shape = (1 if task.dataset == "mnist" else 3, image_size, image_size) if image_size else (20, 13)
     try:
         with torch.device("meta"):
@@ -313,7 +313,7 @@ def test_images_are_flipped_and_coloured_in_training_alone() -> None:
     assert torch.equal(plain, data.train.inputs.float())
     shifts = prepare(data.train, changed, scale, generator, training=True).inputs
     same, mirrored = shifts - plain, shifts - plain.flip(3)
-    for image in range(40):  # a mirrored image or the image, and one shift a channel
+    for image in range(40):  # the image or its mirror image, with one shift per channel
         assert min(float(x[image].std((1, 2)).max()) for x in (same, mirrored)) < 1e-4
     assert shifts.is_contiguous(memory_format=torch.channels_last)
 

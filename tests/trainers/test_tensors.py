@@ -1,4 +1,4 @@
-"""Files of PyTorch's that somebody else has made."""
+"""PyTorch files made by somebody else."""
 
 import os
 import pickle
@@ -26,7 +26,7 @@ def test_what_torch_has_written_is_read_in_both_of_its_formats(tmp_path: Path) -
 
 
 def compressed(file: Path) -> None:
-    """Three gigabytes of zeros would fit into as many megabytes."""
+    """Compressed, three gigabytes of zeros would fit into three megabytes."""
     torch.save(torch.zeros(1000), file)
     with zipfile.ZipFile(file) as archive:
         entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}

@@ -62,7 +62,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def lines(stdout: str) -> list[dict[str, Any]]:
-    """What was printed, without times."""
+    """Return the printed lines, without times."""
     dropped = "train_seconds", "evaluate_seconds"
     return [{k: v for k, v in json.loads(line).items() if k not in dropped} for line in stdout.splitlines()]
 

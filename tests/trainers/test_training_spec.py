@@ -1,4 +1,4 @@
-"""What tells a training from others stays what it was: checkpoints of earlier versions are taken up."""
+"""A training's identity stays what it was: checkpoints of earlier versions go on."""
 
 from dataclasses import fields, replace
 from pathlib import Path
@@ -24,14 +24,14 @@ RECIPE = {
     "weight_decay": 1e-4,
     "decay": "cosine",
     "decay_end": 1e-4,
-    "nesterov": None,  # as if not there
+    "nesterov": None,  # counts as missing
     "loss": "cross-entropy",
     "pixels": "symmetric",
     "augmentation": "none",
     "noise": 0.0,
     "teacher": None,
     "first_step": None,
-    "precision": None,  # as if not there
+    "precision": None,  # counts as missing
 }
 FIRST_STEP = {
     "epochs": 1,
@@ -40,7 +40,7 @@ FIRST_STEP = {
     "decay": None,
     "optimizer": None,
     "real_learning_rate": None,
-}  # None is as if not there
+}  # None counts as missing
 PLAIN = {
     "task": "spoken-digits",
     "recipe": RECIPE,
@@ -63,7 +63,7 @@ SUM = (
 LATENT = VALUES["latent-sgd"] | {"real_learning_rate": 0.2}
 SMALL = {"epochs": 2, "train_fraction": 0.2, "width": 8}
 
-# what is changed of a training by bop with the seeds 3 and 4, and of what decides it
+# changes to a training by bop with seeds 3 and 4, and the changes in what decides it
 CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {}),
     ({"start": "start"}, {"start": SUM}),
@@ -102,7 +102,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 
 class Looked(BaseException):
-    """Nothing is trained."""
+    """An end before any training."""
 
 
 class Looking(Checkpoint):

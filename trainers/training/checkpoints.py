@@ -38,7 +38,7 @@ class Checkpoint:
     def open(self, training: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the state in the file, None if there is no file. `training` is what decides the training, by name.
 
-        Raises CheckpointError for a file that is damaged, another training's, or in no folder; a spare one returns None.
+        Raises CheckpointError for a file that is damaged, another training's, or in no folder, but not for a spare one.
         """
         self._training = {**training, "torch": str(torch.__version__)}
         self._due = time.monotonic() + EVERY_SECONDS

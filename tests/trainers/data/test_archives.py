@@ -19,7 +19,7 @@ from trainers.errors import DataError
 
 @pytest.fixture
 def official(tmp_path: Path) -> Path:
-    """A folder that plays the official address: an archive with set/numbers.txt in it."""
+    """A folder that stands in for the official address, with an archive of set/numbers.txt."""
     folder = tmp_path / "official"
     (folder / "set").mkdir(parents=True)
     (folder / "set" / "numbers.txt").write_text("1 2 3")
@@ -53,7 +53,7 @@ def test_another_file_than_the_published_one_is_refused(official: Path, tmp_path
             DataError, match=rf"set\.zip: is not the published file: md5 {digest(file)}, not 000"
         ):
             taken(source, download, tmp_path)
-    renamed = file.rename(official / "mine.zip")  # nobody said what that one should be
+    renamed = file.rename(official / "mine.zip")  # no checksum is known for another name
     assert taken(renamed, download, tmp_path) == "1 2 3"
 
 
@@ -95,11 +95,11 @@ def test_every_damaged_byte_of_a_compressed_archive_is_found(flip: int, tmp_path
         archive.addfile(entry, io.BytesIO(b"1 2 3"))
     data = gzip.compress(contents.getvalue(), mtime=0)
     file = tmp_path / "set.tar.gz"
-    for place in range(10, len(data)):  # behind the header, whose time and system nothing depends on
+    for place in range(10, len(data)):  # after the header: nothing depends on its time and system
         damaged = data[:place] + bytes([data[place] ^ flip]) + data[place + 1 :]
         with suppress(OSError, EOFError, zlib.error):
             if gzip.decompress(damaged) == contents.getvalue():
-                continue  # a bit that means nothing, or another way to say the same zeros
+                continue  # the bit has no meaning, or encodes the same zeros in another way
         file.write_bytes(damaged)
         with pytest.raises(DataError, match=r"cannot be unpacked whole|is neither a folder nor a whole"):
             taken(file, Download(file.as_uri()), tmp_path / str(place))
@@ -121,7 +121,7 @@ def test_archive_cannot_write_outside(tmp_path: Path) -> None:
 
 
 def bomb(name: str, file: Path) -> None:
-    """A small archive of much: 30 MB of zeros in a file of it, in a name's own header, or behind its end."""
+    """Write a small archive of 30 MB of zeros: in a file, in a name's own header, or behind the archive's end."""
     zeros = io.BytesIO(bytes(30_000_000))
     if name.endswith(".zip"):
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -180,7 +180,7 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def of_zeros(shape: tuple[int, ...], kind: str) -> bytes:
-    """An array's header, and sixteen bytes of it."""
+    """Return an array's header and its first sixteen bytes."""
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
     return file.getvalue() + bytes(16)

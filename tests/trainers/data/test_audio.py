@@ -32,7 +32,7 @@ def wav(file: Path, samples: np.ndarray, rate: int = 8000, width: int = 2, chann
 
 @pytest.fixture(params=["fsdd", "audiomnist"])
 def small(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Recordings, Path]:
-    """5 speakers who say every digit twice, in the official layout, and the archive of it."""
+    """Recordings of 5 speakers who say every digit twice, in the official layout, and their archive."""
     whole = {"fsdd": FSDD, "audiomnist": AUDIOMNIST}[request.param]
     rate = {"fsdd": 8000, "audiomnist": 48000}[request.param]
     folder = tmp_path / "made" / "set-1.0"
@@ -74,7 +74,7 @@ def test_no_speaker_is_in_two_splits(small: tuple[Recordings, Path], tmp_path: P
         flat = splits.train.inputs.flatten(1)
         torch.testing.assert_close(flat.mean(0), torch.zeros(800), atol=1e-5, rtol=0)
         torch.testing.assert_close(flat.std(0), torch.ones(800), atol=1e-5, rtol=0)
-        # which speakers are in training: the samples that make up its mean
+        # find the speakers in training, whose samples make up its mean
         candidates = [
             pair
             for pair in torch.combinations(torch.arange(5)).tolist()
@@ -93,20 +93,20 @@ def test_no_speaker_is_in_two_splits(small: tuple[Recordings, Path], tmp_path: P
         (hidden / data.folder).mkdir()
     for file in list(folder.rglob("*.wav"))[:3]:
         file.with_name(f"._{file.name}").write_bytes(b"Mac OS X")
-    data.fetch(tmp_path / "other", folder.parent)  # and from the folder
+    data.fetch(tmp_path / "other", folder.parent)  # the same from the folder
     assert torch.equal(data.load(tmp_path / "other", 5).test.inputs, splits.test.inputs)
 
 
 def standardised(
     features: torch.Tensor, said_by: torch.Tensor, speakers: list[int], *, of_all: bool = False
 ) -> torch.Tensor:
-    """The samples of `speakers`, or all, with the figures of those."""
+    """Return the samples of `speakers`, or all, standardised by the mean and deviation of `speakers`."""
     chosen = features[torch.isin(said_by, torch.tensor(speakers))]
     return ((features if of_all else chosen) - chosen.mean(0)) / chosen.std(0)
 
 
 def rows(some: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-    """Which of `features` each sample of `some` is."""
+    """Return the index in `features` of each sample of `some`."""
     exact = "donot_use_mm_for_euclid_dist"
     nearest = torch.cdist(some.flatten(1), features.flatten(1), compute_mode=exact).min(1)
     assert nearest.values.max() < 1e-3
@@ -169,7 +169,7 @@ def test_wavs_of_every_width_and_in_stereo(tmp_path: Path) -> None:
 def header(
     *, channels: int = 1, rate: int = 8000, bits: int = 16, size: int, whole: int | None = None, kind: int = 1
 ) -> bytes:
-    """A wav file up to its sound, `size` bytes of it: plain, or extensible."""
+    """Return the start of a wav file up to its `size` bytes of sound: plain or extensible."""
     words = struct.pack("<HHIIHH", kind, channels, rate, 0, channels * bits // 8, bits)
     if kind == 0xFFFE:
         words += struct.pack("<HHI", 22, bits, 0) + bytes.fromhex("0100000000001000800000aa00389b71")
@@ -191,11 +191,11 @@ SOUND = struct.pack("<4h", 0, 2**14, -(2**14), -(2**15))
     [
         (header(size=8), b""),
         (header(size=8), b"LIST\4\0\0\0abcd"),
-        (header(size=8, kind=0xFFFE), b""),  # as many programs write more than two channels, or 24 bits in 32
-        (header(size=0, whole=0), b""),  # of a stream: nobody went back to write the sizes
+        (header(size=8, kind=0xFFFE), b""),  # many programs write so more than two channels, or 24 bits in 32
+        (header(size=0, whole=0), b""),  # a stream, whose sizes were never written
         (header(size=0, whole=36), b""),
-        (header(size=2**32 - 1, whole=2**32 - 1), b""),  # ffmpeg's
-        (header(size=0x7FFFF000, whole=0x7FFFF024), b"\1"),  # sox's, cut within a sample
+        (header(size=2**32 - 1, whole=2**32 - 1), b""),  # as ffmpeg writes
+        (header(size=0x7FFFF000, whole=0x7FFFF024), b"\1"),  # as sox writes, cut within a sample
     ],
 )
 def test_extensible_wavs_and_streams_are_read(start: bytes, after: bytes, tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_24_bits_and_other_formats_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate", [8000, 48000])
 def test_log_mel_is_what_its_definition_gives(rate: int) -> None:
-    """By sums written out: the window, the transform, the triangles, one frequency and one band at a time."""
+    """Compare with explicit sums for the window, the transform and the triangles, per frequency and band."""
     samples = np.random.default_rng(0).uniform(-1, 1, round(0.04 * rate))
     ours = log_mel(samples, rate, 3)
     window = rate // 40
@@ -265,7 +265,7 @@ def test_log_mel_is_what_its_definition_gives(rate: int) -> None:
 
 
 def test_a_tone_is_loudest_in_its_own_band_at_any_rate() -> None:
-    for rate, size in ((8000, 256), (48000, 2048)):  # of a 25 ms window
+    for rate, size in ((8000, 256), (48000, 2048)):  # samples in a 25 ms window
         weights = triangles(size, rate, 40)
         assert (weights.sum(1) > 0).all()
         centres = weights @ (np.arange(size // 2 + 1) * rate / size) / weights.sum(1)
@@ -289,7 +289,7 @@ def test_silence_and_a_click_leave_every_input_finite(small: tuple[Recordings, P
     for seed in range(5):
         parts = all_of(data.load(tmp_path / "data", seed))
         assert all(part.inputs.isfinite().all() for part in parts)
-        assert max(float(part.inputs.abs().max()) for part in parts) < 20  # rounding is not blown up
+        assert max(float(part.inputs.abs().max()) for part in parts) < 20  # rounding errors are not amplified
 
 
 @pytest.mark.parametrize("small", ["fsdd"], indirect=True)

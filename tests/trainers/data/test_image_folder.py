@@ -17,14 +17,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*left out that are not")
 
 
 def picture(seed: int, width: int = 60, height: int = 45) -> Image.Image:
-    """Smooth, so that JPEG changes little of it."""
+    """Return a smooth picture, which JPEG changes little."""
     coarse = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """25 + 2 pictures a class, among them grey, CMYK, PNG and a file that is no picture."""
+    """A folder of 25 + 2 pictures per class, some grey, CMYK or PNG, and a file that is no picture."""
     source = tmp_path / "pictures"
     for part, count in (("train", 25), ("val", 2)):
         for label, name in enumerate(CLASSES):
@@ -124,7 +124,7 @@ def test_the_middle_is_cut_and_resized(tmp_path: Path) -> None:
     expected = image.crop((12, 4, 68, 60)).resize((28, 28), Image.Resampling.BILINEAR)
     result = middle(tmp_path / "x.png", 28).transpose(1, 2, 0)
     np.testing.assert_array_equal(result[1:-1, 1:-1], np.asarray(expected)[1:-1, 1:-1])
-    # at its edge the resized part sees the pixels outside it
+    # at the edges, resizing sees the pixels outside the part
     assert abs(result.astype(int) - np.asarray(expected)).max() <= 3
 
 
@@ -133,7 +133,7 @@ def test_a_jpeg_decoded_small_is_much_the_same(tmp_path: Path) -> None:
     picture(2, 640, 480).save(tmp_path / "x.png")
     with Image.open(tmp_path / "x.JPEG") as image:
         image.draft("RGB", (85, 64))
-        assert image.size == (160, 120)  # what middle(..., 56) below makes do with
+        assert image.size == (160, 120)  # as decoded by middle(..., 56) below
     for size in (20, 56, 224):
         small, whole = (middle(tmp_path / name, size).astype(int) for name in ("x.JPEG", "x.png"))
         assert abs(small - whole).mean() < 1.5

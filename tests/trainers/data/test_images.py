@@ -1,4 +1,4 @@
-"""CIFAR and MNIST in their official formats, a few images each."""
+"""CIFAR and MNIST in their official formats, with a few images each."""
 
 import dataclasses
 import gzip
@@ -30,14 +30,14 @@ def batch(file: Path, labels: Any, key: str, seed: int, protocol: int = 2, encod
     pixels = np.random.default_rng(seed).integers(0, 256, (len(labels), 3072), dtype=np.uint8)
     file.parent.mkdir(parents=True, exist_ok=True)
     values = {"data": pixels, key: labels, "filenames": [b"x"]}
-    if encode:  # as the official ones have their keys
+    if encode:  # official files have such keys
         values = {name.encode(): value for name, value in values.items()}
     file.write_bytes(pickle.dumps(values, protocol=protocol))
 
 
 @pytest.fixture(params=["cifar10", "cifar100"])
 def small(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Cifar, Path]:
-    """A CIFAR with 10 training images and 2 test images a class, and its official archive."""
+    """A CIFAR with 10 training images and 2 test images per class, and its official archive."""
     whole: Cifar = {"cifar10": CIFAR10, "cifar100": CIFAR100}[request.param]
     folder = tmp_path / "made" / whole.download.name.removesuffix(".tar.gz")
     a_file = 10 // len(whole.train)
@@ -59,7 +59,7 @@ def small(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Cifar, Path]:
 
 
 def disjoint(splits: Splits) -> int:
-    """How many different samples there are; fails where two splits share one."""
+    """Return the number of different samples; fail if two splits share one."""
     rows = [
         {row.numpy().tobytes() for row in part.inputs}
         for part in (splits.train, splits.validation, splits.test)
@@ -88,7 +88,7 @@ def test_cifar_from_its_archive(small: tuple[Cifar, Path], tmp_path: Path) -> No
     flat = splits.train.inputs.double().movedim(1, 0).flatten(1)
     torch.testing.assert_close(splits.mean, flat.mean(1).float())
     torch.testing.assert_close(splits.std, flat.std(1, unbiased=False).float())
-    # the split is the seed's
+    # the split depends on the seed
     again, other = data.load(tmp_path / "data", 0), data.load(tmp_path / "data", 1)
     assert torch.equal(again.train.inputs, splits.train.inputs)
     assert not torch.equal(other.validation.inputs, splits.validation.inputs)
@@ -179,7 +179,7 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
 
 
 class Forged:
-    """NumPy's own array of a type that is said to hold objects, whose bytes would be taken for addresses."""
+    """A pickled NumPy array that claims to hold objects, so that its bytes would be taken for addresses."""
 
     def __reduce__(self) -> Any:
         shape, kind = (2, 3072), np.dtype([("f0", "O")])
@@ -188,7 +188,7 @@ class Forged:
 
 
 def python2(pixels: np.ndarray, labels: list[int], order: str) -> bytes:
-    """A batch as the official ones were written: one type for text and bytes, NumPy's old names."""
+    """Return a batch as official files have it, from Python 2: one type for text and bytes, NumPy's old names."""
     data = pixels.tobytes(order)
     shape = b"".join(b"M" + struct.pack("<H", n) for n in pixels.shape) + b"\x86"
     kind = b"cnumpy\ndtype\nU\2u1K\0K\1\x87R(K\3U\1|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
@@ -313,7 +313,7 @@ def test_mnist_from_its_address_or_unzipped_in_a_folder(digits: Path, tmp_path: 
 @pytest.mark.parametrize("folders", [False, True])
 @pytest.mark.parametrize("dot", [False, True])
 def test_mnist_under_its_other_names(folders: bool, dot: bool, digits: Path, tmp_path: Path) -> None:
-    """As archives have them: train-images.idx3-ubyte, and each file in a folder of its own name."""
+    """Archives name them train-images.idx3-ubyte, or put each file in a folder of its own name."""
     mnist.fetch(tmp_path / "data", digits)
     archive = tmp_path / "archive.zip"
     with zipfile.ZipFile(archive, "w") as contents:

@@ -50,7 +50,7 @@ def test_splits_are_disjoint_balanced_and_standardised(spoken_digits: Path) -> N
     flat = splits.train.inputs.flatten(1)
     torch.testing.assert_close(flat.mean(0), torch.zeros(260), atol=1e-5, rtol=0)
     torch.testing.assert_close(flat.std(0), torch.ones(260), atol=1e-5, rtol=0)
-    assert splits.test.inputs.mean().abs() > 1e-5  # by the training samples' figures, not by its own
+    assert splits.test.inputs.mean().abs() > 1e-5  # standardised by the training samples, not by itself
 
 
 def test_split_is_the_seeds(spoken_digits: Path) -> None:
@@ -74,7 +74,7 @@ def test_beginnings_by_hand() -> None:
     result = beginnings(x, np.array([3, 4, 1]), 3)
     assert result.dtype == np.float32
     np.testing.assert_allclose(result[0], [[-3, -30], [1, 10], [2, 20]])
-    np.testing.assert_allclose(result[1, :, 0], [-1.5, -0.5, 0.5])  # what comes later is in the mean
+    np.testing.assert_allclose(result[1, :, 0], [-1.5, -0.5, 0.5])  # later frames count in the mean
     np.testing.assert_allclose(result[2], np.zeros((3, 2)))
     np.testing.assert_allclose(beginnings(x, np.array([3, 4, 1]), 5)[0, :, 0], [-3, 1, 2, 2, 2])
 
@@ -162,7 +162,7 @@ def test_source_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_no_space_left_leaves_nothing(npz: Path, tmp_path: Path) -> None:
-    """A limit on the size of files stands in for the full disk: the same write fails, with another errno."""
+    """A limit on file sizes stands in for a full disk: the same write fails, with another errno."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:

@@ -11,7 +11,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 @pytest.mark.parametrize("shape", [(2000, 3, 4, 4), (2000, 1, 3, 5)])
 def test_crop_and_flip_is_that_of_each_image_alone(shape) -> None:
-    """Every result is one of the crops of its padded image or one of their mirror images, each as likely."""
+    """Every result is a crop of its own padded image or the mirror image of one, all equally likely."""
     padding = 1
     images = torch.randint(1, 256, shape, dtype=torch.uint8)
     results = crop_and_flip(images, generator(), padding=padding)

@@ -1,4 +1,4 @@
-"""What DALI decodes is what Pillow decodes: the same parts of the same images in the same order."""
+"""DALI decodes what Pillow decodes: the same parts of the same images in the same order."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -100,7 +100,7 @@ def test_all_are_scored_in_order_and_the_last_batch_may_be_smaller(train: ImageF
 
 
 def test_kinds_of_images(tmp_path: Path) -> None:
-    """DALI has the grey and the turned one, Pillow all that are not JPEGs of one or three colours."""
+    """DALI decodes the grey and the turned one; Pillow decodes all that are not JPEGs of one or three colours."""
     colour = picture(4)
     turned = Image.Exif()
     turned[0x0112] = 6
@@ -136,7 +136,7 @@ def test_what_is_scored_is_pillows(tmp_path: Path) -> None:
 
 
 def undecodable(contents: bytes) -> bytes:
-    """A JPEG that begins and ends as one does, with a table in it that no decoder takes."""
+    """Return the JPEG with valid start and end, but with a table that no decoder accepts."""
     counts = contents.index(b"\xff\xc4") + 5
     return contents[:counts] + b"\xff" * 16 + contents[counts + 16 :]
 

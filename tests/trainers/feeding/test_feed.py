@@ -1,4 +1,4 @@
-"""Batches come the same from memory and from disk, whatever reads them."""
+"""Batches are the same from memory and from disk, whatever reads them."""
 
 import math
 import sys
@@ -30,7 +30,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def images() -> Task:
-    """38 training images a class that are left, batches of 10, 24 x 24."""
+    """A task with batches of 10 images of 24 x 24; 38 training images per class remain."""
     task = TASKS["imagenet-birealnet18"]
     return replace(task, image_size=24, recipe=replace(task.recipe, batch_size=10))
 

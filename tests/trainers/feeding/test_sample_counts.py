@@ -18,9 +18,9 @@ SPEECH = TASKS["spoken-digits"]
 @pytest.mark.parametrize(
     ("classes", "batch_size", "least"),
     [
-        ([200] * 10, 100, 0.0475),  # 9.5 are 10, as halves go to even ones
-        ([1000, 10], 5, 0.0501),  # half a sample is none
-        ([7, 7], 14, 0.9286),  # 6.5 are 6, as halves go to even ones
+        ([200] * 10, 100, 0.0475),  # 9.5 rounds to 10: halves round to even
+        ([1000, 10], 5, 0.0501),  # half a sample rounds to none
+        ([7, 7], 14, 0.9286),  # 6.5 rounds to 6: halves round to even
         ([10, 10], 21, 1),
     ],
 )

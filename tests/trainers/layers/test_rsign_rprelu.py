@@ -9,7 +9,7 @@ SHAPES = [(5, 3), (5, 3, 7), (6, 4, 5, 3)]
 
 
 def plain_sign(x: Tensor, offset: Tensor) -> Tensor:
-    """The sign in the forward pass and the published code's piecewise polynomial in the backward pass."""
+    """Return the sign, with the published code's piecewise polynomial in the backward pass."""
     x = x + offset.view(-1, *[1] * (x.ndim - 2))
     left, negative, below_one = (torch.where(x < bound, 1.0, 0.0).to(x.dtype) for bound in (-1, 0, 1))
     soft = -left + (x * x + 2 * x) * (1 - left)
@@ -30,7 +30,7 @@ def drawn(layer: nn.Module) -> nn.Module:
     return layer
 
 
-@pytest.mark.parametrize("elements", [1, 10, 1 << 16])  # in pieces of one sample, of some, whole
+@pytest.mark.parametrize("elements", [1, 10, 1 << 16])  # in pieces of one sample, of several, whole
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("kind", "plain"), [(RSign, plain_sign), (RPReLU, plain_prelu)])
 def test_same_as_the_plain_formulation(kind, plain, shape, elements, monkeypatch) -> None:

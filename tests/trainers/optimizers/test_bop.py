@@ -10,7 +10,7 @@ SHAPE = (9, 7)
 
 
 def gradients(seed: int = 0) -> torch.Tensor:
-    """Noise about a mean of its own a weight; some have no gradient for a while, one never."""
+    """Return noise about a mean per weight; some weights have no gradient at first, one never."""
     generator = torch.Generator().manual_seed(seed)
     mean = 0.3 * torch.randn(SHAPE, generator=generator, dtype=torch.float64)
     result = mean + torch.randn(STEPS, *SHAPE, generator=generator, dtype=torch.float64)
@@ -29,7 +29,7 @@ def test_first_steps_by_hand() -> None:
     with torch.no_grad():
         theta.copy_(torch.tensor([1.0, -1.0, 1.0, 1.0]))
     for gradient, m, expected in [
-        ([2, 2, 1, 0], [1, 1, 0.5, 0], [-1, -1, 1, 1]),  # at the threshold it flips, where it agrees only
+        ([2, 2, 1, 0], [1, 1, 0.5, 0], [-1, -1, 1, 1]),  # flips at the threshold, only with the same sign
         ([-3, 0, 4, 0], [-1, 0.5, 2.25, 0], [1, -1, -1, 1]),
         ([-9, -9, 9, 0], [-5, -4.25, 5.625, 0], [1, 1, -1, 1]),
     ]:
@@ -43,7 +43,7 @@ def test_first_steps_by_hand() -> None:
 @pytest.mark.parametrize("tau_decay", ["none", "linear"])
 @pytest.mark.parametrize("second_order", [False, True])
 def test_is_the_rule_weight_by_weight(decay: str, tau_decay: str, second_order: bool) -> None:
-    """Nayak 2020, eqs 1 and 2, with sign(w) for sign(m_(t-1)); divided by sqrt(v) in Paren & Poudel 2021, 3.3."""
+    """Nayak 2020, eqs 1 and 2, with sign(w) for sign(m_(t-1)); m / sqrt(v) as in Paren & Poudel 2021, section 3.3."""
     gamma, sigma, tau = 0.1, 0.05, 0.15 if second_order else 0.2
     xs, theta = gradients(), parameter()
     options = {"decay": decay, "tau_decay": tau_decay}
@@ -106,7 +106,7 @@ def test_a_threshold_just_reached_flips(dtype: torch.dtype, tau: float) -> None:
     optimizer.state[theta]["m"] = torch.stack([reached, short])
     with torch.no_grad():
         theta.fill_(1)
-    optimizer.param_groups[0]["gamma"] = 0.0  # the averages stay
+    optimizer.param_groups[0]["gamma"] = 0.0  # keeps the averages
     theta.grad = torch.zeros_like(theta)
     optimizer.step()
     assert theta.tolist() == [-1, 1]

@@ -10,7 +10,7 @@ STEPS = 200
 
 
 def gradients(shape: tuple[int, ...], steps: int = STEPS, seed: int = 0) -> torch.Tensor:
-    """Noise about a mean of its own a weight; some weights have no gradient for a while, one never."""
+    """Return noise about a mean per weight; some weights have no gradient at first, one never."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(steps, *shape, generator=generator, dtype=torch.float64)
     result = noise + 0.3 * torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -33,11 +33,11 @@ def test_first_steps_by_hand() -> None:
         optimizer.step()
         assert optimizer.state[theta]["m"].tolist() == [m, 0]
         assert optimizer.state[theta]["g"].tolist() == [g, 0]
-        assert theta.tolist() == [sign, -1]  # the second never had a gradient: it stays
+        assert theta.tolist() == [sign, -1]  # the second one never had a gradient, so it stays
 
 
 def test_bias_correction_by_hand() -> None:
-    """Of a constant gradient the corrected first average is that gradient from the first step on."""
+    """For a constant gradient the corrected first average is this gradient from the first step on."""
     theta = parameter((2,))
     optimizer = GradientFilter([theta], alpha=0.5, gamma=0.25, bias_correction=True)
     for g in (4.0, 6.0, 7.0):

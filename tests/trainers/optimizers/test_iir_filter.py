@@ -12,7 +12,7 @@ CASCADE = [0.02 * 0.1, 0, 0], [1, (0.02 - 1) + (0.1 - 1), (0.02 - 1) * (0.1 - 1)
 
 
 def gradients(shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
-    """Noise about a mean of its own a weight; some have no gradient for a while."""
+    """Return noise about a mean per weight; some weights have no gradient at first."""
     generator = torch.Generator().manual_seed(seed)
     mean = 0.3 * torch.randn(shape, generator=generator, dtype=torch.float64)
     result = mean + torch.randn(STEPS, *shape, generator=generator, dtype=torch.float64)
@@ -21,7 +21,7 @@ def gradients(shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
 
 
 def signs(xs: torch.Tensor, filtered: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Quist 2023, eq 13 with its rule for 0, step by step."""
+    """Return the signs of Quist 2023, eq 13 with its rule for 0, step by step."""
     theta, result = start.copy(), []
     for y in filtered:
         theta = np.where(y > 0, -1.0, np.where(y < 0, 1.0, theta))
@@ -59,14 +59,14 @@ def test_half_the_power_passes_at_the_cutoff(cutoff: float, order: int) -> None:
     z = np.exp(1j * np.pi * cutoff)
     response = np.polyval(numerator, (z - 1) / speed) / np.polyval(denominator, (z - 1) / speed)
     assert abs(response) ** 2 == pytest.approx(0.5, rel=1e-8)
-    assert numerator[-1] / denominator[-1] == pytest.approx(1, rel=1e-12)  # a constant passes whole
+    assert numerator[-1] / denominator[-1] == pytest.approx(1, rel=1e-12)  # a constant passes unchanged
 
 
 @pytest.mark.parametrize(
     ("b", "a"),
     [
         CASCADE,
-        ([0.2, 0.1, 0.05, 0.01], [1.0, -0.4]),  # looks back further at inputs than at outputs
+        ([0.2, 0.1, 0.05, 0.01], [1.0, -0.4]),  # looks further back at inputs than at outputs
         ([0.5], [2.0, -1.0, 0.3, 0.1]),
         ([0.25, 0.25, 0.25, 0.25], [1.0]),  # a moving average: nothing recursive
         ([1.0], [1.0]),
@@ -82,7 +82,7 @@ def test_is_equation_14(b: list[float], a: list[float]) -> None:
         y = sum(b[p] * xs[i - p].numpy() for p in range(len(b)) if p <= i)
         y = y - sum(a[q] * ys[i - q] for q in range(1, len(a)) if q <= i)
         ys.append(y / a[0])
-    assert np.abs(np.array(ys)[25:]).min() > 1e-9  # no sign hangs on rounding
+    assert np.abs(np.array(ys)[25:]).min() > 1e-9  # no sign depends on rounding
     np.testing.assert_array_equal(run(optimizer, theta, xs)[25:], signs(xs, np.array(ys), start)[25:])
 
 

@@ -20,7 +20,7 @@ PLAIN = {"initial_magnitude": 0.0, "scaling": False, "clipping": False}
 
 
 class Reference(nn.Module):
-    """Bi-Real Net's layer as its authors write it: a latent parameter, and autograd does the rest."""
+    """Bi-Real Net's layer as in its authors' code: a latent parameter, the rest by autograd."""
 
     def __init__(self, w: torch.Tensor, scaling: bool, clipping: bool) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ def test_is_the_latent_weight_network_under_autograd(scaling: bool, clipping: bo
         scale = reference.w.detach().abs().mean(1, keepdim=True) if scaling else 1.0
         torch.testing.assert_close(theta.detach(), scale * reference.w.detach().sign(), rtol=1e-9, atol=1e-12)
     assert flipped > 20
-    assert clipped > 20  # the clipping has something to do
+    assert clipped > 20  # clipping has an effect
 
 
 @pytest.mark.parametrize("decay", ["none", "linear", "cosine"])
@@ -78,7 +78,7 @@ def test_is_the_latent_weight_network_under_autograd(scaling: bool, clipping: bo
 def test_is_the_gradient_filter_with_alpha_epsilon_lambda(
     learning_rate: float, weight_decay: float, decay: str
 ) -> None:
-    """Quist 2023, eqs 3-13 and figure 7: scaling and clipping off, start at zero, alpha = epsilon lambda."""
+    """Quist 2023, eqs 3-13 and figure 7: without scaling and clipping, start at zero, alpha = epsilon lambda."""
     shape, gamma, steps = (40, 25), 0.1, 200
     generator = torch.Generator().manual_seed(5)
     mean = 0.3 * torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -165,7 +165,7 @@ def run_network(
     data: tuple[torch.Tensor, torch.Tensor],
     **values: object,
 ) -> Mapping[str, torch.Tensor]:
-    """The task's network in float64, 60 steps with cosine decay of everything."""
+    """Train the task's network in float64 for 60 steps, all decays cosine, and return its state."""
     inputs, targets = data
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -188,7 +188,7 @@ def run_network(
 def test_both_train_the_spoken_digits_network_to_the_same_weights(spoken_digits: Path) -> None:
     train = DATASETS["spoken-digits"].load(spoken_digits, 0).train
     data = train.inputs.double(), train.targets
-    # lambda a power of two: one cascade is an exact multiple of the other, to the last bit
+    # lambda is a power of two: one cascade is a multiple of the other, exact to the last bit
     latent = run_network(LatentSGD, data, learning_rate=0.5, weight_decay=0.03125, gamma=0.1, **PLAIN)
     filtered = run_network(GradientFilter, data, alpha=0.5 * 0.03125, gamma=0.1)
     initial = run_network(GradientFilter, data, alpha=1e-300, gamma=1e-300)

@@ -1,4 +1,4 @@
-"""What every optimizer of binary weights must do, whatever its rule."""
+"""What every optimizer of binary weights must do, whatever its update rule."""
 
 import copy
 import inspect
@@ -150,7 +150,7 @@ def test_weights_are_binary_after_every_step(
             assert (theta.abs() == 1).all()
         elif theta.dim() > 1:
             channels = theta.detach().abs().flatten(1)
-            assert (channels == channels[:, :1]).all()  # one magnitude a channel
+            assert (channels == channels[:, :1]).all()  # one magnitude per channel
         noise = torch.randn(shape, generator=generator) * scale
         kept = torch.rand(shape, generator=generator) >= sparsity
         before, theta.grad = theta.detach().clone(), (noise * kept).to(dtype)
@@ -260,7 +260,7 @@ def test_closure(name: str, values: dict[str, Any]) -> None:
 
 @every
 def test_layouts(name: str, values: dict[str, Any]) -> None:
-    """Parameters and gradients in any memory layout, together or not, take the same steps."""
+    """Parameters and gradients take the same steps in any memory layout, the same one or not."""
     shape = (6, 4, 3, 3)
     plain = torch.zeros(shape, requires_grad=True)
     channels_last = torch.zeros(shape).to(memory_format=torch.channels_last).requires_grad_()
@@ -332,7 +332,7 @@ def test_value_out_of_range_is_refused_with_the_value(name: str, key: str, bad: 
 
 
 def outside(valid: Interval | Options) -> list[Any]:
-    """Values on each side of a range, and of types that are none of its own."""
+    """Return values on each side of a range, and values of other types."""
     if isinstance(valid, Options):
         return [None, "x", 0.5, *(float(v) if isinstance(v, int) else v == "none" for v in valid.values[:1])]
     values: list[Any] = [float("nan"), "0.1", True, valid.low - 0.5, valid.high + 0.5]
@@ -361,7 +361,7 @@ def test_every_value_outside_its_range_is_refused(name: str, key: str, bad: Any)
 
 
 def ends(valid: Interval | Options) -> list[Any]:
-    """The values at the ends of a range, and past what float32 holds."""
+    """Return the values at the ends of a range, and values near or beyond float32's limits."""
     if isinstance(valid, Options):
         return list(valid.values)
     low = math.nextafter(valid.low, math.inf) if valid.open_low else valid.low
@@ -382,7 +382,7 @@ EXTREME = [
 @pytest.mark.parametrize(("name", "key", "end"), EXTREME)
 @pytest.mark.filterwarnings("error")
 def test_every_finite_value_can_be_trained_with(name: str, key: str, end: Any) -> None:
-    """Nothing raises: what overflows makes the weights, or what is kept beside them, infinite or NaN: that is found."""
+    """Nothing raises: overflow makes the weights or the buffers infinite or NaN, which a training then finds."""
     parameters = [torch.nn.Parameter(tensor) for tensor in empty((3, 4), (2,))]
     optimizer = build(name, dict(reversed(SETTINGS))[name] | {key: end}, parameters)
     optimizer.take_over({parameters[0]: torch.randn(3, 4)}, real=True)
@@ -411,7 +411,7 @@ def test_filters_of_endless_memory_start_from_weights() -> None:
 def train(
     optimizer: Any, parameters: list[torch.Tensor], steps: range, total: int = 40, seed: int = 0
 ) -> None:
-    """Scheduled steps of a training of `total`, their gradients the same for a seed."""
+    """Take scheduled steps of a training of `total` steps, with the same gradients for a seed."""
     for i in steps:
         generator = torch.Generator().manual_seed(1000 * seed + i)
         optimizer.schedule(Progress(i, total, 5))
@@ -491,7 +491,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 @every
 @pytest.mark.parametrize("layer", LAYERS)
 def test_every_layer(name: str, values: dict[str, Any], layer: str) -> None:
-    """Signs that flip both ways, and at the end nothing but signs, with one scale a channel where scaled."""
+    """Signs flip both ways, and at the end all weights are signs, with one scale per channel if scaled."""
     torch.manual_seed(0)
     make, shape = LAYERS[layer]
     module = make()
@@ -552,7 +552,7 @@ def test_learns_a_small_task_and_moves_every_weight(name: str, values: dict[str,
     assert (model(inputs).argmax(1) == targets).float().mean() > 0.9
     for p, seen in zip(model.parameters(), moved, strict=True):
         if any(p is b for b in binary) and not values.get("scaling"):
-            assert seen.float().mean() > 0.1  # binary weights move only by a flip
+            assert seen.float().mean() > 0.1  # binary weights change only by a flip
         else:
             assert seen.all()
     if not values.get("scaling"):
@@ -567,7 +567,7 @@ def test_signs_of_any_number_are_written(binary: torch.dtype) -> None:
     normal = torch.cat(
         [exponents[1:-1].exp2(), torch.tensor([limits.tiny, limits.max, math.inf], dtype=dtype)]
     )
-    # by this one, times the step's factor, a sign would be 0
+    # with this number times the step's factor, a sign would be 0
     near = 2 / 3 * limits.tiny + torch.arange(-50, 51, dtype=dtype) * limits.tiny * limits.eps
     zeros = torch.tensor([0.0, -0.0], dtype=dtype)
     for old, direction in itertools.product((-1.0, 1.0), (-1, 1)):
@@ -593,7 +593,7 @@ def test_a_constructor_takes_what_its_class_names(name: str, values: dict[str, A
     assert {key: group[key] for key in given} == given
     with pytest.raises(TypeError, match="unexpected keyword argument 'momentum'"):
         kind([theta], **values, momentum=0.9)
-    if name != "iir-filter":  # whose coefficients may be given instead
+    if name != "iir-filter":  # which may be given coefficients instead
         first, *_ = values
         with pytest.raises(TypeError, match=f"missing a required.* '{first}'"):
             kind([theta], **{key: value for key, value in values.items() if key != first})

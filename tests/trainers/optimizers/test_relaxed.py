@@ -43,7 +43,7 @@ def used(name: str, w: float, beta: float) -> float:
 
 
 def pulled(name: str, w: float, strength: float) -> float:
-    """What the method makes of a weight after Adam's step: eqs 4, 9 and 12 of Paren & Poudel 2021, as in its code."""
+    """Return a weight after the method's step after Adam's: Paren & Poudel 2021, eqs 4, 9 and 12, as in its code."""
     s = 1.0 if w >= 0 else -1.0
     match name:
         case "mirror-descent":
@@ -105,8 +105,8 @@ def test_is_the_papers_training_weight_by_weight(name: str, decay: str, pretrain
 def test_bnew_takes_as_long_as_the_authors_code(
     study: str, weight: float, epochs: int, steps: int, full: int
 ) -> None:
-    """Without a gradient a weight at 0.1 is 1 after epoch 256 on CIFAR and 398 on ImageNet, at any learning rate, with
-    what the study file says: before its signs are frozen."""
+    """As the study file says, a weight of 0.1 without a gradient is 1 after epoch 256 on CIFAR and 398 on ImageNet,
+    before its signs are frozen, at any learning rate."""
     spec = load(Path(studies.__file__).parent / f"specs/paren2021/{study}.yaml")
     arm = spec.arm("bnew")
     recipe = spec.proxy_of(arm).of(spec.task_of(arm)).recipe
@@ -126,7 +126,7 @@ def test_bnew_takes_as_long_as_the_authors_code(
 
 @every
 def test_learning_rates_may_start_anew_with_the_fine_tuning(name: str) -> None:
-    """Linear over the 6 of 10 steps before it, to what would be 0 in it; lambda and beta grow as without."""
+    """Decay is linear over the 6 of 10 steps before it and would be 0 in it; lambda and beta grow as without it."""
     rates: dict[bool, list[float]] = {False: [], True: []}
     grown: dict[bool, list[float]] = {False: [], True: []}
     for restart in rates:
@@ -143,12 +143,12 @@ def test_learning_rates_may_start_anew_with_the_fine_tuning(name: str) -> None:
     assert rates[True][:6] == pytest.approx([0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
     assert grown[True] == grown[False]
     old, _ = build(name, 0.6, 1.5)
-    del old.param_groups[0]["restart"]  # as in a checkpoint of before
+    del old.param_groups[0]["restart"]  # as in an older checkpoint
     old.schedule(Progress(5, 10, 2))
 
 
 PENALTIES = {
-    prox_l1: lambda x, s: 2 * abs(x - s),  # Bai et al. have the other term halved
+    prox_l1: lambda x, s: 2 * abs(x - s),  # Bai et al. halve the other term
     prox_l2: lambda x, s: (x - s) ** 2,
 }
 
@@ -234,7 +234,7 @@ def test_mirror_descent_at_a_large_beta_is_the_straight_through_method() -> None
     assert torch.equal(theta.sign(), latent)
     flips = 0
     for t, x in enumerate(gradients()[:120]):
-        optimizer.schedule(Progress(t, 10**6, 1))  # beta 1 before the first step only
+        optimizer.schedule(Progress(t, 10**6, 1))  # beta is 1 only before the first step
         before = latent.detach().clone()
         theta.grad = latent.grad = x
         optimizer.step()
@@ -247,7 +247,7 @@ def test_mirror_descent_at_a_large_beta_is_the_straight_through_method() -> None
 
 
 def test_mirror_descent_without_clipping_is_the_public_codes() -> None:
-    """Adam on w by the gradient with respect to tanh(beta w), nothing put back."""
+    """Adam moves w by the gradient with respect to tanh(beta w), without clamping."""
     optimizer, theta = build("mirror-descent", 0.05, 1.5, clipping=False, decay="none")
     latent = torch.nn.Parameter(optimizer.state[theta]["w"].clone())
     adam = torch.optim.Adam([latent], 0.05, foreach=False)

@@ -19,7 +19,7 @@ def gradients(shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize(("clipping", "weight_decay"), list(itertools.product([False, True], [0.0, 0.3])))
 @pytest.mark.parametrize("decay", ["none", "linear", "cosine"])
 def test_is_torchs_adam_projected(clipping: bool, weight_decay: float, decay: str) -> None:
-    """Paren & Poudel 2021, eq 4 with Adam's step; the latent weight is an ordinary parameter of torch."""
+    """Paren & Poudel 2021, eq 4 with Adam's step; the latent weight is an ordinary torch parameter."""
     shape, learning_rate = (12, 8), 0.03
     xs = gradients(shape)
     theta = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
@@ -82,7 +82,7 @@ def test_latent_weights_start_glorot_uniform(shape: tuple[int, ...], bound: floa
 @pytest.mark.parametrize("shape", [(12, 8), (6, 5, 3, 3)])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.3])
 def test_is_reactnets_second_step(shape: tuple[int, ...], weight_decay: float) -> None:
-    """Autograd through a clamped latent weight, torch's Adam, and the sign times the channel's mean magnitude."""
+    """Compare with autograd through a clamped latent weight, torch's Adam, and sign times the channel's mean |w|."""
     xs, channel = gradients(shape), tuple(range(1, len(shape)))
     theta = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
     options = {"scaling": True, "masking": True, "initial_magnitude": 0.5}
@@ -109,7 +109,7 @@ def test_is_reactnets_second_step(shape: tuple[int, ...], weight_decay: float) -
 
 @pytest.mark.parametrize(("shape", "fans"), [((12, 8), 20), ((6, 5, 3, 3), 99), ((4, 2, 5, 5), 150)])
 def test_glorot_rates_are_those_of_nayaks_code(shape: tuple[int, ...], fans: int) -> None:
-    """A quarter of 1 / sqrt(1.5 / (in + out)) times the rate, from magnitudes up to 1, put back into [-1, 1]."""
+    """The rate is multiplied by a quarter of 1 / sqrt(1.5 / (in + out)); w starts up to 1 and is clamped to [-1, 1]."""
     theta = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
     optimizer = STEAdam([theta], 0.03, 0.9, 0.999, 0.0, True, initial_magnitude=1.0, glorot_rates=True)
     latent = torch.nn.Parameter(optimizer.state[theta]["w"].clone())

@@ -51,7 +51,7 @@ def test_how_long_the_kept_training_has_taken(path: Path, monkeypatch: pytest.Mo
     assert checkpoint.seconds() == 6.75
     assert Checkpoint(path.with_name("none")).seconds() == 0
     monkeypatch.setattr(torch, "__version__", "9.0")
-    assert checkpoint.seconds() == 0  # it starts anew
+    assert checkpoint.seconds() == 0  # it starts again
     path.write_bytes(path.read_bytes()[:500])
     assert checkpoint.seconds() == 0
 
@@ -87,7 +87,7 @@ def test_a_truncated_one_is_refused(share: float, path: Path) -> None:
 
 
 def test_no_flipped_bit_goes_unseen(path: Path) -> None:
-    """Of the tensor none; elsewhere a bit may lie between the parts, where nobody reads it."""
+    """In the tensor every flip is found; elsewhere a bit may lie between the parts, where it is not read."""
     whole = path.read_bytes()
     start = whole.index(STATE["tensor"].numpy().tobytes())
     draws = random.Random(0)
@@ -141,7 +141,7 @@ def test_a_missing_file_or_folder(tmp_path: Path) -> None:
 
 
 def test_when_it_is_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every so many seconds and at the end; a spare one at the end of a long training only."""
+    """Every 60 seconds and at the end; a spare one at the end only of a long training."""
     now = [0.0]
     monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
     asked, spare = Checkpoint(path), Checkpoint(path.with_name("spare"), spare=True)
@@ -162,7 +162,7 @@ def test_when_it_is_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         now[0] += 2.5
 
     monkeypatch.setattr(checkpoints.os, "fsync", slow_disk)
-    spare.write(STATE)  # two of them: the file and its folder
+    spare.write(STATE)  # two syncs: the file and its folder
     assert now[0] == 126.0
     now[0] = 225.0
     assert not spare.due()
@@ -172,7 +172,7 @@ def test_when_it_is_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture(params=["a file", "a disk that is read only"])
 def unwritable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """What stands where a folder should be that can be written."""
+    """A path that should be a writable folder but is not."""
     folder = tmp_path / "checkpoints"
     if request.param == "a file":
         folder.touch()
@@ -200,7 +200,7 @@ def test_a_spare_checkpoint_that_cannot_be_written_costs_nothing(
 
 
 def test_a_full_disk_costs_no_training(path: Path) -> None:
-    """Nor the file that there was."""
+    """The earlier file stays too."""
     checkpoint = Checkpoint(path)
     checkpoint.open(TRAINING)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

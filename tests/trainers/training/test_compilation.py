@@ -30,7 +30,7 @@ def loss_and_gradients(step: Any, *arguments: Any) -> list[Tensor]:
 
 
 def without_repeats(model: nn.Module) -> nn.Module:
-    """The network but for blocks like the one before, of which the graph would have the same once more."""
+    """Remove blocks like the one before, which would only repeat in the graph, and return the network."""
     for part in [each for each in model.modules() if isinstance(each, nn.Sequential)]:
         for (_, before), (name, block) in pairwise([*part.named_children()]):
             if repr(block) == repr(before):
@@ -39,12 +39,12 @@ def without_repeats(model: nn.Module) -> nn.Module:
 
 
 class Seen(Exception):  # noqa: N818
-    """The graph of forward and backward is as it should be, and not needed."""
+    """The graph of forward and backward is correct, and is not needed further."""
 
 
 def as_it_is(graph: GraphModule, inputs: list[Tensor]) -> Any:
-    """A backend that looks at what it would compile and leaves the graph to Python. What a compiler makes of it is
-    torch's, and its sums come in another order, by which signs turn round."""
+    """Check what a backend would compile, and leave the graph to Python. What the compiler makes of the graph is
+    torch's matter, and its sums have another order, which flips signs."""
     import torch._inductor.lowering  # noqa: F401 - the decompositions expect it; takes seconds
     from torch._dynamo.backends.common import aot_autograd
     from torch._inductor.decomposition import select_decomp_table
@@ -56,7 +56,7 @@ def as_it_is(graph: GraphModule, inputs: list[Tensor]) -> Any:
 
 
 def looked_at(joint: GraphModule, *_: Any, **__: Any) -> Any:
-    """In forward and backward nothing may be summed in an order that a GPU is free to choose."""
+    """Fail if forward or backward sums in an order that a GPU is free to choose."""
     assert any("sum" in str(node.target) for node in joint.graph.nodes)
     for node in joint.graph.nodes:
         name = str(node.target)
@@ -68,7 +68,7 @@ def looked_at(joint: GraphModule, *_: Any, **__: Any) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_every_network_is_one_graph_whose_gradients_are_gathered(name: str) -> None:
-    """Nothing in it falls back to Python, and nothing is summed by atomic additions, which repeat on no GPU."""
+    """Nothing falls back to Python, and nothing is summed by atomic additions, which do not repeat on a GPU."""
     shape, options = SMALL[name]
     torch.manual_seed(0)
     model = without_repeats(MODELS[name](shape, 4, **options)).double().train()
@@ -90,7 +90,7 @@ def test_every_network_is_one_graph_whose_gradients_are_gathered(name: str) -> N
     averages = {key: value.clone() for key, value in model.state_dict().items()}
     model.load_state_dict(before)
     torch.testing.assert_close(ours, loss_and_gradients(batch_loss, *arguments))
-    torch.testing.assert_close(averages, model.state_dict())  # of normalisation
+    torch.testing.assert_close(averages, model.state_dict())  # normalisation's averages
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_a_compiled_training_goes_on_bit_for_bit_and_is_the_same_in_all_but_roun
     assert graphs["unique_graphs"] == started
     assert plain[0][0] == pytest.approx(whole[0][0], rel=1e-2)
 
-    # another training of the kind is not compiled anew
+    # another training of the kind is not compiled again
     list(train(seed=1))
     assert graphs["unique_graphs"] == started
 

@@ -97,7 +97,7 @@ def test_same_seeds_same_numbers_and_each_seed_matters(run: Callable[..., list[E
 def test_streams_are_the_same_for_every_method(
     run: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Paired runs: real-valued initial weights and the batches are the same whatever trains the binary weights."""
+    """Runs are paired: real-valued initial weights and batches are the same whatever trains the binary weights."""
     seen: list[list[torch.Tensor]] = []
 
     def look(model: nn.Module, inputs: torch.Tensor) -> None:
@@ -191,14 +191,14 @@ def test_a_decay_of_its_own_replaces_the_recipes(
 def test_only_binary_networks_are_scored(
     name: str, run: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the weights are in training, and they are what they were again after it."""
+    """Whatever the weights are in training, signs are scored, and afterwards the weights are as before."""
     task, trained, scored = watched_weights(TASK, monkeypatch)
     rate = {"beta_rate": 1.5} if name == "mirror-descent" else {"lambda_rate": 0.05}
     run(name, {"learning_rate": 0.01, **rate}, task=task, epochs=2)
     assert len(scored) == 4
     assert all(scored)
     soft = [not all((p.abs() == 1).all() for p in its) for its in trained]
-    assert soft == [True] * 32 + [False] * 8  # of 40 steps the last fifth
+    assert soft == [True] * 32 + [False] * 8  # signs in the last fifth of 40 steps
 
 
 def test_divergence_ends_the_training_with_the_worst_metric(run: Callable[..., list[EpochResult]]) -> None:
@@ -215,9 +215,7 @@ def test_divergence_ends_the_training_with_the_worst_metric(run: Callable[..., l
 
 @pytest.mark.parametrize("method", [name for name in OPTIMIZERS if "learning_rate" in VALUES[name]])
 def test_a_learning_rate_past_all_bounds_diverges(method: str, run: Callable[..., list[EpochResult]]) -> None:
-    for rate in (
-        (1e39,) if "latent" in method else (1e38, 1e39)
-    ):  # Adam's is ten times as much in its first step
+    for rate in (1e39,) if "latent" in method else (1e38, 1e39):  # Adam's first step is ten times the rate
         results = run(method, VALUES[method] | {"learning_rate": rate}, proxy=SMALL)
         assert results[-1].diverged
         assert results[-1].validation_metric == 0
@@ -227,7 +225,7 @@ def test_a_learning_rate_past_all_bounds_diverges(method: str, run: Callable[...
 def test_what_a_sign_hides_has_diverged(
     values: dict[str, float], run: Callable[..., list[EpochResult]]
 ) -> None:
-    """The signs of NaN are signs: loss and outputs stay finite, and say the same of every sample."""
+    """NaN has a sign: loss and outputs stay finite, but are the same for every sample."""
     result = run(values=FILTER | values, proxy=SMALL)[-1]
     assert math.isfinite(result.train_loss)
     assert result.diverged
@@ -251,7 +249,7 @@ def test_the_real_valued_autoencoder_trains_without_a_method(
 def test_a_network_that_breaks_in_its_last_step_has_diverged(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Its loss was finite, and the largest of broken outputs would be a class."""
+    """The loss was finite, and the largest of broken outputs would be taken for a class."""
     task = TASKS[name]
     bright_and_dark(task, monkeypatch)
     options = {"seed": 0, "split_seed": 0, "data_dir": tmp_path, "proxy": Proxy(epochs=1, width=8)}
@@ -263,7 +261,7 @@ def test_a_network_that_breaks_in_its_last_step_has_diverged(
 
 
 class Waits(TorchFunctionMode):
-    """Counts the calls that make the host wait for the device or that copy to it."""
+    """A counter of calls that make the host wait for the device or that copy to the host."""
 
     NAMES = (
         "item",
@@ -289,7 +287,7 @@ class Waits(TorchFunctionMode):
 
 
 class Scalars(TorchDispatchMode):
-    """Counts the operations below Python that read a device's value or size their result by it."""
+    """A counter of operations below Python that read a value from the device or size their result by one."""
 
     NAMES = ("_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "unique", "masked_select")
 
@@ -326,7 +324,7 @@ class Scalars(TorchDispatchMode):
 def test_host_never_waits_within_an_epoch(
     optimizer: str, values: dict[str, Any], run: Callable[..., list[EpochResult]]
 ) -> None:
-    """Twice the steps an epoch, not one wait more; an epoch's end alone has some."""
+    """More steps in an epoch cause no more waits; only an epoch's end has some."""
     counts = []
     for batch_size, epochs in [(100, 1), (25, 1), (100, 2)]:
         task = replace(TASK, recipe=replace(TASK.recipe, batch_size=batch_size))
@@ -336,12 +334,12 @@ def test_host_never_waits_within_an_epoch(
     assert counts[1] == counts[0]
     ends = counts[2] - counts[0]
     assert ends["_local_scalar_dense"] == 3  # loss, flips, and whether all is finite
-    assert ends["tolist"] == 2  # validation's and test's score
+    assert ends["tolist"] == 2  # validation and test scores
 
 
 @pytest.mark.parametrize("method", ["gradient-filter", "ste-adam"])
 def test_nor_for_what_is_recorded(method: str, run: Callable[..., list[EpochResult]]) -> None:
-    """A row every second step: what it holds is copied at the epoch's end."""
+    """A row every second step is copied at the epoch's end only."""
     counts, latent = [], OPTIMIZERS[method].latent
     record = Record(every=2, flips=True, weights=3, signs=True, train_metric=True, latent_metric=latent)
     for batch_size in (100, 25):
@@ -358,7 +356,7 @@ IMAGES = [("mnist-fullycon", 16), ("cifar10-bvgg-layer", 2), ("cifar10-denoise",
 
 @pytest.fixture
 def images(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[EpochResult]]:
-    """Trains an image task, 4 steps an epoch of 16 made-up images each: bright ones are of class 1, dark ones of 0."""
+    """Train an image task, 4 steps of 16 made-up images an epoch: bright ones in class 1, dark ones in class 0."""
 
     def run(name: str, width: int, **changes: Any) -> list[EpochResult]:
         task: Task = TASKS[name]
@@ -394,7 +392,7 @@ def test_host_never_waits_within_an_epoch_of_images(
 def test_images_same_seeds_same_numbers_and_each_seed_matters(
     name: str, width: int, images: Callable[..., list[EpochResult]]
 ) -> None:
-    """Dropout, crops and noise too: none is drawn from torch's own state, and that is left as it was."""
+    """Dropout, crops and noise too: none depends on torch's own random state, which is left as it was."""
     state = torch.get_rng_state()
     first = figures(images(name, width))
     assert torch.equal(torch.get_rng_state(), state)
@@ -446,7 +444,7 @@ def test_the_adam_of_a_recipe(
 def test_the_network_gets_images_as_the_recipe_says(
     images: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Augmented in training alone; in memory the channels last."""
+    """Images are augmented in training alone, and channels are last in memory."""
     trained: list[torch.Tensor] = []
     scored: list[torch.Tensor] = []
 
@@ -569,7 +567,7 @@ def test_real_valued_parameters_start_anew_with_the_fine_tuning() -> None:
         assert rates[6:] == pytest.approx([1e-2 * share for share in tail])
         assert rates[5] == pytest.approx(1e-2 * (1 / 6 if restart else 0.5))
     for restart, share in (({"restart": True}, 0.2), ({"restart": False}, None), ({}, None)):
-        assert stages(recipe, "mirror-descent", restart)[-1].fine_tuning == share  # as by default
+        assert stages(recipe, "mirror-descent", restart)[-1].fine_tuning == share  # the default
 
 
 def test_missing_data(run: Callable[..., list[EpochResult]], tmp_path: Path) -> None:

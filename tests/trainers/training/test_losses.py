@@ -46,7 +46,7 @@ def test_its_gradient_is_that_of_cross_entropy_with_the_teachers_shares() -> Non
 
 
 def test_smoothed_cross_entropy_is_that_of_bireal_nets_code() -> None:
-    """The mean over samples of -sum of ((1 - 0.1) for the class + 0.1 / classes) log p."""
+    """Compare with the mean over samples of -sum of ((1 - 0.1) for the class + 0.1 / classes) log p."""
     outputs = torch.randn(5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     targets = torch.tensor([0, 6, 3, 3, 1])
     wanted = torch.full((5, 7), 0.1 / 7, dtype=torch.float64)
@@ -71,7 +71,7 @@ def test_accuracy_is_the_mean_of_what_is_correct() -> None:
 
 
 def test_psnr_by_hand() -> None:
-    """An error of a tenth of the peak everywhere is 20 dB, the greatest possible one -6.02 dB, none infinite."""
+    """A tenth of the peak as error everywhere gives 20 dB, the greatest possible error -6.02 dB, none infinity."""
     target = torch.full((2, 3, 4, 4), -1.0)
     errors = squared_error(target + torch.tensor([0.1, 2.0])[:, None, None, None], target)
     assert errors.tolist() == pytest.approx([0.01, 4.0])
@@ -81,7 +81,7 @@ def test_psnr_by_hand() -> None:
 
 
 def test_psnr_is_averaged_over_batches_of_64_as_in_the_code() -> None:
-    """What Keras gives a metric of whole batches: the mean of their ratios, what is left over unseen."""
+    """As in Keras, the metric is the mean ratio of whole batches; the remaining images are ignored."""
     errors = torch.rand(150, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     ratios = [10 * math.log10(1.0**2 / float(errors[i : i + 64].mean())) for i in (0, 64)]
     assert float(psnr(errors)) == pytest.approx(sum(ratios) / 2, rel=1e-12)

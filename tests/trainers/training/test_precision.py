@@ -1,4 +1,4 @@
-"""A training in float64: nothing of it is float32 but what it begins with and is given."""
+"""A training in float64: only its initial values and its given data are float32."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -28,7 +28,7 @@ F64 = Proxy(precision="float64")
 
 
 def types(part: Any) -> Iterator[torch.dtype]:
-    """Of all real numbers in it; Adam of torch counts its steps in float32."""
+    """Yield the types of all real numbers in `part`, but not of the steps, which torch's Adam counts in float32."""
     if isinstance(part, Tensor) and part.is_floating_point():
         yield part.dtype
     elif isinstance(part, Mapping | list | tuple):
@@ -50,7 +50,7 @@ def types(part: Any) -> Iterator[torch.dtype]:
 def test_all_that_is_computed_is_float64(
     name: str, method: str, changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights, averages, inputs, outputs, the teacher's too, loss and scores; from the same beginning as in float32."""
+    """Weights, averages, inputs, outputs, also the teacher's, loss and scores are; initial values are float32's."""
     given: list[torch.dtype] = []
     task = watched(
         replace(TASKS[name], recipe=replace(TASKS[name].recipe, batch_size=16)),
@@ -94,7 +94,7 @@ def test_all_that_is_computed_is_float64(
 
 
 def widened(part: Any) -> Any:
-    """The same with tensors as lists of numbers."""
+    """Return `part` with tensors as lists of numbers."""
     if isinstance(part, Mapping):
         return {key: widened(value) for key, value in part.items()}
     return part.double().tolist() if isinstance(part, Tensor) else part
@@ -122,7 +122,7 @@ def test_it_goes_on_bit_for_bit_and_not_from_float32(spoken_digits: Path, tmp_pa
 
 
 def test_latent_weights_are_the_filter_sign_for_sign(spoken_digits: Path) -> None:
-    """Quist 2023, Figure 7: in every step of a training; what the two keep differs by rounding."""
+    """Quist 2023, Figure 7, holds in every step of a training; the buffers differ by rounding only."""
     record = Record(signs=True, weights=8)
     options = {"seed": 1, "split_seed": 1, "data_dir": spoken_digits, "record": record}
     latent = {"learning_rate": 1.0, "initial_magnitude": 0, "gamma": 0.1, "weight_decay": 1e-3}
@@ -155,9 +155,9 @@ def test_latent_weights_are_the_filter_sign_for_sign(spoken_digits: Path) -> Non
 
 
 def test_signs_at_a_batchs_mean_are_open(spoken_digits: Path) -> None:
-    """A binary layer sums whole numbers, and some are their mean exactly, whatever the precision.
+    """A binary layer's sums are whole numbers, and some equal their mean exactly, whatever the precision.
 
-    There the last digit of the mean decides the sign, and nowhere else.
+    There, and nowhere else, the last digit of the mean decides the sign.
     """
     torch.manual_seed(0)
     model = MODELS[SPEECH.model]((20, 13), 10, width=256).double().train()
@@ -178,9 +178,9 @@ def test_signs_at_a_batchs_mean_are_open(spoken_digits: Path) -> None:
 
 @pytest.mark.slow
 def test_a_compiled_training_in_float64_is_the_plain_one(spoken_digits: Path) -> None:
-    """Sums come in another order, which turns no sign round: where one is open, torch 2.13 has the exact 0 as well.
+    """Sums have another order, which flips no sign: where a sign is open, torch 2.13 has the exact 0 too.
 
-    Under 2.11 this fails: docs/decisions/0014.
+    With torch 2.11 this fails: docs/decisions/0014.
     """
     torch.compiler.reset()
     options = {"seed": 0, "split_seed": 0, "data_dir": spoken_digits, "proxy": replace(F64, epochs=2)}

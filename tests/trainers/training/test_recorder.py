@@ -1,4 +1,4 @@
-"""What is recorded of trainings: right, the same after a stop, and without a trace in their numbers."""
+"""Records of trainings are right, are the same after a stop, and do not change the trainings' numbers."""
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -47,7 +47,7 @@ def speech(spoken_digits: Path) -> Callable[..., list[EpochResult]]:
 
 
 def numbers(results: list[EpochResult]) -> list[EpochResult]:
-    """What a training without a record has too, without seconds."""
+    """Return the results without seconds and without what only a recorded training has."""
     unrecorded = {"train_metric": None, "latent_validation_metric": None, "latent_test_metric": None}
     return [replace(r, train_seconds=0.0, evaluate_seconds=0.0, series=(), **unrecorded) for r in results]
 
@@ -64,7 +64,7 @@ def by_name(results: list[EpochResult]) -> dict[str, Series]:
 def test_a_recorded_training_has_the_very_numbers_and_its_series_go_on(
     method: str, speech: Callable[..., list[EpochResult]], tmp_path: Path
 ) -> None:
-    """Stopped before, on and after an epoch's end, and between two rows."""
+    """Stops are before, at and after an epoch's end, and between two rows."""
     recorded = speech(method, ALL)
     assert numbers(recorded) == numbers(speech(method, NOTHING))
     kept = tmp_path / "kept"
@@ -87,7 +87,7 @@ def small() -> tuple[list[tuple[str, nn.Parameter]], GradientFilter]:
 
 
 def test_rows_by_hand(small: tuple[list[tuple[str, nn.Parameter]], GradientFilter]) -> None:
-    """Every 2 steps of epochs of 3: the first row of the second epoch counts the flips of the first one's last step."""
+    """With rows every 2 steps and 3 steps an epoch, the second epoch's first row counts flips of the first epoch."""
     named, optimizer = small
     thetas = [theta for _, theta in named]
     flips = FlipCounter(thetas)
@@ -167,7 +167,7 @@ def test_too_many_numbers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_metrics_of_training_samples_and_of_latent_weights(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Training, validation and test samples are the same ones here, and training is augmented."""
+    """Training, validation and test samples are the same here, and are augmented only to train on."""
     binary: list[bool] = []
 
     def look(model: nn.Module, _: torch.Tensor) -> None:
@@ -203,7 +203,7 @@ def test_images_with_noise_and_recovered(monkeypatch: pytest.MonkeyPatch, tmp_pa
     bright = torch.randint(0, 128, (64, 3, 32, 32), generator=torch.Generator().manual_seed(0)).numpy()
     assert np.array_equal(original[0], bright[0])
     noise = (noisy.astype(float) - original) / 127.5
-    assert 0.08 < noise[(noisy > 0) & (noisy < 255)].std() < 0.1  # of 0.1, but for what is cut off at black
+    assert 0.08 < noise[(noisy > 0) & (noisy < 255)].std() < 0.1  # 0.1, but for values cut off at black
     psnr = -10 * np.log10((((recovered.astype(float) - original) / 127.5) ** 2).mean())
     assert psnr == pytest.approx(last.test_metric, abs=0.05)
 

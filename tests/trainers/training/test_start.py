@@ -1,4 +1,4 @@
-"""What each method makes of another network's weights."""
+"""Each method starts from another network's weights."""
 
 import copy
 import math
@@ -41,7 +41,7 @@ def build(name: str, parameters: list[Tensor], values: dict[str, Any] | None = N
 
 
 def weights(seed: int = 0, dtype: torch.dtype = torch.float32) -> tuple[list[Tensor], list[Tensor]]:
-    """Parameters and real weights for them, in [-0.5, 0.5]."""
+    """Return parameters and real weights for them, in [-0.5, 0.5]."""
     generator = torch.Generator().manual_seed(seed)
     shapes = (6, 4), (3, 2, 3, 3)
     xs = [torch.rand(shape, generator=generator, dtype=dtype) - 0.5 for shape in shapes]
@@ -118,7 +118,7 @@ def test_noise_through_a_filter(optimizer: Callable[[Any], Filtering], coefficie
 @pytest.mark.parametrize("name", FILTERS)
 @pytest.mark.parametrize("real", [True, False])
 def test_filters_start_as_if_all_gradients_had_been_minus_the_weights(name: str, real: bool) -> None:
-    """Against a filter that was given them, 150 of them, of the size that the first gradient has."""
+    """Compare with a filter that was given 150 such gradients, of the first gradient's size times the noise gain."""
     parameters, xs = weights(dtype=torch.float64)
     xs = xs if real else [sign(x) for x in xs]
     twins = [torch.zeros_like(x, requires_grad=True) for x in xs]
@@ -180,7 +180,7 @@ def test_a_filter_saved_before_its_first_step_remembers(name: str) -> None:
     for p, t in zip(parameters, twins, strict=True):
         assert torch.equal(p, t)
         assert all(torch.equal(value, twin.state[t][key]) for key, value in optimizer.state[p].items())
-        assert not p.eq(-1).all()  # the weights of before count
+        assert not p.eq(-1).all()  # the earlier weights count
 
 
 @pytest.fixture
@@ -334,7 +334,7 @@ def test_what_trainings_can_start_from_is_known_before(
 
 
 def test_two_steps(train: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first with real weights, the same for every method; scored, as all networks are, with their signs."""
+    """The first step has real weights and is the same for every method; signs are scored, as in any network."""
     task, trained, scored = watched_weights(TASKS["spoken-digits"], monkeypatch)
     rates: list[float] = []
 
@@ -355,7 +355,7 @@ def test_two_steps(train: Callable[..., list[EpochResult]], monkeypatch: pytest.
     first = task.recipe.learning_rate
     cosines = [(1 + math.cos(math.pi * i / 40)) / 2 for i in range(40)]
     cosines += [(1 + math.cos(math.pi * i / 20)) / 2 for i in range(20)]
-    assert rates == pytest.approx([first * c for c in cosines])  # the decay starts anew
+    assert rates == pytest.approx([first * c for c in cosines])  # the decay starts again
     before, taken = trained[39], trained[40]
     assert all((sign(x) == y).float().mean() > 0.98 for x, y in zip(before, taken, strict=True))
 
@@ -372,7 +372,7 @@ def test_two_steps(train: Callable[..., list[EpochResult]], monkeypatch: pytest.
 def test_a_first_step_has_rates_of_its_own(
     train: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its decay shapes both optimizers' rates, and ends with it; its rate is that of the binary layers' weights."""
+    """Its decay shapes both optimizers' rates and ends with it; its learning rate is for the binary layers' weights."""
     real: list[float] = []
     binary: list[float] = []
 
@@ -397,7 +397,7 @@ def test_a_first_step_has_rates_of_its_own(
 def test_a_first_step_may_be_the_recipes_sgd(
     train: Callable[..., list[EpochResult]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of torch, on weights that nothing is put back of; all else has a rate of its own in it."""
+    """It is torch's SGD, on weights that are not clamped; the other parameters have a rate of their own in it."""
     real: list[float] = []
     theirs: dict[torch.Tensor, tuple[torch.Tensor, torch.optim.SGD]] = {}
     step, update = torch.optim.SGD.step, RealWeightsSGD.step

@@ -1,4 +1,4 @@
-"""A training that is stopped goes on as if it had not been."""
+"""A stopped training goes on as if it had not been stopped."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +26,7 @@ def figures(results: Iterator[EpochResult]) -> list[EpochResult]:
 
 
 def bits(part: Any) -> Any:
-    """The same with tensors as numbers that can be compared."""
+    """Return `part` with tensors as bytes, type and shape, which can be compared."""
     if isinstance(part, torch.Tensor):
         return part.dtype, part.shape, part.numpy().tobytes()
     if isinstance(part, Mapping):
@@ -57,7 +57,7 @@ def speech(spoken_digits: Path) -> Callable[..., Iterator[EpochResult]]:
 def test_every_method_goes_on_from_any_step(
     method: str, speech: Callable[..., Iterator[EpochResult]], tmp_path: Path
 ) -> None:
-    """In either step of two-step training, the first of which has 20."""
+    """Stops are in either step of two-step training; the first has 20 steps."""
     untouched, interrupted = Checkpoint(tmp_path / "untouched"), tmp_path / "interrupted"
     whole = figures(speech(method, untouched, TWO_STEP))
     steps = sorted(random.Random(method).sample(range(1, STEPS + 3), 3))
@@ -71,7 +71,7 @@ def test_every_method_goes_on_from_any_step(
 
 
 def test_an_epochs_end_is_kept_too(speech: Callable[..., Iterator[EpochResult]], tmp_path: Path) -> None:
-    """After the last step, before the scores; and after the scores."""
+    """Stops are after the last step, before the scores, and after the scores."""
     whole = figures(speech("bnew"))
     for stop in (20, 21):
         with pytest.raises(Stop):
@@ -120,7 +120,7 @@ def test_a_finished_training_only_tells_of_it(
         raise AssertionError("trained")
 
     monkeypatch.setattr(OPTIMIZERS["bop"], "step", never)
-    assert list(speech("bop", kept)) == results  # their seconds too
+    assert list(speech("bop", kept)) == results  # seconds too
 
 
 def test_a_training_that_diverged_does_not_go_on(spoken_digits: Path, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_training_that_diverged_does_not_go_on(spoken_digits: Path, tmp_path: 
     (first,) = train()
     (again,) = train()
     assert first.diverged
-    assert repr(again) == repr(first)  # nan is not nan
+    assert repr(again) == repr(first)  # NaN does not equal NaN
 
 
 def test_seconds_go_on_without_those_of_writing(

@@ -1,4 +1,4 @@
-"""Real-valued networks: trained, kept, read back, learned from."""
+"""Teachers are trained, saved, read back and learned from."""
 
 import hashlib
 import os
@@ -121,7 +121,7 @@ def test_learning_goes_on_in_the_middle_of_an_epoch(pictures: Path, tmp_path: Pa
 
 
 def test_published_weights_of_resnet34_are_taken(tmp_path: Path) -> None:
-    """They are a plain dictionary, in older files without the batches that normalisation has seen."""
+    """They are a plain dictionary, in older files without normalisation's count of batches."""
     network = MODELS["resnet34"](IMAGENET, 1000, width=16)
     weights = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     torch.save(weights, tmp_path / "resnet34-333f7ec4.pth")
