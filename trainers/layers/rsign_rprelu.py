@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from trainers.layers.binary import ESTIMATORS
 
-# of 4 bytes each, in a piece on the CPU: a chain of elementwise steps on a piece stays in a core's cache
+# in a piece on the CPU, of 4 bytes each: a chain of elementwise steps on a piece stays in a core's cache
 ELEMENTS = 1 << 16
 
 

@@ -19,7 +19,7 @@ from trainers.schedules import Progress
 class Filter(NamedTuple):
     """A filter b(z) / a(z) as polynomials in (z - 1) / speed, highest power first, a's first coefficient 1.
 
-    The filters of interest are slow: their poles are close to z = 1, and rounded coefficients in z would lose the
+    The filters of interest are slow: their poles are close to z = 1, and rounded coefficients in z would lose this
     distance (in float32, at order 4 and a cut-off of 0.002 or less, the filter would not be stable).
     """
 

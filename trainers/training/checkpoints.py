@@ -67,7 +67,7 @@ class Checkpoint:
         return state
 
     def seconds(self) -> float:
-        """Return how many seconds the training in the file has taken; 0 without one to go on with."""
+        """Return how many seconds the training in the file has taken; 0 if there is none to go on with."""
         try:
             contents = read(self.path, mapped=True)
         except CheckpointError:
@@ -79,7 +79,7 @@ class Checkpoint:
             results = (result["train_seconds"] + result["evaluate_seconds"] for result in state["results"])
             return float(state["train_seconds"] + sum(results))
         except (LookupError, TypeError, ValueError):
-            return 0.0  # going on with it raises what is wrong
+            return 0.0  # going on from the file reports what is wrong
 
     def due(self, *, end: bool = False) -> bool:
         """Return whether it is time to write; at the training's `end` it is, but not for a spare one never written."""

@@ -43,7 +43,7 @@ def stages(recipe: Recipe, optimizer: str | None, hyperparameters: Mapping[str, 
 
     Without a method the first step is alone; a recipe without either has one stage without binary weights. Of
     `hyperparameters` the method's and `real_decay` are used; others of `recipe.own` may be there. Raises ValueError for
-    a `real_decay` without the second step, which it is of.
+    a `real_decay` without the second step, which it shapes.
     """
     first, before = recipe.first_step, []
     if first and optimizer is None and "real_decay" in hyperparameters:

@@ -43,7 +43,7 @@ def used(name: str, w: float, beta: float) -> float:
 
 
 def pulled(name: str, w: float, strength: float) -> float:
-    """Return a weight after the method's step after Adam's: Paren & Poudel 2021, eqs 4, 9 and 12, as in its code."""
+    """Return `w`, moved by Adam, after the method's own step: Paren & Poudel 2021, eqs 4, 9 and 12, as in its code."""
     s = 1.0 if w >= 0 else -1.0
     match name:
         case "mirror-descent":
