@@ -186,7 +186,7 @@ class BinaryOptimizer(Uncompiled):
         return loss
 
     def rows(self, group: dict[str, Any]) -> list[tuple[Tensor, ...]]:
-        """Return (parameter, gradient, *buffers) of the group's parameters with gradients; create missing buffers."""
+        """Return the rows (parameter, gradient, its buffers) of parameters with a gradient; create missing buffers."""
         names = self.buffers(group)
         rows = []
         for theta in group["params"]:
