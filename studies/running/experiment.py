@@ -44,7 +44,7 @@ from studies.running.idle_workers import IdleWorkers
 from studies.running.reuse import address, conditions, taken
 from studies.running.schedule import Schedule
 from studies.running.trial import Assignment, assigned, folder
-from studies.running.worker import Fault, TrialWorker
+from studies.running.worker import TrialFault, TrialWorker
 from trainers.tasks import TASKS
 from trainers.training.results import joined
 
@@ -145,7 +145,7 @@ class _Recorder(Callback):  # type: ignore[misc]
         self._under_way: dict[str, datetime] = {}  # since when
         self._awaited: set[str] | None = None  # those that were under way when a stop was first wanted
         self._suggested: dict[str, tuple[Suggestion, float]] = {}
-        self._faults: dict[str, Fault] = {}
+        self._faults: dict[str, TrialFault] = {}
         self._awaits_workers, self._look_at, self._slow = True, time.monotonic() + WORKER_SECONDS, False
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -188,7 +188,7 @@ class _Recorder(Callback):  # type: ignore[misc]
             if trial.trial_id in self._under_way:  # as if this worker had trained all that it goes on from
                 self._under_way[trial.trial_id] -= timedelta(seconds=result["seconds_before"])
         if "fault" in result:
-            fault: Fault = result["fault"]
+            fault: TrialFault = result["fault"]
             if fault.hopeless:
                 raise _Over from StudyError(f"a worker cannot train: {fault.words.partition(': ')[2]}")
             self._faults[trial.trial_id] = fault
@@ -224,7 +224,7 @@ class _Recorder(Callback):  # type: ignore[misc]
         ending = _Ending(state=TrialState.FAILED, objective=None, test_metric=None, error=reason)
         self._finish(trial, ending, self._failures[assignment.name])
 
-    def _reason(self, trial: Trial, fault: Fault | None) -> str:
+    def _reason(self, trial: Trial, fault: TrialFault | None) -> str:
         if fault is not None:
             return f"{fault.words}\n\n{fault.trace}"
         started, assignment = self._under_way.get(trial.trial_id), trial.config["assignment"]

@@ -26,7 +26,7 @@ REPORT_SECONDS = 10.0  # a long training reports its epochs to Ray this often, a
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class TrialFault:
     """What a trial raised, in words; `hopeless` where another attempt would fail of it as well."""
 
     words: str
@@ -96,7 +96,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             return self._step()
         except Exception as error:
             self._fault = error
-            return {"fault": Fault.of(error)}
+            return {"fault": TrialFault.of(error)}
 
     def _step(self) -> dict[str, Any]:
         setproctitle(f"ray::{self._assignment.name}")

@@ -36,7 +36,7 @@ class BinaryOptimizer(Uncompiled):
 
     hyperparameters: ClassVar[tuple[str, ...]]
     optional: ClassVar[Mapping[str, Any]] = {"decay": "none"}
-    beginning: ClassVar[Mapping[str, Any]] = {}
+    beginning: Mapping[str, Any] = {}
     may_be_none: ClassVar[tuple[str, ...]] = ()
     decayed: ClassVar[str]
     latent: ClassVar[bool] = False  # whether binary weights are the signs of latent weights, the buffer `w`

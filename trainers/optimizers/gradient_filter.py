@@ -93,4 +93,4 @@ class FirstOrderFilter(GradientFilter):
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("alpha",)
     optional: ClassVar[Mapping[str, Any]] = BinaryOptimizer.optional
-    beginning: ClassVar[Mapping[str, Any]] = {"gamma": None}
+    beginning: Mapping[str, Any] = {"gamma": None}

@@ -128,7 +128,7 @@ class IIRFilter(Filtering):
         decay: str = "none",
         generator: torch.Generator | None = None,
     ) -> None:
-        self.beginning = {"coefficients": coefficients}  # type: ignore[misc]  # this instance's own
+        self.beginning = {"coefficients": coefficients}
         super().__init__(params, cutoff, order, decay=decay, generator=generator)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:

@@ -105,4 +105,4 @@ class MagnitudeIndependentSGD(LatentSGD):
         "gamma",
         "weight_decay",
     )
-    beginning: ClassVar[Mapping[str, Any]] = {"scaling": False, "clipping": False}
+    beginning: Mapping[str, Any] = {"scaling": False, "clipping": False}

@@ -23,7 +23,7 @@ class MirrorDescent(Relaxed):
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "beta_rate")
     optional: ClassVar[Mapping[str, Any]] = {**Relaxed.optional, "clipping": True}
-    beginning: ClassVar[Mapping[str, Any]] = {**Relaxed.beginning, "beta": 1.0}
+    beginning: Mapping[str, Any] = {**Relaxed.beginning, "beta": 1.0}
 
     def grow(self, group: dict[str, Any], steps: int, progress: Progress) -> None:
         epochs = max(0, steps + 1) / progress.steps_an_epoch  # this step writes the weights of the next

@@ -57,7 +57,7 @@ class Proximal(Relaxed):
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "lambda_rate")
     optional: ClassVar[Mapping[str, Any]] = {**Relaxed.optional, "pretraining": 0.4}
-    beginning: ClassVar[Mapping[str, Any]] = {**Relaxed.beginning, "lambda": 0.0}
+    beginning: Mapping[str, Any] = {**Relaxed.beginning, "lambda": 0.0}
 
     @staticmethod
     def proximal(ws: list[Tensor], strength: float) -> None:

@@ -37,7 +37,7 @@ class Relaxed(BinaryOptimizer):
         "fine_tuning": 0.2,
         "restart": False,
     }
-    beginning: ClassVar[Mapping[str, Any]] = {"frozen": False}
+    beginning: Mapping[str, Any] = {"frozen": False}
     decayed: ClassVar[str] = "learning_rate"
     latent: ClassVar[bool] = True
 

@@ -55,8 +55,6 @@ class Series:
         rows = [row.tobytes().hex() for row in self.values]
         return {**named, "shape": list(self.values.shape[1:]), "values": rows}
 
-    __hash__ = None  # type: ignore[assignment]
-
 
 def joined(series: Sequence[Series]) -> tuple[Series, ...]:
     """Join the epochs' series of each name, in order, into one; names are in the order of their first series."""
