@@ -1,17 +1,17 @@
-"""What papers print, with what the arms came to beside it."""
+"""Published results, beside the study's own."""
 
 from typing import TYPE_CHECKING
 
 from studies.results import wording
 
-if TYPE_CHECKING:  # commands that only print do without
+if TYPE_CHECKING:  # commands that only print need not load it
     from studies.analysis.compared import Comparison
 
 HEADING = "Beside what was published"
 
 
 def beside(comparison: "Comparison") -> list[dict[str, str]]:
-    """The rows of the table by column, in words; none where the study's file states nothing."""
+    """Return the table's rows by column, as text; empty if the study file has no published results."""
     metric = comparison.metric
     ours = ["ours", *(["ours, confirmed"] if comparison.confirmations is not None else [])]
     return [
@@ -29,7 +29,7 @@ def beside(comparison: "Comparison") -> list[dict[str, str]]:
 
 
 def note(metric: str) -> str:
-    """What the two numbers of a row are."""
+    """Return what the two numbers of a row mean."""
     return (
         f"The published test {metric} is what the named source prints, ± its standard deviation over trainings where "
         "the study's file gives one: it is not ours, nothing here has computed or checked it, and no test is made "

@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from studies.design.spec import StudySpec
 
 COLUMN_INCHES = 3.4  # a column of a two-column page
-# Okabe & Ito's colours, told apart with any colour vision and, in this order, in grey; where there are more arms
-# than those, others as far from them and from each other as 13 can be with any colour vision. The page has the same
+# Okabe & Ito's colours, told apart with any colour vision and, in this order, in grey. The others, for more arms, are
+# as far from these and from each other as 13 colours can be with any colour vision. The page has the same
 LOOKS = (
     ("#0072B2", "o"),
     ("#D55E00", "^"),
@@ -30,17 +30,17 @@ LOOKS = (
     ("#736B7A", "h"),
     ("#033630", "d"),
 )
-GREY = "0.35"  # of what is the same for every arm
-LINE = 58  # characters of a title across a column
+GREY = "0.35"  # for what is the same for every arm
+LINE = 58  # characters of a title per column
 
 
 def title(spec: StudySpec) -> str:
-    """Of a figure: the task where it is not trained as it stands, else nothing."""
+    """Return a figure's title: the task's label if the task is not trained as it stands, else ""."""
     return spec.task_label if spec.task_label != spec.task else ""
 
 
 def figure_of(height_inches: float, title: str, legend_rows: int, columns: int = 1) -> Figure:
-    """A figure so many columns of a page wide, with room for axes of this height, a title above, a legend below."""
+    """Return a figure `columns` page columns wide, with room for axes of this height, a title above, a legend below."""
     lines = textwrap.wrap(title, LINE * columns)
     height_inches += 0.15 * (legend_rows + 1 + len(lines))
     figure = Figure(figsize=(COLUMN_INCHES * columns, height_inches), dpi=300, layout="constrained")
@@ -55,7 +55,7 @@ def plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["bottom", "left"]].set_linewidth(0.6)
     axes.tick_params(labelsize=7, width=0.6, length=3)
-    axes.tick_params(which="minor", labelsize=7)  # of a logarithmic axis within a decade
+    axes.tick_params(which="minor", labelsize=7)  # all the labels of a logarithmic axis within a decade
     axes.grid(axis="y", color="0.9", lw=0.5)
     axes.set_axisbelow(True)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
@@ -80,6 +80,6 @@ def legend(figure: Figure, lines: Sequence[Artist], key: Sequence[tuple[Any, str
 
 
 def fix_layout(figure: Figure) -> None:
-    """Lay the figure out once and for all: again for each file format, the axes would shrink each time."""
+    """Lay the figure out once: laid out again for each file format, the axes would shrink each time."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")

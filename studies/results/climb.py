@@ -1,4 +1,4 @@
-"""What the climb of each arm is worth, in words, and which arms are similar."""
+"""What each arm's climb is worth, in words, and which arms are similar."""
 
 from studies.analysis.compared import ArmResult, Comparison, PairResult
 from studies.analysis.estimate import Estimate
@@ -6,7 +6,7 @@ from studies.results.wording import capital, count, difference, gap, listed, sha
 
 
 def climbs(comparison: Comparison, *, brief: bool = False) -> str:
-    """How far each arm that searches was seen to climb and which share of that was luck, then the controls."""
+    """Describe how far each searching arm was seen to climb and what share of that was luck, then the controls."""
     arms = [m for m in comparison.arms.values() if m.climb is not None and m.climb.seen.value is not None]
     if not arms:
         return ""
@@ -37,7 +37,7 @@ def climbs(comparison: Comparison, *, brief: bool = False) -> str:
 
 
 def similar(comparison: Comparison, pair: PairResult) -> str:
-    """That the two arms of a pair are similar, where it is shown; else nothing."""
+    """Say that the two arms of a pair are similar, if that is shown; else return ""."""
     found = pair.equivalence
     if found is None or not found.similar:
         return ""
@@ -50,7 +50,7 @@ def similar(comparison: Comparison, pair: PairResult) -> str:
 
 
 def fresh(comparison: Comparison) -> str:
-    """How many seeds; of a comparison that has confirmations."""
+    """Return the number of fresh seeds in words; the comparison must have confirmations."""
     assert comparison.confirmations is not None
     return count(comparison.confirmations.seeds, "fresh seed")
 

@@ -27,7 +27,7 @@ EPOCH_NUMBERS = (
     *("train_metric", "latent_validation_metric", "latent_test_metric"),
     *("flip_ratio", "train_seconds", "evaluate_seconds"),
 )
-# what is said first of everything that belongs to a trial
+# the first columns of everything that belongs to a trial
 WHICH: dict[str, Kind] = {
     "study": "text",
     "arm": "text",
@@ -36,12 +36,13 @@ WHICH: dict[str, Kind] = {
     "trial": "integer",
 }
 Record = TypeVar("Record", TrialRecord, ConfirmationRecord)
-ESTIMATE = ("", "_low", "_high", "_level")  # what follows a name, for the parts of an estimate
+ESTIMATE = ("", "_low", "_high", "_level")  # suffixes of a column's name, for the parts of an estimate
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`columns` are names and kinds, which depend on the study's spec alone; a cell without a value is None."""
+    """Columns and rows. `columns` maps names to kinds and depends on the study's spec alone; a cell without a value is
+    None."""
 
     columns: Mapping[str, Kind]
     rows: Sequence[tuple[Cell, ...]]
@@ -50,9 +51,9 @@ class Table:
 def trials_table(
     study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
 ) -> Table:
-    """One row a finished trial, with the best so far of its run; `hp.<name>` for each hyperparameter.
+    """Return one row per finished trial, with its run's best so far and `hp.<name>` for each hyperparameter.
 
-    A user's own text in it, the study's id and the arms' names, begins with a letter or digit.
+    The user's own text in the table, the study's id and the arms' names, begins with a letter or digit.
     """
     spec = stored(study)
     hyperparameters = _hyperparameters(spec)
@@ -87,11 +88,11 @@ def trials_table(
 def curves_table(
     study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
 ) -> Table:
-    """One row an arm and trial: median, mean and IQM of the `n` runs that have a value after it, and their worth.
+    """Return one row per arm and trial: median, mean and IQM over the `n` runs that have a value, and their worth.
 
-    From one row to the next they may fall where `n` changes or runs are not all there; the figure and
-    `extra_trials` use only the trials where `n` is the number of runs. `held_out` and `confirmed` are means where every
-    run has a value, and nothing where one has none; so are the bands, which hold for a whole curve.
+    From one row to the next, values may fall where `n` changes or some runs have no value; the figure and
+    `extra_trials` use only trials at which `n` is the number of runs. `held_out`, `confirmed` and the bands, each of
+    which holds for a whole curve, are empty unless every run has a value.
     """
     spec, trials, confirmations = as_decided(stored(study), trials, confirmations)
     columns: dict[str, Kind] = {"arm": "text", "trial": "integer", "n": "integer"}
@@ -114,7 +115,7 @@ def curves_table(
 def confirmations_table(
     study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
 ) -> Table:
-    """One row a fresh training of an incumbent's hyperparameters, which are those of its run's `trial`."""
+    """Return one row per fresh training of an incumbent's hyperparameters, which are those of its run's `trial`."""
     columns: dict[str, Kind] = {
         **WHICH,
         "number": "integer",
@@ -142,7 +143,7 @@ def confirmations_table(
 def epochs_table(
     study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
 ) -> Table:
-    """One row an epoch of a finished trial, of its first training; `trials` have their epochs."""
+    """Return one row per epoch of each finished trial's first training; `trials` must have their epochs."""
     columns: dict[str, Kind] = {
         **WHICH,
         "epoch": "integer",
@@ -164,7 +165,7 @@ def epochs_table(
 def repeats_table(
     study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
 ) -> Table:
-    """One row a training of a trial that has several; a trial's own row has their means."""
+    """Return one row per training of each trial that has several; the trial's own row has their means."""
     columns: dict[str, Kind] = {
         **WHICH,
         "number": "integer",
@@ -187,8 +188,7 @@ def repeats_table(
 def traces_table(
     study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
 ) -> Table:
-    """One row a number that was recorded of a step; `trials` have their series, of which signs and images are no
-    numbers."""
+    """Return one row per number recorded of a step, so without signs and images; `trials` must have their series."""
     columns: dict[str, Kind] = {
         **WHICH,
         "repeat": "integer",
@@ -210,7 +210,7 @@ def traces_table(
 def differing_signs_table(
     study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
 ) -> Table:
-    """One row a step at which two arms have recorded all their signs; `trials` have their series."""
+    """Return one row per step at which two arms have both recorded all their signs; `trials` must have their series."""
     columns: dict[str, Kind] = {"study": "text", "first": "text", "second": "text"}
     columns |= dict.fromkeys(("run", "trial", "repeat", "step", "differing"), "integer")
     rows = [
@@ -225,7 +225,7 @@ def differing_signs_table(
 def published_table(
     study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
 ) -> Table:
-    """One row a number that a paper prints, with the mean of our runs beside it where it is an arm's."""
+    """Return one row per published number, with the mean of our runs beside it if it belongs to an arm."""
     columns: dict[str, Kind] = {
         "name": "text",
         "arm": "text",
@@ -247,12 +247,12 @@ def published_table(
 
 
 def _which(study: StudyRecord, record: TrialRecord | ConfirmationRecord) -> tuple[Cell, ...]:
-    """The cells of WHICH."""
+    """Return the cells of WHICH."""
     return record.study, record.arm, study.arms[record.arm], record.run, record.trial
 
 
 def _in_order(study: StudyRecord, records: Iterable[Record]) -> list[Record]:
-    """By arm, as the study has them, run and trial; of one trial as they come."""
+    """Sort records by arm, in the study's order, run and trial; records of one trial keep their order."""
     order = {arm: i for i, arm in enumerate(study.arms)}
     return sorted(records, key=lambda record: (order[record.arm], record.run, record.trial))
 
@@ -264,7 +264,7 @@ def table(
     form: str,
     confirmations: Sequence[ConfirmationRecord] = (),
 ) -> bytes:
-    """The table `name` of TABLES as a file of the form `form` of FORMS. Raises StudyError for another."""
+    """Return table `name` of TABLES as a file of form `form` of FORMS. Raises StudyError for another name or form."""
     for what, asked, known in (("table", name, TABLES), ("form", form, FORMS)):
         if asked not in known:
             raise StudyError(f"unknown {what} {asked!r}; known are {', '.join(known)}")
@@ -272,7 +272,7 @@ def table(
 
 
 def to_csv(table: Table) -> bytes:
-    """An empty cell is no value, `inf` is infinity, truth is `true` or `false`."""
+    """Return CSV: no value is an empty cell, infinity is `inf`, a truth value is `true` or `false`."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(table.columns)
@@ -281,7 +281,7 @@ def to_csv(table: Table) -> bytes:
 
 
 def to_json(table: Table) -> bytes:
-    """A list of records, one a line; null is no value, the text "inf" or "-inf" infinity."""
+    """Return a list of records, one per line; no value is null, infinity is the text "inf" or "-inf"."""
     encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
     lines = [
         encode(
@@ -296,7 +296,7 @@ def to_json(table: Table) -> bytes:
 
 
 def to_parquet(table: Table) -> bytes:
-    """Text, int64, double and boolean columns; null is no value."""
+    """Return text, int64, double and boolean columns; no value is null."""
     import pyarrow as pa  # 30 MB that only this needs
     from pyarrow import parquet
 
@@ -326,17 +326,17 @@ SOMETIMES = (
     "traces",
     "differing-signs",
     "published",
-)  # in an export only where there are any
+)  # in an export only if they have rows
 FORMS: dict[str, Callable[[Table], bytes]] = {"csv": to_csv, "parquet": to_parquet, "json": to_json}
 
 
 def _hyperparameters(spec: StudySpec) -> dict[str, Kind]:
-    """Every hyperparameter of the arms and what its values are, by the search space: no trial is needed."""
+    """Return every hyperparameter of the arms and the kind of its values, from the search spaces, without trials."""
     kinds: dict[str, set[Kind]] = {}
     for arm in spec.arms:
         for name, dimension in arm.space.items():
             kinds.setdefault(name, set()).add(_kind(dimension))
-    # arms may search the same numbers as whole ones and as real ones
+    # one arm may search a hyperparameter as integers, another as real numbers
     return {name: "number" if len(found) > 1 else found.pop() for name, found in kinds.items()}
 
 
@@ -353,7 +353,7 @@ def _kind(dimension: Dimension) -> Kind:
 
 
 def _table(columns: dict[str, Kind], rows: Sequence[tuple[Any, ...]]) -> Table:
-    """NaN as None, every number of a `number` column a float."""
+    """Return a table with NaN as None and every number of a `number` column as a float."""
     real = [kind == "number" for kind in columns.values()]
     return Table(columns, [tuple(map(_cell, row, real)) for row in rows])
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-# `*` is a name, of an arm, a hyperparameter or a package; `[]` an entry of a list; `…` any place; keys below a key
-# that is not taken apart are those of the study file or the machine's own
+# `*` is a name, of an arm, a hyperparameter or a package; `[]` an entry of a list; `…` any place. Keys below a key that
+# is not split up here are the study file's or the machine's own
 TRIALS: Mapping[str, str] = {
     "study": "the study's id",
     "arm": "the arm's name",
@@ -350,7 +350,7 @@ FILES: Mapping[str, Mapping[str, str]] = {
 
 
 def dictionary() -> str:
-    """Markdown."""
+    """Return the dictionary as Markdown."""
     return "\n\n".join(_parts()) + "\n"
 
 

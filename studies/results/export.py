@@ -1,4 +1,4 @@
-"""Writes a study's figure, tables, comparison, provenance and report: a folder, an archive, one image."""
+"""Exports of a study's figures, tables, comparison, provenance and report: a folder, an archive, one image."""
 
 import io
 import zipfile
@@ -32,9 +32,9 @@ IMAGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "svg": ({"svg.hashsalt": "tunebench"}, {"Date": None}),
     "pdf": ({"pdf.fonttype": 42}, {"CreationDate": None}),
 }
-# of Figure 8 a text of 40 MB; the service gives it to whoever asks
+# 40 MB of text for Figure 8: not exported, but the service has them
 TOO_LONG = (("epochs", "json"), ("traces", "json"), ("differing-signs", "json"))
-_drawing = Lock()  # matplotlib's settings are the process's: two threads would undo each other's
+_drawing = Lock()  # matplotlib's settings are global: two threads would undo each other's
 
 
 def export(
@@ -46,8 +46,8 @@ def export(
 ) -> list[Path]:
     """Write everything into `out` and return the files, the figure first and the report last.
 
-    `comparison` is that of `compare` where the caller has it. Each file replaces the one before it whole or not at
-    all, and the same records give the same bytes. Raises StudyError naming the path where `out` cannot be written.
+    `comparison` is the result of `compare`, if the caller has it. Each file is replaced whole or not at all, and the
+    same records give the same bytes. Raises StudyError naming the path if `out` cannot be written.
     """
     files = _files(study, trials, comparison, confirmations)
     for name in sorted(files, key=OWNER.__ne__):
@@ -61,7 +61,7 @@ def archive(
     comparison: Comparison | None = None,
     confirmations: Sequence[ConfirmationRecord] = (),
 ) -> bytes:
-    """What `export` writes as a zip file with one folder, named as the study; the same records, the same bytes."""
+    """Return what `export` writes as a zip file with one folder, named after the study; same records, same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as packed:
         for name, content in _files(study, trials, comparison, confirmations).items():
@@ -78,7 +78,7 @@ def image(
     kind: str,
     confirmations: Sequence[ConfirmationRecord] = (),
 ) -> bytes:
-    """Figure 8 as a file of a kind of IMAGES. Raises StudyError for another."""
+    """Return Figure 8 as a file of one of the kinds in IMAGES. Raises StudyError for another kind."""
     if kind not in IMAGES:
         raise StudyError(f"unknown kind of image {kind!r}; known are {', '.join(IMAGES)}")
     with _drawing:
@@ -117,7 +117,7 @@ def _files(
 
 
 def _sources(trials: Sequence[TrialRecord]) -> dict[str, int]:
-    """How many trials were taken over from each other study."""
+    """Return how many trials were taken over from each other study."""
     return Counter(trial.taken_from.partition("/")[0] for trial in trials if trial.taken_from)
 
 
@@ -148,14 +148,14 @@ def _figures(
 
 
 def _changes(study: StudyRecord) -> dict[str, str]:
-    """The changes to the code that ran, where there were any, by the names of their files."""
+    """Return the changes to the code that ran, if there were any, by file name."""
     ran_on = (study.provenance, *study.provenance.get("continued", ()))
     diffs = (ran.get("changes", {}).get("diff") for ran in ran_on)
     return {changes_file(i): diff for i, diff in enumerate(diffs) if diff}
 
 
 def _without_diffs(ran_on: Mapping[str, Any], i: int = 0) -> dict[str, Any]:
-    """The provenance with the names of the files in place of what they hold."""
+    """Return the provenance with file names in place of the diffs."""
     found = dict(ran_on)
     if "continued" in found:
         found["continued"] = [_without_diffs(ran, n) for n, ran in enumerate(found["continued"], start=1)]
@@ -166,7 +166,7 @@ def _without_diffs(ran_on: Mapping[str, Any], i: int = 0) -> dict[str, Any]:
 
 
 def _provenance(study: StudyRecord, spec: StudySpec, trials: Sequence[TrialRecord]) -> dict[str, Any]:
-    """What the study is and what it ran on; every seed of it follows from the study's or is listed."""
+    """Return what the study is and what it ran on; every seed is listed or follows from the study's."""
     seeds: dict[str, dict[str, list[int]]] = {arm.name: {} for arm in spec.arms}
     for run in runs_of(trials):
         seeds[run.arm][str(run.run)] = [trial.seed for trial in run.trials]

@@ -29,7 +29,7 @@ from studies.results.wording import RAW, UNITS, capital, count, value
 
 DASHES = (0, (4, 2))
 CONTROL = (0, (2, 1))  # the dashes of a control's mean, which has hollow marks
-TWO_COLUMNS = 58  # characters of the longest two names of a legend that are beside each other
+TWO_COLUMNS = 58  # characters of the longest two names of a legend that fit side by side
 Limits = tuple[float, float]
 
 
@@ -45,7 +45,7 @@ class Look:
 
     @property
     def mean(self) -> dict[str, Any]:
-        """Of its mean line."""
+        """The style of its mean line."""
         hollow = {"mfc": "white", "mec": self.colour, "mew": 0.7, "ls": CONTROL, "lw": 1.0}
         filled = {"mec": "white", "mew": 0.3, "ls": "-", "lw": 1.5}
         return {"color": self.colour, "marker": self.marker, "ms": 3} | (hollow if self.control else filled)
@@ -54,16 +54,16 @@ class Look:
 def figure8(
     study: StudyRecord, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
 ) -> Figure:
-    """Every run's best-so-far after each trial, the mean of each arm, its median with the exact interval.
+    """Draw every run's best so far after each trial, each arm's mean, and its median with the exact interval.
 
-    With `confirmations` a second panel below, on the same scale: what it was worth. There are the mean confirmed test
-    metric with its t interval and the mean held-out one. Of a control, an arm that searches nothing, there are means
-    alone, in the colour of the first arm that searches its method on its task as its proxy.
+    With `confirmations`, a second panel below shows on the same scale what the best so far was worth: the mean
+    confirmed test metric with its t interval, and the mean held-out one. A control has only means, in the colour of the
+    first arm that searches its method on the same task and proxy.
 
-    Of more arms than CROWD, whose runs and intervals would hide each other, means and medians alone.
-    One point in ten at most lies below the axis, where a few bad first trials would otherwise take up most of
-    it; those points are drawn as arrows on its edge and counted. No mean is cut off once a model chooses; before, an
-    arrow stands for it. Mean and median are drawn where every run has a value: over fewer runs they could fall.
+    With more arms than CROWD, whose runs and intervals would hide each other, only means and medians are drawn. At most
+    one point in ten lies beyond the axis, where a few bad first trials would otherwise take up most of it; such points
+    are drawn as arrows on its edge and counted. No mean is cut off once a model chooses; before, an arrow may stand for
+    it. Mean and median are drawn only where every run has a value: over fewer runs they could fall.
     """
     spec, trials, confirmations = as_decided(stored(study), trials, confirmations)
     task = spec.task_definition()
@@ -107,14 +107,14 @@ def figure8(
 
 
 def trials_to_target(comparison: Comparison) -> Figure:
-    """Share of runs that have reached the target, by trial."""
+    """Draw the share of runs that have reached the target, by trial."""
     entries = {name: at_target(comparison, m.trials_to_target) for name, m in comparison.arms.items()}
     goal = value(comparison.target, comparison.metric)
     return _reached(comparison, entries, f"Runs at {goal} or better (%)")
 
 
 def trials_to_plateau(comparison: Comparison) -> Figure:
-    """Share of runs that have, with fresh seeds, been within the margin of the plateau, by trial."""
+    """Draw the share of runs that have, with fresh seeds, been within the margin of the plateau, by trial."""
     assert comparison.plateau is not None
     entries = {name: m.trials_to_plateau for name, m in comparison.arms.items() if m.trials_to_plateau}
     goal = value(comparison.plateau.target, comparison.metric)
@@ -122,7 +122,7 @@ def trials_to_plateau(comparison: Comparison) -> Figure:
 
 
 def _reached(comparison: Comparison, entries: Mapping[str, ToTarget | ToPlateau], words: str) -> Figure:
-    """One minus Kaplan-Meier, with Wilson's interval where arms are compared, unless they are more than CROWD."""
+    """Draw one minus Kaplan-Meier, with Wilson's interval if several arms are compared, but not more than CROWD."""
     crowd = len(comparison.arms) > CROWD
     figure, axes = _axes(2.0, _title(comparison), legend_rows=len(comparison.arms))
     lines: list[Artist] = []
@@ -135,7 +135,7 @@ def _reached(comparison: Comparison, entries: Mapping[str, ToTarget | ToPlateau]
             # no run is censored before the last trial compared, so the share is a plain proportion of the runs
             ends = [stats.wilson(round(float(s) * m.runs), m.runs) for s in share]
             low, high = _interval(ends)
-            low[0] = high[0] = 0.0  # before the first trial none is there by definition: nothing is estimated
+            low[0] = high[0] = 0.0  # before the first trial no run is there, by definition, not estimation
             axes.fill_between(
                 trial, 100 * low, 100 * high, step="post", color=looks[name].colour, alpha=0.18, lw=0
             )
@@ -150,10 +150,10 @@ def _reached(comparison: Comparison, entries: Mapping[str, ToTarget | ToPlateau]
 
 
 def extra_trials(comparison: Comparison, *, confirmed: bool = False) -> Figure:
-    """How many more trials each arm's mean curve, validation or confirmed, needs than the first arm's, with the
-    bootstrap interval, unless the arms are more than CROWD.
+    """Draw how many more trials each arm's mean curve, validation or confirmed, needs than the first arm's, with the
+    bootstrap interval unless there are more arms than CROWD.
 
-    The grey line is the budget: a curve or an interval that ends there says "at least".
+    The grey line is the budget: a curve or an interval that ends there is only a lower bound.
     """
     arms = comparison.arms
     crowd = len(arms) > CROWD
@@ -207,7 +207,7 @@ def extra_trials(comparison: Comparison, *, confirmed: bool = False) -> Figure:
 
 
 def _runs(axes: Axes, best: Floats, look: Look, dodge: float, limits: Limits) -> None:
-    """Every run's points, those beyond the limits on the edge, and the interval of their median."""
+    """Draw every run's points, with those beyond the limits on the edge, and the interval of their median."""
     colour, marker = look.colour, look.marker
     trial = np.arange(1, best.shape[1] + 1)
     low, high = _interval(_medians(best))
@@ -233,7 +233,7 @@ def _runs(axes: Axes, best: Floats, look: Look, dodge: float, limits: Limits) ->
 
 
 def _middle(axes: Axes, best: Floats, look: Look, limits: Limits) -> Artist:
-    """The runs' median, but of a control, and, with the arm's name, their mean."""
+    """Draw the runs' median, except for a control, and their mean with the arm's name."""
     if not look.control:
         medians = np.array([e.value for e in _medians(best)], dtype=np.float64)
         axes.step(_trials(best), medians, where="post", color=look.colour, lw=0.8, ls=DASHES, zorder=3)
@@ -243,9 +243,9 @@ def _middle(axes: Axes, best: Floats, look: Look, limits: Limits) -> Artist:
 def _worth(
     axes: Axes, held_out: Floats, confirmed: Floats, look: Look, limits: Limits, *, crowd: bool
 ) -> None:
-    """The mean confirmed value with its interval and, but of a control, the mean held-out one.
+    """Draw the mean confirmed value with its interval and, except for a control, the mean held-out one.
 
-    Of an arm that searches also what holds for its whole curve: a fainter band.
+    An arm that searches also has a fainter band, which holds for its whole curve.
     """
     found = means(confirmed)
     shown = [] if crowd else [(found, 0.18)] if look.control else [(bands(confirmed), 0.08), (found, 0.14)]
@@ -261,7 +261,7 @@ def _worth(
 
 
 def _mean(axes: Axes, mean: Floats, look: Look, limits: Limits) -> Artist:
-    """The line, and arrows on the edge where it lies beyond the limits."""
+    """Draw the line, with arrows on the edge where it lies beyond the limits."""
     trial = np.arange(1, len(mean) + 1)
     (line,) = axes.step(trial, mean, where="post", label=look.name, zorder=4, **look.mean)
     off = (mean < limits[0]) | (mean > limits[1])
@@ -282,7 +282,7 @@ def _values(estimates: Sequence[Estimate]) -> Floats:
 
 
 def _interval(estimates: Sequence[Estimate]) -> tuple[Floats, Floats]:
-    """The ends, NaN where there is none."""
+    """Return the ends of the intervals, NaN where there are none."""
     low, high = [e.low for e in estimates], [e.high for e in estimates]
     return np.array(low, dtype=np.float64), np.array(high, dtype=np.float64)
 
@@ -292,10 +292,10 @@ def _medians(best: Floats) -> list[Estimate]:
 
 
 def _limits(spec: StudySpec, drawn: Sequence[Floats], averaged: Sequence[Floats]) -> Limits:
-    """The ends of the vertical axis; the open side is the one that the search starts from.
+    """Return the ends of the vertical axis; values may lie beyond the end that the search starts from.
 
-    All but a tenth of the points that are `drawn` lie within, and every mean of what is `averaged` once a model
-    chooses. `(runs, trials)` each.
+    All but a tenth of the points `drawn` lie within, and so does every mean of the `averaged` once a model chooses. The
+    arrays are `(runs, trials)`.
     """
     maximize, initial = spec.task_definition().direction == "maximize", spec.searcher.initial_trials
     sign = 1 if maximize else -1
@@ -315,14 +315,14 @@ def _limits(spec: StudySpec, drawn: Sequence[Floats], averaged: Sequence[Floats]
 
 
 def _dodges(n: int) -> Iterator[float]:
-    """Sideways shifts, in trials, that keep the arms' points apart."""
+    """Return sideways shifts, in trials, that keep the arms' points apart."""
     return iter((0.4 * ((np.arange(n) + 0.5) / n - 0.5)).tolist())
 
 
 def _key(
     spec: StudySpec, curves: Sequence[Floats], limits: Limits, *, confirmed: bool
 ) -> list[tuple[Any, str]]:
-    """What the lines, bands and points mean, whatever the arm."""
+    """Return the legend entries of lines, bands and points, which are the same for all arms."""
     crowd = len(curves) > CROWD
     solid = Line2D([], [], color=canvas.GREY, lw=1.5)
     dashed = Line2D([], [], color=canvas.GREY, lw=0.8, ls=DASHES)
@@ -348,7 +348,7 @@ def _key(
 
 
 def _runs_key(off: int) -> list[tuple[Any, str]]:
-    """What the points mean, of which `off` lie outside the axis."""
+    """Return the legend entries of the points, of which `off` lie outside the axis."""
     key = [(Line2D([], [], ls="", marker="o", ms=2.2, mfc=canvas.GREY, mec="none", alpha=0.6), "one run")]
     if off:
         mark = Line2D([], [], ls="", marker="v", ms=3, mfc="none", mec=canvas.GREY, mew=0.5)
@@ -357,20 +357,20 @@ def _runs_key(off: int) -> list[tuple[Any, str]]:
 
 
 def _columns(names: Sequence[str]) -> int:
-    """Of a legend with these names, which are put one below the other, the first half first."""
+    """Return the number of columns of a legend with these names, the first half of which fills the first column."""
     half = (len(names) + 1) // 2
     longest = [max(map(len, part), default=0) for part in (names[:half], names[half:])]
     return 2 if sum(longest) <= TWO_COLUMNS else 1
 
 
 def _arms(spec: StudySpec, *, brief: bool) -> list[Look]:
-    """How the arms of a study are drawn."""
+    """Return how the arms of a study are drawn."""
     looks = _looks({arm.name: arm for arm in spec.arms})
     return [Look(a.name, _name(a, brief=brief), *looks[a.name], control=a.is_control) for a in spec.arms]
 
 
 def _compared(comparison: Comparison) -> dict[str, Look]:
-    """How the arms of a comparison are drawn: as those of its study."""
+    """Return how the arms of a comparison are drawn: like those of its study."""
     looks = _looks(comparison.arms)
     return {
         name: Look(name, arm.label, *looks[name], control=arm.is_control)
@@ -379,7 +379,8 @@ def _compared(comparison: Comparison) -> dict[str, Look]:
 
 
 def _looks(arms: Mapping[str, ArmSpec | ArmResult]) -> dict[str, tuple[str, str]]:
-    """A control has the colour of the first arm whose control it is, unless another control has it already."""
+    """Return colours and markers by arm: a control has those of the first arm that it is a control of, unless another
+    has."""
     looks = dict(zip(arms, cycle(canvas.LOOKS), strict=False))
     first: dict[object, str] = {}
     for name, arm in arms.items():
@@ -391,25 +392,25 @@ def _looks(arms: Mapping[str, ArmSpec | ArmResult]) -> dict[str, tuple[str, str]
 
 
 def _trained(arm: ArmSpec | ArmResult) -> object:
-    """Method, task and proxy, which an arm and its control have in common."""
+    """Return the method, task and proxy, which an arm and its control have in common."""
     proxy = arm.proxy.changes if isinstance(arm, ArmSpec) else arm.proxy or {}
     return arm.method, arm.task, frozenset(proxy.items())
 
 
 def _name(arm: ArmSpec, *, brief: bool) -> str:
-    """Its label with how many hyperparameters were searched."""
+    """Return the arm's label with how many hyperparameters were searched."""
     n = len(searched(arm.space))
     many = f"{n} searched" if brief else count(n, "hyperparameter")
     return f"{label(arm.name, arm.method)} ({'control' if arm.is_control else many})"
 
 
 def _title(comparison: Comparison) -> str:
-    """What a figure must say by itself: that it is of a proxy, or of trainings that start from another network."""
+    """Return what a figure must say by itself: that it shows a proxy, or trainings that start from another network."""
     return comparison.task_label if comparison.task_label != comparison.task else ""
 
 
 def _axes(height_inches: float, title: str, legend_rows: int) -> tuple[Figure, Axes]:
-    """Axes `height_inches` high with their labels, below a title and above a legend of so many rows."""
+    """Return axes `height_inches` high including labels, below a title and above a legend of so many rows."""
     figure = canvas.figure_of(height_inches, title, legend_rows)
     axes = figure.add_subplot()
     canvas.plain(axes)
@@ -417,7 +418,7 @@ def _axes(height_inches: float, title: str, legend_rows: int) -> tuple[Figure, A
 
 
 def _panels(n: int, title: str, legend_rows: int) -> tuple[Figure, list[Axes]]:
-    """`n` axes one above the other, which share both scales."""
+    """Return `n` axes, one below the other, that share both scales."""
     figure = canvas.figure_of(2.5 if n == 1 else 2.0 * n, title, legend_rows)
     panels = list(figure.subplots(n, sharex=True, sharey=True, squeeze=False)[:, 0])
     for axes in panels:

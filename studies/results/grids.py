@@ -1,4 +1,4 @@
-"""What settings came to, from the records alone: those of a grid against what it lists, those of arms side by side."""
+"""Results by setting, from the records alone: a grid's against the values it lists, or arms side by side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,20 +23,20 @@ from studies.results.summary import CROWD
 from studies.results.wording import RAW, UNITS, setting
 from trainers.hyperparameters import Value
 
-MAGNITUDES = 10.0  # an axis is logarithmic where its largest value is so many times its smallest
+MAGNITUDES = 10.0  # an axis is logarithmic if its largest value is this many times its smallest
 HEIGHT_INCHES = 1.9
-UPRIGHT = 5  # names of arms that fit beside each other below a column
+UPRIGHT = 5  # names of arms that fit side by side below a column
 SLANTED: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-SLANTED_INCHES = 0.6  # what these need more
+SLANTED_INCHES = 0.6  # the extra height that these need
 DASHES = (0, (4, 2))
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A line: an arm with one value of each other hyperparameter that it lists, at some values of one.
+    """A line: an arm at some values of one hyperparameter, with one value of each other that it lists.
 
-    `means` has, at each of these `values`, the runs' mean and the ends of its interval, NaN where there is none:
-    (values, 3).
+    `means` (values, 3) are the runs' mean and the ends of its interval at each of these `values`, NaN where there is
+    none.
     """
 
     name: str
@@ -46,8 +46,8 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """What is drawn upwards: in words, the factor to its unit, whether its axis is logarithmic if it can be, and all
-    that was measured of it."""
+    """What the vertical axis shows: its words, the factor to its unit, whether the axis is logarithmic if it can be,
+    and all that was measured."""
 
     words: str
     unit: float
@@ -56,11 +56,11 @@ class Quantity:
 
 
 def over_grid(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
-    """Means over the runs, with Student's t interval, against every hyperparameter that the arms of a grid list.
+    """Draw means over the runs, with Student's t interval, against every hyperparameter that the arms of a grid list.
 
-    A row of panels a hyperparameter: the objective and, where trials have their epochs, the share of binary weights
-    that a step flips, mean over the training. A line is an arm with one value of each other hyperparameter that it
-    lists; a control, which lists none, is a dashed level. Magnitudes have logarithmic axes. None where no arm has a
+    Each hyperparameter has a row of panels: the objective and, if trials have their epochs, the share of binary weights
+    that a step flips, averaged over the training. A line is an arm with one value of each other hyperparameter that it
+    lists; a control, which lists none, is a dashed level. Magnitudes have logarithmic axes. Return None if no arm has a
     grid.
     """
     spec, trials, _ = as_decided(stored(study), trials, ())
@@ -87,9 +87,10 @@ def over_grid(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | Non
 
 
 def side_by_side(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
-    """Each arm's mean over the runs with Student's t interval and every run as a point, quantities as in `over_grid`.
+    """Draw each arm's mean over the runs with Student's t interval, and every run as a point; quantities as in
+    `over_grid`.
 
-    None where an arm searches anything.
+    Return None if an arm searches anything.
     """
     spec, trials, _ = as_decided(stored(study), trials, ())
     if not all(arm.is_control for arm in spec.arms):
@@ -143,7 +144,7 @@ def _quantities(spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Quantity
 
 
 def _series(grids: Sequence[ArmSpec], name: str, quantity: Quantity) -> list[Series]:
-    """The lines against the hyperparameter `name`."""
+    """Return the lines against the hyperparameter `name`."""
     found = []
     for arm in grids:
         listed = list(searched(arm.space))
@@ -163,14 +164,14 @@ def _series(grids: Sequence[ArmSpec], name: str, quantity: Quantity) -> list[Ser
 
 
 def _mean(runs: Runs, unit: float) -> tuple[float, float, float]:
-    """The mean and the ends of its interval, NaN where there is none."""
+    """Return the mean and the ends of its interval, NaN where there is none."""
     e = stats.mean(unit * np.array([*runs.values()]))
     value, low, high = (np.nan if x is None else x for x in (e.value, e.low, e.high))
     return value, low, high
 
 
 def _dress(axes: Axes, name: str, quantity: Quantity, series: Sequence[Series]) -> dict[Value, float]:
-    """Label and scale a panel's axes; where each value of the hyperparameter `name` lies on its own."""
+    """Label and scale a panel's axes; return where on its axis each value of the hyperparameter `name` lies."""
     canvas.plain(axes)
     axes.set_xlabel(name.replace("_", " "), fontsize=8)
     axes.set_ylabel(quantity.words, fontsize=8)
@@ -187,7 +188,7 @@ def _dress(axes: Axes, name: str, quantity: Quantity, series: Sequence[Series]) 
             axes.set_xscale("log")
         else:
             axes.set_xscale("symlog", linthresh=min(above))
-    if not series:  # of arms without binary weights
+    if not series:  # its arms have no binary weights
         axes.set_axis_off()
     elif quantity.logarithmic and all((each.means[:, 0] > 0).all() for each in series):
         axes.set_yscale("log")
@@ -197,7 +198,7 @@ def _dress(axes: Axes, name: str, quantity: Quantity, series: Sequence[Series]) 
 def _lines(
     axes: Axes, series: Sequence[Series], places: Mapping[Value, float], looks: Mapping[str, tuple[str, str]]
 ) -> dict[str, Artist]:
-    """The means joined, with their intervals unless there is a crowd of lines."""
+    """Draw the means as lines, with their intervals unless there are more lines than CROWD."""
     lines: dict[str, Artist] = {}
     for each in series:
         colour, marker = looks[each.name]
@@ -215,7 +216,7 @@ def _lines(
 def _levels(
     axes: Axes, controls: Sequence[ArmSpec], quantity: Quantity, looks: Mapping[str, tuple[str, str]]
 ) -> dict[str, Artist]:
-    """The controls' means as dashed lines across, of those that have any."""
+    """Draw the means of those controls that have any as dashed horizontal lines."""
     levels: dict[str, Artist] = {}
     for arm in controls:
         name = f"{label(arm.name, arm.method)} (control)"

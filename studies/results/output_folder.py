@@ -1,17 +1,15 @@
-"""The folder that an export is written into: it holds that of one study, and nothing else."""
+"""The folder that an export is written into: one study's export and nothing else."""
 
 import json
 from pathlib import Path
 
 from studies.errors import StudyError
 
-OWNER = (
-    "provenance.json"  # says whose export it is; written first, so that one that was cut short says so too
-)
+OWNER = "provenance.json"  # says whose export it is; written first, so that an interrupted export says so too
 
 
 def check_folder(folder: Path, study: str) -> None:
-    """Raise StudyError where an export of the study would be mixed with other files, or replace them."""
+    """Raise StudyError if an export of the study would be mixed with other files or replace them."""
     try:
         found = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""How soon the confirmed curves of the arms get near the best there is, in words."""
+"""How soon the arms' confirmed curves get near the plateau, in words."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ from studies.results.wording import capital, count, ends, gap, trials, value
 
 
 def near(comparison: Comparison) -> str:
-    """What a run is to get within; of a comparison that has a plateau."""
+    """Describe what a run must get within; the comparison must have a plateau."""
     plateau = comparison.plateau
     assert plateau is not None
     margin = gap(Estimate(plateau.margin, None, None, None), comparison.metric)
@@ -17,7 +17,7 @@ def near(comparison: Comparison) -> str:
 
 
 def needed(comparison: Comparison, arms: Sequence[ArmResult], show: Callable[[Estimate], str]) -> str:
-    """How soon the arms' runs get near the plateau; nothing where it is not known."""
+    """Say how soon the arms' runs get near the plateau; return "" if that is not known."""
     parts = [
         f"{show(found.restricted_mean)} with {m.label}, where {found.reached} of {m.runs} runs got there"
         for m in arms
@@ -32,7 +32,7 @@ def needed(comparison: Comparison, arms: Sequence[ArmResult], show: Callable[[Es
 
 
 def saved(comparison: Comparison, pair: PairResult) -> str:
-    """How many trials fewer one of two arms needs for that."""
+    """Say how many more or fewer trials b needs than a to get near the plateau."""
     found = pair.trials_to_plateau
     if found is None or found.value is None:
         return ""
@@ -46,7 +46,7 @@ def saved(comparison: Comparison, pair: PairResult) -> str:
 
 
 def extra(comparison: Comparison, pair: PairResult, n: int) -> str:
-    """The extra trials after n on the mean confirmed curves, that of b measured by that of a."""
+    """Describe the extra trials after n on the mean confirmed curves: b's, measured against a."""
     if pair.extra_trials_confirmed is None:
         return ""
     a, b = comparison.labels(pair)
@@ -55,7 +55,7 @@ def extra(comparison: Comparison, pair: PairResult, n: int) -> str:
 
 
 def extra_after(found: ExtraTrials, names: tuple[str, str], kind: str, n: int, budget: int) -> str:
-    """`names` are of the reference and of the arm that needs them, `kind` is what their mean curves are of."""
+    """Describe extra trials; `names` are the reference's and the measured arm's, `kind` says which mean curves."""
     entry, left = found.by_trial[n - 1], budget - n
     if entry.at_least is None or (entry.extra is None and not left):
         return ""

@@ -1,4 +1,4 @@
-"""The report of a study: text that stands by itself, made of its comparison."""
+"""The report of a study: self-contained text, made from its comparison."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ PAPER = (
     "Joris Quist, Yunqiang Li and Jan van Gemert: *Understanding weight-magnitude hyperparameters in training binary "
     "networks*. International Conference on Learning Representations (ICLR), 2023. Its Figure 8 is the one at the top."
 )
-NONE = re.compile(r"(^| )(teacher|data published|versions .*)$")  # null there is none, and not unknown
+NONE = re.compile(r"(^| )(teacher|data published|versions .*)$")  # null means that there is none, not unknown
 COUNTS: Mapping[str, Callable[[ArmResult], int]] = {
     "hyperparameters searched": lambda m: m.dimensions,
     "trials of a run without a model": lambda m: m.initial_trials,
@@ -121,7 +121,7 @@ COMPUTED = """
   94% with 10 and 95% with 20. Fewer than {fewest} runs are too few for an interval.
 """
 
-# by paired runs where arms have tasks or proxies of their own
+# what paired runs share if arms have tasks or proxies of their own
 SHARED = ", augmentation where batches are of one size and, where networks are the same,"
 
 
@@ -131,8 +131,8 @@ def report(
     images: Sequence[str],
     sources: Mapping[str, int] | None = None,
 ) -> str:
-    """Markdown. `images` names the files beside the report that it may show; `sources` counts the trials that were
-    taken over from each other study."""
+    """Return the report as Markdown. `images` names the files beside it that it may show; `sources` counts the trials
+    that were taken over from each other study."""
     text = [
         f"# {study.name}",
         f"**{verdict(comparison)}**{_data(study)}",
@@ -189,7 +189,7 @@ def _settings(images: Sequence[str]) -> Iterator[str]:
 
 
 def _endpoints(comparison: Comparison) -> Iterator[str]:
-    """What was to be claimed, fixed before there were results; nothing where no incumbent is confirmed."""
+    """Yield the endpoints, which were fixed before there were results; nothing if no incumbent is confirmed."""
     if comparison.confirmations is None:
         return
     yield (
@@ -202,7 +202,7 @@ def _endpoints(comparison: Comparison) -> Iterator[str]:
 
 
 def _stops(comparison: Comparison) -> Iterator[str]:
-    """What a study was to be decided in that stops then, and what came of it."""
+    """Yield what a study with `stop_when` was to decide, and what came of it."""
     found = comparison.decision
     if found is None:
         return
@@ -225,7 +225,7 @@ def _stops(comparison: Comparison) -> Iterator[str]:
 
 
 def _published(comparison: Comparison) -> Iterator[str]:
-    """What papers print, with what the arms came to beside it."""
+    """Yield the published results, with the arms' own beside them."""
     if rows := beside.beside(comparison):
         yield f"## {beside.HEADING}"
         yield beside.note(comparison.metric)
@@ -233,7 +233,7 @@ def _published(comparison: Comparison) -> Iterator[str]:
 
 
 def _best(comparison: Comparison) -> Iterator[str]:
-    """The best trial of each arm, with every digit: what to train with."""
+    """Yield the best trial of each arm, with every digit, to train with."""
     rows = []
     for m in _ranked(comparison):
         if (best := m.best) is not None:
@@ -305,7 +305,7 @@ def _caption(comparison: Comparison) -> str:
 
 
 def _climb(comparison: Comparison) -> Iterator[str]:
-    """How much of what a searcher saw was luck."""
+    """Yield how much of what a searcher saw was luck."""
     confirmations, metric = comparison.confirmations, comparison.metric
     if confirmations is None:
         return
@@ -374,7 +374,7 @@ def _iqm(end: AtBudget) -> Estimate:
 
 
 def _splits(comparison: Comparison) -> list[Split]:
-    """What there is to compare, the first endpoint first."""
+    """Return the splits that there are to compare, the first endpoint first."""
     confirmed = any(m.confirmed_at_budget is not None for m in comparison.arms.values())
     return ["confirmed", "validation", "test"] if confirmed else ["validation", "test"]
 
@@ -398,7 +398,7 @@ def _apart(comparison: Comparison) -> Iterator[str]:
 
 
 def _rows(comparison: Comparison, pair: PairResult, split: Split) -> list[list[str]]:
-    """Two lines of the table of differences: paired and unpaired."""
+    """Return two rows of the table of differences: paired and unpaired."""
     a, b = comparison.labels(pair)
     paired, unpaired = pair.at_budget(split).paired, pair.at_budget(split).unpaired
     found: list[tuple[str, Paired | Unpaired, str]] = [
@@ -413,7 +413,7 @@ def _rows(comparison: Comparison, pair: PairResult, split: Split) -> list[list[s
 
 
 def _near(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
-    """How soon confirmed curves get near the best there is, and what they need beyond each other's trials."""
+    """Yield how soon confirmed curves get near the plateau, and their extra trials."""
     if comparison.plateau is not None:
         found = [(m, m.trials_to_plateau) for m in _ranked(comparison) if m.trials_to_plateau]
         yield (
@@ -483,7 +483,7 @@ def _extra(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
 
 
 def _extras(comparison: Comparison, entries: Sequence[ExtraTrials]) -> Iterator[str]:
-    """Those that are measured by the first arm, at some n."""
+    """Yield the table of those extra trials that are measured against the first arm, at some n."""
     reference = next(iter(comparison.arms))
     found = [e for e in entries if e.reference == reference]
     if not found:
@@ -539,7 +539,7 @@ def _parity(comparison: Comparison) -> Iterator[str]:
 
 
 def _own_tasks(comparison: Comparison) -> bool:
-    """Whether an arm has a task or a proxy of its own."""
+    """Return whether an arm has a task or a proxy of its own."""
     return any(m.task or m.proxy for m in comparison.arms.values())
 
 
@@ -576,14 +576,14 @@ def _provenance(study: StudyRecord) -> Iterator[str]:
 
 
 def _machines(study: StudyRecord) -> list[str]:
-    """The kinds of machine that it has run on, in order: what decides how sums are rounded."""
+    """Return the kinds of machine that the study ran on, in order: a kind is what decides how sums are rounded."""
     ran_on = [study.provenance, *study.provenance.get("continued", [])]
     kinds = [(on.get("hardware", {}).get("cpu"), on.get("hardware", {}).get("instructions")) for on in ran_on]
     return [f"{cpu or 'an unknown processor'} ({told or 'unknown'})" for cpu, told in dict.fromkeys(kinds)]
 
 
 def _again(study: StudyRecord) -> Iterator[str]:
-    """From a folder with nothing but the export to the same trials."""
+    """Yield the way from a folder with nothing but the export to the same trials."""
     commit = (study.provenance.get("commit") or "").removesuffix("+changes")
     data = study.provenance.get("data", {}).get("set") or TASKS[study.task].dataset
     lines = ["git clone REPOSITORY tunebench && cd tunebench"]
@@ -621,17 +621,17 @@ def _references(study: StudyRecord) -> Iterator[str]:
 
 
 def study_file(study: StudyRecord) -> str:
-    """The study as a file that `tunebench run` takes, with every default filled in: it has the same id."""
+    """Return the study as a file for `tunebench run`, with every default filled in: it has the same id."""
     return write(_plain(study.spec))
 
 
 def changes_file(i: int) -> str:
-    """Where the changes to the code are that ran first (0) or went on."""
+    """Return the name of the file with the changes to the code that ran first (0) or went on (1, 2, ...)."""
     return "changes.patch" if i == 0 else f"changes-{i}.patch"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """What is known; where null says that there is none, nothing."""
+    """Yield the values by name, without a null that says that there is none."""
     for key, found in values.items():
         name = f"{prefix}{key}"
         if isinstance(found, Mapping):

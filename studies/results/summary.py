@@ -23,11 +23,11 @@ from studies.results.wording import (
 from trainers.data import DATASETS
 from trainers.tasks import TASKS, Proxy
 
-CROWD = 4  # more arms than these hide each other's runs and intervals in a figure, and each other's words
+CROWD = 4  # more arms than these hide each other's runs and intervals in a figure, and make a text too long
 
 
 class _OfShare(Protocol):
-    """What is there for each target."""
+    """An entry for one target."""
 
     @property
     def share(self) -> float: ...
@@ -37,10 +37,10 @@ OfShare = TypeVar("OfShare", bound=_OfShare)
 
 
 def summary(comparison: Comparison) -> str:
-    """What was compared, how good each arm got, how many trials each needed, and what stays open: a paragraph each.
+    """Say what was compared, how good each arm got, how many trials each needed, and what stays open: a paragraph each.
 
-    Of more than CROWD arms it says in their order how good they got, and of the pairs with the first one those
-    that are told apart.
+    With more than CROWD arms, rank them by how good they got, and give only those pairs with the first arm that are
+    told apart.
     """
     arms = list(comparison.arms.values())
     told = _many if len(arms) > CROWD else _few
@@ -50,7 +50,7 @@ def summary(comparison: Comparison) -> str:
 
 
 def _few(comparison: Comparison, arms: Sequence[ArmResult]) -> Iterator[Iterable[str]]:
-    """Every number with its interval, and every pair with the first arm."""
+    """Yield the paragraphs with every number and its interval, and every pair with the first arm."""
     tuned = searching(arms)
     names = [f"{m.label} ({count(m.dimensions, 'hyperparameter')})" for m in tuned]
     yield [_compared(comparison, listed(names))]
@@ -80,7 +80,8 @@ def _few(comparison: Comparison, arms: Sequence[ArmResult]) -> Iterator[Iterable
 
 
 def _many(comparison: Comparison, arms: Sequence[ArmResult]) -> Iterator[Iterable[str]]:
-    """The arms in their order, without intervals, and of the pairs with the first those that are told apart."""
+    """Yield the paragraphs with the arms ranked, without intervals, and the pairs with the first arm that are told
+    apart."""
     yield [_compared(comparison, count(len(searching(arms)), "arm"))]
     if not comparison.compared_at:
         return
@@ -99,7 +100,7 @@ def _many(comparison: Comparison, arms: Sequence[ArmResult]) -> Iterator[Iterabl
 
 
 def _told(comparison: Comparison, pairs: Sequence[PairResult], split: Split) -> Iterator[str]:
-    """The pairs with the first arm that are told apart, and how many are not."""
+    """Yield the pairs with the first arm that are told apart, and how many are not."""
     told = [pair for pair in pairs if settled(comparison, pair.at_budget(split).paired)]
     if len(told) > CROWD:
         yield f"Run by run {_differs(comparison, told)}."
@@ -112,17 +113,17 @@ def _told(comparison: Comparison, pairs: Sequence[PairResult], split: Split) -> 
 
 
 def searching(arms: Sequence[ArmResult]) -> list[ArmResult]:
-    """Those that are no controls; all where there are none else."""
+    """Return the arms that are not controls; all arms if there are no others."""
     return [m for m in arms if not m.is_control] or list(arms)
 
 
 def _has_control(comparison: Comparison, pair: PairResult) -> bool:
-    """Whether how soon one of the two gets somewhere is luck alone."""
+    """Return whether one of the two is a control, for which how soon it gets somewhere is luck alone."""
     return any(comparison.arms[name].is_control for name in (pair.a, pair.b))
 
 
 def _limits(comparison: Comparison) -> Iterator[str]:
-    """What the comparison cannot say."""
+    """Yield what the comparison cannot say."""
     if not comparison.compared_at:
         yield "Not every run has done its first trial, so there is nothing to compare yet."
         return
@@ -145,7 +146,7 @@ def _limits(comparison: Comparison) -> Iterator[str]:
 
 
 def _at_bounds(comparison: Comparison) -> str:
-    """Where the best trial of an arm lies at the end of a range."""
+    """Say which arms' best trials lie at an end of a range."""
     found = []
     for m in comparison.arms.values():
         if m.best is not None and m.best.at_bounds:
@@ -169,7 +170,7 @@ def _seen(comparison: Comparison) -> str:
 
 
 def _idle(comparison: Comparison) -> str:
-    """That a hyperparameter of arms with latent weights does nothing, where these are not drawn."""
+    """Say which arms' initial_magnitude does nothing, because their latent weights are not drawn."""
     arms = comparison.arms.values()
     ours = [m for m in arms if isinstance(m.hyperparameters.get("initial_magnitude"), Mapping | tuple)]
     before = [m.label for m in ours if _has_first_step(comparison, m)]
@@ -185,7 +186,7 @@ def _idle(comparison: Comparison) -> str:
 
 
 def _has_first_step(comparison: Comparison, arm: ArmResult) -> bool:
-    """Whether the arm trains in two steps, as its task or a proxy says."""
+    """Return whether the arm trains in two steps, as its task or a proxy says."""
     task = TASKS[arm.task or comparison.task]
     own: dict[str, Any] = dict(arm.proxy or {})
     shared: dict[str, Any] = dict(comparison.proxy)
@@ -193,17 +194,17 @@ def _has_first_step(comparison: Comparison, arm: ArmResult) -> bool:
 
 
 def excludes_zero(e: Estimate) -> bool:
-    """Whether zero lies outside the interval; no where there is no interval."""
+    """Return whether zero lies outside the interval; False if there is no interval."""
     return e.low is not None and e.high is not None and (e.low > 0 or e.high < 0)
 
 
 def halfway(comparison: Comparison) -> int:
-    """The trial at which the text quotes `extra_trials`: half of those compared, rounded up."""
+    """Return the trial at which the text quotes `extra_trials`: half of those compared, rounded up."""
     return (comparison.compared_at + 1) // 2
 
 
 def at_target(comparison: Comparison, entries: Sequence[OfShare]) -> OfShare:
-    """The one of some `trials_to_target` entries that is for the endpoint's target."""
+    """Return the one of the `trials_to_target` entries that is for the endpoint's target."""
     return next(entry for entry in entries if entry.share == comparison.target_share)
 
 
@@ -235,7 +236,8 @@ def _compared(comparison: Comparison, who: str) -> str:
 
 
 def _searchers(tuned: Sequence[ArmResult]) -> str:
-    """` by the ax searcher, the first 5 of each run without its model`, or that of each."""
+    """Return ` by the ax searcher, the first 5 of each run without its model`, or the same for each of several
+    searchers."""
     by: dict[tuple[str, int], list[str]] = {}
     for m in tuned:
         by.setdefault((m.searcher or "", m.initial_trials if m.model_based_trials else 0), []).append(m.label)
@@ -278,7 +280,7 @@ def _medians(
 
 
 def _ranking(comparison: Comparison, arms: Sequence[ArmResult], split: Split) -> str:
-    """The medians from the best on, without intervals."""
+    """Return the medians from the best on, without intervals."""
     sign = -1 if comparison.direction == "maximize" else 1
 
     def median(arm: ArmResult) -> float:
@@ -290,7 +292,7 @@ def _ranking(comparison: Comparison, arms: Sequence[ArmResult], split: Split) ->
 
 
 def _soonest(comparison: Comparison, arms: Sequence[ArmResult]) -> list[ArmResult]:
-    """Those first whose runs need the fewest trials to the target."""
+    """Sort the arms so that those whose runs need the fewest trials to the target come first."""
     if comparison.target is None:
         return list(arms)
 
@@ -302,7 +304,7 @@ def _soonest(comparison: Comparison, arms: Sequence[ArmResult]) -> list[ArmResul
 
 
 def _nearest(arms: Sequence[ArmResult]) -> list[ArmResult]:
-    """Those first whose runs need the fewest trials to get near the plateau."""
+    """Sort the arms so that those whose runs need the fewest trials to get near the plateau come first."""
 
     def needed(arm: ArmResult) -> float:
         mean = arm.trials_to_plateau.restricted_mean.value if arm.trials_to_plateau else None
@@ -316,19 +318,19 @@ def _bare(mean: Estimate) -> str:
 
 
 def _first(comparison: Comparison) -> str:
-    """The first arm that searches, the first of all where none does."""
+    """Return the first arm that searches, or the first of all if none does."""
     names = list(comparison.arms)
     return next((name for name in names if not comparison.arms[name].is_control), names[0])
 
 
 def _with_first(comparison: Comparison) -> list[PairResult]:
-    """The pairs with the first arm; none before the end."""
+    """Return the pairs with the first arm; none before the end."""
     first = _first(comparison)
     return [pair for pair in comparison.pairs if comparison.final and first in (pair.a, pair.b)]
 
 
 def so_far(comparison: Comparison) -> str:
-    """How far a study is that is not at its end."""
+    """Say how far an unfinished study is."""
     if not comparison.complete or comparison.confirmations is None:
         return f"so far {comparison.trials_done} of {comparison.trials_planned} trials are done"
     done, planned = comparison.confirmations.done, comparison.confirmations.planned
@@ -336,7 +338,7 @@ def so_far(comparison: Comparison) -> str:
 
 
 def settled(comparison: Comparison, test: Paired) -> bool:
-    """Whether a paired test tells the two arms of a pair apart."""
+    """Return whether a paired test tells the two arms of a pair apart."""
     return test.p_holm is not None and test.p_holm < 1 - comparison.level
 
 
@@ -364,7 +366,7 @@ def _tested(comparison: Comparison, medians: str, pairs: Sequence[PairResult]) -
 
 
 def _differs(comparison: Comparison, pairs: Sequence[PairResult]) -> str:
-    """The pairs with the first arm that are told apart, where their numbers would be too many."""
+    """Say which arms are told apart from the first one, if there are too many to give their numbers."""
     which = _first(comparison)
     others = listed([comparison.arms[pair.b if pair.a == which else pair.a].label for pair in pairs])
     first = comparison.arms[which].label
@@ -372,7 +374,7 @@ def _differs(comparison: Comparison, pairs: Sequence[PairResult]) -> str:
 
 
 def _apart(comparison: Comparison, test: Paired, unsettled: str) -> str:
-    """A paired difference with its interval and p, and what they leave open."""
+    """Give a paired difference with its interval and p, and what they leave open."""
     shift, p = test.hodges_lehmann, test.p_holm
     text = "not defined, as too few runs have a result"
     if shift.value is not None:
@@ -423,7 +425,7 @@ def _saved(comparison: Comparison, pair: PairResult) -> str:
 
 
 def _elsewhere(comparison: Comparison, pair: PairResult) -> str:
-    """At which other targets the difference in trials is not told from zero."""
+    """Say at which other targets the difference in trials is not told from zero."""
     share = comparison.target_share
     harder = {
         entry.target: entry.share < share

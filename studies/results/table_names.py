@@ -1,4 +1,4 @@
-"""What the tables of an export are called: known to whoever asks for one without what makes them."""
+"""The names of an export's tables and forms, for code that does without what builds the tables."""
 
 from typing import Literal, get_args
 

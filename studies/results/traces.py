@@ -1,4 +1,4 @@
-"""The figures of what was recorded of trainings, from the records alone."""
+"""The figures of what trainings recorded, from the records alone."""
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -29,11 +29,11 @@ from studies.results import canvas
 from studies.results.wording import RAW, UNITS, setting
 
 PANEL_INCHES = 1.9
-LABEL = 28  # characters along such a panel
-LOW_INCHES = 0.75  # of a panel with one of several traces of a weight
+LABEL = 28  # characters along the side of such a panel
+LOW_INCHES = 0.75  # of a panel with one of a weight's traces
 IMAGE_INCHES = 0.55
-MOST_COLUMNS = 4  # of the traces of a weight, an arm each, and of differing signs, two each
-# what an optimizer keeps of a weight, in words, in the order of the panels; others follow under their own names
+MOST_COLUMNS = 4  # of a weight's traces, one arm each, and of differing signs, two arms each
+# what an optimizer keeps for a weight, in words, in the order of the panels; others follow under their own names
 KEPT = {
     "gradient": "gradient",
     "m": "first average m",
@@ -41,7 +41,7 @@ KEPT = {
     "v": "average of squares v",
     "w": "latent weight w",
 }
-# a metric by epoch: the number of an epoch, and its words
+# the metrics by epoch: the field of an epoch's record, and its label
 BY_EPOCH = {
     "train_metric": "Training {metric}",
     "test_metric": "Test {metric}",
@@ -52,9 +52,10 @@ Draw = Callable[[StudyRecord, Sequence[TrialRecord]], Figure | None]
 
 
 def flips(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
-    """The share of binary weights that a step flips, by step, a line an arm or setting of a grid, mean over its runs.
+    """Draw the share of binary weights that a step flips, by step: a line per arm or grid setting, the mean over its
+    runs.
 
-    Where none flips a line has a gap. Source: Quist 2023, Figures 3 and 5.
+    A line has a gap where no weight flips. Source: Quist 2023, Figures 3 and 5.
     """
     spec, trials, _ = as_decided(stored(study), trials, ())
     found = by_setting(spec, trials, named("flip_ratio"))
@@ -69,11 +70,11 @@ def flips(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
 
 
 def metrics(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
-    """The metric by epoch on training and test samples, and with latent weights, lines as in `flips`; beside the metric
-    on training samples the training loss, too.
+    """Draw the metric by epoch on training and test samples, and with latent weights, with a line per arm or setting as
+    in `flips`. If the training metric was recorded, draw the training loss too.
 
-    None where only test samples were scored. Source: Nayak 2020, section 2 and Figures 1b and 4; Paren & Poudel 2021,
-    Figure 2.
+    Return None if only test samples were scored. Source: Nayak 2020, section 2 and Figures 1b and 4; Paren & Poudel
+    2021, Figure 2.
     """
     spec, trials, _ = as_decided(stored(study), trials, ())
     whole = {name: by_setting(spec, trials, of_epochs(name)) for name in BY_EPOCH}
@@ -97,8 +98,7 @@ def metrics(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
 
 
 def signs(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
-    """The number of signs that differ between the first two arms, the next two and so on, by step: each run, and their
-    mean.
+    """Draw by step how many signs differ between the first two arms, the next two and so on: each run, and the mean.
 
     Source: Quist 2023, Figure 7.
     """
@@ -117,16 +117,17 @@ def signs(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
         _name(axes, "Step", "Differing signs")
         axes.set_title(f"{label(a.name, a.method)} and {label(b.name, b.method)}", fontsize=7)
     most = max(float(np.nanmax(traces.runs)) for _, _, traces in found)
-    panels[0].set_ylim(0, max(1.0, most) * 1.05)  # of all panels
+    panels[0].set_ylim(0, max(1.0, most) * 1.05)  # for all panels
     canvas.legend(figure, [mean, one], [], columns=len(panels))
     return figure
 
 
 def weights(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
-    """All that was recorded of one weight by step: a column each of the first arms, of its first run's first training.
+    """Draw all that was recorded of one weight by step: a column for each of the first arms, from its first run's first
+    training.
 
-    It is the one of the recorded weights whose sign changes most often, in the first arm that has any. Source:
-    Quist 2023, Figure 2.
+    The weight is the recorded one whose sign changes most often in the first arm that recorded any. Source: Quist 2023,
+    Figure 2.
     """
     spec, trials, _ = as_decided(stored(study), trials, ())
     found = {
@@ -153,7 +154,7 @@ def weights(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
 
 
 def images(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
-    """Test images as they are, with noise, and as each arm's first training gives them back after its last epoch.
+    """Draw test images as they are, with noise, and as each arm's first training recovers them after its last epoch.
 
     Source: Nayak 2020, Figures 4 and 5.
     """
@@ -182,7 +183,7 @@ def images(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
     return figure
 
 
-# by the name of their file: drawn where there is anything to draw
+# by file name; drawn if there is anything to draw
 FIGURES: Mapping[str, Draw] = {
     "flips-by-step": flips,
     "metric-by-epoch": metrics,
@@ -195,7 +196,7 @@ FIGURES: Mapping[str, Draw] = {
 def _panels(
     spec: StudySpec, number: int, legend_rows: int, alike: int | None = None
 ) -> tuple[Figure, list[Axes]]:
-    """So many beside each other, of which all, or the first `alike`, have the same vertical axis."""
+    """Return a figure with `number` panels side by side; all, or the first `alike`, share their vertical axis."""
     figure = canvas.figure_of(PANEL_INCHES, canvas.title(spec), -(-legend_rows // number), columns=number)
     panels = figure.subplots(1, number, squeeze=False)[0]
     for axes in panels[1:alike]:
@@ -206,7 +207,7 @@ def _panels(
 
 
 def _lines(axes: Axes, spec: StudySpec, found: Mapping[Setting, Traces], unit: float) -> list[Line2D]:
-    """The mean of each setting's runs by step."""
+    """Draw the mean of each setting's runs by step."""
     lines: list[Line2D] = []
     for (arm, point), traces, (colour, marker) in zip(
         found, found.values(), cycle(canvas.LOOKS), strict=False
@@ -230,14 +231,14 @@ def _name(axes: Axes, x: str, y: str) -> None:
 
 
 def _first_trials(spec: StudySpec, trials: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
-    """The first trial of the first run of each arm that has one with series."""
+    """Return the first trial of the first run of each arm that has one with series."""
     found = sorted((trial for trial in trials if trial.series), key=lambda t: (t.run, t.trial))
     firsts = {trial.arm: trial for trial in reversed(found)}
     return {arm.name: firsts[arm.name] for arm in spec.arms if arm.name in firsts}
 
 
 def _of_weights(trial: TrialRecord) -> dict[str, dict[str, Series]]:
-    """By weight and by what is of it, of the trial's first training that has any."""
+    """Return the series by weight and by what they record of it, from the trial's first training that has any."""
     found: dict[str, dict[str, Series]] = {}
     for series in next((training for training in trial.series if training), ()):
         weight, dot, what = series.name.rpartition(".")
@@ -251,7 +252,7 @@ def _changes(signs: Series) -> int:
 
 
 def _trace(axes: Axes, words: str, series: Series | None, colour: str) -> None:
-    """One trace of a weight; where an arm has no such thing its panel stays empty."""
+    """Draw one trace of a weight; leave the panel empty if the arm has no such trace."""
     if series is None:
         axes.set_axis_off()
         return

@@ -19,7 +19,7 @@ from studies.results.wording import (
 )
 
 ROWS = 6  # of the table
-NAMED = 3  # so many arms the sentence names, more it counts
+NAMED = 3  # the sentence names up to so many arms, and counts more
 VALIDATION: Split = "validation"
 TEST: Split = "test"
 CONFIRMED: Split = "confirmed"
@@ -27,7 +27,7 @@ CONFIRMED: Split = "confirmed"
 
 @dataclass(frozen=True, slots=True)
 class BestMethods:
-    """The best arms by their median run, as texts; `note` is what the numbers are. Empty before there are any."""
+    """The best arms by their median run, as text; `note` says what the numbers are. Empty before there are any."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -36,7 +36,7 @@ class BestMethods:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the terminal, the report and the page open with: one sentence, a table, all of it in paragraphs."""
+    """What the terminal, the report and the page open with: one sentence, a table, and a summary in paragraphs."""
 
     verdict: str
     table: BestMethods
@@ -48,7 +48,7 @@ def answer(comparison: Comparison) -> Answer:
 
 
 def verdict(comparison: Comparison) -> str:
-    """What the tests tell apart, and no more: no arm wins by a point estimate."""
+    """Say what the tests tell apart, and no more: no arm wins by a point estimate."""
     if not comparison.compared_at:
         return "There is nothing to compare yet: not every run has done its first trial."
     if not comparison.final and len(comparison.arms) > 1:
@@ -60,7 +60,7 @@ def verdict(comparison: Comparison) -> str:
 
 
 def _stopped(comparison: Comparison) -> str:
-    """That a study ended before all of its runs, as it was decided."""
+    """Say that the study was decided and ended before all of its runs; else return ""."""
     found = comparison.decision
     if found is None or found.verdict is None or found.after == found.planned:
         return ""
@@ -70,16 +70,17 @@ def _stopped(comparison: Comparison) -> str:
 
 
 def _on(comparison: Comparison) -> dict[Split, str]:
-    """What two arms are compared in by words, the first endpoint first, under its true name."""
+    """Return the splits that two arms are compared in, each in words, the first endpoint first."""
     if comparison.endpoint == CONFIRMED:
         return {CONFIRMED: "with fresh seeds on the test split", VALIDATION: "in the best validation so far"}
     return {VALIDATION: "on validation", TEST: "on the test split"}
 
 
 def table(comparison: Comparison) -> BestMethods:
-    """The best ROWS arms by their median run: how good, how soon, and whether the first one is told from them.
+    """Return the ROWS best arms by their median run: how good, how soon, and whether the first one is told apart from
+    them.
 
-    The first one is the first that searches: no control is what the others are measured by.
+    The first one is the first that searches: the others are not measured against a control.
     """
     if not comparison.compared_at:
         return BestMethods((), (), "")
@@ -99,7 +100,7 @@ def table(comparison: Comparison) -> BestMethods:
 
 
 def _first(comparison: Comparison, names: Sequence[str]) -> str:
-    """The first that is no control, the first of all where all are."""
+    """Return the first arm that is not a control, or the first of all if all are."""
     return next((name for name in names if not comparison.arms[name].is_control), names[0])
 
 
@@ -118,7 +119,7 @@ def _note(comparison: Comparison) -> str:
 
 
 def _bounded(comparison: Comparison, e: Estimate) -> Estimate:
-    """The estimate without its interval where few runs leave that a lower level than all others have."""
+    """Drop the estimate's interval if, with few runs, its level is lower than the comparison's."""
     return replace(e, low=None) if e.level is None or e.level < comparison.level else e
 
 
@@ -189,7 +190,8 @@ def _control(comparison: Comparison, pair: PairResult) -> bool:
 
 
 def _better(comparison: Comparison, pair: PairResult, winners: Mapping[Split, str | None]) -> str:
-    """Which of the two gets better, by both that they are compared in, and by how much; a control is none to win."""
+    """Say which arm of a pair ends better in each split, and by how much. If a control does, say that the other ends
+    worse."""
     on, labels = _on(comparison), dict(zip((pair.a, pair.b), comparison.labels(pair), strict=True))
     found = {split: winner for split, winner in winners.items() if winner}
     if not found:
@@ -210,7 +212,7 @@ def _better(comparison: Comparison, pair: PairResult, winners: Mapping[Split, st
 
 
 def _sooner(comparison: Comparison, pair: PairResult) -> str:
-    """Which of the two needs fewer trials to the target; nothing where that is not told."""
+    """Say which of the two needs fewer trials to the target or the plateau; return "" if neither is shown to."""
     if comparison.target is None or _control(comparison, pair):
         return ""
     saving = at_target(comparison, pair.trials_to_target).difference
@@ -226,7 +228,8 @@ def _sooner(comparison: Comparison, pair: PairResult) -> str:
 
 
 def _of_many(comparison: Comparison, scored: Sequence[str]) -> str:
-    """What the best arm is told from: of those that none is told better than, the one with the best median run."""
+    """Say which arms the best arm is told apart from: the best median run among the arms that no other is told better
+    than."""
 
     def beats(one: str, split: Split) -> list[str]:
         return [
@@ -281,7 +284,7 @@ def _some(beaten: Sequence[str], others: Sequence[str]) -> str:
 
 
 def _ahead(comparison: Comparison, pair: PairResult, split: Split) -> str | None:
-    """The better one of a pair; None unless both the test and the interval tell them apart."""
+    """Return the better arm of a pair, or None unless both the test and the interval tell the two apart."""
     test = pair.at_budget(split).paired
     shift = test.hodges_lehmann
     if shift.value is None or not (settled(comparison, test) and excludes_zero(shift)):
@@ -295,7 +298,7 @@ def _pair(comparison: Comparison, one: str, other: str) -> PairResult:
 
 
 def _alike(comparison: Comparison, one: str, other: str) -> bool:
-    """Whether the two are confirmed to be similar."""
+    """Return whether the two are confirmed to be similar."""
     found = _pair(comparison, one, other).equivalence
     return found is not None and found.similar and comparison.endpoint == CONFIRMED
 

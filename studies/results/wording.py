@@ -1,62 +1,62 @@
-"""The numbers of a comparison as they are written, each with its interval."""
+"""The numbers of a comparison as text, each with its interval."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from trainers.hyperparameters import Value
 
-if TYPE_CHECKING:  # commands that only print do without
+if TYPE_CHECKING:  # commands that only print need not load it
     from studies.analysis.compared import ExtraAt, Given
     from studies.analysis.estimate import Estimate
 
-# metric: its sign, the unit of a difference, factor, decimals
+# by metric: its sign, the unit of a difference, the factor to that unit, decimals
 UNITS = {"accuracy": ("%", "percentage points", 100.0, 1), "PSNR": (" dB", "dB", 1.0, 2)}
 RAW = ("", "", 1.0, 4)
 
 
 def value(x: float | None, metric: str) -> str:
-    """An objective in the metric's unit; a dash where there is none."""
+    """Format an objective in the metric's unit; a dash if there is none."""
     sign, _, factor, decimals = UNITS.get(metric, RAW)
     return _shown(x, factor, decimals) + ("" if x is None else sign)
 
 
 def estimate(e: "Estimate", metric: str) -> str:
-    """`93.4% (95.9% interval 92.8% to 93.8%)`; the value alone where it has no interval."""
+    """Format an estimate: `93.4% (95.9% interval 92.8% to 93.8%)`, or the value alone if it has no interval."""
     return _with_interval(e, lambda x: value(x, metric))
 
 
 def published(test: float, sd: float | None, metric: str) -> str:
-    """What a paper prints, with all of its digits: `84.3% ± 0.3`, where it has a standard deviation."""
+    """Format a published result with all of its digits: `84.3% ± 0.3`, or `84.3%` without a standard deviation."""
     sign, _, factor, decimals = UNITS.get(metric, RAW)
     found = [_printed(x * factor, decimals) for x in (test, sd) if x is not None]
     return f"{found[0]}{sign}" + "".join(f" ± {x}" for x in found[1:])
 
 
 def difference(e: "Estimate", metric: str) -> str:
-    """Between two objectives: `0.40 percentage points (95.2% interval −0.10 to 0.90)`."""
+    """Format a difference between two objectives: `0.40 percentage points (95.2% interval −0.10 to 0.90)`."""
     _, unit, factor, decimals = UNITS.get(metric, RAW)
     return _with_interval(e, lambda x: _shown(x, factor, decimals + 1), unit if e.value is not None else "")
 
 
 def trials(e: "Estimate") -> str:
-    """A mean number of trials: `8.3 (95% interval 6.1 to 10.2)`."""
+    """Format a mean number of trials: `8.3 (95% interval 6.1 to 10.2)`."""
     return _with_interval(e, lambda x: _shown(x, 1.0, 1))
 
 
 def share(e: "Estimate") -> str:
-    """A proportion in whole percent: `85% (95% interval 64% to 95%)`."""
+    """Format a proportion in whole percent: `85% (95% interval 64% to 95%)`."""
     return _with_interval(e, lambda x: "–" if x is None else minus(f"{x:.0%}"))
 
 
 def setting(x: Value) -> str:
-    """A hyperparameter's value as a study file has it, with every digit: near 1 the last ones count."""
+    """Format a hyperparameter's value as in a study file, with every digit: near 1 the last ones count."""
     if isinstance(x, bool):
         return str(x).lower()
     return str(x).removesuffix(".0") if isinstance(x, float) else str(x)
 
 
 def values(entry: "Given") -> str:
-    """What a study gives one hyperparameter: `1e-06 to 1, logarithmic`, `true or false`, or one value."""
+    """Format what a study gives one hyperparameter: `1e-06 to 1, logarithmic`, `true or false`, or one value."""
     if isinstance(entry, Mapping) and "to" in entry:
         to = entry["to"]
         return (
@@ -68,13 +68,14 @@ def values(entry: "Given") -> str:
 
 
 def brief(e: "Estimate", metric: str) -> str:
-    """An objective where there is little room: `93.4% (92.8 to 93.8)`, the interval's level said elsewhere."""
+    """Format an objective where there is little room: `93.4% (92.8 to 93.8)`, with the interval's level said
+    elsewhere."""
     sign, _, factor, decimals = UNITS.get(metric, RAW)
     return _brief(e, factor, decimals, sign)
 
 
 def gap(e: "Estimate", metric: str) -> str:
-    """The size of a difference between two objectives: `0.40 percentage points (0.10 to 0.90)`."""
+    """Format the size of a difference between two objectives: `0.40 percentage points (0.10 to 0.90)`."""
     _, unit, factor, decimals = UNITS.get(metric, RAW)
     return _brief(
         e.opposite() if e.value is not None and e.value < 0 else e, factor, decimals + 1, f" {unit}".rstrip()
@@ -82,25 +83,25 @@ def gap(e: "Estimate", metric: str) -> str:
 
 
 def brief_trials(e: "Estimate", unit: str = "") -> str:
-    """A mean number of trials: `8.3 (6.1 to 10.2)`."""
+    """Format a mean number of trials: `8.3 (6.1 to 10.2)`."""
     return _brief(e, 1.0, 1, unit)
 
 
 def brief_share(e: "Estimate") -> str:
-    """`35% (19% to 54%)`."""
+    """Format a proportion: `35% (19% to 54%)`."""
     return _brief(e, 100.0, 0, "%")
 
 
 def p_value(p: float | None) -> str:
-    """`p = 0.012`."""
+    """Format a p-value: `p = 0.012`."""
     if p is None:
         return "–"
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
 def extra(entry: "ExtraAt", level: float | None) -> str:
-    """Extra trials after one n with their interval: `9 (4 to 12)`; `≥ 13 (≥ 4)` where the curve, or its upper
-    end, does not get there."""
+    """Format extra trials after one n: `9 (4 to 12)`, or `≥ 13 (≥ 4)` if the curve or its upper end does not get there
+    within the budget."""
     if entry.at_least is None:
         return "–"
     found = f"≥ {entry.at_least}" if entry.extra is None else minus(str(entry.extra))
@@ -108,13 +109,13 @@ def extra(entry: "ExtraAt", level: float | None) -> str:
 
 
 def ends(entry: "ExtraAt", open_ended: str) -> str:
-    """The interval of extra trials, `open_ended` where its upper end lies beyond the budget."""
+    """Format the interval of extra trials, with `open_ended` if its upper end lies beyond the budget."""
     low = minus(str(entry.at_least if entry.low is None else entry.low))
     return open_ended.format(low) if entry.high is None else f"{low} to {minus(str(entry.high))}"
 
 
 def minus(text: str) -> str:
-    """A true minus sign, and none before a zero."""
+    """Replace a leading hyphen by a true minus sign, or drop it if the number is zero."""
     if not text.startswith("-"):
         return text
     return "−" + text[1:] if any(digit in text for digit in "123456789∞") else text[1:]
@@ -141,7 +142,7 @@ def _with_interval(e: "Estimate", show: Callable[[float | None], str], unit: str
 
 
 def _printed(x: float, decimals: int) -> str:
-    """With at least so many decimals, and up to six where there are more."""
+    """Format x with at least this many decimals, and up to six if it has more."""
     whole, _, rest = f"{x:.6f}".partition(".")
     return minus(f"{whole}.{rest.rstrip('0').ljust(decimals, '0')}")
 
