@@ -1,4 +1,4 @@
-"""What a trial takes of a machine, and whether there is one that has it: without Ray, for whoever accepts a study."""
+"""What a trial takes of a machine, and whether any machine has it; without Ray, for code that accepts studies."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,19 +10,20 @@ KEYS = {"CPU": "resources.cpus", "GPU": "resources.gpus"}
 
 
 def needs(spec: StudySpec) -> dict[str, float]:
-    """What one trial takes, by Ray's names of kinds."""
+    """Return what one trial takes, by Ray's names of resources."""
     all_kinds = {"CPU": float(spec.resources.cpus), "GPU": spec.resources.gpus, "memory": float(WORKER_BYTES)}
     return {kind: amount for kind, amount in all_kinds.items() if amount}
 
 
 def room(spec: StudySpec, machines: Iterable[Mapping[str, float]]) -> float:
-    """How many trials the machines can carry at a time."""
+    """Return how many trials the machines can run at the same time."""
     trial = needs(spec)
     return sum(min(_times(amount, has.get(kind, 0.0)) for kind, amount in trial.items()) for has in machines)
 
 
 def fault(spec: StudySpec, machines: Sequence[Mapping[str, float]]) -> tuple[str, str] | None:
-    """The key of the study file that asks for more than any of the machines has, and what they have; else None."""
+    """Return the study file's key that asks for more than any machine has, with a message of what they have; else
+    None."""
     if room(spec, machines):
         return None
     trial = needs(spec)
@@ -39,7 +40,7 @@ def fault(spec: StudySpec, machines: Sequence[Mapping[str, float]]) -> tuple[str
 
 
 def here(spec: StudySpec) -> dict[str, float]:
-    """What this machine has of what a trial takes, as far as it is known before Ray starts."""
+    """Return this machine's resources of the kinds that a trial needs, found without starting Ray."""
     gpus = 0
     if spec.resources.gpus:
         import torch  # takes seconds
@@ -57,7 +58,7 @@ def told(resources: Mapping[str, float]) -> str:
 
 
 def _times(amount: float, available: float) -> float:
-    """How often `amount` fits; a share of a GPU must come from one device."""
+    """Return how often `amount` fits; a share of a GPU must come from one device."""
     if available == float("inf"):
         return available
     return int(available) * int(1 / amount) if amount < 1 else int(available / amount)

@@ -1,4 +1,4 @@
-"""The Ray cluster a study runs on: to be imported before Ray is, as it sets what Ray reads then."""
+"""The Ray cluster that a study runs on. Import this before Ray, because it sets what Ray reads when it is imported."""
 
 import logging
 import os
@@ -33,8 +33,8 @@ os.environ.update(
 )
 
 if not os.environ.get("RAY_ADDRESS"):
-    # Ray takes the machine's outward address even for a local cluster, except where it expects no cluster at all;
-    # this makes it expect none, and every port of a local cluster is on loopback.
+    # Ray takes the machine's outward address even for a local cluster, unless it expects no cluster at all. This
+    # makes it expect none, so that every port of a local cluster is on loopback.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 with uncollected():
@@ -43,8 +43,8 @@ with uncollected():
     from ray.tune import PlacementGroupFactory
     from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-# On Ray's own port, which another cluster's agent may have, an agent serves nobody: no log is to be had from the
-# dashboard. The two monitors are processes that show workers' logs on the terminal and add machines, both for nothing
+# The agent gets any free port: if another cluster's agent has Ray's own port, ours serves nobody, and the dashboard has
+# no logs. The two monitors are processes that show workers' logs on the terminal and add machines; neither is needed
 # here. `ray.init` has no arguments for these.
 vars(parameter)["RayParams"] = partial(
     parameter.RayParams, dashboard_agent_listen_port=0, include_log_monitor=False, no_monitor=True
@@ -57,10 +57,10 @@ log = logging.getLogger("tunebench.ray")
 
 @contextmanager
 def cluster() -> Iterator[None]:
-    """Connected to the cluster at RAY_ADDRESS or, where that is not set, to a local one on loopback.
+    """Connect to the cluster at RAY_ADDRESS or, if that is not set, start a local one on loopback.
 
-    The local one has its dashboard on loopback too, and ends with this process. Raises StudyError where the
-    address does not answer, or Ray does not start.
+    The local one has its dashboard on loopback too, and ends with this process. Raises StudyError if the address does
+    not answer or Ray does not start.
     """
     address = os.environ.get("RAY_ADDRESS")
     with nullcontext() if address else ray_folder() as folder:
@@ -73,7 +73,7 @@ def cluster() -> Iterator[None]:
                 _start(folder)
         except StudyError:
             raise
-        except Exception as error:  # nothing narrower: Ray raises that where a node is not up in time
+        except Exception as error:  # nothing narrower: Ray raises Exception if a node is not up in time
             fault = f"RAY_ADDRESS {address!r} does not answer" if address else "Ray does not start here"
             reasons = [
                 " ".join(str(error).split()),
@@ -87,14 +87,14 @@ def cluster() -> Iterator[None]:
 
 
 def why_no_worker() -> str:
-    """What a local cluster's logs say of workers that do not start; empty where they say nothing."""
+    """Return what a local cluster's logs say of workers that do not start; empty if they say nothing."""
     if os.environ.get("RAY_ADDRESS"):
-        return ""  # its logs are of many studies
+        return ""  # its logs are those of many studies
     return why(Path(ray._private.worker.global_worker.node.get_logs_dir_path()))
 
 
 def _start(folder: Path) -> None:
-    """A cluster of this process. Raises StudyError, and whatever Ray raises."""
+    """Start this process's own cluster. Raises StudyError, and whatever Ray raises."""
     if found := set(ray.__file__) & set("'\\"):
         raise StudyError(
             f"Ray cannot start from a path with {' or '.join(sorted(found))} in it: {Path(ray.__file__).parent}; "
@@ -112,7 +112,7 @@ def _start(folder: Path) -> None:
             object_store_memory=128 * 2**20,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            # else this waits for workers, for ever where none can start
+            # else this waits for workers, forever if none can start
             _system_config={"prestart_worker_first_driver": False},
         )
     finally:
@@ -120,7 +120,7 @@ def _start(folder: Path) -> None:
 
 
 def _tell_slow(logs: Path) -> None:
-    """Ray waits for some of its parts without an end."""
+    """Warn that Ray is slow to start: for some of its parts it waits without end."""
     log.warning("Ray is not up after %.0f s: %s", SLOW_SECONDS, why(logs) or "its logs say nothing")
 
 
@@ -129,24 +129,24 @@ def _logs(folder: Path) -> Path:
 
 
 def _knock(address: str) -> None:
-    """Raise OSError at once where nobody listens at host:port: Ray itself tries for minutes."""
+    """Raise OSError at once if nobody listens at host:port: Ray itself tries for minutes."""
     host, _, port = address.rpartition("//")[2].rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def own(spec: StudySpec, slot: int) -> dict[str, float]:
-    """What a trial in that slot asks for: the same as the others, all but equal.
+    """Return what a trial in that slot requests: almost what trials in other slots do, but not the same.
 
-    Tune gives a worker that has become free to any trial that asks for the same resources, even one whose own worker is
-    about to be up, and then stops that one: trials shorter than a worker's start would keep a single worker alive. A
-    byte of memory more or less keeps each slot's trials to themselves.
+    Tune gives a freed worker to any trial that requests the same resources, even if that trial's own worker is about to
+    be up, and then stops that one: trials shorter than a worker's start would keep a single worker alive. A byte of
+    memory more or less keeps each slot's trials on the slot's own worker.
     """
     return {**needs(spec), "memory": float(WORKER_BYTES + slot)}
 
 
 def slots(spec: StudySpec) -> int:
-    """How many trials the cluster can carry at a time, and no more than there are runs. Raises StudyError."""
+    """Return how many trials the cluster can run at a time, at most one per run. Raises StudyError."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if (lack := fault(spec, nodes)) is not None:
         raise StudyError(": ".join(lack))
@@ -154,7 +154,7 @@ def slots(spec: StudySpec) -> int:
 
 
 class Slot(PlacementGroupFactory):  # type: ignore[misc]
-    """A trial's request of the cluster. All that is taken is remembered, to give it back where Tune does not."""
+    """A trial's request to the cluster. It remembers all that was taken, to give back what Tune does not."""
 
     taken: ClassVar[WeakSet[PlacementGroup]] = WeakSet()
 
@@ -165,6 +165,6 @@ class Slot(PlacementGroupFactory):  # type: ignore[misc]
 
     @classmethod
     def give_back(cls) -> None:
-        """Ends the workers of this process, busy or not."""
+        """End the workers of this process, busy or not."""
         for group in list(cls.taken):
             remove_placement_group(group)

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeVar
 
-from studies.running.cluster import Slot, own, slots, why_no_worker  # first, as Ray reads what it sets
+from studies.running.cluster import Slot, own, slots, why_no_worker  # first, because it sets what Ray reads
 
 # isort: split
 from ray import tune
@@ -48,7 +48,7 @@ from studies.running.worker import TrialFault, TrialWorker
 from trainers.tasks import TASKS
 from trainers.training.results import joined
 
-WORKER_SECONDS = 45.0  # how often it is looked for what is wrong while there is no worker
+WORKER_SECONDS = 45.0  # how often to look for a fault while there is no worker
 FAILURE = re.compile(r"^Failure # \d+ \(occurred at .*\)\n", re.MULTILINE)
 
 log = logging.getLogger("tunebench.study")
@@ -57,12 +57,13 @@ R = TypeVar("R")
 
 
 class _Over(BaseException):
-    """Leaves Tune's loop at once, because of its cause if it has one: Tune's own way out waits for busy workers."""
+    """The exit from Tune's loop, at once, with a reason as its cause if it has one: Tune's own way out waits for busy
+    workers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ending:
-    """What a trial has come to, as in its record."""
+    """The outcome of a trial, as in its record."""
 
     state: TrialState
     objective: float | None
@@ -75,7 +76,7 @@ class _Ending:
 
 
 class _Conductor(Searcher):  # type: ignore[misc]
-    """Gives Tune the schedule's trials, until a stop is wanted."""
+    """The searcher that gives Tune the schedule's trials, until a stop is wanted."""
 
     def __init__(
         self,
@@ -109,21 +110,21 @@ class _Conductor(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing: the recorder below is told the same with the trial itself."""
+        """Do nothing: the recorder below is told the same, with the trial itself."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the sink holds the state."""
+        """Do nothing: the sink holds the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the sink holds the state."""
+        """Do nothing: the sink holds the state."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing, for the copy that Tune keeps and nobody reads."""
+        """Return nothing, because nobody reads the copy that Tune keeps."""
         return {}
 
 
 class _Recorder(Callback):  # type: ignore[misc]
-    """Turns what Tune says of its trials into records for the sink, whose first fault ends the study."""
+    """The callback that turns Tune's reports into records for the sink, whose first error ends the study."""
 
     def __init__(
         self,
@@ -159,7 +160,7 @@ class _Recorder(Callback):  # type: ignore[misc]
             raise _Over
 
     def _look_for_workers(self) -> None:
-        """End the study where Ray says why none starts; otherwise they may be slow, or the cluster busy."""
+        """End the study if Ray says why no worker starts; otherwise workers may be slow, or the cluster busy."""
         if reason := why_no_worker():
             raise _Over from StudyError(f"Ray's workers do not start: {reason}")
         if not self._slow:
@@ -169,11 +170,11 @@ class _Recorder(Callback):  # type: ignore[misc]
         self._slow, self._look_at = True, time.monotonic() + WORKER_SECONDS
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing, as above: a sink need not be picklable."""
+        """Return nothing, as above: a sink need not be picklable."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        # not told of a trial whose worker dies while it is being made or handed over
+        # not called for a trial whose worker dies while it is being started or handed over
         self._awaits_workers = False
         if trial.trial_id not in self._under_way:
             self._gauges.running(trial.config["assignment"].arm, +1)
@@ -185,7 +186,7 @@ class _Recorder(Callback):  # type: ignore[misc]
     ) -> None:
         if "suggestion" in result:
             self._suggested[trial.trial_id] = result["suggestion"], result["suggest_seconds"]
-            if trial.trial_id in self._under_way:  # as if this worker had trained all that it goes on from
+            if trial.trial_id in self._under_way:  # as if this worker had trained all that it resumes from
                 self._under_way[trial.trial_id] -= timedelta(seconds=result["seconds_before"])
         if "fault" in result:
             fault: TrialFault = result["fault"]
@@ -206,7 +207,7 @@ class _Recorder(Callback):  # type: ignore[misc]
         self._finish(trial, _ending(assignment.seeds, trial.last_result["trainings"], self._worst), attempts)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Tune will try the trial again."""
+        """Forget the trial's error: Tune will try the trial again."""
         self._faults.pop(trial.trial_id, None)
         _forget_pickled(trial)
 
@@ -267,7 +268,7 @@ class _Recorder(Callback):  # type: ignore[misc]
         self._keep(record)
 
     def take_over(self, assignment: Assignment) -> bool:
-        """Record what another study has come to with the same assignment. False where none has."""
+        """Record another study's result of the same assignment. Return False if there is none."""
         try:
             record = taken(assignment, self._study, self._conditions, self._sink.at)
         except Exception as fault:
@@ -295,7 +296,7 @@ class _Recorder(Callback):  # type: ignore[misc]
             raise _Over from fault
 
     def _ended(self, trial: Trial) -> datetime:
-        """The trial is no longer under way. Returns when it started."""
+        """Note that the trial is no longer under way. Return when it started."""
         started_at = self._under_way.pop(trial.trial_id, None)
         if started_at is not None:
             self._gauges.running(trial.config["assignment"].arm, -1)
@@ -304,7 +305,8 @@ class _Recorder(Callback):  # type: ignore[misc]
 
 
 def _ending(seeds: Sequence[int], trainings: Sequence[tuple[EpochRecord, ...]], worst: float) -> _Ending:
-    """What trainings with these seeds, each its epochs, come to together; one that diverged counts as the worst."""
+    """Return the joint outcome of trainings with these seeds, each given by its epochs; a diverged one counts as the
+    worst."""
     lasts = [epochs[-1] for epochs in trainings]
     repeats = tuple(
         RepeatRecord(
@@ -331,12 +333,13 @@ def _ending(seeds: Sequence[int], trainings: Sequence[tuple[EpochRecord, ...]], 
 
 
 def _forget_pickled(trial: Trial) -> None:
-    """Keep Tune from reading the error's pickle in the end: on a cluster of others it may be another's by then."""
+    """Keep Tune from reading the error's pickle in the end: on a shared cluster it may be someone else's file by
+    then."""
     trial.run_metadata.pickled_error_filename = None
 
 
 def _last_error(trial: Trial) -> str:
-    """What Tune has written of the trial's last error."""
+    """Return what Tune has written of the trial's last error."""
     try:
         return FAILURE.split(Path(trial.error_file).read_text(errors="replace"))[-1].strip()
     except OSError:
@@ -344,7 +347,7 @@ def _last_error(trial: Trial) -> str:
 
 
 def _tell_tune(most_pending: int, waiting: Callable[[], int]) -> None:
-    """What Tune has no arguments for."""
+    """Set what Tune has no arguments for."""
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most_pending)
     vars(tune_controller)["_ObjectCache"] = partial(IdleWorkers, waiting)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed trials are recorded, with their reason
@@ -360,13 +363,13 @@ def run_study(
     ran_on: Mapping[str, Any] | None = None,
     control: Control | None = None,
 ) -> bool:
-    """Run what is left of a study after `history`, the trials and confirmations that are recorded.
+    """Run what is left of a study after `history`, its recorded trials and confirmations.
 
-    Needs `cluster()`. Every training goes to `sink` when it has finished; they are the same, number for number,
-    whether the study runs in one go or is stopped and continued. Returns whether all have finished: False only where
-    `control` asked for a stop first. Raises what the sink raises, and StudyError where a trial needs more than the
-    cluster has, or a worker lacks what trials need, such as the start that `ran_on` has; NoResultError where an arm's
-    trials all fail of one error. With `ran_on`, the provenance of this machine, records have addresses.
+    Needs `cluster()`. Every finished training goes to `sink`; the trainings are the same, number for number, whether
+    the study runs in one go or is stopped and continued. Returns whether all have finished: False only if `control`
+    asked for a stop first. Raises what the sink raises. Raises StudyError if a trial needs more than the cluster has,
+    or a worker lacks what trials need, for example the start that `ran_on` names; NoResultError if an arm's trials all
+    fail of one error. With `ran_on`, the provenance of this machine, records have addresses.
     """
     control = control or Control()
     control.doing = f"Ray gives it no worker; each takes {told(needs(spec))}"

@@ -1,4 +1,4 @@
-"""A running study's figures for the metrics that Ray exports, by arm."""
+"""A running study's gauges among the metrics that Ray exports, by arm."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ from trainers.tasks import TASKS
 
 
 class Gauges:
-    """`ray_tunebench_trials_done`, `_running`, `_failed`, `ray_tunebench_best_objective`, tagged study and arm."""
+    """The gauges `ray_tunebench_trials_done`, `_running`, `_failed` and `ray_tunebench_best_objective`, tagged study
+    and arm."""
 
     def __init__(self, spec: StudySpec, study: str, history: Sequence[TrialRecord]) -> None:
         self._maximize = TASKS[spec.task].direction == "maximize"
@@ -35,7 +36,7 @@ class Gauges:
             self._show(arm.name)
 
     def running(self, arm: str, change: int) -> None:
-        """So many more trials of the arm are under way."""
+        """Count `change` more trials of the arm as under way."""
         self._running[arm] += change
         self._show(arm)
 

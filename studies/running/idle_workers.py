@@ -7,11 +7,12 @@ from ray.tune.utils.object_cache import _ObjectCache
 
 
 class IdleWorkers(_ObjectCache):  # type: ignore[misc]
-    """Keeps as many as there are runs that wait for a worker, those that became free last; Tune ends the others.
+    """A cache that keeps as many workers as there are runs waiting for one, the latest freed; Tune ends the others.
 
-    Tune's own keeps one for which a trial waits at that moment, or one in all while none waits for another slot. A
-    run's next trial is handed out only after the last has ended, so every other trial had to start a worker: seconds,
-    and with a compiled network a minute. A key is the request of a slot, which has one worker.
+    Tune's own cache keeps a worker only if a trial waits for it at that moment, or one in all while none waits for
+    another slot. A run's next trial is handed out only after the last has ended, so every other trial had to start a
+    worker: that takes seconds, and a minute with a compiled network. A key is the request of a slot, which has one
+    worker.
     """
 
     def __init__(self, waiting: Callable[[], int], *, may_keep_one: bool) -> None:
@@ -34,7 +35,7 @@ class IdleWorkers(_ObjectCache):  # type: ignore[misc]
         return self._idle.pop(key, None)
 
     def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:
-        """Those to be ended; `force_all`: all, as no trial is to come."""
+        """Yield the workers to end; with `force_all` yield all, because no trial is to come."""
         free = [key for key in self._idle if force_all or self._max_num_objects[key] <= 0]
         for key in free[: max(0, len(free) - (0 if force_all else self._waiting()))]:
             yield self._idle.pop(key)

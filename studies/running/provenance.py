@@ -36,8 +36,10 @@ LARGEST_DIFF = 64 * 2**10  # bytes that are kept of changes to the code
 
 
 def provenance(spec: StudySpec, data_dir: Path) -> dict[str, Any]:
-    """JSON values for the stored study, with its data, its teacher and what it starts from in `data_dir`; unknown
-    ones are None, never left out, but `start` where there is none, and `teachers`, those of arms' own tasks by task.
+    """Return JSON values for the stored study, including its data, its teacher and what it starts from in `data_dir`.
+
+    Unknown values are None, never left out. Only `start` and `teachers`, the teachers of arms' own tasks by task, are
+    left out if there are none.
     """
     task = spec.task_definition()
     teacher = teachers.file_of(task, data_dir)
@@ -79,8 +81,8 @@ def _version(package: str) -> str | None:
 
 
 def code(top: Path) -> dict[str, Any]:
-    """The commit of the checkout at `top`, `+changes` where its code differs from it, and that difference; None where
-    there is no checkout, but an installed package."""
+    """Return the commit of the checkout at `top`, `+changes` if its code differs from it, and that difference. The
+    commit is None for an installed package, which has no checkout."""
     try:
         if Path(_git(top, "rev-parse", "--show-toplevel").decode().strip()) != top:
             return {"commit": None}
@@ -95,7 +97,7 @@ def code(top: Path) -> dict[str, Any]:
 
 
 def _diff(top: Path) -> bytes:
-    """What git would apply to the commit to get the code that runs, new files too."""
+    """Return what git would apply to the commit to get the code that runs, including new files."""
     new = _git(top, "ls-files", "--others", "--exclude-standard", "-z", "--", *CODE).decode().split("\0")
     parts = [_git(top, "diff", "--binary", "--no-ext-diff", "HEAD", "--", *CODE)]
     parts += [
@@ -113,7 +115,8 @@ def _git(folder: Path, *arguments: str, ok: int = 0) -> bytes:
 
 
 def _arithmetic() -> dict[str, str]:
-    """What decides how sums are rounded: the instructions that torch uses, and the library of its matrix products."""
+    """Return what decides how sums are rounded: the instructions that torch uses, and the library of its matrix
+    products."""
     blas = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
     return {
         "instructions": torch.backends.cpu.get_cpu_capability(),
@@ -122,7 +125,7 @@ def _arithmetic() -> dict[str, str]:
 
 
 def _gpu(spec: StudySpec) -> dict[str, str]:
-    """The kind of GPU here, of a study that trains on one."""
+    """Return the kind of GPU here, if the study trains on one."""
     if not spec.resources.gpus:
         return {}
     return {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}

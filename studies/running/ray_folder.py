@@ -1,4 +1,4 @@
-"""The folder in which Ray may start: for this user alone, as Ray lets everybody write to all it makes in there."""
+"""The folder in which Ray starts: for this user alone, because Ray lets everybody write to all that it makes there."""
 
 import fcntl
 import os
@@ -14,19 +14,19 @@ from pathlib import Path
 
 from studies.errors import StudyError
 
-# Of a folder's path, so that those of the sockets in it stay within what the system allows, 107 bytes.
+# The longest folder path with which the paths of Ray's sockets stay within the 107 bytes that the system allows.
 LONGEST = 107 - len(
     "/tunebench-12345678/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/dash_MetricsHead"
 )
-LOCK = "run.lock"  # in the folder of a run, which holds it; that of a head has none, as another goes on in it
+LOCK = "run.lock"  # in a run's folder, locked by the run; a head's folder has none, as another process goes on in it
 NOWHERE = "/nonexistent"
-PLAIN = re.compile(r"[\w./+:@%,=-]+", re.ASCII)  # what neither Ray nor a shell reads otherwise in a command
+PLAIN = re.compile(r"[\w./+:@%,=-]+", re.ASCII)  # characters with no special meaning to Ray or a shell
 
 
 def make_ray_folder() -> Path:
-    """A new one, in RAY_TMPDIR or TMPDIR where Ray can take those, else in /tmp. Raises StudyError.
+    """Make a new folder, in RAY_TMPDIR or TMPDIR if Ray can take those, else in /tmp. Raises StudyError.
 
-    What runs that were killed have left there is removed.
+    What killed runs have left there is removed.
     """
     given = (os.environ.get(name) for name in ("RAY_TMPDIR", "TMPDIR"))
     chosen = next((name for name in given if name and _is_fit(name)), "/tmp")
@@ -43,7 +43,7 @@ def make_ray_folder() -> Path:
 
 
 def is_ray_folder(folder: Path) -> bool:
-    """Whether it is there and still for this user alone: after a restart another may have made it anew."""
+    """Return whether the folder exists and is this user's alone: after a restart, another user may have made it."""
     try:
         found = folder.lstat()
     except OSError:
@@ -52,12 +52,13 @@ def is_ray_folder(folder: Path) -> bool:
 
 
 def of_ray(folder: Path) -> Path:
-    """What Ray is given."""
+    """Return the folder that Ray is given."""
     return folder / "ray"
 
 
 def python(folder: Path) -> str:
-    """A path to this Python without what would need quotes, by a link in the folder: Ray starts workers by a shell."""
+    """Return a path to this Python that needs no quotes, if need be by a link in the folder: Ray starts workers by a
+    shell."""
     if PLAIN.fullmatch(sys.executable):
         return sys.executable
     executable, link = Path(sys.executable), folder / "python"
@@ -67,15 +68,16 @@ def python(folder: Path) -> str:
 
 
 def homeless() -> dict[str, str]:
-    """For the environment of a user without a home folder: Ray asks for one as it is imported, and uses none."""
+    """Return environment variables for a user without a home folder: Ray asks for one when it is imported, and uses
+    none."""
     return {"HOME": NOWHERE} if os.path.expanduser("~") == "~" else {}  # noqa: PTH111
 
 
 @contextmanager
 def ray_folder() -> Iterator[Path]:
-    """One that is removed at the end, and this Python as Ray can start it. Raises StudyError.
+    """Make a folder that is removed at the end, and let Ray start this Python by a path it can take. Raises StudyError.
 
-    Ray's processes have their temporary files in it too: the dashboard's sockets are among them.
+    Ray's processes have their temporary files in the folder too, including the dashboard's sockets.
     """
     folder, executable, given = make_ray_folder(), sys.executable, os.environ.get("TMPDIR")
     with _held(folder):
@@ -93,19 +95,19 @@ def ray_folder() -> Iterator[Path]:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """Under a lock of this process, of which the system lets go however it ends."""
+    """Hold a lock on the folder, which the system releases however this process ends."""
     new = folder / f"{LOCK}.new"
     with ExitStack() as stack:
         with suppress(OSError):  # no locks on this file system, or no room: the folder is never swept
             lock = stack.enter_context(new.open("wb", buffering=0))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             lock.write(socket.gethostname().encode())
-            new.rename(folder / LOCK)  # held from the moment that it is there
+            new.rename(folder / LOCK)  # locked from the moment that it exists
         yield
 
 
 def _sweep(base: Path) -> None:
-    """Remove the folders of this user's runs on this machine whose process has ended without doing so."""
+    """Remove the folders of this user's runs on this machine whose processes have ended without removing them."""
     for folder in base.glob("tunebench-*"):
         with suppress(OSError):  # it has no lock, or that is held, or another process sweeps
             if is_ray_folder(folder):
@@ -113,7 +115,7 @@ def _sweep(base: Path) -> None:
 
 
 def _remove_left(folder: Path) -> None:
-    """Remove a run's folder unless it may be in use. Raises OSError where its lock is held or there is none."""
+    """Remove a run's folder unless it may be in use. Raises OSError if its lock is held or missing."""
     with (folder / LOCK).open("r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if lock.read() != socket.gethostname().encode():

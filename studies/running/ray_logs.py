@@ -1,15 +1,15 @@
-"""Why Ray or its workers did not start, out of Ray's own logs."""
+"""The reason why Ray or its workers did not start, from Ray's own logs."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 TAIL = 65536  # bytes of a log that are read
-LONGEST = 300  # characters of a line that are told
+LONGEST = 300  # characters of a line that are quoted
 PRINTED, LOGGED = "printed", "logged"
-# the first with a telling line decides: what a process says as it dies before what others make of it
+# the first file with a telling line decides: what a process says as it dies comes before what others say of it
 FILES = (
-    ("raylet.err", PRINTED),  # by workers and agents that do not get as far as to have logs
+    ("raylet.err", PRINTED),  # by workers and agents that die before they have logs
     ("*_agent.err", PRINTED),
     ("*_agent.log", LOGGED),
     ("worker-*.err", PRINTED),
@@ -20,16 +20,16 @@ FILES = (
 )
 NATIVE = re.compile(r"\[[\d:, -]+ (?P<level>[A-Z]) \d+ \d+\] \(\w+\) [\w.]+:\d+: +(?P<words>.*)")
 PYTHON = re.compile(r"[\d:, -]+\t(?P<level>[A-Z])[A-Z]+ [\w.]+:\d+ -- (?P<words>.*)")
-# the loader's complaint about a library that Ray can do without; a stack; warnings; Ray's guesses and markers
+# not telling: the loader's complaint about a library that Ray can do without, stacks, warnings, Ray's guesses, markers
 IDLE = re.compile(
     r"ERROR: ld\.so: |/\S+\(|\*\*\* |\S+:\d+: \w*Warning: |- |\s|The raylet fate shares|Traceback |:\w+:|\[state-dump\]"
 )
-# of another's end; and that the dashboard's metrics, which nothing here reads, have a port that another Ray here has
+# not telling: another process's end, or a port that another Ray here has taken from the dashboard's unused metrics
 ECHO = re.compile(r"Raylet is terminated|starting the metrics server")
 
 
 def why(logs: Path) -> str:
-    """The line of a session's logs that tells the most; empty where none tells anything."""
+    """Return the most telling line of a session's logs; empty if no line is telling."""
     for pattern, kind in FILES:
         for file in sorted(logs.glob(pattern)):
             if line := next(_telling(_tail(file), kind), ""):
@@ -38,7 +38,7 @@ def why(logs: Path) -> str:
 
 
 def _telling(text: str, kind: str) -> Iterator[str]:
-    """Lines that say what is wrong: of what was printed all that is not idle, of what was logged the errors."""
+    """Yield the lines that say what is wrong: all printed lines that are not idle, or all logged errors."""
     for line in text.splitlines():
         found = NATIVE.match(line) or PYTHON.match(line)
         if kind == PRINTED and line and not found and not IDLE.match(line):

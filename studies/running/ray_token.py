@@ -1,4 +1,4 @@
-"""The token that Ray's own ports ask for, looked for where Ray itself looks for it: whoever has it runs code."""
+"""The token that Ray's own ports ask for, kept where Ray itself looks for it: whoever has it can run code."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ log = logging.getLogger("tunebench.ray")
 
 
 def find_ray_token(environ: Mapping[str, str] = os.environ) -> str | None:
-    """RAY_AUTH_TOKEN, or what the file RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token holds. Raises StudyError."""
+    """Return RAY_AUTH_TOKEN, or the contents of RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token, if any. Raises StudyError."""
     if token := environ.get("RAY_AUTH_TOKEN", "").strip():
         return token
     path = _path(environ)
@@ -29,7 +29,7 @@ def find_ray_token(environ: Mapping[str, str] = os.environ) -> str | None:
 
 
 def make_ray_token(environ: Mapping[str, str] = os.environ) -> str:
-    """The token, in a file for this user alone: a new one where there is none. Raises StudyError."""
+    """Return the token, in a file for this user alone; make a new one if there is none. Raises StudyError."""
     if environ.get("RAY_AUTH_TOKEN", "").strip():
         return environ["RAY_AUTH_TOKEN"].strip()
     path = _path(environ)
@@ -43,7 +43,7 @@ def make_ray_token(environ: Mapping[str, str] = os.environ) -> str:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new.touch(0o600, exist_ok=False)
         new.write_text(secrets.token_hex(32))
-        with suppress(FileExistsError):  # another process was faster: its token it is
+        with suppress(FileExistsError):  # another process was faster: its token counts
             path.hardlink_to(new)
         new.unlink()
     except OSError as error:
@@ -57,7 +57,7 @@ def make_ray_token(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def _tighten(path: Path) -> None:
-    """Take from others what they may do with the token or its folder. Raises StudyError where this user cannot."""
+    """Deny other users all access to the token or its folder. Raises StudyError if this user cannot."""
     with suppress(FileNotFoundError):
         allowed = path.stat().st_mode & 0o777
         if not allowed & OTHERS:

@@ -1,4 +1,4 @@
-"""Whether a study can run: on what is in a data folder, what is installed here, and the machines there are."""
+"""Faults that keep a study from running: in a data folder, in what is installed here, in the machines."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from trainers.training import teachers
 from trainers.training.start import check_start, missing, start_file
 from trainers.training_spec import TrainingSpec
 
-Fault = tuple[str, str]  # a key of the study file and what is wrong with it, as SpecError has them
+Fault = tuple[str, str]  # a key of the study file and what is wrong with it, as in SpecError
 
 
 def faults(
@@ -28,12 +28,12 @@ def faults(
     deep: bool = True,
     elsewhere: bool = False,
 ) -> list[Fault]:
-    """Everything that keeps the study from running; empty where it can run.
+    """Return everything that keeps the study from running; empty if it can run.
 
-    `machines` are what each one that trials may run on has, by Ray's names; None where they are not known yet, and
-    `data_dir` is None where another machine has it. Unless `deep`, torch is not imported and no file is read: only
-    what is missing is found. With `elsewhere` trials may run on machines that have data, a teacher or a decoder which
-    this one lacks, so that these are no faults; the network to start from must be here, as its checksum is kept.
+    `machines` are the resources of each machine that trials may run on, by Ray's names; None if they are not known yet.
+    `data_dir` is None if another machine has it. Unless `deep`, torch is not imported and no file is read: only missing
+    files are found. With `elsewhere`, trials may run on machines with data, a teacher or a decoder that this one lacks,
+    so lacking them is no fault; the network to start from must be here, because its checksum is kept.
     """
     found: list[Fault] = []
     if data_dir is not None:
@@ -46,7 +46,7 @@ def faults(
 
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Fault]:
-    """How what is here now differs from what a study's trials have used, by the provenance of each."""
+    """Return how the files here now differ from those that a study's trials have used, by the provenance of each."""
     found = []
     for key, field, did in (
         ("teacher", "task", "learned from another teacher"),
@@ -87,9 +87,10 @@ def _missing(spec: StudySpec, data_dir: Path, elsewhere: bool) -> list[Fault]:
 
 
 def _unusable(spec: StudySpec, data_dir: Path) -> list[Fault]:
-    """What is wrong with the files that are here: reads the data set, for seconds, and what goes with it."""
+    """Return what is wrong with the files that are here: reads the data set, which takes seconds, and what goes with
+    it."""
     with uncollected():
-        import torch  # noqa: F401  with which all of it is read
+        import torch  # noqa: F401  all of it is read with torch
 
     data, found = DATASETS[TASKS[spec.task].dataset], list[Fault]()
     with _noted(found, "task", DataError):
@@ -107,7 +108,7 @@ def _unusable(spec: StudySpec, data_dir: Path) -> list[Fault]:
     if spec.record.steps:
         found += _not_recorded(spec, data_dir)
     start = start_file(data_dir, spec.start) if spec.start else None
-    for task, proxy in spec.trained:  # of arms with another network, each must fit
+    for task, proxy in spec.trained:  # every network that arms have must fit
         with _noted(found, "task", DataError, ValueError):
             teachers.check_weights(task, proxy, data_dir)
         if start and start.exists():
@@ -117,7 +118,7 @@ def _unusable(spec: StudySpec, data_dir: Path) -> list[Fault]:
 
 
 def _not_recorded(spec: StudySpec, data_dir: Path) -> Iterator[Fault]:
-    """Where trainings in the smallest batches that arms are tried in, which take most steps, would record too much."""
+    """Yield a fault for each arm that would record too much in its smallest batches, which take the most steps."""
     from trainers.training.recorder import check_room
 
     seen = set[tuple[str, Proxy]]()
@@ -139,13 +140,13 @@ def _not_recorded(spec: StudySpec, data_dir: Path) -> Iterator[Fault]:
 
 
 def _batches(spec: StudySpec, i: int) -> str | None:
-    """The key that says the batches of an arm; None where it says none."""
+    """Return the key of the arm's batch sizes; None if it has none."""
     return f"arms.{i}.space.batch_size" if "batch_size" in spec.arms[i].space else None
 
 
 @contextmanager
 def _noted(found: list[Fault], field: str, *errors: type[Exception]) -> Iterator[None]:
-    """Errors of these kinds are faults of `field`."""
+    """Note errors of these kinds as faults of `field`."""
     try:
         yield
     except errors as error:

@@ -1,4 +1,4 @@
-"""Trainings that another study has done already, found by an address: all that decides their numbers."""
+"""Trainings that another study has already done, found by an address: a digest of all that decides their numbers."""
 
 import hashlib
 import json
@@ -16,10 +16,10 @@ from trainers.tasks import Task
 from trainers.training_spec import fingerprint
 
 Record = TrialRecord | ConfirmationRecord
-# the records that a database has at some of these addresses, results all of them
+# looks up which of these addresses have records in a database: results only
 Find = Callable[[Sequence[str]], Mapping[str, Record]]
 
-# packages whose versions decide what is suggested and what a training comes to
+# packages whose versions decide suggestions and the numbers of a training
 PACKAGES = (
     "torch",
     "numpy",
@@ -38,16 +38,17 @@ ELSEWHERE = (
     "hyperparameters",
     "start",
     "teacher",
-)  # of a fingerprint: said in other words here
+)  # parts of a fingerprint that an address states in other words
 
 R = TypeVar("R", TrialRecord, ConfirmationRecord)
 
 
 def conditions(spec: StudySpec, ran_on: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What decides a study's numbers beside its file, from the provenance of what it runs on; None if it is not known.
+    """Return what decides a study's numbers besides its file, from the provenance of what it runs on; None if not
+    known.
 
-    JSON values: the protocol, the kind of machine, versions, and the checksums of data, teacher, start and of what is
-    changed in the code since its commit, and of the teacher of each task that an arm has of its own.
+    JSON values: the protocol, the kind of machine, versions, and the checksums of the data, the teacher, the start, the
+    code's changes since its commit, and the teacher of each task that an arm has of its own.
     """
     hardware, versions = ran_on.get("hardware", {}), ran_on.get("versions", {})
     learned = ran_on.get("teachers", {})
@@ -57,7 +58,7 @@ def conditions(spec: StudySpec, ran_on: Mapping[str, Any]) -> dict[str, Any] | N
         **{name: hardware.get(name) for name in MACHINE},
         **{name: versions.get(name) for name in PACKAGES},
         **files,
-        **({} if spec.start else {"start": None}),  # of a study that the provenance may be of instead
+        **({} if spec.start else {"start": None}),  # the provenance may be another study's
         **({} if spec.resources.gpus else {"gpu": None}),
         **{_teacher(task): (learned.get(task.name) or {}).get("sha256") for task in spec.tasks[1:]},
     }
@@ -71,13 +72,15 @@ _TEACHER = "teacher of "
 
 
 def _teacher(task: Task) -> str:
-    """What conditions call the teacher of a task that an arm has of its own."""
+    """Return the key in conditions of the teacher of a task that an arm has of its own."""
     return f"{_TEACHER}{task.name}"
 
 
 def address(assignment: Assignment, under: Mapping[str, Any] | None) -> str | None:
-    """What a training, or a trial of several, is found by under these `conditions`: equal only where all is equal that
-    decides its numbers, names of studies and arms being no part of it. None where the conditions are not known."""
+    """Return the address of a training, or of a trial of several, under these `conditions`; None if they are not known.
+
+    Two addresses are equal only if all that decides the numbers is equal; names of studies and arms are not part of it.
+    """
     if under is None:
         return None
     training, searcher = assignment.training, assignment.searcher
@@ -113,9 +116,10 @@ def found(
     *,
     data_dir: Path = Path(),
 ) -> Iterator[Record]:
-    """What the study need not train after `history`: the records of others, as its own, to be stored in this order.
+    """Yield what the study need not train after `history`: the records of others, as its own, in the order to store
+    them.
 
-    A searcher sees the same history and chooses the same, so that a run can be followed as far as it is there.
+    A searcher with the same history chooses the same, so a run can be followed to where the records end.
     """
     under = conditions(spec, ran_on)
     if under is None:
@@ -147,9 +151,9 @@ def found(
 def elsewhere(
     spec: StudySpec, ran_on: Mapping[str, Any], others: Sequence[tuple[str, Mapping[str, Any]]], find: Find
 ) -> str | None:
-    """What to say where nothing is taken over because all that is there was trained under other conditions.
+    """Say why nothing is taken over if all records that exist were trained under other conditions; else return None.
 
-    `others` are studies of the task, by id, and what they ran on. None where there is nothing to say.
+    `others` are studies of the task, by id, with what they ran on.
     """
     under, empty = conditions(spec, ran_on), Schedule(spec, spec.study_id, (), slots=0)
     if under is None:
@@ -172,14 +176,14 @@ def elsewhere(
 
 
 def taken(assignment: Assignment, study: str, under: Mapping[str, Any] | None, find: Find) -> Record | None:
-    """The record of this assignment as the study's own, where any study has one."""
+    """Return the record of this assignment, as the study's own, if any study has one."""
     at = address(assignment, under)
     record = find([at]).get(at) if at is not None else None
     return None if record is None else own(record, study, assignment)
 
 
 def own(record: Record, study: str, assignment: Assignment) -> Record:
-    """The record as that of the study's training of this assignment."""
+    """Copy the record, as this study's result for this assignment."""
     if isinstance(record, TrialRecord):
         return _copied(record, study, assignment)
     assert assignment.confirms is not None

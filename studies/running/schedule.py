@@ -14,7 +14,7 @@ from trainers.hyperparameters import Value
 
 @dataclass(frozen=True, slots=True)
 class Confirms:
-    """That a training confirms the run's trial number `trial`, the `number`th of its seeds, both from 1."""
+    """What a confirmation confirms: the run's trial number `trial`, by the `number`th of its seeds, both from 1."""
 
     trial: int
     number: int
@@ -28,21 +28,21 @@ class Turn:
     arm: str
     run: int
     history: tuple[Observation, ...]
-    slot: int = -1  # of one that is not handed out
+    slot: int = -1  # not handed out
     confirms: Confirms | None = None
 
 
-Key = tuple[int, str, int, int]  # run, arm, and of a confirmation its trial and number, of a trial zeros
+Key = tuple[int, str, int, int]  # run, arm, then a confirmation's trial and number, or zeros for a trial
 
 
 class Schedule:
-    """Hands out the trainings that are left of a study, the shortest run first, so that all runs end together.
+    """The trainings that are left of a study, handed out from the shortest run first, so that all runs end together.
 
-    Trials of one run follow each other; runs do not wait for one another. Once a run is over its incumbents are
-    confirmed, where the study wants that, in any order, while no trial waits. A slot gets one training at a time; the
-    one that became free last is next, as it has a worker.
+    Trials of one run follow each other; runs do not wait for one another. Once a run is over, its incumbents are
+    confirmed if the study asks for that, in any order, while no trial waits. A slot gets one training at a time; the
+    slot freed last is next, because it has a worker.
 
-    A study that stops when it is decided goes through its runs in their order instead, each with its confirmations: the
+    A study that stops when it is decided goes through its runs in order instead, each with its confirmations: the
     sooner a run is complete, the sooner it is looked at.
     """
 
@@ -79,9 +79,10 @@ class Schedule:
 
     @property
     def remaining(self) -> int:
-        """Trainings that have not finished, those under way too; of confirmations those of runs that are over.
+        """The number of trainings that have not finished, including those under way; confirmations count once their run
+        is over.
 
-        Once the study is decided those under way alone.
+        Once the study is decided, only those under way count.
         """
         if self._decided:
             return len(self._under_way)
@@ -89,14 +90,15 @@ class Schedule:
 
     @property
     def waiting(self) -> int:
-        """Trainings that could be handed out now, if there were slots."""
+        """The number of trainings that could be handed out now if there were slots."""
         if self._decided:
             return 0
         trials, confirmations = self._not_under_way()
         return len(trials) + len(confirmations)
 
     def next(self) -> Turn | None:
-        """Hand out a training; None where every slot has one, or every run waits for a trial of its own."""
+        """Hand out a training. Return None if every slot has one, every run waits for its own trial, or the study is
+        decided."""
         if self._decided or not self._free:
             return None
         in_order = self._spec.stop_when is not None
@@ -117,7 +119,8 @@ class Schedule:
         return Turn(arm, run, (), slot, self._unconfirmed[confirmation])
 
     def open(self) -> Iterator[Turn]:
-        """Each run's next trial and the confirmations that are left; where runs are in order, the first run's alone."""
+        """Yield each run's next trial and the confirmations that are left; if runs go in order, the first run's
+        alone."""
         turns = [
             Turn(arm, run, tuple(seen)) for (run, arm), seen in self._done.items() if len(seen) < self._trials
         ]
@@ -128,11 +131,12 @@ class Schedule:
                 yield turn
 
     def put_back(self, arm: str, run: int, confirms: Confirms | None = None) -> None:
-        """The run's trial handed out last, or this confirmation, has come to nothing: it is handed out again."""
+        """Hand out the run's latest trial, or this confirmation, again later: it came to nothing."""
         self._end((run, arm, confirms.trial, confirms.number) if confirms else (run, arm, 0, 0))
 
     def finished(self, record: TrialRecord | ConfirmationRecord) -> None:
-        """The training has ended, in whatever state, or is another study's; the run of a trial goes on."""
+        """Note that the training has ended, in whatever state, or is another study's; after a trial, its run goes
+        on."""
         key = _key(record)
         self._end(key)
         if isinstance(record, ConfirmationRecord):
@@ -149,7 +153,7 @@ class Schedule:
             self._free.append(slot)
 
     def _not_under_way(self) -> tuple[list[tuple[int, str]], list[Key]]:
-        """The runs and arms whose next trial is to be handed out, and the confirmations that are."""
+        """Return the runs and arms whose next trial can be handed out, and the confirmations that can."""
         trials = [
             (run, arm)
             for (run, arm), seen in self._done.items()
@@ -158,7 +162,7 @@ class Schedule:
         return trials, [key for key in self._unconfirmed if key not in self._under_way]
 
     def _complete(self, run: int) -> bool:
-        """Whether every arm has all trials and confirmations of the run."""
+        """Return whether every arm has all trials and confirmations of the run."""
         trials = all(len(seen) == self._trials for (of, _), seen in self._done.items() if of == run)
         return trials and not any(key[0] == run for key in self._unconfirmed)
 
@@ -170,7 +174,7 @@ class Schedule:
         return decision(self._spec, trials, confirmations).verdict is not None
 
     def _expect_confirmations(self, run: int, arm: str) -> None:
-        """Where the run is over, each of its incumbents is confirmed with each seed."""
+        """Expect a confirmation of each of the run's incumbents with each seed, once the run is over."""
         seen = self._done[run, arm]
         if not self._seeds or len(seen) < self._trials:
             return

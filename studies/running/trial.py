@@ -28,14 +28,14 @@ LEFT_SECONDS = 30 * 86400  # no trial lasts longer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """Everything that decides a trial, so that any process can carry it out with the same result.
+    """Everything that decides a trial, so that any process can run it with the same result.
 
-    It is the trial that follows `history`, or `confirms` an earlier one with the hyperparameters of that.
-    `training` is what it trains, but for the hyperparameters, which it chooses first; `machine` what it trains on.
-    Trials of the same run and number share the training's `seed` (data order, initialisation) between arms, and all
-    trials of a run its `split_seed`: runs are paired. `searcher_seed` belongs to the method's run, so that arms of one
-    method differ in what they are, not in how they are named. A trial of several trainings has `more_seeds`, one for
-    each after the first.
+    It is the trial that follows `history`, or `confirms` an earlier one with that trial's hyperparameters. `training`
+    is what it trains, without the hyperparameters, which it chooses first; `machine` is what it trains on. Trials with
+    the same run and number share the training's `seed` (data order, initialisation) between arms, and all trials of a
+    run share its `split_seed`: runs are paired. `searcher_seed` belongs to the method's run, so that arms of one method
+    differ in what they are, not in their names. A trial of several trainings has `more_seeds`, one for each after the
+    first.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Assignment:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Of its trainings, in order."""
+        """The seeds of its trainings, in order."""
         return self.training.seed, *self.more_seeds
 
 
@@ -67,11 +67,11 @@ def assign(
     data_dir: Path,
     start_sum: str | None = None,
 ) -> Assignment:
-    """The trial of the arm's run `run` that follows `history`; `start_sum` is the checksum of the study's start, if
-    that is known.
+    """Return the trial of the arm's run `run` that follows `history`; `start_sum` is the checksum of the study's start,
+    if that is known.
 
-    Trial t of a run has the same seed in every arm. All that a grid combines has that of its first trial: what is
-    compared there are the values.
+    Trial t of a run has the same seed in every arm. All trials of a grid have the first one's seed, because only their
+    values are compared.
     """
     trial = len(history) + 1
     seeded = "run", run, "trial", 1 if spec.is_grid(arm) else trial
@@ -111,8 +111,8 @@ def assign_confirmation(
     data_dir: Path,
     start_sum: str | None = None,
 ) -> Assignment:
-    """A training of the hyperparameters of one of the run's trials, with a seed that all arms' confirmations share.
-    Nothing is recorded of it."""
+    """Return a training of one trial's hyperparameters, with a seed that all arms' confirmations in the run share. It
+    records nothing."""
     trial = assign(spec, arm, run, (), data_dir=data_dir, start_sum=start_sum)
     return replace(
         trial,
@@ -129,7 +129,7 @@ def assign_confirmation(
 
 
 def assigned(spec: StudySpec, turn: Turn, *, data_dir: Path, start_sum: str | None = None) -> Assignment:
-    """The trial or confirmation whose turn it is."""
+    """Return the trial or confirmation whose turn it is."""
     arm = spec.arm(turn.arm)
     if turn.confirms is not None:
         return assign_confirmation(spec, arm, turn.run, turn.confirms, data_dir=data_dir, start_sum=start_sum)
@@ -137,7 +137,7 @@ def assigned(spec: StudySpec, turn: Turn, *, data_dir: Path, start_sum: str | No
 
 
 def repeats(assignment: Assignment) -> tuple[Assignment, ...]:
-    """The trial's trainings, each as a trial of one training."""
+    """Return the trial's trainings, each as a trial of one training."""
     return tuple(
         replace(assignment, training=replace(assignment.training, seed=seed), more_seeds=())
         for seed in assignment.seeds
@@ -152,14 +152,14 @@ def retrain(
     start_sum: str | None = None,
     seed: int | None = None,
 ) -> Iterator[EpochResult]:
-    """A stored trial's first training once more, an epoch at a time, with its own seed or another."""
+    """Repeat a stored trial's first training, an epoch at a time, with its own seed or another."""
     assignment = assign(spec, spec.arm(trial.arm), trial.run, (), data_dir=data_dir, start_sum=start_sum)
     training = replace(assignment.training, seed=trial.seed if seed is None else seed)
     return train(replace(assignment, training=training), Suggestion(dict(trial.hyperparameters), "given"))
 
 
 def choose(assignment: Assignment) -> tuple[Suggestion, float]:
-    """The trial's hyperparameters and the seconds it took to choose them."""
+    """Choose the trial's hyperparameters; return them and the seconds that it took."""
     space = assignment.space
     if not searched(space):
         return Suggestion(whole_point(space, {}), "fixed"), 0.0
@@ -179,7 +179,8 @@ def choose(assignment: Assignment) -> tuple[Suggestion, float]:
 
 
 def kept(assignment: Assignment, suggestion: Suggestion) -> "Checkpoint":
-    """Where the trial's training is kept, for another worker of this machine to go on with if this one is lost.
+    """Return the file that keeps the trial's training, from which another worker of this machine resumes if this one is
+    lost.
 
     The file is named after all that decides the training, so it does not matter which study comes to it.
     """
@@ -197,7 +198,7 @@ def _training(assignment: Assignment, suggestion: Suggestion) -> TrainingSpec:
 
 
 def _word(value: Any) -> int | str:
-    """What stands for a part of a training's fingerprint in the name of a file; of a file its name."""
+    """Return what stands for a part of a training's fingerprint in a file name; for a file, its own name."""
     match value:
         case Task():
             return value.name
@@ -211,12 +212,12 @@ def _word(value: Any) -> int | str:
 
 
 def folder(data_dir: Path) -> Path:
-    """Where trainings under way are kept. Whatever is in it may be deleted at the cost of time."""
+    """Return the folder of the trainings under way. Whatever is in it may be deleted at the cost of time."""
     return data_dir / "checkpoints"
 
 
 def sweep(data_dir: Path) -> None:
-    """Delete what trials have left there that were given up long ago."""
+    """Delete what trials given up long ago have left there."""
     for file in folder(data_dir).glob("*"):
         with suppress(OSError):  # another worker is first, or nothing can be written there
             if file.stat().st_mtime < time.time() - LEFT_SECONDS:
@@ -226,7 +227,7 @@ def sweep(data_dir: Path) -> None:
 def train(
     assignment: Assignment, suggestion: Suggestion, checkpoint: "Checkpoint | None" = None
 ) -> Iterator[EpochResult]:
-    """The trial's training, an epoch at a time. Raises CheckpointError where its start is no longer what it was."""
+    """Run the trial's training, an epoch at a time. Raises CheckpointError if its start is no longer what it was."""
     from trainers.training.loop import train
 
     return train(_training(assignment, suggestion), assignment.machine, checkpoint=checkpoint)

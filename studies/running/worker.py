@@ -1,4 +1,4 @@
-"""The worker processes of a study: each carries out one trial after another."""
+"""The worker processes of a study, each of which runs one trial after another."""
 
 import faulthandler
 import time
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any, Self
 
-from studies.running.cluster import Slot  # first, as Ray reads what it sets
+from studies.running.cluster import Slot  # first, because it sets what Ray reads
 
 # isort: split
 from ray import tune
@@ -27,7 +27,7 @@ REPORT_SECONDS = 10.0  # a long training reports its epochs to Ray this often, a
 
 @dataclass(frozen=True, slots=True)
 class TrialFault:
-    """What a trial raised, in words; `hopeless` where another attempt would fail of it as well."""
+    """What a trial raised, in words; `hopeless` if another attempt would fail in the same way."""
 
     words: str
     trace: str
@@ -40,18 +40,18 @@ class TrialFault:
 
 
 class TrialWorker(tune.Trainable):  # type: ignore[misc]
-    """A worker process: carries out one trial after another.
+    """A worker process that runs one trial after another.
 
     The worker also computes the suggestion, so there are exactly as many suggestions at a time as there are trial
-    slots, and the driver's loop only hands out work. The suggestion is reported before the training starts: a
-    crash cannot lose it. So is what the trial raises: the file in which Tune keeps it may be another's, on a cluster
-    where others may write. A trial past `max_seconds` ends its process, even one that hangs inside C code; Tune
-    starts another. A trial of several trainings does one after the other.
+    slots, and the driver's loop only hands out work. The suggestion is reported before the training starts: a crash
+    cannot lose it. What the trial raises is reported too, because on a cluster where others may write, the file in
+    which Tune keeps it may be someone else's. A trial past `max_seconds` ends its process, even if it hangs inside C
+    code; Tune starts another. A trial with several trainings does one after the other.
 
-    A training that takes long is kept on disk: tried again on the same machine, after whatever crash, it goes on where
-    it was, and what it has taken of `max_seconds` stays taken. What is kept goes once the driver has the result.
+    A long training is kept on disk: tried again on the same machine after any crash, it resumes where it was, and the
+    time that it has used of `max_seconds` stays used. What is kept is removed once the driver has the result.
 
-    On Ray's dashboard the actor is named after its study and slot, as the name of an actor is for life; its log and
+    On Ray's dashboard the actor is named after its study and slot, because an actor has its name for life; its log and
     the title of its process name the trial.
     """
 
@@ -64,7 +64,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         return Slot([config["resources"]])
 
     def setup(self, config: dict[str, Any]) -> None:
-        # seconds the first time, and not the trial's
+        # takes seconds the first time, which must not count as the trial's
         with uncollected():
             import scipy.stats  # noqa: F401
 
@@ -89,7 +89,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         return self._worker
 
     def step(self) -> dict[str, Any]:
-        """A part of the trial. An error is reported, and raised when Tune asks for more."""
+        """Run a part of the trial. Report an error first; raise it when Tune asks for more."""
         if self._fault is not None:
             raise self._fault
         try:
@@ -138,7 +138,8 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         self._forget()
 
     def _forget(self) -> None:
-        """Tune ends a worker or hands it another trial after the driver has recorded the last one."""
+        """Remove the finished trial's checkpoints: once Tune ends or reuses a worker, the driver has recorded its last
+        trial."""
         for checkpoint in self._finished:
             checkpoint.remove()
         self._finished = ()
