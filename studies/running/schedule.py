@@ -131,7 +131,8 @@ class Schedule:
                 yield turn
 
     def put_back(self, arm: str, run: int, confirms: Confirms | None = None) -> None:
-        """Hand out the run's latest trial, or this confirmation, again later: it came to nothing."""
+        """Free the slot of the run's latest trial, or of this confirmation, which came to nothing: it is handed out
+        again."""
         self._end((run, arm, confirms.trial, confirms.number) if confirms else (run, arm, 0, 0))
 
     def finished(self, record: TrialRecord | ConfirmationRecord) -> None:

@@ -217,7 +217,7 @@ def folder(data_dir: Path) -> Path:
 
 
 def sweep(data_dir: Path) -> None:
-    """Delete what trials given up long ago have left there."""
+    """Delete what trials given up long ago have left in the folder."""
     for file in folder(data_dir).glob("*"):
         with suppress(OSError):  # another worker is first, or nothing can be written there
             if file.stat().st_mtime < time.time() - LEFT_SECONDS:

@@ -1,8 +1,8 @@
 """Time the analysis of a study: `python tests/benchmarks/analysis.py [--runs N] [--trials N] [--rounds N]`.
 
-A finished study of two methods is made up: 20 runs of 25 trials are the 1,000 trials of Figure 8. Prints for each thing
-that the service answers with the first call in this process, then the median and the slowest of the rounds; and what
-importing each module adds to a fresh process.
+Makes up a finished study of two methods: 20 runs of 25 trials are the 1,000 trials of Figure 8. For each thing that the
+service answers with, prints the time of the first call in this process, then the median and the slowest of the rounds;
+and what importing each module adds to a fresh process.
 """
 
 import argparse

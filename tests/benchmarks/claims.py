@@ -1,4 +1,5 @@
-"""What the papers claim of their figures and tables, each with the study that asks and the rule that answers."""
+"""What the papers claim about their figures and tables, each claim with the study that tests it and the rule that
+decides."""
 
 from dataclasses import dataclass
 
@@ -25,23 +26,25 @@ from verdicts import (
 
 from studies.analysis.settings import flips
 
-# accuracies: a point is about one training's standard deviation over seeds on spoken digits (docs/instrument.md), half
-# of one the least that a claim of better or worse is worth
+# accuracies: a point is about one training's standard deviation over seeds on spoken digits (docs/instrument.md); half
+# a point is the least effect that makes a claim of better or worse worth making
 POINT = 0.01
 HALF = Above(0.0, 0.005)
 SIMILAR = Within(POINT)
-NO_WORSE = Above(-HALF.least, -HALF.least)  # fails where what is against it is worth a claim
-# of logistic regression on the same test images (docs/methods-table.md): CIFAR-10's 16 x 16, from a tenth of the others
+NO_WORSE = Above(-HALF.least, -HALF.least)  # fails if the effect against it is worth a claim
+# logistic regression's on the same test images (docs/methods-table.md); CIFAR-10's are 16 x 16, it trains on a tenth
 LINEAR = {"mnist": 0.917, "cifar10": 0.380}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """`text` in the paper's terms, at its `place`; `study` names a file below studies/specs. `control` is what the same
-    measure gives where the claim says nothing, or the opposite, or where the answer is known: it shows what could have
-    been seen. Of a rule that is blind it is what is known to be better first, and has to be seen. `over_control` is for
-    a control that differs in something else that might be the reason: an effect that is not beyond its is not the
-    claim's. What is `given` must hold for the claim to be asked at all."""
+    """A paper's claim: `text` in the paper's terms, at its `place`; `study` names a file below studies/specs.
+
+    `control` is the same measure where the claim says nothing, or the opposite, or where the answer is known: it shows
+    what could have been seen. For a blind rule, the control is a known effect, with the better setting first, which
+    must be seen. `over_control` is for a control that differs in something else that might be the reason: an effect
+    that is not beyond the control's is not the claim's. What is `given` must hold for the claim to be asked at all.
+    """
 
     place: str
     text: str
@@ -55,7 +58,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A figure of which the paper claims nothing: its `study` is run and drawn."""
+    """A figure about which the paper claims nothing: its `study` is run and drawn."""
 
     place: str
     text: str
@@ -64,7 +67,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A figure or table without a claim above: its `study` in full, if there is one, and what is missing."""
+    """A figure or table without a claim above: its full `study`, if there is one, and what is missing to run it."""
 
     place: str
     study: str | None
@@ -79,7 +82,7 @@ GAMMA, TAU = (
 )  # the same setting in two arms, trained with the same seeds
 SCORED = Differences(
     At("latent-adam"), measure=scored
-)  # a network worse than a linear map of its inputs says nothing
+)  # a network worse than a linear map of its inputs tells nothing
 FIGURE4C = Differences(At("from-zero", (1.0,)), tuple(At("from-zero", (r,)) for r in RATES if r != 1.0))
 LARGEST, LARGE, SMALLEST = (At("learning-rate", (rate,)) for rate in (16384.0, 4096.0, 0.0625))
 LARGE_RATES = Differences(LARGEST, (LARGE,), flips)
@@ -90,7 +93,7 @@ TUNED, PUBLISHED = ("latent-sgd", "gradient-filter"), ("latent-published", "filt
 MORE, BY_LUCK = MoreTrials(*TUNED), MoreTrials(*PUBLISHED)  # with nothing to search
 
 PAREN = ("ste-adam", "mirror-descent", "bop", "bnew")  # what Paren & Poudel compare
-STARTED = ("mirror-descent", "bop")  # whose authors do not suggest to
+STARTED = ("mirror-descent", "bop")  # whose authors do not suggest such a start
 LATE = LateFlips(epochs=3, frozen=1)
 
 CLAIMS: tuple[Claim, ...] = (
@@ -381,7 +384,7 @@ CLAIMS: tuple[Claim, ...] = (
         study="nayak2020/figure4-proxy",
         estimator=Differences(At("bop"), (At("adam"),), trained),
         rule=Above(0.0, 0.05),
-        control=Differences(At("adam-bops-rate"), (At("adam"),), trained),  # of the real-valued parameters
+        control=Differences(At("adam-bops-rate"), (At("adam"),), trained),  # for the real-valued parameters
         over_control=True,
     ),
     Claim(
@@ -422,7 +425,7 @@ CLAIMS: tuple[Claim, ...] = (
         study="paren2021/budgets-proxy",
         estimator=Each(tuple((At(method), At(f"{method}-short")) for method in PAREN)),
         rule=HALF,
-        control=Differences(At("bnew"), (At("bnew-stronger"),)),  # the short one's lambda_rate, as long
+        control=Differences(At("bnew"), (At("bnew-stronger"),)),  # the short one's lambda_rate for as long
     ),
     Claim(
         place="Paren & Poudel 2021, section 4.3",
@@ -431,7 +434,7 @@ CLAIMS: tuple[Claim, ...] = (
         study="paren2021/budgets-proxy",
         estimator=Differences(At("bnew"), (At("bnew-short"), At("bnew-stronger"))),
         rule=HALF,
-        control=Differences(At("bnew-short-weaker"), (At("bnew-short"),)),  # a lower one, no longer
+        control=Differences(At("bnew-short-weaker"), (At("bnew-short"),)),  # a lower rate for as long
     ),
     Claim(
         place="Paren & Poudel 2021, section 5.1, start",
@@ -468,7 +471,7 @@ CLAIMS: tuple[Claim, ...] = (
         study="paren2021/lambda-rate-proxy",
         estimator=Differences(At("bnew"), (At("weaker"),)),
         rule=HALF,
-        control=Differences(At("bnew"), (At("stronger"),)),  # both make them so
+        control=Differences(At("bnew"), (At("stronger"),)),  # both make weights binary
     ),
 )
 

@@ -1,7 +1,7 @@
 """Time how fast large images are read: `python tests/benchmarks/decoding.py [--rounds N] [--device NAME]`.
 
-Pillow in processes and DALI in as many threads take turns at an epoch of random parts, 224 x 224, of made-up JPEGs of
-the size that ImageNet's have. Prints the median images a second of each. It needs `pip install tunebench[dali]`.
+Pillow in processes and DALI in as many threads take turns at an epoch of random 224 x 224 crops of made-up JPEGs, which
+have the size of ImageNet's. Prints the median images a second of each. It needs `pip install tunebench[dali]`.
 """
 
 import argparse
@@ -24,7 +24,7 @@ DECODERS: tuple[Decoder, ...] = ("pillow", "dali")
 
 
 def pictures(folder: Path, count: int) -> ImageFiles:
-    """Smooth ones with noise, 500 x 375 or upright."""
+    """Write smooth pictures with noise, 500 x 375 or upright."""
     draws = np.random.default_rng(0)
     names = []
     for i in range(count):

@@ -1,10 +1,10 @@
-"""The papers' figures and tables in small, run and judged: `python tests/benchmarks/gallery.py [STUDY ...]`.
+"""The papers' figures and tables scaled down, run and judged: `python tests/benchmarks/gallery.py [STUDY ...]`.
 
-Runs the studies that `claims.py` names, one after the other, in a database of its own, so whatever it is interrupted
-by, the same command goes on; what is finished is not started. After each it writes `docs/gallery.md` with its figures,
-from the database alone: every claim with what was estimated, its interval, its rule and the verdict that follows. Only
-how many samples there are of data that are not the published ones is asked of the data folder. A study whose data set
-is not there is left out and named. `--write` runs nothing.
+Runs the studies that `claims.py` names, one after the other, in a database of its own, so that after any interruption
+the same command resumes; finished studies are not started again. After each study it writes `docs/gallery.md` with its
+figures, from the database alone: every claim with what was estimated, its interval, its rule and the resulting verdict.
+Only the numbers of samples of data that are not the published ones come from the data folder. A study whose data set is
+missing is left out and named. `--write` runs nothing.
 """
 
 import argparse
@@ -53,7 +53,7 @@ SPECS = Path(studies.__file__).parent / "specs"
 PAGE = Path(__file__).parents[2] / "docs" / "gallery.md"
 DOTS_AN_INCH, FINER = 110, 3
 DRAWN = {"grid": over_grid, "arms": side_by_side, **traces.FIGURES}
-COLOURS = 48  # of a figure's palette: a tenth of the size
+COLOURS = 48  # of a figure's palette, which makes a file a tenth of the size
 
 HEAD = """# Gallery
 
@@ -78,14 +78,14 @@ typed.
 
 
 def figures(done: Done) -> dict[str, Figure]:
-    """What a study's export draws by name: how arms were tuned, its settings and what it recorded."""
+    """Draw what a study's export draws, by name: how arms were tuned, its settings and what it recorded."""
     tuned = figure8(done.record, done.trials, done.confirmations) if done.confirmations else None
     drawn = {"figure8": tuned} | {name: draw(done.record, done.trials) for name, draw in DRAWN.items()}
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def find(store: Store | None, study: str) -> Done | None:
-    """The study in the database, None where it is not there or has not finished."""
+    """Return the study from the database; None if it is missing or has not finished."""
     spec = load(SPECS / f"{study}.yaml")
     if store is None:
         return None
@@ -100,12 +100,12 @@ def find(store: Store | None, study: str) -> Done | None:
 
 
 def open_store(database: Path) -> Store | None:
-    """None where there is no database yet."""
+    """Open the database; return None if it does not exist yet."""
     return Store(connect(f"sqlite:///{database.resolve()}")) if database.exists() else None
 
 
 def run(study: str, database: Path, out: Path, data_dir: Path) -> None:
-    """Run a study, or go on with it. Raises CalledProcessError."""
+    """Run a study, or resume it. Raises CalledProcessError."""
     file = SPECS / f"{study}.yaml"
     subprocess.run(
         ["tunebench", "run", str(file), "--out", str(out / load(file).study_id)],
@@ -119,7 +119,8 @@ def run(study: str, database: Path, out: Path, data_dir: Path) -> None:
 
 
 def picture(figure: Figure) -> bytes:
-    """A PNG of few colours, made smaller, as text is laid out for more dots and would not fit between fewer."""
+    """Return a PNG of few colours, drawn large and then reduced, because text would not fit if drawn at the final
+    size."""
     buffer, small = io.BytesIO(), io.BytesIO()
     figure.savefig(buffer, format="png", dpi=FINER * DOTS_AN_INCH, metadata={"Software": None})
     image = Image.open(buffer).convert("RGB").reduce(FINER)
@@ -128,7 +129,7 @@ def picture(figure: Figure) -> bytes:
 
 
 def page(done: dict[str, Done], out: Path, data_dir: Path) -> str:
-    """Markdown, whose figures are put in `out`."""
+    """Return the page in Markdown and put its figures in `out`."""
     out.mkdir(parents=True, exist_ok=True)
     pictures: dict[str, list[str]] = {}
     for study, found in done.items():
@@ -141,7 +142,7 @@ def page(done: dict[str, Done], out: Path, data_dir: Path) -> str:
 
 
 def _data(done: Mapping[str, Done], data_dir: Path) -> str:
-    """Of which data sets the samples were not the published ones, with their number where these are known."""
+    """Name the data sets whose samples were not the published ones, with the numbers of samples if known."""
     others: dict[str, str] = {}
     for found in done.values():
         data = found.record.provenance.get("data", {})
@@ -154,7 +155,7 @@ def _data(done: Mapping[str, Done], data_dir: Path) -> str:
 
 
 def _samples(name: str, sha256: str, data_dir: Path) -> str:
-    """` (45,000 to train on, 5,000 for validation, 10,000 for test)`, if the data folder has what was trained on."""
+    """Return ` (45,000 samples to train on, ...)` if the data folder has the data that was trained on; else ""."""
     try:
         if DATASETS[name].origin(data_dir)["sha256"] != sha256:
             return ""

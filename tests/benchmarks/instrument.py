@@ -1,14 +1,14 @@
 """What a tuning study on a task can tell apart: `python tests/benchmarks/instrument.py [TASK] [--proxy MAPPING]`.
 
-A comparison of tuning is worth its trainings where binary weights must be learnt and where hyperparameters move the
-objective by more than seeds do. Measured on `Size.splits` splits, with as many seeds each: the linear classifier of
+A comparison of tuning is worth its trainings if binary weights must be learnt and if hyperparameters move the objective
+by more than seeds do. Measured on `Size.splits` splits, with `Size.seeds` seeds each: the linear classifier of
 `methods_table.py`, networks whose binary weights never flip (Bop with a threshold that no gradient reaches; the
-real-valued parameters train as always), and each method of METHODS at its published setting. On one split, with
-`Size.repeats` seeds each: `Size.settings` points of a scrambled Sobol sequence over the method's default search space.
+real-valued parameters train as always), and each method of METHODS at its published setting. Measured on one split,
+with `Size.repeats` seeds each: `Size.settings` points of a scrambled Sobol sequence over the method's default space.
 
-A training that diverged counts with the worst objective there is, as it does in a study. The section of the task in
-`docs/instrument.md` is written anew; trainings are kept in `results/instrument`, so whatever it is interrupted by,
-the same command goes on.
+A training that diverged counts with the worst objective there is, as in a study. The task's section of
+`docs/instrument.md` is rewritten; trainings are kept in `results/instrument`, so that after any interruption the same
+command resumes.
 """
 
 import argparse
@@ -82,20 +82,23 @@ class Components:
     within: float
 
     def signal(self, repeats: int = 1) -> float:
-        """The share of the variance of a mean of `repeats` trainings that is the setting's, in [0, 1]; 0 of none."""
+        """Return the setting's share of the variance of a mean of `repeats` trainings, in [0, 1]; 0 if there is no
+        variance."""
         whole = self.between + self.within / repeats
         return self.between / whole if whole else 0.0
 
 
 def components(objectives: Numbers) -> Components:
-    """Of objectives (settings, repeats) by the analysis of variance; what would be negative between is 0."""
+    """Return the components of objectives (settings, repeats) by the analysis of variance; a negative `between` becomes
+    0."""
     within = float(objectives.var(axis=1, ddof=1).mean())
     of_means = float(objectives.mean(axis=1).var(ddof=1))
     return Components(max(of_means - within / objectives.shape[1], 0.0), within)
 
 
 def signal_interval(objectives: Numbers, repeats: int, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of the signal, from RESAMPLES bootstrap samples of settings with all their repeats."""
+    """Return the 95 % percentile interval of the signal, from RESAMPLES bootstrap samples of settings with all their
+    repeats."""
     drawn = np.random.default_rng(seed).integers(len(objectives), size=(RESAMPLES, len(objectives)))
     within = objectives.var(axis=1, ddof=1)[drawn].mean(axis=1)
     of_means = objectives.mean(axis=1)[drawn].var(axis=1, ddof=1)
@@ -108,12 +111,12 @@ def signal_interval(objectives: Numbers, repeats: int, seed: int = 0) -> tuple[f
 
 
 def deviation(metrics: Numbers) -> float:
-    """One training's standard deviation over seeds, of metrics (splits, seeds): pooled within the splits."""
+    """Return one training's standard deviation over seeds, from metrics (splits, seeds), pooled within the splits."""
     return math.sqrt(float(metrics.var(axis=1, ddof=1).mean()))
 
 
 def mean_interval(values: Numbers) -> tuple[float, float, float]:
-    """The mean of (splits,) and its 95 % interval by Student's t."""
+    """Return the mean of (splits,) and its 95 % interval by Student's t."""
     mean = float(values.mean())
     half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
     return mean, mean - half, mean + half
@@ -121,14 +124,14 @@ def mean_interval(values: Numbers) -> tuple[float, float, float]:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The trainings that a task is measured by; without a method it is the linear classifier's fit."""
+    """The trainings that measure a task; a training without a method is the linear classifier's fit."""
 
     task: Task
     proxy: Proxy
     size: Size
 
     def on_splits(self, optimizer: str | None, values: Mapping[str, Value]) -> list[list[TrainingSpec]]:
-        """The same setting on every split, with seeds of its own on each: (splits, seeds)."""
+        """Return the same setting on every split, with seeds of its own on each: (splits, seeds)."""
         spec = TrainingSpec(task=self.task, proxy=self.proxy, method=optimizer, hyperparameters=dict(values))
         return [
             [
@@ -150,7 +153,7 @@ class Plan:
         return self.on_splits(METHODS[method].optimizer, PUBLISHED[method])
 
     def settings(self, method: str) -> list[list[TrainingSpec]]:
-        """Points of the method's default space on the first split: (settings, repeats)."""
+        """Return points of the method's default space on the first split: (settings, repeats)."""
         first = self.on_splits(METHODS[method].optimizer, {})[0][0]
         rows, history = [], []
         for i in range(self.size.settings):
@@ -169,14 +172,14 @@ class Plan:
 
 
 def key(spec: TrainingSpec) -> str:
-    """What decides the numbers of a training, in short: the spec, the versions, the kind of processor."""
+    """Return a digest of what decides a training's numbers: the spec, the versions, the kind of processor."""
     named = fingerprint(spec, Machine(data_dir=Path()))
     decided = [PROTOCOL, torch.__version__, torch.backends.cpu.get_cpu_capability(), sorted(named.items())]
     return f"{derive(repr(decided)):016x}"
 
 
 def trained(spec: TrainingSpec, data_dir: Path) -> dict[str, Any]:
-    """Metrics after the last epoch, the mean share of flips, and CPU seconds, on one thread."""
+    """Return the metrics after the last epoch, the mean share of flips, and CPU seconds, on one thread."""
     began = process_time()
     if spec.method is None:
         scores = linear(spec.task, spec.proxy, spec.split_seed, data_dir)
@@ -192,18 +195,18 @@ def trained(spec: TrainingSpec, data_dir: Path) -> dict[str, Any]:
 
 
 def measured(specs: Sequence[TrainingSpec], file: Path, data_dir: Path) -> Kept:
-    """What `trained` gives, by `key`; what is in `file` already, a JSON line each, is taken from there."""
+    """Return the results of `trained` by `key`; those already in `file`, a JSON line each, are taken from there."""
     kept: Kept = {}
     text = file.read_text() if file.exists() else ""
     for line in text.splitlines():
-        if line.endswith("}"):  # not what was being written when it was stopped
+        if line.endswith("}"):  # not the line that was being written when it was stopped
             entry = json.loads(line)
             kept[entry.pop("key")] = entry
     left = {key(spec): spec for spec in specs if key(spec) not in kept}
     if not left:
         return kept
     file.parent.mkdir(parents=True, exist_ok=True)
-    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that follow, scikit-learn's included
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that follow, also for scikit-learn
     with (
         ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool,
         file.open("a") as stream,
@@ -221,13 +224,13 @@ def measured(specs: Sequence[TrainingSpec], file: Path, data_dir: Path) -> Kept:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A plan with what came out."""
+    """A plan with its results."""
 
     plan: Plan
     kept: Kept
 
     def of(self, rows: Iterable[Iterable[TrainingSpec]], what: str) -> Numbers:
-        """`what` of every training, shaped as `rows`; metrics as they are written, accuracies in per cent."""
+        """Return `what` of every training, in the shape of `rows`; accuracies are in per cent."""
         unit = 100.0 if what in ("validation", "test") and self.plan.task.metric == "accuracy" else 1.0
         return unit * np.array([[self.kept[key(spec)][what] for spec in row] for row in rows], dtype=float)
 
@@ -276,7 +279,7 @@ class Measurement:
         return lines + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
 
     def _thirds(self) -> list[str]:
-        """Mean objectives of the settings in each third of each range, in its own scale."""
+        """Return mean objectives of the settings in each third of each range, on the range's own scale."""
         lines = [
             "| mean where it lies in the | lower | middle | upper third of its range |",
             "|---|---|---|---|",
@@ -319,7 +322,7 @@ def _word(value: Value) -> str:
 
 
 def with_section(page: str, title: str, lines: Sequence[str]) -> str:
-    """`page` with the section of that title, a heading of the second level, in place of the one it had, or last."""
+    """Return `page` with the second-level section of that title replaced, or appended if it has none."""
     head, *sections = page.rstrip("\n").split("\n## ")
     section = "\n".join([title, "", *lines]) + "\n"
     at = next((i for i, each in enumerate(sections) if each.splitlines()[0] == title), len(sections))

@@ -1,17 +1,17 @@
 """Training methods against a linear classifier on every task: `python tests/benchmarks/methods_table.py [TASK ...]`.
 
-Runs the studies `studies/specs/methods-*.yaml` one after the other in a database of its own, so whatever it is
-interrupted by, the same command goes on; exports each and writes `methods-table.md`. A task whose data set is not in
-the data folder is left out and named. Hours on two cores: it says how long each study took.
+Runs the studies `studies/specs/methods-*.yaml` one after the other in a database of its own, so that after any
+interruption the same command resumes; exports each and writes `methods-table.md`. A task whose data set is not in the
+data folder is left out and named. This takes hours on two cores; it says how long each study took.
 
-Of each run of a method the trial with the best validation metric counts, and the median of the runs. The linear
-classifier gets what the network gets of the same splits, not augmented: multinomial logistic regression by
-scikit-learn, on standardised inputs, its penalty the one of PENALTIES that is best on validation. Of images with
-noise it is the linear map of the least squared error through as many numbers as the autoencoder has in its middle
-(reduced-rank regression), with a penalty in the same way.
+Each run of a method counts with its trial of the best validation metric, and each method with the median of its runs.
+The linear classifier gets the network's inputs on the same splits, not augmented: multinomial logistic regression by
+scikit-learn, on standardised inputs, with the penalty of PENALTIES that is best on validation. For images with noise
+it is the linear map of the least squared error through as many numbers as the autoencoder has in its middle
+(reduced-rank regression), with a penalty chosen in the same way.
 
-A task that learns from a teacher learns here from one that is scaled down as the study is and trained for
-TEACHER_EPOCHS, unless the data folder has its own. It is put beside the studies, not into the data folder.
+A task that learns from a teacher here has a teacher that is scaled down as the study is and trained for
+TEACHER_EPOCHS, unless the data folder has its own. That teacher is put beside the studies, not into the data folder.
 """
 
 import argparse
@@ -50,7 +50,7 @@ Map = Callable[[np.ndarray], np.ndarray]
 def inputs_and_targets(
     task: Task, proxy: Proxy, split_seed: int, data_dir: Path
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """What the network gets and should give of the training, validation and test samples, without augmentation."""
+    """Yield the network's inputs and targets of the training, validation and test samples, without augmentation."""
     place = torch.device("cpu")
     source = feed(TrainingSpec(task=task, proxy=proxy, split_seed=split_seed), Machine(data_dir=data_dir))
     scale = pixels(task.recipe, source.mean, source.std, place)
@@ -65,8 +65,8 @@ def inputs_and_targets(
 
 
 def linear(task: Task, proxy: Proxy, split_seed: int, data_dir: Path) -> dict[str, float]:
-    """Validation and test metric of the linear map with the best penalty of PENALTIES, and that penalty."""
-    from sklearn.exceptions import ConvergenceWarning  # takes a second: not for whoever collects tests
+    """Return validation and test metric of the linear map with the best penalty of PENALTIES, and that penalty."""
+    from sklearn.exceptions import ConvergenceWarning  # takes a second, which collecting tests should not
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.preprocessing import StandardScaler
 
@@ -94,7 +94,7 @@ def linear(task: Task, proxy: Proxy, split_seed: int, data_dir: Path) -> dict[st
 
 
 def _through_the_middle(task: Task, whole: Map, inputs: np.ndarray) -> Map:
-    """Of the linear map `whole` what is left in the best of as many numbers as the autoencoder makes of an image."""
+    """Return `whole` reduced to the best linear code with as many numbers as the autoencoder has for an image."""
     from sklearn.decomposition import PCA
 
     assert task.image_size is not None
@@ -103,9 +103,10 @@ def _through_the_middle(task: Task, whole: Map, inputs: np.ndarray) -> Map:
 
 
 def linear_of(spec: StudySpec, out: Path, data_dir: Path) -> dict[str, float]:
-    """The median over the study's runs, whose splits differ. Kept, for the studies that share data and splits."""
+    """Return the medians over the study's runs, whose splits differ. Results are kept for studies that share data and
+    splits."""
     task = TASKS[spec.task]
-    # the width only where the map depends on it, so that tasks on the same data share theirs
+    # the width only if the map depends on it, so that tasks on the same data share their results
     width = (spec.proxy.width or task.width) if task.metric == "PSNR" else None
     proxy = Proxy(train_fraction=spec.proxy.train_fraction, image_size=spec.proxy.image_size, width=width)
     found = []
@@ -121,7 +122,8 @@ def linear_of(spec: StudySpec, out: Path, data_dir: Path) -> dict[str, float]:
 
 
 def data_with_teachers(data_dir: Path, out: Path, spec: StudySpec) -> Path:
-    """A data folder with all that is in `data_dir` and the teacher that the study's task needs, trained if need be."""
+    """Return a data folder with all of `data_dir` and the teacher that the study's task needs; train the teacher if
+    need be."""
     task = TASKS[spec.task]
     name = task.recipe.teacher
     if name is None or teachers.path(data_dir, name).exists():
@@ -145,7 +147,7 @@ def data_with_teachers(data_dir: Path, out: Path, spec: StudySpec) -> Path:
 
 
 def rows(spec: StudySpec, out: Path, data_dir: Path) -> Iterator[tuple[str, ...]]:
-    """Run the study and fit the linear classifier: a row a method, the linear one first."""
+    """Run the study and fit the linear classifier; yield a row per method, the linear classifier first."""
     folder = data_with_teachers(data_dir, out, spec)
     subprocess.run(
         ["tunebench", "run", str(SPECS / f"{spec.name}.yaml"), "--out", str(out / spec.study_id)],

@@ -1,14 +1,14 @@
 """Time a training step of Bi-Real-Net-20 and ReActNet-A: `python tests/benchmarks/network_step.py [--device cuda]`.
 
-Contenders take turns on the same network, the same images and the same first weights. `plain` is the published
-formulation: signs whose gradient is made of masked temporaries, offsets and PReLU one by one, every convolution on
-its own, float32, channels first. `ours` is the network of `trainers.models`, channels last; `ours bf16` the same
-under autocast, which is fast only where the processor has instructions for it; `ours compiled` the same compiled by
-torch (`trainers.training.compilation`), a minute before its first step. A step is forward, backward, the gradient
-filter on the binary weights and SGD on the others, both optimizers written plainly in `plain`.
+Contenders take turns on the same network, the same images and the same initial weights. `plain` is the published
+formulation: signs with gradients from masked temporaries, offsets and PReLU as separate operations, every convolution
+on its own, float32, channels first. `ours` is the network of `trainers.models`, channels last; `ours bf16` is the same
+under autocast, which is fast only if the processor has instructions for it; `ours compiled` is the same compiled by
+torch (`trainers.training.compilation`), which takes a minute before its first step. A step is forward, backward, the
+gradient filter on the binary weights and SGD on the others, both optimizers written plainly in `plain`.
 
-Prints by how much outputs and gradients differ in float64 at a small size, where they must agree, and the median
-seconds of a step. In float32 the losses may differ in the second digit: sums in another order turn signs round.
+Prints how much outputs and gradients differ in float64 at a small size, where they must agree, and the median seconds
+of a step. In float32 the losses may differ in the second digit: sums in another order flip signs.
 """
 
 import argparse
@@ -31,12 +31,12 @@ from trainers.training.compilation import batch_loss, compiled
 
 ALPHA, GAMMA = 1e-3, 1e-1
 KINDS = ("plain", "ours", "ours bf16", "ours compiled")
-# network: classes, image, batch, and on a GPU
+# by network: classes, image side, batch, batch on a GPU
 NETWORKS = {"birealnet20": (10, 32, 128, 256), "reactnet-a": (1000, 224, 8, 128)}
 
 
 def masked_sign(x: Tensor) -> Tensor:
-    """As in the code that the authors of Bi-Real Net and ReActNet published."""
+    """Return the sign as in the code that the authors of Bi-Real Net and ReActNet published."""
     hard = torch.sign(x)
     left, negative, below_one = (x < -1).type(x.dtype), (x < 0).type(x.dtype), (x < 1).type(x.dtype)
     soft = (-1) * left + (x * x + 2 * x) * (1 - left)
@@ -65,7 +65,7 @@ class PlainPReLU(nn.Module):
 
 
 class PlainBlock(nn.Module):
-    """ReActNet's block with the two 1x1 convolutions apart."""
+    """ReActNet's block with separate 1x1 convolutions."""
 
     def __init__(self, ours: reactnet.Block) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ def our_step(model: nn.Module) -> Callable[[], None]:
     binary, real = partition(model)
     kept = [p.detach().clone() for p in binary]
     optimizers = [GradientFilter(binary, ALPHA, GAMMA)]
-    with torch.no_grad():  # the filter draws its own first signs: back to those that all have
+    with torch.no_grad():  # the filter draws its own initial signs: restore those that all contenders have
         for parameter, value in zip(binary, kept, strict=True):
             parameter.copy_(value)
     sgd = torch.optim.SGD(real, lr=0.1, momentum=0.9, weight_decay=1e-4, fused=True)
@@ -134,7 +134,7 @@ def our_step(model: nn.Module) -> Callable[[], None]:
 
 
 def contender(name: str, kind: str, device: str) -> Callable[[], float]:
-    """One step; returns its loss, for which the device is waited for."""
+    """Return a function that does one step, waits for the device and returns the loss."""
     classes, side, batch = size(name, device)
     torch.manual_seed(0)
     model = MODELS[name]((3, side, side), classes).train()
@@ -152,7 +152,7 @@ def contender(name: str, kind: str, device: str) -> Callable[[], float]:
         torch.compiler.cudagraph_mark_step_begin()
         for parameter in model.parameters():
             parameter.grad = None
-        with repeatable(torch.device(device)):  # as a training is
+        with repeatable(torch.device(device)):  # as a training does
             with torch.autocast(device, torch.bfloat16) if kind == "ours bf16" else nullcontext():
                 loss = of_batch(model, None, cross_entropy, images, targets)
             loss.backward()
@@ -163,13 +163,13 @@ def contender(name: str, kind: str, device: str) -> Callable[[], float]:
 
 
 def size(name: str, device: str) -> tuple[int, int, int]:
-    """Classes, side of the images, batch."""
+    """Return the number of classes, the images' side and the batch size."""
     classes, side, batch, batch_on_gpu = NETWORKS[name]
     return classes, side, batch if device == "cpu" else batch_on_gpu
 
 
 def difference(name: str) -> float:
-    """The largest between plain's and our outputs and first layer's gradients, in float64."""
+    """Return the largest difference of outputs and of first-layer gradients between plain and ours, in float64."""
     torch.manual_seed(0)
     model = MODELS[name]((3, 64, 64), 10, width=8).double()
     images, weights = torch.randn(8, 3, 64, 64).double(), torch.randn(8, 10).double()

@@ -1,9 +1,9 @@
 """Time the gradient filter's step on ReActNet-A: `python tests/benchmarks/optimizer_step.py [--device cuda]`.
 
-Four steps take turns, so that whatever else the machine does falls on all of them: the difference equation
-of Quist 2023, eqs 14-17 written plainly, one parameter at a time with concatenated histories; the cascade of eqs
-11-13 written plainly; ours; and the floor, the time to move the step's bytes once (read gradient, m, g and theta,
-write m, g and theta) by torch's fastest way. Prints the median of each, and ratios of medians.
+Four steps take turns, so that other load on the machine affects all of them: the difference equation of Quist 2023,
+eqs 14-17 written plainly, one parameter at a time with concatenated histories; the cascade of eqs 11-13 written
+plainly; ours; and the floor, the time to move the step's bytes once (read gradient, m, g and theta, write m, g and
+theta) by torch's fastest way. Prints the median of each, and ratios of medians.
 """
 
 import argparse
@@ -23,7 +23,8 @@ ALPHA, GAMMA = 1e-3, 1e-1
 
 
 def difference_equation(parameters: list[Tensor]) -> Callable[[], None]:
-    """g_i = sum of b x_(i-p) - sum of a g_(i-q): any such filter, with histories of inputs and outputs."""
+    """Return a step by g_i = sum of b x_(i-p) - sum of a g_(i-q): any such filter, with histories of inputs and
+    outputs."""
     b = parameters[0].new_tensor([ALPHA * GAMMA, 0.0, 0.0])
     a = parameters[0].new_tensor([1.0, (ALPHA - 1) + (GAMMA - 1), (ALPHA - 1) * (GAMMA - 1)])
     xs = [p.new_zeros(len(b), *p.shape) for p in parameters]
@@ -54,9 +55,9 @@ def cascade(parameters: list[Tensor]) -> Callable[[], None]:
 
 
 def floor(parameters: list[Tensor]) -> Callable[[], None]:
-    """Read one array, read and write three: what a step that does nothing but touch its data would take.
+    """Return a step that reads one array and reads and writes three: the time to do nothing but touch the step's data.
 
-    On a GPU in a few launches over all arrays, as the launches of one for each would take longer.
+    On a GPU it uses a few launches over all arrays, because one launch per array would take longer.
     """
     ms, gs = [torch.zeros_like(p) for p in parameters], [torch.zeros_like(p) for p in parameters]
     gradients = [theta.grad for theta in parameters if theta.grad is not None]

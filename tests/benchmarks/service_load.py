@@ -4,12 +4,13 @@
 
 Fills a new database with 200 studies (times --scale, as all its trials, epochs and events), 50 of them of 1,000 trials.
 `tunebench serve` serves it and runs a study of 1,000 trials on the same cores: a Ray head that has run for a minute, a
-driver, as many workers as cores; --no-study leaves that queued for comparison. Each request goes to a route chosen at
-random, and to one of fifty 1,000-trial studies, one in five to the running one. A latency is that of a whole answer as
-the client sees it; what has to be computed, since nobody has asked it of that study before, is given apart. This twice:
-at first nothing is computed yet. Then the same clients ask without a pause: the throughput. Beside the latencies: what
-the service, its analysts and the study had of the cores, and how long the former two were ready and had none. At last,
-the plans of all these queries: which read a whole table.
+driver, as many workers as cores; --no-study leaves that study queued for comparison. Each request goes to a random
+route and to one of the fifty 1,000-trial studies, one request in five to the running one. A latency is that of a whole
+answer as the client sees it; answers that must be computed, because nobody has asked that of the study before, are
+shown separately. All this happens twice: the first time nothing is computed yet. Then the same clients ask without a
+pause, which gives the throughput. Beside the latencies it prints how long the service, its analysts and the study ran
+on the cores, and how long the former two were ready but had no core. Finally it prints which of these queries' plans
+read a whole table.
 """
 
 import argparse
@@ -60,8 +61,8 @@ from synthetic import START, figure8_like
 
 STUDIES, LARGE = 200, 50
 METHODS = ["gradient-filter", "latent-sgd"]
-SHAPES = {True: (20, 25), False: (7, 24)}  # runs and trials of a large study and of another one
-# what is asked for, and the milliseconds that 99 of 100 answers may take; None: of itself
+SHAPES = {True: (20, 25), False: (7, 24)}  # runs and trials of a large study and of any other
+# the paths that are asked for, and the milliseconds that 99 of 100 answers may take; None: no limit
 ROUTES: dict[str, tuple[str, float | None]] = {
     "studies": ("/v1/studies?limit=50", 50),
     "studies, filtered": ("/v1/studies?state=completed&task=spoken-digits&label=team:{team}&limit=50", 50),
@@ -82,7 +83,7 @@ def spec_of(number: int, large: bool) -> StudySpec:
 
 @cache
 def template(large: bool, kind: int) -> tuple[tuple[str, int, int, float], ...]:
-    """Method, run, trial and objective of every trial of a study; there are ten kinds."""
+    """Return method, run, trial and objective of every trial of a study; there are ten kinds."""
     runs, budget = SHAPES[large]
     _, made = figure8_like(runs, budget, seed=kind)
     return tuple((t.arm, t.run, t.trial, t.objective or 0.0) for t in made)
@@ -198,7 +199,7 @@ def fill(engine: Engine, scale: int) -> tuple[list[str], int]:
 
 @contextmanager
 def serving(url: str, folder: Path) -> Iterator[tuple[psutil.Process, str]]:
-    """`tunebench serve` with a Ray head of its own, as a process; and its address."""
+    """Run `tunebench serve` with its own Ray head; yield its process and its address."""
     data = Settings.from_environment().data_dir / "spoken-digits"
     if not data.exists():
         sys.exit("the study trains on spoken-digits: run tunebench data fetch spoken-digits first")
@@ -227,7 +228,7 @@ def trials_of(http: httpx.Client, study: str) -> int:
 
 
 def wait_for_trials(http: httpx.Client, study: str, wanted: int) -> None:
-    """Until the study has so many; leaves the program where it does not come to that."""
+    """Wait until the study has that many trials; exit the program if it does not get there."""
     until = time.monotonic() + 300
     while trials_of(http, study) < wanted:
         if time.monotonic() > until:
@@ -245,7 +246,8 @@ def ask(
     asked: set[tuple[str, str]],
     results: Any,
 ) -> None:
-    """Let the clients ask: (route, first time, status, seconds) of each request, and what was asked of which study."""
+    """Let the clients ask. Put into `results` each request's (route, first time, status, seconds), and the set
+    `asked`."""
 
     async def client(http: httpx.AsyncClient, number: int, until: float) -> None:
         choose = random.Random(f"{len(asked)} {number}")
@@ -273,7 +275,7 @@ def ask(
 
 
 def shown(found: list[tuple[str, bool, int, float]]) -> None:
-    """A table of latencies by route."""
+    """Print a table of latencies by route."""
     by_route: dict[str, dict[bool, list[float]]] = defaultdict(lambda: {False: [], True: []})
     for route, first, _, seconds in found:
         by_route[route][first].append(1000 * seconds)
@@ -293,7 +295,7 @@ def shown(found: list[tuple[str, bool, int, float]]) -> None:
 
 
 def plans(url: str, study: str) -> Iterator[str]:
-    """The queries of all routes that read a whole table, with the table."""
+    """Yield the queries of all routes that read a whole table, with the table."""
     engine = connect(url)
     queries: dict[str, Any] = {}
 
@@ -336,7 +338,7 @@ def plans(url: str, study: str) -> Iterator[str]:
 
 
 def parts(service: psutil.Process) -> dict[str, list[psutil.Process]]:
-    """The service, what computes for it, and everything of its Ray."""
+    """Return the processes of the service, of its analysts, and of everything of its Ray."""
     found: dict[str, list[psutil.Process]] = {"service": [service], "analysts": [], "study": []}
     for child in service.children():
         with suppress(psutil.NoSuchProcess):
@@ -348,7 +350,8 @@ def parts(service: psutil.Process) -> dict[str, list[psutil.Process]]:
 
 
 def core_seconds(service: psutil.Process) -> Counter[tuple[int, int, str, str]]:
-    """Of each thread: the seconds it `ran`, and those it was ready and `waited` for a core (Linux's schedstat)."""
+    """Return the seconds that each thread `ran`, and those that it was ready but `waited` for a core (Linux's
+    schedstat)."""
     seconds: Counter[tuple[int, int, str, str]] = Counter()
     for part, processes in parts(service).items():
         for process in processes:
@@ -361,7 +364,7 @@ def core_seconds(service: psutil.Process) -> Counter[tuple[int, int, str, str]]:
 
 
 def memory(service: psutil.Process) -> str:
-    """What the service and the processes that compute for it hold."""
+    """Return the memory of the service and of the processes that compute for it."""
     found = parts(service)
     held = [f"{process.memory_info().rss / 1e6:.0f}" for process in found["service"] + found["analysts"]]
     return f"{' + '.join(held)} MB in {len(held)} processes"
@@ -369,7 +372,7 @@ def memory(service: psutil.Process) -> str:
 
 @contextmanager
 def database(where: str) -> Iterator[str]:
-    """The URL of a new database, removed at the end."""
+    """Make a new database, removed at the end; yield its URL."""
     if where == "sqlite":
         folder = tempfile.mkdtemp()
         try:

@@ -2,9 +2,10 @@
 
     python tests/benchmarks/service_study.py [--rounds 3] [--runs 5] [--trials 12]
 
-Figure 8's study, smaller, on real Ray, by turns, each in a database of its own. The seconds of `tunebench run` count
-from the start of the command, those of the service from the submission, both to the completed study: the service's Ray
-is up, as it is wherever it serves. Prints also the seconds from the submission to the first trial running.
+Runs a smaller version of Figure 8's study on real Ray, both ways in turn, each in its own database. The seconds of
+`tunebench run` count from the start of the command, those of the service from the submission, both to the completed
+study: the service's Ray is already up, as wherever it serves. Also prints the seconds from the submission to the first
+running trial.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from studies.records import StudyState
 
 
 def alone(folder: Path) -> float:
-    """Wall seconds of `tunebench run`, from its start to the completed study."""
+    """Return the wall seconds of `tunebench run`, from its start to the completed study."""
     study = Study(folder)
     began = time.time()
     assert study.start(at_a_time=os.cpu_count()).wait() == 0, study.log()
@@ -36,7 +37,7 @@ def alone(folder: Path) -> float:
 
 
 def served(service: Service) -> tuple[float, float]:
-    """Wall seconds from the submission to the completed study, and to the first trial running."""
+    """Return the wall seconds from the submission to the completed study, and to the first trial running."""
     began = time.time()
     study = service.submit()
     wait(lambda: service.store.study(study).state is StudyState.COMPLETED, 3600)

@@ -1,9 +1,9 @@
 """Many small trainings in one process: `python tests/benchmarks/stacked_trainings.py [--device cuda]`.
 
-Trainings of spoken digits by the gradient filter that differ in their seeds alone, one after the other as a study's
-workers do them, and stacked: their weights are one tensor a layer, whose products are batched, and a step of all is one
-step; on a GPU it is recorded as one CUDA graph, replayed without a word from the host. Prints trainings a second of
-both, and how their validation metrics differ: sums come in another order, by which signs turn round in float32.
+Trains spoken digits by the gradient filter, with nothing but different seeds: one training after the other, as a
+study's workers do, and stacked. Stacked trainings have one weight tensor per layer, whose products are batched, and
+step together; on a GPU the step is recorded as one CUDA graph and replayed without the host. Prints trainings a second
+for both, and how their validation metrics differ: sums in another order flip signs in float32.
 """
 
 import argparse
@@ -32,11 +32,11 @@ from trainers.training_spec import Machine, TrainingSpec
 TASK = TASKS["spoken-digits"]
 ALPHA, GAMMA = 1e-3, 0.1
 Numbers = npt.NDArray[np.float64]
-WARM_UP = 3  # steps before a graph is recorded, which are taken back
+WARM_UP = 3  # steps before a graph is recorded, which are undone
 
 
 class Stack:
-    """Networks of one shape as one: inputs (networks, batch, ...) -> logits (networks, batch, classes)."""
+    """Networks of one shape as one network: inputs (networks, batch, ...) -> logits (networks, batch, classes)."""
 
     def __init__(self, models: Sequence[nn.Sequential]) -> None:
         self.layers = list(models[0])
@@ -78,7 +78,8 @@ class Stack:
 
 
 class Steps:
-    """All steps of a stack's training. What moves over it lies on the device beforehand: none needs the host."""
+    """All steps of a stack's training. All data that they need lies on the device beforehand: no step needs the
+    host."""
 
     def __init__(self, specs: Sequence[TrainingSpec], data_dir: Path, device: torch.device) -> None:
         self.recipe = recipe = specs[0].scaled.recipe
@@ -132,7 +133,7 @@ class Steps:
         rate, alpha = self.rates[self.taken], self.alphas[self.taken]
         with torch.no_grad():
             for name, velocity in zip(self.stack.real, self.momenta, strict=True):
-                decayed = recipe.weight_decay if tensors[name].dim() > 2 else 0.0  # not of normalisation
+                decayed = recipe.weight_decay if tensors[name].dim() > 2 else 0.0  # not for normalisation
                 velocity.mul_(recipe.momentum).add_(gradients[name] + decayed * tensors[name])
                 tensors[name].sub_(rate * velocity)
             for name, m, g in zip(self.stack.binary, self.ms, self.gs, strict=True):
@@ -142,7 +143,8 @@ class Steps:
             self.taken += 1
 
     def run(self) -> Tensor:
-        """The trainings' validation and test metrics after their last epoch (2, networks); scored after each."""
+        """Return the trainings' validation and test metrics (2, networks) after the last epoch; score after every
+        epoch."""
         step = self.recorded() if self.taken.is_cuda else self.step
         for taken in range(1, self.total + 1):
             step()
@@ -158,7 +160,7 @@ class Steps:
         return (logits.argmax(-1) == targets).double().mean(1)
 
     def recorded(self) -> Callable[[], None]:
-        """A step as one CUDA graph. What the steps before it changed is put back."""
+        """Return a step recorded as one CUDA graph. What its warm-up steps changed is restored."""
         moving = [*self.stack.tensors.values(), *self.ms, *self.gs, *self.momenta, self.taken]
         kept = [each.detach().clone() for each in moving]
         beside = torch.cuda.Stream()

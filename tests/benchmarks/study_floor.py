@@ -1,9 +1,9 @@
-"""A study against its floor: the same suggestions, trainings and confirmations with no Ray and no database.
+"""A study against its floor: the same suggestions, trainings and confirmations without Ray and a database.
 
     python tests/benchmarks/study_floor.py [--runs 20] [--trials 25] [--rounds 1]
 
-Both do every trial of figure8-spoken-digits.yaml from a standing start, one after the other, as whole processes. The
-floor is a bare process for each core; each takes the next run and alternates suggestion and training.
+Both do every trial of figure8-spoken-digits.yaml from a cold start, one after the other, as whole processes. The floor
+is a bare process per core; each takes the next run and alternates suggestion and training.
 Prints wall seconds of both, their ratio, and the study's peak resident memory over all its processes.
 """
 
@@ -27,14 +27,14 @@ from studies.design.spec import from_json, load
 from studies.running.schedule import Confirms
 from studies.running.trial import assign, assign_confirmation, choose, train
 
-# as Ray does for its workers: one thread a process, for every library
+# as Ray does for its workers: one thread per process, for every library
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 SPEC = Path(studies.__file__).parent / "specs" / "quist2023" / "figure8-spoken-digits.yaml"
 
 
 def bare_run(spec_json: dict, method: str, run: int) -> list[float]:
-    """One run's trials in this process: what a study does but for Ray and the database."""
+    """Do one run's trials in this process, as a study does, but without Ray and the database."""
     spec = from_json(spec_json)
     history: tuple[Observation, ...] = ()
     for _ in range(spec.trials):
@@ -64,7 +64,7 @@ def confirm(spec, arm: str, run: int, history: tuple[Observation, ...]) -> None:
 def floor(spec) -> tuple[float, dict[tuple[str, int], list[float]]]:
     start = time.perf_counter()
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        # the dearest runs first, so that the processes end together
+        # the most expensive runs first, so that the processes end together
         keys = [
             (m.name, run)
             for m in sorted(spec.arms, key=lambda m: -len(m.space))
@@ -99,7 +99,7 @@ def study(spec, folder: Path) -> tuple[float, int, dict[tuple[str, int], list[fl
 
 
 def resident(root: psutil.Process) -> int:
-    """Bytes resident in the process and all below it; pages they share are counted in each."""
+    """Return the bytes resident in the process and all below it; shared pages are counted in each process."""
     total = 0
     try:
         for process in [root, *root.children(recursive=True)]:

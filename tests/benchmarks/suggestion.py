@@ -1,11 +1,11 @@
-"""The searcher `botorch` beside `ax`: the time of a suggestion, and what is found of functions whose minima are known.
+"""The searcher `botorch` beside `ax`: the time of a suggestion, and what is found on functions whose minima are known.
 
     python tests/benchmarks/suggestion.py [--seeds 24] [--rounds 20]
 
-Times are on one thread at 15 observations, the two searchers in turn in one process; imports in processes of their
-own. Regret is what the trial with the best objective after 25 trials truly lacks to the minimum: without noise, with
-noise that no searcher is told of, and with objectives that are the means of two noisy values, whose standard errors
-`told` searchers know.
+Times are on one thread at 15 observations, with the two searchers taking turns in one process; imports are timed in
+processes of their own. Regret is how far the true value of the trial with the best objective after 25 trials is from
+the minimum: without noise, with noise that no searcher is told of, and with objectives that are the means of two noisy
+values, whose standard errors `told` searchers know.
 """
 
 import argparse
@@ -40,14 +40,15 @@ CASES = {
 
 
 def imports(module: str) -> float:
-    """Seconds that importing the module takes where torch is there already."""
+    """Return the seconds that importing the module takes if torch is already imported."""
     code = f"import torch, time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
     found = [subprocess.check_output([sys.executable, "-W", "ignore", "-c", code]) for _ in range(3)]
     return min(map(float, found))
 
 
 def times(method: str, rounds: int) -> dict[str, list[float]]:
-    """Seconds a suggestion of each searcher after 15 trials of a method's space; the first of each is not counted."""
+    """Return the seconds per suggestion of each searcher after 15 trials of a method's space, without the first
+    suggestion."""
     space, history = METHODS[method].space, list[Observation]()
     for _ in range(15):
         point = suggest_sobol(space, history, 0, maximize=True, initial_trials=5).hyperparameters

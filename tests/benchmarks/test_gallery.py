@@ -1,4 +1,4 @@
-"""The page says what the database has, and what claims name is there."""
+"""The page says what the database has, and all that claims name exists."""
 
 import math
 from dataclasses import replace
@@ -65,11 +65,11 @@ def test_a_claim_names_what_its_study_has(claim) -> None:
 def test_the_study_in_full_can_ask_it_too(claim) -> None:
     assert claim.study.endswith("-proxy")
     full = gallery.SPECS / f"{claim.study.removesuffix('-proxy')}.yaml"
-    if not full.exists():  # a file a table's part
+    if not full.exists():  # one file per part of a table
         assert any("proxy" not in path.stem for path in full.parent.glob(f"{full.stem}-*.yaml"))
         return
     spec = load(full)
-    # what a proxy's measure can see is the proxy's alone
+    # what a measure can see concerns the proxy alone
     asked = (claim.estimator, None if claim.rule.blind else claim.control)
     settings = {at for each in asked if each for at in named(each)}
     for arm in {at.arm for at in settings}:

@@ -1,4 +1,4 @@
-"""The instrument's statistics against known answers, and the instrument on a task of seconds."""
+"""The instrument's statistics against known answers, and the instrument on a task that takes seconds."""
 
 import json
 from pathlib import Path
@@ -29,12 +29,13 @@ def test_nothing_between_is_no_signal_and_nothing_within_all_of_it() -> None:
 
 @pytest.mark.parametrize(("between", "within"), [(2.5, 0.7), (0.5, 0.5), (0.0, 1.0)])
 def test_what_was_planted_is_estimated(between: float, within: float) -> None:
-    """2,000 simulated tables: variances are met in the mean, and 95 % intervals hold the truth about as often."""
+    """Over 2,000 simulated tables, estimates match the variances on average, and 95 % intervals hold the truth about as
+    often."""
     rng = np.random.default_rng(3)
     tables = rng.normal(90, between, (2000, 32, 1)) + rng.normal(0, within, (2000, 32, 4))
     found = [instrument.components(table) for table in tables]
     assert np.mean([part.within for part in found]) == pytest.approx(within**2, rel=0.02)
-    slack = within**2 / 4 * 0.15  # as what is negative counts as 0
+    slack = within**2 / 4 * 0.15  # because a negative variance counts as 0
     assert np.mean([part.between for part in found]) == pytest.approx(between**2, rel=0.02, abs=slack)
     if not between:
         return
@@ -72,7 +73,7 @@ def test_every_setting_is_in_the_space_and_no_training_is_planned_twice() -> Non
 def test_the_whole_instrument_stops_and_goes_on(
     spoken_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instrument, "PROCESSES", 1)  # which takes as long to start as all these trainings
+    monkeypatch.setattr(instrument, "PROCESSES", 1)  # a process takes as long to start as all these trainings
     page, file = tmp_path / "page.md", tmp_path / "out" / "spoken-digits.jsonl"
     page.write_text("# Instrument\n")
     arguments = ["--proxy", json.dumps(SMALL.changes), "--page", str(page), "--out", str(file.parent)]
@@ -85,7 +86,7 @@ def test_the_whole_instrument_stops_and_goes_on(
     assert "| frozen random signs |" in whole
     assert "the signal of `latent-sgd` is at least 0.7" in whole
 
-    file.write_text("\n".join(lines[:20]) + "\n" + lines[20][:30])  # as it was killed in the middle of a line
+    file.write_text("\n".join(lines[:20]) + "\n" + lines[20][:30])  # as if killed in the middle of a line
     page.write_text("# Instrument\n")
     instrument.main(arguments)
     again, before = (

@@ -1,4 +1,4 @@
-"""The stacked trainings of the benchmark are the trainings that they stand for."""
+"""The benchmark's stacked trainings are the same as the trainings that they stand for."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from trainers.training_spec import Machine, TrainingSpec
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_after_an_epoch_the_weights_are_those_of_each_training_alone(precision, spoken_digits):
-    """In float64 sign for sign; in float32 sums in another order turn few of them round."""
+    """In float64 sign for sign; in float32, sums in another order flip few signs."""
     values = {"alpha": 1e-3, "gamma": 0.1}
     proxy = Proxy(epochs=1, precision=precision)
     specs = [

@@ -1,4 +1,4 @@
-"""Estimators find what is planted in made-up studies and nothing where there is nothing; verdicts follow their rule."""
+"""Estimators find what is planted in made-up studies, and nothing if nothing is planted; verdicts follow their rule."""
 
 from dataclasses import replace
 
@@ -49,7 +49,8 @@ def epochs(loss: float, flips: float) -> tuple[EpochRecord, ...]:
 
 
 def made_up(worth, *, runs=12, noise=0.005, seed=0, loss=lambda arm, run, i: 1.0):
-    """A study; `worth` of an arm's i-th value is shifted run by run, which pairing takes out, and noisy."""
+    """Make up a study with noise and a shift per run, which pairing takes out; `worth` gives that of an arm's i-th
+    value."""
     record = study_of(arms=[GRID, TWIN, OTHER], searcher="grid", runs=runs)
     spec = stored(record)
     rng = np.random.default_rng(seed)
@@ -69,7 +70,8 @@ def made_up(worth, *, runs=12, noise=0.005, seed=0, loss=lambda arm, run, i: 1.0
 
 
 def planted(arm, i):
-    """The grid's middle is 3 points better than its ends, the twin as good as that."""
+    """Return a worth by which the grid's middle is 3 points better than its ends, and the twin as good as the
+    middle."""
     return 0.03 if arm == "twin" or (arm == "grid" and i == 1) else 0.0
 
 
@@ -118,7 +120,8 @@ def test_too_few_runs_decide_nothing():
 
 
 def arms_apart(*worths: float, runs: int = 12, over: str | None = None):
-    """Controls of one trial a run, each worth so many standard deviations of 0.01 more, and no two the same noise."""
+    """Make up controls of one trial a run, each better by so many standard deviations of 0.01, each with noise of its
+    own."""
     names = [f"arm{i}" for i in range(len(worths))]
     arms = [
         OTHER | {"name": name, "space": {"alpha": 10.0 ** -(i + 1), "gamma": 0.5}}
@@ -206,7 +209,7 @@ def test_differing_signs_are_counted_in_every_run():
 
 
 def confirmed(**keys) -> Done:
-    """Two searches, the second of which finds good settings later, and two controls."""
+    """Make up two searches, of which the second finds good settings later, and two controls."""
     study, trials, confirmations = confirmed_study(**keys)
     return Done(stored(study), study, trials, confirmations)
 
@@ -321,13 +324,13 @@ EFFECT, NOTHING, HARM = (Estimate(value, value - 0.002, value + 0.002, 0.95) for
             NOTHING,
             [EFFECT, NOTHING],
             Verdict.NOT_DECIDABLE,
-        ),  # what cannot show one may have missed one
-        (SIMILAR, NOTHING, [HARM], Verdict.NOT_DECIDABLE),  # what is known to be better is not
+        ),  # a control that shows no effect may miss one
+        (SIMILAR, NOTHING, [HARM], Verdict.NOT_DECIDABLE),  # the setting known to be better is not
         (SIMILAR, NOTHING, [], Verdict.NOT_DECIDABLE),
         (SIMILAR, NOTHING, [NONE], Verdict.NOT_DECIDABLE),
-        (SIMILAR, EFFECT, [NOTHING], Verdict.NOT_REPRODUCED),  # seen, whatever else is
+        (SIMILAR, EFFECT, [NOTHING], Verdict.NOT_REPRODUCED),  # an effect is seen, whatever the control
         (NO_WORSE, NOTHING, [HARM], Verdict.REPRODUCED),
-        (NO_WORSE, NOTHING, [EFFECT], Verdict.NOT_DECIDABLE),  # a part that is of use is better left out
+        (NO_WORSE, NOTHING, [EFFECT], Verdict.NOT_DECIDABLE),  # a useful part seems better left out
         (NO_WORSE, HARM, [NOTHING], Verdict.NOT_REPRODUCED),
         (DIRECTION, EFFECT, [], Verdict.REPRODUCED),
         (DIRECTION, EFFECT, [EFFECT], Verdict.REPRODUCED),

@@ -1,8 +1,8 @@
 """Time one training of spoken-digits: `python tests/benchmarks/training_step.py [--rounds N] [--threads N]`.
 
-Three loops take turns. Ours; the same training written plainly (sign gradients as masked temporaries, an optimizer
-step a parameter, loss and flips read every step); and the floor, the training's matrix products and nothing else.
-Prints the median seconds of a training and what a step of it takes.
+Three loops take turns: ours; the same training written plainly (sign gradients as masked temporaries, an optimizer step
+per parameter, loss and flips read every step); and the floor, the training's matrix products and nothing else.
+Prints the median seconds of a training and of one of its steps.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def ours(data_dir: Path) -> None:
 
 
 def floor(data_dir: Path) -> None:
-    """Every layer's product, and its two in the backward pass (the first layer needs no gradient of its input)."""
+    """Do every layer's product, and its two in the backward pass (the first layer needs no gradient of its input)."""
     splits = DATASETS[TASK.dataset].load(data_dir, 0)
     model = MODELS[TASK.model](splits.input_shape, splits.classes, **TASK.model_options)
     weights = [m.weight.detach() for m in model.modules() if isinstance(m, nn.Linear)]

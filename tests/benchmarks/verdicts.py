@@ -1,4 +1,5 @@
-"""Whether a paper's claim holds in a study's records: what is estimated, and how an interval becomes a verdict."""
+"""Tests whether a paper's claim holds in a study's records: what is estimated, and how an interval becomes a
+verdict."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,40 +25,41 @@ from studies.records import ConfirmationRecord, StudyRecord, TrialRecord
 from studies.results.wording import RAW, UNITS, count, listed, minus, setting
 
 LEVEL = 0.95  # of all intervals of a claim together
-FEWEST_RUNS = 6  # a claim has at least, to be decided at all
+FEWEST_RUNS = 6  # that a claim needs to be decided at all
 
 
 def last_flips(trial: TrialRecord) -> float | None:
-    """Share of binary weights that a step flips in the last epoch; None where that is not known."""
+    """Return the share of binary weights that a step flips in the last epoch; None if that is not known."""
     return trial.epochs[-1].flip_ratio if trial.epochs else None
 
 
 def trained(trial: TrialRecord) -> float | None:
-    """The metric on the training samples at the end; None where not recorded."""
+    """Return the metric on the training samples at the end; None if it was not recorded."""
     return trial.epochs[-1].train_metric if trial.epochs else None
 
 
 def scored(trial: TrialRecord) -> float | None:
-    """The test metric at the end."""
+    """Return the test metric at the end."""
     return trial.epochs[-1].test_metric if trial.epochs else None
 
 
 def binary_ahead(trial: TrialRecord) -> float | None:
-    """The test metric at the end, less that with latent weights in the binary ones' place; None where not recorded."""
+    """Return the test metric at the end minus that with latent weights for the binary ones; None if it was not
+    recorded."""
     latent = trial.epochs[-1].latent_test_metric if trial.epochs else None
     return None if latent is None else trial.epochs[-1].test_metric - latent
 
 
 def latent_ahead(trial: TrialRecord) -> float | None:
-    """The same the other way round."""
+    """Return the test metric with latent weights minus that with binary ones; None if it was not recorded."""
     ahead = binary_ahead(trial)
     return None if ahead is None else -ahead
 
 
 @dataclass(frozen=True, slots=True)
 class LateFlips:
-    """Share of binary weights that a step flips, the mean over so many `epochs` before the `frozen` last ones, in which
-    signs stay; None where there are fewer epochs than these."""
+    """The share of binary weights that a step flips, averaged over `epochs` epochs before the `frozen` last ones, in
+    which signs are frozen; None if there are fewer epochs than these."""
 
     epochs: int
     frozen: int
@@ -87,13 +89,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """A setting of a study: an arm and, where it lists values, one of each."""
+    """A setting of a study: an arm and, if it lists values, one value of each hyperparameter."""
 
     arm: str
     point: Point = ()
 
     def words(self, spec: StudySpec) -> str:
-        """`standard (learning rate 1)`."""
+        """Return the setting in words: `standard (learning rate 1)`."""
         names = (name.replace("_", " ") for name in searched(spec.arm(self.arm).space))
         values = [
             f"{name} {setting(value)}" for name, value in zip(names, self.point, strict=bool(self.point))
@@ -103,7 +105,7 @@ class At:
 
 @dataclass(frozen=True)
 class Done:
-    """A study of the database: its trials with epochs and what was recorded, its incumbents' confirmations."""
+    """A study in the database: its trials with epochs and what was recorded, and its incumbents' confirmations."""
 
     spec: StudySpec
     record: StudyRecord
@@ -112,31 +114,33 @@ class Done:
 
     @cached_property
     def comparison(self) -> Comparison:
-        """Of its arms, as its report has it."""
+        """The comparison of its arms, as in its report."""
         return compare(self.record, self.trials, confirmations=self.confirmations)
 
 
 class Estimator(Protocol):
-    """What is estimated of a claim: one estimate or several, all of which must hold."""
+    """What is estimated for a claim: one estimate, or several that must all hold."""
 
     def estimates(self, done: Done) -> list[Estimate]:
-        """With intervals that hold together at LEVEL; one without where there are fewer than FEWEST_RUNS runs."""
+        """Return estimates whose intervals hold together at LEVEL; one without an interval if there are too few
+        runs."""
         ...
 
     def words(self, spec: StudySpec) -> str:
-        """What it is, for a reader."""
+        """Describe for a reader what is estimated."""
         ...
 
     def unit(self, spec: StudySpec) -> tuple[str, float]:
-        """The unit in which it is shown, and the factor to it."""
+        """Return the unit in which it is shown, and the factor to that unit."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """How much more a setting measures than each of others, or than 0: Hodges & Lehmann's estimate, paired by run.
+    """How much more a setting measures than each of several others, or than 0: Hodges & Lehmann's estimate, paired by
+    run.
 
-    Several have intervals of Bonferroni's level each.
+    The intervals of several differences have Bonferroni's level each.
     """
 
     more: At
@@ -180,8 +184,8 @@ class Each:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """How far apart every two of these arms are, as `Differences`, in standard deviations of the objective over the
-    runs, these arms' pooled and taken as known. With `over` how far each of them is ahead of that one."""
+    """How far apart every two of these arms are, as in `Differences`, in standard deviations of the objective over the
+    runs, pooled over these arms and taken as known. With `over`, how far each of them is ahead of that arm."""
 
     arms: tuple[str, ...]
     over: str | None = None
@@ -212,7 +216,7 @@ class Pairs:
 @dataclass(frozen=True, slots=True)
 class Coincidence:
     """The share of trainings of two arms, paired by run and trial, whose epochs all have the same loss, metrics and
-    flips to the last digit, with Wilson's interval. `apart` pairs a trial with the so many next one."""
+    flips to the last digit, with Wilson's interval. `apart` pairs a trial with the one that many trials later."""
 
     arms: tuple[str, str]
     apart: int = 0
@@ -236,8 +240,8 @@ class Coincidence:
 
 @dataclass(frozen=True, slots=True)
 class DifferingSigns:
-    """The most signs that differ between two arms at a recorded step, of each run; of none where any run lacks one. It
-    is counted: its interval is itself, at a level of 1."""
+    """The most signs that differ between two arms at any recorded step, for each run; none if any run lacks a step. The
+    number is counted, so its interval is itself, at a level of 1."""
 
     arms: tuple[str, str]
 
@@ -259,8 +263,8 @@ class DifferingSigns:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """How much more the incumbents of an arm are worth after so many trials, of the budget or fewer, than another's:
-    the mean test metric of their hyperparameters with fresh seeds, as `Differences`."""
+    """How much more one arm's incumbents are worth than another's, after `after` trials each, or the budget: the mean
+    test metric of their hyperparameters with fresh seeds, as in `Differences`."""
 
     more: str
     less: str
@@ -290,9 +294,9 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class MoreTrials:
-    """How many trials more an arm needs, the mean over the runs, than another that the study names before it; as in the
-    report (docs/numbers.md). To the target that three quarters of all runs reach by what the searcher saw or, `fresh`,
-    to the plateau by what the hyperparameters are worth with fresh seeds."""
+    """How many more trials an arm needs, averaged over the runs, than one that the study names before it, as in the
+    report (docs/numbers.md): to the target that three quarters of all runs reach by what the searcher saw or, if
+    `fresh`, to the plateau by what the hyperparameters are worth with fresh seeds."""
 
     more: str
     less: str
@@ -317,15 +321,16 @@ class MoreTrials:
 
 @dataclass(frozen=True, slots=True)
 class Above:
-    """Holds where the interval lies above `bound`; else fails where it lies below `least`: what there may be of an
-    effect is smaller than is worth a claim."""
+    """A rule that holds if the interval lies above `bound`, and fails if it lies below `least`: any effect is then too
+    small to be worth a claim."""
 
     bound: float
     least: float
 
     @property
     def blind(self) -> bool:
-        """Whether it also holds of a measure that shows nothing: of all but a direction."""
+        """Whether the rule also holds for a measure that shows nothing, as any rule does that asks for more than a
+        direction."""
         return self.bound != 0
 
     def holds(self, e: Estimate) -> bool | None:
@@ -334,7 +339,7 @@ class Above:
         return True if e.low > self.bound else False if e.high < self.least else None
 
     def broken(self, e: Estimate) -> bool:
-        """Whether a control shows what the rule would have failed by."""
+        """Return whether a control shows what would have made the rule fail."""
         return e.high is not None and e.high < self.least
 
     def words(self, unit: str, factor: float) -> str:
@@ -344,7 +349,7 @@ class Above:
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """Holds where the interval lies within plus or minus `margin`; fails where it lies beyond it."""
+    """A rule that holds if the interval lies within plus or minus `margin`, and fails if it lies beyond."""
 
     margin: float
     blind: ClassVar[bool] = True
@@ -357,7 +362,7 @@ class Within:
         return False if e.low > self.margin or e.high < -self.margin else None
 
     def broken(self, e: Estimate) -> bool:
-        """Whether a control, what is known to be better first, shows more than the margin."""
+        """Return whether a control, with what is known to be better first, shows more than the margin."""
         return e.low is not None and e.low > self.margin
 
     def words(self, unit: str, factor: float) -> str:
@@ -368,7 +373,8 @@ Rule = Above | Within
 
 
 def verdict(estimates: Sequence[Estimate], rule: Rule) -> Verdict:
-    """Reproduced where all hold, not reproduced where one fails, else, and without an interval, not decidable."""
+    """Return reproduced if the rule holds for all estimates, not reproduced if it fails for one; else, or without an
+    interval, not decidable."""
     if not estimates or any(e.low is None or e.high is None for e in estimates):
         return Verdict.NOT_DECIDABLE
     found = [rule.holds(e) for e in estimates]
@@ -385,10 +391,10 @@ def judged(
     over_control: bool = False,
     given: bool = True,
 ) -> Verdict:
-    """The verdict on a claim, with what its `control` came to and whether what it takes for `given` holds.
+    """Return the verdict on a claim, given its `control`'s estimates and whether what it takes as `given` holds.
 
-    Reproduced becomes not decidable where the rule is blind and not all of the control break it, and with
-    `over_control` where what speaks most against the claim does not lie beyond all of it.
+    Reproduced becomes not decidable if the rule is blind and not all estimates of the control break it, or, with
+    `over_control`, if the estimate that speaks most against the claim does not lie beyond all of the control.
     """
     said = verdict(found, rule) if given else Verdict.NOT_DECIDABLE
     if said is not Verdict.REPRODUCED:
@@ -403,7 +409,7 @@ def judged(
 
 
 def weakest(estimates: Sequence[Estimate], rule: Rule) -> Estimate:
-    """The one that speaks most against the claim."""
+    """Return the estimate that speaks most against the claim."""
     known = [e for e in estimates if e.low is not None and e.high is not None]
     if len(known) < len(estimates) or not known:
         return next((e for e in estimates if e not in known), NONE)
@@ -413,8 +419,8 @@ def weakest(estimates: Sequence[Estimate], rule: Rule) -> Estimate:
 
 
 def nearest(control: Sequence[Estimate], rule: Rule) -> Estimate:
-    """Of a control that decides the one by which it does: least beyond what a blind rule allows, or the largest of what
-    an effect must lie above."""
+    """Return the control's estimate that decides: the least beyond what a blind rule allows, or the largest that an
+    effect must lie above."""
     known = [e for e in control if e.low is not None and e.high is not None]
     if len(known) < len(control) or not known:
         return next((e for e in control if e not in known), NONE)
@@ -424,7 +430,7 @@ def nearest(control: Sequence[Estimate], rule: Rule) -> Estimate:
 
 
 def shown(e: Estimate, unit: str, factor: float) -> str:
-    """`1.20 (0.55 to 1.80) percentage points`; a dash where there is no value."""
+    """Format an estimate: `1.20 (0.55 to 1.80) percentage points`; a dash if there is no value."""
     if e.value is None:
         return "–"
     if e.level == 1:  # counted
@@ -439,7 +445,7 @@ def shown(e: Estimate, unit: str, factor: float) -> str:
 
 
 def _difference(found: Mapping[str, Mapping[Point, Runs]], more: At, less: At, questions: int) -> Estimate:
-    """Of two settings, by the runs that both have."""
+    """Estimate the difference of two settings from the runs that both have."""
     ahead, behind = (found[at.arm].get(at.point, {}) for at in (more, less))
     runs = sorted(ahead.keys() & behind.keys())
     a, b = (np.array([values[run] for run in runs]) for values in (ahead, behind))
