@@ -41,8 +41,7 @@ ESTIMATE = ("", "_low", "_high", "_level")  # suffixes of a column's name, for t
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns and rows. `columns` maps names to kinds and depends on the study's spec alone; a cell without a value is
-    None."""
+    """Columns and rows: `columns` maps names to kinds, by the study's spec alone; a cell without a value is None."""
 
     columns: Mapping[str, Kind]
     rows: Sequence[tuple[Cell, ...]]

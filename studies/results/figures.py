@@ -379,8 +379,8 @@ def _compared(comparison: Comparison) -> dict[str, Look]:
 
 
 def _looks(arms: Mapping[str, ArmSpec | ArmResult]) -> dict[str, tuple[str, str]]:
-    """Return colours and markers by arm: a control has those of the first arm that it is a control of, unless another
-    has."""
+    """Return the arms' colours and markers; a control has those of its first arm, unless an earlier control has
+    them."""
     looks = dict(zip(arms, cycle(canvas.LOOKS), strict=False))
     first: dict[object, str] = {}
     for name, arm in arms.items():

@@ -46,8 +46,8 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """What the vertical axis shows: its words, the factor to its unit, whether the axis is logarithmic if it can be,
-    and all that was measured."""
+    """What the vertical axis shows: its words, the factor to its unit, whether it may be logarithmic, and all
+    measurements."""
 
     words: str
     unit: float
@@ -87,8 +87,8 @@ def over_grid(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | Non
 
 
 def side_by_side(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
-    """Draw each arm's mean over the runs with Student's t interval, and every run as a point; quantities as in
-    `over_grid`.
+    """Draw each arm's mean over the runs with Student's t interval, and every run as a point, for `over_grid`'s
+    quantities.
 
     Return None if an arm searches anything.
     """

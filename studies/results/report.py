@@ -131,8 +131,10 @@ def report(
     images: Sequence[str],
     sources: Mapping[str, int] | None = None,
 ) -> str:
-    """Return the report as Markdown. `images` names the files beside it that it may show; `sources` counts the trials
-    that were taken over from each other study."""
+    """Return the report as Markdown.
+
+    `images` names the files beside it that it may show; `sources` counts the trials taken over from each other study.
+    """
     text = [
         f"# {study.name}",
         f"**{verdict(comparison)}**{_data(study)}",

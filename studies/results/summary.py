@@ -80,7 +80,7 @@ def _few(comparison: Comparison, arms: Sequence[ArmResult]) -> Iterator[Iterable
 
 
 def _many(comparison: Comparison, arms: Sequence[ArmResult]) -> Iterator[Iterable[str]]:
-    """Yield the paragraphs with the arms ranked, without intervals, and the pairs with the first arm that are told
+    """Yield the paragraphs with arms ranked, without intervals, and only pairs with the first arm that are told
     apart."""
     yield [_compared(comparison, count(len(searching(arms)), "arm"))]
     if not comparison.compared_at:
@@ -236,7 +236,7 @@ def _compared(comparison: Comparison, who: str) -> str:
 
 
 def _searchers(tuned: Sequence[ArmResult]) -> str:
-    """Return ` by the ax searcher, the first 5 of each run without its model`, or the same for each of several
+    """Return ` by the ax searcher, the first 5 of each run without its model`, or that for each of several
     searchers."""
     by: dict[tuple[str, int], list[str]] = {}
     for m in tuned:

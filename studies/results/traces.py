@@ -52,8 +52,7 @@ Draw = Callable[[StudyRecord, Sequence[TrialRecord]], Figure | None]
 
 
 def flips(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
-    """Draw the share of binary weights that a step flips, by step: a line per arm or grid setting, the mean over its
-    runs.
+    """Draw the share of binary weights that a step flips, by step: the mean over the runs of each arm or grid setting.
 
     A line has a gap where no weight flips. Source: Quist 2023, Figures 3 and 5.
     """
@@ -123,7 +122,7 @@ def signs(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
 
 
 def weights(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
-    """Draw all that was recorded of one weight by step: a column for each of the first arms, from its first run's first
+    """Draw all that was recorded of one weight by step: for each of the first arms, from its first run's first
     training.
 
     The weight is the recorded one whose sign changes most often in the first arm that recorded any. Source: Quist 2023,

@@ -77,8 +77,8 @@ def _on(comparison: Comparison) -> dict[Split, str]:
 
 
 def table(comparison: Comparison) -> BestMethods:
-    """Return the ROWS best arms by their median run: how good, how soon, and whether the first one is told apart from
-    them.
+    """Return the ROWS best arms by their median run: how good, how soon, and whether they are told apart from the
+    first.
 
     The first one is the first that searches: the others are not measured against a control.
     """
@@ -190,8 +190,7 @@ def _control(comparison: Comparison, pair: PairResult) -> bool:
 
 
 def _better(comparison: Comparison, pair: PairResult, winners: Mapping[Split, str | None]) -> str:
-    """Say which arm of a pair ends better in each split, and by how much. If a control does, say that the other ends
-    worse."""
+    """Say which arm ends better in each split, and by how much; if a control does, that the other ends worse."""
     on, labels = _on(comparison), dict(zip((pair.a, pair.b), comparison.labels(pair), strict=True))
     found = {split: winner for split, winner in winners.items() if winner}
     if not found:
@@ -228,8 +227,8 @@ def _sooner(comparison: Comparison, pair: PairResult) -> str:
 
 
 def _of_many(comparison: Comparison, scored: Sequence[str]) -> str:
-    """Say which arms the best arm is told apart from: the best median run among the arms that no other is told better
-    than."""
+    """Say which arms the best one is told apart from: of those that none is told better than, the best by median
+    run."""
 
     def beats(one: str, split: Split) -> list[str]:
         return [

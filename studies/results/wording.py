@@ -68,8 +68,7 @@ def values(entry: "Given") -> str:
 
 
 def brief(e: "Estimate", metric: str) -> str:
-    """Format an objective where there is little room: `93.4% (92.8 to 93.8)`, with the interval's level said
-    elsewhere."""
+    """Format an objective in little room: `93.4% (92.8 to 93.8)`, with the interval's level said elsewhere."""
     sign, _, factor, decimals = UNITS.get(metric, RAW)
     return _brief(e, factor, decimals, sign)
 
@@ -100,8 +99,8 @@ def p_value(p: float | None) -> str:
 
 
 def extra(entry: "ExtraAt", level: float | None) -> str:
-    """Format extra trials after one n: `9 (4 to 12)`, or `≥ 13 (≥ 4)` if the curve or its upper end does not get there
-    within the budget."""
+    """Format extra trials after one n: `9 (4 to 12)`, or `≥ 13 (≥ 4)` if the curve or its upper end exceeds the
+    budget."""
     if entry.at_least is None:
         return "–"
     found = f"≥ {entry.at_least}" if entry.extra is None else minus(str(entry.extra))

@@ -22,8 +22,8 @@ def room(spec: StudySpec, machines: Iterable[Mapping[str, float]]) -> float:
 
 
 def fault(spec: StudySpec, machines: Sequence[Mapping[str, float]]) -> tuple[str, str] | None:
-    """Return the study file's key that asks for more than any machine has, with a message of what they have; else
-    None."""
+    """Return the study file's key that asks for more than any machine has, and a message; None if a machine has
+    enough."""
     if room(spec, machines):
         return None
     trial = needs(spec)

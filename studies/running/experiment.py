@@ -57,7 +57,7 @@ R = TypeVar("R")
 
 
 class _Over(BaseException):
-    """The exit from Tune's loop, at once, with a reason as its cause if it has one: Tune's own way out waits for busy
+    """The exit from Tune's loop at once, with its reason as cause, if any: Tune's own way out waits for busy
     workers."""
 
 
@@ -305,8 +305,7 @@ class _Recorder(Callback):  # type: ignore[misc]
 
 
 def _ending(seeds: Sequence[int], trainings: Sequence[tuple[EpochRecord, ...]], worst: float) -> _Ending:
-    """Return the joint outcome of trainings with these seeds, each given by its epochs; a diverged one counts as the
-    worst."""
+    """Return the joint outcome of trainings, given their seeds and epochs; one that diverged counts as the worst."""
     lasts = [epochs[-1] for epochs in trainings]
     repeats = tuple(
         RepeatRecord(
@@ -333,8 +332,7 @@ def _ending(seeds: Sequence[int], trainings: Sequence[tuple[EpochRecord, ...]], 
 
 
 def _forget_pickled(trial: Trial) -> None:
-    """Keep Tune from reading the error's pickle in the end: on a shared cluster it may be someone else's file by
-    then."""
+    """Keep Tune from reading the error's pickle at the end: on a shared cluster it may be someone else's by then."""
     trial.run_metadata.pickled_error_filename = None
 
 

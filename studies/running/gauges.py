@@ -11,8 +11,7 @@ from trainers.tasks import TASKS
 
 
 class Gauges:
-    """The gauges `ray_tunebench_trials_done`, `_running`, `_failed` and `ray_tunebench_best_objective`, tagged study
-    and arm."""
+    """`ray_tunebench_trials_done`, `_running`, `_failed` and `ray_tunebench_best_objective`, tagged study and arm."""
 
     def __init__(self, spec: StudySpec, study: str, history: Sequence[TrialRecord]) -> None:
         self._maximize = TASKS[spec.task].direction == "maximize"

@@ -115,8 +115,7 @@ def _git(folder: Path, *arguments: str, ok: int = 0) -> bytes:
 
 
 def _arithmetic() -> dict[str, str]:
-    """Return what decides how sums are rounded: the instructions that torch uses, and the library of its matrix
-    products."""
+    """Return what decides how sums are rounded: torch's instructions and the library of its matrix products."""
     blas = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
     return {
         "instructions": torch.backends.cpu.get_cpu_capability(),

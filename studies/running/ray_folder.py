@@ -57,7 +57,7 @@ def of_ray(folder: Path) -> Path:
 
 
 def python(folder: Path) -> str:
-    """Return a path to this Python that needs no quotes, if need be by a link in the folder: Ray starts workers by a
+    """Return a path to this Python that needs no quotes, perhaps by a link in the folder: Ray starts workers by a
     shell."""
     if PLAIN.fullmatch(sys.executable):
         return sys.executable
@@ -68,8 +68,7 @@ def python(folder: Path) -> str:
 
 
 def homeless() -> dict[str, str]:
-    """Return environment variables for a user without a home folder: Ray asks for one when it is imported, and uses
-    none."""
+    """Return variables for a user without a home folder: Ray asks for one when it is imported, and uses none."""
     return {"HOME": NOWHERE} if os.path.expanduser("~") == "~" else {}  # noqa: PTH111
 
 

@@ -87,8 +87,7 @@ def _missing(spec: StudySpec, data_dir: Path, elsewhere: bool) -> list[Fault]:
 
 
 def _unusable(spec: StudySpec, data_dir: Path) -> list[Fault]:
-    """Return what is wrong with the files that are here: reads the data set, which takes seconds, and what goes with
-    it."""
+    """Return what is wrong with the files that are here. Reads the data set, for seconds, and what goes with it."""
     with uncollected():
         import torch  # noqa: F401  all of it is read with torch
 

@@ -44,8 +44,7 @@ R = TypeVar("R", TrialRecord, ConfirmationRecord)
 
 
 def conditions(spec: StudySpec, ran_on: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what decides a study's numbers besides its file, from the provenance of what it runs on; None if not
-    known.
+    """Return what decides a study's numbers besides its file, from the provenance; None if that is not known.
 
     JSON values: the protocol, the kind of machine, versions, and the checksums of the data, the teacher, the start, the
     code's changes since its commit, and the teacher of each task that an arm has of its own.
@@ -116,8 +115,7 @@ def found(
     *,
     data_dir: Path = Path(),
 ) -> Iterator[Record]:
-    """Yield what the study need not train after `history`: the records of others, as its own, in the order to store
-    them.
+    """Yield what the study need not train after `history`: others' records as its own, in the order to store them.
 
     A searcher with the same history chooses the same, so a run can be followed to where the records end.
     """

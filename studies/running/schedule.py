@@ -79,8 +79,8 @@ class Schedule:
 
     @property
     def remaining(self) -> int:
-        """The number of trainings that have not finished, including those under way; confirmations count once their run
-        is over.
+        """The number of trainings that have not finished, even if under way; confirmations count once their run is
+        over.
 
         Once the study is decided, only those under way count.
         """
@@ -97,7 +97,7 @@ class Schedule:
         return len(trials) + len(confirmations)
 
     def next(self) -> Turn | None:
-        """Hand out a training. Return None if every slot has one, every run waits for its own trial, or the study is
+        """Hand out a training; None if every slot has one, every run waits for its own trial, or the study is
         decided."""
         if self._decided or not self._free:
             return None
@@ -119,8 +119,7 @@ class Schedule:
         return Turn(arm, run, (), slot, self._unconfirmed[confirmation])
 
     def open(self) -> Iterator[Turn]:
-        """Yield each run's next trial and the confirmations that are left; if runs go in order, the first run's
-        alone."""
+        """Yield each run's next trial and the confirmations that are left; with runs in order, only the first run's."""
         turns = [
             Turn(arm, run, tuple(seen)) for (run, arm), seen in self._done.items() if len(seen) < self._trials
         ]
@@ -131,12 +130,12 @@ class Schedule:
                 yield turn
 
     def put_back(self, arm: str, run: int, confirms: Confirms | None = None) -> None:
-        """Free the slot of the run's latest trial, or of this confirmation, which came to nothing: it is handed out
-        again."""
+        """Free the slot of the run's latest trial, or of this confirmation, to be handed out again: it came to
+        nothing."""
         self._end((run, arm, confirms.trial, confirms.number) if confirms else (run, arm, 0, 0))
 
     def finished(self, record: TrialRecord | ConfirmationRecord) -> None:
-        """Note that the training has ended, in whatever state, or is another study's; after a trial, its run goes
+        """Note that the training has ended, in whatever state, or is another study's. After a trial, its run goes
         on."""
         key = _key(record)
         self._end(key)

@@ -67,8 +67,7 @@ def assign(
     data_dir: Path,
     start_sum: str | None = None,
 ) -> Assignment:
-    """Return the trial of the arm's run `run` that follows `history`; `start_sum` is the checksum of the study's start,
-    if that is known.
+    """Return the trial of the arm's run `run` that follows `history`; `start_sum` is the start's checksum, if known.
 
     Trial t of a run has the same seed in every arm. All trials of a grid have the first one's seed, because only their
     values are compared.
@@ -111,8 +110,10 @@ def assign_confirmation(
     data_dir: Path,
     start_sum: str | None = None,
 ) -> Assignment:
-    """Return a training of one trial's hyperparameters, with a seed that all arms' confirmations in the run share. It
-    records nothing."""
+    """Return a training of one trial's hyperparameters, with a seed that all arms' confirmations in the run share.
+
+    Nothing is recorded of it.
+    """
     trial = assign(spec, arm, run, (), data_dir=data_dir, start_sum=start_sum)
     return replace(
         trial,
@@ -179,10 +180,10 @@ def choose(assignment: Assignment) -> tuple[Suggestion, float]:
 
 
 def kept(assignment: Assignment, suggestion: Suggestion) -> "Checkpoint":
-    """Return the file that keeps the trial's training, from which another worker of this machine resumes if this one is
+    """Return the file that keeps the trial's training, for another worker of this machine to resume if this one is
     lost.
 
-    The file is named after all that decides the training, so it does not matter which study comes to it.
+    The file's name ends in a digest of all that decides the training, so that no other training resumes from it.
     """
     from trainers.training.checkpoints import Checkpoint
 

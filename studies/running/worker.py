@@ -138,7 +138,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         self._forget()
 
     def _forget(self) -> None:
-        """Remove the finished trial's checkpoints: once Tune ends or reuses a worker, the driver has recorded its last
+        """Remove the last trial's checkpoints: once Tune ends or reuses a worker, the driver has recorded that
         trial."""
         for checkpoint in self._finished:
             checkpoint.remove()

@@ -119,8 +119,7 @@ def run(study: str, database: Path, out: Path, data_dir: Path) -> None:
 
 
 def picture(figure: Figure) -> bytes:
-    """Return a PNG of few colours, drawn large and then reduced, because text would not fit if drawn at the final
-    size."""
+    """Return a PNG of few colours, drawn large and then reduced: at the final size text would not fit."""
     buffer, small = io.BytesIO(), io.BytesIO()
     figure.savefig(buffer, format="png", dpi=FINER * DOTS_AN_INCH, metadata={"Software": None})
     image = Image.open(buffer).convert("RGB").reduce(FINER)

@@ -82,22 +82,21 @@ class Components:
     within: float
 
     def signal(self, repeats: int = 1) -> float:
-        """Return the setting's share of the variance of a mean of `repeats` trainings, in [0, 1]; 0 if there is no
+        """Return the setting's share of the variance of a mean of `repeats` trainings, in [0, 1]; 0 without
         variance."""
         whole = self.between + self.within / repeats
         return self.between / whole if whole else 0.0
 
 
 def components(objectives: Numbers) -> Components:
-    """Return the components of objectives (settings, repeats) by the analysis of variance; a negative `between` becomes
-    0."""
+    """Return the components of objectives (settings, repeats) by the analysis of variance; `between` is at least 0."""
     within = float(objectives.var(axis=1, ddof=1).mean())
     of_means = float(objectives.mean(axis=1).var(ddof=1))
     return Components(max(of_means - within / objectives.shape[1], 0.0), within)
 
 
 def signal_interval(objectives: Numbers, repeats: int, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the signal, from RESAMPLES bootstrap samples of settings with all their
+    """Return the signal's 95 % percentile interval, from RESAMPLES bootstrap samples of settings with all their
     repeats."""
     drawn = np.random.default_rng(seed).integers(len(objectives), size=(RESAMPLES, len(objectives)))
     within = objectives.var(axis=1, ddof=1)[drawn].mean(axis=1)

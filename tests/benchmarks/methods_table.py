@@ -103,7 +103,7 @@ def _through_the_middle(task: Task, whole: Map, inputs: np.ndarray) -> Map:
 
 
 def linear_of(spec: StudySpec, out: Path, data_dir: Path) -> dict[str, float]:
-    """Return the medians over the study's runs, whose splits differ. Results are kept for studies that share data and
+    """Return medians over the study's runs, whose splits differ. Keep results for studies that share data and
     splits."""
     task = TASKS[spec.task]
     # the width only if the map depends on it, so that tasks on the same data share their results
@@ -122,8 +122,7 @@ def linear_of(spec: StudySpec, out: Path, data_dir: Path) -> dict[str, float]:
 
 
 def data_with_teachers(data_dir: Path, out: Path, spec: StudySpec) -> Path:
-    """Return a data folder with all of `data_dir` and the teacher that the study's task needs; train the teacher if
-    need be."""
+    """Return a data folder with all of `data_dir` and the teacher that the study's task needs, trained if need be."""
     task = TASKS[spec.task]
     name = task.recipe.teacher
     if name is None or teachers.path(data_dir, name).exists():

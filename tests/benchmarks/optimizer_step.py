@@ -23,8 +23,7 @@ ALPHA, GAMMA = 1e-3, 1e-1
 
 
 def difference_equation(parameters: list[Tensor]) -> Callable[[], None]:
-    """Return a step by g_i = sum of b x_(i-p) - sum of a g_(i-q): any such filter, with histories of inputs and
-    outputs."""
+    """Return a step by g_i = sum of b x_(i-p) - sum of a g_(i-q): any such filter, with input and output histories."""
     b = parameters[0].new_tensor([ALPHA * GAMMA, 0.0, 0.0])
     a = parameters[0].new_tensor([1.0, (ALPHA - 1) + (GAMMA - 1), (ALPHA - 1) * (GAMMA - 1)])
     xs = [p.new_zeros(len(b), *p.shape) for p in parameters]

@@ -246,8 +246,7 @@ def ask(
     asked: set[tuple[str, str]],
     results: Any,
 ) -> None:
-    """Let the clients ask. Put into `results` each request's (route, first time, status, seconds), and the set
-    `asked`."""
+    """Let the clients ask; `results` gets each request's (route, first time, status, seconds), and the set `asked`."""
 
     async def client(http: httpx.AsyncClient, number: int, until: float) -> None:
         choose = random.Random(f"{len(asked)} {number}")
@@ -350,8 +349,7 @@ def parts(service: psutil.Process) -> dict[str, list[psutil.Process]]:
 
 
 def core_seconds(service: psutil.Process) -> Counter[tuple[int, int, str, str]]:
-    """Return the seconds that each thread `ran`, and those that it was ready but `waited` for a core (Linux's
-    schedstat)."""
+    """Return the seconds that each thread `ran`, and that it was ready but `waited` for a core (Linux's schedstat)."""
     seconds: Counter[tuple[int, int, str, str]] = Counter()
     for part, processes in parts(service).items():
         for process in processes:

@@ -78,8 +78,7 @@ class Stack:
 
 
 class Steps:
-    """All steps of a stack's training. All data that they need lies on the device beforehand: no step needs the
-    host."""
+    """All steps of a stack's training. All that they need lies on the device beforehand: no step needs the host."""
 
     def __init__(self, specs: Sequence[TrainingSpec], data_dir: Path, device: torch.device) -> None:
         self.recipe = recipe = specs[0].scaled.recipe
@@ -143,8 +142,7 @@ class Steps:
             self.taken += 1
 
     def run(self) -> Tensor:
-        """Return the trainings' validation and test metrics (2, networks) after the last epoch; score after every
-        epoch."""
+        """Return the trainings' validation and test metrics (2, networks) after the last epoch; score after each."""
         step = self.recorded() if self.taken.is_cuda else self.step
         for taken in range(1, self.total + 1):
             step()

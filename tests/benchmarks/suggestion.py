@@ -47,8 +47,7 @@ def imports(module: str) -> float:
 
 
 def times(method: str, rounds: int) -> dict[str, list[float]]:
-    """Return the seconds per suggestion of each searcher after 15 trials of a method's space, without the first
-    suggestion."""
+    """Return the seconds per suggestion of each searcher after 15 trials of a method's space, without the first."""
     space, history = METHODS[method].space, list[Observation]()
     for _ in range(15):
         point = suggest_sobol(space, history, 0, maximize=True, initial_trials=5).hyperparameters

@@ -29,8 +29,7 @@ def test_nothing_between_is_no_signal_and_nothing_within_all_of_it() -> None:
 
 @pytest.mark.parametrize(("between", "within"), [(2.5, 0.7), (0.5, 0.5), (0.0, 1.0)])
 def test_what_was_planted_is_estimated(between: float, within: float) -> None:
-    """Over 2,000 simulated tables, estimates match the variances on average, and 95 % intervals hold the truth about as
-    often."""
+    """In 2,000 simulated tables, variances are met on average, and 95 % intervals hold the truth about as often."""
     rng = np.random.default_rng(3)
     tables = rng.normal(90, between, (2000, 32, 1)) + rng.normal(0, within, (2000, 32, 4))
     found = [instrument.components(table) for table in tables]

@@ -49,7 +49,7 @@ def epochs(loss: float, flips: float) -> tuple[EpochRecord, ...]:
 
 
 def made_up(worth, *, runs=12, noise=0.005, seed=0, loss=lambda arm, run, i: 1.0):
-    """Make up a study with noise and a shift per run, which pairing takes out; `worth` gives that of an arm's i-th
+    """Make up a noisy study with a shift per run, which pairing takes out; `worth` gives that of an arm's i-th
     value."""
     record = study_of(arms=[GRID, TWIN, OTHER], searcher="grid", runs=runs)
     spec = stored(record)
@@ -70,8 +70,7 @@ def made_up(worth, *, runs=12, noise=0.005, seed=0, loss=lambda arm, run, i: 1.0
 
 
 def planted(arm, i):
-    """Return a worth by which the grid's middle is 3 points better than its ends, and the twin as good as the
-    middle."""
+    """Return a worth that makes the grid's middle 3 points better than its ends, and the twin as good."""
     return 0.03 if arm == "twin" or (arm == "grid" and i == 1) else 0.0
 
 
@@ -120,7 +119,7 @@ def test_too_few_runs_decide_nothing():
 
 
 def arms_apart(*worths: float, runs: int = 12, over: str | None = None):
-    """Make up controls of one trial a run, each better by so many standard deviations of 0.01, each with noise of its
+    """Make up controls of one trial a run, each better by so many standard deviations of 0.01, with noise of its
     own."""
     names = [f"arm{i}" for i in range(len(worths))]
     arms = [

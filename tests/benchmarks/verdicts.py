@@ -44,14 +44,13 @@ def scored(trial: TrialRecord) -> float | None:
 
 
 def binary_ahead(trial: TrialRecord) -> float | None:
-    """Return the test metric at the end minus that with latent weights for the binary ones; None if it was not
-    recorded."""
+    """Return the test metric at the end minus that with latent weights for the binary ones; None if not recorded."""
     latent = trial.epochs[-1].latent_test_metric if trial.epochs else None
     return None if latent is None else trial.epochs[-1].test_metric - latent
 
 
 def latent_ahead(trial: TrialRecord) -> float | None:
-    """Return the test metric with latent weights minus that with binary ones; None if it was not recorded."""
+    """Return the test metric with latent weights at the end minus that with binary ones; None if not recorded."""
     ahead = binary_ahead(trial)
     return None if ahead is None else -ahead
 
@@ -122,7 +121,7 @@ class Estimator(Protocol):
     """What is estimated for a claim: one estimate, or several that must all hold."""
 
     def estimates(self, done: Done) -> list[Estimate]:
-        """Return estimates whose intervals hold together at LEVEL; one without an interval if there are too few
+        """Return estimates whose intervals hold together at LEVEL; one without an interval for fewer than FEWEST_RUNS
         runs."""
         ...
 
@@ -137,8 +136,7 @@ class Estimator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """How much more a setting measures than each of several others, or than 0: Hodges & Lehmann's estimate, paired by
-    run.
+    """How much more a setting measures than each of several others, or than 0: Hodges & Lehmann's, paired by run.
 
     The intervals of several differences have Bonferroni's level each.
     """
@@ -321,16 +319,15 @@ class MoreTrials:
 
 @dataclass(frozen=True, slots=True)
 class Above:
-    """A rule that holds if the interval lies above `bound`, and fails if it lies below `least`: any effect is then too
-    small to be worth a claim."""
+    """A rule that holds if the interval lies above `bound`, and fails if it lies below `least`, too small for a
+    claim."""
 
     bound: float
     least: float
 
     @property
     def blind(self) -> bool:
-        """Whether the rule also holds for a measure that shows nothing, as any rule does that asks for more than a
-        direction."""
+        """True if a measure that shows nothing can also satisfy the rule: any rule that is not just a direction."""
         return self.bound != 0
 
     def holds(self, e: Estimate) -> bool | None:
@@ -373,8 +370,10 @@ Rule = Above | Within
 
 
 def verdict(estimates: Sequence[Estimate], rule: Rule) -> Verdict:
-    """Return reproduced if the rule holds for all estimates, not reproduced if it fails for one; else, or without an
-    interval, not decidable."""
+    """Return reproduced if the rule holds for all estimates, not reproduced if it fails for one, else not decidable.
+
+    Without an interval, return not decidable.
+    """
     if not estimates or any(e.low is None or e.high is None for e in estimates):
         return Verdict.NOT_DECIDABLE
     found = [rule.holds(e) for e in estimates]
@@ -419,8 +418,10 @@ def weakest(estimates: Sequence[Estimate], rule: Rule) -> Estimate:
 
 
 def nearest(control: Sequence[Estimate], rule: Rule) -> Estimate:
-    """Return the control's estimate that decides: the least beyond what a blind rule allows, or the largest that an
-    effect must lie above."""
+    """Return the control's estimate that decides.
+
+    That is the least beyond what a blind rule allows, or the largest that an effect must lie above.
+    """
     known = [e for e in control if e.low is not None and e.high is not None]
     if len(known) < len(control) or not known:
         return next((e for e in control if e not in known), NONE)
