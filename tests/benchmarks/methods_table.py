@@ -23,6 +23,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -146,7 +147,7 @@ def data_with_teachers(data_dir: Path, out: Path, spec: StudySpec) -> Path:
 
 
 def rows(spec: StudySpec, out: Path, data_dir: Path) -> Iterator[tuple[str, ...]]:
-    """Run the study and fit the linear classifier; yield a row per method, the linear classifier first."""
+    """Run the study and fit the linear classifier; return a row per arm, the linear classifier first."""
     folder = data_with_teachers(data_dir, out, spec)
     subprocess.run(
         ["tunebench", "run", str(SPECS / f"{spec.name}.yaml"), "--out", str(out / spec.study_id)],
@@ -158,11 +159,15 @@ def rows(spec: StudySpec, out: Path, data_dir: Path) -> Iterator[tuple[str, ...]
         check=True,
     )
     comparison = json.loads((out / spec.study_id / "comparison.json").read_text())
-    bar = linear_of(spec, out, folder)
+    return rows_of(spec.task_label, comparison, linear_of(spec, out, folder))
+
+
+def rows_of(task: str, comparison: dict[str, Any], bar: dict[str, float]) -> Iterator[tuple[str, ...]]:
+    """Return the rows of one study: the linear classifier's metrics, `bar`, and each arm's in `comparison.json`."""
     unit = 1.0 if comparison["metric"] == "PSNR" else 100.0
-    yield spec.task_label, "linear", f"{unit * bar['validation']:.1f}", f"{unit * bar['test']:.1f}", ""
-    for name, method in comparison["methods"].items():
-        validation, test = (method[what]["median"]["value"] for what in ("best_at_budget", "test_at_budget"))
+    yield task, "linear", f"{unit * bar['validation']:.1f}", f"{unit * bar['test']:.1f}", ""
+    for name, arm in comparison["arms"].items():
+        validation, test = (arm[what]["median"]["value"] for what in ("best_at_budget", "test_at_budget"))
         ahead = unit * (test - bar["test"])
         yield "", name, f"{unit * validation:.1f}", f"{unit * test:.1f}", f"{ahead:+.1f}"
 
