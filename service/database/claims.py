@@ -1,4 +1,4 @@
-"""What the queue does to studies: each step one transaction that looks at the study again under its lock."""
+"""The queue's changes to studies: each is one transaction that looks at the study again under its lock."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,31 +14,31 @@ from service.database.tables import studies
 from service.records import ACTIVE, QUEUED, STARTING
 from studies.records import StudyState
 
-STARTING_SECONDS = 120.0  # a driver that has not claimed its study by then is given up
-SLOW_SECONDS = 45.0  # a driver that has not claimed its study by then is told
+STARTING_SECONDS = 120.0  # a driver that has not claimed its study in this time is given up
+SLOW_SECONDS = 45.0  # after this time the study says that its driver has not claimed it
 QUEUE_LOCK = 0x74756E66  # a PostgreSQL advisory lock: one service at a time looks for the next study
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A study that somebody holds or held, when it was looked at."""
+    """A starting or running study, as it was when it was looked at."""
 
     study: str
     fence: int
     job: str | None
     free: bool  # its lease has run out or its holder has ended
-    unclaimed: bool  # this service has submitted its job and no driver has taken it up
-    slow: bool  # and that for SLOW_SECONDS
+    unclaimed: bool  # this service has submitted its job, and no driver has claimed it yet
+    slow: bool  # unclaimed for more than SLOW_SECONDS
 
 
 class Claims:
-    """The claims of the service whose process is `owner`. Every method raises DatabaseError."""
+    """The claims of the service whose process is `owner`. Every method can raise DatabaseError."""
 
     def __init__(self, engine: Engine, owner: Owner, max_running: int) -> None:
         self._engine, self._owner, self._max_running = engine, owner, max_running
 
     def held(self) -> Sequence[Held]:
-        """The studies that start or run."""
+        """Return the studies that are starting or running."""
         with reading(self._engine) as connection:
             rows = connection.execute(select(studies).where(studies.c.state.in_(ACTIVE))).mappings().all()
             moment = now(connection)
@@ -51,7 +51,7 @@ class Claims:
         return found
 
     def tell(self, study: str, trouble: str) -> None:
-        """Say at the study what keeps it from going on. Raises StudyUnknown."""
+        """Record why the study does not go on. Raises StudyUnknown."""
         with reading(self._engine) as connection:
             if connection.scalar(select(studies.c.trouble).where(studies.c.id == study)) == trouble:
                 return
@@ -59,7 +59,7 @@ class Claims:
             tell(connection, locked(connection, study), trouble, actor="service", time=now(connection))
 
     def put_back(self, seen: Held, reason: str) -> StudyState | None:
-        """Take a study from a driver that is gone. Its state then; None where something has happened since."""
+        """Take a study from a driver that is gone. Returns its new state, None if it has changed since `seen`."""
         with writing(self._engine) as connection:
             row = locked(connection, seen.study)
             if row["fence"] != seen.fence or row["state"] not in ACTIVE:
@@ -67,14 +67,15 @@ class Claims:
             return put_back(connection, row, actor="service", time=now(connection), reason=reason)
 
     def next(self) -> str | None:
-        """The id of the study that is to run next, by priority, then first come; None where none is or may."""
+        """Return the id of the study to run next, by priority, then by age; None if none is waiting or may start."""
         with reading(self._engine) as connection:
             return self._next(connection)
 
     def claim(self, *, again: bool) -> Lease | None:
-        """Start the study that is to run next, its job named by its fencing number.
+        """Start the study that is to run next, if there is one; its job is named after its fencing number.
 
-        `again` after a start that Ray has refused: where that was said, nobody is to read of it once more.
+        `again` is for a start after one that Ray refused: if the study already has a trouble, it keeps the trouble and
+        gets no event.
         """
         with writing(self._engine) as connection:
             if connection.dialect.name == "postgresql":
@@ -101,7 +102,7 @@ class Claims:
             )
 
     def refused(self, lease: Lease, reason: str) -> None:
-        """Queue the study again whose start Ray has refused; that is no attempt."""
+        """Queue a study again after Ray has refused its start, which does not count as an attempt."""
         with writing(self._engine) as connection:
             row = locked(connection, lease.study)
             if (row["state"], row["fence"]) == (STARTING, lease.fence):
@@ -110,7 +111,7 @@ class Claims:
                 change(connection, row, QUEUED, actor="service", time=time, reason=reason, **values)
 
     def accepted(self, lease: Lease) -> None:
-        """Say of a start that was tried quietly that it has come to something."""
+        """Clear the study's trouble once a start that was tried quietly has succeeded."""
         with writing(self._engine) as connection:
             row = locked(connection, lease.study)
             if (row["state"], row["fence"]) == (STARTING, lease.fence):

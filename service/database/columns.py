@@ -20,17 +20,17 @@ RowId = BigInteger().with_variant(Integer, "sqlite")
 
 
 class Real(TypeDecorator[float]):
-    """A double, NaN and infinities included.
+    """A double, including NaN and infinities.
 
-    SQLite would store NaN as NULL, so there it is the text 'NaN', which SQLite orders above every number,
-    as PostgreSQL does its own NaN.
+    SQLite would store NaN as NULL, so there NaN is the text 'NaN'. SQLite orders it above every number, as PostgreSQL
+    orders NaN.
     """
 
     impl = Double
     cache_ok = True
 
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
-        # not process_bind_param: what that returns is made a float again
+        # not process_bind_param: its result is converted to a float again
         return _nan_as_text if dialect.name == "sqlite" else super().bind_processor(dialect)
 
     def process_result_value(self, value: float | str | None, dialect: Dialect) -> float | None:
@@ -40,7 +40,7 @@ class Real(TypeDecorator[float]):
 class Array(TypeDecorator[np.ndarray[Any, Any]]):
     """Numbers or bytes of any shape: a NumPy file, compressed.
 
-    Of bytes each row holds what differs from the row before, as most of a network's signs stay from step to step.
+    Bytes are stored as each row's XOR with the row before, as most of a network's signs stay the same between steps.
     """
 
     impl = LargeBinary
@@ -60,13 +60,13 @@ class Array(TypeDecorator[np.ndarray[Any, Any]]):
 
 
 def unpacked(value: bytes) -> np.ndarray[Any, Any]:
-    """What an `Array` was before it was stored as these bytes."""
+    """Return the array that an `Array` column stored as these bytes."""
     array: np.ndarray[Any, Any] = np.load(io.BytesIO(zlib.decompress(value)), allow_pickle=False)
     return np.bitwise_xor.accumulate(array) if array.dtype == np.uint8 else array
 
 
 class Time(TypeDecorator[datetime]):
-    """A moment, to the microsecond; comes back in UTC. A time without a zone is refused."""
+    """A moment, to the microsecond, returned in UTC. A time without a zone is refused."""
 
     impl = SqlDateTime(timezone=True)
     cache_ok = True
@@ -85,7 +85,7 @@ class Time(TypeDecorator[datetime]):
 
 
 class Message(TypeDecorator[str]):
-    """Text from anywhere, such as a crashed process; what PostgreSQL cannot hold becomes a question mark."""
+    """Text from any source, for example a crashed process; what PostgreSQL cannot hold becomes a question mark."""
 
     impl = Text
     cache_ok = True

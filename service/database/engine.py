@@ -19,18 +19,18 @@ from service.database.sqlite_file import SqliteFile
 from service.database.tables import metadata
 from service.errors import DatabaseAway, DatabaseError, SchemaMissing
 
-LOCK_SECONDS = 30  # a writer waits this long for another one
+LOCK_SECONDS = 30  # a writer waits this long for another writer
 CONNECT_SECONDS = 10
 SQLITE = "sqlite:///"
-# One for each thread that answers requests, as writers may wait long and keep theirs. Half of them stay open once made:
-# making one takes longer than most requests.
+# One connection for each thread that answers requests, since a waiting writer keeps its own. Half of them stay open
+# once made, since making a connection takes longer than most requests.
 CONNECTIONS, KEPT = 40, 20
 MIGRATIONS = Path(__file__).parent / "migrations"
 # not alembic_version: another program's migrations may live in the same PostgreSQL database
 VERSION_TABLE = "tunebench_version"
 UPGRADE_LOCK = 0x74756E65  # a PostgreSQL advisory lock, "tune" in ASCII
 
-# SQLite's error names and PostgreSQL's SQLSTATEs by prefix, the first that fits: the fault and what to do
+# The fault and what to do, by prefix of SQLite's error name or PostgreSQL's SQLSTATE; the first match counts
 FAULTS = {
     "SQLITE_FULL": "has no disk space left; free some and repeat the command",
     "53100": "has no disk space left; free some and repeat the command",
@@ -45,7 +45,7 @@ FAULTS = {
     "SQLITE_CORRUPT": "is damaged; restore it from a copy",
     "SQLITE_IOERR": "cannot be read or written; check the disk",
     "40": "was changed by another at that moment; repeat the command",
-    "08": "cannot be reached; check the server and what is in front of it",  # PgBouncer's own faults have 08P01
+    "08": "cannot be reached; check the server and what is in front of it",  # 08P01 for PgBouncer's own
     "53": "is out of resources; repeat the command later",
     "57": "is shutting down or starting; repeat the command once it is up",
 }
@@ -65,10 +65,10 @@ SEARCH_PATH = re.compile(r"(?:-c\s*|--)search_path=((?:\\.|\S)+)")  # in libpq's
 def connect(url: str) -> Engine:
     """Open the database at `url`: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST:PORT/NAME`.
 
-    A SQLite file that does not exist yet is not created: `upgrade` does that. The engine may be shared by
-    threads, not carried over a fork. Nothing is left on a connection to PostgreSQL that another transaction would
-    find or lack, so that PgBouncer may stand in between (docs/decisions/0020). Raises DatabaseError where the URL is
-    wrong, the database cannot be reached, is not one, has a newer schema or another program's tables.
+    A SQLite file that does not exist yet is not created: `upgrade` does that. Threads may share the engine; a forked
+    process must not use it. No transaction on PostgreSQL depends on what another has left on the connection, so that
+    PgBouncer may stand in between (docs/decisions/0020). Raises DatabaseError if the URL is wrong, or if the database
+    cannot be reached, is not a database, or has a newer schema or another program's tables.
     """
     parsed = _parse(url)
     options: dict[str, Any] = {
@@ -86,7 +86,7 @@ def connect(url: str) -> Engine:
     else:
         given = {"connect_timeout": CONNECT_SECONDS, "prepare_threshold": None}
         engine = create_engine(parsed, pool_pre_ping=True, connect_args=given, **options)
-        event.listen(engine, "connect", _prepare_postgresql, insert=True)  # before SQLAlchemy asks anything
+        event.listen(engine, "connect", _prepare_postgresql, insert=True)  # before SQLAlchemy's queries
     if exists(engine):
         with reading(engine) as connection:
             _revision(connection)
@@ -95,10 +95,10 @@ def connect(url: str) -> Engine:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """For queries that only read. Raises DatabaseError for every failure of the database.
+    """Yield a connection for queries that only read. Raises DatabaseError for every failure of the database.
 
-    A transaction on SQLite, where all of it sees one state. PostgreSQL, as it is set by default, gives each query in
-    a transaction a state of its own: there BEGIN and COMMIT would only be two round trips more.
+    On SQLite the queries are one transaction and see one state. On PostgreSQL there is no transaction: by default each
+    query would see a state of its own in one too, and BEGIN and COMMIT would only add two round trips.
     """
     options: dict[str, Any] = {} if engine.dialect.name == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
     with (
@@ -111,10 +111,10 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that may write: committed at the end, rolled back whole when anything is raised.
+    """Yield a connection in a transaction that may write: committed at the end, rolled back if anything is raised.
 
-    On SQLite it holds the write lock from its start, since a reader that turns into a writer can be refused
-    without being let wait. Raises DatabaseError for every failure of the database but a broken constraint.
+    On SQLite the transaction holds the write lock from its start, since SQLite may refuse a reader that turns into a
+    writer without letting it wait. Raises DatabaseError for every failure of the database but a broken constraint.
     """
     with (
         _translated(engine.url),
@@ -129,7 +129,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 
 def now(connection: Connection) -> datetime:
-    """The time in UTC by the one clock that all who share the database see."""
+    """Return the time in UTC, by the one clock that all processes sharing the database see."""
     if connection.dialect.name == "sqlite":
         return datetime.now(UTC)
     clock: datetime = connection.scalars(select(func.clock_timestamp())).one()
@@ -137,9 +137,9 @@ def now(connection: Connection) -> datetime:
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the schema up to date, creating it where there is none; several processes may at once.
+    """Bring the schema up to date, creating it if there is none. Several processes may do this at once.
 
-    All or nothing. Raises DatabaseError where the schema is newer or the tables are another program's.
+    All or nothing. Raises DatabaseError if the schema is newer or the tables are another program's.
     """
     file = _file(engine)
     if file is not None:
@@ -154,7 +154,7 @@ def upgrade(engine: Engine) -> None:
             connection.execute(select(func.pg_advisory_xact_lock(UPGRADE_LOCK)))
         if _revision(connection) == _known(MIGRATIONS)[0]:
             return
-        from alembic import command  # a tenth of a second, for nothing where the schema is there
+        from alembic import command  # takes a tenth of a second, needless if the schema is up to date
         from alembic.config import Config
 
         config = Config()
@@ -183,8 +183,8 @@ def _context(connection: Connection) -> dict[str, Any]:
 
 
 def _revision(connection: Connection) -> str | None:
-    """The schema's revision, None where there is none. Raises DatabaseError where it is newer or not ours."""
-    # looked at first: another process may be making them, with the revision, just now
+    """Return the schema's revision, None if there is none. Raises DatabaseError if it is newer or not ours."""
+    # the tables before the revision: another process may be creating both just now
     tables = sorted(metadata.tables.keys() & set(inspect(connection).get_table_names()))
     revision: str | None = None
     if inspect(connection).has_table(VERSION_TABLE):
@@ -205,7 +205,7 @@ def _revision(connection: Connection) -> str | None:
 
 @cache
 def _known(migrations: Path) -> list[str]:
-    """The revisions that this code knows, the newest first: its files are named by them."""
+    """Return the revisions that this code knows, newest first, from the names of their files."""
     return sorted((file.stem[1:] for file in (migrations / "versions").glob("v*.py")), reverse=True)
 
 
@@ -226,7 +226,7 @@ def _parse(text: str) -> URL:
 
 
 def _sqlite(path: str, allowed: str) -> URL:
-    """The path as it stands, whatever is in it: SQLAlchemy would end it at a question mark."""
+    """Return the URL of the path, taken literally: SQLAlchemy would end the path at a question mark."""
     if path in ("", ":memory:") or "\0" in path:
         raise DatabaseError(f"database {SQLITE}{path!r} names no file; {allowed}")
     file = Path(path).absolute()
@@ -242,25 +242,25 @@ def _sqlite(path: str, allowed: str) -> URL:
 
 
 def url_of(engine: Engine) -> str:
-    """The URL by which `connect` opens the same database in another process, in any working directory."""
+    """Return the URL by which `connect` opens the same database in another process, in any working directory."""
     if engine.dialect.name == "sqlite":
         return f"{SQLITE}{engine.url.database}"
     return engine.url.render_as_string(hide_password=False)
 
 
 def _file(engine: Engine) -> SqliteFile | None:
-    """The file of a SQLite database."""
+    """Return the file of a SQLite database, None for PostgreSQL."""
     found: SqliteFile | None = engine.get_execution_options().get("file")
     return found
 
 
 def _to_json(value: Any) -> str:
-    """JSON text. A lone surrogate, as from a file name, becomes a question mark: neither database stores one."""
+    """Return JSON text. A lone surrogate, as from a file name, becomes a question mark: neither database stores it."""
     return json.dumps(value, allow_nan=False, ensure_ascii=False).encode(errors="replace").decode()
 
 
 def exists(engine: Engine) -> bool:
-    """Whether the database is there, with or without tables."""
+    """Return whether the database exists, with or without tables; True for PostgreSQL."""
     return (file := _file(engine)) is None or file.exists()
 
 

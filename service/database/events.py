@@ -1,4 +1,4 @@
-"""The events of a study: given their numbers, and read."""
+"""The events of a study: numbering and reading them."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -19,9 +19,9 @@ def append(
     actor: str,
     time: datetime,
 ) -> int:
-    """Give the study its next event, in the transaction that makes it true. Returns the event's number.
+    """Append the study's next event, in the transaction that makes it true. Returns the event's number.
 
-    The study's row is locked until the transaction ends, so that numbers become visible in their order.
+    The study's row is locked until the transaction ends, so that events become visible in the order of their numbers.
     """
     counted = update(studies).where(studies.c.id == study).values(last_event=studies.c.last_event + 1)
     number: int = connection.scalars(counted.returning(studies.c.last_event)).one()
@@ -31,7 +31,7 @@ def append(
 
 
 def after(connection: Connection, study: str, number: int, limit: int) -> list[EventRecord]:
-    """The events of the study after `number`, at most `limit`."""
+    """Return the study's events after event `number`, at most `limit`."""
     query = select(events).where(events.c.study == study, events.c.number > number)
     rows = connection.execute(query.order_by(events.c.number).limit(limit)).mappings()
     return [EventRecord(**{**row, "kind": EventKind(row["kind"])}) for row in rows]

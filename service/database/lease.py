@@ -17,7 +17,7 @@ from studies.records import StudyState
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Lasts `seconds` from its last use, then until another claim raises the study's fencing number."""
+    """A lease, which lasts `seconds` from its last use, then until another claim raises the study's fencing number."""
 
     study: str
     owner: Owner
@@ -28,11 +28,11 @@ class Lease:
 def take(
     connection: Connection, study: str, owner: Owner, seconds: float, *, fence: int | None = None
 ) -> Lease:
-    """Let `owner` run the study, which is running then.
+    """Make `owner` the holder of the study's lease, and the study running.
 
-    `fence` is given by a driver that the service started: the number of the claim under which it did, and nothing
-    but that start is taken up. Raises StudyUnknown, LeaseHeld, LeaseLost for a start that is not the study's last,
-    StoreError where the study is completed.
+    `fence` is for a driver that the service started: the fencing number of that start, and only that start is taken
+    up. Raises StudyUnknown, LeaseHeld, LeaseLost if that start is not the study's last, and StoreError if the study
+    is completed.
     """
     row = locked(connection, study)
     time = now(connection)
@@ -78,7 +78,7 @@ def grant(
 
 
 def is_free(row: RowMapping, time: datetime) -> bool:
-    """Whether the study's lease has expired, or its owner is a process of this host that has ended."""
+    """Return whether the study has no lease, an expired one, or one whose owner on this host has ended."""
     if row["lease_owner"] is None or row["lease_expires_at"] <= time:
         return True
     return Owner.parse(row["lease_owner"]).is_dead()
@@ -104,5 +104,5 @@ def extend(connection: Connection, lease: Lease, **values: Any) -> datetime:
 
 
 def actor_of(owner: Owner) -> str:
-    """The owner as events name it."""
+    """Return the owner's name in events."""
     return f"driver {owner.host}:{owner.pid}"

@@ -1,16 +1,16 @@
-"""Which study somebody means who gives less than its id."""
+"""Finding a study by its id, its name or a part of its id."""
 
 import re
 from collections.abc import Iterable, Sequence
 
-DIGITS = re.compile(r"[0-9a-f]{1,8}")  # what may be the end of an id, or the start of that
+DIGITS = re.compile(r"[0-9a-f]{1,8}")  # the digits that end an id, or the first of them
 
 
 def matching(key: str, studies: Iterable[tuple[str, str]], *, whole: bool = False) -> list[str]:
-    """The ids that `key` fits, of studies given by id and name.
+    """Return the ids that `key` fits, of studies given by id and name.
 
-    The study with this id, or else those with this name, or else those whose id starts with it or ends in digits that
-    do, unless it must be a `whole` id or name.
+    They are the study with this id, or else those with this name, or else, unless `whole`, those whose id starts with
+    `key` or ends in digits that start with `key`.
     """
     there = list(studies)
     rules = [

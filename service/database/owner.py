@@ -1,4 +1,4 @@
-"""Processes as owners of studies: how one is named, and whether it has ended."""
+"""Processes as owners of studies: naming them, and finding out whether they have ended."""
 
 import os
 import socket
@@ -10,10 +10,10 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process. Its number alone does not name it: numbers come back, and each container counts from 1.
+    """A process. Its pid alone does not identify it: pids are reused, and each container counts from 1.
 
-    `numbering` names the kernel's boot and the set of processes in which `pid` counts, `started` the process's
-    start; both are empty where the system does not tell.
+    `numbering` names the kernel's boot and the namespace of `pid`, and `started` the process's start; both are empty
+    if the system does not tell.
     """
 
     host: str
@@ -23,18 +23,18 @@ class Owner:
 
     @classmethod
     def current(cls) -> Self:
-        """This process."""
+        """Return this process."""
         return cls.of(os.getpid())
 
     @classmethod
     def of(cls, pid: int) -> Self:
-        """The process on this machine that has the number now."""
+        """Return the process on this machine that has this pid now."""
         _, started = _status(pid)
         return cls(socket.gethostname().replace(":", "-"), pid, _numbering(), started)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what `str` wrote."""
+        """Return the owner that `str` turned into this text."""
         host, pid, numbering, started = text.split(":", 3)
         return cls(host, int(pid), numbering, started)
 
@@ -42,7 +42,7 @@ class Owner:
         return f"{self.host}:{self.pid}:{self.numbering}:{self.started}"
 
     def is_dead(self) -> bool:
-        """Whether the process has certainly ended; False for one on another host."""
+        """Return whether the process has certainly ended; False for a process on another host."""
         here = Owner.current()
         if (self.host, self.numbering) != (here.host, here.numbering) or os.name != "posix":
             return False
@@ -51,7 +51,7 @@ class Owner:
         except ProcessLookupError:
             return True
         except PermissionError:
-            pass  # it lives, under another user
+            pass  # it is alive, under another user
         state, started = _status(self.pid)
         return state in ("Z", "X") or (started != "" and self.started != "" and started != self.started)
 
@@ -65,7 +65,7 @@ def _numbering() -> str:
 
 
 def _status(pid: int) -> tuple[str, str]:
-    """The process's state letter (Z: ended, not yet collected) and its start; empty where unknown."""
+    """Return the process's state letter (Z: ended, not yet reaped) and its start; empty if unknown."""
     try:
         # proc(5): the name, in parentheses, may hold anything; state and start are fields 3 and 22
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

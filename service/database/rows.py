@@ -1,4 +1,4 @@
-"""Rows of the database as records, and records as rows."""
+"""Conversion between rows of the database and records."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -38,9 +38,9 @@ CONFIRMATION_COLUMNS = _columns(confirmations, ConfirmationRecord)
 
 
 def outline(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What a list shows of a study: its spec in the same shape, without what may be large.
+    """Return the part of a study's spec that lists show: of the same shape, without what may be large.
 
-    `mixed` is a study of which an arm has a task, a proxy or a batch size of its own.
+    `mixed` marks a study in which an arm has its own task, proxy or batch size.
     """
     kept = {key: spec[key] for key in ("proxy", "start", "runs", "trials", "repeats") if key in spec}
     arms = [
@@ -66,7 +66,7 @@ def one(connection: Connection, study: str) -> StudyRecord:
 def study_records(
     connection: Connection, rows: Sequence[Row[Any]], columns: Sequence[Column[Any]] = STUDY_COLUMNS
 ) -> list[StudyRecord]:
-    """The records of rows of these columns, with their labels."""
+    """Return the records of rows with these columns, with their labels."""
     query = select(labels.c.study, labels.c.label).where(labels.c.study.in_([row.id for row in rows]))
     of_study: dict[str, tuple[str, ...]] = {}
     for study, label in connection.execute(query.order_by(labels.c.study, labels.c.label)) if rows else ():
@@ -95,7 +95,7 @@ def trial_record(
 def repeats_of(
     connection: Connection, chosen: Sequence[ColumnElement[bool]]
 ) -> dict[int, tuple[RepeatRecord, ...]]:
-    """The trainings of these trials that have several, by the trials' numbers of rows."""
+    """Return the repeats of the chosen trials, by the trials' row ids."""
     query = (
         select(repeats.c.trial, *REPEAT_COLUMNS).join(trials, trials.c.id == repeats.c.trial).where(*chosen)
     )
@@ -108,7 +108,7 @@ def repeats_of(
 
 
 def series_rows(row: int | None, trial: TrialRecord) -> list[dict[str, Any]]:
-    """Those of the table `series` for the trial with this number of a row."""
+    """Return the rows of the table `series` for the trial with the row id `row`."""
     return [
         {"trial": row, "number": number, "place": place} | row_of(SERIES_COLUMNS, each)
         for number, training in enumerate(trial.series, start=1)
@@ -117,7 +117,7 @@ def series_rows(row: int | None, trial: TrialRecord) -> list[dict[str, Any]]:
 
 
 class StoredSigns(Series):
-    """Signs as they are stored, unpacked anew each time they are looked at, as those of a study may be gigabytes."""
+    """Signs kept as they are stored and unpacked at each access, since a study's signs may take gigabytes."""
 
     __slots__ = ("_packed",)
     _packed: bytes
@@ -137,7 +137,7 @@ class StoredSigns(Series):
 def series_of(
     connection: Connection, chosen: Sequence[ColumnElement[bool]]
 ) -> dict[int, tuple[tuple[Series, ...], ...]]:
-    """What was recorded of these trials' trainings, by the trials' numbers of rows."""
+    """Return the series of each training of the chosen trials, by the trials' row ids."""
     values = type_coerce(series.c["values"], LargeBinary)
     query = select(series.c.trial, series.c.number, series.c.name, series.c.steps, values)
     query = query.join(trials, trials.c.id == series.c.trial).where(*chosen)

@@ -1,4 +1,4 @@
-"""A SQLite database as a file: never made by the way, and missed when it is gone or another one."""
+"""A SQLite database's file: never created by accident; an error when it is gone or was replaced."""
 
 import os
 import sqlite3
@@ -11,19 +11,19 @@ from service.errors import DatabaseError
 
 
 class SqliteFile:
-    """The file at a path, from its first connection on one and the same. May be shared by threads."""
+    """The file at a path, which must stay the same file from the first connection on. Threads may share it."""
 
     def __init__(self, path: Path, lock_seconds: float) -> None:
         self.path, self._lock_seconds = path.absolute(), lock_seconds
         self._identity: tuple[int, int] | None = None
 
     def exists(self) -> bool:
-        """Whether there is one. Raises DatabaseError where the one that was opened is no longer there."""
+        """Return whether the file exists. Raises DatabaseError if the file that was opened is gone or was replaced."""
         self.require_same_file()
         return self.path.exists()
 
     def make(self) -> None:
-        """Make it, empty, where there is none: for its owner, as tokens' digests will be in it."""
+        """Create the file, empty, if there is none. Only its owner may read it, as it will hold tokens' digests."""
         if not self.exists():
             try:
                 self.path.touch(mode=0o600)
@@ -33,7 +33,7 @@ class SqliteFile:
                 ) from error
 
     def open(self) -> sqlite3.Connection:
-        """A new connection; one that can only read where this process may not write."""
+        """Return a new connection, which can only read if this process may not write."""
         self.require_same_file()
         name = f"file:{quote(os.fsencode(self.path))}?mode={self._mode()}"
         connection = sqlite3.connect(name, uri=True, timeout=self._lock_seconds, check_same_thread=False)
@@ -41,9 +41,9 @@ class SqliteFile:
         return connection
 
     def require_same_file(self) -> None:
-        """Raise DatabaseError where the path no longer leads to the file that was opened first.
+        """Raise DatabaseError if the path no longer leads to the file that was opened first.
 
-        A process that has it open would go on writing what nobody will read.
+        A process with that file open would go on writing what nobody will read.
         """
         if self._identity is None or (found := self._found()) == self._identity:
             return
@@ -54,7 +54,7 @@ class SqliteFile:
         )
 
     def keep_write_ahead_log(self) -> None:
-        """Let readers and a writer work at once from now on; kept in the file. Not possible in a transaction."""
+        """Let readers and a writer work at once from now on. The file keeps this. Not possible in a transaction."""
         with closing(self.open()) as connection:
             deadline = time.monotonic() + self._lock_seconds
             while not _keeps_log(connection, must=time.monotonic() > deadline):
@@ -63,8 +63,8 @@ class SqliteFile:
     def _mode(self) -> str:
         if os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK):
             return "rw"
-        # What nobody has open has no log beside it. SQLite would make one to read, which it may not, unless it is told
-        # that nobody writes.
+        # A file that nobody has open has no log beside it. To read, SQLite would create a log, which it may not do
+        # here, unless it is told that nobody writes.
         return "ro" if Path(f"{self.path}-wal").exists() else "ro&immutable=1"
 
     def _found(self) -> tuple[int, int] | None:
@@ -76,7 +76,7 @@ class SqliteFile:
 
 
 def _keeps_log(connection: sqlite3.Connection, *, must: bool) -> bool:
-    """Make the change. Returns False, unless it must be, where another process makes the same one at this moment.
+    """Turn on the write-ahead log. Returns False if another process is doing the same just now; raises if it `must`.
 
     SQLite does not wait by itself here.
     """

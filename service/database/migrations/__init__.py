@@ -1,1 +1,1 @@
-"""The database schema, one revision a file in `versions/`; `service.database.engine.upgrade` applies them."""
+"""The database schema, one file in `versions/` for each revision; `service.database.engine.upgrade` applies them."""

@@ -1,4 +1,4 @@
-"""Run by Alembic for every command, with the connection and the transaction that the caller holds."""
+"""Alembic's environment, run for every command in the connection and transaction that the caller holds."""
 
 from alembic import context
 

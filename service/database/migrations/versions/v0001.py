@@ -9,7 +9,7 @@ revision = "0001"
 down_revision = None
 
 
-# longer than any other function: the tables as they were, one after the other
+# longer than any other function: it creates the tables as they were, one after the other
 def upgrade() -> None:
     op.create_table(
         "studies",

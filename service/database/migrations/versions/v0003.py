@@ -1,4 +1,4 @@
-"""Top-5 beside an epoch's metrics."""
+"""The top-5 metrics of an epoch."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Outlines of specs for lists, why a study does not go on, kept logs, tokens that expire; no result is failed."""
+"""Outlines of specs for lists, troubles, kept logs, tokens that expire; a study with an arm without result failed."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Arms, of which an earlier study has one for each of its methods, and confirmations."""
+"""Arms, one for each method of an earlier study, and confirmations."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ def upgrade() -> None:
 
 
 def _rewrite_specs() -> None:
-    """One study at a time: a spec may have a megabyte."""
+    """Rewrite the specs one study at a time: a spec may have a megabyte."""
     spec, outline = sa.column("spec", sa.JSON), sa.column("outline", sa.JSON)
     studies = sa.table("studies", sa.column("id", Name), spec, outline)
     connection = op.get_bind()
@@ -65,6 +65,6 @@ def _rewrite_specs() -> None:
 
 
 def _with_arms(spec: dict[str, Any]) -> dict[str, Any]:
-    """With each method as an arm of its name."""
+    """Return the spec with each method as an arm of the same name."""
     arms = [{"name": method["name"], "method": method["name"], **method} for method in spec["methods"]]
     return {("arms" if key == "methods" else key): arms if key == "methods" else spec[key] for key in spec}

@@ -1,4 +1,4 @@
-"""The trainings of trials that have several."""
+"""Repeats: the trainings of trials that have several."""
 
 import sqlalchemy as sa
 from alembic import op

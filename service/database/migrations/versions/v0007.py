@@ -1,4 +1,4 @@
-"""What trainings are found by, and which were taken over from another study."""
+"""The addresses of trainings, and the studies that they were taken over from."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What is recorded of trainings beside their results."""
+"""Series recorded in trainings, and more metrics of epochs."""
 
 import sqlalchemy as sa
 from alembic import op
