@@ -1,4 +1,4 @@
-"""What the database says of studies and trials."""
+"""Reads of studies and trials from the database."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -65,12 +65,12 @@ from studies.records import (
 from trainers.tasks import TASKS, WHOLE, Proxy
 
 AT_ONCE = 500  # addresses that one query looks for
-LAST_STUDIES = 20  # whose machines are looked at
-FULL_BYTES = 2**20  # a disk with less has no room for what is to be written
+LAST_STUDIES = 20  # how many of the newest studies `machines` and `_sums_of_arms` look at
+FULL_BYTES = 2**20  # a disk with less free space counts as full
 
 
 class Outcome(NamedTuple):
-    """What a curve needs of a finished trial."""
+    """The part of a finished trial that a curve needs."""
 
     arm: str
     run: int
@@ -79,7 +79,7 @@ class Outcome(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How a trial ended; of its error no more than is shown."""
+    """The end of a trial, with no more of its error than is shown."""
 
     arm: str
     trial: int
@@ -90,7 +90,7 @@ class Ended(NamedTuple):
 class Totals(NamedTuple):
     """Sums over all studies; `waited` is how many seconds the study queued longest has waited.
 
-    `taken_over` of the trials were trained by another study, and are not in the seconds.
+    `taken_over` counts the trials that another study has trained; the seconds do not include them.
     """
 
     studies: dict[StudyState, int]
@@ -102,7 +102,7 @@ class Totals(NamedTuple):
 
 
 class Reads:
-    """All reads. Records are copies. Raises DatabaseError where the database fails."""
+    """All reads. Records are copies. Every method raises DatabaseError if the database fails."""
 
     def __init__(self, engine: Engine) -> None:
         require_schema(engine)
@@ -117,13 +117,13 @@ class Reads:
         before: tuple[datetime, str] | None = None,
         limit: int | None = None,
     ) -> list[StudyRecord]:
-        """The studies, the newest first; `before` is the creation time and id of the last one seen.
+        """Return the studies, newest first; `before` is the creation time and id of the last one seen.
 
         Each has the outline of its spec (`rows.outline`) and no provenance.
         """
         if (
             not f"{task or ''}{label or ''}".isprintable()
-        ):  # half a character, which no database can be asked for
+        ):  # a NUL or half a character, which neither database can be asked for
             return []
         # PostgreSQL and SQLite both follow an index of (x, created_at, id) backwards
         query = (
@@ -142,7 +142,7 @@ class Reads:
             return study_records(connection, connection.execute(query).all(), LISTED_COLUMNS)
 
     def study(self, key: str) -> StudyRecord:
-        """The study that `key` fits, as `lookup` has it. Raises StudyUnknown, StoreError where several do."""
+        """Return the study that `key` fits by `lookup.matching`. Raises StudyUnknown, or StoreError if several fit."""
         # LIKE would not use the index
         fits = [and_(studies.c.id >= key, studies.c.id < key + "\U0010ffff"), studies.c.name == key]
         if DIGITS.fullmatch(key):
@@ -160,7 +160,7 @@ class Reads:
             return record
 
     def study_by_id(self, study: str) -> StudyRecord:
-        """The study with exactly this id. Raises StudyUnknown."""
+        """Return the study with exactly this id. Raises StudyUnknown."""
         with reading(self.engine) as connection:
             record = one_or_none(connection, study) if study.isprintable() else None
         if record is None:
@@ -168,25 +168,25 @@ class Reads:
         return record
 
     def events(self, study: str, after: int = 0, limit: int = 1000) -> list[EventRecord]:
-        """What happened to the study after event `after`, in order."""
+        """Return the study's events after event `after`, in order, at most `limit`."""
         with reading(self.engine) as connection:
             return log.after(connection, study, after, limit)
 
     def log(self, study: str) -> str | None:
-        """The end of the study's last log that is kept; None where none is."""
+        """Return the end of the study's last kept log, None if there is none."""
         query = select(logs.c.text).where(logs.c.study == study).order_by(logs.c.time.desc()).limit(1)
         with reading(self.engine) as connection:
             return connection.scalar(query)
 
     def last_events(self, ids: Sequence[str]) -> dict[str, int]:
-        """The number of the last event of each of these studies that are there."""
+        """Return the number of the last event of each of these studies that exists."""
         query = select(studies.c.id, studies.c.last_event).where(studies.c.id.in_(ids))
         with reading(self.engine) as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
 
     def seconds_per_trial(self, task: str, proxy: Proxy = WHOLE) -> tuple[int, float, float] | None:
-        """The number of recorded trials of the task, or of this proxy of it, and their mean seconds to suggest and for
-        one training; None where there are none."""
+        """Return the number of trials trained on the task, or on this proxy of it, and their mean seconds to suggest
+        and for one training; None if there are none."""
         ended = studies.c.completed + studies.c.diverged - studies.c.taken_over
         repeats = studies.c.outline["repeats"].as_integer()
         done, trained = func.sum(ended), func.sum(ended * func.coalesce(repeats, 1))
@@ -194,7 +194,7 @@ class Reads:
         same = [studies.c.task == task, studies.c.outline["mixed"].as_boolean().is_(None)]
         for field in fields(Proxy):
             stored, value = studies.c.outline["proxy", field.name], getattr(proxy, field.name)
-            match value:  # PostgreSQL makes no number of a word, nor compares it with one
+            match value:  # PostgreSQL cannot cast a word to a number, or compare it with one
                 case None:
                     same.append(stored.as_string().is_(None))
                 case str():
@@ -207,7 +207,7 @@ class Reads:
         return (int(total[0]), total[2] / total[0], total[3] / total[1]) if total[0] else None
 
     def incumbents(self, study: str, *, maximize: bool) -> dict[str, TrialRecord]:
-        """The best trial of each arm that has one; of equals the first to finish."""
+        """Return, by arm, the best trial of each arm that has one; of equals, the first to finish."""
         # grouped rather than ranked by a window function, which takes several times as long
         mine, best = trials.c.study == study, func.max if maximize else func.min
         tops = select(trials.c.arm, best(trials.c.objective).label("top")).where(mine)
@@ -222,7 +222,7 @@ class Reads:
     def runs(
         self, study: str, *, maximize: bool
     ) -> dict[tuple[str, int], tuple[int, float | None, int | None]]:
-        """By arm and run, for runs with a trial: how many trials, the best objective, the trial that has it."""
+        """Return for each run with a trial, by arm and run: how many trials, the best objective, the trial with it."""
         mine, best = trials.c.study == study, func.max if maximize else func.min
         number, top = func.count().label("number"), best(trials.c.objective).label("top")
         of_run = (trials.c.arm, trials.c.run)
@@ -236,7 +236,7 @@ class Reads:
         return {(row[0], row[1]): (row[2], row[3], row[4]) for row in rows}
 
     def trial(self, study: str, arm: str, run: int, number: int) -> TrialRecord | None:
-        """One trial with its epochs, without its series."""
+        """Return one trial with its epochs, without its series; None if there is none."""
         this = (
             trials.c.study == study,
             trials.c.arm == arm,
@@ -264,7 +264,7 @@ class Reads:
         after: Sequence[Any] | None = None,
         limit: int = 100,
     ) -> list[tuple[TrialRecord, list[Any]]]:
-        """A page of a study's trials without epochs, each with its place, to be given as `after` for the next page."""
+        """Return a page of a study's trials without epochs, each with its place. The last place is the next `after`."""
         chosen = [trials.c.study == study]
         chosen += [] if arm is None else [trials.c.arm == arm]
         chosen += [] if run is None else [trials.c.run == run]
@@ -283,7 +283,7 @@ class Reads:
     def series(
         self, study: str, arm: str, run: int, number: int, *, signs: bool = True
     ) -> tuple[tuple[Series, ...], ...]:
-        """What was recorded of each training of one trial; without `signs` not those of all weights."""
+        """Return the series of each training of one trial; without `signs`, not the series of all weights' signs."""
         t = trials.c
         this = [t.study == study, t.arm == arm, t.run == run, t.trial == number]
         if not signs:
@@ -294,7 +294,7 @@ class Reads:
     def trials(
         self, study: str, arm: str | None = None, *, with_epochs: bool = False, with_series: bool = False
     ) -> list[TrialRecord]:
-        """The trials of the study with this id by arm, run and trial, in at most four queries.
+        """Return the trials of the study with this id, ordered by arm, run and trial, in at most four queries.
 
         Without `with_epochs` their `epochs` are empty, without `with_series` their `series`.
         """
@@ -317,7 +317,7 @@ class Reads:
         ]
 
     def confirmations(self, study: str, of: tuple[str, int, int] | None = None) -> list[ConfirmationRecord]:
-        """The confirmations of the study with this id by arm, run, trial and number; or those `of` one trial."""
+        """Return the study's confirmations, or those `of` one trial, ordered by arm, run, trial and number."""
         c = confirmations.c
         query = select(*CONFIRMATION_COLUMNS).where(c.study == study)
         if of is not None:
@@ -329,7 +329,10 @@ class Reads:
     def at(
         self, addresses: Sequence[str], *, with_epochs: bool = True
     ) -> dict[str, TrialRecord | ConfirmationRecord]:
-        """The trials and confirmations with a result at these addresses; of several the first stored."""
+        """Return, by address, the trials and confirmations with a result at these addresses.
+
+        Of several it is the first trial, or without a trial the first confirmation.
+        """
         found: dict[str, TrialRecord | ConfirmationRecord] = {}
         for start in range(0, len(addresses), AT_ONCE):
             some = addresses[start : start + AT_ONCE]
@@ -338,7 +341,7 @@ class Reads:
         return found
 
     def machines(self, task: str) -> list[tuple[str, Mapping[str, Any]]]:
-        """The last studies of the task that have run, by id, and each machine that they ran on; the newest first."""
+        """Return each machine that the last studies of the task ran on, after the study's id; the newest first."""
         query = select(studies.c.id, studies.c.provenance).where(studies.c.task == task)
         query = query.where(studies.c.started_at.is_not(None))
         newest = query.order_by(studies.c.created_at.desc(), studies.c.id.desc()).limit(LAST_STUDIES)
@@ -347,7 +350,7 @@ class Reads:
         return [(id, on) for id, first in rows for on in [*first.get("continued", [])[::-1], first] if on]
 
     def epochs_a_trial(self, study: str) -> dict[str, tuple[int, int]]:
-        """By arm, the fewest and the most epochs of its completed trials; counted by the database, faster."""
+        """Return, by arm, the fewest and the most epochs of its completed trials; the database counts them faster."""
         completed = and_(trials.c.study == study, trials.c.state == TrialState.COMPLETED)
         counted = (
             select(trials.c.arm, func.count(epochs.c.trial).label("done"))
@@ -362,7 +365,7 @@ class Reads:
         return {arm: (low, high) for arm, low, high in rows}
 
     def outcomes(self, study: str) -> list[Outcome]:
-        """The objectives of the study's trials by arm, run and trial: what its curves are made of."""
+        """Return the objectives of the study's trials, ordered by arm, run and trial, for its curves."""
         columns = (trials.c.arm, trials.c.run, trials.c.trial, trials.c.objective)
         query = select(*columns).where(trials.c.study == study)
         with reading(self.engine) as connection:
@@ -370,7 +373,7 @@ class Reads:
         return [Outcome(*row) for row in rows]
 
     def totals(self) -> Totals:
-        """Sums over all studies."""
+        """Return the sums over all studies."""
         counts = {TrialState.COMPLETED: studies.c.completed, TrialState.DIVERGED: studies.c.diverged}
         counts[TrialState.FAILED] = studies.c.failed
         sums = [func.sum(column) for column in counts.values()]
@@ -378,7 +381,7 @@ class Reads:
             func.sum(c) for c in (studies.c.taken_over, studies.c.suggest_seconds, studies.c.train_seconds)
         ]
         by_state = select(studies.c.state, func.count(), *sums, *seconds).group_by(studies.c.state)
-        # queued by its last change of state, which is among its last events
+        # a study was queued by its last change of state, which is among its last events
         changes = select(events.c.time).where(
             events.c.study == studies.c.id, events.c.kind == EventKind.STATE
         )
@@ -401,7 +404,7 @@ class Reads:
         )
 
     def require_room(self) -> None:
-        """Raises DatabaseError where the database does not answer, lacks its tables, or its disk is full."""
+        """Raise DatabaseError if the database does not answer, lacks its tables, or its disk is full."""
         require_schema(self.engine)
         if self.engine.dialect.name != "sqlite":
             return
@@ -410,18 +413,18 @@ class Reads:
             raise DatabaseError(f"the disk of {folder} is full", "has no disk space left")
 
     def ended(self, study: str, *, failed: bool = False) -> list[Ended]:
-        """How each of the study's trials, or of its failed ones, ended, in order of arm, run and trial."""
+        """Return how each of the study's trials, or failed trials, ended, ordered by arm, run and trial."""
         with reading(self.engine) as connection:
             return _ended(connection, study, failed=failed)
 
     def without_result(self, study: str) -> str | None:
-        """Which arm of a study that has all its trials lacks a result, and why; None where none does."""
+        """Return which arm lacks a result and why; None if no arm does, or if the study lacks trials."""
         with reading(self.engine) as connection:
             query = select(studies).where(studies.c.id == study)
             return without_result(connection, connection.execute(query).mappings().one())
 
     def best_so_far(self, study: str) -> dict[tuple[str, int], tuple[float | None, ...]]:
-        """By arm and run, the best objective after each trial, None before the first; from the view."""
+        """Return, by arm and run, the best objective after each trial, None before the first one; from the view."""
         view = best_so_far.c
         query = select(view.arm, view.run, view.best_so_far).where(view.study == study)
         with reading(self.engine) as connection:
@@ -456,7 +459,7 @@ def _trials_at(
 def _epochs_of(
     connection: Connection, chosen: Sequence[ColumnElement[bool]]
 ) -> dict[int, tuple[EpochRecord, ...]]:
-    """The epochs of these trials, by the trials' numbers of rows."""
+    """Return the epochs of the chosen trials, by the trials' row ids."""
     joined = select(epochs.c.trial, *EPOCH_COLUMNS).join(trials, trials.c.id == epochs.c.trial)
     joined = joined.where(*chosen).order_by(epochs.c.trial, epochs.c.epoch)
     groups = groupby(connection.execute(joined), key=lambda epoch: epoch[0])
@@ -475,7 +478,7 @@ def _confirmations_at(
 
 
 def without_result(connection: Connection, row: RowMapping) -> str | None:
-    """`Reads.without_result` of the study in this row of `studies`."""
+    """Return `Reads.without_result` of the study in this row of `studies`."""
     spec = row["spec"]
     if row["completed"] + row["diverged"] + row["failed"] < planned(spec) or not row["failed"]:
         return None
@@ -501,8 +504,8 @@ def _bound(place: tuple[datetime, str]) -> list[Any]:
 
 
 def _sums_of_arms(connection: Connection, task: str, proxy: Proxy) -> list[tuple[int, int, float, float]]:
-    """Of the last studies whose arms have tasks, proxies or batches of their own, of those arms that train this `proxy`
-    of `task`: trials, trainings, seconds to suggest and to train."""
+    """Return the trials, trainings, seconds to suggest and seconds to train of the arms that train this `proxy` of
+    `task`, for each of the last studies in which arms have their own tasks, proxies or batch sizes."""
     mixed = select(studies.c.id, studies.c.task, studies.c.outline).where(
         studies.c.outline["mixed"].as_boolean().is_not(None)
     )
@@ -520,7 +523,10 @@ def _sums_of_arms(connection: Connection, task: str, proxy: Proxy) -> list[tuple
 def _trains(
     arm: Mapping[str, Any], task: str, outline: Mapping[str, Any]
 ) -> tuple[str, Proxy] | tuple[str, None]:
-    """What an arm of a study of `task` with this outline trains; no one proxy where it searches its batch size."""
+    """Return the task and proxy that an arm trains in a study of `task` with this outline.
+
+    The proxy is None if the arm searches its batch size.
+    """
     own, batches = arm.get("task", task), {key: found for key, found in arm.items() if key == "batch_size"}
     if not all(isinstance(size, int) for size in batches.values()):
         return own, None

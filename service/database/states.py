@@ -1,4 +1,4 @@
-"""The states of a study and the ways between them: each change one guarded update and one event."""
+"""The states of a study and the changes between them: each change is one guarded update and one event."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -32,12 +32,12 @@ FROM: Mapping[StudyState, tuple[StudyState, ...]] = {
     FAILED: (STARTING, RUNNING),
     CANCELLED: (QUEUED, STARTING, RUNNING, PAUSED, FAILED),
 }
-MAX_ATTEMPTS = 5  # starts without a finished trial before a study is left failed
+MAX_ATTEMPTS = 5  # after so many starts without a finished trial, a study is failed
 NO_LEASE = {"lease_owner": None, "lease_since": None, "lease_expires_at": None}
 
 
 def locked(connection: Connection, study: str) -> RowMapping:
-    """The study's row, locked until the transaction ends. Raises StudyUnknown."""
+    """Return the study's row, locked until the transaction ends. Raises StudyUnknown."""
     query = select(studies).where(studies.c.id == study).with_for_update()
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
@@ -56,9 +56,9 @@ def change(
     quiet: bool = False,
     **values: Any,
 ) -> None:
-    """Bring the study of the locked `row` into another state, with the event. Raises StateError.
+    """Bring the study of the locked `row` into another state and append the event. Raises StateError.
 
-    `quiet` is what repeats itself, such as starts that Ray refuses: nobody is to read of each.
+    A `quiet` change appends none: it repeats itself, like a start that Ray refuses again.
     """
     now = StudyState(row["state"])
     if now not in FROM[to]:
@@ -77,7 +77,7 @@ def change(
 
 
 def tell(connection: Connection, row: RowMapping, trouble: str | None, *, actor: str, time: datetime) -> None:
-    """Say why the study of the locked `row` does not go on, or that it does: with an event where that is news."""
+    """Record why the study of the locked `row` does not go on, or that it does; with an event if this is new."""
     if row["trouble"] == trouble:
         return
     connection.execute(update(studies).where(studies.c.id == row["id"]).values(trouble=trouble))
@@ -88,9 +88,10 @@ def tell(connection: Connection, row: RowMapping, trouble: str | None, *, actor:
 def put_back(
     connection: Connection, row: RowMapping, *, actor: str, time: datetime, reason: str
 ) -> StudyState:
-    """Queue a study again whose driver is gone, or do what the driver was asked for. Returns the new state.
+    """Queue a study again after its driver is gone, or pause or cancel it if that was requested. Returns the new state.
 
-    After `MAX_ATTEMPTS` starts without a finished trial it is left failed; before, it waits twice as long each time.
+    After `MAX_ATTEMPTS` starts without a finished trial the study is failed; until then it waits twice as long each
+    time.
     """
     attempts = row["attempts"]
     values: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Studies in the database: created, claimed, written under a lease, read."""
+"""Studies in the database: creating, claiming, reading them, and writing them under a lease."""
 
 import hashlib
 import json
@@ -53,22 +53,22 @@ from studies.design.spec import StudySpec
 from studies.records import ConfirmationRecord, Request, StudyRecord, StudyState, TrialRecord, planned
 
 LONGEST_SECONDS = 1e9  # of a trial: thirty years
-LOG_CHARACTERS = 64 * 1024  # of a job's log that are kept
-LOGS = 10  # logs that are kept of a study, the last ones
+LOG_CHARACTERS = 64 * 1024  # kept of a job's log, from its end
+LOGS = 10  # kept per study, the last ones
 SUBMISSION_DAYS = 7  # how long an Idempotency-Key is remembered
 
 
 class Store(Reads):
     """All reads and writes of studies and trials.
 
-    Holds nothing but the engine: any number of threads may share one, processes may not. Every method is one
-    transaction, whole or not at all, and outlives the process from the moment it returns; records are copies.
+    A store holds nothing but the engine: any number of threads may share one, processes may not. Every method is one
+    transaction, done whole or not at all, and its effect outlives the process once it returns. Records are copies.
 
     A study's trials are written only by the process that holds its lease. A claim raises the study's fencing
     number and a write with an older number is refused, so a process that slept while its lease was taken over
     changes nothing.
 
-    Every method raises DatabaseError where the database fails. The constructor raises it unless the schema is
+    Every method raises DatabaseError if the database fails. The constructor raises it unless the schema is
     the one that this code was written for.
     """
 
@@ -100,11 +100,13 @@ class Store(Reads):
         key: str | None = None,
         created_at: datetime | None = None,
     ) -> tuple[StudyRecord, bool]:
-        """Store a queued study. One of the same spec that is there already is returned as it is, and False; what the
-        spec says that papers published is put in place of what it said.
+        """Store a queued study. Returns its record and True, or a stored study of the same spec and False.
 
-        `key` is the sender's Idempotency-Key: sent again within a week by the same actor, the same submission
-        returns the same study, also where that was renamed or is being run; another one raises StoreError.
+        The stored study stays as it is, except that values published in papers that the new spec states replace the
+        stored ones.
+
+        `key` is the sender's Idempotency-Key. If the same actor sends it again within a week, the same submission
+        returns the same study, even if that was renamed or is running; a different submission raises StoreError.
         """
         row = _row(spec, provenance, actor, priority)
         study, resolved = row["id"], row["spec"]
@@ -149,7 +151,7 @@ class Store(Reads):
         if one_or_none(connection, submission["study"]) is not None:
             return before is not None
         if before is not None:
-            # its study was deleted; what another sender has stored under the key since it was read is left
+            # its study was deleted; what another request has stored under the key since then is left
             this = and_(mine, submissions.c.created_at == before["created_at"])
             connection.execute(delete(submissions).where(this))
         return False
@@ -163,7 +165,7 @@ class Store(Reads):
         labels: Iterable[str] | None = None,
         priority: int | None = None,
     ) -> StudyRecord:
-        """Change what is not part of the spec; None leaves it. Raises StudyUnknown."""
+        """Change what is not part of the spec; None leaves a value as it is. Raises StudyUnknown."""
         with writing(self.engine) as connection:
             locked(connection, study)
             given = {"name": name, "priority": priority}
@@ -177,9 +179,9 @@ class Store(Reads):
             return one(connection, study)
 
     def ask(self, study: str, request: Request, *, actor: str) -> StudyRecord:
-        """Pause or cancel a study: at once where nobody runs it, else as soon as its driver can.
+        """Pause or cancel a study: at once if nobody runs it, else as soon as its driver can.
 
-        Asking again for the same changes nothing. Raises StudyUnknown, StateError where the state does not allow it.
+        A repeated request changes nothing. Raises StudyUnknown, or StateError if the state does not allow it.
         """
         to = CANCELLED if request is Request.CANCEL else PAUSED
         with writing(self.engine) as connection:
@@ -196,9 +198,9 @@ class Store(Reads):
             return one(connection, study)
 
     def resume(self, study: str, *, actor: str) -> StudyRecord:
-        """Queue a paused, failed or cancelled study again; a running one forgets that it was asked to stop.
+        """Queue a paused, failed or cancelled study again; withdraw the request to stop from a running one.
 
-        Raises StudyUnknown, StateError where it is completed, or has all its trials and came to nothing.
+        Raises StudyUnknown, or StateError if the study is completed, or has all its trials and an arm without a result.
         """
         with writing(self.engine) as connection:
             row = locked(connection, study)
@@ -228,7 +230,7 @@ class Store(Reads):
             connection.execute(delete(studies).where(studies.c.id == study))
 
     def requested(self, lease: Lease) -> Request | None:
-        """What the driver of the study is asked to do. Raises LeaseLost."""
+        """Return what the driver of the study is asked to do, None if nothing. Raises LeaseLost."""
         query = select(studies.c.requested, studies.c.fence).where(studies.c.id == lease.study)
         with reading(self.engine) as connection:
             row = connection.execute(query).one_or_none()
@@ -237,11 +239,11 @@ class Store(Reads):
         return None if row.requested is None else Request(row.requested)
 
     def claim(self, study: str, owner: Owner, lease_seconds: float, *, fence: int | None = None) -> Lease:
-        """Take the study with this id to run it: of all who try, one succeeds. It is running afterwards.
+        """Take the study with this id and set it running. Of all processes that try, one succeeds.
 
-        A lease that has expired, or whose owner is a process of this host that has ended, is taken over. `fence` is
-        for a driver that the service started. Raises LeaseHeld where another process has it, LeaseLost where the
-        service no longer wants that start, StoreError where the study is unknown or completed.
+        A lease is taken over if it has expired, or if its owner is a process of this host that has ended. `fence` is
+        for a driver that the service started. Raises LeaseHeld if another process has the study, LeaseLost if the
+        service no longer wants that start, and StoreError if the study is unknown or completed.
         """
         if not lease_seconds > 0:
             raise ValueError(f"lease_seconds must be above 0, got {lease_seconds!r}")
@@ -249,14 +251,14 @@ class Store(Reads):
             return take(connection, study, owner, lease_seconds, fence=fence)
 
     def renew(self, lease: Lease) -> None:
-        """Keep the lease for its length from now. Raises LeaseLost."""
+        """Renew the lease for its full length from now. Raises LeaseLost."""
         with writing(self.engine) as connection:
             extend(connection, lease)
 
     def record(self, lease: Lease, trial: TrialRecord) -> None:
-        """Store a finished trial with its epochs, repeats and series and renew the lease.
+        """Store a finished trial with its epochs, repeats and series, and renew the lease.
 
-        Raises LeaseLost, and StoreError where it is not the next trial of its run or holds what no trial can.
+        Raises LeaseLost, or StoreError if it is not the next trial of its run or has values that no trial can have.
         """
         if trial.study != lease.study:
             raise ValueError(f"a trial of {trial.study} cannot be written under the lease of {lease.study}")
@@ -290,7 +292,7 @@ class Store(Reads):
             raise StoreError(f"{which} is refused by the database: {error.orig}") from error
 
     def confirm(self, lease: Lease, confirmation: ConfirmationRecord) -> None:
-        """Store a confirmation and renew the lease. Raises LeaseLost, and StoreError where it is recorded already."""
+        """Store a confirmation and renew the lease. Raises LeaseLost, or StoreError if it is recorded already."""
         if confirmation.study != lease.study:
             raise ValueError(
                 f"a confirmation of {confirmation.study} is not under the lease of {lease.study}"
@@ -310,17 +312,17 @@ class Store(Reads):
             raise StoreError(f"{which} of {run} is refused by the database: {error.orig}") from error
 
     def tell(self, lease: Lease, trouble: str | None) -> None:
-        """Say why the study does not go on, or that it does. Raises LeaseLost."""
+        """Record why the study does not go on, or with None that it does. Raises LeaseLost."""
         with writing(self.engine) as connection:
             time = extend(connection, lease)
             row = locked(connection, lease.study)
             tell(connection, row, trouble, actor=actor_of(lease.owner), time=time)
 
     def keep_log(self, study: str, job: str, text: str) -> None:
-        """Keep the end of the log of a job of the study, instead of what was kept of it; of the last jobs only."""
+        """Store the end of a job's log in place of what was stored of it, and drop all but the study's last logs."""
         this = and_(logs.c.study == study, logs.c.job == job)
         mine = select(logs.c.job).where(logs.c.study == study).order_by(logs.c.time.desc(), logs.c.job)
-        with suppress(IntegrityError), writing(self.engine) as connection:  # the study is deleted just now
+        with suppress(IntegrityError), writing(self.engine) as connection:  # the study was just deleted
             connection.execute(delete(logs).where(this))
             row = {"study": study, "job": job, "time": now(connection), "text": text[-LOG_CHARACTERS:]}
             connection.execute(insert(logs).values(row))
@@ -328,7 +330,7 @@ class Store(Reads):
             connection.execute(delete(logs).where(logs.c.study == study, logs.c.job.in_(old)))
 
     def ran_on(self, lease: Lease, provenance: Mapping[str, Any]) -> None:
-        """Note what the study runs on: its provenance, or under `continued` of it where it began on something else."""
+        """Store what the study runs on as its provenance, or under `continued` in it if the study began elsewhere."""
         this = studies.c.id == lease.study
         with writing(self.engine) as connection:
             extend(connection, lease)
@@ -343,10 +345,9 @@ class Store(Reads):
             connection.execute(update(studies).where(this).values(provenance=stored))
 
     def finish(self, lease: Lease, state: StudyState, error: str | None = None) -> None:
-        """Give the lease back and leave the study in `state`, not running, with the reason where it failed.
+        """Give the lease back and leave the study in `state`, not running, with the reason if it failed.
 
-        Raises LeaseLost, and StoreError where a study that lacks trials, and does not stop when it is decided, is to be
-        completed.
+        Raises LeaseLost, or StoreError if the study is to be completed, but lacks trials and is not one to stop early.
         """
         if state in ACTIVE:
             raise ValueError("a study that is given back cannot be left running")
@@ -362,9 +363,9 @@ class Store(Reads):
             change(connection, row, state, actor=actor_of(lease.owner), time=time, reason=error)
 
     def give_up(self, lease: Lease, reason: str) -> StudyState:
-        """Give the lease back after something that may pass: the study is queued again, a bounded number of times.
+        """Give the lease back after a fault that may pass: the study is queued again, a bounded number of times.
 
-        Returns what has become of it. Raises LeaseLost.
+        Returns its new state. Raises LeaseLost.
         """
         with writing(self.engine) as connection:
             time = extend(connection, lease)
@@ -373,7 +374,7 @@ class Store(Reads):
 
 
 def _counted(trial: TrialRecord) -> dict[str, Any]:
-    """What the trial adds to its study's sums. One that another study has trained has cost this one nothing."""
+    """Return what the trial adds to its study's sums. A trial that was taken over adds no seconds."""
     c, state = studies.c, trial.state.value
     if trial.taken_from is not None:
         return {state: c[state] + 1, "taken_over": c.taken_over + 1, "attempts": 0}
@@ -386,12 +387,12 @@ def _counted(trial: TrialRecord) -> dict[str, Any]:
 
 
 def _summed(seconds: float) -> float:
-    """The seconds to add to a study's sums: 0 for an impossible value, which would spoil them for good."""
+    """Return the seconds to add to a study's sums: 0 for an impossible value, which would spoil them for good."""
     return seconds if 0 <= seconds <= LONGEST_SECONDS else 0.0
 
 
 def _row(spec: StudySpec, provenance: Mapping[str, Any], actor: str, priority: int) -> dict[str, Any]:
-    """A new study's row in `studies`, but for when it was created."""
+    """Return a new study's row in `studies`, without its creation time."""
     resolved = spec.to_json()
     return {
         "id": spec.study_id,
@@ -415,7 +416,7 @@ def _insert(connection: Connection, row: Mapping[str, Any], labels: Iterable[str
 
 
 def _restate(connection: Connection, row: Mapping[str, Any], time: datetime) -> None:
-    """Put in what the row's spec says of papers, in which alone it is not as the stored one."""
+    """Replace the stored spec by the row's, which differs only in what it states of papers."""
     study, spec = row["id"], row["spec"]
     locked(connection, study)
     connection.execute(update(studies).where(studies.c.id == study).values(spec=spec))

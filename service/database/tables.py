@@ -1,4 +1,4 @@
-"""The tables, named as the records are. The migrations make them; a test keeps the two the same."""
+"""The tables, named like the records. The migrations create them; a test compares the two."""
 
 from sqlalchemy import (
     JSON,
@@ -28,7 +28,7 @@ studies = Table(
     Column("state", Name, nullable=False),
     Column("direction", Name, nullable=False),  # of the task's metric: what "best" means
     Column("spec", JSON, nullable=False),
-    Column("outline", JSON),  # of the spec, what lists show: a spec may have a megabyte
+    Column("outline", JSON),  # the part of the spec that lists show: a spec may have a megabyte
     Column("provenance", JSON, nullable=False),
     Column("created_at", Time, nullable=False),
     Column("started_at", Time),
@@ -41,7 +41,7 @@ studies = Table(
     Column("task", Name, nullable=False, server_default="unknown"),
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("submitted_by", Name),
-    Column("requested", Name),  # of its driver: pause, pause-now or cancel
+    Column("requested", Name),  # what its driver is asked to do: pause, pause-now or cancel
     Column("attempts", Integer, nullable=False, server_default="0"),  # starts since the last trial
     Column("not_before", Time),  # when it may be started again
     Column("job", Name),  # its last Ray job
@@ -49,10 +49,10 @@ studies = Table(
     Column("completed", Integer, nullable=False, server_default="0"),  # trials of each state
     Column("diverged", Integer, nullable=False, server_default="0"),
     Column("failed", Integer, nullable=False, server_default="0"),
-    Column("suggest_seconds", Real, nullable=False, server_default="0"),  # of all that it has trained itself
+    Column("suggest_seconds", Real, nullable=False, server_default="0"),  # of trials that it trained itself
     Column("train_seconds", Real, nullable=False, server_default="0"),
     Column("last_event", BigInteger, nullable=False, server_default="0"),
-    Column("taken_over", Integer, nullable=False, server_default="0"),  # of its trials, from another study
+    Column("taken_over", Integer, nullable=False, server_default="0"),  # trials taken over from other studies
     CheckConstraint("direction IN ('maximize', 'minimize')", name="ck_studies_direction"),
     Index("ix_studies_name", "name"),
     Index("ix_studies_created_at", "created_at", "id"),
@@ -69,7 +69,7 @@ labels = Table(
     sqlite_with_rowid=False,
 )
 
-# What happened to a study, numbered 1, 2, ... within it: whoever has number n asks for the ones after n.
+# A study's events, numbered 1, 2, ... within it: a reader that has event n asks for those after n.
 events = Table(
     "events",
     metadata,
@@ -82,7 +82,7 @@ events = Table(
     sqlite_with_rowid=False,
 )
 
-# The end of the log of each of a study's Ray jobs, as Ray forgets them.
+# The ends of the logs of a study's last Ray jobs, since Ray forgets them.
 logs = Table(
     "logs",
     metadata,
@@ -97,7 +97,7 @@ tokens = Table(
     "tokens",
     metadata,
     Column("name", Name, primary_key=True),
-    Column("digest", Name, nullable=False),  # SHA-256 of the token, which is nowhere else
+    Column("digest", Name, nullable=False),  # SHA-256 of the token; the token is stored nowhere
     Column("scope", Name, nullable=False),
     Column("created_at", Time, nullable=False),
     Column("revoked_at", Time),
@@ -106,7 +106,7 @@ tokens = Table(
     CheckConstraint("scope IN ('read', 'submit', 'admin')", name="ck_tokens_scope"),
 )
 
-# Submissions that carried an Idempotency-Key: sent again they make nothing new.
+# Submissions with an Idempotency-Key: sending them again creates nothing.
 submissions = Table(
     "submissions",
     metadata,
@@ -138,12 +138,12 @@ trials = Table(
     Column("error", Message),
     Column("started_at", Time, nullable=False),
     Column("finished_at", Time, nullable=False),
-    Column("address", Name),  # all that decides its numbers, as a digest
-    Column("taken_from", Name),  # STUDY/TRIAL, where another study has trained it
+    Column("address", Name),  # a digest of all that decides its numbers
+    Column("taken_from", Name),  # STUDY/TRIAL, if another study has trained it
     UniqueConstraint("study", "arm", "run", "trial", name="uq_trials_study_method_run_trial"),
     Index("ix_trials_address", "address"),
     CheckConstraint("run >= 1 AND trial >= 1", name="ck_trials_numbers"),
-    # a NaN is the best or the worst of a run depending on who compares
+    # NaN would be the best or the worst of a run, depending on what compares it
     CheckConstraint("objective <> 'NaN'", name="ck_trials_objective_number"),
     CheckConstraint("(state = 'failed') = (objective IS NULL)", name="ck_trials_objective_state"),
 )
@@ -170,7 +170,7 @@ epochs = Table(
     sqlite_with_rowid=False,
 )
 
-# What was recorded of the trainings of trials, which are numbered from 1: a row a name.
+# What was recorded in the trainings of trials: a row for each training, numbered from 1, and name.
 series = Table(
     "series",
     metadata,
@@ -179,12 +179,12 @@ series = Table(
     ),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("name", Name, primary_key=True),
-    Column("place", Integer, nullable=False),  # among those of the training
+    Column("place", Integer, nullable=False),  # its position among the training's series
     Column("steps", Array, nullable=False),
     Column("values", Array, nullable=False),
 )
 
-# The trainings of trials that have several, numbered from 1.
+# The trainings of each trial that has several, numbered from 1.
 repeats = Table(
     "repeats",
     metadata,
@@ -224,7 +224,7 @@ confirmations = Table(
     sqlite_with_rowid=False,
 )
 
-# A view over trials: the best objective of a run up to each of its trials, NULL before the first one.
+# A view over trials: the best objective of a run up to each of its trials, NULL before the first objective.
 best_so_far = table(
     "best_so_far",
     column("study", Name),

@@ -16,13 +16,13 @@ from service.database.tables import tokens
 from service.errors import StoreError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-RESERVED = ("local", "service")  # actors that are no token
+RESERVED = ("local", "service")  # actors without a token
 COLUMNS = (tokens.c.name, tokens.c.scope, tokens.c.created_at, tokens.c.revoked_at, tokens.c.expires_at)
 MAX_DAYS = 36_500
 
 
 class Scope(StrEnum):
-    """Each may do what the ones before it may."""
+    """The rights of a token. Each scope includes the ones before it."""
 
     READ = "read"
     SUBMIT = "submit"  # and pause, resume, cancel, edit
@@ -34,7 +34,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What is known of a token; not the token itself."""
+    """The stored facts about a token, not the token itself."""
 
     name: str
     scope: Scope
@@ -44,9 +44,9 @@ class Token:
 
 
 def create(engine: Engine, name: str, scope: Scope, days: int | None = None) -> str:
-    """A new token, told only here, for so many days or for good.
+    """Create a token that lasts for `days`, or for good, and return it; it cannot be read again.
 
-    Raises StoreError where the name is taken, by a revoked one too, or is no name.
+    Raises StoreError if the name is invalid or taken, even by a revoked token.
     """
     if days is not None and not 1 <= days <= MAX_DAYS:
         raise ValueError(f"days must be from 1 to {MAX_DAYS}, got {days}")
@@ -68,14 +68,14 @@ def create(engine: Engine, name: str, scope: Scope, days: int | None = None) -> 
 
 
 def created(engine: Engine) -> list[Token]:
-    """All tokens, the revoked ones too, by name."""
+    """Return all tokens, including revoked ones, ordered by name."""
     with reading(engine) as connection:
         rows = connection.execute(select(*COLUMNS).order_by(tokens.c.name)).all()
     return [_token(*row) for row in rows]
 
 
 def named(engine: Engine, name: str) -> Token:
-    """What is known of the token of this name. Raises StoreError."""
+    """Return the token with this name. Raises StoreError if there is none."""
     found = [token for token in created(engine) if token.name == name]
     if not found:
         raise StoreError(f"no token {name!r}")
@@ -83,7 +83,7 @@ def named(engine: Engine, name: str) -> Token:
 
 
 def revoke(engine: Engine, name: str) -> None:
-    """Let the token allow nothing from now on; again changes nothing. Raises StoreError where there is none."""
+    """Revoke the token from now on; repeating this changes nothing. Raises StoreError if there is none."""
     if not NAME.fullmatch(name):
         raise StoreError(f"no token {name!r}")
     this = tokens.c.name == name
@@ -95,7 +95,7 @@ def revoke(engine: Engine, name: str) -> None:
 
 
 def find(engine: Engine, token: str) -> Token | None:
-    """What is known of this token, unless it is unknown, revoked or has expired."""
+    """Return what is stored of this token, None if it is unknown, revoked or has expired."""
     query = select(*COLUMNS).where(tokens.c.digest == _digest(token), _valid(engine))
     with reading(engine) as connection:
         row = connection.execute(query).one_or_none()
@@ -103,7 +103,7 @@ def find(engine: Engine, token: str) -> Token | None:
 
 
 def allowed(engine: Engine, names: Collection[str]) -> set[str]:
-    """The actors among `names` who may ask: those with a valid token, and "local" while there are no tokens."""
+    """Return the actors that may ask: those of `names` with a valid token, and "local" while there are no tokens."""
     with reading(engine) as connection:
         found = connection.scalars(select(tokens.c.name).where(tokens.c.name.in_(names), _valid(engine)))
         any_created = connection.scalar(select(exists(select(tokens.c.name))))
@@ -111,7 +111,7 @@ def allowed(engine: Engine, names: Collection[str]) -> set[str]:
 
 
 def _valid(engine: Engine) -> ColumnElement[bool]:
-    # by the clock that all who share the database see, without asking for it
+    # by the clock that all processes sharing the database see, without a query of its own
     here = engine.dialect.name == "sqlite"
     moment = literal(datetime.now(UTC), tokens.c.expires_at.type) if here else func.clock_timestamp()
     lasting = or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > moment)
@@ -119,7 +119,7 @@ def _valid(engine: Engine) -> ColumnElement[bool]:
 
 
 def any_created(engine: Engine) -> bool:
-    """Whether there has ever been a token, also where all are revoked by now."""
+    """Return whether there has ever been a token, even if all are revoked now."""
     with reading(engine) as connection:
         return bool(connection.scalar(select(exists(select(tokens.c.name)))))
 

@@ -12,13 +12,13 @@ from service.database.tables import trials
 
 @dataclass(frozen=True, slots=True)
 class TrialOrder:
-    """By arm, run and trial, or by the column `sort`, where trials without a number come last either way."""
+    """An order by arm, run and trial, or by the column `sort`; trials without a number there always come last."""
 
     sort: str | None = None
     descending: bool = False
 
     def keys(self) -> list[ColumnElement[Any]]:
-        """What trials are compared by, the first that differs decides; no two trials are equal in all."""
+        """Return the keys that trials are compared by, the most important first; no two trials are equal in all."""
         if self.sort is None:
             return [trials.c.arm, trials.c.run, trials.c.trial]
         column = trials.c[self.sort]
@@ -29,11 +29,11 @@ class TrialOrder:
         return [last, case((number, column), else_=literal(0.0, column.type)), trials.c.id]
 
     def clauses(self) -> list[ColumnElement[Any]]:
-        """The keys for ORDER BY."""
+        """Return the keys for ORDER BY."""
         return [key.desc() if self.descending else key for key in self.keys()]
 
     def after(self, place: Sequence[Any]) -> ColumnElement[bool]:
-        """Whether a trial comes after the one whose keys have the values `place`."""
+        """Return the condition that a trial comes after the trial whose keys have the values `place`."""
         keys = self.keys()
         bound = tuple_(*(literal(value, key.type) for value, key in zip(place, keys, strict=True)))
         return tuple_(*keys) < bound if self.descending else tuple_(*keys) > bound
