@@ -1,4 +1,4 @@
-"""The process that runs a study: takes its lease, runs what is left, gives it back."""
+"""The process that runs a study: takes its lease, runs what is left, gives the lease back."""
 
 import signal
 import threading
@@ -31,7 +31,7 @@ Watch = Callable[[TrialRecord | ConfirmationRecord], None]
 
 
 class _Watched:
-    """Tells `watch` of every trial and confirmation, once it is stored."""
+    """A sink that tells `watch` of every trial and confirmation, once it is stored."""
 
     def __init__(self, sink: Sink, watch: Watch) -> None:
         self._sink, self._watch = sink, watch
@@ -64,16 +64,16 @@ def drive(
     tell: Callable[[str], None] = lambda trouble: None,
     note: Callable[[str], None] = lambda text: None,
 ) -> StudyState:
-    """Run what is left of the study. Returns the state it is left in: completed or, on request, paused or cancelled.
+    """Run what is left of the study. Returns its new state: completed or, on request, paused, queued or cancelled.
 
-    Failed where an arm is without a result: all of its trials have failed, or the first of them all of one error.
+    The study is failed if an arm has no result: all of its trials have failed, or its first ones all with one error.
 
-    `watch` is told of each trial and confirmation: of those done before, then of each new one after it is stored;
-    `tell`, what the study waits for where it has none under way for long; `note`, what was taken over from other
-    studies. On an interrupt (SIGINT or SIGTERM) the study is left paused and KeyboardInterrupt is raised; where it
-    cannot go on it is left failed with the reason, which is raised. Either way it can be driven again, and its trials
-    are those of an uninterrupted study. `fence` is given by the service, to which an interrupt or a fault that may pass
-    means that the study is queued again.
+    `watch` gets the trials and confirmations done before, then each new one after it is stored. `tell` gets what the
+    study waits for when no trial has been under way for long. `note` gets what was taken over from other studies.
+
+    On an interrupt (SIGINT or SIGTERM) the study is left paused and KeyboardInterrupt is raised. If it cannot go on, it
+    is left failed with the reason, which is raised. Either way it can be driven again, with the trials of an
+    uninterrupted study. The service gives `fence`: then an interrupt or a fault that may pass queues the study again.
     """
     lease = store.claim(study.id, Owner.current(), LEASE_SECONDS, fence=fence)
     served = fence is not None
@@ -110,7 +110,7 @@ def _go_on(
     note: Callable[[str], None],
 ) -> StudyState | None:
     """Run what is left under the lease. Returns None once all trials are done, or the state the study was left in."""
-    # Ray takes seconds to import: not for `tunebench list`, nor for who may not run the study
+    # imported here as Ray takes seconds: neither `tunebench list` nor a driver without a lease should wait for it
     with uncollected():
         from studies.running.cluster import cluster
         from studies.running.experiment import run_study
@@ -124,7 +124,7 @@ def _go_on(
     for record in history:
         watch(record)
     control = Control("its data are summed and read")
-    # from here on: large files take long to sum and to load
+    # the lease is renewed from here on, since large files take long to checksum and to load
     with LeasedSink(store, lease, control, tell) as sink:
         ran_on = provenance(spec, data_dir)
         if history and (different := ready.changed(study.provenance, ran_on)):
@@ -138,7 +138,7 @@ def _go_on(
             history.append(record)
         if not Schedule(spec, study.id, history, 0).remaining:
             return None  # the last driver died after its last training
-        # before every trial fails of it; Ray knows the machines only once it has started
+        # before every trial fails from it; Ray knows the machines only once it has started
         if faults := ready.faults(spec, data_dir, machines=None, elsewhere=True):
             raise SpecError(spec.name, faults)
         control.doing = "it waits for Ray to start, or to be joined"
@@ -163,8 +163,10 @@ def _taken_over(
     data_dir: Path,
     note: Callable[[str], None],
 ) -> Iterator[TrialRecord | ConfirmationRecord]:
-    """What other studies have trained of this one, to be stored as it comes; `note` is told from where, or why nothing
-    is."""
+    """Yield the trials and confirmations of this study that other studies have trained, to be stored one by one.
+
+    `note` is told where they come from, or why there are none.
+    """
     sources = Counter[str]()
     for record in reuse.found(spec, spec.study_id, tuple(history), ran_on, store.at, data_dir=data_dir):
         yield record
@@ -177,7 +179,7 @@ def _taken_over(
 
 
 def _leave(store: Store, lease: Lease, error: Exception, *, may_pass: bool) -> None:
-    """Give the study back after a fault: to be queued again where that may pass, otherwise failed."""
+    """Give the study back after a fault: queued again if the fault may pass, otherwise failed."""
     reason = str(error) or type(error).__name__
     if may_pass:
         store.give_up(lease, reason)
@@ -186,11 +188,11 @@ def _leave(store: Store, lease: Lease, error: Exception, *, may_pass: bool) -> N
 
 
 def _stopped(store: Store, lease: Lease) -> StudyState:
-    """Leave the study as was asked for. Raises LeaseLost where another process has taken it."""
+    """Leave the study in the requested state. Raises LeaseLost if another process has taken it."""
     match store.requested(lease):
         case Request.CANCEL:
             state = CANCELLED
-        case None:  # asked to pause, and to go on while the last trials finished
+        case None:  # it was asked to pause, then to go on while its last trials finished
             state = QUEUED
         case _:
             state = PAUSED
@@ -210,7 +212,7 @@ def _same_version(study: StudyRecord) -> StudySpec:
 
 @contextmanager
 def _terminated_is_interrupted() -> Iterator[None]:
-    """Turn SIGTERM into KeyboardInterrupt. Enter it once Ray has started, as Ray sets handlers of its own."""
+    """Turn SIGTERM into KeyboardInterrupt. Enter this once Ray has started, since Ray sets its own handlers."""
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

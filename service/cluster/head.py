@@ -25,18 +25,18 @@ from service.settings import Settings
 from studies.running.ray_token import find_ray_token, make_ray_token
 
 LOOK_SECONDS = 1.0
-STEADY_SECONDS = 60.0  # a head that has lived that long is started again at once, another after a pause
+STEADY_SECONDS = 60.0  # a head that has lived longer is started again at once, another one after a pause
 MAX_PAUSE_SECONDS = 60.0
-START_SECONDS = 120.0  # a head that lacks a part after that hangs
+START_SECONDS = 120.0  # a head that still lacks a part after this time hangs
 
 log = logging.getLogger("tunebench.ray")
 
 
 @contextmanager
 def ray_jobs(settings: Settings, environment: Mapping[str, str]) -> Iterator[Jobs]:
-    """The jobs of the cluster at RAY_ADDRESS or, where that is not set, of a head on this machine.
+    """Yield the jobs of the cluster at RAY_ADDRESS or, if that is not set, of a head on this machine.
 
-    The former is neither started nor stopped. `environment` is added to what the latter and its jobs inherit.
+    A cluster at RAY_ADDRESS is neither started nor stopped. A head on this machine and its jobs inherit `environment`.
     """
     if os.environ.get("RAY_ADDRESS"):
         with closing(Jobs(settings.ray_dashboard, find_ray_token())) as jobs:
@@ -52,10 +52,10 @@ def ray_jobs(settings: Settings, environment: Mapping[str, str]) -> Iterator[Job
 class Head(Periodic):
     """A head that runs while the context is open.
 
-    It is started at once and is up some seconds later, where it was the last time if the ports are free. Of several
-    services with the same `data_dir` the one that holds the lock there starts, watches and stops it, and all use it. A
-    service that is killed leaves it running, and the next one goes on with it. Raises ServiceError where it cannot
-    be started or another service runs it with other settings.
+    The head is started at once and is up some seconds later, at its last addresses if the ports are free. Several
+    services with the same `data_dir` use one head: the service that holds the lock there starts, watches and stops it.
+    A service that is killed leaves the head running, and the next service goes on with it. Raises ServiceError if the
+    head cannot be started, or if another service runs it with other settings.
     """
 
     def __init__(self, data_dir: Path, environment: Mapping[str, str]) -> None:
@@ -63,7 +63,7 @@ class Head(Periodic):
         self.running = RayStart()
         self._data_dir, self._environment = data_dir, dict(environment)
         told = json.dumps([sys.executable, self.token, sorted(self._environment.items())])
-        self._settings = hashlib.sha256(told.encode()).hexdigest()  # not in plain text: passwords are in it
+        self._settings = hashlib.sha256(told.encode()).hexdigest()  # not in plain text: it holds passwords
         self._child: subprocess.Popen[bytes] | None = None
         self._since, self._pause, self._came_up = 0.0, 0.0, False
         self._watching = False
@@ -114,7 +114,7 @@ class Head(Periodic):
         return self._watching
 
     def _another(self) -> RayStart:
-        """The head that another service watches."""
+        """Return the head that another service watches."""
         give_up = time.monotonic() + 5.0
         while time.monotonic() < give_up:
             running = self._read()
@@ -127,7 +127,7 @@ class Head(Periodic):
         )
 
     def _go_on(self) -> None:
-        """Go on with the head that another service has left; start one where there is none of these settings."""
+        """Go on with the head that another service has left; start one if none with these settings is whole."""
         self.running, self._since = self._read() or self.running, time.monotonic()
         if self.running.settings == self._settings and self.running.is_closed() and self._is_whole():
             log.info("going on with the Ray head at %s, %s", self.running.address, self.running.dashboard_url)
@@ -153,7 +153,7 @@ class Head(Periodic):
             self._start()
 
     def why(self) -> str:
-        """Why it does not work; empty where nothing is known to be wrong."""
+        """Return why the head does not work; empty if nothing is known to be wrong."""
         running = self.running
         return f"its head has died: {running.trouble}" if running.trouble else running.why()
 
@@ -171,7 +171,7 @@ class Head(Periodic):
 
     def _is_whole(self) -> bool:
         if self._child is not None:
-            self._child.poll()  # so that it is no zombie
+            self._child.poll()  # so that it does not stay a zombie
         if not self.running.is_alive():
             return False
         parts = self.running.parts()
@@ -202,7 +202,7 @@ class Head(Periodic):
 
 
 def _private(file: Path) -> Path:
-    """The file, there and for this user alone."""
+    """Create the file if it is missing, give only this user access to it, and return it."""
     file.touch(0o600)
     file.chmod(0o600)
     return file

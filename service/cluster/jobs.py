@@ -12,24 +12,24 @@ import httpx
 from service.errors import RayUnavailable
 
 ENDED = frozenset({"STOPPED", "SUCCEEDED", "FAILED"})
-SECONDS = 5.0  # how long an answer may take
+SECONDS = 5.0  # how long Ray may take to answer
 CHECK_SECONDS = 1.0
 SUBMIT_SECONDS = 15.0  # the first job waits until Ray's agent is up
-LOOK_SECONDS = 1.0  # how often the state of a followed job whose log is silent is looked at
+LOOK_SECONDS = 1.0  # how often the state of a followed job is looked at while its log is silent
 
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """One for all clients: it takes 20 ms and half a megabyte."""
+    """Return the one context of all clients: making it takes 20 ms and half a megabyte."""
     return httpx.create_ssl_context(trust_env=False)
 
 
 class Jobs:
     """The jobs of one cluster, for any number of threads. Every method raises RayUnavailable rather than wait.
 
-    `dashboard` is the URL of Ray's dashboard, or tells it where that may change. A submission id names one job for
-    good. Ray forgets all jobs when its head starts anew; what it does not know has no state and no log. `why`
-    says what is known to be wrong with the cluster, or nothing.
+    `dashboard` is the URL of Ray's dashboard, or returns it if it may change. A submission id names one job for good.
+    Ray forgets all jobs when its head starts again; a job that Ray does not know has no state and no log. `why` returns
+    what is known to be wrong with the cluster, or an empty text.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class Jobs:
         self._http: dict[str, Any] = {
             "headers": {"Authorization": f"Bearer {token}"} if token else {},
             "timeout": SECONDS,
-            "trust_env": False,  # a proxy on the way to the outside has no business here
+            "trust_env": False,  # no proxy: those of the environment are for the outside
             "verify": _certificates(),
         }
         self._client = httpx.Client(**self._http)
-        self.known: frozenset[str] = frozenset()  # the jobs there were when they were last asked for
+        self.known: frozenset[str] = frozenset()  # the jobs that Ray listed when it was last asked
 
     @property
     def dashboard_url(self) -> str:
@@ -57,19 +57,19 @@ class Jobs:
         self._ask("GET", "/api/version", timeout=CHECK_SECONDS)
 
     def submit(self, submission_id: str, entrypoint: str, metadata: Mapping[str, str]) -> None:
-        """Run a shell command on the head's machine. It reserves nothing; its environment is that of the head."""
+        """Run a shell command on the head's machine, in the head's environment. It reserves no resources."""
         job = {"submission_id": submission_id, "entrypoint": entrypoint, "metadata": dict(metadata)}
         self._ask("POST", "/api/jobs/", json=job, timeout=SUBMIT_SECONDS)
 
     def states(self) -> dict[str, str]:
-        """The state of every job: PENDING, RUNNING or one of `ENDED`."""
+        """Return the state of every job: PENDING, RUNNING or one of `ENDED`."""
         self.known, jobs = frozenset(), self._ask("GET", "/api/jobs/").json()
         states = {job["submission_id"]: job["status"] for job in jobs if job["submission_id"] is not None}
         self.known = frozenset(states)
         return states
 
     def workers(self, submission_id: str) -> int:
-        """How many workers of the job there still are."""
+        """Return how many workers of the job are still alive."""
         if (job := self._job(submission_id).get("job_id")) is None:
             return 0
         chosen = {
@@ -80,34 +80,34 @@ class Jobs:
         return len(self._listed("actors", chosen))
 
     def nodes(self) -> list[dict[str, float]]:
-        """What each machine of the cluster has, by kind: CPU, GPU, memory in bytes and Ray's own."""
+        """Return the resources of each machine of the cluster: CPU, GPU, memory in bytes and Ray's own kinds."""
         alive = {"filter_keys": "state", "filter_predicates": "=", "filter_values": "ALIVE", "detail": "true"}
         return [node["resources_total"] for node in self._listed("nodes", alive)]
 
     def _listed(self, kind: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Entries of a kind from Ray's state API, at most a hundred."""
+        """Return entries of a kind from Ray's state API, at most a hundred."""
         answer = self._ask("GET", f"/api/v0/{kind}", params=params).json()
         found: list[dict[str, Any]] = answer["data"]["result"]["result"]
         return found
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The addresses of the nodes' metrics, in the format of Prometheus' HTTP service discovery."""
+        """Return the addresses of the nodes' metrics, in the format of Prometheus' HTTP service discovery."""
         found: list[dict[str, Any]] = self._ask("GET", "/api/prometheus/sd").json()
         return found
 
     def stop(self, submission_id: str) -> None:
-        """Have the job terminated: SIGTERM, some seconds later SIGKILL. Returns before it has ended."""
+        """Make Ray end the job: SIGTERM, some seconds later SIGKILL. Returns before the job has ended."""
         self._ask("POST", f"/api/jobs/{submission_id}/stop")
 
     def logs(self, submission_id: str, lines: int) -> str | None:
-        """The last lines of the job's log; None where Ray does not know the job."""
+        """Return the last lines of the job's log; None if Ray does not know the job."""
         if not (job := self._job(submission_id)):
             return None
         log = _log(job, lines)
         return "" if log is None else self._ask("GET", "/api/v0/logs/file", params=log).text
 
     async def follow(self, submission_id: str, lines: int) -> AsyncIterator[str]:
-        """The last lines of the job's log and, as it comes, what is added to it until the job has ended."""
+        """Yield the last lines of the job's log, then what is added to it, until the job has ended."""
         job = await asyncio.to_thread(self._job, submission_id)
         while (log := _log(job, lines)) is None and not _has_ended(job):
             await asyncio.sleep(LOOK_SECONDS)
@@ -124,7 +124,7 @@ class Jobs:
                     job = await asyncio.to_thread(self._job, submission_id)
 
     async def _streamed(self, log: Mapping[str, Any]) -> AsyncGenerator[str | None, None]:
-        """A log as it comes, and None where nothing has come for a while."""
+        """Yield a log as it comes, and None when nothing has come for a while."""
         url, params = f"{self.dashboard_url}/api/v0/logs/stream", {**log, "interval": "0.5"}
         try:
             async with (
@@ -141,12 +141,12 @@ class Jobs:
             raise self._unavailable(error) from error
 
     def _job(self, submission_id: str) -> dict[str, Any]:
-        """What Ray knows of the job: nothing, where it does not know it."""
+        """Return Ray's entry of the job, empty if Ray does not know the job."""
         response = self._ask("GET", f"/api/jobs/{submission_id}")
         return response.json() if response.status_code == httpx.codes.OK else {}
 
     def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """The answer; 404 is one."""
+        """Return the answer; a 404 counts as an answer."""
         try:
             response = self._client.request(method, f"{self.dashboard_url}{path}", **request)
         except httpx.HTTPError as error:
@@ -175,14 +175,14 @@ def _has_ended(job: Mapping[str, Any]) -> bool:
 
 
 def _log(job: Mapping[str, Any], lines: int) -> dict[str, str] | None:
-    """Where the job's log is; None where it has none yet."""
+    """Return the parameters to request the job's log with; None if it has no log yet."""
     if not job or job["driver_node_id"] is None:
         return None
     return {"node_id": job["driver_node_id"], "submission_id": job["submission_id"], "lines": str(lines)}
 
 
 async def _with_silences(chunks: AsyncIterator[str]) -> AsyncGenerator[str | None, None]:
-    """The chunks as they come, and None for every LOOK_SECONDS in which none does."""
+    """Yield the chunks as they come, and None after every LOOK_SECONDS without a chunk."""
     arriving = asyncio.ensure_future(anext(chunks, None))
     try:
         while True:

@@ -1,4 +1,4 @@
-"""What a job prints, kept with its study: Ray forgets its jobs and their logs when its head starts anew."""
+"""A job's output, stored with its study: Ray forgets its jobs and their logs when its head starts again."""
 
 import os
 import stat
@@ -10,11 +10,11 @@ from service.cluster.periodic import Periodic
 from service.database.store import LOG_CHARACTERS, Store
 from service.errors import DatabaseError
 
-EVERY_SECONDS = 20.0  # what a killed job may lose of it
+EVERY_SECONDS = 20.0  # a killed job loses the output of at most this time
 
 
 class KeptLog(Periodic):
-    """While the context is open, and at its end, the end of the file that this process prints into is stored."""
+    """Stores the end of the file that this process prints into, regularly while the context is open and at its end."""
 
     def __init__(self, store: Store, study: str, job: str) -> None:
         self._store, self._study, self._job = store, study, job
@@ -30,16 +30,16 @@ class KeptLog(Periodic):
     def _keep(self) -> None:
         text = printed()
         if text and text != self._kept:
-            with suppress(DatabaseError):  # the driver says so where it matters
+            with suppress(DatabaseError):  # the driver reports it where it matters
                 self._store.keep_log(self._study, self._job, text)
                 self._kept = text
 
 
 def printed() -> str:
-    """The end of what this process has printed, where that goes into a file."""
+    """Return the end of what this process has printed if that goes into a file, else an empty text."""
     with suppress(OSError):
         if stat.S_ISREG(os.fstat(2).st_mode):
-            with Path("/proc/self/fd/2").open("rb") as file:  # opened anew: whoever prints keeps its place
+            with Path("/proc/self/fd/2").open("rb") as file:  # opened again: the writer keeps its place
                 file.seek(max(0, os.fstat(2).st_size - LOG_CHARACTERS))
                 return file.read().decode(errors="replace")
     return ""

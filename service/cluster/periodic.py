@@ -1,4 +1,4 @@
-"""Work that is done every few seconds beside everything else."""
+"""Work that is done every few seconds, in the background."""
 
 import logging
 import threading
@@ -12,8 +12,8 @@ log = logging.getLogger("tunebench")
 class Periodic:
     """Calls `work` every `seconds`, in a daemon thread of this name, while the context is open.
 
-    An error that `work` raises is logged, and the calls go on. `closing` is set when the context is left, which then
-    waits for a call that is under way; `work` may set it itself to be called no more.
+    An error that `work` raises is logged, and the calls go on. Leaving the context sets `closing` and waits for a call
+    that is under way. `work` may set `closing` itself to end the calls.
     """
 
     def __init__(self, seconds: float, work: Callable[[], None], *, name: str) -> None:
@@ -33,7 +33,7 @@ class Periodic:
         self._thread.join()
 
     def wake(self) -> None:
-        """Have `work` called now."""
+        """Make the thread call `work` now."""
         self._woken.set()
 
     def _repeat(self) -> None:

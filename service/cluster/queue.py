@@ -16,11 +16,11 @@ from service.database.store import Store
 from service.errors import DatabaseError, RayUnavailable, StudyUnknown
 
 STOP_SECONDS = 60.0  # how long Ray may take to end the job of a driver that is gone
-LOG_LINES = 1000  # of its log that are kept
+LOG_LINES = 1000  # how many lines of that job's log are kept
 TICK_SECONDS = 1.0
 ASK_RAY_SECONDS = 3.0  # how often Ray is asked what has become of the running studies' jobs
 TROUBLE_SECONDS = (
-    15.0  # Ray may be away that long, as when it starts, before a study that waits for it says so
+    15.0  # how long Ray may be away, for example to start, before a study that waits for it says so
 )
 MAX_PAUSE_SECONDS = 60.0  # between starts that Ray refuses
 
@@ -28,9 +28,9 @@ log = logging.getLogger("tunebench.queue")
 
 
 class Queue(Periodic):
-    """Works in a thread of its own while its context is open. Any number of services may share one database.
+    """Works in its own thread while its context is open. Any number of services may share one database.
 
-    All it knows is in the database: it may die at any moment, and another one goes on. `wake` makes it look at once.
+    All it knows is in the database: it may die at any moment, and another queue goes on. `wake` makes it look at once.
     """
 
     def __init__(self, store: Store, jobs: Jobs, max_running: int) -> None:
@@ -44,7 +44,7 @@ class Queue(Periodic):
         self.wake()  # it looks as soon as its context is entered
 
     def step(self) -> None:
-        """Put back what is lost, then start as many studies as may run. Raises DatabaseError."""
+        """Put back studies that lost their driver, then start as many as may run. Raises DatabaseError."""
         self._reconcile()
         while (started := self._start_next()) is not None:
             self._submit(started)
@@ -55,7 +55,7 @@ class Queue(Periodic):
             self._trouble = ""
         except (DatabaseError, RayUnavailable) as error:
             now = time.monotonic()
-            if str(error) != self._trouble:  # said once, not every second
+            if str(error) != self._trouble:  # logged once, not every second
                 log.warning("%s", error)
                 self._trouble, self._trouble_since = str(error), now
             elif isinstance(error, RayUnavailable) and now > self._trouble_since + TROUBLE_SECONDS:
@@ -81,16 +81,16 @@ class Queue(Periodic):
         return f"{reason}; Ray: {cause}" if cause else reason
 
     def _tell_next(self, trouble: str) -> None:
-        """Say at the study that would run what keeps it from that."""
+        """Record on the study that would run next why it does not."""
         with suppress(DatabaseError, StudyUnknown):
             if (study := self._claims.next()) is not None:
                 self._claims.tell(study, trouble)
 
     def _ended_jobs(self, held: Sequence[Held]) -> dict[str, str]:
-        """Which of these studies' Ray jobs have ended, by study, with what Ray says.
+        """Return, by study, what Ray says of those of these studies' jobs that have ended.
 
-        A job that Ray does not know may be of another cluster, where the lease tells; but not one that this service has
-        submitted and that has not begun: Ray has started anew.
+        A job that Ray does not know may belong to another cluster, and then only the lease can tell. But if this
+        service has submitted the job and no driver has begun, Ray has started again and lost it.
         """
         jobs = {one.job: one for one in held if one.job is not None}
         if time.monotonic() < self._asked_ray + ASK_RAY_SECONDS:  # also without jobs, for `Jobs.known`
@@ -109,10 +109,10 @@ class Queue(Periodic):
         return ended
 
     def _left_by(self, job: str | None) -> str | None:
-        """What became of the job of a driver that is gone, in words; None while the job's driver or a worker lives.
+        """Return what became of the job of a driver that is gone, in words; None while its driver or a worker lives.
 
-        A driver that is frozen keeps its workers, and the next one would be without any. Ray is told to stop the job
-        and given `STOP_SECONDS` for it.
+        A frozen driver keeps its workers, and the next driver would have none. So Ray is told to stop the job, and
+        given `STOP_SECONDS` to do so.
         """
         if job is None:
             return ""
@@ -125,23 +125,23 @@ class Queue(Periodic):
                 self._stopping[job] = time.monotonic()
                 self._jobs.stop(job)
         except RayUnavailable:
-            return ""  # nor does anything start
+            return ""  # without Ray no other driver starts either
         if time.monotonic() < self._stopping[job] + STOP_SECONDS:
             return None
         return f", and Ray has not ended its job within {STOP_SECONDS:g} s"
 
     def _put_back(self, held: Held, reason: str) -> None:
-        with suppress(RayUnavailable, DatabaseError):  # a disk that is full of it has room for the state
+        with suppress(RayUnavailable, DatabaseError):  # a disk that the log has filled has room for the state
             if held.job is not None and (text := self._jobs.logs(held.job, LOG_LINES)):
                 self._store.keep_log(held.study, held.job, text)
         if (state := self._claims.put_back(held, reason)) is not None:
             log.warning("%s: %s; now %s", held.study, reason, state)
 
     def _start_next(self) -> Lease | None:
-        """Claim the study that is to run next, if one more may run."""
+        """Claim the study that is to run next, if one more may run; None otherwise."""
         if time.monotonic() < self._not_before or self._claims.next() is None:
             return None
-        self._jobs.states()  # where Ray is away, nothing is started only to be put back
+        self._jobs.states()  # raises if Ray is away, so that no study is claimed only to be put back
         return self._claims.claim(again=self._pause > 0)
 
     def _submit(self, lease: Lease) -> None:
@@ -166,7 +166,7 @@ class Queue(Periodic):
         log.info("%s: started as Ray job %s", study.id, study.job)
 
     def _refused(self, lease: Lease, reason: str) -> None:
-        """Queue the study again; the next start is tried after a pause, twice as long each time."""
+        """Queue the study again. The next start is tried after a pause, which doubles each time."""
         self._pause = min(2 * self._pause + 1, MAX_PAUSE_SECONDS)
         self._not_before = time.monotonic() + self._pause
         self._claims.refused(lease, reason)

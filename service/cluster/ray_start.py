@@ -23,10 +23,10 @@ KILL_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class RayStart:
-    """A head's addresses and folder. `process` is empty while none runs; `settings` is a digest of its settings.
+    """A head's addresses and folder. `process` is empty while no head runs; `settings` is a digest of its settings.
 
-    Everything listens on loopback, with Ray's token authentication. `folder` is for this user alone and the head's own,
-    as Ray tells a job its cluster by what is written there. `trouble` is why the last one died, until one lives on.
+    Everything listens on loopback, with Ray's token authentication. `folder` is this user's alone, and each head has
+    its own, since Ray tells a job its cluster by a file there. `trouble` is why the last head died, until one lives on.
     """
 
     process: str = ""
@@ -37,11 +37,11 @@ class RayStart:
     trouble: str = ""
 
     def prepared(self, settings: str) -> Self:
-        """The next head: where this one was, as far as the ports are free. Raises OSError and StudyError."""
+        """Return the next head, at this one's addresses where the ports are free. Raises OSError and StudyError."""
         address, dashboard_url, folder = _free(self.address), _free(self.dashboard_url), self.folder
         if not self.is_closed():
             folder = str(make_ray_folder())
-        _logs(folder).parent.unlink(missing_ok=True)  # the last session's say nothing about this one
+        _logs(folder).parent.unlink(missing_ok=True)  # the last session's logs say nothing about this one
         (of_ray(Path(folder)) / "ray_current_cluster").write_text(address)
         return replace(
             self,
@@ -53,7 +53,7 @@ class RayStart:
         )
 
     def spawn(self, environment: Mapping[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:
-        """Start it, in a session of its own: it outlives this process. It is up some seconds later."""
+        """Start the head in its own session, so that it outlives this process. It is up some seconds later."""
         options = {
             "node-ip-address": "127.0.0.1",
             "port": _port(self.address),
@@ -61,7 +61,7 @@ class RayStart:
             "dashboard-port": _port(self.dashboard_url),
             "include-dashboard": "true",
             "dashboard-agent-listen-port": 0,
-            "ray-client-server-port": _port(_free(":0")),  # there is no way to have none
+            "ray-client-server-port": _port(_free(":0")),  # it cannot be turned off
             "min-worker-port": 0,
             "max-worker-port": 0,
             "temp-dir": of_ray(Path(self.folder)),
@@ -79,7 +79,7 @@ class RayStart:
                 "RAY_AUTH_MODE": "token",
                 "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all on loopback: docs/decisions/0007
                 "TUNEBENCH_RAY_FOLDER": self.folder,
-                "TMPDIR": self.folder,  # what a killed job leaves goes with it
+                "TMPDIR": self.folder,  # what a killed job leaves is removed with the folder
                 priority.KEY: str(priority.of_study()),
             },
             stdin=subprocess.DEVNULL,
@@ -89,7 +89,7 @@ class RayStart:
         )
 
     def give_way(self) -> None:
-        """Let it and its workers go after the service from now on. Not while it starts: Ray gives up on slow parts."""
+        """Give the service priority over the head and its workers. Not while it starts: Ray gives up on slow parts."""
         priority.give_way(Owner.parse(self.process).pid, priority.of_study())
 
     def is_alive(self) -> bool:
@@ -99,7 +99,7 @@ class RayStart:
         return process.numbering == Owner.current().numbering and not process.is_dead()
 
     def parts(self) -> set[str]:
-        """The parts of `PARTS` that are up. A head lives on without one that exited cleanly or never got its port."""
+        """Return the `PARTS` that are up. A head lives on without one that exited cleanly or never got its port."""
         pid = Owner.parse(self.process).pid
         try:
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -108,15 +108,15 @@ class RayStart:
         return {Path(word).name for child in children for word in _command(child)} & PARTS
 
     def why(self) -> str:
-        """What its logs say is wrong; empty where they say nothing."""
+        """Return what the head's logs say is wrong; empty if they say nothing."""
         return why(_logs(self.folder)) if self.folder else ""
 
     def is_closed(self) -> bool:
-        """Whether its folder is there, and for this user alone."""
+        """Return whether the head's folder exists and is this user's alone."""
         return self.folder != "" and is_ray_folder(Path(self.folder))
 
     def kill(self) -> list[int]:
-        """Kill it and all it has started: no more is lost than trials in flight. Returns what does not end."""
+        """Kill the head and all that it started; only trials in flight are lost. Returns the pids that do not end."""
         if session := self._session():
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(session, signal.SIGKILL)
@@ -129,7 +129,7 @@ class RayStart:
         return left
 
     def _session(self) -> int:
-        """The number of its session and process group; 0 where that is another's by now."""
+        """Return the number of the head's session and process group; 0 if another process has that number now."""
         if not self.process:
             return 0
         process = Owner.parse(self.process)
@@ -141,7 +141,7 @@ class RayStart:
         )
 
     def _left(self) -> list[int]:
-        """Living processes of its session and, as jobs have sessions of their own, those that inherited its folder."""
+        """Return the living processes of the head's session, and of its jobs' sessions by the folder they inherited."""
         session = str(self._session() or None)
         mark = f"TUNEBENCH_RAY_FOLDER={self.folder}\0".encode()
         left = []
@@ -161,7 +161,7 @@ def _logs(folder: str) -> Path:
 
 
 def _command(pid: str) -> list[str]:
-    """A process's name and the words of its command."""
+    """Return a process's name and the words of its command."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
         return [Path(f"/proc/{pid}/comm").read_text().strip(), *words]
@@ -174,7 +174,7 @@ def _port(url: str) -> int:
 
 
 def _free(url: str) -> str:
-    """The same where nobody listens there, else with another port."""
+    """Return the URL if its port is free, else the URL with a free port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""The sink of a study in the database: it keeps the lease while the study runs, and hears what is asked of it."""
+"""The sink of a study in the database: it renews the lease while the study runs, and passes requests on."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,16 +15,16 @@ AWAY_SECONDS = 300.0  # how long a trial waits for a database that is away befor
 
 
 class LeasedSink(Periodic):
-    """Records trials under a lease that a thread renews while the context is open, thrice in its length.
+    """Records trials under a lease, which a thread renews at every third of its length while the context is open.
 
         lease = store.claim(study.id, Owner.current(), lease_seconds=60)
         with LeasedSink(store, lease, control) as sink:
             run_study(spec, study.id, sink, store.trials(study.id), data_dir=data_dir, control=control)
 
-    The same thread tells `control` when the study is to be paused or cancelled, or is no longer this process's, and
-    says in its row, and to `tell`, what it waits for where no trial has been under way for long. Leaving the context
-    does not give the lease back. `record` and `confirm` are for one thread, as the Sink protocol says; they
-    wait for a database that restarts.
+    The same thread tells `control` when the study is to be paused or cancelled, or is no longer this process's. When no
+    trial has been under way for long, it writes what the study waits for into the study's row, and passes it to `tell`.
+    Leaving the context does not give the lease back. `record` and `confirm` are for one thread, as the Sink protocol
+    says; they wait for a database that restarts.
     """
 
     def __init__(
@@ -43,18 +43,18 @@ class LeasedSink(Periodic):
         super().__init__(min(ASK_SECONDS, lease.seconds / 3), self._keep, name=f"lease of {lease.study}")
 
     def record(self, trial: TrialRecord) -> None:
-        """Store the trial. Raises LeaseLost where another process has taken the study, at the latest here."""
+        """Store the trial. Raises LeaseLost if another process has taken the study."""
         self._write(lambda: self.store.record(self.lease, trial), lambda: self._is_stored(trial))
 
     def confirm(self, confirmation: ConfirmationRecord) -> None:
-        """Store the confirmation. Raises as `record`."""
+        """Store the confirmation. Raises the errors of `record`."""
         self._write(
             lambda: self.store.confirm(self.lease, confirmation),
             lambda: confirmation in self.store.confirmations(confirmation.study),
         )
 
     def at(self, addresses: Sequence[str]) -> Mapping[str, TrialRecord | ConfirmationRecord]:
-        """What any study has at these addresses."""
+        """Return what any study has at these addresses."""
         return self.store.at(addresses)
 
     def _write(self, write: Callable[[], None], is_written: Callable[[], bool]) -> None:
@@ -100,7 +100,7 @@ class LeasedSink(Periodic):
             self.closing.set()
             return
         except Exception:
-            # the database may be back at the next try; if not, `record` meets the same error and raises it
+            # the database may be back at the next try; if not, `record` gets the same error and raises it
             return
         if request is Request.PAUSE:
             self._control.drain()
