@@ -1,4 +1,4 @@
-"""The files a browser fetches beside the pages, in memory and compressed once."""
+"""The files that a browser fetches besides the pages, kept in memory and compressed once."""
 
 import gzip
 import hashlib
@@ -27,9 +27,9 @@ class Asset:
 
 
 class Assets:
-    """Each file has a path that changes whenever any of them does, so that browsers may keep it for ever.
+    """The files by their paths. All paths change when any file does, so that browsers may keep the files for ever.
 
-    The scripts import each other by relative paths, hence one digest for all in front of the name.
+    The scripts import each other by relative paths, so one digest for all files stands before the name.
     """
 
     def __init__(self) -> None:
@@ -39,11 +39,11 @@ class Assets:
         self._assets = {self._paths[name]: _asset(name, content) for name, content in files.items()}
 
     def url(self, name: str) -> str:
-        """Where the browser finds the file, from the service's root. Raises KeyError."""
+        """Return the file's URL, relative to the service's root. Raises KeyError."""
         return f"static/{PLOTLY if name == PLOTLY else self._paths[name]}"
 
     def scripts(self, name: str) -> list[str]:
-        """The URLs of all that a script imports, to be fetched at once and not one after the import of the other."""
+        """Return the URLs of all that a script imports, directly or not, so that they are fetched at once."""
         found = [name]
         for script in found:
             imported = IMPORT.findall(self._assets[self._paths[script]].content.decode())
@@ -51,13 +51,13 @@ class Assets:
         return [self.url(other) for other in found[1:]]
 
     def get(self, path: str) -> Asset | None:
-        """The file at `/static/<path>`."""
+        """Return the file at `/static/<path>`, None if there is none."""
         return _plotly() if path == PLOTLY else self._assets.get(path)
 
 
 @cache
 def _plotly() -> Asset:
-    """plotly.js as the plotly package ships it. Its folder is found without importing the package."""
+    """Return plotly.js as the plotly package ships it. Its folder is found without importing the package."""
     spec = find_spec("plotly")
     assert spec is not None
     assert spec.origin is not None

@@ -2,7 +2,7 @@
 
 import { at, here } from "./root.js";
 
-/** What the service answers instead of what was asked for, or that it does not answer. */
+/** An answer of the service that is an error, or no answer at all (status 0). */
 export class ApiError extends Error {
   constructor(status, title, detail, faults = []) {
     super(detail);
@@ -10,7 +10,7 @@ export class ApiError extends Error {
   }
 }
 
-/** The JSON at `path`. Raises ApiError; without a valid login the browser goes to the login page. */
+/** Get the JSON at `path`. Raises ApiError; without a valid login the browser goes to the login page. */
 export const get = (path, parameters = {}) => send("GET", withQuery(path, parameters));
 
 export async function send(method, path, body) {
@@ -18,7 +18,7 @@ export async function send(method, path, body) {
   return response.status === 204 ? null : JSON.parse(await response.text(), exactly);
 }
 
-// A seed has up to 63 bits: as a number of this language it would be another one.
+// A seed has up to 63 bits, which a JavaScript number cannot hold exactly.
 function exactly(_key, value, context) {
   if (typeof value !== "number" || !Number.isInteger(value) || Number.isSafeInteger(value)) return value;
   return context?.source ?? `about ${value}`;

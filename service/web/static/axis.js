@@ -1,18 +1,18 @@
-// One of several parallel axes: where a trial lies on it, from 0 at the bottom to 1, and what stands beside it.
+// A parallel axis: where a trial lies on it, from 0 at the bottom to 1, and its labels.
 
 import { objective, toNumber, value } from "./format.js";
 
-/** Whether an entry of a search space is searched: it is no fixed value and not tied to another one's. */
+/** Return whether an entry of a search space is searched: it is neither a fixed value nor tied. */
 export const searched = (entry) => entry !== null && typeof entry === "object" && entry.to === undefined;
 
-/** The axis of a searched hyperparameter, by its entry in the search space. */
+/** Return the axis of a searched hyperparameter, by its entry in the search space. */
 export function hyperparameter(name, entry) {
   const of = (trial) => trial.hyperparameters[name];
   if (Array.isArray(entry)) {
     const at = (x) => (entry.indexOf(x) + 0.5) / entry.length;
     const ticks = entry.map((x) => [at(x), value(x)]);
     const near = (u) => value(entry[Math.min(entry.length - 1, Math.floor(u * entry.length))]);
-    // trials of the same value lie beside each other, always in the same place
+    // spread trials of the same value, each always to the same place
     const aside = (trial) => (((trial.run * 31 + trial.trial) * 0.618) % 1 - 0.5) * (0.5 / entry.length);
     return { key: name, label: name, place: (trial) => at(of(trial)) + aside(trial), ticks, words: near };
   }
@@ -27,7 +27,7 @@ export function hyperparameter(name, entry) {
   };
 }
 
-/** The axis of the objective, by value or by rank, with places below it for trials that diverged or failed. */
+/** Return the axis of the objective, by value or by rank, with places below it for trials that diverged or failed. */
 export function objectives(trials, study, byRank) {
   const lanes = ["diverged", "failed"].filter((state) => trials.some((trial) => trial.state === state));
   const floor = lanes.length * 0.09;
@@ -78,7 +78,7 @@ function decades(low, high) {
   return all.length < 2 ? [low, high] : all;
 }
 
-/** Round values from `low` to `high`, about five of them. */
+/** Return about five round values from `low` to `high`. */
 export function steps(low, high) {
   const rough = (high - low) / 4;
   const power = 10 ** Math.floor(Math.log10(rough));

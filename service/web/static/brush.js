@@ -1,4 +1,4 @@
-// One parallel axis with its ticks, and the part of it that is selected, by pointer or by keyboard.
+// A parallel axis with its ticks, and the part of it that is selected by pointer or keyboard.
 
 import { h, setText } from "./element.js";
 
@@ -11,7 +11,7 @@ export class Brush {
   #low = 0;
   #high = 1;
 
-  /** `height` is in pixels; `changed` gets the selected [from, to] of 0 to 1 from the bottom, null for all of it. */
+  /** `height` is in pixels; `changed` gets the selected [from, to], 0 at the bottom and 1 at the top, null for all. */
   constructor(key, height, changed) {
     Object.assign(this, { key, height, changed });
     this.name = h("span", { class: "name" });
@@ -88,7 +88,7 @@ export class Brush {
     const move = (event) => this.set(Math.min(from, at(event)), Math.max(from, at(event)));
     const end = (event) => {
       this.track.removeEventListener("pointermove", move);
-      if (Math.abs(at(event) - from) * this.height < 4) this.set(0, 1); // a click takes the selection back
+      if (Math.abs(at(event) - from) * this.height < 4) this.set(0, 1); // a click clears the selection
     };
     this.track.setPointerCapture(start.pointerId);
     this.track.addEventListener("pointermove", move);

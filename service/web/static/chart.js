@@ -3,16 +3,16 @@
 import { look } from "./glyph.js";
 
 const plotlyUrl = document.querySelector("[data-plotly]")?.dataset.plotly;
-// plotly.js writes the style sheet of its maps into the page, which the page's policy forbids, unless an element with
-// this id, the digest of that sheet, is there; there are no maps here.
+// plotly.js writes its maps' style sheet into the page unless an element with this id, the sheet's digest, exists. The
+// page's policy forbids the sheet, and no map needs it.
 const MAP_STYLE = "9f215cf04c5486422605d13261cb87401f4e7763b6296af81e98efbc0130da53";
 
-// the only script that may be added to the page; browsers without trusted types take the address as it is
+// the only script that may be added to the page; browsers without trusted types take the plain address
 const policy = globalThis.trustedTypes?.createPolicy("plotly", { createScriptURL: () => plotlyUrl });
 
 let loading = null;
 
-/** The Plotly object, fetched once. */
+/** Fetch the Plotly object, once. */
 export function plotly() {
   loading ??= new Promise((resolve, reject) => {
     const meta = document.createElement("meta");
@@ -30,7 +30,7 @@ export function plotly() {
   return loading;
 }
 
-/** A colour of the style sheet; those of the arms are m0, m1 and so on. */
+/** Return a colour of the style sheet; the arms' colours are m0, m1 and so on. */
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 export const methodColour = (i) => colour(look(i));
@@ -40,10 +40,10 @@ export function faded(hex, alpha) {
   return `rgba(${r},${g},${b},${alpha})`;
 }
 
-// a drag is how a touched page is scrolled
+// on a touch screen a drag scrolls the page
 export const TOUCH = matchMedia("(pointer: coarse)").matches;
 
-/** What all charts share; text and lines are the page's. */
+/** Return the layout that all charts share; text and lines look like the page's. */
 export function layout({ x, y, margin }) {
   const axis = {
     gridcolor: colour("grid"), linecolor: colour("line-strong"), zeroline: false, ticks: "outside", ticklen: 4,

@@ -4,7 +4,7 @@ import { h } from "./element.js";
 import { exact, objective, seconds, setting, toNumber, value } from "./format.js";
 import { badge } from "./state.js";
 
-/** Of each column: `of` gives what is sorted by, `cell` what is shown. One arm's hyperparameters have their own. */
+/** Return the columns: `of` gives the sort key, `cell` what is shown. One arm's hyperparameters get a column each. */
 export function columns(study, arm) {
   const { metric } = study;
   const number = (key, text, of, show) => ({ key, text, of, cell: (trial) => show(of(trial)), number: true });

@@ -6,7 +6,7 @@ import { capital, count, decimal, extra, level, objective, percent, points, prin
 
 const SPLITS = [["confirmed", "confirmed_at_budget"], ["validation", "best_at_budget"], ["test", "test_at_budget"]];
 
-/** Those that the study has: nothing may be confirmed, or not yet. */
+/** Return the splits that the study has: it may have no confirmations, or none yet. */
 const splitsOf = ({ arms }) => SPLITS.filter(([, what]) => Object.values(arms).some((arm) => arm[what]));
 
 export function showComparison({ verdict, table: best, summary, comparison }) {
@@ -22,13 +22,13 @@ export function showComparison({ verdict, table: best, summary, comparison }) {
   byId("endpoints").replaceChildren(...parts.filter(Boolean).flatMap(section));
 }
 
-/** What a study that stops when it is decided has come to. */
+/** Return how far a study is that stops when it is decided. */
 function looked({ decision }) {
   if (!decision) return "";
   return `${decision.verdict ?? "not decided"} after ${count(decision.after, "run")} of at most ${decision.planned}`;
 }
 
-/** The best arms, as the terminal and the report have them. */
+/** Return the table of the best arms, as in the terminal and the report. */
 function glance({ columns, rows, note }) {
   const heads = columns.map(capital);
   const cell = (text) => {
@@ -38,7 +38,7 @@ function glance({ columns, rows, note }) {
   return [table("The best arms", heads, rows.map((row) => row.map(cell))), h("p", { class: "note" }, note)];
 }
 
-/** A value with its interval and the interval's own level. */
+/** Return a value with its interval and the interval's level. */
 function estimate({ value, low, high, level: of }, show) {
   if (value === null) return "–";
   if (low === null || high === null) return h("b", {}, show(value));
@@ -48,9 +48,9 @@ function estimate({ value, low, high, level: of }, show) {
 
 const names = ({ arms }, pair) => [arms[pair.a].label, arms[pair.b].label];
 
-// each of the following gives a title, heads and rows, or null
+// each of the following returns a title, heads and rows, or null
 
-/** What papers print, and ours beside it; also before there is any of ours. */
+/** The values that papers print, with ours beside them; shown even before we have any. */
 function published({ published: rows, metric, arms, confirmations }) {
   if (!rows) return null;
   const ends = confirmations ? ["test_at_budget", "confirmed_at_budget"] : ["test_at_budget"];

@@ -1,4 +1,4 @@
-// Best-so-far of every run, as the service computed it and as trials have come in since.
+// The best so far of every run, as the service computed it and updated by the trials since.
 
 import { searched } from "./axis.js";
 import { toNumber } from "./format.js";
@@ -7,10 +7,10 @@ const ESTIMATES = ["median", "mean", "confirmed"];
 const LISTS = ["n", "held_out", ...ESTIMATES.flatMap((what) => ["", "_low", "_high", "_level"].map((end) => what + end))];
 
 export class Curves {
-  /** `answer` is that of /curves, `spec` the study's. */
+  /** `answer` is the answer of /curves, `spec` the study's spec. */
   constructor(answer, spec) {
     this.trials = spec.trials;
-    this.runs = spec.runs; // at most: of a study that is decided, those that it took
+    this.runs = spec.runs; // at most; a decided study may have needed fewer
     this.initial = spec.searcher.initial_trials;
     this.maximize = answer.direction === "maximize";
     this.metric = answer.metric;
@@ -25,7 +25,7 @@ export class Curves {
     this.update(answer);
   }
 
-  /** Take over a newer answer; runs that are further than it stay as they are. */
+  /** Update from a newer answer; runs that are further than the answer stay as they are. */
   update(answer) {
     if (answer.last_event < this.lastEvent) return;
     this.lastEvent = answer.last_event;
@@ -56,20 +56,20 @@ export class Curves {
     return this.maximize ? a > b : a < b;
   }
 
-  /** How many trials of an arm are over. */
+  /** Return how many trials of an arm are done. */
   done(name) {
     let sum = 0;
     for (const curve of this.arms.get(name).best.values()) sum += curve.length;
     return sum;
   }
 
-  /** The number of the trial that holds a run's best after `trial` trials, 0 where there is none. */
+  /** Return the number of a run's incumbent after `trial` trials, 0 if there is none. */
   holder(name, run, trial) {
     const curve = this.arms.get(name).best.get(run);
-    return curve.indexOf(curve[trial - 1]) + 1; // the best so far changes only where a trial takes over
+    return curve.indexOf(curve[trial - 1]) + 1; // the best so far changes only when a trial improves it
   }
 
-  /** The best of an arm: its value with the run and the trial that hold it, null where there is none. */
+  /** Return the best of an arm: its value with the run and trial that reached it, null if there is none. */
   best(name) {
     let found = null;
     for (const [run, curve] of this.arms.get(name).best) {
@@ -81,15 +81,15 @@ export class Curves {
     return found;
   }
 
-  /** The last trial after which every run of an arm has a value, 0 where there is none. */
+  /** Return the last trial after which every run of an arm has a value, 0 if there is none. */
   common(name) {
     const { n } = this.arms.get(name);
     return n.lastIndexOf(this.runs) + 1;
   }
 
   /**
-   * The limits of the vertical axis in the metric's own unit, as in studies/figures.py: one point in ten at most lies
-   * beyond them, and no mean once a model chooses.
+   * Return the limits of the vertical axis in the metric's own unit, as in studies/results/figures.py: at most one
+   * point in ten lies beyond them, and no mean from the last initial trial on.
    */
   limits() {
     const sign = this.maximize ? 1 : -1;

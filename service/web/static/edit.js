@@ -1,4 +1,4 @@
-// The form for what may change of a study.
+// The form for the parts of a study that may change.
 
 import { send } from "./api.js";
 import { hide, show } from "./dialog.js";

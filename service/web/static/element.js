@@ -1,8 +1,8 @@
-// Elements. Whatever comes from outside becomes a text node or an attribute, never markup.
+// Making elements. Data from outside becomes a text node or an attribute, never markup.
 
 const SVG = new Set(["svg", "path", "line", "rect"]);
 
-/** An element with attributes (`onclick` and the like are listeners, `style` is a mapping) and children. */
+/** Return an element with attributes (`onclick` and the like are listeners, `style` is a mapping) and children. */
 export function h(tag, attributes = {}, ...children) {
   const element = SVG.has(tag)
     ? document.createElementNS("http://www.w3.org/2000/svg", tag)
@@ -19,12 +19,12 @@ export function h(tag, attributes = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
-/** Change a text only where it differs, so that nothing flickers and no selection is lost. */
+/** Change a text only if it differs, so that nothing flickers and no selection is lost. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Show exactly these children, in place where they are there already; the focus stays. */
+/** Show exactly these children, leaving those already in place; the focus stays. */
 export function setChildren(parent, children) {
   const focused = parent.contains(document.activeElement) ? document.activeElement : null;
   children.forEach((child, i) => {
@@ -34,11 +34,11 @@ export function setChildren(parent, children) {
   if (focused?.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
 }
 
-/** Elements that are made anew only when what they show has changed. */
+/** Elements that are made again only when what they show has changed. */
 export class Kept {
   #known = new Map();
 
-  /** The element of this name, made by `make` where `shown`, any JSON value, is not what it shows. */
+  /** Return the element of this name, made by `make` if it does not yet show `shown`, any JSON value. */
   get(name, shown, make) {
     const key = JSON.stringify(shown);
     if (this.#known.get(name)?.key !== key) this.#known.set(name, { key, element: make() });
@@ -46,7 +46,7 @@ export class Kept {
   }
 }
 
-// what scrolls can be reached with the keyboard, what does not is no stop on the way
+// elements that scroll can be reached with the keyboard; Tab skips the others
 const scrolling = new ResizeObserver((entries) => {
   for (const { target } of entries) {
     const { scrollWidth, clientWidth, scrollHeight, clientHeight } = target;
@@ -56,14 +56,14 @@ const scrolling = new ResizeObserver((entries) => {
 
 document.querySelectorAll(".scroll").forEach((element) => scrolling.observe(element));
 
-/** A region that scrolls sideways where it is too narrow. */
+/** Return a region that scrolls sideways if it is too narrow. */
 export function scroll(name, ...children) {
   const element = h("div", { class: "scroll", role: "region", "aria-label": name }, ...children);
   scrolling.observe(element);
   return element;
 }
 
-/** A table: `columns` are texts, or `{text, number}` for one of numbers; a cell is anything `h` takes. */
+/** Return a table: `columns` are texts, or `{text, number}` for a column of numbers; a cell is anything `h` takes. */
 export function table(caption, columns, rows, className = "plain") {
   const heads = columns.map((column) => (typeof column === "string" ? { text: column } : column));
   const kind = (i) => (heads[i].number ? "number" : null);
@@ -80,7 +80,7 @@ export function table(caption, columns, rows, className = "plain") {
   );
 }
 
-/** The pairs of a description list. */
+/** Return the pairs of a description list. */
 export function pairs(entries) {
   return entries.map(([name, content]) => h("div", {}, h("dt", {}, name), h("dd", {}, content)));
 }

@@ -3,7 +3,7 @@
 import { colour, CONFIG, layout, methodColour, plotly } from "./chart.js";
 import { scaled, signOf } from "./format.js";
 
-/** Draw into `place`, in the colour of the study's arm number `i`. */
+/** Draw the charts into `place`, in the colour of the study's arm number `i`. */
 export async function drawEpochs(place, epochs, metric, i) {
   const Plotly = await plotly();
   const [ink, soft] = [methodColour(i), colour("soft")];
@@ -22,7 +22,7 @@ export async function drawEpochs(place, epochs, metric, i) {
   const sign = signOf(metric) && ` (${signOf(metric)})`;
   const hoverlabel = { bgcolor: colour("surface"), bordercolor: colour("line-strong"), font: { color: colour("ink") } };
   const fitted = () => {
-    const apart = Math.max(0.14, 76 / place.clientWidth); // room for what stands left of the second axis
+    const apart = Math.max(0.14, 76 / place.clientWidth); // room for the labels left of the second axis
     const [end, start] = [(1 - apart) / 2, (1 + apart) / 2];
     const epoch = (domain) => ({ title: { text: "Epoch" }, domain, tickformat: "d", nticks });
     const left = layout({ x: epoch([0, end]), y: { title: { text: `${metric}${sign}` } } });

@@ -1,5 +1,5 @@
-// The best-so-far figure: every run, the median with its interval, the mean. Where a study confirms its incumbents there
-// is a second panel below, on the same scale, of what they were worth.
+// The best-so-far figure: every run, the median with its interval, the mean. If a study confirms its incumbents, a
+// second panel below shows what they were worth, on the same scale.
 
 import { colour, CONFIG, faded, layout, methodColour, onTheme, plotly, TOUCH } from "./chart.js";
 import { byId, h, setText } from "./element.js";
@@ -11,15 +11,15 @@ import { hideTip, showTip } from "./tip.js";
 
 const LAYERS = { runs: "runs", median: "median, interval", mean: "mean", held_out: "held out" };
 const PANELS = ["What the searcher saw: best validation so far", "What it was worth: test, with fresh seeds"];
-const CROWD = 4; // more arms than these, and runs and intervals hide each other: as in studies/summary.py
-const MANY = 4000; // points; with more, runs are lines alone, and none is brought out under the pointer
+const CROWD = 4; // with more arms, runs and intervals hide each other: as in studies/results/summary.py
+const MANY = 4000; // points; with more, runs are drawn as lines only, and the pointer highlights none
 
 export class Figure {
   #hidden = new Set(); // arms and layers
   #whole = false;
   #hovered = null;
 
-  /** `trialOf(arm, run, trial)` gives a trial where it is known, `open(arm, run, trial)` shows it. */
+  /** `trialOf(arm, run, trial)` returns a trial if it is known, `open(arm, run, trial)` shows it. */
   constructor(curves, trialOf, open) {
     Object.assign(this, { curves, trialOf, open, names: [...curves.arms.keys()] });
     this.chart = byId("chart");
@@ -82,7 +82,7 @@ export class Figure {
     return this.names.reduce((sum, name) => sum + this.curves.done(name), 0) > MANY;
   }
 
-  /** One list of /curves as a trace, where every run has a value. */
+  /** Return one list of /curves as a trace, drawn where every run has a value. */
   #list(name, list) {
     const arm = this.curves.arms.get(name);
     const y = arm[list].map((x, t) => (arm.n[t] === this.curves.runs ? scaled(x, this.curves.metric) : null));
@@ -103,10 +103,10 @@ export class Figure {
     return [this.#thin(name, i, "median", "median"), this.#thick(name, i, "mean")];
   }
 
-  /** The panel below: the confirmed mean, its interval, and the mean of the incumbents themselves on the test split. */
+  /** Return the lower panel's traces: the confirmed mean, its interval, and the incumbents' own mean on the test split. */
   #worth(name, i) {
     const bounded = this.#shown(name, "mean") && this.names.length <= CROWD;
-    const { control } = this.curves.arms.get(name); // its incumbents' networks differ by luck alone
+    const { control } = this.curves.arms.get(name); // its incumbents differ by luck alone
     const traces = [
       ...this.#band(name, i, "confirmed", bounded),
       ...(control ? [] : [this.#thin(name, i, "held_out", "held_out")]),
@@ -120,7 +120,7 @@ export class Figure {
     return { ...this.#named(name, what), visible: this.#shown(name, layer), line };
   }
 
-  /** A mean; of a control, an arm that searches nothing, dotted with open marks. */
+  /** Return the trace of a mean; for a control, an arm that searches nothing, it is dotted with open marks. */
   #thick(name, i, what) {
     const { control } = this.curves.arms.get(name);
     const color = methodColour(i);
@@ -132,13 +132,13 @@ export class Figure {
     };
   }
 
-  /** The trace of a list that the pointer is told of. */
+  /** Return the trace of a list that reacts to the pointer. */
   #named(name, what) {
     const found = this.#list(name, what);
     return { ...found, hoverinfo: "none", customdata: found.x.map((t) => ({ name, t, what })) };
   }
 
-  // One trace for all runs of an arm: twenty traces or two thousand would be slow.
+  // One trace for all runs of an arm: a trace for each run would be slow.
   #runs(name, i) {
     const [x, y, customdata] = [[], [], []];
     const add = (...point) => [x, y, customdata].forEach((list, k) => list.push(point[k]));
@@ -146,7 +146,7 @@ export class Figure {
       curve.forEach((best, t) => add(t + 1, scaled(best, this.curves.metric), { name, run, t: t + 1, what: "run" }));
       add(null, null, null);
     }
-    const strength = Math.min(0.8, 1.6 / Math.sqrt(this.curves.runs)); // the fewer runs, the plainer each
+    const strength = Math.min(0.8, 1.6 / Math.sqrt(this.curves.runs)); // the fewer runs, the stronger each line
     return {
       x, y, customdata, type: "scatter", hoverinfo: "none", connectgaps: false, visible: this.#shown(name, "runs"),
       mode: this.#many() ? "lines" : "lines+markers",
@@ -266,7 +266,7 @@ export class Figure {
   }
 }
 
-/** A button that stays pressed; `changed` is told whether it is. */
+/** Return a button that stays pressed; `changed` gets whether it is pressed. */
 export function press(content, pressed, changed) {
   const button = h("button", { type: "button", class: "toggle", "aria-pressed": String(pressed) }, content);
   button.addEventListener("click", () => {

@@ -1,11 +1,11 @@
-// The endpoints as dots with their intervals, on one axis each.
+// The endpoints as dots with their intervals, each kind on an axis of its own.
 
 import { steps } from "./axis.js";
 import { byId, h } from "./element.js";
 import { level, objective, points, toNumber, unitOf } from "./format.js";
 import { glyph, look } from "./glyph.js";
 
-/** `splits` are pairs of words and a comparison's key. */
+/** Show the plots of a comparison; `splits` are pairs of a name and a key of the comparison's arms and pairs. */
 export function showForest(comparison, splits) {
   const { metric, arms, pairs, ranking } = comparison;
   const place = Object.keys(arms);
@@ -35,7 +35,7 @@ export function showForest(comparison, splits) {
   byId("forest").replaceChildren(...plots.filter(Boolean));
 }
 
-/** `always` are values that the axis shows in any case. */
+/** Return one plot, null without a value; its axis always shows the values `always`. */
 function plot(title, rows, show, always) {
   const ends = rows.flatMap(({ estimate: e }) => [e.value, e.low, e.high]).map(toNumber).filter(Number.isFinite);
   if (!ends.length) return null;

@@ -1,17 +1,17 @@
 // Numbers and times as text.
 
-// metric: its sign, the unit of a difference, factor, decimals; as studies/words.py has them
+// metric: its sign, the unit of a difference, factor, decimals; as in studies/results/wording.py
 const UNITS = { accuracy: ["%", "percentage points", 100, 1], PSNR: [" dB", "dB", 1, 2] };
 const RAW = ["", "", 1, 4];
 const unit = (metric) => UNITS[metric] ?? RAW;
 
-/** A number as the service sends it: "inf" and "-inf" are texts, null is none. */
+/** Return a number that the service sent: "inf" and "-inf" are sent as texts, a missing number as null. */
 export function toNumber(value) {
   if (value === null || value === undefined) return NaN;
   return value === "inf" ? Infinity : value === "-inf" ? -Infinity : Number(value);
 }
 
-/** The values of a chart's axis in the metric's unit, null where there is nothing to draw. */
+/** Return a value for a chart's axis in the metric's unit, null if there is nothing to draw. */
 export const scaled = (value, metric) => {
   const x = toNumber(value);
   return Number.isFinite(x) ? x * unit(metric)[2] : null;
@@ -19,7 +19,7 @@ export const scaled = (value, metric) => {
 
 export const signOf = (metric) => unit(metric)[0].trim();
 
-/** A true minus sign, and none before a zero. */
+/** Return the text with a true minus sign, and with none before a zero. */
 function minus(text) {
   if (!text.startsWith("-")) return text;
   return /[1-9∞]/.test(text) ? `−${text.slice(1)}` : text.slice(1);
@@ -31,14 +31,14 @@ function fixed(value, factor, decimals) {
   return minus(Number.isFinite(x) ? (x * factor).toFixed(decimals) : x > 0 ? "∞" : "-∞");
 }
 
-/** An objective in the metric's unit; a dash where there is none. */
+/** Return an objective in the metric's unit, a dash if there is none. */
 export function objective(value, metric) {
   const [sign, , factor, decimals] = unit(metric);
   const text = fixed(value, factor, decimals);
   return text === "–" ? text : text + sign;
 }
 
-/** What a paper prints, with all of its digits: `84.3% ± 0.3`, where it has a standard deviation. */
+/** Return what a paper prints, with all of its digits: `84.3% ± 0.3` if it has a standard deviation. */
 export function printed(test, sd, metric) {
   const [sign, , factor, decimals] = unit(metric);
   const digits = (x) => {
@@ -48,13 +48,13 @@ export function printed(test, sd, metric) {
   return `${digits(test)}${sign}${sd === null ? "" : ` ± ${digits(sd)}`}`;
 }
 
-/** A difference of two objectives, in the metric's unit. */
+/** Return a difference of two objectives, in the metric's unit. */
 export function points(value, metric) {
   const [, , factor, decimals] = unit(metric);
   return fixed(value, factor, decimals + 1);
 }
 
-/** The unit of a difference of two objectives, with a space before it. */
+/** Return the unit of a difference of two objectives, with a space before it. */
 export const unitOf = (metric) => (unit(metric)[1] ? ` ${unit(metric)[1]}` : "");
 
 export const decimal = (value) => fixed(value, 1, 1);
@@ -68,7 +68,7 @@ export function pValue(p) {
   return p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(p < 0.1 ? 3 : 2)}`;
 }
 
-/** Extra trials after one n: `9 (4 to 12)`, `≥ 13 (≥ 4)` where the curve or its upper end does not get there. */
+/** Return the extra trials after one n: `9 (4 to 12)`, or `≥ 13 (≥ 4)` if the curve or its upper end falls short. */
 export function extra(entry, of) {
   if (entry.at_least === null) return "–";
   const count = entry.extra === null ? `≥ ${entry.at_least}` : minus(String(entry.extra));
@@ -77,10 +77,10 @@ export function extra(entry, of) {
   return `${count} (${entry.high === null ? `≥ ${low}` : `${low} to ${minus(String(entry.high))}`})`;
 }
 
-/** A hyperparameter's value with every digit. */
+/** Return a hyperparameter's value with every digit. */
 export const setting = (x) => (x === true ? "on" : x === false ? "off" : minus(String(x)));
 
-/** A hyperparameter's value, short: three digits, of what is left to 1 where it is near 1. */
+/** Return a hyperparameter's value with three digits; near 1, three digits of its distance from 1. */
 export function value(x) {
   if (typeof x !== "number") return setting(x);
   if (Number.isInteger(x) && Math.abs(x) < 1e5) return String(x);
@@ -92,7 +92,7 @@ export function value(x) {
   return minus(`${Number(digits)}e${Number(exponent)}`);
 }
 
-/** What a search space gives one hyperparameter. */
+/** Return a search space's entry for one hyperparameter, in words. */
 export function range(entry) {
   if (Array.isArray(entry)) return entry.map(setting).join(" or ");
   if (entry?.to !== undefined) {
@@ -120,7 +120,7 @@ export const exact = (time) => `${new Date(time).toISOString().slice(0, 19).repl
 
 export const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
-/** How long ago, in the largest unit that says it; a day for what is long past. */
+/** Return how long ago a time was, in the largest unit that fits; the date if it is long past. */
 export function ago(time) {
   const s = Math.max(0, (Date.now() - new Date(time)) / 1000);
   if (s < 5) return "just now";

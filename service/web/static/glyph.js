@@ -2,7 +2,7 @@
 
 import { h } from "./element.js";
 
-// of the arms in the study's order, as studies/figures.py has them: plotly.js's name, and the shape in a box of 12
+// by the arms' order in the study, as in studies/results/figures.py: plotly.js's name, and the shape in a box of 12
 const SHAPES = [
   ["circle", "M6 2.6a3.4 3.4 0 1 0 0 6.8a3.4 3.4 0 1 0 0-6.8z"],
   ["triangle-up", "M6 2l4 7.2h-8z"],
@@ -19,7 +19,7 @@ const SHAPES = [
   ["diamond-tall", "M6 1l3 5l-3 5l-3-5z"],
 ];
 
-/** The name of an arm's colour, in the style sheet and as a class: as many as there are shapes. */
+/** Return the name of an arm's colour, in the style sheet and as a class. There are as many as shapes. */
 export const look = (i) => `m${i % SHAPES.length}`;
 export const symbol = (i) => SHAPES[i % SHAPES.length][0];
 

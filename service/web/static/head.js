@@ -1,4 +1,4 @@
-// The head of a study's page: what it is, how far, what can be done with it.
+// The head of a study's page: what the study is, how far it is, what can be done with it.
 
 import { get, send } from "./api.js";
 import { ask } from "./dialog.js";
@@ -48,7 +48,7 @@ const BY_REQUEST = {
   cancel: [GO_ON],
 };
 
-/** What may be done with a study by whoever looks, as [action, words]. */
+/** Return what the user may do with a study, as [action, words]. */
 function actions(study) {
   const { scope } = document.body.dataset;
   const possible = ACTIVE.includes(study.state) ? BY_REQUEST[study.requested] : BY_STATE[study.state];
@@ -58,7 +58,7 @@ function actions(study) {
 export class Head {
   #kept = new Kept();
 
-  /** `changed` is told of the study as an action has left it. */
+  /** `changed` gets the study as it is after an action. */
   constructor(path, changed) {
     Object.assign(this, { path, changed, left: null });
   }
@@ -104,14 +104,14 @@ export class Head {
       settled("action");
     } catch (error) {
       trouble("action", error);
-      get(this.path).then(this.changed, () => {}); // it is not in the state that was shown
+      get(this.path).then(this.changed, () => {}); // its state may not be the one that is shown
     } finally {
       button.disabled = false;
       if (!button.isConnected) byId("actions").querySelector("button")?.focus();
     }
   }
 
-  /** Names with what they depend on and, where that is no text to show, how it is shown. */
+  /** Return the facts: a name, the value that it depends on and, if that is not the text to show, how to show it. */
   #facts() {
     const { study } = this;
     const time = (at) => at && [ago(at), () => h("time", { datetime: at, title: exact(at) }, ago(at))];

@@ -8,7 +8,7 @@ import { KINDS } from "./stream.js";
 export class History {
   #events = new Map(); // by number
 
-  /** `last` is the number of the last event that the page was loaded with. */
+  /** `last` is the number of the study's last event when the page was loaded. */
   constructor(path, last) {
     Object.assign(this, { path, last, details: byId("events") });
     this.show = atMost(500, () => this.#show());
@@ -20,7 +20,7 @@ export class History {
     if (this.details.open) this.show();
   }
 
-  // The events from before the page was opened come from a stream of their own, which ends once they are there.
+  // The events from before the page was opened come from a separate stream, which ends once they have arrived.
   #read() {
     this.show();
     if (!this.last) return;

@@ -1,10 +1,10 @@
-// What is said to the user: faults in sight, changes to who listens.
+// Notices to the user: faults to see, changes for screen readers.
 
 import { byId, h, setChildren } from "./element.js";
 
 const shown = new Map();
 
-/** Say in words what went wrong, until `settled` with the same key or dismissed. */
+/** Show what went wrong, until `settled` is called with the same key or the user dismisses it. */
 export function trouble(key, error) {
   if (shown.get(key)?.words === error.message) return;
   const element = h(
@@ -20,18 +20,18 @@ export function settled(key) {
   if (shown.delete(key)) render();
 }
 
-// what several requests ran into is said once
+// the same fault of several requests is shown once
 function render() {
   const different = new Map([...shown.values()].map(({ words, element }) => [words, element]));
   setChildren(byId("notices"), [...different.values()]);
 }
 
-/** For screen readers: what has changed without anybody having asked. */
+/** Tell screen readers what has changed by itself. */
 export function announce(text) {
   byId("announcements").textContent = text;
 }
 
-/** The state of the connection, in the page's head. */
+/** Show the state of the connection in the page's head. */
 export function connection(state, words) {
   const live = byId("live");
   const before = live.hidden ? null : live.dataset.state;

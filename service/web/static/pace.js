@@ -1,8 +1,8 @@
-// When things are done: not too often, not while nobody looks.
+// The pace of work: not too often, not while the page is hidden.
 
 /**
- * A function that runs `work` soon, at most once every `milliseconds`, never twice at a time. Its `now` does not wait
- * for the milliseconds to pass.
+ * Return a function that runs `work` soon, at most once every `milliseconds`, never twice at a time. Its `now` does not
+ * wait for the milliseconds to pass.
  */
 export function atMost(milliseconds, work) {
   let timer = null;
@@ -35,8 +35,8 @@ export function atMost(milliseconds, work) {
 }
 
 /**
- * Run `work` now and every `milliseconds` after it has ended, while the page is visible. The function returned runs it
- * at once, or again where it is running.
+ * Run `work` now and `milliseconds` after each end, while the page is visible. The returned function runs it at once,
+ * or once more if it is running.
  */
 export function whileVisible(milliseconds, work) {
   let timer = null;

@@ -1,7 +1,7 @@
-// Parallel coordinates: the hyperparameters of one arm against the objective, one line a trial.
+// Parallel coordinates: the hyperparameters of one arm against the objective, one line per trial.
 //
-// Not plotly.js's own: that one compiles code at run time, which the page's policy forbids, needs WebGL, knows no
-// logarithmic axis and does not say which line is under the pointer.
+// Not plotly.js's: those compile code at run time, which the page's policy forbids, need WebGL, have no logarithmic
+// axis and do not tell which line is under the pointer.
 
 import { hyperparameter, objectives, searched } from "./axis.js";
 import { Brush } from "./brush.js";
@@ -16,24 +16,24 @@ const HEIGHT = 216; // of the axes, in pixels
 const TOP = 30;
 const BOTTOM = 12;
 const SIDE = 56; // left of the first axis and right of the last
-const APART = 128; // at least, between two axes
+const APART = 128; // between two axes, at least
 const NEAR = 6; // a line this close to the pointer is under it
 
 const y = (u) => TOP + (1 - u) * HEIGHT;
 
 export class Parallel {
   #trials = [];
-  #lines = []; // the worst first: `us` are its places on the axes, from 0 at the bottom to 1
+  #lines = []; // the worst first; `us` are a line's places on the axes, from 0 at the bottom to 1
   #byRank = false;
   #hovered = null;
-  #chosen = new Map(); // axis key: [from, to], of its places
+  #chosen = new Map(); // axis key: [from, to], as places on the axis
 
-  /** `selected` is told of the ids of the trials that the selections on the axes let through, null without any. */
+  /** `selected` gets the ids of the trials that lie in all selections on the axes, null without a selection. */
   constructor(study, i, label, { open, selected }) {
     Object.assign(this, { study, i, open, selected, arm: study.arms[i] });
     this.space = Object.entries(study.spec.arms[i].space).filter(([, entry]) => searched(entry));
     this.lines = h("canvas", { "aria-hidden": "true" });
-    this.front = h("canvas", { "aria-hidden": "true" }); // the line under the pointer, so that the others stay
+    this.front = h("canvas", { "aria-hidden": "true" }); // only the line under the pointer, so that the others stay
     this.brushes = [...this.space.map(([name]) => name), "objective"].map(
       (key) => new Brush(key, HEIGHT, (range) => this.#choose(key, range)),
     );
@@ -112,7 +112,7 @@ export class Parallel {
     }
   }
 
-  /** A blank canvas of the plot's size to draw on. */
+  /** Clear a canvas, give it the plot's size and return its context. */
   #pen(canvas) {
     const ratio = devicePixelRatio || 1;
     const [width, height] = [this.width, TOP + HEIGHT + BOTTOM].map((size) => Math.round(size * ratio));
@@ -145,7 +145,7 @@ export class Parallel {
     showTip(event.clientX, event.clientY, trial.id, [[metric, end], ...rows]);
   }
 
-  /** The line at a point of the plot, of several the best. */
+  /** Return the line nearest to a point of the plot, of equally near ones the best, null if none is near. */
   #under(px, py) {
     const k = Math.min(this.xs.length - 2, Math.max(0, this.xs.findLastIndex((x) => x <= px)));
     const t = (px - this.xs[k]) / (this.xs[k + 1] - this.xs[k]);

@@ -1,4 +1,4 @@
-// Where a study comes from: code, versions, hardware, and the study itself with every default filled in.
+// A study's provenance: code, versions, hardware, and the spec with every default filled in.
 
 import { byId, h, setText, table } from "./element.js";
 import { exact } from "./format.js";
@@ -19,7 +19,7 @@ export function showProvenance({ provenance, spec, created_at, started_at, finis
 
 const part = (title, rows) => [h("h3", {}, title), table(title, ["What", "Value"], rows, "plain facts-of")];
 
-// null there is none, and not unknown
+// null means that there is none, not that it is unknown
 const NONE = /(^| )(teacher|data published|versions .*)$/;
 
 function told(name, found) {

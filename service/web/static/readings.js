@@ -5,7 +5,7 @@ import { objective, range, setting } from "./format.js";
 import { glyph, look } from "./glyph.js";
 import { progress, progressWords } from "./state.js";
 
-/** The hyperparameters of a trial, to copy; what lies at an end of its range is marked. */
+/** Return the hyperparameters of a trial, to copy; a value at an end of its range is marked. */
 function given({ hyperparameters, at_bounds: ends }) {
   const entries = Object.entries(hyperparameters).map(([name, x]) => [
     name,
@@ -36,7 +36,7 @@ export class Readings {
     byId("readings").replaceChildren(...this.sections.values());
   }
 
-  /** Sort the arms, the best first, and say of each what the comparison knows. */
+  /** Sort the arms, the best first, and show what the comparison knows of each. */
   compare(comparison) {
     this.compared = comparison;
     setChildren(byId("readings"), comparison.ranking.map((name) => this.sections.get(name)));
@@ -77,7 +77,7 @@ export class Readings {
     const best = curves.best(name);
     if (best) rows.push(["best", best, () => ["best of all", this.#best(name, best)]]);
     const { best: trial, errors } = this.compared?.arms[name] ?? { best: null, errors: [] };
-    const same = trial && best && trial.run === best.run && trial.trial === best.trial; // or it is older
+    const same = trial && best && trial.run === best.run && trial.trial === best.trial; // or it is an older one
     if (same) rows.push(["with", trial, () => ["with", given(trial)]]);
     if (errors.length) rows.push(["errors", errors, () => ["failed of", failures(errors)]]);
     return rows;

@@ -1,4 +1,4 @@
-// What was recorded of a trial's first training: a chart of one series at a time, and images.
+// What was recorded in a trial's first training: a chart of one series at a time, and images.
 
 import { colour, CONFIG, layout, methodColour, plotly } from "./chart.js";
 import { h } from "./element.js";
@@ -7,7 +7,7 @@ import { toNumber } from "./format.js";
 const WORDS = { flip_ratio: "weights flipped a step", original: "original", noisy: "with noise", recovered: "recovered" };
 const words = (name) => WORDS[name] ?? name;
 
-/** Elements with the series, drawn once they are in the page, in the colour of the study's arm number `i`. */
+/** Return elements with the series, drawn once they are in the page, in the colour of the study's arm number `i`. */
 export function recorded(series, i) {
   const first = series.filter((each) => each.repeat === 1);
   const numbers = first.filter((each) => each.values);
@@ -35,7 +35,7 @@ async function draw(place, { name, steps, values }, i) {
   await Plotly.react(place, [trace], { ...own, dragmode: false, hoverlabel }, CONFIG);
 }
 
-/** A row of images, the last ones that there are, with its name before them. */
+/** Return a row of images, the last ones recorded, after the series' name. */
 function sheet({ name, shape: [count, channels, height, width], rows }) {
   const bytes = Uint8Array.from(rows.at(-1).match(/../g), (digits) => Number.parseInt(digits, 16));
   const size = height * width;

@@ -14,7 +14,7 @@ export class Signs {
     byId("signs-controls").append(h("label", {}, "Between ", this.choice));
   }
 
-  /** `answer` is that of /differing-signs. */
+  /** Show the answer of /differing-signs. */
   show({ pairs }) {
     this.#pairs = pairs;
     this.section.hidden = false;
@@ -50,7 +50,7 @@ export class Signs {
   }
 }
 
-/** The last counts there are. */
+/** Return the last counts, in words. */
 function words({ steps, runs, mean }) {
   const last = mean.findLastIndex((x) => x !== null);
   const counts = runs.map(({ differing }) => differing[last]).filter((x) => x !== null);

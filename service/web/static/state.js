@@ -23,10 +23,10 @@ export function badge(state, words = state) {
   return h("span", { class: "state", "data-state": state }, mark, words);
 }
 
-/** A study's state, or what its driver is about to do about it. */
+/** Return a study's state, or the change that its driver is about to make. */
 export const stateOf = (study) => badge(study.state, ASKED[study.requested] ?? study.state);
 
-/** A bar of a study's or an arm's trials: completed, diverged and failed ones of those planned. */
+/** Return a bar of a study's or an arm's trials: completed, diverged and failed, out of those planned. */
 export function progress(trials) {
   const { planned } = trials;
   const part = (kind) =>

@@ -14,11 +14,11 @@ export class Stream {
 
   /**
    * Listen from the event after number `after`. `event` gets each event, `status` gets "live", "reconnecting", or
-   * "gone" where the study is no longer there.
+   * "gone" if the study no longer exists.
    */
   constructor(path, after, { event, status }) {
     Object.assign(this, { path, last: after, event, status });
-    // browsers allow six connections a host: one that nobody looks at is closed
+    // browsers allow six connections per host, so the connection of a hidden page is closed
     document.addEventListener("visibilitychange", () => (document.hidden ? this.close() : this.open()));
     addEventListener("pagehide", () => this.close());
     if (!document.hidden) this.open();
@@ -49,7 +49,7 @@ export class Stream {
     this.event(event);
   }
 
-  // The browser's own way back ends at the first response that is no stream, so there is only this one.
+  // The browser's own reconnecting ends at the first response that is not a stream, so this does all of it.
   #lost() {
     this.close();
     this.status("reconnecting");

@@ -25,7 +25,7 @@ async function refresh() {
   const asked = JSON.stringify([filter(), cursor]);
   try {
     const page = await get(at("v1/studies"), { ...filter(), limit: PART, cursor });
-    if (asked !== JSON.stringify([filter(), cursor])) return; // changed meanwhile, and asked for again
+    if (asked !== JSON.stringify([filter(), cursor])) return; // changed in the meantime, and requested again
     show(page);
     settled("list");
     connection("live", "live");
@@ -53,7 +53,7 @@ function show({ items, next: following }) {
   for (const id of rows.keys()) if (!shown.has(id)) rows.delete(id);
 }
 
-// Only the cells that show something else are made anew.
+// Make only those cells again that show something else.
 function row(study) {
   if (!rows.has(study.id)) {
     const element = h("tr", { "data-study": study.id }, cells(study).map(([name], i) => cell(name, i === 0)));
@@ -71,7 +71,7 @@ function row(study) {
 
 const cell = (name, head) => (head ? h("th", { class: name, scope: "row" }) : h("td", { class: name }));
 
-/** Of each cell: its class, what it shows as a JSON value, how that is shown. */
+/** Return for each cell: its class, its content as a JSON value, a function that makes what is shown. */
 function cells(study) {
   const { trials, created_at: created } = study;
   const why = study.error ?? study.trouble;

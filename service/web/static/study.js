@@ -1,4 +1,4 @@
-// A study's page: what is loaded, what each event changes.
+// A study's page: what it loads, and what each event changes.
 
 import { get } from "./api.js";
 import { onTheme, plotly } from "./chart.js";
@@ -23,19 +23,19 @@ import { TrialView } from "./trial.js";
 import { TrialTable } from "./trials.js";
 import { TrialSet, trialId } from "./trialset.js";
 
-const PACE = 50; // trials, the last ones, by which the rest is estimated
+const PACE = 50; // the last trials, from which the time left is estimated
 const AGAIN = 3000; // milliseconds, after a refusal
 const DELETED = { title: "Deleted", message: "This study is no longer there; what you see is the last of it." };
 
 class StudyPage {
   #byRank = false;
-  #selections = new Map(); // of each arm's axes, ids
-  #said = null; // the state that was told last
+  #selections = new Map(); // by arm, the ids selected on its axes
+  #said = null; // the state that was announced last
 
   constructor(path, study) {
     this.path = path;
     this.study = study;
-    this.curves = null; // they take longer than the rest; until they come there is no figure
+    this.curves = null; // they take longer than the rest; until they arrive there is no figure
     this.comparison = null;
     this.plots = [];
     this.trials = new TrialSet(path, {
@@ -68,7 +68,7 @@ class StudyPage {
     this.#take(study);
     this.askCurves();
     this.askSigns();
-    plotly().catch(() => {}); // the figure says so
+    plotly().catch(() => {}); // the figure reports a fault
     showOutput(path);
     this.#watch();
   }
@@ -100,7 +100,7 @@ class StudyPage {
     this.axes();
   }
 
-  /** A function that asks for what the events so far have made old, soon and not too often. */
+  /** Return a function that requests what events have made outdated, soon and not too often. */
   #asking(key, milliseconds, way, take) {
     const ask = atMost(milliseconds, async () => {
       try {
@@ -108,7 +108,7 @@ class StudyPage {
         settled(key);
       } catch (error) {
         if (error.status === undefined) throw error;
-        if (error.status === 0) return; // the connection's state says so, and all is asked again after that
+        if (error.status === 0) return; // the connection's state shows this, and all is requested again once it is back
         trouble(key, error);
         if (error.status !== 404) setTimeout(ask, AGAIN);
       }
@@ -118,7 +118,7 @@ class StudyPage {
 
   #take(newer) {
     const { study } = this;
-    if (newer.last_event < study.last_event) return this.askStudy(); // it was on its way when something happened
+    if (newer.last_event < study.last_event) return this.askStudy(); // an event overtook this answer
     Object.assign(study, newer);
     this.#showHead();
     showProvenance(study);
@@ -129,7 +129,7 @@ class StudyPage {
     else this.curves.update(newer);
     this.figure.draw();
     this.readings.show();
-    if (newer.last_event < this.stream.last) this.askCurves(); // of a running study they may be a bit old
+    if (newer.last_event < this.stream.last) this.askCurves(); // those of a running study may be slightly old
   }
 
   #comparisonCame(newer) {
@@ -155,10 +155,10 @@ class StudyPage {
     if (state === this.#said) return;
     if (this.#said !== null) announce(`The study is ${state}.`);
     this.#said = state;
-    this.askComparison.now(); // of a study that has ended, the last one
+    this.askComparison.now(); // once a study has ended, this is the last one
   }
 
-  /** About how long the rest takes, by the pace of the last trials. */
+  /** Return about how long the remaining trials take, by the pace of the last ones; null if unknown. */
   #left() {
     if (this.study.state !== "running") return null;
     const { completed, diverged, failed, planned } = this.study.trials;
@@ -184,7 +184,7 @@ class StudyPage {
       study.state = data.to;
       this.#showHead();
     }
-    if (kind === "edit") this.askComparison(); // maybe of what papers published
+    if (kind === "edit") this.askComparison(); // the edit may be of what papers published
     this.askStudy();
   }
 
@@ -205,7 +205,7 @@ class StudyPage {
     if (status === "reconnecting") return connection(status, "reconnecting …");
     if (status === "live") {
       connection(status, "live");
-      settled("action"); // one that was not answered
+      settled("action"); // an action that got no answer
       this.askStudy();
       this.askCurves();
       this.askComparison();
@@ -216,7 +216,7 @@ class StudyPage {
     trouble("gone", DELETED);
   }
 
-  /** What was said some time ago ("5 min ago") is said anew, and a stream that died without a word is noticed. */
+  /** Keep relative times ("5 min ago") up to date, and reopen a stream that died without an error. */
   #watch() {
     let last = 0;
     whileVisible(20_000, async () => {

@@ -1,8 +1,8 @@
-// The little text beside the pointer.
+// The tooltip beside the pointer.
 
 import { byId, h } from "./element.js";
 
-/** Show lines of text, or `[name, value]` pairs, near the point (x, y) of the window. */
+/** Show a title and `[name, value]` pairs near the point (x, y) of the window. */
 export function showTip(x, y, title, rows) {
   const tip = byId("tip");
   tip.replaceChildren(

@@ -19,7 +19,7 @@ const MORE = [
   ["latent_test_metric", "Test $, latent weights"],
 ];
 
-/** What a person has typed into an address need not be encoded well. */
+/** Decode a text from an address, or return it as it is if it is not encoded well: a person may have typed it. */
 function decode(text) {
   try {
     return decodeURIComponent(text);
@@ -28,10 +28,10 @@ function decode(text) {
   }
 }
 
-/** Whether the task counts top-5. */
+/** Return whether the task has top-5 metrics. */
 const counted = (epochs) => epochs.length > 0 && epochs[0].validation_top5 !== null;
 
-/** A link to the trial of another study that this one is, which may have been deleted since. */
+/** Return a link to the other study's trial that this trial was taken over from; it may have been deleted since. */
 function origin(from) {
   const [study, trial] = from.split("/");
   const href = `${at(`studies/${encodeURIComponent(study)}`)}#trial=${encodeURIComponent(trial)}`;
@@ -40,16 +40,16 @@ function origin(from) {
 
 export class TrialView {
   #id = null;
-  #steps = []; // the open trial's buttons, each with how far it goes in the table
+  #steps = []; // the open trial's buttons, each with how many rows it moves in the table
 
-  /** `step(id, by)` gives the id so many places on in the table, undefined at its ends. */
+  /** `step(id, by)` returns the id of the trial `by` rows further in the table, undefined beyond its ends. */
   constructor(study, path, trials, step) {
     Object.assign(this, { study, path: `${path}/trials`, trials, step });
     addEventListener("hashchange", () => this.#follow());
     this.#follow();
   }
 
-  /** Show what the page's address names, also where somebody changes it. */
+  /** Show the trial that the page's address names. */
   #follow() {
     const linked = IN_ADDRESS.exec(location.hash);
     if (linked) this.show(decode(linked[1]));
@@ -58,7 +58,7 @@ export class TrialView {
 
   open = (arm, run, number) => this.show(trialId(arm, run, number));
 
-  /** Show the trial with this id; it is in the page's address while it is open. */
+  /** Show the trial with this id, which is in the page's address while the trial is open. */
   async show(id) {
     const body = h("div", { class: "trial" }, h("p", { class: "waiting" }, "Loading …"));
     show(id, body, { wide: true, closed: () => this.#opened(null) });
@@ -78,7 +78,7 @@ export class TrialView {
     }
   }
 
-  /** The table has other trials now: of one that is linked to it had none when it was shown. */
+  /** Enable the buttons again after the table has changed: it is empty when a linked trial is first shown. */
   tableChanged() {
     for (const [button, by] of this.#steps) button.disabled = !this.step(this.#id, by);
   }
@@ -129,7 +129,7 @@ export class TrialView {
     if (epochs.length) drawEpochs(chart, epochs, metric, this.study.arms.indexOf(trial.arm));
   }
 
-  /** Of a trial of several trainings what its mean is of. */
+  /** Return the values that a trial's mean is of, in words; empty for a trial of one training. */
   #each({ repeats }, what) {
     return repeats.length ? ` (${repeats.map((repeat) => objective(repeat[what], this.study.metric)).join(", ")})` : "";
   }
@@ -138,7 +138,7 @@ export class TrialView {
     return repeats.length ? repeats.map((repeat) => repeat.seed).join(", ") : seed;
   }
 
-  /** Their mean, and each. */
+  /** Return the mean of the confirmations and each value, in words. */
   #confirmed(confirmations) {
     const { metric } = this.study;
     const found = confirmations.map((each) => toNumber(each.test_metric)).filter(Number.isFinite);

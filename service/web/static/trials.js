@@ -1,4 +1,4 @@
-// The table of trials: sorted, filtered, in parts.
+// The table of trials: sorted, filtered, in pages.
 
 import { columns } from "./columns.js";
 import { byId, h, setChildren, setText } from "./element.js";
@@ -12,13 +12,13 @@ const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 const missing = (x) => x === null || x === undefined || Number.isNaN(x);
 
 export class TrialTable {
-  #selection = null; // ids that the parallel axes let through, null for all
+  #selection = null; // ids selected on the parallel axes, null for all
   #part = 0;
   #sort = "number";
   #descending = false;
   #rows = new Map(); // by id; the row of a finished trial never changes, only the columns do
 
-  /** `trials` is the TrialSet, `open(id)` shows one. */
+  /** `trials` is the TrialSet, `open(id)` shows a trial. */
   constructor(study, trials, open) {
     Object.assign(this, { study, trials, open });
     this.place = new Map(study.arms.map((name, i) => [name, i]));
@@ -41,7 +41,7 @@ export class TrialTable {
     this.show();
   }
 
-  /** The id of the trial so many places after another in the table's order. */
+  /** Return the id of the trial `by` rows after trial `id` in the table, undefined if there is none. */
   step = (id, by) => {
     const list = this.#sorted();
     const at = list.findIndex((trial) => trial.id === id);
@@ -81,7 +81,7 @@ export class TrialTable {
   }
 
   #sortBy(key) {
-    // the first click asks for the best, or for the last
+    // the first click puts the best first, or the latest
     const best = ["objective", "test_metric"].includes(key) && this.study.direction === "maximize";
     this.#descending = this.#sort === key ? !this.#descending : best || key === "finished_at";
     this.#sort = key;

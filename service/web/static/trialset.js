@@ -3,20 +3,20 @@
 import { get } from "./api.js";
 import { atMost } from "./pace.js";
 
-const PAGE = 1000; // as many as the service gives at once
+const PAGE = 1000; // the most that the service returns at once
 
 export const trialId = (arm, run, trial) =>
   `${arm}-r${String(run).padStart(2, "0")}-t${String(trial).padStart(2, "0")}`;
 
 export class TrialSet {
-  /** `changed` is called whenever trials have come in; `fault` with what went wrong, null when that is over. */
+  /** `changed` is called whenever trials have arrived; `fault` gets what went wrong, null once that is over. */
   constructor(path, { changed, fault }) {
     this.path = `${path}/trials`;
-    this.all = new Map(); // by id, a trial once finished does not change
+    this.all = new Map(); // by id; a finished trial does not change
     this.loaded = false;
     this.changed = changed;
     this.fault = fault;
-    this.missing = new Set(); // ids that an event has told of
+    this.missing = new Set(); // ids known only from events
     this.fetchMissing = atMost(700, () => this.#attempt(() => this.#newest()));
     this.load();
   }
@@ -29,7 +29,7 @@ export class TrialSet {
     return [...this.all.values()].filter((trial) => trial.arm === arm);
   }
 
-  /** There is a trial that has just finished. */
+  /** Note that a trial has finished, and fetch it if it is missing. */
   expect(id) {
     if (this.all.has(id)) return;
     this.missing.add(id);
@@ -46,7 +46,7 @@ export class TrialSet {
     else if (this.missing.size) this.fetchMissing();
   }
 
-  // The ones that are missing were the last to finish, or nearly so.
+  // The missing trials are among the last to finish.
   #newest() {
     return this.#pages({ sort: "finished_at", order: "desc" }, () => this.missing.size > 0);
   }
