@@ -1,4 +1,4 @@
-"""A real PgBouncer in transaction mode: each transaction may be on another connection to the server."""
+"""A real PgBouncer in transaction mode: each transaction may use another connection to the server."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ ignore_startup_parameters = options
 
 @contextmanager
 def pgbouncer(schema: str) -> Iterator[str]:
-    """Its URL, without a database's name: `here` has the schema before its eyes, the server of `nowhere` is away."""
+    """Yield its URL without a database's name: `here` has the schema in its search path, `nowhere` has no server."""
     if PGBOUNCER is None:
         pytest.skip("pgbouncer is not installed")
     url = make_url(SERVER)

@@ -1,4 +1,4 @@
-"""Chromium, and pages that write down whatever goes wrong in them."""
+"""Chromium, with pages that record whatever goes wrong in them."""
 
 import os
 import time
@@ -23,7 +23,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE_MILLISECONDS = 60_000  # plotly.js alone takes seconds where other tests take the processors
+PATIENCE_MILLISECONDS = 60_000  # plotly.js alone takes seconds while other tests use the processors
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 WIDEST = """
 window.widest = 0;
@@ -55,9 +55,9 @@ def chromium() -> Iterator[Any]:
 
 
 class Window:
-    """Tabs one after another, each new. One that stays opens them: they share its process, and compile plotly.js once.
+    """New tabs, one after another. A tab that stays opens them, so they share a process and compile plotly.js once.
 
-    Only pages of the service at `base_url` do: any other one is given a process of its own.
+    Only pages of the service at `base_url` share it: Chromium gives any other page its own process.
     """
 
     def __init__(self, browser: Any, base_url: str, **context: Any) -> None:
@@ -84,13 +84,13 @@ class Window:
 
 @contextmanager
 def alone(browser: Any, base_url: str, **context: Any) -> Iterator["Watched"]:
-    """A tab in a window of its own."""
+    """Yield a tab in its own window."""
     with closing(Window(browser, base_url, **context)) as window, window.tab() as tab:
         yield tab
 
 
 class Watched:
-    """A page, and what went wrong in it: `faults` of scripts and of the page's policy, `elsewhere` asked for."""
+    """A page, and what went wrong in it: `faults` of scripts and the page's policy, `elsewhere` the foreign URLs."""
 
     def __init__(self, context: Any, page: Any, host: str) -> None:
         self.context, self.page = context, page
@@ -109,11 +109,11 @@ class Watched:
             self.elsewhere.append(url)
 
     def marks(self) -> int:
-        """How many marks are drawn in the figure: of runs and of means."""
+        """Return how many marks are drawn in the figure, for runs and means."""
         return int(self.page.evaluate(f"({MARKS})()"))
 
     def wait_until(self, condition: str) -> None:
-        """Until a JavaScript expression is true. Playwright's own way compiles it in the page, against its policy."""
+        """Wait until a JavaScript expression is true. Playwright's own wait compiles it, against the page's policy."""
         end = time.monotonic() + PATIENCE_MILLISECONDS / 1000
         while not self.page.evaluate(condition):
             assert time.monotonic() < end, condition
@@ -123,11 +123,11 @@ class Watched:
         self.wait_until(f"({MARKS})() > {more_than}")
 
     def wait_for_trials(self, n: int) -> None:
-        """Until the figure's runs hold exactly `n` trials."""
+        """Wait until the figure's runs hold exactly `n` trials."""
         self.wait_until(f"({TRIALS})() === {n}")
 
     def slow(self, bytes_a_second: int) -> None:
-        """Give the page a network like a telephone's, and nothing that was fetched before."""
+        """Give the page a network as slow as a telephone's, and no cache."""
         browser = self.context.new_cdp_session(self.page)
         network = {"downloadThroughput": bytes_a_second, "uploadThroughput": bytes_a_second, "latency": 60}
         browser.send("Network.enable")
@@ -135,15 +135,15 @@ class Watched:
         browser.send("Network.emulateNetworkConditions", {"offline": False, **network})
 
     def measure_frames(self) -> None:
-        """From the next page on, for `widest_overflow`: it keeps a processor busy."""
+        """Measure from the next page on, for `widest_overflow`. This keeps a processor busy."""
         self.page.add_init_script(WIDEST)
 
     def widest_overflow(self) -> int:
-        """By how many pixels the page has been wider than the window at most, in any frame so far."""
+        """Return the most pixels by which the page has been wider than the window, in any frame so far."""
         return int(self.page.evaluate("window.widest"))
 
     def overflow(self) -> int:
-        """By how many pixels the page is wider than the window."""
+        """Return by how many pixels the page is wider than the window."""
         root = "document.documentElement"
         return int(self.page.evaluate(f"{root}.scrollWidth - {root}.clientWidth"))
 

@@ -1,4 +1,4 @@
-"""Both databases, each test in one of its own; what a study comes to; a small disk."""
+"""Both databases, one of its own for each test; a study to compare others with; a small disk."""
 
 import shutil
 import subprocess
@@ -34,7 +34,7 @@ from studies.design.spec import from_json
 
 @contextmanager
 def new_schema() -> Iterator[str]:
-    """The URL of a new PostgreSQL schema."""
+    """Yield the URL of a new PostgreSQL schema."""
     try:
         server = psycopg.connect(SERVER, autocommit=True, connect_timeout=3)
     except psycopg.OperationalError as error:
@@ -66,12 +66,12 @@ def migrated() -> Iterator[Engine]:
 
 @pytest.fixture
 def emptied(migrated: Engine) -> Iterator[str]:
-    """A schema with the present tables, made once for all tests and emptied after each: making them takes long."""
+    """A schema with the current tables, made once for all tests and emptied after each: making them takes long."""
     with reading(migrated) as connection:
         version = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
     yield migrated.url.render_as_string(hide_password=False)
     with writing(migrated) as connection:
-        connection.exec_driver_sql("SET LOCAL lock_timeout = '20s'")  # of a process that was just killed
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '20s'")  # a killed process may hold locks
         connection.exec_driver_sql(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY CASCADE")
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '{version}'")
 
@@ -81,7 +81,7 @@ DATABASES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 
 @pytest.fixture(params=DATABASES)
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a database without tables: a SQLite file yet to be made, a new PostgreSQL schema."""
+    """The URL of a database without tables: a SQLite file yet to be made, or a new PostgreSQL schema."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'study.db'}"
     url: str = request.getfixturevalue("postgresql")
@@ -97,7 +97,7 @@ def empty_engine(empty_url: str) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with the present tables, all empty: to be copied, as making them takes long."""
+    """A SQLite file with the current tables, all empty. Tests copy it, as making the tables takes long."""
     file = tmp_path_factory.mktemp("tables") / "study.db"
     engine = connect(f"sqlite:///{file}")
     upgrade(engine)
@@ -107,7 +107,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=DATABASES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a database with the present tables, all empty."""
+    """The URL of a database with the current tables, all empty."""
     if request.param != "sqlite":
         url: str = request.getfixturevalue("emptied")
         return url
@@ -140,7 +140,7 @@ def client(app: FastAPI) -> TestClient:
 
 @pytest.fixture
 def lease(store: Store) -> Lease:
-    """Of a new study, held by this process."""
+    """The lease of a new study, held by this process."""
     return store.claim(store.create_study(spec(), {}).id, Owner.current(), 60)
 
 
@@ -148,10 +148,9 @@ def lease(store: Store) -> Lease:
 def untouched(
     tmp_path_factory: pytest.TempPathFactory, worker_id: str, tables: Path, spoken_digits: Path
 ) -> Study:
-    """A study's trials trained by one process that knows neither Ray nor interruptions, and then put into its database:
-    what becomes of others is held to it.
+    """A study that one process trained without Ray or interruptions and then stored, for others to be compared with.
 
-    The processes that tests are run by share one.
+    All test processes share it.
     """
     base = tmp_path_factory.getbasetemp()
     folder = (base if worker_id == "master" else base.parent) / "untouched"
@@ -164,14 +163,14 @@ def untouched(
             spec = from_json(SPEC)
             held = study.train_alone(spec, provenance(spec, spoken_digits), spoken_digits)
             study.store.finish(held, COMPLETED)
-            study.store.engine.dispose()  # then no log is beside the file any more
+            study.store.engine.dispose()  # removes the log beside the file
         assert study.count() == PLANNED
     return study
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a disk of its own with room for the tables and a few trials; it can be given more."""
+    """A folder on its own disk, with room for the tables and a few trials; `enlarge` gives it more."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=500k", "tmpfs", str(folder)]
@@ -185,7 +184,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def tunebench(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Callable[..., tuple[int, str, str]]:
-    """Call the command in an empty folder: (exit code, standard output, standard error)."""
+    """A function that calls the command in an empty folder: (exit code, standard output, standard error)."""
     monkeypatch.chdir(tmp_path)
     for variable in ("TUNEBENCH_DATABASE_URL", "TUNEBENCH_URL", "TUNEBENCH_TOKEN", "COLUMNS"):
         monkeypatch.delenv(variable, raising=False)
@@ -207,7 +206,7 @@ def tunebench(
 def here(
     tunebench: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, str, str]]:
-    """`tunebench` that trains: on a local Ray without a dashboard, one trial at a time."""
+    """`tunebench` for commands that train: on a local Ray without a dashboard, one trial at a time."""
     from studies.running.cluster import ray
 
     for name, value in processors(1).items():
@@ -218,7 +217,7 @@ def here(
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, spoken_digits: Path) -> Iterator[tuple[Served, Store]]:
-    """A service, and its database as another process has it."""
+    """A service, and its database as opened by another process."""
     url = f"sqlite:///{tmp_path_factory.mktemp('service') / 'study.db'}"
     upgrade(connect(url))
     with Served(url, spoken_digits) as served:

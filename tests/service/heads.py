@@ -17,7 +17,7 @@ from service.errors import RayUnavailable
 
 
 def within(seconds, condition):
-    """What the condition comes to be, looked at until it is true."""
+    """Return the condition's value once it is true, or its last value after so many seconds."""
     give_up = time.monotonic() + seconds
     while not (found := condition()) and time.monotonic() < give_up:
         time.sleep(0.05)
@@ -33,7 +33,7 @@ def answers(jobs):
 
 
 def of(head):
-    """The living processes that a head has started, jobs' among them."""
+    """Return the living processes that a head has started, including those of jobs."""
     leader = int(head.running.process.split(":")[1]) if head.running.process else 0
     mark = f"TUNEBENCH_RAY_FOLDER={head.running.folder}"
     return [process for process in psutil.process_iter() if _is_of(process, leader, mark)]
@@ -50,7 +50,7 @@ def _is_of(process, leader, mark):
 
 
 def title(process):
-    """Its name; none where it has ended since it was found, as many do: a job's watchdog sleeps a second in each."""
+    """Return its name, empty if it has ended since it was found. A job's watchdog runs one `sleep` after another."""
     try:
         return process.name()
     except psutil.NoSuchProcess:
@@ -58,7 +58,7 @@ def title(process):
 
 
 def command(process):
-    """Its arguments, the program first; none where it has ended since it was found."""
+    """Return its arguments, the program first; none if it has ended since it was found."""
     try:
         return process.cmdline()
     except psutil.NoSuchProcess:
@@ -66,7 +66,7 @@ def command(process):
 
 
 def is_dead(process):
-    """Ended, or waiting for its parent to hear of it."""
+    """Return whether the process has ended, or waits for its parent to reap it."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -74,7 +74,7 @@ def is_dead(process):
 
 
 def elsewhere(data_dir):
-    """Have a head start on ports that nobody else takes meanwhile: not on Ray's own."""
+    """Make a head start on free ports, not on Ray's own, which others may take in the meantime."""
     data_dir.mkdir(parents=True, exist_ok=True)
     with socket.socket() as one, socket.socket() as other:
         ports = []
@@ -87,7 +87,7 @@ def elsewhere(data_dir):
 
 @contextmanager
 def running(data_dir, **environment):
-    """A head that answers, and its jobs."""
+    """Yield a head that answers, and its jobs."""
     if not (data_dir / "ray-head.json").exists():
         elsewhere(data_dir)
     with Head(data_dir, environment) as head:

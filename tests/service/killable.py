@@ -1,4 +1,4 @@
-"""The command and the service as processes of their own, to be interrupted and killed."""
+"""The command and the service as separate processes, to be interrupted and killed."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ SPEC = {
     "task": "spoken-digits",
     "proxy": {"width": 64},
     "methods": ["gradient-filter", {"name": "latent-sgd", "space": REAL}],
-    "searcher": {"name": "botorch", "initial_trials": 4},  # in the end each run asks its model
+    "searcher": {"name": "botorch", "initial_trials": 4},  # the last trial of each run comes from its model
     "runs": 2,
     "trials": 5,
 }
@@ -40,12 +40,12 @@ PLANNED = 20
 
 
 def environment(**more):
-    """Of a new process: no Ray of this one, and this checkout."""
+    """Return the environment of a new process: this checkout, and none of this process's Ray."""
     return without_ray() | {"PYTHONPATH": str(Path.cwd())} | more
 
 
 class Study:
-    """The command in its own folder, as a user starts it but for Ray's dashboard."""
+    """The command in its own folder, as a user starts it except that Ray has no dashboard."""
 
     def __init__(self, folder, url=None):
         self.folder, self.url = folder, url or f"sqlite:///{folder}/tunebench.db"
@@ -53,7 +53,7 @@ class Study:
         (folder / "spec.json").write_text(json.dumps(SPEC))
 
     def start(self, *arguments, at_a_time=1):
-        """With so many trials `at_a_time`."""
+        """Start the command, with so many trials `at_a_time`."""
         command = [
             sys.executable,
             undashed.__file__,
@@ -74,7 +74,7 @@ class Study:
             )
 
     def train_alone(self, spec, ran_on, data_dir):
-        """The lease of a new study in the database, whose trials this process has trained without Ray."""
+        """Store a new study whose trials this process trains without Ray. Returns its lease."""
         trained, confirmed = alone(spec, ran_on, data_dir)
         lease = self.store.claim(self.store.create_study(spec, ran_on).id, Owner.current(), 60)
         for trial in trained:
@@ -87,7 +87,7 @@ class Study:
         return (self.folder / "log").read_text()
 
     def trials(self):
-        """All that must not depend on when and how often the study was started."""
+        """Return all of the trials that must not depend on when and how often the study was started."""
         return numbers(self.store.trials(self.id(), with_epochs=True))
 
     @cached_property
@@ -105,7 +105,7 @@ class Study:
         try:
             return sum(study.trials for study in self.store.studies())
         except Exception:
-            return 0  # the database is just being made
+            return 0  # the database is being made
 
 
 def wait(condition, seconds=240):
@@ -116,7 +116,7 @@ def wait(condition, seconds=240):
 
 
 def enlarge(disk):
-    """Give the small disk room for all there will be."""
+    """Give the small disk enough room for the whole study."""
     subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
 
 
@@ -127,12 +127,12 @@ def workers_of(driver):
 
 def kill_worker(driver):
     workers = []
-    wait(lambda: workers.extend(workers_of(driver)) or workers)  # between two calls a worker has another name
+    wait(lambda: workers.extend(workers_of(driver)) or workers)  # a worker has another name between two calls
     workers[0].kill()
 
 
 class Service:
-    """`tunebench serve` with a Ray head and a data folder of its own, on which so many trials run `at_a_time`.
+    """`tunebench serve` with its own Ray head and data folder, where so many trials run `at_a_time`.
 
     Studies run with its database.
     """
@@ -166,7 +166,7 @@ class Service:
                 env=environment(
                     **processors(self._at_a_time),
                     TUNEBENCH_DATA_DIR=str(self.data),
-                    RAY_metrics_report_interval_ms="500",  # a study here is over before Ray would report at all
+                    RAY_metrics_report_interval_ms="500",  # a study here ends before Ray's first report by default
                 ),
                 stdout=log,
                 stderr=log,
@@ -199,7 +199,7 @@ class Service:
         return answer.json()["id"]
 
     def ray_processes(self, name):
-        """Those of this service's Ray head whose command or name holds `name`."""
+        """Return the processes of this service's Ray head whose command or name contains `name`."""
         running = json.loads((self.data / "ray-head.json").read_text())
         found = []
         for process in psutil.process_iter():
@@ -220,13 +220,13 @@ def ends(service, study, state=StudyState.COMPLETED, seconds=300):
 
 
 def grows(service, study, by=1):
-    """Wait until the study has some trials more, or is complete."""
+    """Wait until the study has `by` more trials, or is complete."""
     target = min(trials(service, study) + by, PLANNED)
     wait(lambda: trials(service, study) >= target, 180)
 
 
 class Listener:
-    """Hears a study's events over HTTP, comes back after every break, and keeps what it hears."""
+    """Listens to a study's events over HTTP, reconnects after every break, and keeps what it hears."""
 
     def __init__(self, service, study):
         self.heard, self._client, self._study = [], Client(service.url), study
@@ -240,6 +240,6 @@ class Listener:
     def heard_all(self, service):
         last = service.store.study(self._study).last_event
         wait(lambda: len(self.heard) >= last, 60)
-        time.sleep(1)  # for what would be one too many
+        time.sleep(1)  # for an event too many
         assert [event.number for event in self.heard] == list(range(1, last + 1))
         return Counter(event.kind for event in self.heard)

@@ -1,4 +1,4 @@
-"""A real nginx with the documented configuration, under the prefix /tb/; one that compresses, under /zipped/."""
+"""A real nginx with the documented configuration, under the prefix /tb/; under /zipped/ it compresses."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from serving import await_port
 
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "proxy.md"
-KINDS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")  # folders of its own, else root's
+KINDS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")  # own folders: the default ones are root's
 SETTINGS = """
 daemon off;
 pid nginx.pid;
@@ -38,14 +38,14 @@ http {{
 
 
 def documented() -> str:
-    """The block that the document gives, as it is there."""
+    """Return the configuration block of the document, unchanged."""
     (block,) = re.findall(r"```nginx\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     return str(block)
 
 
 @contextmanager
 def nginx(served: str, folder: Path) -> Iterator[str]:
-    """The address of the service at `served` as it is from outside, without the slash at its end."""
+    """Yield the outside address of the service at `served`, without the slash at its end."""
     if NGINX is None:
         pytest.skip("nginx is not installed")
     with socket.create_server(("127.0.0.1", 0)) as found:

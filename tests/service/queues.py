@@ -8,13 +8,13 @@ from service.errors import RayUnavailable
 
 
 class Ray:
-    """What the queue sees of Ray, failing when told to; with the real one: tests/service/cluster/test_served.py."""
+    """Ray as the queue sees it, failing when told to. Tests with a real Ray: tests/service/cluster/test_served.py."""
 
     def __init__(self) -> None:
         self.submitted: dict[str, tuple[str, Mapping[str, str]]] = {}
         self.states_: dict[str, str] = {}
         self.logs_: dict[str, str] = {}
-        self.busy = 0  # workers of jobs
+        self.busy = 0  # how many workers a job has
         self.stopped: list[str] = []
         self.away = self.refuses = self.stubborn = False
         self.asked = 0

@@ -1,4 +1,4 @@
-"""A server of raw sockets that answers as it is told: badly, half, late or not at all."""
+"""A server on raw sockets that answers as it is told: badly, in part, late or not at all."""
 
 import json
 import socket
@@ -15,7 +15,7 @@ TIME = datetime(2026, 3, 1, 12, 0, tzinfo=UTC).isoformat()
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as it came in."""
+    """A request as it was received."""
 
     line: str
     headers: dict[str, str]
@@ -23,7 +23,7 @@ class Asked:
 
 
 class Rude:
-    """Gives the first request the first answer, and so on; each on a connection of its own."""
+    """A server that gives the first request the first answer, and so on, each on its own connection."""
 
     def __init__(self, *answers: Answer) -> None:
         self.asked: list[Asked] = []
@@ -70,7 +70,7 @@ def _request(connection: socket.socket) -> Asked:
 
 
 def answer(status: int, content: Any = b"", **headers: str) -> Answer:
-    """A whole answer; the connection is closed after it."""
+    """Return a whole answer, after which the connection is closed."""
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     lines = [f"{name}: {value}" for name, value in ({"Content-Length": str(len(body))} | named).items()]
@@ -84,11 +84,11 @@ def problem(status: int, detail: str = "no", faults: Any = (), **headers: str) -
 
 
 def drop(connection: socket.socket) -> None:
-    """No answer."""
+    """Give no answer."""
 
 
 def hang(seconds: float) -> Answer:
-    """Nothing for a while, or until the client has had enough; then no answer."""
+    """Return an answer that sends nothing: it waits for some seconds, or until the client leaves."""
 
     def wait(connection: socket.socket) -> None:
         connection.settimeout(seconds)
@@ -101,7 +101,7 @@ def hang(seconds: float) -> Answer:
 
 
 def stream(*pieces: bytes, then: Answer = drop) -> Answer:
-    """An event stream in these pieces, which then breaks off, in the middle of a chunk as it may be."""
+    """Return an event stream in these pieces, which then breaks off, perhaps in the middle of an event."""
 
     def send(connection: socket.socket) -> None:
         connection.sendall(
@@ -115,14 +115,14 @@ def stream(*pieces: bytes, then: Answer = drop) -> Answer:
 
 
 def event(number: int, kind: str = "edit", end: str = "\n", **data: Any) -> bytes:
-    """An event as the service sends it."""
+    """Return an event as the service sends it."""
     content = {"number": number, "time": TIME, "actor": "local", "kind": kind, "data": data}
     lines = [f"id: {number}", f"event: {kind}", f"data: {json.dumps(content, ensure_ascii=False)}", "", ""]
     return end.join(lines).encode()
 
 
 def study(state: str = "queued", **changes: Any) -> dict[str, Any]:
-    """A study as the service shows it."""
+    """Return a study as the service shows it."""
     return {
         "id": "s-00000000",
         "name": "s",

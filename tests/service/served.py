@@ -1,4 +1,4 @@
-"""The service as a process that can be killed, on a port that stays."""
+"""The service as a process that can be killed, always on the same port."""
 
 import socket
 import time
@@ -19,7 +19,7 @@ def _serve(url: str, data_dir: Path, listening: socket.socket) -> None:
 
 
 class Served:
-    """Serves a database from when it is started; no Ray cluster is there, so what is queued stays so."""
+    """Serves a database once it is started. There is no Ray cluster, so queued studies stay queued."""
 
     def __init__(self, database_url: str, data_dir: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as found:
@@ -62,7 +62,7 @@ class Served:
                 time.sleep(0.05)
 
     def kill(self) -> None:
-        """As kill -9 does."""
+        """Kill the service, as kill -9 does."""
         assert self._process.is_alive()
         self._process.kill()
         self._process.join()

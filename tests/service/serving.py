@@ -1,4 +1,4 @@
-"""The app over a store, with all its parts: what `tunebench serve` hands to it, and a client that asks it."""
+"""The app over a store, with all the parts that `tunebench serve` gives it, and a client for it."""
 
 import socket
 import subprocess
@@ -28,9 +28,9 @@ ADDRESS = "http://127.0.0.1:8000"
 
 @contextmanager
 def serving(store: Store, data_dir: Path, **settings: Any) -> Iterator[FastAPI]:
-    """The app; no Ray cluster answers it, and what is queued stays so. `app.state.woken` counts calls of `wake`.
+    """Yield the app. No Ray cluster answers, so queued studies stay queued. `app.state.woken` counts calls of `wake`.
 
-    What its clients ask is answered in one event loop, as by a server: one for each request takes a third longer.
+    One event loop answers all clients, as in a server: a loop for each request takes a third longer.
     """
     configured: dict[str, Any] = {"database_url": str(store.engine.url), "data_dir": data_dir} | settings
     woken: list[None] = []
@@ -49,7 +49,7 @@ def serving(store: Store, data_dir: Path, **settings: Any) -> Iterator[FastAPI]:
 
 
 def client_of(app: FastAPI, token: str | None = None, **headers: str) -> TestClient:
-    """Somebody on this machine, with or without a token. What the app raises is an answer, as over the network."""
+    """Return a client on this machine, with or without a token. The app's errors are answers, as over the network."""
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
     client = TestClient(
@@ -65,17 +65,17 @@ def client_of(app: FastAPI, token: str | None = None, **headers: str) -> TestCli
 
 
 def location(answer: httpx.Response) -> str:
-    """The address that an answer leads to."""
+    """Return the address that an answer leads to."""
     return str(answer.url.join(answer.headers["location"]))
 
 
 def token_of(app: FastAPI, scope: Scope, name: str | None = None) -> str:
-    """A new token."""
+    """Create a token and return it."""
     return tokens.create(app.state.services.store.engine, name or str(scope), scope)
 
 
 def await_port(port: int, process: "subprocess.Popen[bytes]", said: Callable[[], object]) -> None:
-    """Until the process listens there; what it `said` where it has ended."""
+    """Wait until the process listens at the port; fail with what it `said` if it has ended."""
     end = time.monotonic() + 20
     while True:
         assert process.poll() is None, said()

@@ -1,4 +1,4 @@
-"""Studies made up for the page: records with the shape and the course of real ones, written as a driver writes them."""
+"""Made-up studies for the page: records that look and develop like real ones, written as a driver writes them."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from trainers.hyperparameters import Value
 from trainers.seeds import derive
 from trainers.tasks import TASKS
 
-# where the accuracy is best, in powers of ten, and how much of it a power of ten away costs
+# the value with the best accuracy, in powers of ten, and the accuracy lost at a distance of one power of ten
 BEST = {"alpha": (-2.6, 0.045), "gamma": (-0.8, 0.02), "learning_rate": (-0.8, 0.04),
         "initial_magnitude": (-1.5, 0.012), "weight_decay": (-4.0, 0.004)}  # fmt: skip
 TOP = 0.972
@@ -32,9 +32,9 @@ TRAIN_SECONDS = 0.4
 
 @dataclass
 class Course:
-    """A study on its way: `trials` yields its trials in the order that drivers store them, run beside run.
+    """A study in progress: `trials` yields its trials in the order in which drivers store them, the runs in parallel.
 
-    Epochs have top-5 beside the metrics where the study's task counts it.
+    Epochs have top-5 metrics if the study's task does.
     """
 
     store: Store
@@ -68,7 +68,7 @@ class Course:
                     )  # fmt: skip
 
     def claim(self) -> Lease:
-        """Make the study, if it is not there, and run it."""
+        """Create the study, unless it exists, and claim it."""
         self.store.create_study(self.spec, provenance(self.spec, Path("nowhere")))
         return self.store.claim(self.spec.study_id, Owner.current(), 3600)
 
@@ -86,7 +86,7 @@ def finished(store: Store, spec: StudySpec, seed: int = 0) -> str:
 
 
 def confirmations(spec: StudySpec, trials: Sequence[TrialRecord]) -> Iterator[ConfirmationRecord]:
-    """Every incumbent trained again, a bit worse than it was as what was lucky in it is gone."""
+    """Yield confirmations of every incumbent, slightly worse than the incumbent, as its luck is gone."""
     rng = np.random.default_rng(0)
     for run in runs_of(trials):
         objectives = [trial.objective for trial in run.trials]
@@ -106,7 +106,7 @@ def confirmations(spec: StudySpec, trials: Sequence[TrialRecord]) -> Iterator[Co
 def underway(
     store: Store, spec: StudySpec, trials: int, seed: int = 0
 ) -> tuple[Lease, Iterator[TrialRecord]]:
-    """Store a running study with so many trials done. Returns its lease, and its other trials, one after the other."""
+    """Store a running study with so many trials done. Returns its lease and an iterator over its other trials."""
     course = Course(store, spec, seed)
     lease, rest = course.claim(), course.trials()
     for _ in range(trials):
@@ -115,7 +115,7 @@ def underway(
 
 
 def _chosen(rng: np.random.Generator, space: Space, near: Mapping[str, Value] | None) -> dict[str, Any]:
-    """A point of the space: anywhere, or not far from another one."""
+    """Return a point of the space: anywhere, or not far from the point `near`."""
     found = {name: dimension.at(float(rng.uniform())) for name, dimension in space.items()}
     if near is None:
         return found

@@ -1,4 +1,4 @@
-"""Who gets a core that several want."""
+"""Which process gets a core that several want."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ while True: pass
 
 @contextmanager
 def spinning(niceness: int, *before: str) -> Iterator[psutil.Process]:
-    """A process that takes all it gets of one core, in a session of its own."""
+    """Yield a process that uses one core as much as it can, in its own session."""
     core = str(min(os.sched_getaffinity(0)))
     with subprocess.Popen(
         [*before, sys.executable, "-c", SPIN, core],
@@ -48,7 +48,7 @@ def spinning(niceness: int, *before: str) -> Iterator[psutil.Process]:
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are chosen on Linux alone")
 def test_a_studys_session_leaves_a_core_to_the_service() -> None:
-    """Niceness alone does not where Linux shares a core among sessions."""
+    """Niceness alone is not enough where Linux shares a core among sessions."""
     with ExitStack() as stack:
         service, study = (stack.enter_context(spinning(nice)) for nice in (0, priority.STUDY))
         used = dict.fromkeys((service, study), 0.0)
@@ -63,7 +63,7 @@ def test_a_studys_session_leaves_a_core_to_the_service() -> None:
     not os.getuid() and not shutil.which("setpriv"), reason="an administrator without setpriv"
 )
 def test_two_that_give_way_at_once_both_do() -> None:
-    """Of all who are not administrators Linux takes one in a tenth of a second."""
+    """Linux takes one change per tenth of a second, from all users together except administrators."""
     plain = () if os.getuid() else ("setpriv", "--bounding-set=-sys_admin")
     with ExitStack() as stack:
         two = [stack.enter_context(spinning(priority.DRAWINGS, *plain)) for _ in range(2)]
@@ -74,7 +74,7 @@ def test_two_that_give_way_at_once_both_do() -> None:
 
 def test_rays_head_gives_way_with_all_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(priority.RAYS, raising=False)
-    head = tmp_path / "python"  # in its place: the real one would be slow beside other tests
+    head = tmp_path / "python"  # a stand-in: the real head would be slow beside other tests
     head.write_text(f'#!/bin/sh\necho "${priority.KEY}"\nexec sleep 100\n')
     head.chmod(0o700)
     monkeypatch.setattr(ray_start, "python", lambda _: str(head))
@@ -88,7 +88,7 @@ def test_rays_head_gives_way_with_all_it_starts(tmp_path: Path, monkeypatch: pyt
             time.sleep(0.01)
         process.kill()
     assert told is None or told.endswith(f"nice {priority.STUDY}\n")
-    assert printed.read_text() == f"{priority.STUDY}\n"  # what its drivers go by
+    assert printed.read_text() == f"{priority.STUDY}\n"  # the niceness that its drivers read
 
 
 def test_a_study_is_no_nicer_than_rays_workers_are_told_to_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,11 @@
-"""Studies that an earlier version has stored: their comparison and curves stay, byte for byte.
+"""Studies that an earlier version has stored: their comparison and curves stay the same, byte for byte.
 
-stored/studies.db.gz has, made up and written by version 0.1 with schema 0004: a complete study; one of three methods,
-stopped unevenly, with failed and diverged trials; one whose task was minimised, with infinite objectives; one of a
-single run; one with hardly a result, so that targets are null; one with nothing to compare yet. Beside it lie
-their comparison.json and what a service answers when asked for their curves: the numbers are that version's, but for
-digits beyond the tenth that subtraction had made up; keys have changed with `arms` and been added with confirmations;
-the study that is not at its end has no p any more.
+stored/studies.db.gz has made-up studies, written by version 0.1 with schema 0004: a complete study; a study of three
+methods, stopped unevenly, with failed and diverged trials; a study whose task was minimised, with infinite objectives;
+a study of a single run; a study with hardly a result, so that targets are null; a study with nothing to compare yet.
+Beside it are their comparison.json and a service's answers for their curves. The numbers are that version's, except
+digits beyond the tenth, which were rounding errors of a subtraction. Keys have changed with `arms`, and confirmations
+have added some; the unfinished study no longer has a p.
 """
 
 import gzip
@@ -41,14 +41,14 @@ def store(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def minimised(monkeypatch):
-    """No task of ours is."""
+    """Minimise a task, since none of ours is minimised."""
     task = replace(TASKS["cifar10-denoise"], direction="minimize", worst=math.inf)
     monkeypatch.setitem(TASKS, "cifar10-denoise", task)
 
 
 @pytest.fixture(autouse=True)
 def protocol(monkeypatch):
-    """That they were run under: it is in their ids."""
+    """Set the protocol that the studies were run under, which is part of their ids."""
     monkeypatch.setattr("studies.design.spec.PROTOCOL", 3)
     monkeypatch.setattr("trainers.revisions.TASKS", {})
     monkeypatch.setattr("trainers.revisions.METHODS", {})

@@ -1,4 +1,4 @@
-"""`tunebench` whose local Ray has no dashboard: that would take as long to start as five trials to train."""
+"""`tunebench` whose local Ray has no dashboard, which would take as long to start as five trials take to train."""
 
 from functools import partial
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the tests store, and the processes that store it."""
+"""The records that the tests store, and the processes that store them."""
 
 import os
 import time
@@ -78,7 +78,7 @@ def finish(
     error: str | None = None,
     pause: float = 0.0,
 ) -> None:
-    """Run the study as a driver does."""
+    """Run the study as a driver does, with made-up trials."""
     lease = store.claim(study.id, Owner.current(), 60)
     for number in (1, 2, 3):
         for run in (1, 2):
@@ -89,12 +89,12 @@ def finish(
 
 
 def elsewhere() -> Owner:
-    """A process of which nothing can be known here."""
+    """Return a process about which nothing can be known on this host."""
     return Owner("another-host", 1, "another-boot", "1")
 
 
 def stored(engine: Engine, table: Any) -> int:
-    """How many rows the table has."""
+    """Return how many rows the table has."""
     with reading(engine) as connection:
         return connection.scalars(select(func.count()).select_from(table)).one()
 
@@ -113,7 +113,7 @@ def claim(url: str, study: str, together: Barrier, results: Any) -> None:
         results.put(store.claim(study, Owner.current(), 60).fence)
     except LeaseHeld as error:
         results.put(str(error))
-    together.wait()  # the one that has it must not be dead while the others try
+    together.wait()  # the process that got it must stay alive while the others try
 
 
 def create(url: str, together: Barrier, results: Any) -> None:
@@ -141,7 +141,7 @@ def write_on(url: str, study: str, epochs: int, written: int) -> None:
 
 
 def stop_within_a_transaction(url: str, study: str, inside: Event) -> None:
-    """Record one trial, then hang in the transaction of the second, its rows sent and not committed."""
+    """Record one trial, then hang in the transaction of the second, with its rows sent but not committed."""
     engine = connect(url)
     store = Store(engine)
     lease = store.claim(study, Owner.current(), 60)

@@ -103,7 +103,7 @@ export class Figure {
     return [this.#thin(name, i, "median", "median"), this.#thick(name, i, "mean")];
   }
 
-  /** Return the lower panel's traces: the confirmed mean, its interval, and the incumbents' own mean on the test split. */
+  /** Return the lower panel's traces: the confirmed mean, its interval, the incumbents' own mean on the test split. */
   #worth(name, i) {
     const bounded = this.#shown(name, "mean") && this.names.length <= CROWD;
     const { control } = this.curves.arms.get(name); // its incumbents differ by luck alone
