@@ -1,4 +1,4 @@
-"""The page under a path that something in front of the service gives it: every address in it is relative."""
+"""The page under a path prefix that a proxy gives it: every address in it is relative."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Analyses over the service: the same as computed here, computed once, whatever happens to the process that does."""
+"""Analyses by the service: the same as computed here, and computed once, whatever happens to the computing process."""
 
 import asyncio
 import contextlib
@@ -42,13 +42,12 @@ from studies.records import Request, Series, StudyState, TrialState
 from studies.results.data_tables import FORMS, TABLES, table
 from studies.results.export import IMAGES, archive, image
 
-# what is computed of a study, and what becomes of processes, of what is kept and of what is answered, do not depend on
-# the database that it is read from
+# for tests of computing, processes, caching and answers, which do not depend on the database
 on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 
 def run(test: Callable[[Analysis], Awaitable[None]], store: Store) -> None:
-    """Run the test with an Analysis of its own."""
+    """Run the test with its own Analysis."""
 
     async def main() -> None:
         computing = Analysis(store)
@@ -62,7 +61,7 @@ def run(test: Callable[[Analysis], Awaitable[None]], store: Store) -> None:
 
 
 def fill(store: Store, lease: Lease, runs: int = 2, trials: int = 3) -> None:
-    """Every trial of both methods: objectives that rise, but for one that diverged and one that failed."""
+    """Store every trial of both methods: objectives rise, except that one trial diverged and one failed."""
     for method in ("gradient-filter", "latent-sgd"):
         for r in range(1, runs + 1):
             for n in range(1, trials + 1):
@@ -80,10 +79,10 @@ def fill(store: Store, lease: Lease, runs: int = 2, trials: int = 3) -> None:
 
 
 def children() -> set[int]:
-    """The processes that compute for this one."""
+    """Return the pids of the processes that compute for this one."""
     found = set()
     for child in psutil.Process().children():
-        with contextlib.suppress(psutil.NoSuchProcess):  # ended, or about to be collected
+        with contextlib.suppress(psutil.NoSuchProcess):  # ended, or about to be reaped
             if "service.api.analyst" in child.cmdline():
                 found.add(child.pid)
     return found
@@ -216,7 +215,7 @@ def test_many_who_ask_at_once_cost_one_computation(store: Store, lease: Lease) -
     async def main(computing: Analysis) -> None:
         asked = [asyncio.create_task(computing.get(lease.study, "comparison")) for _ in range(50)]
         await asyncio.sleep(0.1)
-        asked.pop(0).cancel()  # the one that it was begun for
+        asked.pop(0).cancel()  # the request that it was started for
         found = await asyncio.gather(*asked)
         assert len({id(one) for one in found}) == 1
         assert len(children()) == 1
@@ -290,7 +289,7 @@ def test_what_is_kept_has_a_limit(store: Store, monkeypatch: pytest.MonkeyPatch)
         size = len((await computing.get(ids[0], "curves")).content)
         monkeypatch.setattr(analyses, "KEPT_BYTES", int(2.5 * size))
         found = {study: await computing.get(study, "curves") for study in ids[:2]}
-        assert await computing.get(ids[0], "curves") is found[ids[0]]  # now the other one is the oldest
+        assert await computing.get(ids[0], "curves") is found[ids[0]]  # now the other answer is the oldest
         await computing.get(ids[2], "curves")
         assert await computing.get(ids[0], "curves") is found[ids[0]]
         assert await computing.get(ids[1], "curves") is not found[ids[1]]
@@ -314,7 +313,7 @@ def test_a_process_that_is_killed_is_replaced(store: Store, lease: Lease) -> Non
         (busy,) = children()
         assert busy != idle
 
-        os.kill(busy, signal.SIGSTOP)  # so that it is surely killed before it is done
+        os.kill(busy, signal.SIGSTOP)  # so that it is killed before it is done
         asked = asyncio.create_task(computing.get(lease.study, "comparison"))
         await asyncio.sleep(0.2)
         assert not asked.done()
@@ -409,7 +408,7 @@ def test_what_is_wrong_in_the_process_is_told(store: Store, monkeypatch: pytest.
         assert (await computing.get(study.id, "curves")).content
 
     run(main, store)
-    # the process cannot reach the database, the service can: what it says goes by the same errors
+    # the process cannot reach the database, the service can: the process's faults become the same errors
     url = "postgresql://postgres@127.0.0.1:1/none"
     monkeypatch.setattr(analyses, "url_of", lambda _: url)
 

@@ -34,7 +34,7 @@ FILE = {"name": "s", "task": "spoken-digits", "methods": ["gradient-filter"]}
 
 
 def problem(answer: httpx.Response, kind: str) -> Problem:
-    """The problem that is the answer, checked to be of this kind."""
+    """Return the problem in the answer, after checking that it is of this kind."""
     found = Problem.model_validate_json(answer.content)
     assert answer.headers["content-type"] == "application/problem+json"
     assert (answer.status_code, found.status) == (KINDS[kind][0], KINDS[kind][0])
@@ -109,7 +109,7 @@ def test_a_log_that_ray_has_forgotten_is_the_one_that_is_kept(
         store.keep_log(study, f"job-{number}", f"start {number}\nmiddle\nend of {number}\n")
     assert stored(engine, logs) == LOGS
     jobs = app.state.services.jobs
-    for knows in (jobs.logs, lambda job, lines: None):  # Ray is away; it knows no such job
+    for knows in (jobs.logs, lambda job, lines: None):  # Ray is away; Ray does not know the job
         jobs.logs = knows
         for follow in ("false", "true"):
             answer = client.get(f"{where}/logs?tail=2&follow={follow}")
@@ -120,7 +120,7 @@ def test_a_log_that_ray_has_forgotten_is_the_one_that_is_kept(
     assert answer.json()["detail"] == "Ray no longer knows job job-12, and nothing was kept of its log"
     store.keep_log(study, "job-12", LOG_CHARACTERS * "x" + "end")
     assert store.log(study) == (LOG_CHARACTERS - 3) * "x" + "end"
-    store.keep_log("no-study", "job", "text")  # it is deleted just now
+    store.keep_log("no-study", "job", "text")  # the study was just deleted
 
 
 def test_more_streams_than_may_be_are_told_to_come_back(store: Store, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_the_service_is_not_ready_on_a_full_disk(
     answer = client.get("/readyz")
     if engine.dialect.name == "sqlite":
         assert "no disk space left" in problem(answer, "database-unavailable").detail
-    else:  # whose disk is another machine's
+    else:  # the database's disk may be another machine's
         assert answer.status_code == 200
 
 
@@ -217,7 +217,7 @@ def test_whoever_asks_whether_it_is_ready_shares_one_look(
 
 
 def scraped(client: TestClient) -> dict[tuple[str, ...], float]:
-    """Every sample by its name and the values of its labels, in the order of their names."""
+    """Return every sample by its name and the values of its labels, ordered by the labels' names."""
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
     families = text_string_to_metric_families(answer.text)

@@ -63,7 +63,7 @@ def test_a_study_file_is_queued(client: TestClient, app: FastAPI, store: Store) 
     answer = client.post("/v1/studies", json=FILE, params={"labels": ["paper", "a:b"], "priority": -3})
     assert answer.status_code == 202
     study = Study.model_validate_json(answer.content)
-    assert answer.headers["location"] == f"studies/{study.id}"  # right under any prefix
+    assert answer.headers["location"] == f"studies/{study.id}"  # correct under any prefix
     assert study.id == from_json(FILE).study_id
     assert (study.state, study.labels, study.priority) == (StudyState.QUEUED, ("a:b", "paper"), -3)
     assert (study.submitted_by, study.last_event, study.provenance) == ("local", 1, {})
@@ -76,7 +76,7 @@ def test_a_study_file_is_queued(client: TestClient, app: FastAPI, store: Store) 
 
 
 def test_a_whole_number_may_be_written_as_a_real_one(client: TestClient) -> None:
-    """As JSON Schema has it."""
+    """JSON Schema allows it."""
     file = FILE | {"runs": 2.0, "trials": 3.0}
     sent = client.post("/v1/studies", json=file, params={"priority": "32.0"})
     assert (sent.status_code, sent.json()["priority"]) == (202, 32), sent.text
@@ -116,7 +116,7 @@ def test_a_key_makes_a_submission_one(client: TestClient, app: FastAPI, engine: 
 
 
 def test_of_many_at_once_under_one_key_one_is_accepted(store: Store) -> None:
-    """And a repetition of the same is told the same, whichever came first."""
+    """Its repetition gets the same answer, whichever came first."""
     for number in range(4):
         together = threading.Barrier(16)
 
@@ -269,7 +269,7 @@ def test_an_arm_of_one_batch_size_is_estimated_by_its_kind(client: TestClient, s
 
 
 def test_what_is_there_of_arms_with_tasks_of_their_own(store: Store) -> None:
-    """Each as a study of its task has trained it, by the teacher which that one had."""
+    """Each arm counts what a study of its task has trained, with that study's teacher."""
     plain, distilled = "cifar10-reactnet20", "cifar10-reactnet20-distilled"
     arm = {"name": "a", "method": "bop", "space": {"gamma": 1e-2, "tau": 1e-8}}
     shared = {"arms": [arm], "runs": 1, "trials": 1}
@@ -359,7 +359,7 @@ def test_a_study_says_what_has_become_of_it(
         "taken_over": 0,
     }
     assert {name: best.id for name, best in found.incumbents.items()} == {
-        "gradient-filter": "gradient-filter-r01-t02"  # of equals the first
+        "gradient-filter": "gradient-filter-r01-t02"  # of equals, the first
     }
     assert (found.direction, found.metric, found.provenance) == ("maximize", "accuracy", {"commit": "0f3c"})
     assert found.dashboard is None  # Ray does not know the job
@@ -377,7 +377,7 @@ def test_a_study_says_what_has_become_of_it(
 
 @pytest.fixture
 def listed(store: Store, engine: Engine) -> list[StudySummary]:
-    """Studies of each state and label, some made at the same moment, the newest first."""
+    """Studies of each state and label, newest first, some created at the same moment."""
     for i, state in enumerate([*StudyState, *StudyState]):
         chosen = [label for label, every in (("a", 2), ("b", 3)) if i % every == 0]
         made = START + timedelta(minutes=i // 2)
@@ -390,7 +390,7 @@ def listed(store: Store, engine: Engine) -> list[StudySummary]:
 
 
 def pages(client: TestClient, path: str, **parameters: Any) -> Iterator[list[dict[str, Any]]]:
-    """Each part of the list."""
+    """Yield each page of the list."""
     cursor = None
     while True:
         answer = client.get(path, params=parameters | ({} if cursor is None else {"cursor": cursor}))
@@ -435,7 +435,7 @@ def test_a_list_read_while_others_are_added_lacks_nothing_and_repeats_nothing(
     seen: list[str] = []
     for part in pages(client, "/v1/studies", limit=limit):
         seen += [study["id"] for study in part]
-        if added:  # older, between and newer than what has been read
+        if added:  # older than, between and newer than what has been read
             store.create_study(
                 spec("since", seed=next(seeds)), {}, created_at=START + timedelta(minutes=added.pop())
             )
@@ -479,7 +479,7 @@ def test_editing_changes_what_it_names(client: TestClient, app: FastAPI, store: 
 
 
 S = StudyState
-AFTER = {  # of each state, what each action leads to; None where it is refused
+AFTER = {  # by action, the state that it leads to from each state; None if it is refused
     "pause": {S.QUEUED: S.PAUSED, S.STARTING: S.STARTING, S.RUNNING: S.RUNNING, S.PAUSED: S.PAUSED,
               S.COMPLETED: None, S.FAILED: None, S.CANCELLED: None},
     "resume": {S.QUEUED: S.QUEUED, S.STARTING: S.STARTING, S.RUNNING: S.RUNNING, S.PAUSED: S.QUEUED,
@@ -532,7 +532,7 @@ def test_only_what_has_finished_is_deleted(client: TestClient, engine: Engine, s
 
 def test_a_list_reads_no_whole_specs(app: FastAPI, store: Store, engine: Engine) -> None:
     client = client_of(app)
-    large = {"learning_rate": {"choices": list(range(50_000))}}  # of old: today a study has fewer
+    large = {"learning_rate": {"choices": list(range(50_000))}}  # old studies may have so many
     for i in range(10):
         study = store.create_study(spec(f"s{i}"), {})
         arms = [{**arm, "space": large} for arm in study.spec["arms"]]
@@ -559,7 +559,7 @@ def test_a_list_reads_no_whole_specs(app: FastAPI, store: Store, engine: Engine)
 
 
 def test_a_trial_that_no_machine_can_carry_is_refused(client: TestClient, app: FastAPI) -> None:
-    """Of the cluster, as far as Ray says what it has; before, of the service's own."""
+    """The machines are the cluster's once Ray tells their resources, until then the service's own."""
     jobs = app.state.services.jobs
     study = {"name": "s", "task": "spoken-digits", "methods": ["bop"]}
 
@@ -570,8 +570,8 @@ def test_a_trial_that_no_machine_can_carry_is_refused(client: TestClient, app: F
     assert (faults(cpus=500), faults(gpus=1)) == (["resources.cpus"], [])
     jobs.nodes = lambda: [{"CPU": 4.0, "memory": 4e9}, {"CPU": 8.0, "GPU": 1.0, "memory": 1e8}]
     assert (faults(cpus=4), faults(cpus=5), faults(cpus=9)) == ([], ["resources"], ["resources.cpus"])
-    assert faults(gpus=0.5) == ["resources"]  # there is one, with too little memory
+    assert faults(gpus=0.5) == ["resources"]  # there is a GPU, on a machine with too little memory
     jobs.nodes = lambda: [{"CPU": 4.0, "memory": 4e9}]
     assert faults(gpus=1) == ["resources.gpus"]
-    jobs.nodes = lambda: [{"CPU": 0.0, "memory": 4e9}]  # its workers are yet to come
+    jobs.nodes = lambda: [{"CPU": 0.0, "memory": 4e9}]  # its workers have not joined yet
     assert faults(cpus=5) == [] or (os.cpu_count() or 1) < 5

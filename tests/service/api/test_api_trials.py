@@ -25,7 +25,7 @@ KEYS = ("objective", "test_metric", "train_seconds", "suggest_seconds", "finishe
 
 
 def made_up(study: str, method: str, run: int, number: int, rng: np.random.Generator) -> TrialRecord:
-    """One of few values each, so that there are equal ones; some diverged, some failed."""
+    """Return a trial with values from few, so that some are equal; some trials diverged, some failed."""
     state = TrialState(rng.choice(["completed", "completed", "completed", "diverged", "failed"]))
     objective = {"completed": float(rng.integers(1, 5)) / 5, "diverged": 0.0, "failed": None}[state]
     return trial(
@@ -52,7 +52,7 @@ def lease(store: Store) -> Lease:
 
 @pytest.fixture
 def recorded(store: Store, lease: Lease) -> list[TrialRecord]:
-    """Three runs of two methods, in the order in which they were stored."""
+    """The trials of three runs of two methods, in the order in which they were stored."""
     rng = np.random.default_rng(0)
     records = [
         made_up(lease.study, method, run, number, rng)
@@ -66,7 +66,7 @@ def recorded(store: Store, lease: Lease) -> list[TrialRecord]:
 
 
 def listed(client: TestClient, study: str, **parameters: Any) -> list[Trial]:
-    """All parts of the list."""
+    """Return all pages of the list."""
     found: list[Trial] = []
     while True:
         answer = client.get(f"/v1/studies/{study}/trials", params=parameters)
@@ -83,7 +83,7 @@ def shown(record: TrialRecord) -> Trial:
 
 
 def in_order(records: list[TrialRecord], sort: str, descending: bool) -> list[TrialRecord]:
-    """As documented: by number, or by a value, equals as they were stored; what is no number last, either way."""
+    """Sort as documented: by number, or by a value, equals as they were stored, and missing values always last."""
     if sort == "number":
         return sorted(records, key=lambda record: (record.arm, record.run, record.trial), reverse=descending)
     stored = records[::-1] if descending else records

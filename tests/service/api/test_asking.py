@@ -1,4 +1,4 @@
-"""What cannot be undone is asked for first, and nothing is replaced that is not the command's own."""
+"""The command asks before what cannot be undone, and replaces nothing that is not its own."""
 
 import os
 import pty
@@ -15,7 +15,7 @@ from studies.records import Request
 
 @contextmanager
 def typing(monkeypatch, text):
-    """A terminal at which this is typed."""
+    """Make standard input a terminal at which this text is typed."""
     screen, keyboard = pty.openpty()
     os.write(screen, text.encode())
     with os.fdopen(keyboard) as stdin, monkeypatch.context() as patch:
@@ -77,7 +77,7 @@ def test_a_token_is_revoked_once_it_is_agreed_to(tunebench, monkeypatch):
     assert '"revoked": null' in tunebench("token", "list", "--json")[1]
     with typing(monkeypatch, "y\n"):
         assert tunebench("token", "revoke", "anna")[:2] == (0, "anna is revoked.\n")
-    assert tunebench("token", "revoke", "anna")[:2] == (0, "anna is revoked.\n")  # already
+    assert tunebench("token", "revoke", "anna")[:2] == (0, "anna is revoked.\n")  # it was revoked already
 
 
 def test_data_that_are_here_are_replaced_once_it_is_agreed_to(

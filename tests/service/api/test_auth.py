@@ -1,4 +1,4 @@
-"""Who may do what: every route by every kind of caller, tokens, cookies, other sites."""
+"""What each kind of caller may do: every route, tokens, cookies, other sites."""
 
 import hashlib
 import logging
@@ -22,7 +22,7 @@ from service.database.tokens import Scope
 from service.errors import StoreError
 
 READ, SUBMIT, ADMIN = Scope
-OPEN, PAGE = "open", "page"  # for everybody; for whoever may read, others are sent to the login
+OPEN, PAGE = "open", "page"  # for everybody; for callers that may read, while others are sent to the login
 
 ROUTES = {
     ("POST", "/v1/studies"): SUBMIT,
@@ -76,7 +76,7 @@ CALLERS = ("nobody", "revoked", *Scope)
 
 
 def verdict(answer: httpx.Response) -> str:
-    """What became of the request as far as its sender's rights go."""
+    """Return what the answer says about the sender's rights."""
     if "/login?next=" in answer.headers.get("location", ""):
         return "sent to the login"
     if "json" not in answer.headers.get("content-type", "") or answer.is_success:
@@ -105,7 +105,7 @@ def test_every_route_has_a_row(app: FastAPI) -> None:
     assert routes == ROUTES.keys()
 
 
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # what a route asks for does not depend on it
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # a route's rights do not depend on it
 def test_the_matrix(app: FastAPI) -> None:
     given: dict[str, str | None] = {"nobody": None} | {scope: token_of(app, scope) for scope in Scope}
     given["revoked"] = token_of(app, ADMIN, "revoked")
@@ -248,7 +248,7 @@ def test_no_token_is_ever_told(app: FastAPI, caplog: pytest.LogCaptureFixture) -
     ]
     answers += [client.post("/v1/studies", json={}) for client in asked]
     answers += [client_of(app).post("/login", data={"token": secret}) for secret in (token, wrong)]
-    app.state.services = replace(app.state.services, store=None)  # what nobody expects
+    app.state.services = replace(app.state.services, store=None)  # an unexpected error
     answers.append(asked[0].get("/v1/studies/s/trials"))
     assert answers[-1].status_code == 500
     assert "unexpected" in caplog.text
@@ -302,7 +302,7 @@ def test_a_wrong_token_does_not_log_in(app: FastAPI) -> None:
 
 FROM_OUR_PAGE = [
     {"Origin": ADDRESS},
-    {"Origin": "https://127.0.0.1:8000"},  # something before the service speaks HTTPS
+    {"Origin": "https://127.0.0.1:8000"},  # something in front of the service speaks HTTPS
     {"Sec-Fetch-Site": "same-origin"},
     {"Sec-Fetch-Site": "same-origin", "Origin": ADDRESS},
 ]

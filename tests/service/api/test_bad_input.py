@@ -1,4 +1,4 @@
-"""What cannot be is refused by a problem that names the field, and nothing is stored."""
+"""Impossible input is refused with a problem that names the field, and nothing is stored."""
 
 import base64
 import json
@@ -59,7 +59,7 @@ NASTY = [
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory, spoken_digits: Path) -> Iterator[FastAPI]:
-    """Over one empty database for all: nothing gets that far."""
+    """The app over one empty database for all tests: no request gets as far as the database."""
     engine = connect(f"sqlite:///{tmp_path_factory.mktemp('empty') / 'study.db'}")
     upgrade(engine)
     with serving(Store(engine), spoken_digits) as app:
@@ -69,7 +69,7 @@ def app(tmp_path_factory: pytest.TempPathFactory, spoken_digits: Path) -> Iterat
 
 @pytest.fixture
 def client(app: FastAPI) -> Iterator[TestClient]:
-    """Whose requests leave the database empty."""
+    """A client whose requests leave the database empty."""
     yield client_of(app)
     engine = app.state.services.store.engine
     assert [stored(engine, table) for table in (studies, events, labels, submissions)] == [0, 0, 0, 0]
@@ -77,7 +77,7 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 
 
 def fields(answer: httpx.Response, status: int = 422) -> set[str]:
-    """The fields that the problem names."""
+    """Return the fields that the problem names."""
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), (
         answer.text
     )
@@ -263,7 +263,7 @@ EDIT = "/v1/studies/s"
     ids=lambda value: value[:30],
 )
 def test_no_body_takes_long(client: TestClient, path: str, content: str) -> None:
-    """Of processor time, whatever else runs: 3.2 s where a path was made for each of 250,000 values."""
+    """Measured in processor time, so whatever else runs. It was 3.2 s when each of 250,000 values got a path."""
     method = "PATCH" if path == EDIT else "POST"
     began = time.process_time()
     answer = client.request(method, path, content=content, headers=JSON)

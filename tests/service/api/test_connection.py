@@ -1,4 +1,4 @@
-"""What a client may send and how long it may take, over real sockets: a token is asked for by none of it."""
+"""Limits on what a client may send and how long it may take, over real sockets. None of them needs a token."""
 
 import json
 import resource
@@ -49,9 +49,9 @@ class Listening:
         return client
 
     def ask(self, *pieces: bytes) -> bytes:
-        """All that the server says until it ends the connection."""
+        """Return all that the server sends until it closes the connection."""
         with self.open() as client:
-            with suppress(ConnectionError):  # it has ended it before all was sent
+            with suppress(ConnectionError):  # the server closed it before all was sent
                 for piece in pieces:
                     client.sendall(piece)
             return heard(client)
@@ -112,7 +112,7 @@ def one(engine: Engine, spoken_digits: Path) -> Iterator[Listening]:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looks often and has no patience."""
+    """Make the server check its connections often and wait only briefly."""
     monkeypatch.setattr(server, "TICKS", 1)
     for name in ("HEAD_SECONDS", "BODY_SECONDS", "UNREAD_SECONDS"):
         monkeypatch.setattr(connection, name, 0.2)
@@ -143,7 +143,7 @@ def test_a_head_without_an_end_takes_no_memory(one: Listening, begin: bytes, mor
                 peak = max(peak, process.memory_info().rss)
         said = heard(client)
     assert sent < 20 * 2**20
-    assert peak - before < 20e6  # 700 MB with none
+    assert peak - before < 20e6  # 700 MB without a limit
     assert not said or problem(said) == (431, "head-too-large")
 
 
@@ -219,7 +219,7 @@ def test_who_waits_gives_way_and_who_asks_stays(engine: Engine, spoken_digits: P
         assert all(client.recv(100).startswith(b"HTTP/1.1 200 OK") for client in busy)
         silent = [stack.enter_context(one.open()) for _ in range(50)]
         assert one.ask(HEAD + b"Connection: close\r\n\r\n").startswith(b"HTTP/1.1 200 OK")
-        assert all(heard(client) == b"" for client in silent[:40])  # ended, and nobody else was
+        assert all(heard(client) == b"" for client in silent[:40])  # closed, and no other connection was
         one.until(5)
         busy += [stack.enter_context(one.open(stream)) for _ in range(3)]
         assert all(client.recv(100).startswith(b"HTTP/1.1 200 OK") for client in busy[3:])
@@ -232,7 +232,7 @@ def test_who_waits_gives_way_and_who_asks_stays(engine: Engine, spoken_digits: P
 def test_one_client_does_not_take_all_connections(
     engine: Engine, spoken_digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "192.0.2.1")  # or this machine would be a proxy for many
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "192.0.2.1")  # else this machine would be a proxy
     with listening(engine, spoken_digits, limit=40) as one, ExitStack() as stack:
         for _ in range(100):
             stack.enter_context(one.open())
@@ -252,7 +252,7 @@ def test_there_is_a_descriptor_for_every_connection() -> None:
 
 
 def test_nothing_is_done_for_who_has_left(one: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All threads are busy; of those who wait for one, those who leave are never asked for."""
+    """All threads are busy. Requests that wait for one are dropped if their clients leave."""
     reached, go_on, entered = [], threading.Event(), threading.Semaphore(0)
 
     def slow(content: bytes) -> None:
@@ -289,7 +289,7 @@ def test_bodies_that_would_fill_the_memory_are_refused(
     monkeypatch.setattr("service.api.middleware.MAX_BODIES_BYTES", 100_000)
     half = POST + b"Connection: close\r\nContent-Length: 60000\r\n\r\n" + b" " * 59_999
     with one.open(half) as this, one.open(half) as that:
-        (refused,), _, _ = select.select([this, that], [], [], 10)  # whichever was read last
+        (refused,), _, _ = select.select([this, that], [], [], 10)  # the one that was read last
         assert problem(heard(refused))[1] == "too-busy"
         other = this if refused is that else that
         other.sendall(b" ")

@@ -1,4 +1,4 @@
-"""A thousand studies queued at once and five hundred who listen: all is told, nothing lost, memory flat."""
+"""A thousand studies queued at once, and five hundred listeners: nothing is lost, and memory stays flat."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ def served(tmp_path: Path, spoken_digits: Path) -> Iterator[Served]:
 
 
 async def hears(at: str, study: str, last: int) -> list[int]:
-    """The numbers of the study's events from the first to the last, without a client's own costs."""
+    """Return the numbers of the study's events up to `last`, without the costs of a real client."""
     host, _, port = at.partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(f"GET /v1/studies/{study}/events?after=0 HTTP/1.1\r\nHost: {at}\r\n\r\n".encode())
@@ -77,5 +77,5 @@ def test_a_thousand_studies_and_five_hundred_listeners(served: Served) -> None:
 
     ids = asyncio.run(main())
     assert {study.id: study.state for study in store.studies()} == dict.fromkeys(ids, QUEUED)
-    # rounds fill what is kept, more or less; 10 kB a listener would be 5 MB more in each of them
+    # each round fills the caches more or less; 10 kB kept per listener would add 5 MB in each round
     assert min(after - before for before, after in pairwise(resident)) < 4e6, resident

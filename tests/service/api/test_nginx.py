@@ -58,7 +58,7 @@ def test_every_address_of_a_page_leads_somewhere(outside: httpx.Client, front: s
         for address in found:
             whole = urljoin(str(answer.url), address)
             assert whole.startswith(f"{front}/")
-            drawn = "figure8" in whole or "export" in whole  # which takes long
+            drawn = "figure8" in whole or "export" in whole  # drawing takes long
             assert drawn or outside.get(whole).status_code == 200, whole
 
 
@@ -79,7 +79,7 @@ def test_the_description_says_where_it_is(outside: httpx.Client, front: str, don
     assert outside.get(base.rstrip("/") + path.format(study=done)).json()["id"] == done
 
 
-@pytest.mark.parametrize("prefix", ["tb", "zipped"])  # compressed, it waits for more unless it is told not to
+@pytest.mark.parametrize("prefix", ["tb", "zipped"])  # a compressing nginx waits for more unless told not to
 def test_an_event_arrives_while_its_stream_stays_open(
     front: str, store: Store, done: str, prefix: str
 ) -> None:
@@ -108,14 +108,14 @@ def test_clients_and_commands_take_the_prefix(
 
 
 def test_who_comes_by_another_name_is_not_on_this_machine(outside: httpx.Client, front: str) -> None:
-    """Without tokens; nginx by itself would name the service's own address."""
+    """There are no tokens. By default nginx would pass the service's own address as the host."""
     answer = outside.get(f"{front}/v1/studies", headers={"Host": "tunebench.example"})
     assert answer.status_code == 403
     assert "only http://localhost is served, not 'tunebench.example'" in answer.json()["detail"]
 
 
 def test_who_comes_from_elsewhere_is_not_on_this_machine(front: str) -> None:
-    """A client's own word for where it is does not count."""
+    """A client's own claim about its address does not count."""
     with httpx.Client(headers={"X-Forwarded-For": "127.0.0.1"}, transport=_from_elsewhere()) as client:
         answer = client.get(f"{front}/v1/studies")
     assert answer.status_code == 403
@@ -123,7 +123,7 @@ def test_who_comes_from_elsewhere_is_not_on_this_machine(front: str) -> None:
 
 
 def _from_elsewhere() -> httpx.HTTPTransport:
-    """From an address of this machine that is not loopback, where it has one."""
+    """Return a transport from an address of this machine that is not loopback; skip the test if there is none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         try:
             asking.connect(("192.0.2.1", 9))  # nothing is sent

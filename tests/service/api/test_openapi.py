@@ -27,21 +27,21 @@ from studies.design.methods import METHODS
 from studies.design.spec import from_json
 from studies.records import StudyState, TrialState
 
-# the document is of no database, and what PostgreSQL refuses is tried in test_requests
+# the document does not depend on the database, and test_requests tries what PostgreSQL refuses
 pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
-EXAMPLES, EDGES = 4, 20  # of each operation, of what fits and of what does not
+EXAMPLES, EDGES = 4, 20  # for each operation, of valid and of invalid input
 TARGETS = (
-    "GET /metrics/targets"  # 503 where there is no Ray, as here: Prometheus then keeps to those it knows
+    "GET /metrics/targets"  # 503 without Ray, as here: then Prometheus keeps the targets that it has already
 )
 SERVED = [not_a_server_error, positive_data_acceptance]
 CONFIG = {
     "max-stream-events": 1,
     "request-timeout": 60,
-    # a study that runs may tell nothing: whoever listens hears no more than that it is there
+    # a running study may have no events: a listener then hears no more than that the stream is open
     "operations": [{"include-path": "/v1/studies/{study}/events", "request-timeout": 3}],
     "checks": {
-        # low < high is beyond JSON Schema, and so is that a study is not there
+        # JSON Schema cannot express low < high, or that a study does not exist
         "positive_data_acceptance": {"expected-statuses": ["2xx", "401", "403", "404", "409", "422"]},
         "not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx"]},
     },
@@ -50,7 +50,7 @@ CONFIG = {
 
 @pytest.fixture
 def app(store: Store, spoken_digits: Path) -> Iterator[FastAPI]:
-    """A study that runs, one that waits and one that is complete."""
+    """The app with a study that runs, one that waits and one that is complete."""
     running = store.claim(store.create_study(spec("running"), {}, labels=["x"]).id, Owner.current(), 3600)
     store.create_study(spec("waiting"), {})
     complete = store.claim(store.create_study(spec("complete"), {}).id, Owner.current(), 3600)
@@ -162,9 +162,10 @@ def test_the_examples_are_what_they_are_examples_of(document: dict[str, Any]) ->
 
 @pytest.fixture
 def promised(app: FastAPI) -> Any:
-    """The document as schemathesis reads it, which asks three times of four for what is there.
+    """The document for schemathesis, which then asks for existing studies three times out of four.
 
-    It has the arms of two methods and short grids: of 13 methods alike it lists 60,000 edges, for half a minute.
+    It keeps the arms of two methods, and short grids: for 13 similar methods schemathesis lists 60,000 edge cases,
+    which takes half a minute.
     """
     document = json.loads(json.dumps(app.openapi()).replace('"maxItems": 1000,', '"maxItems": 20,'))
     properties = document["components"]["schemas"]["StudyFile"]["properties"]
@@ -180,7 +181,7 @@ def promised(app: FastAPI) -> Any:
         chosen = sum(map(ord, str(path_parameters)))
         if path_parameters and "study" in path_parameters and chosen % 4:
             path_parameters["study"] = there[chosen % len(there)]
-            if "trial" in path_parameters:  # of the complete one: another has none
+            if "trial" in path_parameters:  # a trial of this study: some studies have none
                 path_parameters |= {"study": there[0], "trial": "latent-sgd-r01-t02"}
         return path_parameters
 
@@ -201,7 +202,7 @@ def test_the_service_keeps_it(app: FastAPI, promised: Any) -> None:
 
     many = settings(max_examples=EXAMPLES, derandomize=True, suppress_health_check=list(HealthCheck))
     found = [each.ok() for each in promised.get_all_operations()]
-    last = [each for each in found if each.method == "delete"]  # the others need what it deletes
+    last = [each for each in found if each.method == "delete"]  # the other operations need what it deletes
     for operation in [each for each in found if each not in last] + last:
         config = promised.config.generation_for(operation=operation)
         for mode in GenerationMode:
@@ -213,8 +214,8 @@ def test_the_service_keeps_it(app: FastAPI, promised: Any) -> None:
             try:
                 many(given(operation.as_strategy(generation_mode=mode))(ask))()
             except (SkipTest, Unsatisfiable):
-                assert mode is GenerationMode.NEGATIVE  # nothing that it takes can be wrong
+                assert mode is GenerationMode.NEGATIVE  # none of its input can be wrong
     served = {label for label, statuses in answered.items() if min(statuses) < 300}
     assert answered.pop(TARGETS) == {401, 405, 503}
-    assert answered.keys() - served == {"GET /v1/studies/{study}/logs"}  # Ray is not there to have them
+    assert answered.keys() - served == {"GET /v1/studies/{study}/logs"}  # there is no Ray that has them
     assert set.union(*answered.values()) == {200, 202, 204, 401, 404, 405, 409, 415, 422}

@@ -1,4 +1,4 @@
-"""Hand-made requests: every address with every method, and each with one odd thing at a time. None gives 500."""
+"""Hand-made requests: every address with every method, and with one odd thing at a time. None is answered by 500."""
 
 import asyncio
 import base64
@@ -109,7 +109,7 @@ class Request(NamedTuple):
 
 
 async def answer(app: FastAPI, request: Request) -> tuple[int, bytes]:
-    """Status and body, the first of it where it is a stream."""
+    """Return the status and the body, of a stream only the beginning."""
     headers = {"host": b"127.0.0.1:8000", "content-type": b"application/json"} | dict(request.headers)
     scope = {
         "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "scheme": "http",
@@ -145,7 +145,7 @@ def study(store: Store, lease: Lease) -> str:
 
 
 def addresses(app: FastAPI, study: str) -> list[tuple[str, list[str]]]:
-    """Each with its methods."""
+    """Return each address with its methods."""
     values = {
         "study": study,
         "trial": "gradient-filter-r01-t01",
@@ -161,7 +161,7 @@ def addresses(app: FastAPI, study: str) -> list[tuple[str, list[str]]]:
 
 
 def cursors() -> Iterator[tuple[str, bytes]]:
-    """What a list may be asked to go on from, each with one value that is odd."""
+    """Yield cursors of lists, each with one odd value."""
 
     def forged(order: str, *kinds: list[Any]) -> Iterator[bytes]:
         for place, odd in enumerate(kinds):
@@ -187,7 +187,7 @@ def cursors() -> Iterator[tuple[str, bytes]]:
 
 
 def of_the_database(app: FastAPI, study: str) -> Iterator[Request]:
-    """What the database is asked for."""
+    """Yield requests that lead to a query of the database."""
     document = client_of(app).get("/openapi.json").json()
     odd = [quote(text.encode(errors="surrogatepass")).encode() for text in [*NUMBERS, *TEXTS]]
     for path in ("/v1/studies", "/v1/studies/{study}/trials", "/v1/studies/{study}/events"):
@@ -209,7 +209,7 @@ def of_the_database(app: FastAPI, study: str) -> Iterator[Request]:
 
 
 def of_the_service(app: FastAPI, study: str) -> Iterator[Request]:
-    """What is looked at before."""
+    """Yield requests with odd methods, headers, bodies and addresses, which are checked before the database."""
     headers = [(name, value) for name, values in HEADERS.items() for value in values]
     for path, methods in addresses(app, study):
         yield from (Request(method, path) for method in METHODS if method != "DELETE" or study not in path)
@@ -275,7 +275,7 @@ def test_every_address_that_has_an_answer_has_its_head(app: FastAPI) -> None:
             get.status_code,
             get.headers.get("content-type"),
         )
-    stream = client.head(f"/v1/studies/{study}/events")  # which has no end
+    stream = client.head(f"/v1/studies/{study}/events")  # a stream without an end
     assert (stream.status_code, stream.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
     assert client.head(f"/v1/studies/{study}/pause").headers["allow"] == "POST"
     for method in ("POST", "DELETE", "FOO"):

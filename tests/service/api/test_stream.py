@@ -36,12 +36,12 @@ from service.errors import StreamsFull
 from service.settings import Settings
 from studies.records import Request, StudyState, TrialState
 
-# of tests of what is kept in memory, where the database plays no part
+# for tests of what is kept in memory, where the database plays no part
 on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 
 class Listener:
-    """What a client understands of the bytes it is sent."""
+    """A client's reading of the bytes that it is sent."""
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
         self.chunks, self.text, self.last_id = chunks, "", ""
@@ -51,7 +51,7 @@ class Listener:
         self.ended = False
 
     async def until(self, enough: Callable[[], bool]) -> None:
-        """Read on until `enough` says so or the stream ends."""
+        """Read on until `enough` is true or the stream ends."""
         while not enough():
             try:
                 chunk = await anext(self.chunks)
@@ -79,7 +79,7 @@ class Listener:
 
 
 def write(store: Store, study: str, events: int) -> int:
-    """Let so many things happen to the study. Returns the number of the last one."""
+    """Give the study so many events. Returns the number of the last one."""
     for number in range(events):
         store.edit(study, actor="writer", priority=number % 100)
     return store.last_events([study])[study]
@@ -122,14 +122,14 @@ def test_what_happens_to_a_study_is_told(store: Store, lease: Lease, streams: St
 
 def test_a_listener_gets_what_comes_after_its_number(store: Store, lease: Lease) -> None:
     assert write(store, lease.study, 298) == 300
-    firsts = {None: 301, 0: 1, 290: 291, 299: 300, 300: 301, 9999: 1}  # by the number after which
+    firsts = {None: 301, 0: 1, 290: 291, 299: 300, 300: 301, 9999: 1}  # by the number to go on after
 
     async def main() -> None:
-        # each alone in its stream: what is kept of a study begins with its first listener
+        # each alone in its own Streams: what is kept of a study begins with the first listener
         listeners = {after: listen(Streams(store, limit=1), store, lease.study, after) for after in firsts}
         for after, listener in listeners.items():
             await listener.until(lambda listener=listener: bool(listener.last_id))
-            # a browser that loses the stream here comes back with it
+            # a browser that loses the stream here reconnects with this id
             assert listener.last_id == str(firsts[after] - 1), after
         last = write(store, lease.study, 3)
         async with asyncio.timeout(10):
@@ -167,7 +167,7 @@ def test_600_listeners_get_every_event_once_and_memory_stays_flat(
                 await asyncio.gather(writing, *following)
 
         async def held(until: int) -> int:
-            """By all, the last event alone in every listener's hands and no garbage about."""
+            """Return the memory in use once every listener holds only the last event, without garbage."""
             await go_on(until - 1)
             await go_on(until)
             gc.collect()
@@ -179,7 +179,7 @@ def test_600_listeners_get_every_event_once_and_memory_stays_flat(
             before, after = await held(half), await held(last)
         finally:
             tracemalloc.stop()
-        assert after - before < 300_000  # one reference an event and listener would be 960,000
+        assert after - before < 300_000  # a reference per event and listener would take 960,000
 
     asyncio.run(main())
     assert set(number.values()) == {last}
@@ -202,7 +202,7 @@ def test_slow_listeners_cost_no_memory_and_lose_nothing(store: Store, lease: Lea
             tracemalloc.stop()
         assert (
             grown < 2_000_000
-        )  # with a queue for each it would be 6 MB more; most of it is what `quick` notes
+        )  # a queue for each would take 6 MB more; most of the growth is what `quick` keeps
         async with asyncio.timeout(60):
             await asyncio.gather(*(listener.through(last) for listener in slow))
         for listener in (quick, *slow):
@@ -260,7 +260,7 @@ def test_a_stream_ends_with_its_study(store: Store, streams: Streams) -> None:
         async with asyncio.timeout(5):
             await listener.until(lambda: False)
         assert listener.ended
-        # the same study anew: a number of the old one is not one of its numbers
+        # the same study again: an event number of the old study is not one of its own
         store.create_study(spec(), {})
         again = listen(streams, store, study, 2)
         await again.through(1)
@@ -319,7 +319,7 @@ def test_closing_ends_all_streams_and_opens_no_more(store: Store, lease: Lease, 
 
 
 def test_a_stream_ends_with_its_token(store: Store, lease: Lease, streams: Streams) -> None:
-    """Whether it is revoked, expires, or is needed from now on; what somebody else hears goes on."""
+    """The token is revoked or expires, or a first token is created; the streams of others go on."""
     engine = store.engine
 
     async def silence() -> AsyncIterator[str]:
@@ -360,7 +360,7 @@ def test_a_stream_ends_with_its_token(store: Store, lease: Lease, streams: Strea
 
 
 class Wire:
-    """A wire to a server that can be cut and mended: connections through it break, new ones are refused."""
+    """A wire to a server. When it is cut, its connections break and new ones are refused, until it is mended."""
 
     def __init__(self, host: str, port: int) -> None:
         self.server = (host, port)
@@ -426,11 +426,11 @@ def test_streams_outlast_the_database(postgresql: str, wire: Wire, monkeypatch: 
         ready, behind = (Listener(streams.listen(record, 0, Listening("local"))) for _ in range(2))
         await ready.through(1)
         wire.cut()
-        last = await asyncio.to_thread(write, writer, study, 2 * stream.KEPT)  # it lives, but for others only
+        last = await asyncio.to_thread(write, writer, study, 2 * stream.KEPT)  # it lives, but only for others
         heard = ready.comments
         async with asyncio.timeout(30):
             await ready.until(lambda: ready.comments >= heard + 3)
-            await behind.until(lambda: behind.comments >= 3)  # it would have had to read
+            await behind.until(lambda: behind.comments >= 3)  # it would have had to read from the database
             assert ready.numbers == [1]
             assert behind.numbers == []
             wire.mend()
@@ -444,7 +444,7 @@ def test_streams_outlast_the_database(postgresql: str, wire: Wire, monkeypatch: 
 
 @contextlib.contextmanager
 def served(store: Store, streams: Streams) -> Iterator[tuple[str, Server]]:
-    """The app over HTTP as `tunebench serve` runs it, without a queue and Ray; its address and its server."""
+    """Serve the app over HTTP like `tunebench serve`, without a queue and Ray. Yields its address and its server."""
     jobs = Jobs("http://127.0.0.1:1", None)
     settings = Settings(str(store.engine.url), Path("/"))
     services = Services(settings, store, jobs, Analysis(store), streams, lambda: None)
@@ -484,7 +484,7 @@ def test_over_http_whoever_comes_back_misses_nothing(store: Store, lease: Lease,
         async with httpx.AsyncClient(base_url=base, timeout=30) as http:
             last, numbers = None, []
             for _ in range(5):
-                client = Client(http, path, last, after=0)  # a browser asks for the same address again
+                client = Client(http, path, last, after=0)  # a browser requests the same address again
                 end = write(store, lease.study, 20)
                 await client.through(end - 7)
                 last = int(client.last_id)
@@ -544,7 +544,7 @@ def test_a_server_that_stops_waits_for_no_stream(store: Store, lease: Lease, str
             server.handle_exit(signal.SIGTERM, None)
             began = time.monotonic()
             await asyncio.gather(*(client.until(lambda: False) for client in clients))
-            assert all(client.ended for client in clients)  # each was brought to its end, none broken off
+            assert all(client.ended for client in clients)  # each stream was ended properly, none broken off
             return began
 
     with served(store, streams) as (base, server):
