@@ -48,7 +48,7 @@ OPENING = b"id: %d\nretry: 1000\n\n"
 
 
 def called(client_class, method, *arguments, **options):
-    """The result of a method of either client; what it iterates over as a list."""
+    """Return the result of a method of either client, as a list if it is an iterator."""
     url, token, timeout = options.pop("url"), options.pop("token", None), options.pop("timeout", 20)
     if client_class is Client:
         with Client(url, token, timeout=timeout) as client:
@@ -191,7 +191,7 @@ def test_a_server_that_hangs_is_left_after_the_timeout(client_class):
 def test_a_service_in_trouble_is_asked_less_and_less():
     with Rude(*[drop] * 60) as server, pytest.raises(Unavailable):
         called(Client, "study", "s-00000000", url=server.url, timeout=2)
-    assert 3 <= len(server.asked) <= 8  # every 0.1 seconds, it would be some twenty times
+    assert 3 <= len(server.asked) <= 8  # one request per 0.1 seconds would be about twenty
 
 
 def test_what_a_lost_answer_has_removed_is_removed():
@@ -277,7 +277,7 @@ def test_what_is_not_json_is_not_sent():
 
 
 def events(client_class, url, number, after=0, timeout=20):
-    """The numbers of the first `number` events."""
+    """Return the numbers of the first `number` events."""
     if client_class is Client:
         with Client(url, timeout=timeout) as client:
             return [event.number for event in islice(client.events("s-00000000", after), number)]
@@ -296,7 +296,7 @@ def events(client_class, url, number, after=0, timeout=20):
 
 @both
 def test_a_listener_loses_and_doubles_no_event(client_class):
-    """Half a message, half a line, half a character, doubles, a gap, an answer that never was, a refusal in passing."""
+    """Half a message, half a line, half a character, duplicates, a gap, no answer at all, a refusal that passes."""
     text = event(3, end="\r\n", name="a\u2028b\x85c🙂")
     cut = text.index("🙂".encode()) + 2
     with Rude(
@@ -389,7 +389,7 @@ def test_a_listener_that_leaves_closes_its_connection():
 
 
 def test_a_watch_that_comes_late_to_the_end_misses_no_trial():
-    """The study is completed before the watch has heard that it runs."""
+    """The study is completed before the watch hears that it is running."""
     completed, finished = study("completed", last_event=5), Trial.of(trial("s-00000000"))
     heard = [
         event(3, "state", to="running"),
@@ -490,7 +490,7 @@ def client(service):
 
 
 def results(study):
-    """The trials of 2 methods x 2 runs x 3, run beside run."""
+    """Yield the trials of 2 methods x 2 runs x 3, the runs in parallel."""
     for number in (1, 2, 3):
         for method in ("gradient-filter", "latent-sgd"):
             for run in (1, 2):
@@ -498,7 +498,7 @@ def results(study):
 
 
 def run(store, study, trials, state=StudyState.COMPLETED, pause=0.0):
-    """As a driver does."""
+    """Store the trials and finish the study, as a driver does."""
     lease = store.claim(study, Owner.current(), 60)
     for finished in trials:
         store.record(lease, finished)
@@ -575,7 +575,7 @@ def test_lists_come_in_pages_and_are_whole(service, monkeypatch, client_class):
     monkeypatch.setattr("service.client.awaiting.TRIALS_A_PAGE", 5)
     label = f"paged-{client_class.__name__}"
     studies = [service[1].create_study(spec(f"page-{i}", seed=i), {}, labels=[label]).id for i in range(5)]
-    if client_class is AsyncClient:  # the studies are there already
+    if client_class is AsyncClient:  # the studies exist already
         for study in studies:
             service[1].edit(study, actor="test", labels=[label])
     else:
@@ -728,7 +728,7 @@ def test_waiting_ends_with_the_study(client, service):
 
 @pytest.fixture
 def own(tmp_path, spoken_digits):
-    """A service of one test's own."""
+    """A service for one test alone, and its database."""
     url = f"sqlite:///{tmp_path / 'study.db'}"
     upgrade(connect(url))
     with Served(url, spoken_digits) as served:
@@ -762,7 +762,7 @@ def test_a_token_is_needed_and_enough(own):
 
 
 def killed_at_random_moments(served, driver):
-    """Kill the service and start it again until the driver is done. Returns how often."""
+    """Kill the service and start it again until the driver is done. Returns the number of kills."""
     kills = 0
     while driver.is_alive() or kills < 2:
         time.sleep(random.uniform(0.1, 1.0))

@@ -1,4 +1,4 @@
-"""The way to a service by the environment's proxy, and past it."""
+"""Requests to a service through the environment's proxy, and past it."""
 
 import socket
 import threading
@@ -19,7 +19,7 @@ THERE = "http://tunebench.example:8000"
 
 @pytest.fixture(autouse=True)
 def environ(monkeypatch):
-    """Sets variables; none of a proxy is set before."""
+    """A function that sets variables; before, no proxy is set."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "TUNEBENCH_URL", "TUNEBENCH_TOKEN"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -33,7 +33,7 @@ def environ(monkeypatch):
 
 @contextmanager
 def socks():
-    """A SOCKS 5 proxy that connects nowhere and gives the answer itself: its URL, and where it was asked to go."""
+    """Yield the URL of a SOCKS 5 proxy that answers by itself, and the list of the hosts it was asked to connect to."""
     asked = []
 
     def serve(listening):
@@ -61,7 +61,7 @@ def test_a_service_behind_a_socks_proxy(environ, scheme):
         environ(ALL_PROXY=f"{scheme}://{address}")
         with Client(THERE) as client:
             assert list(client.studies()) == []
-    assert asked == ["tunebench.example"]  # which the proxy looks up
+    assert asked == ["tunebench.example"]  # the proxy looks the name up
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])

@@ -1,4 +1,4 @@
-"""What a driver refuses to go on with."""
+"""Studies that a driver refuses to go on with."""
 
 import hashlib
 import shutil
@@ -77,7 +77,7 @@ def test_that_trials_of_another_machine_are_not_taken_over_is_noted(
 
 
 def trained(data_dir: Path, **proxy: int) -> Path:
-    """The checkpoint of a short training, put where studies start from it as `first`."""
+    """Train briefly and return the checkpoint, which is where studies find the start `first`."""
     file = start_file(data_dir, "first")
     file.parent.mkdir(exist_ok=True)
     file.unlink(missing_ok=True)

@@ -35,7 +35,7 @@ def token_file(monkeypatch, tmp_path):
 
 
 def listens(process):
-    """Name and address of each of its open ports; none where it has ended meanwhile."""
+    """Return the process's name and the address of each of its open ports; none if it has ended."""
     try:
         connections = process.net_connections("inet")
         return [
@@ -68,7 +68,7 @@ def is_closed(head, jobs, data_dir, token_file):
 
 
 def sleeps(head, jobs):
-    """Once a job of the head does."""
+    """Start a job that sleeps, and return its process once it runs."""
     jobs.submit("sleeps", "sleep 1000", {})
     return within(30, lambda: [p for p in of(head) if title(p) == "sleep"])
 
@@ -78,7 +78,7 @@ def leader(head):
 
 
 def part(head, name):
-    """Jobs may be asked for before all parts are up."""
+    """Return a part of the head, waiting for it: the head may answer before all parts are up."""
     (found,) = within(30, lambda: [child for child in leader(head).children() if title(child) == name])
     return found
 
@@ -86,7 +86,7 @@ def part(head, name):
 def test_a_head_is_closed_to_all_others_is_started_again_where_it_dies_and_ends_with_all_it_started(
     tmp_path, token_file, monkeypatch
 ):
-    """Also for who has joined it at RAY_ADDRESS, and neither starts nor ends it."""
+    """This holds also for a service that has joined it at RAY_ADDRESS, and neither starts nor ends it."""
     monkeypatch.setattr(sys, "executable", python_in(tmp_path / "My 'Project'" / "venv"))
     with running(tmp_path / "head", SECRET="s3cret") as (head, jobs):
         settings = Settings("sqlite://", tmp_path / "own", ray_dashboard=head.running.dashboard_url)
@@ -96,7 +96,7 @@ def test_a_head_is_closed_to_all_others_is_started_again_where_it_dies_and_ends_
                 joined = stack.enter_context(ray_jobs(settings, {}))
             for victim, kill in (
                 ("gcs_server", signal.SIGKILL),
-                ("raylet", signal.SIGTERM),  # which `ray start` takes for a good end
+                ("raylet", signal.SIGTERM),  # `ray start` takes this for a clean exit
                 ("ray start", signal.SIGKILL),
             ):
                 assert sleeps(head, jobs)

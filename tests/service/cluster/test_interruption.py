@@ -1,4 +1,4 @@
-"""Studies that are interrupted or killed have, in the end, the trials of one that was not."""
+"""Studies that are interrupted or killed end with the trials of an uninterrupted study."""
 
 import random
 import shutil
@@ -18,10 +18,10 @@ RUN, RESUME = ("run", "spec.json"), ("resume", "twin")
 def test_however_its_drivers_end_a_study_loses_and_doubles_nothing(
     untouched, spoken_digits, tmp_path, tunebench, monkeypatch
 ):
-    """One study for all ends: whatever has happened to it before, each next one loses nothing either."""
+    """One study goes through all ends, so each end loses nothing, whatever happened before."""
     study = Study(tmp_path)
     (tmp_path / "data").symlink_to(spoken_digits)
-    monkeypatch.setenv("TUNEBENCH_DATA_DIR", "data")  # relative, and workers have folders of their own
+    monkeypatch.setenv("TUNEBENCH_DATA_DIR", "data")  # relative, while workers have their own folders
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     draw = random.Random(seed)
@@ -85,7 +85,7 @@ def change(study, *statements):
 
 
 def test_a_finished_study_is_exported_again_and_not_run(finished, tunebench):
-    """With a word where the data are no longer those that it was run on."""
+    """A note says that the data are no longer those that the study ran on."""
     before, id = finished.store.study(finished.id()).provenance["data"]["sha256"], finished.id()
     change(finished, f"update studies set provenance = replace(provenance, '{before}', '{64 * '0'}')")
     code, out, err = tunebench(*RUN)

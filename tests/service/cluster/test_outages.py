@@ -1,4 +1,4 @@
-"""Studies under the real service, on real Ray, beside another service and where disk or database fail."""
+"""Studies under the real service, on real Ray, beside another service and when the disk or the database fails."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 @pytest.fixture
 def data(tmp_path, spoken_digits):
-    """A data folder, and so a Ray head, of this test's own."""
+    """A data folder, and so a Ray head, for this test alone."""
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
@@ -48,7 +48,7 @@ def test_a_full_disk_is_told_and_the_study_goes_on(small_disk, tmp_path, data, u
 
 
 class Server:
-    """A PostgreSQL server of this test's own, to be restarted."""
+    """A PostgreSQL server for this test alone, to be restarted."""
 
     def __init__(self, folder, port):
         self._folder, self._port = folder, port
@@ -88,7 +88,7 @@ def test_two_services_run_a_study_once_and_a_restart_of_postgresql_loses_nothing
     try:
         for one in both:
             one.start()
-        service = both[0]  # whose Ray both use
+        service = both[0]  # both use its Ray
         study = both[1].submit()
         listener = Listener(service, study)
         for _ in range(2):
@@ -103,7 +103,7 @@ def test_two_services_run_a_study_once_and_a_restart_of_postgresql_loses_nothing
         ends(service, study)
         assert numbers(service.store.trials(study, with_epochs=True)) == untouched.trials()
         assert listener.heard_all(service)["trial"] == PLANNED
-        # a driver that finds the database away as it asks for what is trained already gives the study back
+        # a driver that finds no database when it asks for what is trained already gives the study back
         told = [event.data for event in listener.heard if event.kind == "state"]
         starts = {one["from"] for one in told if one["to"] == "starting" != one["from"]}
         assert (starts, told[-1]["to"]) == ({"queued"}, "completed"), told

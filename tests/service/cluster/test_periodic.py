@@ -1,4 +1,4 @@
-"""Work that is done every few seconds in a thread of its own."""
+"""Work that is done every few seconds in its own thread."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from service.cluster.periodic import Periodic
 
 
 class Counting:
-    """Counts its calls, each of which may be waited for."""
+    """Work that counts its calls, and can wait for a call."""
 
     def __init__(self) -> None:
         self.calls, self._called = 0, threading.Condition()
@@ -43,7 +43,7 @@ def test_it_is_called_at_once_where_it_is_woken_and_not_before() -> None:
         work.wait_for(1)
         periodic.wake()
         work.wait_for(2)
-    assert work.calls == 2  # closing is no call
+    assert work.calls == 2  # closing makes no call
 
 
 def test_an_error_is_logged_and_survived(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Several processes, one database: nothing lost, nothing doubled, nothing half written."""
+"""Several processes, one database: nothing is lost, stored twice or half written."""
 
 import random
 import signal
@@ -19,7 +19,7 @@ from service.errors import LeaseLost
 
 
 def run_all(target: Callable[..., None], *arguments: tuple[Any, ...]) -> None:
-    """Run a process for each tuple of arguments, all at once, and see that all end well."""
+    """Run a process for each tuple of arguments, all at once, and check that all end well."""
     started = [processes.Process(target=target, args=given) for given in arguments]
     for process in started:
         process.start()
@@ -96,7 +96,7 @@ def test_a_process_killed_at_any_moment_leaves_whole_trials(url: str, store: Sto
 
 
 def test_a_stale_process_writes_nothing(url: str, store: Store, engine: Engine) -> None:
-    """Writers under two fencing numbers at once: each trial is written by the newer one alone."""
+    """Two writers under different fencing numbers: only the newer one writes trials."""
     study = store.create_study(spec(), {}).id
     stale = store.claim(study, elsewhere(), 0.001)
     time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The queue: who is next, how many at once, and what becomes of a study whose driver is gone."""
+"""The queue: which study is next, how many run at once, and what happens to a study whose driver is gone."""
 
 import os
 import shlex
@@ -34,7 +34,7 @@ def ray() -> Ray:
 
 
 def settle(store: Store, ray: Ray) -> None:
-    """Twice, as a job that is told to stop takes its time."""
+    """Step twice, as a job that is told to stop takes its time."""
     watching = queue(store, ray)
     watching.step()
     watching.step()
@@ -95,9 +95,9 @@ def test_two_services_start_each_study_once(store: Store, ray: Ray) -> None:
     services = [queue(store, ray, at_once=30) for _ in range(4)]
     for number, service in enumerate(
         services
-    ):  # as of processes: one would miss its jobs that are not sent yet
+    ):  # like separate processes: with one owner, each would take the others' unsent jobs for lost
         service._claims._owner = replace(elsewhere(), pid=number)
-    with ThreadPoolExecutor(4) as pool:  # `submitted` refuses a job that is there
+    with ThreadPoolExecutor(4) as pool:  # `submitted` refuses a job that it has
         list(pool.map(Queue.step, services))
     assert len(ray.submitted) == 30
     assert set(states(store).values()) == {STARTING}
@@ -111,7 +111,7 @@ def test_nothing_starts_while_ray_is_away(store: Store, ray: Ray) -> None:
         queue(store, ray).step()
     assert store.study(study).last_event == 1
     ray.away, ray.refuses = False, True
-    for _ in range(7):  # more often than a study is started in vain
+    for _ in range(7):  # more often than a study may be started in vain
         with pytest.raises(RayUnavailable):
             queue(store, ray).step()  # each time another service
     record = store.study(study)
@@ -171,7 +171,7 @@ def test_what_keeps_a_study_from_starting_is_told_at_it(
     assert (record.state, record.last_event) == (STARTING, 4)
     assert record.trouble == "its driver has not started for 45 s; Ray: bash: no Python here (raylet.err)"
     change(engine, study, lease_expires_at=datetime.now(UTC) - timedelta(seconds=1))
-    service.step()  # its job is told to stop
+    service.step()  # tells its job to stop
     service.step()
     record = store.study(study)
     assert (record.state, record.trouble) == (
@@ -224,7 +224,7 @@ def test_the_job_of_a_lost_driver_is_stopped_before_another_starts(
         assert (store.study(study).state, ray.stopped) == (RUNNING, [f"{study}-1"])
     ray.states_[f"{study}-1"] = "STOPPED"
     watching.step()
-    assert store.study(study).state is RUNNING  # its workers live
+    assert store.study(study).state is RUNNING  # its workers are alive
     ray.busy = 0
     watching.step()
     assert store.study(study).state is QUEUED
@@ -235,7 +235,7 @@ def test_the_job_of_a_lost_driver_is_stopped_before_another_starts(
     store.claim(study, elsewhere(), 60, fence=3)
     change(engine, study, lease_expires_at=datetime.now(UTC) - timedelta(seconds=1))
     watching.step()
-    monkeypatch.setattr("service.cluster.queue.STOP_SECONDS", 0.0)  # Ray does not get it done
+    monkeypatch.setattr("service.cluster.queue.STOP_SECONDS", 0.0)  # Ray does not manage it in time
     watching.step()
     told = "its driver is gone, and Ray has not ended its job within 0 s"
     assert store.events(study)[-1].data["reason"] == told
@@ -254,7 +254,7 @@ def test_a_job_that_ray_has_lost_is_submitted_again(store: Store, ray: Ray, engi
     queue(store, ray).step()
     assert store.study(study).job == f"{study}-2"
     lease = store.claim(study, Owner.current(), 60, fence=2)
-    ray.states_.clear()  # a driver that runs may be of another cluster
+    ray.states_.clear()  # a running driver may belong to another cluster
     queue(store, ray).step()
     store.renew(lease)
 

@@ -1,4 +1,4 @@
-"""Studies under the real service, on real Ray, one left alone and others whose processes are killed."""
+"""Studies under the real service, on real Ray: one runs undisturbed, the processes of others are killed."""
 
 import json
 import random
@@ -49,7 +49,7 @@ def one_service(tmp_path_factory, spoken_digits):
 
 @pytest.fixture
 def service(one_service):
-    """Without studies: those of a test before are deleted, the same ones may be submitted again."""
+    """The service without studies: those of earlier tests are deleted, so that the same ones can be submitted again."""
     yield one_service
     for study in one_service.store.studies():
         one_service.store.delete(study.id)
@@ -64,7 +64,7 @@ def kill_service(service, study):
     service.kill()
     grows(service, study)  # it needs no service
     driver = driver_of(service, study)
-    driver.suspend()  # or the study is over before the service is there again
+    driver.suspend()  # else the study ends before the service is back
     service.start()
     driver.resume()
 
@@ -76,7 +76,7 @@ def kill_driver(service, study):
 
 
 def workers_of(service):
-    """Once there are some: between two calls a worker has another name."""
+    """Return the workers once there are some: a worker has another name between two calls."""
     workers = []
     wait(lambda: workers.extend(service.ray_processes("ray::twin")) or workers)
     return workers
@@ -91,7 +91,7 @@ def kill_worker(service, study):
 def kill_head(service, study):
     driver = driver_of(service, study)
     for worker in workers_of(service):
-        worker.suspend()  # or the study goes on, to its end maybe, until the service sees that the head is dead
+        worker.suspend()  # else the study goes on, perhaps to its end, until the service notices that the head is dead
     (gcs,) = service.ray_processes("gcs_server")
     gcs.kill()
     wait(lambda: not gcs.is_running())
@@ -108,7 +108,7 @@ def stop_service(service, study):
 
 
 def freeze_driver(service, study):
-    """It is stopped with its workers, and the study goes on."""
+    """Suspend the driver until it is stopped with its workers, and the study goes on."""
     sleeper, workers = driver_of(service, study), workers_of(service)
     sleeper.suspend()
     seen = service.store.study(study)
@@ -123,7 +123,7 @@ def freeze_driver(service, study):
 
 
 def test_a_study_is_submitted_run_watched_and_exported(service, tmp_path):
-    """All that studies go through, in one small enough for every run of the tests."""
+    """All stages of a study, in one that is small enough for every run of the tests."""
     with Client(service.url) as client:
         study = client.submit(WHOLE)
         *_, last = client.watch(study.id)
@@ -146,7 +146,7 @@ def test_a_study_is_submitted_run_watched_and_exported(service, tmp_path):
 
 @pytest.mark.cluster
 def test_prometheus_finds_what_the_service_and_a_studys_driver_count(service, tmp_path):
-    """By the configuration in the docs, at another port."""
+    """The configuration is the one in the docs, with another port."""
     if not (shutil.which("prometheus") and shutil.which("promtool")):
         pytest.skip("Prometheus is not installed")
     config = tmp_path / "prometheus.yml"
@@ -161,7 +161,7 @@ def test_prometheus_finds_what_the_service_and_a_studys_driver_count(service, tm
         at = f"127.0.0.1:{found.getsockname()[1]}"
     study = service.submit(
         name="counted", runs=1, searcher="sobol", trials=500
-    )  # more than there is time for
+    )  # more than the test has time for
     paths = {"config.file": config, "storage.tsdb.path": tmp_path / "tsdb", "web.listen-address": at}
     with (
         (tmp_path / "log").open("w") as log,
@@ -205,11 +205,11 @@ def test_whatever_is_killed_or_stopped_the_study_is_the_same(service, untouched)
     assert numbers(service.store.trials(study, with_epochs=True)) == untouched.trials()
     assert listener.heard_all(service)["trial"] == PLANNED
     wait(lambda: f"{study}: completed" in "\n".join(Client(service.url).logs(study)), 30)
-    with writing(service.store.engine) as connection:  # of a head that is no more
+    with writing(service.store.engine) as connection:  # a job of a head that is gone
         connection.execute(update(studies).values(job=f"{study}-0"))
     wait(lambda: f"{study}: completed" in "\n".join(Client(service.url).logs(study)), 30)
     states = [event.data["to"] for event in listener.heard if event.kind == "state"]
-    assert states.count("running") >= 4  # at first, and after the driver's, the head's and the service's end
+    assert states.count("running") >= 4  # at first, and after killing driver, head and service
 
 
 @pytest.mark.cluster

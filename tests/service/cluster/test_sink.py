@@ -1,4 +1,4 @@
-"""The sink keeps its lease, and knows when it has lost it."""
+"""The sink keeps its lease, and knows when the lease is lost."""
 
 import threading
 import time
@@ -90,7 +90,7 @@ def test_a_request_reaches_the_run(store: Store, lease: Lease, request_: Request
 
 
 def test_a_trial_waits_for_a_database_that_is_away_and_is_stored_once(store: Store, lease: Lease) -> None:
-    """As when PostgreSQL restarts: the connection breaks before a commit, or after it and before its answer."""
+    """When PostgreSQL restarts, the connection breaks before a commit, or after it but before its answer."""
     record, faults = store.record, iter(["before", "after", "not"])
 
     def unsteady(lease: Lease, done: TrialRecord) -> None:

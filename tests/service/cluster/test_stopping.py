@@ -1,6 +1,6 @@
-"""A study that stops when it is decided, by the command, of which a worker and then all is killed.
+"""A study that stops when it is decided, run by the command, of which a worker and then everything is killed.
 
-What it comes to is held to what one process trains that knows neither Ray nor a database.
+Its results are compared with those that one process trains without Ray or a database.
 """
 
 import json
@@ -31,7 +31,7 @@ SPEC = {
 
 
 def decided(record, trials, confirmations):
-    """The records that count and what they come to."""
+    """Return the records that count, and the decision from them."""
     _, used, fresh = as_decided(stored(record), trials, confirmations)
     metrics = sorted((c.arm, c.run, c.trial, c.number, c.seed, c.test_metric) for c in fresh)
     return numbers(used), metrics, compare(record, trials, confirmations=confirmations).decision

@@ -1,6 +1,6 @@
-"""A study of repeats and confirmations that grows, by the command, killed in the middle of each.
+"""A study of repeats and confirmations that is grown by the command, which is killed in the middle of each.
 
-What it comes to is held to what one process trains that knows neither Ray nor a database.
+Its results are compared with those that one process trains without Ray or a database.
 """
 
 import json
@@ -46,7 +46,7 @@ def study(tmp_path):
 
 
 def killed(study, when):
-    """Start to grow the study and kill that once `when` holds."""
+    """Start to grow the study, and kill the command once `when` is true."""
     driver = study.start(*GROWN)
     wait(when)
     driver.kill()
@@ -62,7 +62,7 @@ def confirmed(records):
 
 
 def own(study, id):
-    """The confirmations that it has trained itself."""
+    """Return the confirmations that the study has trained itself."""
     return [each for each in study.store.confirmations(id) if not each.taken_from]
 
 
@@ -111,7 +111,7 @@ def test_grown_and_killed_it_is_the_study_that_had_all_from_the_start(study, spo
     report = (study.folder / "grown/report.md").read_text()
     assert "6 of 16 trials were taken over from another study" in report
     assert (study.folder / "grown/repeats.csv").exists()
-    # what is taken over has them too
+    # trials that were taken over have them too
     assert [len(training) for t in trials for training in t.series] == [6] * 32
     assert (study.folder / "grown/differing-signs.png").exists()
 

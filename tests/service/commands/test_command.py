@@ -1,4 +1,4 @@
-"""The `tunebench` command, in process where nothing is trained."""
+"""The `tunebench` command, called in this process if it trains nothing."""
 
 import json
 import re
@@ -181,7 +181,7 @@ def test_a_study_without_the_network_to_start_from_is_told(tunebench, monkeypatc
 
 
 def test_a_study_without_a_result_has_failed_and_says_of_what(tunebench, spoken_digits):
-    """Of all its trials; nothing is trained. An earlier version may have left it completed."""
+    """All its trials failed; nothing is trained. An earlier version may have left such a study completed."""
     file = write(GOOD.replace("trials: 1", "trials: 2"))
     upgrade(connect("sqlite:///tunebench.db"))
     store = Store(connect("sqlite:///tunebench.db"))
@@ -328,7 +328,7 @@ def test_a_study_that_starts_from_another_network_is_listed_and_shown_as_one(tun
 
 
 def test_what_was_published_is_shown_beside_ours(tunebench, service):
-    """In the report's words, from a database and from the service, also before there is any of ours."""
+    """The words are the report's, from a database and from the service, even before there is a result of ours."""
     served, store = service
     source = "Quist 2023, Table 2"
     stated = {"name": "gradient-filter", "published": {"test": 0.865, "sd": 0.003, "source": source}}

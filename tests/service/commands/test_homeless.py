@@ -1,4 +1,4 @@
-"""A user without a home folder, as containers with numbers for users have them."""
+"""A user without a home folder, like those of containers whose users are only numbers."""
 
 import os
 import shutil
@@ -49,7 +49,7 @@ def test_who_only_asks_a_database_needs_no_home(tmp_path):
 
 @pytest.mark.slow
 def test_a_user_with_folders_needs_no_home(tmp_path):
-    """Not even Ray, which asks for one as it is imported."""
+    """Not even Ray needs one, which asks for it on import."""
     folders = {"TUNEBENCH_DATA_DIR": str(tmp_path), "RAY_AUTH_TOKEN_PATH": str(tmp_path / "ray" / "token")}
     imported = "import studies.running.experiment, studies.running.ray_token as found; found.make_ray_token()"
     assert run("-c", imported, folder=tmp_path, **folders) == (0, "")

@@ -1,4 +1,4 @@
-"""The command prints in any locale and encoding, and to streams that are closed, full or no longer read."""
+"""The command prints in any locale and encoding, even to streams that are closed, full or no longer read."""
 
 import json
 import os
@@ -21,7 +21,7 @@ COMMAND = [sys.executable, "-m", "service.cli"]
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory):
-    """A study that failed for a reason that ASCII lacks characters for, and one whose comparison has a minus."""
+    """The URL of a database with a study that failed for a reason with characters that ASCII lacks."""
     url = f"sqlite:///{tmp_path_factory.mktemp('printing') / 'study.db'}"
     upgrade(connect(url))
     store = Store(connect(url))
@@ -31,7 +31,7 @@ def database(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def latin(tmp_path_factory):
-    """The environment of somebody whose locale is ISO-8859-1."""
+    """The environment of a user whose locale is ISO-8859-1."""
     folder = tmp_path_factory.mktemp("locales")
     make = ["localedef", "-i", "en_US", "-f", "ISO-8859-1", str(folder / "en_US.ISO-8859-1")]
     if shutil.which("localedef") is None or subprocess.run(make, capture_output=True).returncode > 1:
@@ -40,7 +40,7 @@ def latin(tmp_path_factory):
 
 
 def shown(*arguments, env, shell="", **options):
-    """What the command, followed by this of a shell, writes: (exit code, standard output, standard error)."""
+    """Run the command, followed by shell code; return (exit code, standard output, standard error)."""
     command = ["bash", "-c", f'"$@" {shell}; exit ${{PIPESTATUS[0]}}', "-", *COMMAND, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, env=environment(**env), timeout=60, **options)
     assert b"Traceback" not in done.stderr, done.stderr.decode(errors="replace")
@@ -69,7 +69,7 @@ def test_json_is_whole_in_any_encoding(database):
 def test_files_are_utf8_in_any_locale(database, latin, tmp_path, tunebench):
     folder = tmp_path / "café"
     (tmp_path / "s.yaml").write_text("name: s # −\ntask: spoken-digits\nmethods: [sgd]\n", encoding="utf-8")
-    name = os.fsencode(folder).decode("utf-8").encode("latin-1")  # as somebody with that locale names it
+    name = os.fsencode(folder).decode("utf-8").encode("latin-1")  # as a user with that locale names it
     export = [*COMMAND, "export", "failed", "--db", database, "--out", name]
     subprocess.run(export, check=True, env=environment(**latin), capture_output=True)
     assert tunebench("export", "failed", "--db", database, "--out", "here")[0] == 0
@@ -93,7 +93,7 @@ def test_files_are_utf8_in_any_locale(database, latin, tmp_path, tunebench):
 @pytest.mark.parametrize("arguments", [["methods"], ["methods", "--json"]])
 def test_streams_that_take_nothing(shell, code, told, arguments):
     ended, _, err = shown(*arguments, env={}, shell=shell)
-    assert (ended or code % 2, err) == (code, told)  # who is done before the reader leaves ends well
+    assert (ended or code % 2, err) == (code, told)  # it ends well if it is done before the reader leaves
 
 
 @pytest.mark.slow

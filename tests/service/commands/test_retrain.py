@@ -19,7 +19,7 @@ PROXY = Proxy(epochs=2, train_fraction=0.2, width=16)
 
 @pytest.fixture
 def recorded(store, spoken_digits, monkeypatch):
-    """A study whose first trial was trained twice; of the second an epoch is not as it was; the third has failed."""
+    """A study whose first trial has two trainings, whose second has one altered epoch, and whose third failed."""
     monkeypatch.setenv("TUNEBENCH_DATA_DIR", str(spoken_digits))
     chosen = spec(proxy=PROXY.changes, methods=["gradient-filter"], trials=3)
     study = store.create_study(chosen, {}).id

@@ -1,4 +1,4 @@
-"""Behind PgBouncer in transaction mode: the service's whole life, every transaction on a connection of its own."""
+"""The service behind PgBouncer in transaction mode: all that it does, every transaction on its own connection."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def bouncer(postgresql: str) -> Iterator[str]:
-    """The URL of a PgBouncer before a schema without tables."""
+    """The URL of a PgBouncer in front of a schema without tables."""
     with pgbouncer(str(make_url(postgresql).query["options"]).partition("=")[2]) as url:
         yield url
 
@@ -40,7 +40,7 @@ def behind(bouncer: str) -> Iterator[Store]:
 
 @pytest.mark.slow
 def test_every_answer_is_to_its_own_question(behind: Store, spoken_digits: Path) -> None:
-    """Prepared statements are of one connection: here, many share them."""
+    """Prepared statements belong to one connection, but here many clients share each connection."""
     with serving(behind, spoken_digits) as app, ThreadPoolExecutor(8) as threads:
         tokens = {name: token_of(app, Scope.SUBMIT, name) for name in ("ada", "bob", "cem", "dan")}
         clients = {name: client_of(app, token) for name, token in tokens.items()}
@@ -110,7 +110,7 @@ def test_a_server_that_is_away_is_not_for_ever(bouncer: str) -> None:
 
 
 def test_a_schema_that_does_not_get_through_is_refused(bouncer: str) -> None:
-    """PgBouncer drops what it is told to ignore: the tables would be made where nobody wanted them."""
+    """PgBouncer drops options that it is told to ignore; the tables would be created in the wrong schema."""
     with pytest.raises(
         DatabaseError, match=r"search_path=elsewhere in the URL does not get through.*ALTER ROLE"
     ):

@@ -1,4 +1,4 @@
-"""Connecting, transactions, and what goes wrong with a database."""
+"""Connections, transactions, and faults of a database."""
 
 import os
 import sqlite3
@@ -82,7 +82,7 @@ def test_a_path_is_the_path_whatever_is_in_it(
     engine = connect(f"sqlite:///{name}/t.db")
     upgrade(engine)
     Store(engine).create_study(spec(), {})
-    monkeypatch.chdir("/")  # as a study's driver is started elsewhere
+    monkeypatch.chdir("/")  # a study's driver is started elsewhere
     assert url_of(engine) == f"sqlite:///{tmp_path}/{name}/t.db"
     assert len(Store(connect(url_of(engine))).studies()) == 1
     engine.dispose()
@@ -124,7 +124,7 @@ def _write_as_nobody(url: str, results: object) -> None:
         os.setuid(65534)
     try:
         engine = connect(url)
-        upgrade(engine)  # nothing to do where the tables are there
+        upgrade(engine)  # nothing to do if the tables exist
         Store(engine).create_study(spec(), {})
         results.put("written")  # type: ignore[attr-defined]
     except DatabaseError as error:
@@ -211,7 +211,7 @@ def test_a_postgresql_role_that_may_only_read_can_read(url: str, store: Store) -
             server.execute(f"DROP ROLE {role}")
 
 
-# files that go away under who has them open
+# files that go away while they are open
 
 
 def _deleted(file: Path) -> None:
@@ -238,7 +238,7 @@ def _folder_replaced(file: Path) -> None:
 
 
 def _emptied(file: Path) -> None:
-    sqlite3.connect(file).execute("PRAGMA wal_checkpoint(TRUNCATE)").close()  # else the log beside it has all
+    sqlite3.connect(file).execute("PRAGMA wal_checkpoint(TRUNCATE)").close()  # else the log still has all
     os.truncate(file, 0)
 
 
@@ -272,7 +272,7 @@ def test_a_file_that_is_lost_while_in_use_is_missed(
     ):
         with pytest.raises(DatabaseError, match=said):
             use()
-    engine.pool.dispose()  # connections that are made anew see no other file
+    engine.pool.dispose()  # new connections do not get another file either
     with pytest.raises(DatabaseError, match=said):
         store.studies()
     if lose is not _emptied:
@@ -353,7 +353,7 @@ def test_a_database_locked_for_long_is_reported_and_survived(
 
 
 def test_writers_wait_for_each_other(url: str, store: Store) -> None:
-    """A transaction that reads before it writes is never refused because another wrote between."""
+    """A transaction that reads before it writes is never refused because another one wrote in between."""
     study = store.create_study(spec(), {}).id
     engine = connect(url)
 

@@ -20,7 +20,7 @@ GOOD = {"name": "s", "task": "spoken-digits", "methods": ["gradient-filter"], "r
 
 @pytest.fixture
 def studies(service):
-    """Of three studies that nobody else has, the newest last, by name."""
+    """The ids of three studies, by name, the newest last; no other test sees these studies."""
     _, store = service
     made = {
         "plain": store.create_study(spec("plain"), {}, actor="anna"),
@@ -203,7 +203,7 @@ def test_a_command_that_a_message_names_works_when_it_is_pasted(tunebench, servi
     code, _, err = tunebench("list", "--db", url)
     assert (code, pasted(err)[:2]) == (2, (0, "The database is up to date.\n"))
     assert tunebench("list", "--db", url)[1] == f"no studies yet; run one: tunebench run SPEC --db '{url}'\n"
-    monkeypatch.setenv("TUNEBENCH_URL", "http://127.0.0.1:1")  # which would be asked first
+    monkeypatch.setenv("TUNEBENCH_URL", "http://127.0.0.1:1")  # without --db it would be asked first
     monkeypatch.setenv("TUNEBENCH_DATABASE_URL", url)
     assert f"--db '{url}'\n" in tunebench("list", "--db", url)[1]
     code, _, err = tunebench("serve", "--host", "0.0.0.0", "--port", "0", "--db", url)
@@ -220,6 +220,6 @@ def test_the_version_and_the_help_are_told(tunebench, monkeypatch):
     assert (code, out[0].isdigit()) == (0, True)
     assert tunebench("-h")[1] == tunebench("--help")[1]
     assert "--label" in tunebench("list", "-h")[1]
-    # that of the processes above this one, which may be none
+    # else the shell is looked for among the parent processes, which may have none
     monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))
     assert "tunebench" in tunebench("--show-completion")[1]

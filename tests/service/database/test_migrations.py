@@ -1,4 +1,4 @@
-"""The schema and the way to it."""
+"""The schema and its migrations."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ from studies.records import StudyState
 
 @pytest.fixture
 def url(empty_url: str, empty_engine: Engine) -> str:
-    """Of a database of its own, to be changed."""
+    """The URL of a database for this test alone, to be changed."""
     upgrade(empty_engine)
     return empty_url
 
@@ -68,7 +68,7 @@ def test_a_newer_schema_is_refused(url: str, engine: Engine) -> None:
 
 
 def make(engine: Engine) -> None:
-    """The file of a database on SQLite; only `upgrade` would."""
+    """Create the file of a SQLite database, which otherwise only `upgrade` does."""
     if engine.dialect.name == "sqlite":
         Path(str(engine.url.database)).touch()
 
@@ -119,7 +119,7 @@ INSERT_EVENT = (
 
 
 def older_study(study: str, methods: list[str], state: str = "queued", failed: int = 0) -> dict[str, object]:
-    """A row of the table `studies` before there were arms."""
+    """Return a row of the table `studies` from before there were arms."""
     stored = spec(proxy={"epochs": 5}, methods=methods).to_json()
     arms = stored.pop("arms")
     stored["methods"] = [{"name": arm["name"], "space": arm["space"]} for arm in arms]
@@ -193,7 +193,7 @@ def test_another_programs_tables_are_left_alone(empty_url: str, empty_engine: En
 
 def test_an_upgrade_that_fails_leaves_nothing(empty_engine: Engine) -> None:
     make(empty_engine)
-    with empty_engine.connect() as connection:  # the last thing that the first revision makes
+    with empty_engine.connect() as connection:  # the last thing that the first revision creates
         connection.execute(text("CREATE VIEW best_so_far AS SELECT 1 AS one"))
         connection.commit()
     with pytest.raises(Exception, match="best_so_far"):

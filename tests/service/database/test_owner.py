@@ -1,4 +1,4 @@
-"""Who has ended and who has not."""
+"""Processes that have ended, and others that have not."""
 
 import dataclasses
 import os

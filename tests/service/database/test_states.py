@@ -1,4 +1,4 @@
-"""A study goes from state to state by the ways there are, and each step is an event."""
+"""A study changes its state only in the allowed ways, and each change is an event."""
 
 import itertools
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ def bring(engine: Engine, study: str, state: StudyState, **values: Any) -> None:
 
 
 def start(engine: Engine, study: str) -> Lease:
-    """As the queue does."""
+    """Start the study as the queue does."""
     with writing(engine) as connection:
         row = locked(connection, study)
         values = {"attempts": row["attempts"] + 1, "job": "a-job"}
@@ -135,7 +135,7 @@ def test_a_running_study_is_asked_and_its_driver_hears_it(store: Store, lease: L
     assert (study.state, study.requested) == (RUNNING, Request.PAUSE)
     assert store.requested(lease) is Request.PAUSE
     store.ask(lease.study, Request.PAUSE_NOW, actor="alice")
-    store.ask(lease.study, Request.PAUSE, actor="alice")  # milder than what is asked for already
+    store.ask(lease.study, Request.PAUSE, actor="alice")  # milder than the current request
     assert store.requested(lease) is Request.PAUSE_NOW
     assert store.resume(lease.study, actor="alice").requested is None
     assert store.requested(lease) is None
@@ -171,7 +171,7 @@ def test_a_completed_study_can_be_deleted_and_nothing_else(
             unknown(lease.study)
 
 
-# drivers that are lost
+# lost drivers
 
 
 def test_a_lost_driver_is_replaced_and_waits_longer_each_time(store: Store, engine: Engine) -> None:

@@ -37,7 +37,7 @@ PROVENANCE = {
 
 
 def same(a: object, b: object) -> bool:
-    """Equal in value and in type, NaN being equal to NaN."""
+    """Return whether two values are equal in value and type; NaN equals NaN."""
     if dataclasses.is_dataclass(a) and type(a) is type(b):
         return all(same(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
     if isinstance(a, tuple) and isinstance(b, tuple):
@@ -83,7 +83,7 @@ def test_an_id_shared_with_another_spec_is_refused(store: Store, engine: Engine)
 
 
 def test_what_was_published_is_as_it_was_stated_last(store: Store, engine: Engine) -> None:
-    """It is with the spec, decides none of it, and is told as an edit, which what is computed of a study is kept by."""
+    """It is stored with the spec, but not part of its id. It becomes an edit event, so that analyses are renewed."""
     first = store.create_study(spec(), PROVENANCE)
     stated: dict[str, Any] = {"test": 0.9, "source": "Quist 2023, Table 2"}
     arms = [{**arm, "published": stated} if i == 0 else arm for i, arm in enumerate(first.spec["arms"])]
@@ -197,7 +197,7 @@ def test_series_come_back_as_they_went_in_and_with_what_is_taken_over(store: Sto
 
 
 def test_the_signs_of_a_study_are_unpacked_when_they_are_looked_at(store: Store, lease: Lease) -> None:
-    """And not kept: of twelve trials with 4 MiB each there are never more than those of two in memory."""
+    """They are not kept: of twelve trials with 4 MiB each, at most two are in memory at once."""
     signs = np.zeros((64, 2**16), np.uint8)
     signs[1:, 0] = 1
     for run in (1, 2):
@@ -217,7 +217,7 @@ def test_the_signs_of_a_study_are_unpacked_when_they_are_looked_at(store: Store,
 
 
 def test_signs_that_hardly_change_take_little_room() -> None:
-    """A thousand rows of eight thousand signs, one in a thousand of which changes from row to row."""
+    """There are a thousand rows of eight thousand signs; one sign in a thousand changes from row to row."""
     draws = np.random.default_rng(0)
     rows = np.cumsum(draws.random((1000, 8000)) < 1e-3, axis=0) % 2
     signs = np.packbits(rows ^ draws.integers(0, 2, 8000), axis=1)
@@ -325,7 +325,7 @@ def test_what_a_trial_costs_is_known_by_its_trainings(store: Store) -> None:
 
 
 def test_what_a_proxy_costs_is_known_by_trials_of_the_same(store: Store) -> None:
-    """Whatever of it is said in words, and where its batches are an arm's."""
+    """Proxies may have fields with words, and batch sizes that are an arm's."""
 
     def tried(name: str, seconds: float, **changes: Any) -> None:
         one = store.claim(store.create_study(spec(name, **changes), {}).id, Owner.current(), 60)
@@ -418,7 +418,7 @@ def test_a_time_without_a_zone_is_refused(store: Store, lease: Lease, engine: En
 
 def test_what_a_study_runs_on_is_noted_once(store: Store, lease: Lease) -> None:
     first, other = {"commit": "first"}, {"commit": "another"}
-    for _ in range(2):  # it was stored without, as the service does
+    for _ in range(2):  # it was stored without provenance, as by the service
         store.ran_on(lease, first)
         assert store.study(lease.study).provenance == first
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What the database itself holds to: constraints, the view, indexes."""
+"""What the database itself ensures: constraints, the view, indexes."""
 
 import math
 from typing import Any
@@ -99,7 +99,7 @@ def test_reads_search_indexes(store: Store, engine: Engine, lease: Lease) -> Non
     assert len(queries) > 20
     sqlite = engine.dialect.name == "sqlite"
     with writing(engine) as connection:  # a transaction, for SET LOCAL
-        if not sqlite:  # where a table is small PostgreSQL reads it whole, index or not
+        if not sqlite:  # PostgreSQL reads a small table whole, with or without an index
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         for query, values in queries:
             explain = "EXPLAIN QUERY PLAN " if sqlite else "EXPLAIN "
@@ -109,4 +109,4 @@ def test_reads_search_indexes(store: Store, engine: Engine, lease: Lease) -> Non
             assert not any(word in plan for word in whole), f"{query}\n{plan}"
             assert any(word in plan for word in ("SEARCH", "Index", "WALK along")), (
                 f"{query}\n{plan}"
-            )  # a list walks along its order
+            )  # a list follows the index's order

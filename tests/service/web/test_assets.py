@@ -1,4 +1,4 @@
-"""The files beside the pages, and where the login leads to."""
+"""The files besides the pages, and the address that the login leads to."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The page in Chromium, over the service as a process and a SQLite database."""
+"""The page in Chromium, with the service as a process and a SQLite database."""
 
 import math
 import re
@@ -32,11 +32,11 @@ SMALL = {"runs": 3, "trials": 6}
 ALL = 36  # trials of a small study
 MARKUP = "<img src=x onerror=window.taken=1><b>bold</b>"
 names = (f"study-{i}" for i in count(1))
-# by arm, the mark and the values of the mean in the figure's panel below
+# by arm, the mark and the values of the mean in the figure's lower panel
 BELOW = """() => Object.fromEntries((document.getElementById("chart").data ?? [])
   .filter((trace) => trace.customdata?.[0]?.what === "confirmed")
   .map((trace) => [trace.customdata[0].name, [trace.marker.symbol, trace.y.filter((y) => y !== null)]]))"""
-# heads of tables without a word, and landmarks that several are of and that have no name
+# table heads without a word, and landmarks without a name where several have the same role
 UNNAMED = """[
   ...[...document.querySelectorAll("thead th")].filter((head) => !head.textContent.trim())
     .map((head) => head.outerHTML),
@@ -79,7 +79,7 @@ def done(store: Store) -> str:
 
 @pytest.fixture(scope="module")
 def crowd(store: Store) -> str:
-    """A completed study of all methods, a proxy; the forest has a tick at the very end of its axis."""
+    """A completed study of all methods on a proxy; the forest has a tick at the very end of its axis."""
     proxy = {"epochs": 5, "train_fraction": 0.1, "width": 16}
     methods = list(OPTIMIZERS)
     return finished(store, spec("crowd", methods=methods, runs=1, trials=1, proxy=proxy), seed=0)
@@ -113,7 +113,7 @@ def phone(phone_window: Window) -> Iterator[Watched]:
 
 @pytest.fixture
 def forgiving(watched: Watched) -> Iterator[Watched]:
-    """Where the browser's own lines about refused or broken requests are expected; nothing else is."""
+    """A page where the browser may report refused or broken requests, and nothing else."""
     yield watched
     assert all("Failed to load resource" in fault for fault in watched.faults), watched.faults
     watched.faults.clear()
@@ -231,7 +231,7 @@ def test_exports_are_there(page: Any, done: str) -> None:
 
 
 def test_what_was_published_is_beside_ours_and_marked_as_theirs(watched: Watched, store: Store) -> None:
-    """Before anything is done, with ours as it comes, and as it is stated again."""
+    """Before any trial is done, with ours as they come, and after the published values are stated again."""
     source = "Quist 2023, Table 2"
     arms = [
         {"name": "gradient-filter", "published": {"test": 0.865, "source": source}},
@@ -277,7 +277,7 @@ def test_the_curve_grows_within_a_second_of_the_event(watched: Watched, store: S
         watched.wait_for_marks(before)
         seconds.append(time.perf_counter() - began)
         watched.wait_for_trials(done + 1)
-        time.sleep(1.5)  # until the medians have been asked for
+        time.sleep(1.5)  # until the medians have been requested
     assert min(seconds) < 1.0, seconds  # the best of five: other tests may be using the processors
     assert "13 of 36" in watched.page.locator("#facts").inner_text()
     assert watched.page.locator("#trials-note").inner_text() == "13 trials"
@@ -309,7 +309,7 @@ def test_what_the_incumbents_are_worth_comes_below(watched: Watched, store: Stor
     for each in confirmed:
         store.confirm(lease, each)
     watched.page.evaluate("window.before = document.getElementById('chart')")
-    store.confirm(lease, last)  # of the arm that comes last: the others are complete already
+    store.confirm(lease, last)  # of the last arm: the others are complete already
     store.finish(lease, StudyState.COMPLETED)
     watched.wait_until(f"Object.values({below}).every(([, values]) => values.length === {SMALL['trials']})")
     _, values = watched.page.evaluate(below)["published"]
@@ -466,7 +466,7 @@ def test_a_trial_of_several_trainings_that_is_another_studys_says_so(
 
 
 def test_a_trial_shows_what_was_recorded(page: Any, store: Store) -> None:
-    """Of its first training: a series at a time, images, and metrics in the table of epochs."""
+    """The page shows one series of the first training at a time, images, and metrics in the table of epochs."""
     record = {"flips": True, "weights": 1, "train_metric": True}
     lease, rest = underway(store, spec(next(names), record=record, **SMALL), 0)
     trial = next(trial for trial in rest if trial.objective)
@@ -497,7 +497,7 @@ def test_a_trial_shows_what_was_recorded(page: Any, store: Store) -> None:
 
 
 def test_differing_signs_are_counted_while_they_come(page: Any, store: Store, done: str) -> None:
-    """A line a run and their mean, and the last count in words; nothing of it where no signs are recorded."""
+    """There is a line for each run, their mean, and the last count in words; nothing if no signs are recorded."""
     arms = ["gradient-filter", "latent-sgd", "bop", "bnew"]
     keys: dict[str, Any] = {"methods": arms, "record": {"signs": True}, "runs": 2, "trials": 1}
     study = store.create_study(spec(next(names), **keys), {}).id
@@ -656,7 +656,7 @@ def test_a_phone_never_scrolls_sideways_while_the_list_comes(phone: Watched, cro
 
 
 def test_a_phone_never_scrolls_sideways_while_a_study_comes(phone: Watched, crowd: str) -> None:
-    """The phone is turned as soon as the figure is there, which makes the window narrower."""
+    """The phone is turned as soon as the figure is drawn, which makes the window narrower."""
     phone.measure_frames()
     upright = phone.page.viewport_size
     phone.slow(bytes_a_second=400_000)
@@ -728,12 +728,12 @@ def test_nothing_is_lost_when_the_service_is_killed(forgiving: Watched, store: S
 
 
 def test_a_page_out_of_sight_catches_up(watched: Watched, store: Store) -> None:
-    """Browsers allow six connections a host: a hidden page gives its own back."""
+    """Browsers allow six connections per host, so a hidden page closes its own."""
     lease, rest = running(store, 3)
     watched.page.goto(f"/studies/{lease.study}")
     watched.wait_for_trials(3)
     watched.page.locator("#live[data-state=live]").wait_for()
-    time.sleep(2)  # until nothing is under way any more
+    time.sleep(2)  # until no request is under way
     hide = "Object.defineProperty(document, 'hidden', {{value: {}, configurable: true}})"
     tell = "document.dispatchEvent(new Event('visibilitychange'))"
     watched.page.evaluate(f"{hide.format('true')}; {tell}")
@@ -847,6 +847,6 @@ def test_many_methods_of_a_proxy_fit(watched: Watched, store: Store, crowd: str)
         region = page.get_by_role("region", name=name)
         assert region.bounding_box()["height"] <= 560, "what is said of every pair scrolls by itself"
         watched.wait_until(f"document.querySelector('[aria-label=\"{name}\"]').tabIndex === 0")
-    region.locator("figcaption").last.scroll_into_view_if_needed()  # of few methods it is already
+    region.locator("figcaption").last.scroll_into_view_if_needed()  # with few methods it is in view already
     axis, box = region.locator(".ticks").last.bounding_box(), region.bounding_box()
     assert axis["y"] + axis["height"] <= box["y"] + box["height"], "the axis is in sight, its last row is not"
