@@ -87,7 +87,7 @@ class Queue(Periodic):
                 self._claims.tell(study, trouble)
 
     def _ended_jobs(self, held: Sequence[Held]) -> dict[str, str]:
-        """Return, by study, what Ray says of those of these studies' jobs that have ended.
+        """Return the studies whose Ray job has ended, each with what Ray says.
 
         A job that Ray does not know may belong to another cluster, and then only the lease can tell. But if this
         service has submitted the job and no driver has begun, Ray has started again and lost it.

@@ -59,7 +59,7 @@ class Claims:
             tell(connection, locked(connection, study), trouble, actor="service", time=now(connection))
 
     def put_back(self, seen: Held, reason: str) -> StudyState | None:
-        """Take a study from a driver that is gone. Returns its new state, None if it has changed since `seen`."""
+        """Take a study from a driver that is gone. Returns its new state; None, doing nothing, if it has changed."""
         with writing(self._engine) as connection:
             row = locked(connection, seen.study)
             if row["fence"] != seen.fence or row["state"] not in ACTIVE:

@@ -15,7 +15,7 @@ from sqlalchemy.types import TypeDecorator
 # Compared by code point on both databases: one order everywhere, and a prefix is a range of the index.
 Name = Text().with_variant(Text(collation="C"), "postgresql")
 
-# SQLite numbers rows by itself only where the type is INTEGER, which holds 64 bits there.
+# SQLite numbers rows by itself only if the type is INTEGER, which has 64 bits in SQLite.
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 

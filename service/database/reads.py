@@ -350,7 +350,7 @@ class Reads:
         return [(id, on) for id, first in rows for on in [*first.get("continued", [])[::-1], first] if on]
 
     def epochs_a_trial(self, study: str) -> dict[str, tuple[int, int]]:
-        """Return, by arm, the fewest and the most epochs of its completed trials; the database counts them faster."""
+        """Return, by arm, the fewest and most epochs of its completed trials. The database counts, which is faster."""
         completed = and_(trials.c.study == study, trials.c.state == TrialState.COMPLETED)
         counted = (
             select(trials.c.arm, func.count(epochs.c.trial).label("done"))

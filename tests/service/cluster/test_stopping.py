@@ -1,4 +1,4 @@
-"""A study that stops when it is decided, run by the command, of which a worker and then everything is killed.
+"""A study that stops when it is decided, run by the command. First a worker is killed, then everything.
 
 Its results are compared with those that one process trains without Ray or a database.
 """
