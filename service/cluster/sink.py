@@ -43,7 +43,7 @@ class LeasedSink(Periodic):
         super().__init__(min(ASK_SECONDS, lease.seconds / 3), self._keep, name=f"lease of {lease.study}")
 
     def record(self, trial: TrialRecord) -> None:
-        """Store the trial. Raises LeaseLost if another process has taken the study."""
+        """Store the trial. Raises LeaseLost if another process has taken the study in the meantime."""
         self._write(lambda: self.store.record(self.lease, trial), lambda: self._is_stored(trial))
 
     def confirm(self, confirmation: ConfirmationRecord) -> None:

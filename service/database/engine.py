@@ -45,7 +45,7 @@ FAULTS = {
     "SQLITE_CORRUPT": "is damaged; restore it from a copy",
     "SQLITE_IOERR": "cannot be read or written; check the disk",
     "40": "was changed by another at that moment; repeat the command",
-    "08": "cannot be reached; check the server and what is in front of it",  # 08P01 for PgBouncer's own
+    "08": "cannot be reached; check the server and what is in front of it",  # PgBouncer's own faults have 08P01
     "53": "is out of resources; repeat the command later",
     "57": "is shutting down or starting; repeat the command once it is up",
 }

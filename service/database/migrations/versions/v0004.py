@@ -1,4 +1,4 @@
-"""Outlines of specs for lists, troubles, kept logs, tokens that expire; a study with an arm without result failed."""
+"""Outlines of specs, troubles, kept logs, tokens that expire; a completed study fails if an arm has no result."""
 
 import sqlalchemy as sa
 from alembic import op
