@@ -1,4 +1,4 @@
-"""Numbers and records as JSON, which has no NaN and no infinity: null for no value, the text "inf" or "-inf"."""
+"""Numbers and records as JSON, which has no NaN and no infinity: NaN becomes null, infinities "inf" and "-inf"."""
 
 import json
 import math
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def number(value: float) -> float | str | None:
-    """One number as a JSON value."""
+    """Return the number as a JSON value."""
     return None if math.isnan(value) else value if math.isfinite(value) else str(value)
 
 
 def finite(content: Any) -> Any:
-    """`content` with every number in it as a JSON value, keys as text and tuples as lists."""
+    """Return `content` with every float in it as a JSON value, keys as text and tuples as lists."""
     match content:
         case float():
             return number(content)
@@ -25,5 +25,5 @@ def finite(content: Any) -> Any:
 
 
 def to_json(content: Any) -> bytes:
-    """`content` as a file for people: indented, UTF-8."""
+    """Return `content` as JSON for people to read: indented, in UTF-8."""
     return (json.dumps(finite(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()

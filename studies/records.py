@@ -1,4 +1,4 @@
-"""What is kept of a study: plain frozen values, the same for the runner, the database and the figures."""
+"""The records of a study: plain frozen values that the runner, the database and the figures share."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ __all__ = [
 
 class StudyState(StrEnum):
     QUEUED = "queued"
-    STARTING = "starting"  # its job is submitted, its driver not yet up
+    STARTING = "starting"  # its job is submitted, its driver is not up yet
     RUNNING = "running"
     PAUSED = "paused"
     COMPLETED = "completed"
@@ -40,16 +40,16 @@ class StudyState(StrEnum):
 
 
 class Request(StrEnum):
-    """What a running study is asked to do."""
+    """A request to a running study."""
 
     PAUSE = "pause"  # after the trials in flight
-    PAUSE_NOW = "pause-now"  # without them
+    PAUSE_NOW = "pause-now"  # without waiting for them
     CANCEL = "cancel"
 
 
 class TrialState(StrEnum):
     COMPLETED = "completed"
-    DIVERGED = "diverged"  # loss or network became non-finite: a result, with the worst objective there is
+    DIVERGED = "diverged"  # loss or network became non-finite: a result, with the worst possible objective
     FAILED = "failed"  # crashed more often than it may be retried: no objective, the trial is spent
 
 
@@ -57,11 +57,11 @@ class TrialState(StrEnum):
 class StudyRecord:
     """A study as stored. `spec` is the resolved study file and `provenance` what it ran on, both JSON values.
 
-    `requested` is what its driver has been asked for and has not done yet. `attempts` counts the starts since its last
-    trial; it is not started again before `not_before`. `job` names its last Ray job; `trouble` is why it does not go
-    on. `completed`, `diverged` and `failed` count its trials, `taken_over` those of them that another study has
-    trained; `suggest_seconds` and `train_seconds` are sums over the others.
-    `last_event` numbers its events.
+    `requested` is a request that its driver has not carried out yet. `attempts` counts the starts since its last
+    trial; the study is not started again before `not_before`. `job` names its last Ray job; `trouble` says why it does
+    not go on. `completed`, `diverged` and `failed` count its trials. `taken_over` counts those of them that another
+    study has trained; `suggest_seconds` and `train_seconds` are sums over the others. `last_event` is the number of its
+    latest event.
     """
 
     id: str
@@ -92,55 +92,55 @@ class StudyRecord:
 
     @property
     def proxy(self) -> Proxy:
-        """How `task` is scaled down."""
+        """The study's proxy: how `task` is scaled down."""
         return Proxy(**self.spec.get("proxy", {}))
 
     @property
     def start(self) -> str | None:
-        """What its trainings start from, by name."""
+        """The name of the start of its trainings; None where they start from nothing."""
         return self.spec.get("start")
 
     @property
     def task_label(self) -> str:
-        """The task's name, or that of its proxy, what its trainings start from, and which arms have another."""
+        """What the study trains, in words: see the function `task_label`."""
         return task_label({**self.spec, "task": self.task})
 
     @property
     def arms(self) -> Mapping[str, str]:
-        """The method of each of its arms, by the arm's name, in its order."""
+        """The method of each arm, by the arm's name, in the study's order."""
         return {arm["name"]: arm["method"] for arm in self.spec["arms"]}
 
     @property
     def runs(self) -> int:
-        """Independent tuning runs of each arm."""
+        """The number of independent tuning runs of each arm."""
         return int(self.spec["runs"])
 
     @property
     def budget(self) -> int:
-        """Trials of each run."""
+        """The number of trials of each run."""
         return int(self.spec["trials"])
 
     @property
     def planned(self) -> int:
-        """How many trials it has in all; of a study that ended once it was decided, those that it did."""
+        """The number of trials in all; of a completed study with `stop_when`, the number that it did."""
         early = self.state is StudyState.COMPLETED and "stop_when" in self.spec
         return self.trials if early else planned(self.spec)
 
     @property
     def repeats(self) -> int:
-        """Trainings of each trial."""
+        """The number of trainings of each trial."""
         return int(self.spec.get("repeats", 1))
 
     @property
     def trials(self) -> int:
-        """How many trials have finished."""
+        """The number of finished trials."""
         return self.completed + self.diverged + self.failed
 
 
 def task_label(spec: Mapping[str, Any]) -> str:
-    """What a stored spec trains, in words; of arms with a task or a proxy of their own, what these are.
+    """Say in words what a stored spec trains: its task or proxy, its start, and each task or proxy of an arm's own.
 
-    It is of a proxy too where every arm has one of its own that is.
+    The task is also called a proxy where only the arms' own proxies scale it down, if all of them do.
     """
     task, proxy = spec["task"], spec.get("proxy", {})
     label, less = Proxy(**proxy).label(task, spec.get("start")), Proxy(**proxy).is_less(task)
@@ -157,22 +157,22 @@ def task_label(spec: Mapping[str, Any]) -> str:
 
 
 def has_own(arm: Mapping[str, Any]) -> bool:
-    """Whether an arm of a stored spec has a task or a proxy of its own."""
+    """Return whether an arm of a stored spec has a task or a proxy of its own."""
     return "task" in arm or "proxy" in arm
 
 
 def _own(arm: Mapping[str, Any]) -> str:
-    """The task and proxy of an arm: "cifar10-bvgg-layer, 2 epochs"."""
+    """Return an arm's own task and proxy in words: "cifar10-bvgg-layer, 2 epochs"."""
     return ", ".join(filter(None, [arm.get("task"), str(Proxy(**arm.get("proxy", {})))]))
 
 
 def trial_id(arm: str, run: int, trial: int) -> str:
-    """A trial's name within its study."""
+    """Return a trial's name within its study."""
     return f"{arm}-r{run:02d}-t{trial:02d}"
 
 
 def planned(spec: Mapping[str, Any]) -> int:
-    """How many trials a stored spec asks for."""
+    """Return how many trials a stored spec asks for."""
     return len(spec["arms"]) * int(spec["runs"]) * int(spec["trials"])
 
 
@@ -193,19 +193,19 @@ class RepeatRecord:
 class TrialRecord:
     """One finished trial. `run` and `trial` count from 1; times are UTC; seconds are wall time.
 
-    `objective` is the validation metric after the last epoch, or the worst the metric can give where the
-    training diverged, or None where the trial failed. `source` says how the hyperparameters were chosen
-    ("sobol", "model", "random", "grid"). `attempts` counts how often it was tried, 1 where nothing crashed.
+    `objective` is the validation metric after the last epoch; the worst value that the metric can give if the
+    training diverged; None if the trial failed. `source` says how the hyperparameters were chosen ("sobol", "model",
+    "random", "grid"). `attempts` counts how often the trial was tried: 1 if nothing crashed.
 
-    Of a trial of several trainings `repeats` has each, in order; `objective` and `test_metric` are their means, the
-    state is diverged where one of them did, `seed` and `epochs` are the first one's, and `train_seconds` is the sum.
-    `repeats` is empty where there is one training, and where the trial failed.
+    If a trial has several trainings, `repeats` holds them in order. `objective` and `test_metric` are then their means,
+    the state is diverged if any training diverged, `seed` and `epochs` are from the first, and `train_seconds` is the
+    sum. `repeats` is empty if there is one training, and if the trial failed.
 
-    `series` has what was recorded of each of its trainings, in order; it is empty where nothing was asked for. Its
-    `epochs` have no series of their own.
+    `series` holds what was recorded of each training, in order; it is empty if the study asked for no recording.
+    `epochs` hold no series of their own.
 
-    `address` is what the trial is found by (`studies.running.reuse`), None where that is not known. One that another
-    study has trained is that study's in all but where it belongs; `taken_from` says which it was: STUDY/TRIAL.
+    `address` identifies the training (`studies.running.reuse`); None if it is not known. A trial that another study has
+    trained is a copy of that study's trial, except for where it belongs; `taken_from` names the original: STUDY/TRIAL.
     """
 
     study: str
@@ -237,8 +237,8 @@ class TrialRecord:
 
     @property
     def sem(self) -> float | None:
-        """The objective's standard error, from the spread of its repeats; None where they say nothing of noise: fewer
-        than two, or one diverged."""
+        """The objective's standard error, from the spread of the repeats; None if there are fewer than two or one
+        diverged, since these say nothing about noise."""
         if len(self.repeats) < 2 or self.state is not TrialState.COMPLETED:
             return None
         error = stdev(repeat.objective for repeat in self.repeats) / math.sqrt(len(self.repeats))
@@ -247,10 +247,11 @@ class TrialRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmationRecord:
-    """One fresh training of an incumbent's hyperparameters, which no searcher saw.
+    """One fresh training of an incumbent's hyperparameters, whose result no searcher saw.
 
-    They are those of the run's trial number `trial`. `number` counts the study's confirming seeds from 1: the same
-    number has the same `seed` in all arms and for all incumbents of a run. What else it has is as in a `TrialRecord`.
+    The hyperparameters are those of the run's trial number `trial`. `number` counts the study's confirming seeds from
+    1: the same number has the same `seed` in all arms and for all incumbents of a run. The other fields are as in a
+    `TrialRecord`.
     """
 
     study: str
@@ -299,18 +300,18 @@ class Outcome(Protocol):
 
 
 class Sink(Protocol):
-    """Where a running study puts what it finishes.
+    """The place where a running study stores finished trials and confirmations.
 
-    `record` is called from one thread, in order within each run, once a trial. When it returns the trial is
+    `record` is called once per trial, from one thread, in order within each run. When it returns, the trial is
     durable; when it raises, the study stops and the trial counts as never run.
     """
 
     def record(self, trial: TrialRecord) -> None: ...
 
     def confirm(self, confirmation: ConfirmationRecord) -> None:
-        """As `record`, once each arm, run, trial and number, in no order."""
+        """Like `record`, once for each arm, run, trial and number, in no particular order."""
         ...
 
     def at(self, addresses: Sequence[str]) -> Mapping[str, TrialRecord | ConfirmationRecord]:
-        """What any study has at these addresses, results all of them. Asked only for records with addresses."""
+        """Return the results that any study has at these addresses. Called only if records have addresses."""
         ...
