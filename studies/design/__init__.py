@@ -1,1 +1,1 @@
-"""What a study is: its file, arms, search spaces, searchers."""
+"""The design of a study: its file, arms, search spaces, searchers."""

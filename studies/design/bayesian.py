@@ -1,7 +1,7 @@
-"""Bayesian optimisation with BoTorch: a Gaussian process of the objective, and where it expects to improve most.
+"""Bayesian optimisation with BoTorch: a Gaussian process of the objective, and the points where it promises most.
 
-The model is BoTorch's `SingleTaskGP` with its priors (Hvarfner et al. 2024), what is maximised the logarithm of the
-expected improvement (Ament et al. 2023).
+The model is BoTorch's `SingleTaskGP` with its priors (Hvarfner et al. 2024); the acquisition function is the logarithm
+of the expected improvement (Ament et al. 2023).
 """
 
 import warnings
@@ -21,19 +21,19 @@ from studies.design.cube import Cube, Numbers
 from studies.design.space import Choice, Float, Int
 from trainers.hyperparameters import Value
 
-RAW = 512  # points that the search for the best one begins with
-STARTS = 16  # of them it climbs from
-STARTS_EACH = 4  # with the same values of the dimensions that have few
-APART = 0.1  # are two of those at least, in diagonals of the other dimensions' cube
+RAW = 512  # points with which the search for the best one begins
+STARTS = 16  # of these points, those that it climbs from
+STARTS_EACH = 4  # starts at most with the same values in all dimensions of few values
+APART = 0.1  # least distance of two such starts, in diagonals of the other dimensions' cube
 ROUNDS = (
-    2  # of trying the values of the dimensions that have few, one by one, where not all were among the starts
+    2  # of changing one value of the dimensions of few values, if these have more combinations than starts
 )
 NOISE = (
     0.01,
     100.0,
-)  # deviations that it may have, in that of the objectives; BoTorch infers none below the first
+)  # range of its standard deviation, in the objectives' own; BoTorch infers none below the first
 LEAST_VARIANCE = 1e-12  # of a difference
-FLAT = 1e-8  # deviation of objectives, in the largest of them, under which they are taken for one
+FLAT = 1e-8  # standard deviation of objectives, relative to the largest, below which they count as equal
 
 
 Acquisition = Callable[[Tensor], Tensor]
@@ -46,9 +46,10 @@ def proposals(
     variance: float | None,
     seed: int,
 ) -> Iterator[dict[str, Value]]:
-    """Points of the space, the most promising first, after those `told` had `objectives`, to be maximised.
+    """Propose points of the space, the most promising first, given the points `told` and their `objectives`.
 
-    `variance` is that of an objective's noise; None where it is to be inferred. The points may have been told.
+    Objectives are maximised. `variance` is the variance of their noise; None to infer it. A point that was told may be
+    proposed again.
     """
     cube = Cube(space)
     x = torch.from_numpy(cube.features(cube.coordinates(told)))
@@ -63,7 +64,7 @@ def proposals(
 
 
 def scaled(objectives: Numbers, variance: float | None) -> tuple[Tensor, Tensor | None]:
-    """Objectives (points,) of mean 0 and variance 1, those below Tukey's fence put on it; the noise's variances."""
+    """Scale objectives (points,) to mean 0 and variance 1, those below Tukey's fence put on it; and noise variances."""
     unit = float(np.abs(objectives).max()) or 1.0
     y = objectives / unit
     low, high = np.percentile(y, 25, method="lower"), np.percentile(y, 75, method="higher")
@@ -78,7 +79,7 @@ def scaled(objectives: Numbers, variance: float | None) -> tuple[Tensor, Tensor 
 
 
 def fitted(x: Tensor, y: Tensor, variances: Tensor | None) -> SingleTaskGP:
-    """The most probable Gaussian process of `y` (points,) at `x` (points, features), as BoTorch would fit it."""
+    """Fit the most probable Gaussian process of `y` (points,) at `x` (points, features), as BoTorch would."""
     noise = None if variances is None else variances[:, None]
     model = SingleTaskGP(x, y[:, None], noise, outcome_transform=None)
     kernel, features = model.covar_module, x.shape[1]
@@ -97,10 +98,10 @@ def fitted(x: Tensor, y: Tensor, variances: Tensor | None) -> SingleTaskGP:
 
 
 def loss(model: SingleTaskGP, variances: Tensor | None) -> Callable[[Numbers], tuple[float, Numbers]]:
-    """Minus the logarithm of the model's posterior density, a point, and its gradient, as a function of its numbers.
+    """Return a function of the model's numbers: minus its log posterior density per point, and the gradient.
 
-    These are the constant mean, the features' lengthscales and, where `variances` do not say it, the noise's variance.
-    gpytorch's `ExactMarginalLogLikelihood` says the same but for a constant, many times as slowly.
+    The numbers are the constant mean, the features' lengthscales and, if `variances` is None, the noise's variance.
+    gpytorch's `ExactMarginalLogLikelihood` is the same up to a constant, and many times slower.
     """
     (x,), y = model.train_inputs, model.train_targets
     squares, points, features = (x[:, None] - x).square(), len(x), x.shape[1]
@@ -133,11 +134,11 @@ def loss(model: SingleTaskGP, variances: Tensor | None) -> Callable[[Numbers], t
 
 
 def improvement(model: SingleTaskGP, tried: Tensor) -> Acquisition:
-    """The logarithm of how much better than the best of the points `tried` others (points, 1, features) should be.
+    """Return the log expected improvement of points (points, 1, features) over the best of the points `tried`.
 
-    The best is the one with the highest mean. Its true value is not known either where there is noise: what should be
-    positive is a difference of two normal variables that are the closer correlated the nearer the points. Compared with
-    a number instead, points beside the best one look promising for ever, as nothing else is as uncertain and as high.
+    The best is the point with the highest posterior mean. With noise its true value is unknown too, so the improvement
+    is a difference of two normal variables, the more correlated the nearer their points. Against a fixed best value,
+    points beside the best one would look promising for ever, as nothing else is as high and as uncertain.
     """
     with torch.no_grad():
         best = tried[model.posterior(tried).mean.argmax()]
@@ -154,19 +155,19 @@ def improvement(model: SingleTaskGP, tried: Tensor) -> Acquisition:
 
 
 class Peaks:
-    """Where an acquisition function is highest in a cube."""
+    """A search for the highest points of an acquisition function in a cube."""
 
     def __init__(self, cube: Cube, acquisition: Acquisition) -> None:
         self._cube, self._acquisition = cube, acquisition
 
     def ordered(self, coordinates: Numbers) -> Numbers:
-        """Points (points, dimensions), the highest first."""
+        """Sort points (points, dimensions), the highest first."""
         with torch.no_grad():
             heights = self._acquisition(torch.from_numpy(self._cube.features(coordinates))[:, None])
         return coordinates[np.argsort(-heights.numpy(), kind="stable")]
 
     def climbed(self, ordered: Numbers) -> Numbers:
-        """The peaks above the highest points, found by moving the ranges' coordinates alone; the highest first."""
+        """Return the peaks above the highest points, found by moving only coordinates of ranges; the highest first."""
         starts = ordered[self._starts(ordered)]
         if not self._cube.ranges:
             return starts
@@ -175,7 +176,7 @@ class Peaks:
         fixed = {column: features[:, column] for column in range(width) if column not in moved}
         with warnings.catch_warnings(
             record=True
-        ):  # of searches that end early, past any filter: the point is good
+        ):  # hides, past any filter, that searches end early: their points are good
             ends, _ = gen_candidates_scipy(
                 features[:, None],
                 self._acquisition,
@@ -187,7 +188,7 @@ class Peaks:
         return self.ordered(self._cube.coordinates([self._cube.point(end) for end in starts]))
 
     def _starts(self, ordered: Numbers) -> list[int]:
-        """Positions of the highest points that are apart from one another."""
+        """Return the positions of the highest points that lie far enough apart."""
         few, ranges = ordered[:, self._cube.few], ordered[:, self._cube.ranges]
         apart = APART * np.sqrt(len(self._cube.ranges))
         free, found = np.ones(len(ordered), bool), list[int]()

@@ -1,4 +1,4 @@
-"""A search space as a cube of numbers, which a Gaussian process can be told."""
+"""A search space as a cube of numbers, for a Gaussian process."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 from studies.design.space import Choice, Float, Int, points
 from trainers.hyperparameters import Value
 
-FEW = 32  # whole numbers are looked at one by one, more of them as a range
-MOST = 1024  # points are looked at one by one
+FEW = 32  # up to so many whole numbers are tried one by one, more of them as a range
+MOST = 1024  # up to so many points are all tried
 
 Numbers = NDArray[np.float64]
 
 
 class Cube:
-    """The searched dimensions of a space, whose points are told as coordinates and as features.
+    """The searched dimensions of a space, with its points as coordinates and as features.
 
-    A coordinate is the quantile, in [0, 1], of a number in a range, and the position of a value among few. Features
-    are what distances are taken in, each in [0, 1]: quantiles, ranks of few numbers, and of values without an order
-    one column each, 1 for the value that it is.
+    A coordinate is a quantile in [0, 1] in a dimension that is a range, and the value's position in a dimension of few
+    values. Distances are taken in features, each in [0, 1]: quantiles of ranges and of few whole numbers, scaled ranks
+    of listed values, and one column per value, 1 for the value chosen, in a list of more than two words.
     """
 
     def __init__(self, space: Mapping[str, Float | Int | Choice]) -> None:
@@ -32,29 +32,29 @@ class Cube:
 
     @cached_property
     def range_features(self) -> list[int]:
-        """The features that are quantiles of ranges, in order."""
+        """The columns of the features that are quantiles of ranges, in order."""
         widths = [1 if table is None else table.shape[1] for table in self._tables]
         return [sum(widths[:column]) for column in self.ranges]
 
     @property
     def combinations(self) -> int:
-        """How many there are of the values of which there are few."""
+        """The number of combinations of values in the dimensions of few values."""
         return math.prod(len(table) for table in self._tables if table is not None)
 
     def coordinates(self, chosen: Sequence[Mapping[str, Value]]) -> Numbers:
-        """The coordinates of points of the space: (points, dimensions)."""
+        """Return the coordinates of points of the space: (points, dimensions)."""
         rows = [[_coordinate(d, point[name]) for name, d in self._space.items()] for point in chosen]
         return np.array(rows, np.float64).reshape(len(chosen), len(self._space))
 
     def point(self, coordinates: Numbers) -> dict[str, Value]:
-        """The point of the space at coordinates (dimensions,), or the nearest one."""
+        """Return the point of the space at, or nearest to, coordinates (dimensions,)."""
         return {
             name: _value(dimension, float(coordinate))
             for (name, dimension), coordinate in zip(self._space.items(), coordinates, strict=True)
         }
 
     def features(self, coordinates: Numbers) -> Numbers:
-        """(points, dimensions) to (points, features)."""
+        """Convert coordinates (points, dimensions) to features (points, features)."""
         parts = [
             coordinates[:, [column]] if table is None else table[coordinates[:, column].astype(int)]
             for column, table in enumerate(self._tables)
@@ -62,7 +62,7 @@ class Cube:
         return np.hstack(parts)
 
     def spread(self, quantiles: Numbers) -> Numbers:
-        """Coordinates of points that lie as `quantiles` (points, dimensions) do; of all points where they are few."""
+        """Return the coordinates of points at `quantiles` (points, dimensions), or of all points of a small space."""
         if not self.ranges and points(self._space) <= MOST:
             sizes = [len(table) for table in self._tables if table is not None]
             return np.indices(sizes).reshape(len(sizes), -1).T.astype(np.float64)
@@ -73,7 +73,7 @@ class Cube:
         return coordinates
 
     def neighbours(self, coordinates: Numbers) -> Numbers:
-        """The points that differ from one (dimensions,) in one of the values of which there are few."""
+        """Return the point (dimensions,) with one dimension of few values at a time set to each of its values."""
         found = []
         for column in self.few:
             table = self._tables[column]
@@ -85,7 +85,7 @@ class Cube:
 
 
 def _table(dimension: Float | Int | Choice) -> Numbers | None:
-    """Features (values, columns) of a dimension of few values; None of a range."""
+    """Return the features (values, columns) of a dimension of few values; None for a range."""
     match dimension:
         case Choice(values) if isinstance(values[0], str) and len(values) > 2:
             return np.eye(len(values))

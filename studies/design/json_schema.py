@@ -1,6 +1,6 @@
-"""Study files as JSON Schema (2020-12), for whoever writes them by program.
+"""The JSON Schema (2020-12) of study files, for programs that write them.
 
-A file that fits may still be refused, as a schema cannot say that `low` is less than `high`; one that does not fit is.
+A file that does not fit is refused. One that fits may be too, as a schema cannot say that `low` is less than `high`.
 """
 
 import math
@@ -43,9 +43,9 @@ RECORD: dict[str, dict[str, Any]] = {
 
 
 def space_schema(method: str) -> dict[str, Any]:
-    """What a study file may say under `space` of this method.
+    """Return the schema of this method's `space` in a study file.
 
-    What it leaves out is searched as by default, or not at all where there is no default.
+    A hyperparameter that is left out is searched over its default range, or not at all if it has none.
     """
     space, known = METHODS[method].space, METHODS[method].known
     return _mapping(
@@ -55,14 +55,14 @@ def space_schema(method: str) -> dict[str, Any]:
 
 
 def searcher_schema(name: str) -> dict[str, Any]:
-    """What a study file may say under `searcher` to get this one."""
+    """Return the schema of `searcher` in a study file that chooses this one."""
     model = SearcherSpec.model_json_schema()
     spelled_out = _mapping(model["properties"] | {"name": {"const": name}}, required=["name"])
     return {"anyOf": [{"const": name}, spelled_out]}
 
 
 def study_schema() -> dict[str, Any]:
-    """A whole study file."""
+    """Return the schema of a whole study file."""
     model, confirm = StudySpec.model_json_schema(), Confirm.model_json_schema()
     spelled_out = _mapping(
         SearcherSpec.model_json_schema()["properties"] | {"name": {"enum": list(SEARCHERS)}}
@@ -94,7 +94,7 @@ def study_schema() -> dict[str, Any]:
 
 
 def _arm(method: str, searcher: dict[str, Any]) -> dict[str, Any]:
-    """An arm of the method; where it leaves out the method its name is one."""
+    """Return the schema of an arm of the method; an arm without `method` has the method's name as its own."""
     named, parts = StudySpec.model_json_schema()["properties"]["name"], {"space": space_schema(method)}
     proxy = {name: PROXY[name] for name in OF_ARMS}
     own = parts | {"searcher": searcher, "task": {"enum": list(TASKS)}, "proxy": _mapping(proxy)}

@@ -9,11 +9,11 @@ from studies.design.space import Choice, Float, Int, Space
 class Method:
     """An optimizer for the binary parameters (a name in `trainers.optimizers.OPTIMIZERS`) and its search space.
 
-    Without an optimizer it is for the tasks in REAL_TASKS, which have no binary weights, and for these alone.
+    A method without an optimizer is only for the tasks in REAL_TASKS, which have no binary weights.
 
-    The space holds the hyperparameters that the source tunes, over bounds around the values that it uses or tries. A
-    study file may add the dimensions in `extra` and RECIPE; where it does not, the optimizer's or the recipe's default
-    holds.
+    The space holds the hyperparameters that the source tunes, with bounds around the values that it uses or tries. A
+    study file may add the dimensions in `extra` and RECIPE; without them, the optimizer's or the recipe's defaults
+    apply.
     """
 
     optimizer: str | None
@@ -26,14 +26,14 @@ class Method:
 
     @property
     def known(self) -> Space:
-        """Whatever a study file may say of the method, the dimensions of its own space first."""
+        """All dimensions that a study file may give the method, those of its own space first."""
         return {**self.space, **self.extra, **RECIPE}
 
 
 SWITCH = Choice((False, True))
 DECAY = Choice(("none", "linear", "cosine"))
 
-# of the real-valued parameters' optimizer, bounds around the recipes' values; a task has those of its own optimizer
+# for the real-valued parameters' optimizer, with bounds around the recipes' values; a task takes its own optimizer's
 REAL: Space = {
     "real_learning_rate": Float(1e-4, 1.0, log=True),  # 1e-3 to 1e-1
     "real_momentum": Float(0.0, 0.99),  # 0.9
@@ -42,7 +42,7 @@ REAL: Space = {
     "real_weight_decay": Float(1e-6, 1e-2, log=True),  # none and 1e-4
     "real_decay": DECAY,
 }
-# whatever the method
+# for every method
 RECIPE: Space = {**REAL, "batch_size": Int(16, 1024, log=True)}  # 50 to 510
 
 PHASES: Space = {
@@ -63,7 +63,7 @@ LATENT = {
 ADAM = Float(1e-4, 1.0, log=True)  # Nayak 2020: 1e-3; Paren & Poudel 2021: 1e-2 and 1e-3
 # Nayak 2020: 1e-6 to 1e-2; Paren & Poudel 2021: 1e-4
 ADAPTIVITY = Float(1e-7, 1e-1, log=True)
-# Paren & Poudel 2021, its code: 1e-4 and 1e-3 on CIFAR, 1e-6 on ImageNet; Bai et al.: 3e-4. The fewer steps, the more
+# Paren & Poudel 2021, its code: 1e-4 and 1e-3 on CIFAR, 1e-6 on ImageNet; Bai et al.: 3e-4. More for fewer steps
 LAMBDA_RATE = Float(1e-7, 1.0, log=True)
 
 METHODS: dict[str, Method] = {
@@ -94,7 +94,7 @@ METHODS: dict[str, Method] = {
     ),
     "iir-filter": Method(
         optimizer="iir-filter",
-        # the filter's alpha is about pi times such a cut-off
+        # a gradient filter's alpha corresponds to a cut-off of about alpha / pi
         space={"cutoff": Float(1e-6, 0.5, log=True), "order": Choice((1, 2, 3, 4))},
         summary="the gradient through a Butterworth low-pass filter, no latent weights",
         source="Quist et al. 2023, eq 14",
@@ -118,7 +118,7 @@ METHODS: dict[str, Method] = {
             "beta2": Float(0.9, 0.9999),  # 0.999
             "weight_decay": Float(
                 1e-8, 1e-2, log=True
-            ),  # the papers have none; as good as none at the lower end
+            ),  # the papers have none; the lower end is practically none
             "clipping": SWITCH,
         },
         summary="Adam on latent weights, straight through their sign",

@@ -1,7 +1,7 @@
-"""What a study file says: JSON, or YAML 1.2 by its core schema, in any Unicode encoding, as plain values.
+"""Study files as plain values: JSON, or YAML 1.2 with its core schema, in any Unicode encoding.
 
-PyYAML reads and writes YAML, with that schema's words in place of YAML 1.1's, where 010 is 8, 1:30 is 90 and `no` is
-false. (ruamel.yaml speaks 1.2, but still takes 1_000, 0b11 and dates for more than words.)
+PyYAML reads and writes YAML, with the core schema's scalars in place of YAML 1.1's, in which 010 is 8, 1:30 is 90 and
+`no` is false. (ruamel.yaml supports 1.2, but still does not read 1_000, 0b11 and dates as strings.)
 """
 
 import json
@@ -25,7 +25,7 @@ FLOAT = re.compile(
     r"([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
 )
 OLD = re.compile(r"[-+]?[0-9]+([_:][0-9]+)+(\.[0-9_]*)?([eE][-+]?[0-9]+)?$")  # 1_000, 1:30
-# YAML 1.2.2, section 10.3.2: plain words that are no text, what they begin with and their values
+# YAML 1.2.2, section 10.3.2: plain scalars that are not strings, their first characters and their values
 CORE: dict[str, tuple[re.Pattern[str], list[str], Callable[[str], Any]]] = {
     "null": (NULL, ["", *"~nN"], lambda _: None),
     "bool": (BOOL, [*"tTfF"], lambda word: word.lower() == "true"),
@@ -35,7 +35,7 @@ CORE: dict[str, tuple[re.Pattern[str], list[str], Callable[[str], Any]]] = {
 
 
 def read(path: Path) -> Any:
-    """What a file holds, unchecked: a service may know more than this version. Raises StudyError."""
+    """Read a file without checking its keys: a service may know more than this version. Raises StudyError."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
@@ -55,7 +55,7 @@ def read(path: Path) -> Any:
 
 
 def parse(text: str) -> Any:
-    """The value that a text writes. Raises ValueError saying where it is neither JSON nor YAML, or too much."""
+    """Parse JSON or YAML. Raises ValueError that says where the text is neither, or holds too much."""
     try:
         return json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
@@ -69,7 +69,7 @@ def parse(text: str) -> Any:
 
 
 def write(value: Any) -> str:
-    """The value as YAML that reads back the same, by YAML 1.1 too."""
+    """Return the value as YAML that reads back the same, also as YAML 1.1."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False)
 
 
@@ -91,11 +91,11 @@ def _where(error: yaml.YAMLError) -> str:
 
 
 class _TooMuchError(ComposerError):
-    """A text that was YAML as far as it was read holds more than a study may."""
+    """A text, valid YAML as far as it was read, that holds more than a study may."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values by the core schema and merge keys; a key is text and given once, and all of it is bounded."""
+    """Loads plain values by the core schema, and merge keys. Each key is a string given once; all of it is bounded."""
 
     yaml_constructors: ClassVar = {
         f"{TAG}{kind}": yaml.SafeLoader.yaml_constructors[f"{TAG}{kind}"] for kind in ("str", "seq", "map")
@@ -104,10 +104,10 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._depth = self._composed = 0
-        self._sizes: dict[yaml.Node, int] = {}  # with what aliases below repeat
+        self._sizes: dict[yaml.Node, int] = {}  # values in each node, aliases expanded
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """As it is, and counted: a node that is repeated as often as it is repeated."""
+        """Compose a node and count its values, those of an alias each time it is used."""
         alias = self.check_event(yaml.AliasEvent)
         where = parent.start_mark if parent else None
         if self._depth > MOST_DEPTH:
@@ -150,7 +150,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what is no text by the core schema, or by YAML 1.1."""
+    """Quotes strings that the core schema or YAML 1.1 would read as something else."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""Searchers: which hyperparameters to try next, as pure functions of the space, the history and a seed."""
+"""Searchers: pure functions of the space, the history and a seed that choose the next hyperparameters to try."""
 
 import logging
 import math
@@ -14,18 +14,18 @@ from studies.design.space import Choice, Float, Int, Space, Untied, points, sear
 from trainers.hyperparameters import Value
 from trainers.seeds import derive
 
-AX_NARROWEST = 1.5e-5  # of a range's width, in decades where it is logarithmic
-AX_LAST_DECADE = 308  # it takes ten to the power of what it has come to
+AX_NARROWEST = 1.5e-5  # width of a range that Ax takes, in decades if logarithmic
+AX_LAST_DECADE = 308  # of a bound: Ax takes ten to the power of a logarithm, which must not overflow
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """A finished trial as a searcher sees it; `objective` is None where the trial failed.
 
-    `sem` is the objective's standard error where it is the mean of several trainings, None where that is unknown.
+    `sem` is the objective's standard error if it is the mean of several trainings; None if that is unknown.
     """
 
-    hyperparameters: dict[str, Value]  # empty where choosing them is what failed
+    hyperparameters: dict[str, Value]  # empty if choosing them failed
     objective: float | None
     sem: float | None = None
 
@@ -39,10 +39,10 @@ class Suggestion:
 
 
 class Suggest(Protocol):
-    """Choose the trial after `history`, which is every earlier trial of one run in order.
+    """Choose the trial after `history`, all earlier trials of one run in order.
 
     The same arguments give the same suggestion in any process on the same kind of machine. `seed` belongs to the
-    run, not to the trial. No global random state is read, and none is left changed.
+    run, not to the trial. No global random state is read or changed.
     """
 
     def __call__(
@@ -94,10 +94,10 @@ def suggest_botorch(
 ) -> Suggestion:
     """Sobol for `initial_trials`, then Bayesian optimisation: BoTorch's Gaussian process and expected improvement.
 
-    Sobol goes on where there is nothing to model, as no trial has succeeded yet, or nothing to choose, as every point
-    of a finite space has been tried. Otherwise no point is tried twice. An objective that is not finite counts as the
-    worst finite one. Objectives are told apart from their noise: by their standard errors where there are any, pooled,
-    as those of two or three trainings say little one by one; otherwise by the model.
+    Sobol continues while no trial has succeeded, and so nothing can be modelled, and once every point of a finite space
+    has been tried. Otherwise no point is tried twice. A non-finite objective counts as the worst finite one. The
+    variance of the objectives' noise is pooled from their standard errors, as single ones from two or three trainings
+    say little; without standard errors the model infers it.
     """
     free = searched(space)
     told = _told(free, history, maximize, initial_trials)
@@ -117,7 +117,7 @@ def suggest_botorch(
             derive(seed, "botorch", len(history)),
         )
         point = next((point for point in found if tuple(point.values()) not in tried), None)
-    if point is None:  # of a finite space, where so many have been tried that few are left
+    if point is None:  # in a finite space of which few points are left untried
         return suggest_sobol(space, history, seed, maximize=maximize, initial_trials=initial_trials)
     chosen = {name: d.at(0.0) for name, d in space.items()}
     return Suggestion(chosen | point, "model")
@@ -128,8 +128,8 @@ def suggest_ax(
 ) -> Suggestion:
     """Sobol for `initial_trials`, then Bayesian optimisation: Ax's default Gaussian process and acquisition.
 
-    Ax's own start is not used: it would begin every run at the centre of the space, which tells all runs how the
-    bounds were chosen. When Sobol goes on, what counts as the worst and what is known of noise are as for `botorch`.
+    Ax's own first trials are not used: every run would begin at the centre of the space, which tells all runs how the
+    bounds were chosen. When Sobol continues, what counts as the worst and how noise is treated are as for `botorch`.
     """
     free = searched(space)
     told = _told(free, history, maximize, initial_trials)
@@ -164,7 +164,7 @@ def suggest_ax(
                 )
             )
             trial.mark_completed()
-        client._experiment.attach_data(Data(rows))  # one by one a third of the time goes into sorting them
+        client._experiment.attach_data(Data(rows))  # one by one, sorting takes a third of the time
         torch.manual_seed(derive(seed, "acquisition", len(history)))
         (point,) = client.get_next_trials(max_trials=1).values()
     chosen = {name: d.at(0.0) for name, d in space.items()}
@@ -173,9 +173,9 @@ def suggest_ax(
 
 @dataclass(frozen=True, slots=True)
 class Searcher:
-    """A way to choose trials. With a `model`, what it suggests after a run's `initial_trials` is the model's choice.
+    """A way to choose trials. With a `model`, the model chooses after a run's `initial_trials`.
 
-    One that takes every combination, `exhaustive`, needs lists to combine.
+    An `exhaustive` searcher tries every combination, and needs lists to combine.
     """
 
     suggest: Suggest
@@ -199,7 +199,7 @@ SEARCHERS = {
 def _told(
     free: Space, history: Sequence[Observation], maximize: bool, initial_trials: int
 ) -> list[Observation] | None:
-    """The trials with hyperparameters, for a model, their objectives finite; None where it is Sobol's turn."""
+    """Return the trials with hyperparameters, their objectives made finite, for a model; None if it is Sobol's turn."""
     finite = [o.objective for o in history if o.objective is not None and math.isfinite(o.objective)]
     if len(history) < initial_trials or not finite or len(_tried(free, history)) >= points(free):
         return None
@@ -216,7 +216,7 @@ def _tried(free: Space, history: Sequence[Observation]) -> set[tuple[Value, ...]
 
 
 def _variance(told: Sequence[Observation]) -> float | None:
-    """The variance of the objectives' noise, pooled from the standard errors there are; None where they tell none."""
+    """Return the variance of the objectives' noise, pooled from their standard errors; None if none is above 0."""
     known = [o.sem for o in told if o.objective is not None and o.sem is not None and math.isfinite(o.sem)]
     pooled = sum(error**2 for error in known) / len(known) if known else 0.0
     return pooled if pooled > 0 else None
@@ -241,7 +241,7 @@ def _ax_parameter(name: str, dimension: Float | Int | Choice) -> object:
 
 
 def _by_quantile(dimension: Float | Int) -> TypeGuard[Float]:
-    """Whether Ax is told quantiles, as it refuses the range or takes all of its values for one (0019)."""
+    """Return whether Ax is given quantiles, as it would refuse the range or take its values for one (decision 0019)."""
     if not isinstance(dimension, Float):
         return False
     start, end = dimension.low * _unit(dimension), dimension.high * _unit(dimension)
@@ -253,19 +253,19 @@ def _by_quantile(dimension: Float | Int) -> TypeGuard[Float]:
 
 
 def _by_rank(dimension: Choice) -> bool:
-    """Whether Ax is told ranks, as it would take some values for one or for infinite."""
+    """Return whether Ax is given ranks, as it would take some values for equal or infinite."""
     return isinstance(dimension.values[0], float) and not _told_apart(dimension.values)
 
 
 def _told_apart(numbers: Sequence[Value]) -> bool:
-    """Whether single precision, in which Ax has bounds and choices, takes no two for one and none for infinite."""
+    """Return whether the numbers stay different and finite in single precision, as Ax has bounds and choices."""
     with np.errstate(over="ignore"):
         single = np.asarray(numbers, np.float32)
     return bool(np.isfinite(single).all()) and len(np.unique(single)) == len(single)
 
 
 def _unit(dimension: Float | Int) -> int | float:
-    """What Ax's numbers are multiples of: ranges that it refuses as too narrow are scaled to 1."""
+    """Return the factor by which numbers are scaled for Ax: a range too narrow for it gets width 1."""
     width = dimension.high - dimension.low
     return 1 / width if width < AX_NARROWEST else 1
 
@@ -279,7 +279,7 @@ def _to_ax(dimension: Float | Int | Choice, value: Value) -> Value:
 
 
 def _from_ax(dimension: Float | Int | Choice, value: Value) -> Value:
-    """Ax works in transformed coordinates and may come back a rounding error outside a bound."""
+    """Convert a value from Ax, which may lie a rounding error outside a bound, as Ax transforms coordinates."""
     if isinstance(dimension, Choice):
         return sorted(dimension.values)[int(value)] if _by_rank(dimension) else value
     if _by_quantile(dimension):
@@ -290,7 +290,7 @@ def _from_ax(dimension: Float | Int | Choice, value: Value) -> Value:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums come out differently on other numbers of threads, and so would suggestions."""
+    """Use one thread: sums, and so suggestions, depend on the number of threads."""
     import torch
 
     before = torch.get_num_threads()
@@ -303,7 +303,7 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Ax and BoTorch comment on every step; errors still come through."""
+    """Silence Ax and BoTorch, which comment on every step; errors still come through."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

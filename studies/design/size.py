@@ -1,17 +1,17 @@
-"""How large a study may be: looked at before anything else is done with one."""
+"""The limits on a study's size, checked before anything else is done with it."""
 
 from collections.abc import Mapping
 
 MOST_BYTES = 2**20  # of a file
 MOST_ITEMS = 1000  # of a list: as many choices as Ax takes
 MOST_KEYS = 100  # of a mapping
-MOST_VALUES, MOST_DEPTH = 10_000, 50  # of it all
+MOST_VALUES, MOST_DEPTH = 10_000, 50  # of the whole study
 MOST_CHARACTERS = 100  # of a key
 MOST_DIGITS = 400  # of a number; the largest real one has 309
 
 
 def fault(study: object) -> tuple[str, str] | None:
-    """The first key with too much below it and what is too much of it, if any. Takes no longer for a larger study."""
+    """Return the first key that holds too much and what is too much, if any. Its time is bounded for any study."""
     left: list[tuple[object, tuple[str, ...]]] = [(study, ())]
     seen = 0
     while left:

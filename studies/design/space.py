@@ -8,7 +8,7 @@ from typing import Any, Literal
 from studies.design.whole_numbers import whole
 from trainers.hyperparameters import VALID, Value
 
-AT_BOUND = 0.01  # so near to an end of its range, in the range's own scale, a value counts as lying at it
+AT_BOUND = 0.01  # a value so near to an end of its range, on the range's own scale, counts as lying at it
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Float:
         )
 
     def at(self, u: float) -> float:
-        """The value at quantile `u` in [0, 1]: at 0 and 1 the very bounds."""
+        """Return the value at quantile `u` in [0, 1]; 0 and 1 give exactly the bounds."""
         if u in (0, 1):
             return self.high if u else self.low
         start, end = self._ends
@@ -36,7 +36,7 @@ class Float:
         return min(max(math.exp(point) if self._in_logarithms else point, self.low), self.high)
 
     def quantile(self, value: float) -> float:
-        """The quantile of a value in the range: `at` the other way round, as far as its numbers tell values apart."""
+        """Return the quantile of a value in the range: the inverse of `at`, up to rounding."""
         start, end = self._ends
         point = math.log(value) if self._in_logarithms else value
         return (point - start) / (end - start)
@@ -47,7 +47,7 @@ class Float:
 
     @property
     def _in_logarithms(self) -> bool:
-        """Not where the bounds are so close that their logarithms are one number."""
+        """Whether quantiles are taken in logarithms: not if the bounds are so close that theirs are equal."""
         return self.log and math.log(self.low) < math.log(self.high)
 
 
@@ -66,7 +66,7 @@ class Int:
         return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
 
     def at(self, u: float) -> int:
-        """The value at quantile `u` in [0, 1]: each whole number owns the half unit on either side of it."""
+        """Return the value at quantile `u` in [0, 1]; each whole number owns the half unit on either side of it."""
         low, high = self.low - 0.5, self.high + 0.5
         if self.log:
             value = round(math.exp(math.log(low) + u * (math.log(high) - math.log(low))))
@@ -93,7 +93,7 @@ class Choice:
         return any(type(value) is type(v) and value == v for v in self.values)
 
     def at(self, u: float) -> Value:
-        """The value at quantile `u` in [0, 1]."""
+        """Return the value at quantile `u` in [0, 1]."""
         return self.values[min(int(u * len(self.values)), len(self.values) - 1)]
 
 
@@ -107,15 +107,15 @@ class Fixed:
         return type(value) is type(self.value) and value == self.value
 
     def at(self, u: float) -> Value:
-        """The value."""
+        """Return the value."""
         return self.value
 
 
 @dataclass(frozen=True, slots=True)
 class Tied:
-    """Follows from the value of another hyperparameter: nothing to search, not counted as a dimension.
+    """A value that follows from another hyperparameter's: nothing to search, not counted as a dimension.
 
-    `number` is the product of the two, or the ratio of this one to the other.
+    `number` is the product of the two values, or the ratio of this one to the other.
     """
 
     to: str
@@ -127,7 +127,7 @@ class Tied:
             raise ValueError(f"{self.by} must be a finite number above 0, got {self.number!r}")
 
     def given(self, other: Value) -> float:
-        """The value where the other one is `other`. Raises ZeroDivisionError."""
+        """Return the value that follows from the other value `other`. Raises ZeroDivisionError."""
         return self.number * float(other) if self.by == "ratio" else self.number / float(other)
 
 
@@ -137,24 +137,24 @@ Untied = Mapping[str, Float | Int | Choice | Fixed]
 
 
 def searched(space: Space) -> dict[str, Float | Int | Choice]:
-    """The dimensions that a searcher chooses: all but those fixed and tied, in order."""
+    """Return the dimensions that a searcher chooses: all but the fixed and tied ones, in order."""
     return {name: d for name, d in space.items() if not isinstance(d, Fixed | Tied)}
 
 
 def whole_point(space: Space, chosen: Mapping[str, Value]) -> dict[str, Value]:
-    """The values `chosen` for the searched dimensions with those of the others, in the order of the space."""
+    """Add the fixed and tied values to those `chosen` for the searched dimensions, in the order of the space."""
     known = {**{name: d.value for name, d in space.items() if isinstance(d, Fixed)}, **chosen}
     tied = {name: d.given(known[d.to]) for name, d in space.items() if isinstance(d, Tied)}
     return {name: (known | tied)[name] for name in space}
 
 
 def untied(space: Space) -> Untied:
-    """The dimensions that stand by themselves."""
+    """Return the dimensions that are not tied to another."""
     return {name: d for name, d in space.items() if not isinstance(d, Tied)}
 
 
 def points(space: Space) -> float:
-    """How many different points the space has: 1 where all is fixed, infinity where anything is real."""
+    """Return the number of different points in the space: 1 if all is fixed, infinity if any dimension is real."""
     total = 1.0
     for dimension in space.values():
         match dimension:
@@ -168,7 +168,7 @@ def points(space: Space) -> float:
 
 
 def bound(dimension: Dimension, value: Value) -> Literal["low", "high"] | None:
-    """The end of its range that the value lies at; None inside, and where there is no range."""
+    """Return the end of its range at which the value lies; None if it lies inside or there is no range."""
     if not isinstance(dimension, Float | Int) or not isinstance(value, int | float):
         return None
     share = Float(dimension.low, dimension.high, dimension.log).quantile(value)
@@ -176,7 +176,7 @@ def bound(dimension: Dimension, value: Value) -> Literal["low", "high"] | None:
 
 
 def to_json(dimension: Dimension) -> Any:
-    """The dimension as a study file writes it; `parse` reads it back."""
+    """Return the dimension as a study file writes it; `parse` reads it back."""
     match dimension:
         case Float(low, high, log):
             return {"low": float(low), "high": float(high), "log": log}
@@ -193,9 +193,9 @@ def to_json(dimension: Dimension) -> Any:
 def parse(name: str, entry: object, default: Dimension) -> Dimension:
     """Read one hyperparameter of a study file.
 
-    `entry` is a value (fixes it), a list (one of these), a mapping with `low`, `high` and `log`, each defaulting
-    to the arm's own, or one with `to`, another hyperparameter, and `product` or `ratio`, which ties it to that. Raises
-    ValueError with the value and what is allowed.
+    `entry` is a value, which fixes it; a list of choices; a mapping with `low`, `high` and `log`, which default to the
+    method's own; or a mapping with `to`, another hyperparameter, and `product` or `ratio`, which ties it to that one.
+    Raises ValueError with the value and what is allowed.
     """
     dimension = _parse(entry, default)
     valid = VALID[name]
@@ -207,7 +207,7 @@ def parse(name: str, entry: object, default: Dimension) -> Dimension:
         case Fixed(value):
             values = (value,)
         case Tied():
-            values = ()  # they follow from the other's: see `faulty_ties`
+            values = ()  # they follow from another's: see `faulty_ties`
     for value in values:
         if value not in valid:
             raise ValueError(f"{value!r} is out of range; {name} must be in {valid}")
@@ -234,7 +234,7 @@ def _parse(entry: object, default: Dimension) -> Dimension:
 
 
 def _number(value: Value, default: Dimension) -> Value:
-    """A whole number as a real one where the hyperparameter is real, else as a whole one: 1 and 1.0 are the same."""
+    """Return a whole number as a float if the hyperparameter is real, else as an int: 1 and 1.0 are the same."""
     if not isinstance(default, Float):
         return whole(value)
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -273,9 +273,9 @@ def _parse_tie(entry: dict[object, object]) -> Tied:
 
 
 def faulty_ties(space: Space) -> list[tuple[str, str]]:
-    """What is wrong with the tied dimensions: name and fault of each.
+    """Return the name and the fault of each tied dimension that is invalid.
 
-    A tie is to a number that is searched or fixed, and gives a valid value at both of its ends and for all its choices.
+    A tie must be to a searched or fixed number, and give a valid value for both of its ends or all of its choices.
     """
     faults = []
     for name, tied in space.items():
@@ -296,7 +296,7 @@ def _faulty(name: str, tied: Tied, space: Space) -> str | None:
 
 
 def numbers(dimension: Dimension) -> tuple[float, ...]:
-    """The ends or choices of one that is searched or fixed; none where they are no numbers, or tied."""
+    """Return the ends of a range, the choices or the fixed value, as far as they are numbers; none if tied."""
     match dimension:
         case Float(low, high) | Int(low, high):
             return low, high
