@@ -1,4 +1,4 @@
-"""Study files: read, checked whole, resolved to a frozen `StudySpec`."""
+"""Study files: read, checked as a whole and resolved to a frozen `StudySpec`."""
 
 import hashlib
 import json
@@ -38,14 +38,12 @@ MOST_ARMS = 24
 
 
 class Unsaid(int):
-    """The number where a study says none."""
+    """A default number, which differs in type from the same number in a study file."""
 
 
-TRIALS = Unsaid(25)  # of a run, where no grid says another number
-SHORT = "methods"  # another name of `arms` in a study file
-PROTOCOL = (
-    4  # raised whenever the same spec would give different trials; of one method or task, its revision is
-)
+TRIALS = Unsaid(25)  # of a run, unless a grid implies another number
+SHORT = "methods"  # another name for `arms` in a study file
+PROTOCOL = 4  # raised when the same spec would give different trials; if only for one method or task, its revision is
 
 
 class _Strict(BaseModel):
@@ -53,7 +51,7 @@ class _Strict(BaseModel):
 
 
 class _InnerError(ValueError):
-    """Keys below the one that is looked at, each with its fault."""
+    """Faults of keys below the one that is being checked, each with its key."""
 
     def __init__(self, faults: list[tuple[str, str]]) -> None:
         super().__init__(str(faults))
@@ -66,7 +64,7 @@ Name = Annotated[str, Field(pattern=NAME)]
 
 
 class SearcherSpec(_Strict):
-    """How hyperparameters are chosen. `initial_trials` of every run come from Sobol before the model, if it has one."""
+    """How hyperparameters are chosen. With a model, the first `initial_trials` of every run still come from Sobol."""
 
     name: str = "botorch"
     initial_trials: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = 5
@@ -87,9 +85,9 @@ class SearcherSpec(_Strict):
 class ArmSpec(_Strict):
     """One arm of a study: a method with its whole search space, defaults filled in, under a name.
 
-    Without a `searcher` or a `task` of its own it has the study's; what its `proxy` says goes over the study's. An arm
-    that leaves nothing to search is a control: its trials differ in their seeds alone. `published` is what a paper says
-    that it comes to.
+    An arm without its own `searcher` or `task` has the study's; its `proxy` overrides the study's key by key. An arm
+    that leaves nothing to search is a control: its trials differ only in their seeds. `published` is the result that a
+    paper reports for it.
     """
 
     name: Name
@@ -126,7 +124,7 @@ class ArmSpec(_Strict):
         faults = faults or faulty_ties(space)
         if faults:
             raise _InnerError([(f"space.{key}", fault) for key, fault in faults])
-        # in one order however the file has them: a searcher's points depend on it
+        # in a fixed order, whatever the file's: a searcher's points depend on it
         space = {key: space[key] for key in known if key in space}
         return {"name": method, **entry, "method": method, "space": space}
 
@@ -138,11 +136,11 @@ class ArmSpec(_Strict):
     @field_validator("proxy", mode="before")
     @classmethod
     def _of_the_network(cls, entry: object) -> Proxy:
-        """Without what changes the samples, which are the same for all arms."""
+        """Refuse keys that change the samples, which are the same for all arms."""
         return _proxy(entry, None, known=OF_ARMS)
 
     def beside(self, task: Task, proxy: Proxy) -> "ArmSpec":
-        """The same in a study of `proxy` of `task`, with nothing of its own that it has without. Raises ValueError."""
+        """Return the arm for a study of `proxy` of `task`, without what equals the study's. Raises ValueError."""
         own = TASKS[self.task or task.name]
         if _samples(own) != _samples(task):
             same = [each.name for each in TASKS.values() if _samples(each) == _samples(task)]
@@ -177,7 +175,7 @@ class ArmSpec(_Strict):
         return METHODS[self.method].optimizer is not None
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, the whole space spelled out."""
+        """Return JSON values, with the whole space spelled out."""
         space = {key: to_json(dimension) for key, dimension in self.space.items()}
         return {
             "name": self.name,
@@ -190,28 +188,28 @@ class ArmSpec(_Strict):
         }
 
 
-# Less is as good as none: 0.0001 of the largest data set, ImageNet with 1,300 images a class, leaves no class one.
+# Less is practically none: 0.0001 of ImageNet, the largest data set, is not one of the 1,300 images of a class.
 LEAST = {"gpus": 0.01, "max_seconds": 1.0, "train_fraction": 0.0001}
 LEAST_GPUS: dict[str, Any] = {"anyOf": [{"const": 0}, {"minimum": LEAST["gpus"]}]}
 PROXY = tuple(field.name for field in fields(Proxy))
-OF_ARMS = tuple(name for name in PROXY if name not in OF_SAMPLES)  # what an arm's own proxy may have
-STORED = {"stored": True}  # context of a study accepted by a version that may have allowed more
+OF_ARMS = tuple(name for name in PROXY if name not in OF_SAMPLES)  # what an arm's own proxy may change
+STORED = {"stored": True}  # context for a stored study, accepted by a version that may have allowed more
 
 
 class Resources(_Strict):
-    """What one trial may use, and what happens when it fails."""
+    """What one trial may use, and how often it is retried."""
 
     cpus: Annotated[int, Field(ge=1, le=1024), AS_WHOLE] = 1
-    gpus: Annotated[float, Field(ge=0, le=1, json_schema_extra=LEAST_GPUS)] = 0.0  # a training uses one
-    # a trial still training then is stopped
+    gpus: Annotated[float, Field(ge=0, le=1, json_schema_extra=LEAST_GPUS)] = 0.0  # share of its one GPU
+    # a trial that is still training then is stopped
     max_seconds: Annotated[
         float, Field(le=30 * 86400, json_schema_extra={"minimum": LEAST["max_seconds"]})
     ] = 3600.0
     max_retries: Annotated[int, Field(ge=0, le=10), AS_WHOLE] = (
         2  # after a crash, with the same hyperparameters
     )
-    decoder: decoders.Decoder = "pillow"  # of images on disk to train on
-    compile: bool = False  # trainings' steps, by torch
+    decoder: decoders.Decoder = "pillow"  # of training images on disk
+    compile: bool = False  # training steps, with torch
 
     @field_validator("gpus", "max_seconds", mode="before")
     @classmethod
@@ -233,7 +231,7 @@ class Resources(_Strict):
         raise ValueError(f"must be {'0 or ' if info.field_name == 'gpus' else ''}at least {least:g}")
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, without what a `Machine` has by default, so that what is new there changes no study's id."""
+        """Return JSON values without `Machine`'s defaults, so that a new field there changes no study's id."""
         defaults = {each.name: each.default for each in fields(Machine)}
         mine = self.model_dump()
         return {
@@ -241,7 +239,7 @@ class Resources(_Strict):
         }
 
     def machine(self, data_dir: Path) -> Machine:
-        """What a trial trains on."""
+        """Return the machine that a trial trains on."""
         return Machine(
             data_dir=data_dir,
             device="cuda" if self.gpus > 0 else "cpu",
@@ -252,30 +250,30 @@ class Resources(_Strict):
 
 
 class Confirm(_Strict):
-    """After a run each incumbent's hyperparameters are trained again with `seeds` seeds that no searcher saw."""
+    """Confirmations: each incumbent's hyperparameters are trained again with `seeds` seeds that no searcher saw."""
 
     seeds: Annotated[int, Field(ge=1, le=100), AS_WHOLE]
 
 
 class StudySpec(_Strict):
-    """A study: task x arms x (runs, trials). All of a study file, every default filled in.
+    """A study: task x arms x (runs, trials). A whole study file, with every default filled in.
 
-    A file may list `methods`, the short form of arms that each have a method's name.
+    In a file, `methods` is the short form of `arms`: the same list, where each arm is named after its method.
     """
 
     name: Name
     task: str
     proxy: Proxy = WHOLE
-    start: Name | None = None  # in the data folder's `starts`: the network that every training starts from
+    start: Name | None = None  # the network in the data folder's `starts` that every training starts from
     searcher: SearcherSpec = SearcherSpec()
     arms: Annotated[tuple[ArmSpec, ...], Field(strict=False)]
     runs: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = 20
     trials: Annotated[int, Field(ge=1, le=1000), AS_WHOLE] = Field(default=TRIALS, validate_default=True)
     seed: Annotated[int, Field(ge=0, lt=2**63), AS_WHOLE] = 0
     repeats: Annotated[int, Field(ge=1, le=100), AS_WHOLE] = 1  # trainings of a trial
-    record: Record = NOTHING  # of each trial's trainings; not of confirmations
+    record: Record = NOTHING  # in each trial's trainings, not in confirmations
     confirm: Confirm | None = None
-    stop_when: Literal["decided"] | None = None  # then `runs` is the most: see studies.analysis.decision
+    stop_when: Literal["decided"] | None = None  # `runs` is then the most: see studies.analysis.decision
     resources: Resources = Resources()
     published: Annotated[tuple[PublishedRow, ...], Field(strict=False, max_length=MOST_ROWS)] = ()
 
@@ -287,7 +285,7 @@ class StudySpec(_Strict):
     @field_validator("proxy", mode="before")
     @classmethod
     def _of_the_task(cls, entry: object, info: ValidationInfo) -> Proxy:
-        """Only what is not as the task has it anyway: a proxy that changes nothing is the task."""
+        """Keep only what differs from the task: a proxy that changes nothing is the task."""
         task = TASKS.get(info.data.get("task", ""))
         proxy = _proxy(entry, task, small=info.context is STORED)
         return proxy if task is None else proxy.without_own(task)
@@ -309,7 +307,7 @@ class StudySpec(_Strict):
     @field_validator("arms")
     @classmethod
     def _on_the_same_samples(cls, value: tuple[ArmSpec, ...], info: ValidationInfo) -> tuple[ArmSpec, ...]:
-        """Arms may differ in their networks and recipes, not in what they are trained on and scored by."""
+        """Check that arms differ in networks and recipes only, not in the samples and the metric."""
         task, proxy = TASKS.get(info.data.get("task", "")), info.data.get("proxy")
         if task is None or proxy is None:
             return value
@@ -350,8 +348,8 @@ class StudySpec(_Strict):
     @field_validator("arms")
     @classmethod
     def _fit_the_task(cls, value: tuple[ArmSpec, ...], info: ValidationInfo) -> tuple[ArmSpec, ...]:
-        """An arm's method is one for its task's weights, and it gives the real-valued parameters' optimizer only what
-        the recipe has; nothing to search without validation."""
+        """Check that each arm's method suits its task's weights and sets only what the recipe's real-valued optimizer
+        has, that its batch size is given once, and that nothing is searched without validation."""
         task = TASKS.get(info.data.get("task", ""))
         if task is None:
             return value
@@ -410,7 +408,7 @@ class StudySpec(_Strict):
     @field_validator("trials", mode="before")
     @classmethod
     def _one_a_combination(cls, value: object, info: ValidationInfo) -> object:
-        """Those of a grid's arms follow from what they list."""
+        """Derive the trials of a grid's arms from the values that these list."""
         grids = {
             arm.name: int(points(arm.space))
             for arm in info.data.get("arms", ())
@@ -467,7 +465,7 @@ class StudySpec(_Strict):
     @field_validator("resources")
     @classmethod
     def _decodes_the_task(cls, value: Resources, info: ValidationInfo) -> Resources:
-        if task := TASKS.get(info.data.get("task", "")):  # arms' own are of the same samples
+        if task := TASKS.get(info.data.get("task", "")):  # arms' own tasks have the same samples
             try:
                 decoders.check_decodes(value.decoder, task)
             except ValueError as error:
@@ -487,11 +485,11 @@ class StudySpec(_Strict):
 
     @property
     def states(self) -> bool:
-        """Whether it says anything of what was published."""
+        """Whether it states any published result."""
         return bool(self.published or any(arm.published for arm in self.arms))
 
     def to_json(self) -> dict[str, Any]:
-        """The spec as JSON values, arms with their whole spaces; `from_json` reads it back equal."""
+        """Return JSON values, arms with their whole spaces; `from_json` reads back an equal spec."""
         return {
             "name": self.name,
             "task": self.task,
@@ -526,87 +524,87 @@ class StudySpec(_Strict):
 
     @property
     def study_id(self) -> str:
-        """A readable name for the study of this spec: `<name>-<digest>`."""
+        """The study's id: `<name>-<first eight digits of the digest>`."""
         return f"{self.name}-{self.digest[:8]}"
 
     @property
     def planned(self) -> int:
-        """Trials in all."""
+        """The number of trials in all."""
         return len(self.arms) * self.runs * self.trials
 
     @property
     def most_confirmations(self) -> int:
-        """Confirmations if every trial becomes an incumbent; a control has one set of hyperparameters a run."""
+        """The number of confirmations if every trial becomes an incumbent; a control has one to confirm per run."""
         seeds = self.confirm.seeds if self.confirm else 0
         return sum(1 if arm.is_control else self.trials for arm in self.arms) * self.runs * seeds
 
     def split_seed(self, run: int) -> int:
-        """What splits the data in run number `run`, for every arm and trial of it."""
+        """Return the seed that splits the data in run number `run`, for all its arms and trials."""
         return split_seed(self.seed, run)
 
     def arm(self, name: str) -> ArmSpec:
-        """The arm of this name. Raises StopIteration where there is none."""
+        """Return the arm of this name. Raises StopIteration if there is none."""
         return next(arm for arm in self.arms if arm.name == name)
 
     def task_of(self, arm: ArmSpec) -> Task:
-        """The arm's own task, or the study's, as it stands."""
+        """Return the arm's own task, or the study's, without a proxy."""
         return TASKS[arm.task or self.task]
 
     def proxy_of(self, arm: ArmSpec) -> Proxy:
-        """How the arm trains its task otherwise than that says: the study's proxy, and over it its own."""
+        """Return the proxy with which the arm trains its task: the study's, overridden by the arm's own."""
         return arm.proxy.over(self.proxy, self.task_of(arm))
 
     def tried(self, arm: ArmSpec) -> tuple[Proxy, ...]:
-        """`proxy_of` the arm in the smallest and in the largest batches that it is tried in; one where there is one
-        size."""
+        """Return the arm's proxy with the smallest and with the largest batch size that it tries; one proxy if these
+        are equal."""
         proxy, task = self.proxy_of(arm), self.task_of(arm)
         sizes = sorted(numbers(arm.space["batch_size"])) if "batch_size" in arm.space else []
         ends = dict.fromkeys(int(size) for size in (*sizes[:1], *sizes[-1:]))
         return tuple(Proxy(batch_size=size).over(proxy, task) for size in ends) or (proxy,)
 
     def network_of(self, arm: ArmSpec) -> tuple[str, Mapping[str, Any]]:
-        """The model that the arm trains and its options: where these are the same, so are initial weights."""
+        """Return the arm's model and its options: arms for which these are equal have the same initial weights."""
         task = self.proxy_of(arm).of(self.task_of(arm))
         return task.model, task.model_options
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """The study's task, and after it those that arms have of their own, all of the same samples and metric."""
+        """The study's task, followed by the arms' own tasks, all with the same samples and metric."""
         names = dict.fromkeys([self.task, *(arm.task for arm in self.arms if arm.task)])
         return tuple(TASKS[name] for name in names)
 
     @property
     def trained(self) -> tuple[tuple[Task, Proxy], ...]:
-        """The tasks and proxies that its arms train, each once."""
+        """The pairs of task and proxy that its arms train, each once."""
         pairs = dict.fromkeys((self.task_of(arm).name, self.proxy_of(arm)) for arm in self.arms)
         return tuple((TASKS[name], proxy) for name, proxy in pairs)
 
     def searcher_of(self, arm: ArmSpec) -> SearcherSpec:
-        """The arm's own searcher, or the study's."""
+        """Return the arm's own searcher, or the study's."""
         return arm.searcher or self.searcher
 
     def is_grid(self, arm: ArmSpec) -> bool:
-        """Whether the arm tries every combination of what it lists."""
+        """Return whether the arm tries every combination of the values that it lists."""
         return not arm.is_control and SEARCHERS[self.searcher_of(arm).name].exhaustive
 
     @property
     def task_label(self) -> str:
-        """The task's name, or that of its proxy, what its trainings start from, and which arms have another."""
+        """What the study trains, in words: see the function `task_label` in studies.records."""
         return task_label(self.to_json())
 
     def task_definition(self) -> Task:
-        """The task as the study has it: scaled down where it is a proxy's. An arm's own has the same metric."""
+        """Return the study's task with the study's proxy applied. An arm's own task has the same metric."""
         return self.proxy.of(TASKS[self.task])
 
 
 def _is_grid(arm: ArmSpec, info: ValidationInfo) -> bool:
-    """Whether the arm's searcher, or else the study's, tries every combination."""
+    """Return whether the arm's searcher, or else the study's, tries every combination."""
     default: SearcherSpec = info.data.get("searcher", SearcherSpec())
     return SEARCHERS[(arm.searcher or default).name].exhaustive
 
 
 def _check_published(by_key: Mapping[str, Published | None], info: ValidationInfo) -> None:
-    """Raises _InnerError where a number is none of the task's metric; arms' own tasks have the same."""
+    """Raise _InnerError if a number is out of range for the task's metric, which arms' own tasks share."""
     if (task := TASKS.get(info.data.get("task", ""))) is None:
         return
     found = {key: published for key, published in by_key.items() if published is not None}
@@ -623,7 +621,7 @@ def _known(task: str | None) -> str:
 
 
 def _trained(info: ValidationInfo) -> list[Task]:
-    """The tasks that the study's arms train, each once, its own where no arm is known; none where that is unknown."""
+    """Return the tasks that the arms train, each once: the study's if no arm is known, none if that is unknown."""
     if (task := info.data.get("task")) is None:
         return []
     names = dict.fromkeys(arm.task or task for arm in info.data.get("arms", ()))
@@ -631,7 +629,7 @@ def _trained(info: ValidationInfo) -> list[Task]:
 
 
 def _unfit(arm: ArmSpec, task: Task, start: str | None) -> Iterator[str]:
-    """Why the arm's method cannot train this task of its."""
+    """Yield the reasons why the arm's method cannot train `task`, which is the arm's."""
     real = task.name in REAL_TASKS
     if real and arm.is_binary:
         others = ", ".join(name for name, method in METHODS.items() if method.optimizer is None)
@@ -643,7 +641,7 @@ def _unfit(arm: ArmSpec, task: Task, start: str | None) -> Iterator[str]:
 
 
 def _samples(task: Task) -> tuple[object, ...]:
-    """What must be the same for the arms of a study: samples, what is done to them, and how outputs are scored."""
+    """Return what all arms of a study must share: samples, their preparation, and how outputs are scored."""
     recipe = task.recipe
     prepared = task.dataset, task.image_size, recipe.pixels, recipe.augmentation, recipe.noise
     return *prepared, task.metric, task.direction, task.worst
@@ -652,9 +650,10 @@ def _samples(task: Task) -> tuple[object, ...]:
 def _by_key(
     entry: object, known: Sequence[str], check: Callable[[str, Any], None], elsewhere: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The values of a mapping by key, each looked at by itself by `check`, which raises ValueError.
+    """Return a mapping's values by key, after `check`, which raises ValueError, has checked each one alone.
 
-    What is known `elsewhere` is the study's alone. Raises _InnerError with every key's fault, else ValueError.
+    Keys known only `elsewhere` are the study's. Raises _InnerError with the fault of each key, ValueError if `entry` is
+    no mapping.
     """
     if not isinstance(entry, Mapping):
         raise ValueError(f"must be a mapping of {', '.join(known)}")
@@ -681,9 +680,10 @@ def _proxy(
     small: bool = False,
     over: Proxy = WHOLE,
 ) -> Proxy:
-    """As it is written, of `task` where that is known. Raises _InnerError and ValueError.
+    """Read a proxy and check it, also on `task` if that is known. Raises _InnerError and ValueError.
 
-    A `small` share of the samples is as good as none. What is said goes `over` another proxy.
+    `small` allows shares of the samples below LEAST. `over` is the proxy that this one overrides: its `first_step`
+    applies unless this one has its own.
     """
     own = whole(entry.get("first_step")) if isinstance(entry, Mapping) else None
     first_step = over.first_step if own is None else own
@@ -703,30 +703,30 @@ def _proxy(
 
 
 def _without_latent(info: ValidationInfo) -> list[str]:
-    """The methods of the study's arms that keep no latent weights."""
+    """Return the methods of the study's arms that keep no latent weights."""
     methods = dict.fromkeys(arm.method for arm in info.data.get("arms", ()))
     return [method for method in methods if not METHODS[method].latent]
 
 
 def split_seed(seed: int, run: int) -> int:
-    """What splits the data in run number `run` of a study with this seed."""
+    """Return the seed that splits the data in run number `run` of a study with this seed."""
     return derive(seed, "run", run, "split")
 
 
 def from_json(data: object, source: str = "study") -> StudySpec:
-    """Check a study given as JSON values. Raises SpecError with one line a fault: key, fault, value."""
+    """Check a study given as JSON values. Raises SpecError with one line per fault: key, fault, value."""
     if fault := size.fault(data):
         raise SpecError(source, [fault])
     spec = _checked(data, source)
     if fault := size.fault(
         spec.to_json()
-    ):  # with the defaults too: what is stored and exported is read again
+    ):  # with its defaults too: what is stored and exported is read again
         raise SpecError(source, [fault])
     return spec
 
 
 def stored(study: StudyRecord) -> StudySpec:
-    """The spec of a study that was accepted once. Raises SpecError."""
+    """Return the spec of a study that was accepted before. Raises SpecError."""
     return _checked(study.spec, study.id, STORED)
 
 
@@ -750,7 +750,7 @@ def load(path: Path) -> StudySpec:
 
 
 def _faults(error: ValidationError, arms: str) -> list[tuple[str, str]]:
-    """Keys and what is wrong with them; `arms` is the key under which the file lists those."""
+    """Return the invalid keys and their faults; `arms` is the key under which the file lists the arms."""
     faults = []
     for fault in error.errors(include_url=False):
         key = ".".join(str(arms if part == "arms" else part) for part in fault["loc"])
@@ -772,7 +772,7 @@ def _faults(error: ValidationError, arms: str) -> list[tuple[str, str]]:
 
 
 def _allowed(location: tuple[int | str, ...]) -> list[str]:
-    """The keys allowed beside the unknown one at `location`."""
+    """Return the keys allowed in place of the unknown one at `location`."""
     match location:
         case ("arms", int(), _):
             model: type[BaseModel] = ArmSpec
