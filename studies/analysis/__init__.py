@@ -1,1 +1,1 @@
-"""What a study's trials say: curves, estimates, tests, the comparison."""
+"""The analysis of a study's trials: curves, estimates, tests, the comparison."""

@@ -1,4 +1,4 @@
-"""Incumbents trained anew: what a run's best so far is worth."""
+"""Confirmations: incumbents trained again, to learn what a run's best so far is worth."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from studies.design.spec import StudySpec
 from studies.records import ConfirmationRecord, TrialRecord
 from trainers.hyperparameters import Value
 
-# by run and trial, the test metric with each of the fresh seeds
+# the test metrics with the fresh seeds, by run and trial
 Anew = Mapping[tuple[int, int], tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Worth:
-    """What the incumbents of one arm are worth on the test split.
+    """The worth of one arm's incumbents on the test split.
 
-    All are `(runs, trials)`, row `r - 1` for run `r`, column `t - 1` for trial `t`; NaN is no value. `held_out` is the
-    test metric of the incumbent network itself. `confirmed` is the mean test metric of its hyperparameters over the
-    study's fresh seeds, NaN where one of these trainings is missing or has failed. `stands` is the trial, from 1, that
-    was trained again for the incumbent, 0 where there is none and -1 where the run has not come so far. `anew` holds
-    those trainings, where all are there.
+    Arrays are `(runs, trials)`, row `r - 1` for run `r`, column `t - 1` for trial `t`; NaN is no value. `held_out` is
+    the test metric of the incumbent network itself. `confirmed` is the mean test metric of its hyperparameters over the
+    study's fresh seeds, NaN if one of these trainings is missing or has failed. `stands` is the trial, from 1, that is
+    trained again for the incumbent, 0 if there is no incumbent and -1 if the run has not got to this trial. `anew`
+    holds the test metrics of the fresh trainings, of each incumbent that has all of them.
     """
 
     held_out: Floats
@@ -33,7 +33,7 @@ class Worth:
 
     @property
     def incumbents(self) -> int:
-        """How many trials of the runs that are over are to be trained again."""
+        """The number of trials that must be trained again in the runs that are over."""
         over = self.stands[self.stands[:, -1] >= 0]
         return sum(len(set(run.tolist()) - {0}) for run in over)
 
@@ -43,9 +43,9 @@ def representatives(
     hyperparameters: Sequence[Mapping[str, Value]],
     direction: Literal["maximize", "minimize"],
 ) -> tuple[int, ...]:
-    """After each trial of a run, the trial (from 1) that is trained again for the incumbent; 0 where there is none.
+    """Return, after each trial of a run, the trial (from 1) that is trained again for the incumbent; 0 for none.
 
-    That is the incumbent, or an earlier incumbent with the same hyperparameters. A control has one for all of its run.
+    That is the incumbent or the first incumbent with the same hyperparameters. A control has one for its whole run.
     """
     _, incumbents = best_so_far(objectives, direction)
     return _standing(incumbents, hyperparameters)
@@ -63,7 +63,7 @@ def _standing(incumbents: Ints, hyperparameters: Sequence[Mapping[str, Value]]) 
 def worth(
     spec: StudySpec, arm: str, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord]
 ) -> Worth:
-    """What the incumbents of `arm` are worth in a study, finished or not."""
+    """Return what the incumbents of `arm` are worth in a study, finished or not."""
     shape, direction = (spec.runs, spec.trials), spec.task_definition().direction
     seeds = spec.confirm.seeds if spec.confirm else 0
     anew = _anew([each for each in confirmations if each.arm == arm], seeds)
@@ -82,28 +82,28 @@ def worth(
 
 
 def seed_sd(worths: Iterable[Worth], trial: int) -> float:
-    """The standard deviation of one training over seeds, pooled over the incumbents after `trial` trials.
+    """Return the standard deviation of one training over seeds, pooled over the incumbents after `trial` trials.
 
-    NaN where no hyperparameters were trained with two seeds. Earlier incumbents are no part of it: bad settings vary
-    more than good ones.
+    NaN if no hyperparameters were trained with two seeds. Earlier incumbents are left out, since bad settings vary more
+    than good ones.
     """
     return float(seed_sds(worths, trial)[-1])
 
 
 def seed_sds(worths: Iterable[Worth], trial: int) -> Floats:
-    """`(runs,)`: the same of the first run, of the first two, and so on."""
+    """Return `seed_sd` of the first run, of the first two runs, and so on: `(runs,)`."""
     groups = [
         [np.array(of.anew.get((run, int(stand)), ())) for run, stand in enumerate(of.stands[:, trial - 1], 1)]
         for of in worths
     ]
-    with np.errstate(invalid="ignore", divide="ignore"):  # infinity minus infinity, none by none
+    with np.errstate(invalid="ignore", divide="ignore"):  # infinity minus infinity, 0 by 0
         squares = [[((g - g.mean()) ** 2).sum() if g.size else 0.0 for g in runs] for runs in groups]
         freedom = [[max(0, g.size - 1) for g in runs] for runs in groups]
         return np.asarray(np.sqrt(np.cumsum(np.sum(squares, axis=0)) / np.cumsum(np.sum(freedom, axis=0))))
 
 
 def _anew(confirmations: Iterable[ConfirmationRecord], seeds: int) -> Anew:
-    """Where every one of the `seeds` trainings is there and has a test metric."""
+    """Return the test metrics of each run and trial for which all `seeds` trainings have one."""
     found: dict[tuple[int, int], list[float]] = {}
     for each in sorted(confirmations, key=lambda each: each.number):
         if each.test_metric is not None:

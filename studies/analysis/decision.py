@@ -1,10 +1,10 @@
-"""Whether a study is decided before all of its runs: `stop_when: decided`.
+"""The decision of a study that may stop before all of its runs: `stop_when: decided`.
 
 The question is fixed beforehand: the paired difference of the first two arms at the budget, in the confirmed test
-metric where the study confirms its incumbents, else in the best validation objective. It is asked after each complete
-run, in the order of the runs, by a test that holds however often it is asked (`sequence`). A run is complete once all
-arms have done all of its trials and confirmations. So the answer follows from the records of the first complete runs
-alone, whatever finished first, and later runs change nothing.
+metric if the study confirms its incumbents, else in the best validation objective. It is tested after each complete
+run, in the order of the runs, by a test that holds at any number of looks (`sequence`). A run is complete once all
+arms have done all of its trials and confirmations. So the answer depends only on the records of the first complete
+runs, whatever finished first, and later runs do not change it.
 """
 
 from collections import Counter
@@ -26,9 +26,9 @@ SIMILAR_LEVEL = 0.9  # of the interval that must lie within the margin: two one-
 def decision(
     spec: StudySpec, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
 ) -> Decision:
-    """What is decided between the first two arms, after as many complete runs as that took; else after all of them.
+    """Return what is decided between the first two arms, after the fewest complete runs that decide it, else after all.
 
-    Different, at 5 %, or similar, at 5 %: within one training's standard deviation over seeds, as far as it is known.
+    Different, at 5 %, or similar, at 5 %: within one training's standard deviation over seeds, if that is known.
     """
     worths = {arm.name: worth(spec, arm.name, trials, confirmations) for arm in spec.arms}
     complete = _complete(spec, worths, confirmations)
@@ -45,7 +45,7 @@ def decision(
     found = stats.differences(*ends)
     apart, margins = sequence.told_apart(found), seed_sds(worths.values(), spec.trials)
     for run in range(1, complete + 1):
-        # fewer runs bound no interval to say it with; an arm without any result has failed, and so has the study
+        # fewer runs bound no interval to report; an arm without any result has failed, and so has the study
         different = (
             run >= DECIDED_FROM and bool(apart[run - 1]) and all(there[:run].any() for there in results)
         )
@@ -58,7 +58,7 @@ def decision(
 def as_decided(
     spec: StudySpec, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
 ) -> tuple[StudySpec, list[TrialRecord], list[ConfirmationRecord]]:
-    """The study up to its `decision`, where it stops then."""
+    """Return the study up to its `decision` if it stops there, else all of it."""
     found = decision(spec, trials, confirmations) if spec.stop_when else None
     runs = found.after if found and found.over else spec.runs
     return first_runs(runs, spec, trials, confirmations)
@@ -70,9 +70,9 @@ def first_runs(
     trials: Sequence[TrialRecord],
     confirmations: Sequence[ConfirmationRecord],
 ) -> tuple[StudySpec, list[TrialRecord], list[ConfirmationRecord]]:
-    """The study as if it had been asked for no more than so many runs.
+    """Return the study as if it had asked for this number of runs.
 
-    What later runs had begun is no part of it: how much that is depends on the machines.
+    What later runs have done is left out: how much that is depends on the machines.
     """
     return (
         spec.model_copy(update={"runs": runs}),
@@ -84,7 +84,7 @@ def first_runs(
 def _complete(
     spec: StudySpec, worths: Mapping[str, Worth], confirmations: Sequence[ConfirmationRecord]
 ) -> int:
-    """How many runs, from the first, have all that they are to have."""
+    """Return how many runs, from the first, have all their trials and confirmations."""
     seeds = spec.confirm.seeds if spec.confirm else 0
     confirmed = Counter((each.arm, each.run) for each in confirmations)
     for run in range(spec.runs):
@@ -96,7 +96,7 @@ def _complete(
 
 
 def similar(differences: Floats, margin: float) -> bool:
-    """Whether the differences are told to lie within ± `margin`, after any run; never where that is not known."""
+    """Return whether, after some run, the differences are shown to lie within ± `margin`; never if that is NaN."""
     if np.isnan(margin):
         return False
     bound = 2 / (1 - SIMILAR_LEVEL)

@@ -1,7 +1,7 @@
 """Estimates, intervals and tests for one and two samples of runs; the unit is the run.
 
-Samples are arrays `(runs,)` without NaN; in a comparison a run without a result may stand in as -inf, the worst.
-An interval that the number of runs does not allow is None.
+Samples are arrays `(runs,)` without NaN; in a comparison, a run without a result may count as -inf, the worst.
+An interval is None if there are too few runs for it.
 """
 
 import math
@@ -25,12 +25,11 @@ BOOTSTRAP_FROM = 6
 
 
 def median(sample: Floats, level: float = LEVEL) -> Estimate:
-    """Median with the interval between two order statistics, k-th from either end.
+    """Return the median, with the interval between the k-th values from either end.
 
-    Distribution-free: covers with probability `1 - 2 P(Binomial(n, 1/2) < k)` (at least, where values tie),
-    which is the `level` returned. k is the largest that reaches the level asked for; for fewer than 6 runs
-    none reaches 95% and the interval is the widest, k = 1. (David & Nagaraja, Order Statistics, 2003, section
-    7.1.)
+    Distribution-free: the interval covers with probability `1 - 2 P(Binomial(n, 1/2) < k)`, or more if values tie,
+    which is the `level` returned. k is the largest that reaches the level asked for; with fewer than 6 runs none
+    reaches 95% and the interval is the widest, k = 1. (David & Nagaraja, Order Statistics, 2003, section 7.1.)
     """
     n = sample.size
     if n == 0:
@@ -44,9 +43,9 @@ def median(sample: Floats, level: float = LEVEL) -> Estimate:
 
 
 def mean(sample: Floats, level: float = LEVEL) -> Estimate:
-    """Mean with Student's t interval: exact for normal values, by the central limit theorem roughly for others.
+    """Return the mean with Student's t interval: exact for normal values, else by the central limit theorem.
 
-    None where all values are equal: it would have no width, whatever the level.
+    No interval if all values are equal: it would have no width at any level.
     """
     n = sample.size
     if n == 0:
@@ -59,10 +58,10 @@ def mean(sample: Floats, level: float = LEVEL) -> Estimate:
 
 
 def interquartile_mean(sample: Floats, level: float = LEVEL) -> Estimate:
-    """Mean of the values that are left without a quarter of them, rounded down, at either end.
+    """Return the mean without the lowest and the highest quarter of the values, each rounded down.
 
-    With the t interval of a trimmed mean, by the winsorised variance (Tukey & McLaughlin 1963; Yuen 1974, Biometrika
-    61:165), none where all that is left is equal. As a summary of runs: Agarwal et al. 2021, NeurIPS 34.
+    The interval is a trimmed mean's t interval, by the winsorised variance (Tukey & McLaughlin 1963; Yuen 1974,
+    Biometrika 61:165); none if all remaining values are equal. As a summary of runs: Agarwal et al. 2021, NeurIPS 34.
     """
     n = sample.size
     if n == 0:
@@ -79,11 +78,11 @@ def interquartile_mean(sample: Floats, level: float = LEVEL) -> Estimate:
 
 
 def bounded_mean(sample: Floats, ends: tuple[float, float], level: float = LEVEL) -> Estimate:
-    """Mean of values between two ends, with Student's t interval of the sample and one more value at either end.
+    """Return the mean of values between two ends, with Student's t interval of the sample plus one value at each end.
 
-    For a few skewed values, such as numbers of trials, of which many may be at an end: t and bootstrap intervals alone
-    hold the mean in 60 to 90 % of studies. What is added is to a mean what Agresti & Coull (1998, The American
-    Statistician 52:119) add to a share: it widens the interval, the less the more runs there are.
+    For few, skewed values, for example numbers of trials, many of which may be at an end: plain t and bootstrap
+    intervals hold the mean in 60 to 90 % of studies. The two added values do for a mean what Agresti & Coull (1998, The
+    American Statistician 52:119) do for a share: they widen the interval, less so with more runs.
     """
     if not sample.size:
         return NONE
@@ -96,12 +95,11 @@ def bounded_mean(sample: Floats, ends: tuple[float, float], level: float = LEVEL
 
 
 def hodges_lehmann(a: Floats, b: Floats, level: float = LEVEL) -> Estimate:
-    """Shift of `a` against `b`: median of all differences a_i - b_j, with the inverted Mann-Whitney interval.
+    """Return the shift of `a` against `b`: the median of all a_i - b_j, with the inverted Mann-Whitney interval.
 
-    The interval holds the shifts that the exact two-sided test does not reject; its level is that of the null
-    distribution without ties, at least that with ties (the interval is closed). It is for a shift: samples
-    that differ in shape too have no single one. (Hodges & Lehmann 1963; Hollander, Wolfe & Chicken 2014,
-    section 4.3.)
+    The interval holds the shifts that the exact two-sided test does not reject. Its level is computed from the null
+    distribution without ties, and is at least that with ties (the interval is closed). Samples that differ in shape too
+    have no single shift. (Hodges & Lehmann 1963; Hollander, Wolfe & Chicken 2014, section 4.3.)
     """
     shifts = differences(a[:, None], b).ravel()
     if max(a.size, b.size) <= EXACT_UP_TO:
@@ -114,9 +112,9 @@ def hodges_lehmann(a: Floats, b: Floats, level: float = LEVEL) -> Estimate:
 
 
 def paired_hodges_lehmann(a: Floats, b: Floats, level: float = LEVEL) -> Estimate:
-    """Typical difference a_i - b_i: median of the Walsh averages, with the inverted signed-rank interval.
+    """Return the typical difference a_i - b_i: the median Walsh average, with the inverted signed-rank interval.
 
-    Symmetric differences assumed; level as in `hodges_lehmann`. (Hollander, Wolfe & Chicken 2014, sections
+    Differences are assumed symmetric; the level is as in `hodges_lehmann`. (Hollander, Wolfe & Chicken 2014, sections
     3.2-3.3.)
     """
     d = differences(a, b)
@@ -131,11 +129,11 @@ def paired_hodges_lehmann(a: Floats, b: Floats, level: float = LEVEL) -> Estimat
 
 
 def superiority(a: Floats, b: Floats, level: float = LEVEL) -> Estimate:
-    """P(A > B) + P(A = B) / 2 for a random run of each, with Newcombe's score interval.
+    """Return P(A > B) + P(A = B) / 2 for a random run of each, with Newcombe's score interval.
 
-    The interval (method 5 of Newcombe 2006, Statistics in Medicine 25:559) solves Wilson's equation with
-    Hanley & McNeil's variance and stays inside [0, 1] with a width even where every run of one beats every
-    run of the other. It takes the samples as independent: conservative where runs are paired and agree.
+    The interval (method 5 of Newcombe 2006, Statistics in Medicine 25:559) solves Wilson's equation with Hanley &
+    McNeil's variance. It stays inside [0, 1] and has a width even if every run of one arm beats every run of the other.
+    It assumes independent samples, and so is conservative if runs are paired and agree.
     """
     if not (a.size and b.size):
         return NONE
@@ -156,7 +154,7 @@ def superiority(a: Floats, b: Floats, level: float = LEVEL) -> Estimate:
 
 
 def mann_whitney(a: Floats, b: Floats) -> float:
-    """Two-sided p of the exact permutation test on rank sums, ties by mid-ranks.
+    """Return the two-sided p of the exact permutation test on rank sums, with mid-ranks for ties.
 
     All splits of the pooled values are counted, not sampled, so without ties it is the Mann-Whitney test.
     (Streitberg & Röhmel 1986; Hollander, Wolfe & Chicken 2014, section 4.1.)
@@ -172,11 +170,10 @@ def mann_whitney(a: Floats, b: Floats) -> float:
 
 
 def wilcoxon(a: Floats, b: Floats) -> float:
-    """Two-sided p of the exact signed-rank test for pairs: ties by mid-ranks, zeros ranked, then dropped
-    (Pratt 1959).
+    """Return the two-sided p of the exact signed-rank test for pairs; 1 if all pairs are equal.
 
-    All signs of the differences are counted, not sampled. 1 where all pairs are equal. (Hollander, Wolfe &
-    Chicken 2014, section 3.1.)
+    Ties get mid-ranks; zeros are ranked, then dropped (Pratt 1959). All signs of the differences are counted, not
+    sampled. (Hollander, Wolfe & Chicken 2014, section 3.1.)
     """
     d = differences(a, b)
     if d.size == 0:
@@ -192,8 +189,8 @@ def wilcoxon(a: Floats, b: Floats) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment over a family of tests (Holm 1979); NaN stays NaN and is no part of the
-    family."""
+    """Return p-values after Holm's step-down adjustment over a family of tests (Holm 1979); NaN stays NaN and does
+    not count as a test."""
     p = np.asarray(p_values, dtype=np.float64)
     adjusted = np.full(p.shape, np.nan)
     order = [int(i) for i in np.argsort(p) if not np.isnan(p[i])]
@@ -203,7 +200,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def wilson(successes: int, n: int, level: float = LEVEL) -> Estimate:
-    """A share with Wilson's score interval (Wilson 1927)."""
+    """Return a share with Wilson's score interval (Wilson 1927)."""
     if n == 0:
         return NONE
     share, z = successes / n, float(special.ndtri((1 + level) / 2))
@@ -214,9 +211,9 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Estimate:
 
 
 def resample(runs: int, resamples: int, rng: np.random.Generator) -> Draws:
-    """How often each run is drawn, `(runs, resamples)`, when as many as there are are drawn with replacement.
+    """Draw `runs` runs with replacement, and return how often each is drawn: `(runs, resamples)`.
 
-    Paired samples share their draws.
+    Paired samples must share their draws.
     """
     drawn = rng.integers(runs, size=(resamples, runs), dtype=np.int64)
     cell = drawn * resamples + np.arange(resamples)[:, None]
@@ -225,44 +222,44 @@ def resample(runs: int, resamples: int, rng: np.random.Generator) -> Draws:
 
 
 def percentiles(replicates: Floats, runs: int, level: float = LEVEL) -> tuple[Floats, Floats]:
-    """Bootstrap percentile interval of `(..., resamples)` replicates over samples of `runs` runs.
+    """Return the bootstrap percentile interval of `(..., resamples)` replicates over samples of `runs` runs.
 
     The percentiles are moved outwards, from Φ(∓z) to Φ(∓t √(n / (n - 1))): plain ones cover too little with
     few runs (the "expanded percentile" interval of Hesterberg 2015, The American Statistician 69:371).
-    Replicates may be infinite, so the ends are replicates, never between two. NaN where a replicate is undefined
-    (NaN) and for fewer than BOOTSTRAP_FROM runs.
+    Replicates may be infinite, so each end is a replicate, never between two. NaN if a replicate is undefined (NaN),
+    and for fewer than BOOTSTRAP_FROM runs.
     """
     undefined = np.isnan(replicates).any(axis=-1) | (runs < BOOTSTRAP_FROM)
     if undefined.all():
         return np.full(undefined.shape, np.nan), np.full(undefined.shape, np.nan)
     tail = special.ndtr(-_student(runs - 1, level) * np.sqrt(runs / (runs - 1)))
     k = max(1, int(np.ceil(tail * replicates.shape[-1])))
-    ordered = np.partition(replicates, (k - 1, -k), axis=-1)  # as far as is read below
+    ordered = np.partition(replicates, (k - 1, -k), axis=-1)  # only in the two places read below
     return np.where(undefined, np.nan, ordered[..., k - 1]), np.where(undefined, np.nan, ordered[..., -k])
 
 
 def bootstrap(value: float, replicates: Floats, runs: int, level: float = LEVEL) -> Estimate:
-    """`value`, a statistic of all runs, with the interval of its `(resamples,)` replicates."""
+    """Return `value`, a statistic of all runs, with the interval of its `(resamples,)` replicates."""
     low, high = percentiles(replicates, runs, level)
     return Estimate.of(value, float(low), float(high), np.nan if np.isnan(low) else level)
 
 
 @lru_cache(maxsize=64)
 def rank_sum_cdf(m: int, n: int) -> Floats:
-    """P(U <= u) for u = 0, ..., m n of Mann-Whitney's U for samples of m and n without ties."""
+    """Return P(U <= u) for u = 0, ..., m n, with Mann-Whitney's U for samples of m and n without ties."""
     sums = _split_sums(tuple(range(2, 2 * (m + n) + 1, 2)), m)
     return np.cumsum(sums[m * (m + 1) :: 2])
 
 
 @lru_cache(maxsize=64)
 def signed_rank_cdf(n: int) -> Floats:
-    """P(T <= t) for t = 0, ..., n (n + 1) / 2 of Wilcoxon's signed-rank sum without ties and zeros."""
+    """Return P(T <= t) for t = 0, ..., n (n + 1) / 2, with Wilcoxon's signed-rank sum T without ties and zeros."""
     return np.cumsum(_subset_sums(tuple(range(2, 2 * n + 1, 2)))[::2])
 
 
 @lru_cache(maxsize=1024)
 def _median_rank(n: int, level: float) -> tuple[int, float]:
-    """Which order statistics, counted from either end, bound the median of `n`, and how often they hold it."""
+    """Return which order statistic from either end bounds the median of `n`, and how often the two hold it."""
     return _rank(special.bdtr(np.arange((n + 1) // 2), n, 0.5), level)
 
 
@@ -272,21 +269,21 @@ def _student(freedom: int, level: float) -> float:
 
 
 def _doubled_ranks(values: Floats) -> NDArray[np.int64]:
-    """Twice the mid-rank of each value, a whole number."""
+    """Return twice the mid-rank of each value, a whole number."""
     _, distinct, ties = np.unique(values, return_inverse=True, return_counts=True)
     return (2 * np.cumsum(ties) - ties + 1)[distinct]
 
 
 def _bisect(f: Callable[[float], float], above: float, below: float) -> float:
-    """Where `f`, positive at `above` and not at `below`, changes its sign, to the last bit."""
+    """Return where `f`, positive at `above` and not at `below`, changes its sign, to the last bit."""
     while above != (middle := (above + below) / 2) != below:
         above, below = (middle, below) if f(middle) > 0 else (above, middle)
     return middle
 
 
 def differences(a: Floats, b: Floats) -> Floats:
-    """a - b to twelve decimals of the power of ten above the largest value, so that 0.93 - 0.92 and 0.92 - 0.91 are
-    0.01 and tie; equal infinities too."""
+    """Return a - b, rounded to twelve decimals of the power of ten above the largest value, so that 0.93 - 0.92 and
+    0.92 - 0.91 are 0.01 and tie. Equal infinities differ by 0."""
     values = np.abs(np.concatenate([a.ravel(), b.ravel()]))
     scale = 10.0 ** math.ceil(math.log10(values[np.isfinite(values)].max(initial=0.0) or 1.0))
     with np.errstate(invalid="ignore"):
@@ -294,18 +291,18 @@ def differences(a: Floats, b: Floats) -> Floats:
 
 
 def _split_sums(ranks: tuple[int, ...], size: int) -> Floats:
-    """P(sum = s) for s = 0, 1, ..., largest, of `size` of the ranks drawn without replacement."""
+    """Return P(sum = s) for s = 0, 1, ..., largest, if `size` of the ranks are drawn without replacement."""
     ways = np.zeros((size + 1, sum(ranks[-size:]) + 1))
     ways[0, 0] = 1.0
     for left, rank in zip(reversed(range(len(ranks))), ranks, strict=True):
-        most, least = min(len(ranks) - left, size), max(1, size - left)  # drawn by now, to end with `size`
+        most, least = min(len(ranks) - left, size), max(1, size - left)  # drawn so far, to end with `size`
         for drawn in range(most, least - 1, -1):
             ways[drawn, rank:] += ways[drawn - 1, : ways.shape[1] - rank]
     return np.asarray(ways[size] / special.binom(len(ranks), size))
 
 
 def _subset_sums(ranks: tuple[int, ...]) -> Floats:
-    """P(sum = s) for s = 0, 1, ..., largest, of the ranks that each join with probability 1/2."""
+    """Return P(sum = s) for s = 0, 1, ..., largest, if each of the ranks joins with probability 1/2."""
     chance = np.zeros(sum(ranks) + 1)
     chance[0] = 1.0
     for rank in ranks:
@@ -316,21 +313,21 @@ def _subset_sums(ranks: tuple[int, ...]) -> Floats:
 
 
 def _two_sided(chance: Floats, observed: int) -> float:
-    """Twice the smaller tail, the observed value in both."""
+    """Return twice the smaller tail; both tails include the observed value."""
     return float(min(1.0, 2 * min(chance[: observed + 1].sum(), chance[observed:].sum())))
 
 
 def _rank(cdf: Floats, level: float) -> tuple[int, float]:
-    """The largest k >= 1 with `1 - 2 cdf[k - 1] >= level`, else 1; and `1 - 2 cdf[k - 1]`."""
+    """Return the largest k >= 1 with `1 - 2 cdf[k - 1] >= level`, else 1; and `1 - 2 cdf[k - 1]`."""
     k = max(1, int(np.searchsorted(cdf, (1 - level) / 2, side="right")))
     return k, float(1 - 2 * cdf[k - 1])
 
 
 def _inverted(values: Floats, cdf: Floats, level: float) -> Estimate:
-    """Median of `values` between its k-th from either end, k by the test statistic's null `cdf`.
+    """Return the median of `values`, between the k-th values from either end; the test's null `cdf` gives k.
 
-    A NaN, the average of inf and -inf, may stand anywhere: the ends allow for it, and the median is NaN where it
-    hangs on it.
+    A NaN, the average of inf and -inf, could rank anywhere: the ends allow for that, and the median is NaN if it
+    depends on it.
     """
     if values.size == 0:
         return NONE

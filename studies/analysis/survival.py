@@ -1,4 +1,4 @@
-"""Trials-to-target: how many trials a run takes to a target, right-censored where it does not get there."""
+"""Trials to target: how many trials a run takes to reach a target, right-censored if it does not."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +8,10 @@ from studies.analysis.stats import Draws
 
 
 def trials_to(best: Floats, target: float, done: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-    """First trial of each run at which its best-so-far reaches `target`, and whether it did.
+    """Return the first trial of each run at which its best so far reaches `target`, and whether it does.
 
-    `best` is `(runs, trials)`, higher is better; a run that did not reach it is censored at `done`, its
-    number of trials. Both results are `(runs,)`.
+    `best` is `(runs, trials)`, higher is better; a run that does not reach the target is censored at `done`, its number
+    of trials. Both results are `(runs,)`.
     """
     there = best >= target  # never for NaN
     reached = np.asarray(there.any(axis=1))
@@ -19,9 +19,9 @@ def trials_to(best: Floats, target: float, done: Ints) -> tuple[Ints, NDArray[np
 
 
 def kaplan_meier(times: Ints, reached: NDArray[np.bool_], horizon: int, draws: Draws | None = None) -> Floats:
-    """Share of runs still short of the target after 0, 1, ..., `horizon` trials: `(horizon + 1,)`.
+    """Return the share of runs still short of the target after 0, 1, ..., `horizon` trials: `(horizon + 1,)`.
 
-    With `draws`, of every resample of the runs: `(horizon + 1, resamples)`. A run censored at trial t counts as at
+    With `draws`, for every resample of the runs: `(horizon + 1, resamples)`. A run censored at trial t counts as at
     risk through t. (Kaplan & Meier 1958.)
     """
     counts = (np.ones(times.size) if draws is None else draws).astype(np.float64)
@@ -37,7 +37,7 @@ def kaplan_meier(times: Ints, reached: NDArray[np.bool_], horizon: int, draws: D
 
 
 def restricted_mean(survival: Floats) -> Floats:
-    """Mean of min(trials to the target, horizon): the area under the survival curve up to the horizon.
+    """Return the mean of min(trials to the target, horizon): the area under the survival curve up to the horizon.
 
     `(horizon + 1, ...)` to `(...)`. A run that never gets there counts as `horizon` trials, so this is a lower bound
     of the mean that an unlimited budget would give. (Royston & Parmar 2013, BMC Medical Research Methodology 13:152.)
