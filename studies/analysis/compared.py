@@ -1,7 +1,7 @@
-"""What a comparison of a study's arms holds: every number of the report, the content of comparison.json.
+"""The comparison of a study's arms: every number of the report, the content of comparison.json.
 
 `compare` makes it, the export and the service write it, the client reads it back. Objectives are in the metric's own
-unit; the dictionary of the export says what each key is.
+unit; the export's dictionary explains each key.
 """
 
 from collections.abc import Mapping
@@ -14,18 +14,18 @@ from studies.design.space import Dimension, to_json
 from studies.encoding import number
 from trainers.hyperparameters import Value
 
-# what the runs end with: the best validation objective so far, the test metric of that very network, or the mean test
-# metric of its hyperparameters with fresh seeds
+# a run's final value: its best validation objective, the test metric of the same network, or the mean test metric of
+# its hyperparameters with fresh seeds
 Split = Literal["validation", "test", "confirmed"]
-# keys of later versions, left out where they are null, so that older studies have the files that they had
+# keys added later, left out if null, so that the files of older studies stay the same
 LATER = {"decision", "plateau", "trials_to_plateau", "extra_trials_confirmed", "tied", "published"}
-# and of an arm, what only some have of their own
+# and the keys of an arm that are left out unless it has its own
 OWN = {"task", "proxy"}
-# the order that these keys of comparison.json have had from the beginning where there is no target
+# the order of these keys in comparison.json without a target, kept from the first version
 WITHOUT_TARGET = ("share", "success_rate", "restricted_mean", "target", "reached", "still_short", "times")
 Given = (
     Value | tuple[Value, ...] | Mapping[str, Value]
-)  # to a hyperparameter: one value, a choice, or a range
+)  # to a hyperparameter by a study: one value, a choice, or a range
 
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class AtBudget:
-    """The runs of an arm at the trial where arms are compared: `n` have a value."""
+    """An arm's runs at the trial where arms are compared; `n` of them have a value."""
 
     n: int
     median: Estimate
@@ -43,11 +43,11 @@ class AtBudget:
 
 @dataclass(frozen=True, slots=True)
 class Climb:
-    """How much better the incumbents of an arm became from trial 1 to where arms are compared; positive is better.
+    """The gain of an arm's incumbents from trial 1 to the trial where arms are compared; positive is better.
 
-    Means over the `n` runs that are confirmed at both. `seen` is by the best validation objective so far, `confirmed`
-    by the test metric of the hyperparameters with fresh seeds; `luck` is the share of the seen climb that is not
-    confirmed: 1 for a control, null where nothing climbed.
+    Means over the `n` runs that are confirmed at both trials. `seen` is the gain in the best validation objective so
+    far, `confirmed` the gain in the test metric of the hyperparameters with fresh seeds. `luck` is the share of the
+    seen climb that is not confirmed: 1 for a control, null if nothing climbed.
     """
 
     n: int
@@ -58,9 +58,10 @@ class Climb:
 
 @dataclass(frozen=True, slots=True)
 class ToTarget:
-    """How soon the runs of an arm reach the objective that `share` of all runs reach; null without such a target.
+    """How soon an arm's runs reach the objective that `share` of all runs reach; null without such a target.
 
-    `still_short` is the share of runs short of it after 0, 1, ... trials; `times` has null for a run that is.
+    `still_short` is the share of runs short of the target after 0, 1, ... trials; `times` has null for a run that does
+    not reach it.
     """
 
     share: float
@@ -74,9 +75,9 @@ class ToTarget:
 
 @dataclass(frozen=True, slots=True)
 class Plateau:
-    """Where the best arm gets: the median of its runs' confirmed values at the budget.
+    """The level that the best arm reaches: the median of its runs' confirmed values at the budget.
 
-    `target` is short of it by `margin`, the standard deviation of one training over seeds.
+    `target` is worse by `margin`, the standard deviation of one training over seeds.
     """
 
     arm: str
@@ -87,7 +88,7 @@ class Plateau:
 
 @dataclass(frozen=True, slots=True)
 class ToPlateau:
-    """How soon the confirmed curves of an arm's runs get within the margin of the plateau; as in `ToTarget`."""
+    """How soon the confirmed curves of an arm's runs get within the margin of the plateau; fields as in `ToTarget`."""
 
     reached: int
     success_rate: Estimate
@@ -110,9 +111,9 @@ class BestTrial:
 
 @dataclass(frozen=True, slots=True)
 class ArmResult:
-    """What an arm was given, what became of its trials, how good it got and how soon.
+    """An arm's settings, what became of its trials, how good it got and how soon.
 
-    A control, an arm that searches nothing, has no searcher.
+    A control, which searches nothing, has no searcher.
     """
 
     label: str
@@ -140,9 +141,9 @@ class ArmResult:
     trials_to_target: tuple[ToTarget, ...]
     best: BestTrial | None
     errors: tuple[Failure, ...]
-    tied: int | None = None  # runs with several trials that are as good as their best
+    tied: int | None = None  # runs in which several trials share the best objective
     trials_to_plateau: ToPlateau | None = None
-    task: str | None = None  # its own, as `proxy`
+    task: str | None = None  # its own, like `proxy`
     proxy: Mapping[str, int | float | str] | None = None
 
     @property
@@ -151,7 +152,7 @@ class ArmResult:
         return self.searcher is None
 
     def at_budget(self, split: Split) -> AtBudget:
-        """Raises ValueError where there is nothing to compare yet."""
+        """Return the arm's values on this split. Raises ValueError if there is nothing to compare yet."""
         found = _on(split, self.best_at_budget, self.test_at_budget, self.confirmed_at_budget)
         if found is None:
             raise ValueError(f"the runs of {self.label} have nothing to compare on {split} yet")
@@ -170,7 +171,7 @@ class Unpaired:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Two arms compared run by run, which is the analysis. `p_holm` is adjusted for all pairs of arms."""
+    """Two arms compared run by run, the main analysis. `p_holm` is adjusted for all pairs of arms."""
 
     pairs: int
     a_better: int
@@ -183,7 +184,7 @@ class Paired:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """In what the runs of two arms end with, a minus b."""
+    """The difference between the final values of two arms' runs, a minus b."""
 
     unpaired: Unpaired
     paired: Paired
@@ -191,9 +192,9 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Equivalence:
-    """Whether two arms are confirmed to be similar: the 90 % interval of their paired difference is within ± `margin`.
+    """Whether two arms are similar: the 90 % interval of their paired confirmed difference is within ± `margin`.
 
-    That is two one-sided tests at 5 %. `margin` is the standard deviation of one training over seeds.
+    This amounts to two one-sided tests at 5 %. `margin` is the standard deviation of one training over seeds.
     """
 
     margin: Number
@@ -203,7 +204,7 @@ class Equivalence:
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """Mean trials of b to the target that `share` of all runs reach, less those of a."""
+    """Mean trials of b to the target that `share` of all runs reach, minus mean trials of a."""
 
     share: float
     target: Number | None
@@ -212,9 +213,10 @@ class Saving:
 
 @dataclass(frozen=True, slots=True)
 class ExtraAt:
-    """Trials beyond `trial` until one arm is where the other is after it.
+    """The trials beyond `trial` that one arm needs to get where the other is after `trial`.
 
-    Null is "not within the trials compared": at least `at_least` more. Where that is null too, the other is nowhere.
+    Null means "not within the trials compared": at least `at_least` more. If that is null too, the other arm has no
+    value after `trial`.
     """
 
     trial: int
@@ -226,7 +228,7 @@ class ExtraAt:
 
 @dataclass(frozen=True, slots=True)
 class ExtraTrials:
-    """How many trials more `arm` needs to get where `reference` is, by the mean or median of the runs."""
+    """How many more trials `arm` needs to get where `reference` is, on the mean or the median curve of the runs."""
 
     arm: str
     reference: str
@@ -237,7 +239,7 @@ class ExtraTrials:
 
 @dataclass(frozen=True, slots=True)
 class PairResult:
-    """Two arms."""
+    """The comparison of two arms, a and b."""
 
     a: str
     b: str
@@ -247,11 +249,11 @@ class PairResult:
     equivalence: Equivalence | None
     trials_to_target: tuple[Saving, ...]
     extra_trials: tuple[ExtraTrials, ...]
-    trials_to_plateau: Estimate | None = None  # mean trials of b less those of a
+    trials_to_plateau: Estimate | None = None  # mean trials of b minus mean trials of a
     extra_trials_confirmed: tuple[ExtraTrials, ...] | None = None
 
     def at_budget(self, split: Split) -> Difference:
-        """Raises ValueError where nothing is confirmed."""
+        """Return the difference on this split. Raises ValueError if nothing is confirmed."""
         found = _on(split, self.best_at_budget, self.test_at_budget, self.confirmed_at_budget)
         if found is None:
             raise ValueError(f"of {self.a} and {self.b} nothing is confirmed")
@@ -262,8 +264,8 @@ class PairResult:
 class Confirmations:
     """The trainings of incumbents with `seeds` fresh seeds each.
 
-    `planned` counts those of the runs that are over, `done` and `failed` those that are stored. `complete`: all runs
-    are over and all their incumbents confirmed. `seed_sd` is the standard deviation of the test metric of one training
+    `planned` counts the trainings for runs that are over, `done` and `failed` the stored ones. `complete` says that all
+    runs are over and all their incumbents confirmed. `seed_sd` is the standard deviation of one training's test metric
     over seeds, pooled over the incumbents at the budget; null with one seed.
     """
 
@@ -277,9 +279,9 @@ class Confirmations:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Of a study that stops when it is decided: whether arms a and b, its first two, differ in `endpoint`.
+    """Whether the first two arms, a and b, of a study that stops when it is decided differ in `endpoint`.
 
-    `verdict` is what was told after `after` complete runs of at most `planned`, null where that is nothing so far.
+    `verdict` is the answer after `after` complete runs of at most `planned`; null if there is none so far.
     """
 
     a: str
@@ -291,13 +293,13 @@ class Decision:
 
     @property
     def over(self) -> bool:
-        """Whether no other run is waited for."""
+        """Whether no further run is awaited."""
         return self.verdict is not None or self.after == self.planned
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Whether something that must be equal between the arms is, with each arm's value."""
+    """Something that must be equal between the arms, whether it is, and each arm's value."""
 
     what: str
     equal: bool
@@ -306,10 +308,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class PublishedResult:
-    """What `source` prints of a method: nothing of ours. `arm` is the study's that is to come to it, null for none.
+    """A result that `source` prints for a method, none of ours. `arm` is the study's arm to compare, null for none.
 
-    `test` is the test metric, `sd` its standard deviation over the paper's trainings, null where the study does not
-    say.
+    `test` is the test metric, `sd` its standard deviation over the paper's trainings, null if the study file does not
+    give it.
     """
 
     name: str
@@ -342,7 +344,7 @@ class Comparison:
     level: float
     resamples: int
     confirmations: Confirmations | None
-    endpoint: Split  # what is claimed first
+    endpoint: Split  # the value that is claimed first
     arms: Mapping[str, ArmResult]
     ranking: tuple[str, ...]
     target: Number | None
@@ -355,20 +357,20 @@ class Comparison:
 
     @property
     def final(self) -> bool:
-        """Whether nothing is to come, so that what differs may be told: before, no test is shown."""
+        """Whether all results are in, so that arms may be called different: before that, no test is shown."""
         return self.complete and (self.confirmations is None or self.confirmations.complete)
 
     def beside(self, row: PublishedResult) -> tuple[AtBudget | None, AtBudget | None]:
-        """What the row's arm came to on test, and confirmed; None for what there is not, and where it is no arm's."""
+        """Return the test and the confirmed values of the row's arm; None for a missing one or a row without an arm."""
         arm = self.arms[row.arm] if row.arm is not None else None
         return (arm.test_at_budget, arm.confirmed_at_budget) if arm else (None, None)
 
     def labels(self, pair: PairResult) -> tuple[str, str]:
-        """The names in running text of the pair's two arms, a and b."""
+        """Return the names of the pair's arms, a and b, in running text."""
         return self.arms[pair.a].label, self.arms[pair.b].label
 
     def to_json(self) -> dict[str, Any]:
-        """The content of comparison.json, JSON values: keys in the order of the fields, infinities as texts."""
+        """Return the content of comparison.json as JSON values: keys in the order of the fields, infinities as text."""
         found: dict[str, Any] = _json(self)
         return found
 
@@ -378,7 +380,7 @@ def _on(split: Split, validation: T, test: T, confirmed: T) -> T:
 
 
 def given(dimension: Dimension) -> Given:
-    """What a study gives a hyperparameter, as its file has it."""
+    """Return what a study gives a hyperparameter, as its file writes it."""
     written: Value | list[Value] | dict[str, Value] = to_json(dimension)
     return tuple(written) if isinstance(written, list) else written
 

@@ -22,9 +22,9 @@ Finished = TypeVar("Finished", bound=Outcome)
 class Curves:
     """The runs of one arm, row `r - 1` for run `r`, column `t - 1` for trial `t`.
 
-    `best` is `(runs, trials)`: the best objective of the run's first `t` trials, NaN before its first trial
-    with an objective and after its last trial done. `incumbent` is the trial holding it, counted from 1, and
-    0 where there is none. `done` is `(runs,)`: how many trials of the run are over, failed ones too.
+    `best` is `(runs, trials)`: the best objective of the run's first `t` trials, NaN before its first trial with an
+    objective and after its last finished trial. `incumbent` is the trial that has it, counted from 1; 0 if there is
+    none. `done` is `(runs,)`: the number of finished trials of the run, failed ones included.
     """
 
     arm: str
@@ -34,18 +34,18 @@ class Curves:
 
     @property
     def n(self) -> Ints:
-        """`(trials,)`: how many runs have a value after each trial."""
+        """The number of runs that have a value after each trial: `(trials,)`."""
         return np.asarray((~np.isnan(self.best)).sum(axis=0), dtype=np.int64)
 
     @property
     def runs(self) -> list[list[float]]:
-        """Each run as far as it is done, NaN before its first trial with an objective."""
+        """Each run up to its last finished trial, NaN before its first trial with an objective."""
         return [row[:done] for row, done in zip(self.best.tolist(), self.done.tolist(), strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class Centre:
-    """After a trial: how many runs have a value, their median, mean and interquartile mean."""
+    """The number of runs that have a value after a trial, and their median, mean and interquartile mean."""
 
     n: int
     median: Estimate
@@ -56,10 +56,10 @@ class Centre:
 def best_so_far(
     objectives: Sequence[float | None], direction: Literal["maximize", "minimize"]
 ) -> tuple[Floats, Ints]:
-    """Running best of one run and the trial (from 1) that holds it; of equals, the earliest.
+    """Return the running best of one run and the trial (from 1) that has it, the earliest of equals.
 
-    None is a failed trial: the incumbent stays, and before there is one the value is NaN and the holder 0.
-    What stands at trial `t` depends on the first `t` objectives only.
+    None is a failed trial: the incumbent stays; before there is one, the value is NaN and the trial 0. The values at
+    trial `t` depend only on the first `t` objectives.
     """
     values = np.array([np.nan if value is None else value for value in objectives], dtype=np.float64)
     best = (np.fmax if direction == "maximize" else np.fmin).accumulate(values) if values.size else values
@@ -71,7 +71,7 @@ def best_so_far(
 
 
 def runs_of(trials: Sequence[TrialRecord]) -> tuple[RunRecord, ...]:
-    """The trials sorted into their runs. Raises ValueError where a run's trials are not numbered 1, 2, ..."""
+    """Sort the trials into their runs. Raises ValueError if a run's trials are not numbered 1, 2, ..."""
     return tuple(
         RunRecord(arm=arm, run=run, trials=tuple(its)) for (arm, run), its in sorted(_by_run(trials).items())
     )
@@ -83,9 +83,9 @@ def curves_of(
     shape: tuple[int, int],
     direction: Literal["maximize", "minimize"],
 ) -> Curves:
-    """The best-so-far curves of `arm` in a study of `shape` (runs, trials), finished or not.
+    """Return the best-so-far curves of `arm` in a study of `shape` (runs, trials), finished or not.
 
-    Raises ValueError where a trial lies outside `shape`, is there twice or leaves a gap before it.
+    Raises ValueError if a trial lies outside `shape`, is a duplicate or has a gap before it.
     """
     best, incumbent = np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
     done = np.zeros(shape[0], dtype=np.int64)
@@ -102,28 +102,28 @@ def curves_of(
 
 
 def of_study(spec: StudySpec, trials: Iterable[Outcome]) -> dict[str, Curves]:
-    """The curves of every arm, in the study's order. Raises ValueError as `curves_of`."""
+    """Return the curves of every arm, in the study's order. Raises ValueError as `curves_of` does."""
     trials, direction = list(trials), spec.task_definition().direction
     return {m.name: curves_of(m.name, trials, (spec.runs, spec.trials), direction) for m in spec.arms}
 
 
 def centre(curves: Curves) -> list[Centre]:
-    """The middle of the runs after each trial that any of them has done."""
+    """Return the centre of the runs after each trial that any of them has done."""
     columns = curves.best.T[: curves.done.max()]
     present = [column[~np.isnan(column)] for column in columns]
     return [Centre(v.size, stats.median(v), stats.mean(v), stats.interquartile_mean(v)) for v in present]
 
 
 def means(values: Floats) -> list[Estimate]:
-    """Of `(runs, trials)`, after each trial: the mean over the runs, none where a run has no value."""
+    """Return the mean over the runs after each trial, from values `(runs, trials)`; none if a run has no value."""
     return [NONE if np.isnan(column).any() else stats.mean(column) for column in values.T]
 
 
 def bands(values: Floats) -> list[Estimate]:
-    """The same means with intervals that hold at all trials at once with the nominal level.
+    """Return the same means, with intervals that hold at all trials at once with the nominal level.
 
-    Bonferroni's: each is Student's t interval for its share of the error, where trials at which no run changes share
-    one. A critical value from the correlations of 6 to 20 skewed runs is smaller, but its bands hold in 80 to 90 %.
+    Bonferroni's: each is Student's t interval for its share of the error; trials between which no run changes have one
+    share. A critical value from the correlations of 6 to 20 skewed runs is smaller, but such bands hold in 80 to 90 %.
     """
     there = values[:, ~np.isnan(values).any(axis=0)]
     distinct = max(1, np.unique(there, axis=1).shape[1])

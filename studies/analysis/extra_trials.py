@@ -1,4 +1,4 @@
-"""How many extra trials an arm needs to get where another is after n: the paper's "around 10 more"."""
+"""The extra trials that an arm needs to get where another is after n trials: the paper's "around 10 more"."""
 
 import numpy as np
 
@@ -7,32 +7,32 @@ from studies.analysis.stats import Draws
 
 
 def mean_curve(best: Floats) -> Floats:
-    """`(runs, trials)` to `(trials,)`: mean over the runs, NaN where one has no value.
+    """Return the mean over the runs, `(runs, trials)` to `(trials,)`; NaN where a run has no value.
 
-    A mean over the runs that have one would fall when a bad run gets its first, or a good one stops early.
+    A mean over the runs with a value would fall when a bad run gets its first value, or when a good run stops early.
     """
     return np.asarray(best.mean(axis=0))
 
 
 def median_curve(best: Floats) -> Floats:
-    """`(runs, trials)` to `(trials,)`: median over the runs, NaN where one has no value."""
+    """Return the median over the runs, `(runs, trials)` to `(trials,)`; NaN where a run has no value."""
     return np.asarray(np.median(best, axis=0))
 
 
 def resampled_means(best: Floats, draws: Draws) -> Floats:
-    """`mean_curve` of every resample of the runs, `(trials, resamples)`."""
+    """Return `mean_curve` of every resample of the runs: `(trials, resamples)`."""
     finite = np.isfinite(best)
-    # not matmul: BLAS waits milliseconds for its threads where every core is training
+    # not matmul: BLAS waits milliseconds for its threads while every core is training
     means = np.einsum("rt,rk->tk", np.where(finite, best, 0.0), draws.astype(np.float64)) / len(best)
-    for run, trial in np.argwhere(~finite):  # 0 times any of these is NaN, so they are no part of the sum
+    for run, trial in np.argwhere(~finite):  # 0 times any of these is NaN, so the sum leaves them out
         means[trial, draws[run] > 0] += best[run, trial]
     return np.asarray(means)
 
 
 def resampled_medians(best: Floats, draws: Draws) -> Floats:
-    """`median_curve` of every resample of the runs, `(trials, resamples)`.
+    """Return `median_curve` of every resample of the runs: `(trials, resamples)`.
 
-    The runs are put in order once; each resample then counts up its draws until it is half-way.
+    The runs are sorted once; each resample then counts up its draws until it is half-way.
     """
     runs, trials = best.shape
     order = best.argsort(axis=0)  # NaN last
@@ -53,24 +53,24 @@ CURVES = {"mean": (mean_curve, resampled_means), "median": (median_curve, resamp
 
 
 def extra_trials(a: Floats, b: Floats) -> Floats:
-    """For every n, the trials beyond n that curve `a` needs to get where `b` is after n, for the first time.
+    """Return, for every n, the trials beyond n that curve `a` needs to first get where `b` is after n.
 
-    Negative where it needs fewer, on a plateau of `a` even against itself: it was there before n. `a` and `b` are
-    `(trials, ...)`, higher is better; best-so-far curves never fall, confirmed ones may. Infinite where `a` is not
-    there within the budget N: what is known then is that it needs at least N - n + 1 more. NaN where `b` has no value.
+    Negative if `a` got there before n, as on a plateau even a curve compared with itself does. `a` and `b` are
+    `(trials, ...)`, higher is better; best-so-far curves never fall, confirmed ones may. Infinite if `a` does not get
+    there within the budget N, and so needs at least N - n + 1 more. NaN where `b` has no value.
     """
     budget, undefined = len(a), np.isnan(b)
-    # equal means must count as equal in whatever order their runs were added up
+    # equal means must count as equal, in whatever order their runs were summed
     goals = np.where(undefined, -np.inf, b - 1e-12 * np.abs(b))
     extra = np.empty(b.shape)
-    first = 0  # what is short of one goal everywhere is short of a higher one
+    first = 0  # trials short of a goal in every column are short of a higher goal too
     for i, goal in enumerate(goals):
         if i and (goal < goals[i - 1]).any():
             first = 0
         before = np.full(goal.shape, first, np.min_scalar_type(budget))
         short = np.ones(goal.shape, dtype=bool)
         for level in a[first:]:
-            short &= ~(level >= goal)  # a NaN of `a` is short
+            short &= ~(level >= goal)  # a NaN of `a` counts as short
             if not short.any():
                 break
             before += short

@@ -1,4 +1,4 @@
-"""Trials that failed: of which errors, and which part of a study has come to nothing by them."""
+"""Failed trials: their errors, and the parts of a study that have no result because of them."""
 
 import re
 from collections import Counter, defaultdict
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from studies.design.searchers import SEARCHERS
 from studies.records import TrialState
 
-CERTAIN = 5  # trials at least, the same number of every run: all failing of one error they are no accident
+CERTAIN = 5  # trials at least, equally many of every run: if all fail with one error, that is no accident
 LONGEST = 300  # characters of an error that are shown
 NUMBER = re.compile(r"0x[0-9a-f]+|\d+(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE)
 
@@ -29,14 +29,14 @@ class Ended(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error, its first line, and how many trials have failed of it."""
+    """The first line of an error, and how many trials have failed with it."""
 
     error: str
     trials: int
 
     @property
     def kind(self) -> str:
-        """The error without its numbers."""
+        """The error with each number replaced by 0."""
         return NUMBER.sub("0", self.error)
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class Failure:
 
 
 def commonest(trials: Iterable[Ended], at_most: int = 3) -> tuple[Failure, ...]:
-    """Why trials have failed, the commonest error first. Errors that differ in numbers alone count as one."""
+    """Return why trials have failed, the commonest error first. Errors that differ only in numbers count as one."""
     errors = _Errors()
     for trial in trials:
         if trial.state is TrialState.FAILED:
@@ -53,16 +53,16 @@ def commonest(trials: Iterable[Ended], at_most: int = 3) -> tuple[Failure, ...]:
 
 
 def first_line(error: str | None) -> str:
-    """The first line of a stored error, which may go on with a traceback."""
+    """Return the first line of a stored error, which a traceback may follow."""
     line = next(iter((error or "").strip().splitlines()), "no reason given")
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
 
 
 class Losses:
-    """What a study's trials have come to so far, told one at a time.
+    """The failures and results of a study's trials so far, added one at a time.
 
-    An arm is compared by what its search finds. Where a whole arm, or all that its model has chosen, is without a
-    single result, the study has no answer, however many trials it has. `spec` is the study's as it is stored.
+    An arm is compared by what its search finds. If a whole arm, or all trials that its model chose, have not a single
+    result, the study has no answer, however many trials it has. `spec` is the stored one.
     """
 
     def __init__(self, spec: Mapping[str, Any], trials: Iterable[Ended] = ()) -> None:
@@ -77,10 +77,10 @@ class Losses:
             self.add(trial)
 
     def add(self, trial: Ended) -> str | None:
-        """Count the trial. Returns why nothing more can be hoped for, where that has become certain with it.
+        """Count the trial. Return why the study will have no answer, if this trial makes that certain, else None.
 
-        That is so when the first few trials of every run have failed of one error and none has a result. A study that
-        goes on after all is told again when the next few of every run have failed.
+        It is certain when the first few trials of every run have failed with one error and none has a result. If the
+        study goes on nevertheless, the reason is returned again when the next few trials of every run have failed.
         """
         arm, search = self._arms[trial.arm], self._searches[trial.arm]
         certain = arm.add(trial, trial.trial)
@@ -89,24 +89,24 @@ class Losses:
         return self._without_result(arm, search) if certain else None
 
     def nothing(self) -> str | None:
-        """What has no result in a study that has all its trials, and why; None where every arm has one."""
+        """Return which arms of a study with all its trials have no result, and why; None if every arm has one."""
         told = (self._without_result(self._arms[name], self._searches[name]) for name in self._arms)
         return "; ".join(filter(None, told)) or None
 
     @staticmethod
     def _without_result(*parts: "_Part") -> str | None:
-        """The first that has none."""
+        """Return the first part with trials but no result, in words; None if there is none."""
         return next((str(part) for part in parts if part.trials and not part.results), None)
 
 
 def _unmodelled(spec: Mapping[str, Any], arm: Mapping[str, Any]) -> int:
-    """After how many trials of a run the arm's searcher has a model, if it ever has one."""
+    """Return the trials of a run before the arm's searcher uses a model; all of them if it has none."""
     searcher = arm.get("searcher", spec["searcher"])
     return int(searcher["initial_trials"] if SEARCHERS[searcher["name"]].model else spec["trials"])
 
 
 class _Errors:
-    """Errors, counted."""
+    """A count of errors."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -121,17 +121,17 @@ class _Errors:
 
 
 class _Part:
-    """Trials of an arm, numbered from 1 in each of its runs: all of them, or those that its model has chosen."""
+    """Trials of an arm, numbered from 1 in each run: all of them, or those that its model chose."""
 
     def __init__(self, name: str, runs: int) -> None:
         self._name, self._runs = name, runs
-        self._each = -(-CERTAIN // runs)  # trials of a run that are looked at together
+        self._each = -(-CERTAIN // runs)  # trials of a run that are judged together
         self._together: defaultdict[int, list[Ended]] = defaultdict(list)
         self._errors = _Errors()
         self.trials = self.results = 0
 
     def add(self, trial: Ended, number: int) -> bool:
-        """Whether this is the last of so many trials of every run that have all failed of one error."""
+        """Count the trial, and return whether with it this many trials of every run have all failed with one error."""
         self.trials += 1
         if trial.state is TrialState.FAILED:
             self._errors.add(trial)
@@ -148,5 +148,5 @@ class _Part:
 
 
 def nothing(spec: Mapping[str, Any], trials: Iterable[Ended]) -> str | None:
-    """What of a study with all these trials has no result, and why; None where every arm has one."""
+    """Return which arms of a study with all these trials have no result, and why; None if every arm has one."""
     return Losses(spec, trials).nothing()

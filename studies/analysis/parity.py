@@ -15,12 +15,12 @@ def audit(
     horizon: int,
     epochs: Mapping[str, Sequence[int]] | None = None,
 ) -> tuple[Check, ...]:
-    """What is checked, whether it is equal, and each arm's value.
+    """Return what is checked, whether it is equal, and each arm's value.
 
-    `horizon` is the trial at which the arms are compared. `epochs` has, by arm, how many a completed trial
-    has, or the fewest and the most; by default they are counted in the records, which may come without. What a
-    study file gives all arms at once (task where no arm has its own, recipe where no arm searches it, searcher,
-    limits) is equal by construction and not listed.
+    `horizon` is the trial at which the arms are compared. `epochs` has, by arm, the number of epochs of each completed
+    trial, or the fewest and the most; by default they are counted in the records, which may have none. What a study
+    file gives all arms at once (the task if no arm has its own, the recipe if no arm searches it, searcher, limits) is
+    equal by construction and not listed.
     """
     of = {m.name: [t for t in trials if t.arm == m.name] for m in spec.arms}
     compared = {name: [t for t in its if t.trial <= horizon] for name, its in of.items()}
@@ -73,7 +73,7 @@ def _spread(numbers: Sequence[int]) -> int | str:
 
 
 def _seeds(spec: StudySpec, of: Mapping[str, Sequence[TrialRecord]]) -> Check:
-    """Data order and initialisation: trial t of run r has the same seed in every arm, in a grid the first one's."""
+    """Check that trial t of run r has the same seed, of data order and initialisation, in all arms; in grids, trial 1."""
     grids = {arm.name for arm in spec.arms if spec.is_grid(arm)}
     seeds = [
         {(t.run, t.trial): t.seed for t in its if t.trial == 1 or name not in grids}
@@ -86,7 +86,7 @@ def _seeds(spec: StudySpec, of: Mapping[str, Sequence[TrialRecord]]) -> Check:
 
 
 def _tasks(spec: StudySpec) -> list[Check]:
-    """Where an arm has a task or a proxy of its own: network and recipe are as these say."""
+    """Check the tasks, which include networks and recipes, if any arm has its own task or proxy."""
     if not any(m.task or m.proxy.changes for m in spec.arms):
         return []
     return [
@@ -95,7 +95,7 @@ def _tasks(spec: StudySpec) -> list[Check]:
 
 
 def _recipe(spec: StudySpec) -> list[Check]:
-    """What one arm is given otherwise than its recipe has it, each is: the others have their recipes'."""
+    """Check each recipe value that an arm sets in its space; arms that do not set it have their recipes' value."""
     recipes = {m.name: spec.task_of(m).recipe.own for m in spec.arms}
     known = dict.fromkeys(name for recipe in recipes.values() for name in recipe)
     names = [name for name in known if any(name in m.space for m in spec.arms)]
@@ -113,7 +113,7 @@ def _recipe(spec: StudySpec) -> list[Check]:
 
 
 def _bounds(spec: StudySpec) -> list[Check]:
-    """A hyperparameter that two arms share is searched over the same values."""
+    """Check that a hyperparameter that several arms search is searched over the same values."""
     spaces = {
         m.name: {name: d for name, d in searched(m.space).items() if name not in RECIPE} for m in spec.arms
     }

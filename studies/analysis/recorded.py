@@ -1,4 +1,4 @@
-"""What was recorded of a study's trainings, put together by setting and by pair."""
+"""The recorded series of a study's trainings, combined by setting and by pair of arms."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,13 +11,13 @@ from studies.design.space import searched
 from studies.design.spec import ArmSpec, StudySpec
 from studies.records import Series, TrialRecord
 
-Setting = tuple[str, Point]  # an arm and, of a grid, what its trials were tried with; else ()
+Setting = tuple[str, Point]  # an arm and, for a grid, the point that its trials tried; else ()
 
 
 class Traces(NamedTuple):
-    """Something by `steps` (n,), ascending, of each of the `runs`: (runs, n), NaN where a run has no number there.
+    """A quantity at ascending `steps` (n,) in each of the `runs`: (runs, n), NaN where a run has no value.
 
-    `numbers` are those of the runs.
+    `numbers` are the runs' numbers.
     """
 
     steps: np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -26,24 +26,24 @@ class Traces(NamedTuple):
 
     @property
     def mean(self) -> Floats:
-        """Over the runs that have a number: (n,)."""
+        """The mean over the runs that have a value: (n,)."""
         counts = np.isfinite(self.runs).sum(axis=0)
         sums = np.where(np.isfinite(self.runs), self.runs, 0.0).sum(axis=0)
         means: Floats = np.divide(sums, counts, out=np.full(len(self.steps), np.nan), where=counts > 0)
         return means
 
 
-Trace = tuple[Any, Any]  # steps and as many numbers, in arrays or lists
+Trace = tuple[Any, Any]  # steps and as many values, in arrays or lists
 Of = Callable[[TrialRecord], Iterable[Trace]]
 
 
 def named(name: str) -> Of:
-    """What was recorded under the name, of each of a trial's trainings."""
+    """Return a function that gives the series of this name of each of a trial's trainings."""
     return lambda trial: ((s.steps, s.values) for s in each_of(trial, name))
 
 
 def of_epochs(name: str) -> Of:
-    """A number of the epochs of a trial's first training, by epoch; what an epoch has not is left out."""
+    """Return a function that gives this field of a trial's first training by epoch, without epochs that lack it."""
 
     def found(trial: TrialRecord) -> Iterable[Trace]:
         numbers = {epoch.epoch: getattr(epoch, name) for epoch in trial.epochs}
@@ -54,7 +54,7 @@ def of_epochs(name: str) -> Of:
 
 
 def by_setting(spec: StudySpec, trials: Sequence[TrialRecord], of: Of) -> dict[Setting, Traces]:
-    """Settings in the order of arms and trials; a run has the mean of its trainings with that setting."""
+    """Return traces by setting, in the order of arms and trials; a run has the mean of its trainings with a setting."""
     found: dict[Setting, dict[int, list[Trace]]] = {}
     listed = {arm.name: _listed(spec, arm) for arm in spec.arms}
     order = {arm.name: i for i, arm in enumerate(spec.arms)}
@@ -66,14 +66,14 @@ def by_setting(spec: StudySpec, trials: Sequence[TrialRecord], of: Of) -> dict[S
 
 
 def differing_signs(first: Series, second: Series) -> tuple[list[int], list[int]]:
-    """At which steps both have their signs, and how many differ there."""
+    """Return the steps at which both series have signs, and how many signs differ there."""
     steps, mine, its = np.intersect1d(first.steps, second.steps, assume_unique=True, return_indices=True)
     counts = np.bitwise_count(first.values[mine] ^ second.values[its]).sum(axis=1, dtype=np.int64)
     return steps.tolist(), counts.tolist()
 
 
 class Differing(NamedTuple):
-    """How many signs differ between two arms in a training of a trial of theirs, `counts` at `steps`."""
+    """The number of signs that differ between two arms in one training of one trial: `counts` at `steps`."""
 
     run: int
     trial: int
@@ -83,18 +83,18 @@ class Differing(NamedTuple):
 
 
 def pairs_of_signs(spec: StudySpec) -> list[tuple[ArmSpec, ArmSpec]]:
-    """The arms whose signs are counted against each other: the first two, the next two and so on.
+    """Return the pairs of arms whose signs are compared: the first two, the next two and so on.
 
-    Those whose networks differ are left out: their signs are of other weights.
+    A pair whose networks differ is left out: its signs belong to different weights.
     """
     pairs = zip(spec.arms[::2], spec.arms[1::2], strict=False)
     return [(a, b) for a, b in pairs if spec.network_of(a) == spec.network_of(b)]
 
 
 def counted_signs(trials: Sequence[TrialRecord], first: str, second: str) -> Iterator[Differing]:
-    """Between two arms with the same network, by run, trial and training, which share seeds, where both have signs.
+    """Yield the differing signs of two arms with the same network, for each run, trial and training with signs of both.
 
-    Signs are looked at pair by pair, so that no more of them need be in memory at once.
+    The two trainings share a seed. Signs are compared pair by pair, so that no more of them need be in memory at once.
     """
     at = {(trial.arm, trial.run, trial.trial): trial for trial in trials}
     for (arm, run, number), trial in sorted(at.items()):
@@ -107,9 +107,9 @@ def counted_signs(trials: Sequence[TrialRecord], first: str, second: str) -> Ite
 
 
 def differing(spec: StudySpec, trials: Sequence[TrialRecord], arms: tuple[str, str]) -> Traces | None:
-    """The number of signs that differ between two arms of the study, trial by trial of a run, which share seeds.
+    """Return how many signs differ between two arms of the study, in a run as the mean over trainings that share seeds.
 
-    None where there are none of both, and where their networks differ: their signs are of other weights.
+    None if no training has signs of both, or if the networks differ: their signs belong to different weights.
     """
     first, second = arms
     if spec.network_of(spec.arm(first)) != spec.network_of(spec.arm(second)):
@@ -121,12 +121,12 @@ def differing(spec: StudySpec, trials: Sequence[TrialRecord], arms: tuple[str, s
 
 
 def each_of(trial: TrialRecord, name: str) -> list[Series]:
-    """The series of that name, of each of the trial's trainings that has it."""
+    """Return the series of this name from each of the trial's trainings that has it."""
     return [series for training in trial.series for series in training if series.name == name]
 
 
 def _listed(spec: StudySpec, arm: ArmSpec) -> tuple[str, ...]:
-    """The hyperparameters that tell an arm's settings apart: those of a grid."""
+    """Return the hyperparameters that tell an arm's settings apart: those that a grid searches."""
     return tuple(searched(arm.space)) if spec.is_grid(arm) else ()
 
 

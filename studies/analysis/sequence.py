@@ -1,10 +1,10 @@
-"""Evidence run by run: a test and an interval that hold at every number of runs, however often one looks.
+"""A sequential test and interval, which hold at every number of runs, however often one looks.
 
 A fixed test read after every run calls two equal arms different in far more than one study in twenty. Here each run is
-a bet on the sign of its paired difference, at stakes that may depend on its size and on all runs before it. Where the
-differences lie symmetrically about 0 no betting makes money on average, so capital that starts at 1 gets to 1 / alpha
-at any time with probability alpha at most (Ville 1939; Ramdas et al. 2023, Statistical Science 38:576; for symmetric
-differences Vovk & Wang 2024, Nonparametric e-tests of symmetry, New England Journal of Statistics in Data Science).
+a bet on the sign of its paired difference; its stake may depend on the difference's size and on all earlier runs. If
+the differences are symmetric about 0, no betting gains on average, so capital that starts at 1 ever reaches 1 / alpha
+with probability alpha at most (Ville 1939; Ramdas et al. 2023, Statistical Science 38:576; for symmetric differences
+Vovk & Wang 2024, Nonparametric e-tests of symmetry, New England Journal of Statistics in Data Science).
 """
 
 import numpy as np
@@ -17,17 +17,17 @@ BETS = (
     0.5,
     1.0,
     2.0,
-)  # of these a third of the capital each: small for small differences, large for large ones
-POINTS = 400  # of the grid on one cell of which an interval's end is found
+)  # stakes of a third of the capital each: small ones for small differences, large ones for large
+POINTS = 400  # of the grid in one cell of which an interval's end is found
 HALVINGS = 50  # of that cell
 
 
 def capital(differences: Floats) -> Floats:
-    """`(..., runs)`: the capital after each run of one who bets that its difference is above 0.
+    """Return the capital after each run, `(..., runs)`, from bets that each run's difference is above 0.
 
-    Run r is worth 1 + tanh(bet d / s) times what there was, where s is the root mean square of the first r
-    differences: an odd function of d that its sign decides once all sizes are known. A difference of 0 changes nothing,
-    an infinite one counts as one beside which the others are nothing.
+    Run r multiplies the capital by 1 + tanh(bet d / s), where s is the root mean square of the first r differences: an
+    odd function of d, for which only d's sign is open once all sizes are known. A difference of 0 changes nothing; an
+    infinite one counts as so large that the others are nothing beside it.
     """
     runs = np.arange(1, differences.shape[-1] + 1)
     finite = np.isfinite(differences)
@@ -40,14 +40,14 @@ def capital(differences: Floats) -> Floats:
 
 
 def told_apart(differences: Floats, level: float = LEVEL) -> Floats:
-    """`(..., runs)`: after each run 1 where the differences are told to lie above 0, -1 below, 0 not yet."""
+    """Return after each run, `(..., runs)`, 1 if the differences are shown to lie above 0, -1 below, 0 neither."""
     bound = 2 / (1 - level)  # half of the error on either side
     above, below = (np.maximum.accumulate(capital(d), axis=-1) >= bound for d in (differences, -differences))
     return above.astype(np.float64) - below
 
 
 def p_value(a: Floats, b: Floats) -> float:
-    """Two-sided, of equal arms against different ones, `a[r]` and `b[r]` paired: holds at every number of runs."""
+    """Return the two-sided p for equal arms, with `a[r]` and `b[r]` paired; it holds at every number of runs."""
     d = stats.differences(a, b)
     if d.size == 0:
         return np.nan
@@ -55,10 +55,10 @@ def p_value(a: Floats, b: Floats) -> float:
 
 
 def interval(a: Floats, b: Floats, level: float = LEVEL) -> Estimate:
-    """The Hodges-Lehmann difference a_i - b_i with the centres that are not told apart from it after any run.
+    """Return the Hodges-Lehmann difference a_i - b_i, with the interval of centres that no run so far has rejected.
 
-    They hold the true centre at all numbers of runs at once with probability `level`. No interval where the runs are
-    too few to bound it, which takes 7 at 95 % and 6 at 90 %.
+    The intervals at all numbers of runs hold the true centre together with probability `level`. No interval if there
+    are too few runs to bound it: it takes 7 at 95 % and 6 at 90 %.
     """
     d = stats.differences(a, b)
     value = stats.paired_hodges_lehmann(a, b).value
@@ -69,7 +69,7 @@ def interval(a: Floats, b: Floats, level: float = LEVEL) -> Estimate:
 
 
 def _highest(d: Floats, level: float) -> float:
-    """The highest centre that the differences are not told to lie below; infinite where none is too high."""
+    """Return the highest centre that is not rejected as too high; infinity if no centre is."""
     finite = d[np.isfinite(d)]
     if not finite.size:
         return np.inf
@@ -86,4 +86,4 @@ def _highest(d: Floats, level: float) -> float:
             low = centre
         else:
             high = centre
-    return float(low)  # not told apart, unlike what is a hair above it: 0 is outside where it is told apart
+    return float(low)  # not rejected, unlike values just above it: so 0 lies outside if it is rejected

@@ -1,4 +1,4 @@
-"""What each setting that a study lists came to, run by run."""
+"""The results of each setting that a study lists, run by run."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -7,18 +7,20 @@ from studies.design.spec import StudySpec
 from studies.records import TrialRecord
 from trainers.hyperparameters import Value
 
-Point = tuple[Value, ...]  # of an arm's searched hyperparameters, in the order of its space; of a control ()
+Point = tuple[
+    Value, ...
+]  # values of an arm's searched hyperparameters, in the order of its space; () for a control
 Runs = Mapping[int, float]  # by the run's number
 Measure = Callable[[TrialRecord], float | None]
 
 
 def objective(trial: TrialRecord) -> float | None:
-    """Its validation metric after the last epoch; None where it failed."""
+    """Return the validation metric after the last epoch; None if the trial failed."""
     return trial.objective
 
 
 def flips(trial: TrialRecord) -> float | None:
-    """Share of binary weights that a step flips, mean over the epochs; None where they are not known."""
+    """Return the share of binary weights that a step flips, averaged over the epochs; None without epochs."""
     ratios = [epoch.flip_ratio for epoch in trial.epochs]
     return sum(ratios) / len(ratios) if ratios else None
 
@@ -26,9 +28,9 @@ def flips(trial: TrialRecord) -> float | None:
 def by_setting(
     spec: StudySpec, trials: Sequence[TrialRecord], measure: Measure
 ) -> dict[str, dict[Point, Runs]]:
-    """By arm and point what was measured in each run, the points in the order in which the study tries them.
+    """Return what was measured in each run, by arm and point, with points in the order in which the study tries them.
 
-    A control's run, and any in which a point is tried more than once, has the mean.
+    A run that tries a point more than once, as a control's does, has the mean.
     """
     found: dict[str, dict[Point, dict[int, list[float]]]] = {arm.name: {} for arm in spec.arms}
     names = {arm.name: tuple(searched(arm.space)) for arm in spec.arms}
