@@ -1,39 +1,40 @@
-"""The comparison of a study's arms, computed.
+"""The computation of the comparison of a study's arms.
 
 Arms are compared after `compared_at` trials: the budget or, in an unfinished study, the largest number of trials
 that every run has done. The endpoints are fixed beforehand:
 
-- `confirmed_at_budget`, where the study confirms its incumbents: the mean test metric of their hyperparameters with
-  fresh seeds. It comes first once all are confirmed. `climb` is how far a run got from its first trial, as seen and as
-  confirmed, and which share of it was luck. Two arms are `similar` where the 90 % interval of their paired difference
+- `confirmed_at_budget`, if the study confirms its incumbents: the mean test metric of their hyperparameters with fresh
+  seeds. It comes first once all are confirmed. `climb` is how far a run got from its first trial, as seen and as
+  confirmed, and which share of that was luck. Two arms are `similar` if the 90 % interval of their paired difference
   lies within one training's standard deviation over seeds (`equivalence`): the rule is fixed, its margin computed;
-- `trials_to_plateau`, with all confirmed: the trials until a run's confirmed curve is within one training's standard
-  deviation over seeds of the `plateau`, the confirmed value at the budget of the best arm's median run, for the first
-  time; and `extra_trials_confirmed`, as `extra_trials` below on the mean confirmed curves;
+- `trials_to_plateau`, once all are confirmed: the trials until a run's confirmed curve first gets within one training's
+  standard deviation over seeds of the `plateau`, the confirmed value at the budget of the best arm's median run; and
+  `extra_trials_confirmed`, like `extra_trials` below but on the mean confirmed curves;
 - `best_at_budget`, the validation objective of the incumbent, with its test metric beside it in `test_at_budget`;
-- `trials_to_target`. A study names no target. The rule for one was fixed beforehand and does not know the arms,
-  the target itself is computed from the results: what at least three quarters of all runs, counted together, reach
-  (TARGET_SHARE). It stays the same however the arms' names are swapped; it lies where most runs get, so few are
-  censored; and of two arms that share no value it is the worse one's median. Intervals hold it fixed. Other shares
-  are given beside it (TARGET_SHARES): a conclusion that only one of them bears out is weak.
+- `trials_to_target`. A study names no target. The rule for it was fixed beforehand and does not depend on the arms; the
+  target itself is computed from the results: what at least three quarters of all runs, counted together, reach
+  (TARGET_SHARE). It stays the same if the arms' names are swapped. It lies where most runs get, so few are censored.
+  For two arms that share no value it is the worse one's median. Intervals take it as given. Other shares are given
+  beside it (TARGET_SHARES): a conclusion that only one of them supports is weak.
 
 `pairs` holds every pair a, b of arms, in the study's order. Runs are paired by design, so `paired` is the analysis
 and `unpaired` is given for comparison; a run without a result is worse than any with one. Differences of objectives
-are a - b, those of trials b - a: positive where a is ahead, except for an objective that is minimised. `extra_trials`
-lists, for each order of the pair and for the mean and the median curve, how many trials beyond n `arm` needs to
-get where `reference` is after n. There None is "not within `compared_at` trials", which is at least `at_least` more
-(where that is None too, not every run of `reference` has a value yet; where `level` is None, there is no interval).
+are a - b, differences of trials b - a: positive if a is ahead, except for an objective that is minimised.
+`extra_trials` lists, for each order of the pair and for the mean and the median curve, how many trials beyond n `arm`
+needs to get where `reference` is after n. There, None means "not within `compared_at` trials", that is at least
+`at_least` more. If `at_least` is None too, not every run of `reference` has a value yet; if `level` is None, there is
+no interval.
 
-Nothing is tested before the end: `p` and `equivalence` are None while anything is to come, as one who tests again and
-again finds a difference where there is none. A study that stops when it is decided (`decision`) is compared by its runs
-up to then and, until then, by those that are complete; in `paired` by the tests and intervals of `sequence`, which
-allow for that; `unpaired` has none. Its first pair was declared, and in `endpoint` is adjusted for no other.
+Nothing is tested before the end: `p` and `equivalence` are None until all results are in, as repeated tests find a
+difference where there is none. A study that stops when it is decided (`decision`) is compared by its runs up to the
+decision, or before it by its complete runs. Its `paired` has the tests and intervals of `sequence`, which allow for
+repeated looks; its `unpaired` has none. Its first pair was declared, and in `endpoint` is not adjusted for others.
 
-`ranking` names the arms by the median of their runs in `endpoint`, the best first, which decides nothing: `pairs` do.
-`best` is an arm's best trial of all that are done, the first of equals; `at_bounds` names those of its hyperparameters
-that lie at an end of their range, beyond which better ones may be. `errors` are the commonest of its failed trials.
+`ranking` names the arms by the median of their runs in `endpoint`, the best first. It decides nothing: `pairs` do.
+`best` is an arm's best trial of all finished ones, the first of equals; `at_bounds` names those of its hyperparameters
+that lie at an end of their range, beyond which better ones may be. `errors` are the commonest of the failed trials.
 
-`published` is what the study's file says that papers print, of its arms first: it is in no test.
+`published` holds the results that papers print, as the study's file gives them, its arms' first: it is in no test.
 """
 
 import math
@@ -91,7 +92,7 @@ TARGET_SHARE = 0.75
 
 @dataclass(frozen=True, slots=True)
 class _Times:
-    """Trials of one arm's runs to one target: the runs' own, and restricted means with those of the resamples."""
+    """Trials of one arm's runs to one target: per run, and as restricted means of the runs and of the resamples."""
 
     times: Ints
     reached: NDArray[np.bool_]
@@ -102,13 +103,13 @@ class _Times:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """What arms are compared by after `horizon` trials, by arm; empty but for `best` before every run has one.
+    """The values by which arms are compared after `horizon` trials, by arm.
 
-    `final`: nothing is to come. `sequential`: the study may have stopped for what its runs were like.
+    `final` says that all results are in, `sequential` that the study may have stopped because of its results.
 
-    `best` is `(runs, horizon)`, negated where the objective is minimised, which is what `sign` undoes; `ends` are the
-    runs' last values in the metric's own unit, `worth` what their incumbents are on the test split. `targets` are
-    shares of all runs and, as in `best`, what they reach.
+    `best` is `(runs, horizon)`, negated if the objective is minimised, which `sign` undoes. `ends` are the runs' last
+    values in the metric's own unit, `worth` what their incumbents are worth on the test split. `targets` pairs shares
+    of all runs with what they reach, negated like `best`. `ends` and `targets` are empty before every run has a trial.
     """
 
     horizon: int
@@ -125,14 +126,14 @@ class _Measured:
 
     @property
     def confirmed(self) -> Mapping[str, Floats]:
-        """`(runs, horizon)` by arm, as `best`: the confirmed curves, once all is confirmed; empty before."""
+        """The confirmed curves by arm, `(runs, horizon)` like `best`, once all are confirmed; empty before."""
         if self.endpoint != "confirmed":
             return {}
         return {name: self.sign * of.confirmed[:, : self.horizon] for name, of in self.worth.items()}
 
     @property
     def plateau(self) -> Plateau | None:
-        """Where the best arm gets; None before all is confirmed and where the margin is not known."""
+        """The plateau of the best arm; None before all are confirmed, or if the margin is not known."""
         margin = self.confirmations.seed_sd if self.confirmations else None
         if self.endpoint != "confirmed" or margin is None:
             return None
@@ -142,12 +143,12 @@ class _Measured:
 
     @property
     def target(self) -> Number | None:
-        """What TARGET_SHARE of all runs reach, in the metric's own unit."""
+        """The objective that TARGET_SHARE of all runs reach, in the metric's own unit."""
         return known(self.sign * dict(self.targets)[TARGET_SHARE]) if self.targets else None
 
     @property
     def ranking(self) -> tuple[str, ...]:
-        """The arms by their median run, the best first; in the study's order while there is none."""
+        """The arms by their median run, the best first; in the study's order before every run has a trial."""
         if not self.ends:
             return tuple(self.best)
         ends = {name: self.sign * of[self.endpoint] for name, of in self.ends.items()}
@@ -155,13 +156,13 @@ class _Measured:
 
     @property
     def endpoint(self) -> Split:
-        """What is claimed first: what is confirmed, once all of it is."""
+        """The split that is claimed first: "confirmed" once all incumbents are, before that "validation"."""
         whole = self.confirmations is not None and self.confirmations.complete
         return "confirmed" if whole and "confirmed" in self.splits else "validation"
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """What arms are compared by: what is confirmed, where anything is."""
+        """The splits by which arms are compared, "confirmed" only if anything is."""
         some = any(not np.isnan(of["confirmed"]).all() for of in self.ends.values())
         return (*SPLITS, "confirmed") if some else SPLITS
 
@@ -172,7 +173,7 @@ def compare(
     epochs: Mapping[str, Sequence[int]] | None = None,
     confirmations: Sequence[ConfirmationRecord] = (),
 ) -> Comparison:
-    """What comparison.json holds. `epochs`: as `audit` takes them."""
+    """Return the content of comparison.json. `epochs` is as `audit` takes it."""
     spec = stored(study)
     decided = decision(spec, trials, confirmations) if spec.stop_when else None
     planned, done, over = spec.planned, len(trials), decided is None or decided.over
@@ -229,7 +230,7 @@ def _measured(
     *,
     over: bool,
 ) -> _Measured:
-    """`over`: no other runs follow these."""
+    """Return the values by which arms are compared. `over` says that no further runs follow."""
     horizon = int(min(c.done.min() for c in curves.values()))
     sign = 1.0 if spec.task_definition().direction == "maximize" else -1.0
     best = {name: sign * c.best[:, :horizon] for name, c in curves.items()}
@@ -254,13 +255,13 @@ def _measured(
 
 
 def label(arm: str, method: str) -> str:
-    """An arm's name in running text: its method's where it is named so; a study may be older than the table."""
+    """Return an arm's name in running text: its method's label if named after its method and METHODS still has that."""
     known = METHODS[method].label if arm == method and method in METHODS else ""
     return known or arm.replace("-", " ")
 
 
 def _arm(spec: StudySpec, arm: ArmSpec, trials: Sequence[TrialRecord], measured: _Measured) -> ArmResult:
-    """`trials` are the arm's."""
+    """Return the arm's result; `trials` are this arm's only."""
     ends, alone = measured.ends.get(arm.name), len(measured.best) == 1
     confirmed = "confirmed" in measured.splits
     searcher = spec.searcher_of(arm)
@@ -309,7 +310,7 @@ def _median(seconds: Sequence[float]) -> float | None:
 
 
 def _ends(curves: Curves, worth: Worth, horizon: int) -> dict[Split, Floats]:
-    """What each run has after `horizon` trials: its best objective and what that is worth."""
+    """Return each run's best objective after `horizon` trials and what that is worth, by split."""
     last = horizon - 1
     return {
         "validation": curves.best[:, last],
@@ -341,7 +342,7 @@ def _confirmations(
 
 
 def _rank(best: Floats) -> tuple[float, float]:
-    """What arms are sorted by: the median of the runs' final values and then their mean; none comes last."""
+    """Return the key by which arms sort: the median of the runs' final values, then their mean; none comes last."""
     final = best[~np.isnan(best)]
     return (-float(np.median(final)), -float(final.mean())) if final.size else (math.inf, math.inf)
 
@@ -375,7 +376,7 @@ def _tied(measured: _Measured, arm: str, trials: Sequence[TrialRecord]) -> int:
 
 
 def _climb(measured: _Measured, arm: str) -> Climb:
-    """From the first trial to the last compared, over the runs that are confirmed at both."""
+    """Return the climb from the first trial to the last compared, over the runs that are confirmed at both."""
     seen, confirmed = measured.best[arm], measured.sign * measured.worth[arm].confirmed[:, : measured.horizon]
     with np.errstate(invalid="ignore"):  # infinity minus infinity is no climb
         climbs = [curve[:, -1] - curve[:, 0] for curve in (seen, confirmed)]
@@ -389,7 +390,7 @@ def _climb(measured: _Measured, arm: str) -> Climb:
 
 
 def _luck(seen: Floats, confirmed: Floats, draws: stats.Draws) -> Estimate:
-    """The share of the mean climb `seen` that is not `confirmed`, both `(runs,)`; `draws` are those of these runs."""
+    """Return the share of the mean climb `seen` that is not `confirmed`, both `(runs,)`; `draws` are of these runs."""
     if not seen.any():
         return NONE
     if not confirmed.any():  # by construction, as in a control: nothing is estimated
@@ -401,12 +402,12 @@ def _luck(seen: Floats, confirmed: Floats, draws: stats.Draws) -> Estimate:
 
 
 def _drawn(values: Floats, draws: stats.Draws) -> Floats:
-    """`(resamples,)`: the sums of every resample."""
+    """Return the sum of every resample: `(resamples,)`."""
     return np.asarray(np.einsum("r,rk->k", values, draws.astype(np.float64)))
 
 
 def _target(best: Mapping[str, Floats], share: float) -> tuple[float, float]:
-    """The objective that at least `share` of all runs reach, one that a run has; NaN where fewer have any."""
+    """Return `share` and the best run's objective that at least `share` of all runs reach; NaN if fewer have any."""
     final = np.concatenate([curves[:, -1] for curves in best.values()])
     ordered = -np.sort(-final)  # best first, NaN last
     return share, float(ordered[math.ceil(share * ordered.size) - 1])
@@ -427,7 +428,7 @@ def _to_target(times: _Times | None, share: float, goal: float, sign: float, alo
         return ToTarget(share, None, None, NONE, NONE, None, None)
     runs, reached = times.times.size, int(times.reached.sum())
     success = stats.wilson(reached, runs)
-    if alone:  # the target is a quantile of these very runs: the share is set, not estimated
+    if alone:  # the target is a quantile of these same runs: the share is set, not estimated
         success = replace(NONE, value=success.value)
     return ToTarget(
         share=share,
@@ -459,7 +460,9 @@ def _plateau_times(measured: _Measured, arm: str) -> _Times | None:
     if plateau is None:
         return None
     confirmed, best = measured.confirmed[arm], measured.best[arm]
-    known = ~(np.isnan(confirmed) & ~np.isnan(best)).any(axis=1)  # of other runs a confirmation has crashed
+    known = ~(np.isnan(confirmed) & ~np.isnan(best)).any(
+        axis=1
+    )  # in the other runs a confirmation has crashed
     if not known.any():
         return None
     return _times(confirmed[known], measured.sign * plateau.target, measured.draws[known])
@@ -518,9 +521,9 @@ def _pairs(measured: _Measured) -> tuple[PairResult, ...]:
 
 
 def _adjusted(differences: Sequence[Difference], declared: int) -> list[Difference]:
-    """With `p_holm`: those of all pairs, unpaired and paired each apart, are a family of tests.
+    """Add `p_holm`: the tests of all pairs are one family in `unpaired` and another in `paired`.
 
-    The first `declared` pairs are one of their own: what a study was to be decided in was asked beforehand.
+    In `paired` the first `declared` pairs are a family of their own, as the study asked about them beforehand.
     """
     unpaired = _holm([difference.unpaired.p for difference in differences])
     paired = [difference.paired.p for difference in differences]
@@ -536,13 +539,13 @@ def _holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def _ranked(measured: _Measured, arm: str, split: Split) -> Floats:
-    """Higher is better: -inf for a run without a result, NaN only where a result has no test metric."""
+    """Return the runs' values, higher is better: -inf without a result, NaN only if a result has no test metric."""
     ends = measured.ends[arm]
     return np.where(np.isnan(ends["validation"]), -np.inf, measured.sign * ends[split])
 
 
 def _difference(measured: _Measured, a: Floats, b: Floats) -> Difference:
-    """Between the runs of two arms, higher is better; `a[r]` and `b[r]` are paired. Not adjusted yet."""
+    """Compare the runs of two arms, higher is better, `a[r]` and `b[r]` paired; `p_holm` is still missing."""
     if not np.isfinite([a, b]).any():
         a = b = a[:0]  # neither has a result
     both, sign = ~np.isnan(a) & ~np.isnan(b), measured.sign
@@ -572,13 +575,13 @@ def _difference(measured: _Measured, a: Floats, b: Floats) -> Difference:
 
 
 def _shift(measured: _Measured, a: Floats, b: Floats, level: float) -> Estimate:
-    """The paired difference, higher is better, in the metric's own unit."""
+    """Return the paired difference in the metric's own unit, from values of which higher is better."""
     estimated = sequence.interval if measured.sequential else stats.paired_hodges_lehmann
     return estimated(measured.sign * a, measured.sign * b, level)
 
 
 def _equivalence(measured: _Measured, one: str, other: str) -> Equivalence | None:
-    """None where the spread over seeds is not known, or something is to come."""
+    """Return whether two arms are similar; None if the spread over seeds is not known or results are missing."""
     margin = measured.confirmations.seed_sd if measured.confirmations and measured.final else None
     if margin is None:
         return None
@@ -593,7 +596,7 @@ def _equivalence(measured: _Measured, one: str, other: str) -> Equivalence | Non
 
 
 def _saving(a: _Times | None, b: _Times | None) -> Estimate:
-    """Restricted mean trials to the target of `b` less that of `a`; the target is held fixed."""
+    """Return the restricted mean trials to the target of `b` minus those of `a`; the target is taken as given."""
     if a is None or b is None:
         return NONE
     return stats.bootstrap(b.mean - a.mean, b.means - a.means, min(a.times.size, b.times.size))
