@@ -1,4 +1,4 @@
-"""Faults put into real training workers: what a run of bad luck or bad hyperparameters does to a trial."""
+"""Faults injected into real training workers: what bad luck or bad hyperparameters do to a trial."""
 
 import itertools
 import os
@@ -8,12 +8,12 @@ import torch
 
 RAISES, HANGS, KILLED, DIVERGES, TOO_LARGE = 0.1, 0.2, 0.3, 0.4, 0.5
 SOUND, SHORT_OF_BREATH, BEREAVES = 0.6, 0.7, 0.8
-BREATH = 150  # steps, of 200, after which the last two kill: the process that took them, and its driver
-DRIVER = "TUNEBENCH_TEST_DRIVER"  # the process to kill; where there is none, who gets so far fails
+BREATH = 150  # steps, of 200, after which the last two kill their own process and their driver
+DRIVER = "TUNEBENCH_TEST_DRIVER"  # the process to kill; without one, a training that gets so far fails
 
 
 def install():
-    """Run at the start of every worker: the filter misbehaves where alpha is one of the values above."""
+    """Run at the start of every worker: make the filter misbehave if alpha is one of the values above."""
     from trainers import optimizers
     from trainers.training import checkpoints
 
@@ -30,7 +30,7 @@ def install():
                 case 0.2:
                     time.sleep(3600)
                 case 0.3:
-                    os.kill(os.getpid(), 9)  # what the kernel does to a process that has eaten its memory
+                    os.kill(os.getpid(), 9)  # as the kernel does to a process that takes too much memory
                 case 0.4:
                     for parameter in self.param_groups[0]["params"]:
                         parameter.detach().fill_(torch.nan)

@@ -1,4 +1,4 @@
-"""Functions to be minimised whose minima are known, and what a searcher finds of them."""
+"""Functions to minimise whose minima are known, and how near to them a searcher gets."""
 
 import math
 
@@ -43,7 +43,7 @@ def branin(x):
 
 
 def hartmann(*x):
-    """Of as many dimensions as there are numbers, up to six."""
+    """Return Hartmann's function of as many dimensions as there are numbers, up to six."""
     inner = (_A[:, : len(x)] * (np.array(x) - _P[:, : len(x)]) ** 2).sum(1)
     return -float(np.array([1.0, 1.2, 3.0, 3.2]) @ np.exp(-inner))
 
@@ -53,12 +53,12 @@ def hartmann6(x):
 
 
 def mixed(x):
-    """Hartmann-4 with a switch that mirrors a dimension, a little dearer where it is off, and one that costs."""
+    """Return Hartmann-4 with a switch that mirrors a dimension, and costs a little if off, and one that costs if on."""
     x1, x2, x3, x4 = (x[f"x{i}"] for i in range(1, 5))
     return hartmann(1 - x1 if x["mirrored"] else x1, x2, x3, x4) + 0.3 * x["dear"] + 0.2 * (not x["mirrored"])
 
 
-# each with its space, its minimum, and the standard deviation of the noise that goes with it where there is any
+# each with its space, its minimum, and the standard deviation of the noise if there is any
 FUNCTIONS = {
     "branin": (branin, BRANIN, 0.397887, 5.0),
     "hartmann6": (hartmann6, HARTMANN6, -3.32237, 0.1),
@@ -67,9 +67,9 @@ FUNCTIONS = {
 
 
 def regrets(function, searcher, seed, *, noisy=False, repeats=1, trials=25, told=False):
-    """What the trial with the lowest objective so far truly lacks to the minimum, after each of `trials` trials.
+    """Return, after each of `trials` trials, how far the trial with the lowest objective truly is from the minimum.
 
-    With noise, an objective is the mean of so many `repeats`; a searcher that is `told` knows its standard error.
+    With noise, an objective is the mean of `repeats` draws; if `told`, the searcher knows its standard error.
     """
     f, space, minimum, deviation = FUNCTIONS[function]
     history, true = [], []

@@ -1,4 +1,4 @@
-"""Studies small enough to be run by tests, and what is kept of them."""
+"""Studies small enough for tests to run, and a sink that keeps their records."""
 
 from dataclasses import replace
 

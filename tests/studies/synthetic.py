@@ -17,7 +17,7 @@ START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def study_of(methods: Sequence[Any] = ("gradient-filter", "latent-sgd"), **keys: Any) -> StudyRecord:
-    """A study as stored; `keys` are those of a study file."""
+    """Make a study as stored; `keys` are those of a study file."""
     given = {} if "arms" in keys else {"methods": list(methods)}
     spec = from_json({"name": "made-up", "task": "spoken-digits", **given, **keys})
     return StudyRecord(
@@ -37,7 +37,7 @@ def study_of(methods: Sequence[Any] = ("gradient-filter", "latent-sgd"), **keys:
 def trial_of(
     spec: StudySpec, method: str, run: int, trial: int, objective: float | None, **changes: Any
 ) -> TrialRecord:
-    """A completed trial with this objective or, where it is None, a failed one."""
+    """Make a completed trial with this objective or, if it is None, a failed one."""
     space = next(m.space for m in spec.arms if m.name == method)
     record = TrialRecord(
         study=spec.study_id,
@@ -61,7 +61,7 @@ def trial_of(
 
 
 def repeated(trial: TrialRecord, apart: float = 0.125) -> TrialRecord:
-    """The trial as the mean of two trainings so far apart."""
+    """Return the trial as the mean of two trainings whose objectives differ by `apart`."""
     assert trial.objective is not None
     each = tuple(
         RepeatRecord(state=TrialState.COMPLETED, seed=trial.seed + i, objective=value, test_metric=value)
@@ -73,7 +73,7 @@ def repeated(trial: TrialRecord, apart: float = 0.125) -> TrialRecord:
 def trials_of(
     study: StudyRecord, objectives: dict[str, Sequence[Sequence[float | None]]]
 ) -> list[TrialRecord]:
-    """The trials of `study` from the objectives of each method's runs."""
+    """Make the trials of `study` from the objectives of each method's runs."""
     spec = from_json(study.spec)
     return [
         trial_of(spec, method, run, trial, objective)
@@ -86,8 +86,8 @@ def trials_of(
 def confirmations_of(
     study: StudyRecord, trials: Sequence[TrialRecord], worth: Callable[[TrialRecord, int], float | None]
 ) -> list[ConfirmationRecord]:
-    """The trainings of every incumbent with the study's fresh seeds; `worth` is the test metric of a trial's
-    hyperparameters with the seed of this number, None where the training fails."""
+    """Make the trainings of every incumbent with the study's fresh seeds; `worth` gives the test metric of a trial's
+    hyperparameters with the seed of this number, or None for a failed training."""
     spec = from_json(study.spec)
     assert spec.confirm is not None
     found = []
@@ -104,7 +104,7 @@ def confirmations_of(
 def confirmation_of(
     study: StudyRecord, arm: str, run: int, trial: int, number: int, metric: float | None
 ) -> ConfirmationRecord:
-    """A completed one with this test metric or, where it is None, a failed one."""
+    """Make a completed confirmation with this test metric or, if it is None, a failed one."""
     return ConfirmationRecord(
         study=study.id,
         arm=arm,
@@ -130,8 +130,8 @@ def figure8_like(
     slow: float = 2.5,
     methods: Sequence[str] = ("gradient-filter", "latent-sgd"),
 ) -> tuple[StudyRecord, list[TrialRecord]]:
-    """Accuracies in steps of 1/500 that rise like a search: bad ones at first, the first method `slow` times
-    faster."""
+    """Make a study whose accuracies, in steps of 1/500, rise as in a search from bad ones, `slow` times faster for the
+    first method."""
     study = study_of(methods, runs=runs, trials=trials)
     rng = np.random.default_rng(seed)
     objectives = {}
@@ -160,8 +160,8 @@ def confirmed_study(
     seeds: int = 3,
     seed: int = 0,
 ) -> tuple[StudyRecord, list[TrialRecord], list[ConfirmationRecord]]:
-    """Accuracies of settings that are as good as they are, seen through noise of one training: controls stay at 0.93,
-    searches find up to 0.94."""
+    """Make a study with confirmations: each setting has a true accuracy, 0.93 for controls and up to 0.94 for searches,
+    and is seen with the noise of one training."""
     named = [{"name": arm, "method": arm} if isinstance(arm, str) else arm for arm in arms]
     study = study_of(arms=named, runs=runs, trials=trials, confirm={"seeds": seeds})
     spec, rng = from_json(study.spec), np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""What is imported is left alone by Python's search for garbage, and nothing else is."""
+"""Garbage collection leaves out imported objects, and nothing else."""
 
 import gc
 import importlib
@@ -12,7 +12,7 @@ from studies.imports import uncollected
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """The name of one that is not imported yet."""
+    """Yield the name of a module that is not imported yet."""
     (tmp_path / "never_seen.py").write_text(
         "import gc\nENABLED = gc.isenabled()\nLISTS = [[] for _ in range(1000)]\n"
     )
@@ -40,7 +40,7 @@ def test_where_all_is_there_already_garbage_is_found_as_ever():
 
 
 def test_at_the_end_of_a_process_it_is_garbage():
-    """Or a database's last connection would not be closed, and what it has written would stay in a file beside it."""
+    """Otherwise a database's last connection would stay open, and what it wrote would stay in a file beside it."""
     code = """
 import gc
 class Open:

@@ -17,13 +17,13 @@ LINE = {"x": Float(0.0, 1.0)}
 
 @pytest.fixture(autouse=True)
 def _quiet():
-    """BoTorch warns of what it is told, as of objectives that are all the same."""
+    """Silence BoTorch's warnings about its data, for example about objectives that are all equal."""
     with warnings.catch_warnings(action="ignore"):
         yield
 
 
 def data(points, features, seed=0):
-    """Points in the unit cube and standardised values of a wavy function there, with noise."""
+    """Return points in the unit cube and standardised noisy values of a wavy function there."""
     generator = np.random.default_rng(seed)
     x = generator.random((points, features))
     y = np.sin(4 * x).sum(1) + 0.1 * generator.standard_normal(points)
@@ -80,7 +80,7 @@ def test_the_fit_is_botorchs(variances):
 
 def test_scaled():
     y, variances = scaled(np.array([1.0, 2.0, 3.0, 4.0, -1e6]), 0.01)
-    # by hand: quartiles 1 and 3, so that the fence is at -2
+    # by hand: the quartiles are 1 and 3, so the fence is at -2
     cut = np.array([1.0, 2.0, 3.0, 4.0, -2.0])
     np.testing.assert_allclose(y, (cut - cut.mean()) / cut.std(ddof=1))
     np.testing.assert_allclose(variances, 0.01 / cut.var(ddof=1))
@@ -149,7 +149,7 @@ def test_beside_the_best_noisy_point_there_is_little_to_gain():
 
 
 def test_every_switch_is_climbed_from():
-    """Each combination of two switches has its peak elsewhere; the best is found though the others are broader."""
+    """Each combination of two switches has its peak elsewhere; the best is found although the others are broader."""
     space = LINE | {"a": Choice((False, True)), "b": Choice((False, True))}
     cube = Cube(space)
 
@@ -186,7 +186,7 @@ def test_points_told_twice_and_noise():
 
 
 def test_what_is_told_of_the_noise_is_believed():
-    """Two points that differ by a deviation of the noise differ less in the model than without noise."""
+    """Two points that differ by one standard deviation of the noise differ less in the model than without noise."""
     x = torch.tensor([[0.2], [0.25], [0.8]], dtype=torch.float64)
     means = []
     for variance in (1e-6, 1.0):

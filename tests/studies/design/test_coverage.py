@@ -1,8 +1,8 @@
-"""The intervals cover what they claim: simulated studies of known truth, 20 runs a method as in Figure 8.
+"""Intervals cover what they claim, in simulated studies of known truth with 20 runs per method as in Figure 8.
 
-`SLACK` standard errors of the simulated share are allowed. Exact and conservative intervals may not cover
-less than their level, the score interval not less by more than `APPROXIMATE`. Bootstrap intervals of few runs do
-cover less than their nominal 95%: they are held to `BOOTSTRAPPED`, which the report states.
+`SLACK` standard errors of the simulated share are allowed. Exact and conservative intervals must cover at least their
+level, the score interval at least its level less `APPROXIMATE`. Bootstrap intervals of few runs cover less than their
+nominal 95%: they must reach `BOOTSTRAPPED`, which the report states.
 """
 
 import math
@@ -24,13 +24,13 @@ BOOTSTRAPPED = {6: 0.93, 10: 0.94, 20: 0.95}  # by the number of runs
 
 
 def noise(size: int, rng: np.random.Generator, steps: int = 0) -> np.ndarray:
-    """Final accuracies of runs: skewed to the worse, in whole numbers of `1 / steps` where given."""
+    """Return final accuracies of runs: skewed to the worse, in multiples of `1 / steps` if given."""
     values = 0.93 - rng.gamma(2.0, 0.004, size)
     return np.rint(values * steps) / steps if steps else values
 
 
 def covered(intervals: Iterator[Estimate], truth: float) -> tuple[float, float, float]:
-    """Share of intervals that hold `truth`, their mean level, and the standard error of the share."""
+    """Return the share of intervals that hold `truth`, their mean level, and the standard error of the share."""
     found = list(intervals)
     share = float(np.mean([e.low - 1e-12 <= truth <= e.high + 1e-12 for e in found]))
     level = float(np.mean([e.level for e in found]))
@@ -102,7 +102,7 @@ def test_exact_tests_reject_no_more_than_they_may(test):
 
 
 def test_wilson_on_average():
-    """Exact sum over the binomial: Wilson's coverage moves about its level with p, near it on average."""
+    """Exact sum over the binomial: Wilson's coverage varies with p around its level, and is near it on average."""
     intervals = [stats.wilson(k, RUNS) for k in range(RUNS + 1)]
     shares = []
     for p in np.linspace(0.02, 0.98, 97):
@@ -163,7 +163,7 @@ def test_extra_trials(runs):
         low, high = stats.percentiles(replicates, runs)
         held.append((low <= truth) & (truth <= high))
     assert truth[[1, 4, 9]].tolist() == [2, 5, 10]
-    share = np.mean(held, axis=0)[np.isfinite(truth)]  # an interval open above holds inf whatever the truth
+    share = np.mean(held, axis=0)[np.isfinite(truth)]  # an interval open above always holds inf
     error = math.sqrt(0.95 * 0.05 / len(held))
     assert share.min() > BOOTSTRAPPED[runs] - SLACK * error
     assert share.max() < 0.95 + APPROXIMATE + SLACK * error  # whole numbers cover more

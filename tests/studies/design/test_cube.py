@@ -63,4 +63,4 @@ def test_neighbours_differ_in_one_value_of_few():
     near = cube.neighbours(here)
     assert len(near) == 3 + 2 + 3 + 4
     assert ((near != here).sum(1) <= 1).all()
-    assert len(np.unique(near, axis=0)) == len(near) - 3  # the point itself once a dimension
+    assert len(np.unique(near, axis=0)) == len(near) - 3  # the point itself, once per dimension

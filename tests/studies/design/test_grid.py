@@ -28,7 +28,7 @@ def latent(**space):
 
 
 def trials(spec: StudySpec, arm: str, run: int = 1) -> list[dict]:
-    """The hyperparameters of a run, as its trials would choose them; the later the better they are."""
+    """Return the hyperparameters that the trials of a run choose; later ones have better objectives."""
     history: list[Observation] = []
     while len(history) < spec.trials:
         suggestion, _ = choose(assign(spec, spec.arm(arm), run, tuple(history), data_dir=Path("nowhere")))
@@ -114,7 +114,7 @@ def test_what_is_wrong_with_a_grid_or_a_tie_is_said(arms, changes, message):
     ids=["product", "ratio"],
 )
 def test_a_tied_value_follows_from_the_other(tie, expected):
-    """Quist 2023, Figure 4, holds learning rate times weight decay: epsilon and lambda act as their product."""
+    """Quist 2023, Figure 4, fixes learning rate times weight decay: only the product of epsilon and lambda matters."""
     spec = study(latent(learning_rate=[0.1, 1.0, 10.0], weight_decay={"to": "learning_rate", **tie}))
     assert spec.trials == 3
     assert from_json(spec.to_json()) == spec

@@ -1,4 +1,4 @@
-"""The JSON Schema of study files says what `from_json` says."""
+"""The JSON Schema of study files agrees with `from_json`."""
 
 from dataclasses import fields
 from typing import Any
@@ -130,7 +130,7 @@ def test_what_a_real_hyperparameter_cannot_be_does_not_fit(entry: Any) -> None:
 
 
 def many(n: int) -> list[dict[str, Any]]:
-    """Arms, all different."""
+    """Return `n` arms, all different."""
     return [{"name": f"a{i}", "method": "bop", "space": {"gamma": i / 100}} for i in range(1, n + 1)]
 
 
@@ -141,7 +141,7 @@ def test_the_limits_of_a_study_are_in_the_schema() -> None:
         (False, {"methods": [{"name": "latent-sgd", "space": {"gamma": choices}}]}),
         (True, {"methods": list(OPTIMIZERS)}),
         *((n <= MOST_ARMS, {"methods": None, "arms": many(n)}) for n in (1, MOST_ARMS, MOST_ARMS + 1)),
-        (False, {"arms": ["bop"]}),  # beside methods
+        (False, {"arms": ["bop"]}),  # together with methods
         *((fits, {"resources": {"max_seconds": n}}) for n, fits in ((1, True), (0.9, False), (0, False))),
         *((fits, {"resources": {"gpus": n}}) for n, fits in ((0, True), (0.01, True), (1e-3, False))),
     ):

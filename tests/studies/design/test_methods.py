@@ -1,4 +1,4 @@
-"""Every method trains, wherever in its default space and on every task."""
+"""Every method trains, anywhere in its default space and on every task."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_the_table_knows_what_keeps_latent_weights() -> None:
 
 
 def cut(data: DataSet) -> DataSet:
-    """The data set with two batches to train on and one each to score."""
+    """Return the data set with two batches to train on, and one each for validation and test."""
 
     def load(folder: Path, seed: int) -> Splits:
         splits = data.load(folder, seed)
@@ -38,7 +38,7 @@ def cut(data: DataSet) -> DataSet:
 
 
 def made_up(data: DataSet, classes: int, *shape: int) -> DataSet:
-    """The same of images as the data set has them, bytes of this shape, or of features; all classes in each split."""
+    """Return the same with random images, bytes of this shape, or with features; each split has all classes."""
 
     def load(folder: Path, seed: int) -> Splits:
         generator = torch.Generator().manual_seed(seed)
@@ -60,7 +60,7 @@ def made_up(data: DataSet, classes: int, *shape: int) -> DataSet:
 IMAGES = {"mnist": (10, 1, 28, 28), "cifar10": (10, 3, 32, 32), "cifar100": (100, 3, 32, 32)}
 FEATURES = {"fsdd": (10, 20, 40), "audiomnist": (10, 20, 40)}
 PICTURES = (2, 3, 32, 32)
-NARROWEST = {"fullycon": 16, "autoencoder": 4}  # of others 2
+NARROWEST = {"fullycon": 16, "autoencoder": 4}  # 2 for other models
 
 
 def small(task: Task) -> Task:
@@ -75,7 +75,7 @@ def small(task: Task) -> Task:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with two batches of pictures to train on, and untrained teachers."""
+    """Make a data folder with two batches of pictures to train on, and untrained teachers."""
     folder = data_folder(tmp_path_factory.mktemp("methods"), train=BATCH + 1)
     for name, task in TEACHERS.items():
         classes, *shape = IMAGES.get(task.dataset, PICTURES)
@@ -86,7 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# of each network the first task; the others of it have other data, or another teacher
+# the first task of each network; its other tasks differ in data or teacher
 FIRST = {(task.model, repr(task.model_options)): name for name, task in reversed(TASKS.items())}
 
 
@@ -127,7 +127,7 @@ def test_two_steps_of_every_method_on_every_network_and_of_one_on_every_task(
 def test_every_point_of_a_default_space_can_be_trained_with(
     method: str, spoken_digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Five points of Sobol sequences and the corners where all are least or greatest; no error, some learn."""
+    """Five Sobol points and the corners where all values are least or greatest: no error, and some learn."""
     space, extra = METHODS[method].space, METHODS[method].extra
     points = [
         suggest_sobol(space, [], seed, maximize=True, initial_trials=1).hyperparameters for seed in range(5)

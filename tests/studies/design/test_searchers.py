@@ -55,7 +55,7 @@ def parse_methods(**overrides):
 
 
 def grow(searcher, trials, objective, seed=0, space=MIXED, begun=(), **keys):
-    """The trials of a run, `begun` among them."""
+    """Return the trials of a run that starts with `begun`."""
     history = list(begun)
     while len(history) < trials:
         point = ask(searcher, history, seed, space, **keys).hyperparameters
@@ -64,7 +64,7 @@ def grow(searcher, trials, objective, seed=0, space=MIXED, begun=(), **keys):
 
 
 def best_inside(point):
-    """Highest where no bound is, as at a bound suggestions are the same however they were come by."""
+    """Score a point, highest away from the bounds: at a bound, suggestions are the same however they were found."""
     return -((math.log(next(iter(point.values()))) + 7) ** 2)
 
 
@@ -99,7 +99,7 @@ NASTY = {
 
 
 def score(point):
-    """Highest at a quantile of 0.3, or the second of some choices."""
+    """Score a point, highest at a quantile of 0.3, or at the second choice."""
     return -sum(
         abs(d.quantile(point[name]) - 0.3) if isinstance(d, Float) else point[name] != d.values[1]
         for name, d in NASTY.items()
@@ -109,7 +109,7 @@ def score(point):
 
 @pytest.mark.parametrize("searcher", SEARCHERS)
 def test_ranges_and_choices_that_ax_would_refuse(searcher):
-    history = grow(searcher, 4, score, 3, NASTY)  # the last by the model
+    history = grow(searcher, 4, score, 3, NASTY)  # the model chooses the last one
     for observation in history:
         assert all(observation.hyperparameters[name] in dimension for name, dimension in NASTY.items())
 
@@ -123,7 +123,7 @@ def test_ax_hears_of_each_bound_and_says_it_back(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_ax_is_told_the_values_of_what_it_takes(name):
-    """Told otherwise, studies would have other trials under the same id."""
+    """If Ax were told other values, studies would have different trials under the same id."""
     for dimension in [*METHODS[name].known.values(), Float(100.0, 100.001), Choice((1e-10, 1e-9))]:
         ends = dimension.values if isinstance(dimension, Choice) else (dimension.low, dimension.high)
         assert [_to_ax(dimension, end) for end in ends] == list(ends)
@@ -195,7 +195,7 @@ def test_another_process_with_more_threads_suggests_the_same():
 
 
 def test_ax_is_told_what_its_client_would_tell_it():
-    from ax.api.client import Client  # takes seconds: not for whoever collects tests
+    from ax.api.client import Client  # takes seconds, which collecting tests must not
     from ax.api.configs import RangeParameterConfig
 
     _, space, *_ = FUNCTIONS["branin"]
@@ -283,7 +283,7 @@ def test_standard_errors_are_told_to_the_model_where_there_are_any(searcher):
     )
     assert known != plain
     assert pooled.hyperparameters == pytest.approx(known.hyperparameters)
-    assert rest == known  # one that diverged says nothing of noise
+    assert rest == known  # a trial without a standard error says nothing about noise
     assert noiseless == plain
 
 
@@ -340,7 +340,7 @@ def test_known_functions():
     assert mixed(at | {"dear": False, "mirrored": False}) == pytest.approx(-3.52984, abs=1e-5)
 
 
-# mean regret after 25 trials: published for Ax, lowest values of 0.442 and -2.835; of "mixed" what `botorch` had once
+# mean regret after 25 trials: published for Ax, lowest values of 0.442 and -2.835; for "mixed" an earlier `botorch`'s
 KNOWN = {"branin": 0.442 - 0.397887, "hartmann6": 3.32237 - 2.835, "mixed": 0.337}
 
 
@@ -348,9 +348,9 @@ KNOWN = {"branin": 0.442 - 0.397887, "hartmann6": 3.32237 - 2.835, "mixed": 0.33
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("function", KNOWN)
 def test_the_model_does_as_well_as_published(function):
-    """Four seeds leave a standard error of 0.01 and 0.3: what is refuted is being worse, by a one-sided t interval.
+    """Fail only if a one-sided t interval shows that it does worse: four seeds leave standard errors of 0.01 and 0.3.
 
-    Of `botorch` alone: what `ax` suggests is Ax's own, to the last digit.
+    Only `botorch` is tested: the suggestions of `ax` are Ax's own, to the last digit.
     """
     last = np.array([regrets(function, "botorch", seed)[-1] for seed in range(4)])
     assert last.mean() - t(3).ppf(0.95) * sem(last) <= KNOWN[function], last

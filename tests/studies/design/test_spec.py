@@ -59,7 +59,7 @@ def test_figure8_is_the_papers_protocol():
     ids=lambda path: path.stem,
 )
 def test_signs_stay_as_long_as_in_the_code_of_paren_and_poudel(path):
-    """For the last 20 epochs on CIFAR, 100 on ImageNet, after a first step of 200 and 128, or none."""
+    """For the last 20 epochs on CIFAR and 100 on ImageNet, after a first step of 200 and 128 epochs, or none."""
     spec = load(path)
     for arm in spec.arms:
         recipe = spec.proxy_of(arm).of(spec.task_of(arm)).recipe
@@ -159,7 +159,7 @@ STATED = {"test": 0.865, "source": "Quist 2023, Table 2"}
 
 
 def test_what_was_published_decides_nothing():
-    """A study of the same file with and without it is the same one, with the same trials."""
+    """With and without published results, a study file is the same study, with the same trials."""
     arms = [{"name": "filter", "method": "gradient-filter"}, "latent-sgd"]
     plain = from_json(MINIMAL | {"methods": arms})
     stating = [arms[0] | {"published": STATED | {"sd": 0.003}}, {"name": "latent-sgd", "published": STATED}]
@@ -219,7 +219,7 @@ def in_reals(value):
     }
 )
 def test_a_whole_number_may_be_written_as_a_real_one(data):
-    """As JSON Schema has it: the study is the same."""
+    """As in JSON Schema: the study is the same."""
     spec = from_json(in_reals(data))
     assert spec.to_json() == from_json(data).to_json()
     assert spec.digest == from_json(data).digest
@@ -254,7 +254,7 @@ def test_a_proxy_is_named_as_one():
     assert from_json(spec.to_json()) == spec
     assert str(Proxy(epochs=1, image_size=16)) == "1 epoch, images of 16 x 16"
     spec = from_json(MINIMAL | {"proxy": {"first_step": 5}})
-    assert spec.task_label == "spoken-digits: 5 epochs with real weights before"  # more, no proxy
+    assert spec.task_label == "spoken-digits: 5 epochs with real weights before"  # more, so no proxy
     assert spec.task_definition().recipe.epochs_by("bop") == 21
 
 
@@ -286,7 +286,7 @@ def test_a_study_without_a_proxy_or_a_start_keeps_its_id():
 
 
 def test_arms():
-    """Several of one method, each with a space and a searcher of its own; `methods` is the same list."""
+    """Several arms may share a method, each with its own space and searcher; `methods` is the same list."""
     listed = [
         "gradient-filter",
         {"method": "bop", "space": {"tau": 1e-6}},
@@ -351,7 +351,7 @@ def test_an_arm_may_have_a_task_and_a_proxy_of_its_own():
 
 
 def test_an_arm_may_go_without_what_the_study_has():
-    """A first step, and with it what the study says of one; and back to all parts of the network."""
+    """Without the study's first step and its settings, or with all parts of the network again."""
     proxy = {"first_step": 2, "first_step_learning_rate": 0.1, "first_step_decay": "cosine"}
     file = {"name": "s", "task": "cifar10-reactnet20", "proxy": proxy | {"without": "scale"}}
     own = {"one-step": {"first_step": 0}, "whole": {"without": "none"}, "bop": {}}
@@ -377,7 +377,7 @@ def test_an_arm_may_go_without_what_the_study_has():
 
 
 def test_an_arm_may_train_in_another_precision():
-    """One in float32 is the task's own, with what is kept of it in other studies."""
+    """An arm in float32 trains the task itself, and has the same digest as in other studies."""
     file = {"name": "s", "task": "spoken-digits", "proxy": {"precision": "float64"}}
     names = {"double": {}, "single": {"precision": "float32"}}
     spec = from_json(file | {"arms": [{"name": n, "method": "bop", "proxy": p} for n, p in names.items()]})
@@ -580,7 +580,7 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ({"runs": -3}, "runs: .*1, got -3"),
         ({"runs": "20"}, "runs: .*integer, got '20'"),
         ({"runs": 20.5}, r"runs: .*integer.*, got 20\.5"),
-        ({"seed": 2.0**62}, "seed: .*integer"),  # whichever of its neighbours was written
+        ({"seed": 2.0**62}, "seed: .*integer"),  # whichever neighbouring number was written
         ({"runs": True}, "runs: .*integer, got True"),
         ({"trials": 10**9}, "trials: .*1000, got 1000000000"),
         ({"repeats": 0}, "repeats: .*1, got 0"),
@@ -756,7 +756,7 @@ def test_what_is_too_large_is_refused_before_it_is_looked_at(change, message):
     before = time.process_time()
     with pytest.raises(SpecError, match=f"^study: {message}") as refusal:
         from_json(MINIMAL | change)
-    assert time.process_time() - before < 0.5  # the second took 170 s
+    assert time.process_time() - before < 0.5  # the second case took 170 s
     assert len(refusal.value.faults) == 1
 
 
@@ -769,7 +769,7 @@ def test_what_is_stored_of_a_study_is_within_the_limits_too():
     ]
     spec = from_json(MINIMAL | {"methods": full})
     assert from_json(spec.to_json()) == spec
-    more = [*full, {"name": "bop", "space": {"gamma": many[:970]}}]  # 9,996 values and what is left out
+    more = [*full, {"name": "bop", "space": {"gamma": many[:970]}}]  # 9,996 values, before defaults are added
     assert size.fault(MINIMAL | {"methods": more}) is None
     with pytest.raises(SpecError, match="holds more than 10,000 values"):
         from_json(MINIMAL | {"methods": more})
@@ -807,7 +807,7 @@ def test_json_is_read_too(tmp_path):
 
 
 def test_a_final_training_has_nothing_to_choose():
-    """On all published training images, scored on test alone: every hyperparameter has one value, a run one trial."""
+    """With all published training images and only test scored: one value per hyperparameter, one trial per run."""
     final = {"name": "t", "task": "cifar10-birealnet20", "proxy": {"validation": "none"}, "runs": 5}
     fixed = [{"name": "gradient-filter", "space": {"alpha": 1e-3, "gamma": 0.1}}]
     spec = from_json(final | {"methods": fixed, "trials": 1})
