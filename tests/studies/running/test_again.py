@@ -1,4 +1,4 @@
-"""Whether an export is enough to run its study again: the file, the code, and what every key means."""
+"""An export is enough to run its study again: it has the file, the code, and the meaning of every key."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ from studies.results.report import report, study_file
 from studies.running.provenance import LARGEST_DIFF, code
 
 SPECS = sorted((Path(__file__).parents[3] / "studies/specs").rglob("*.yaml"))
-# what is the user's own, or the machine's, below these keys
+# below these keys, the content is the user's or the machine's own
 OPEN = re.compile(
     r"(^|\.)(proxy|hyperparameters|sources|at_bounds|spec|seeds\.trials|versions|hardware|parity\[\]\.values)$"
 )
@@ -62,7 +62,7 @@ def pattern_of(key: str) -> re.Pattern[str]:
 
 
 def with_signs(folder: Path) -> None:
-    """The table of differing signs of two arms with one network."""
+    """Write the table of differing signs of two arms with one network."""
     study, (first, second) = figure8_like(runs=1, trials=1)
     signs = ((Series.of("signs", [5], np.uint8([[7]])),),)
     export(study, [replace(each, series=signs) for each in (first, second)], folder / "signs")

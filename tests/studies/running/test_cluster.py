@@ -1,4 +1,4 @@
-"""Local Ray clusters that start, that do not, and whom they let in."""
+"""Local Ray clusters: those that start, those that do not, and who may connect."""
 
 import json
 import os
@@ -73,8 +73,8 @@ with cluster():
 
 
 def test_a_local_cluster_is_closed_to_all_others_wherever_it_is_installed(tmp_path):
-    """Ray does not quote the path of Python in commands, makes its token readable to all and lets all write its folder;
-    a long TMPDIR, as Slurm sets it, has no room for sockets."""
+    """Ray by itself does not quote Python's path in commands, and makes its token readable and its folder writable to
+    all; a long TMPDIR, as Slurm sets it, has no room for sockets."""
     python = python_in(tmp_path / 'My $(Project); "é" & more' / "venv")
     long = tmp_path / ("long" * 20)
     long.mkdir()
@@ -110,9 +110,9 @@ def test_workers_that_do_not_start_end_the_study_with_what_ray_says_of_them(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(
         "studies.running.experiment.WORKER_SECONDS", 1.0
-    )  # again and again, until they have said it
+    )  # tried again until Ray has logged it
     told = r"Ray's workers do not start: .* \(raylet\.err\)"
-    for script in ("setup_worker.py", "default_worker.py"):  # one process becomes the other
+    for script in ("setup_worker.py", "default_worker.py"):  # the first process becomes the second
         (tmp_path / "sitecustomize.py").write_text(NO_WORKERS.format(script=script))
         with cluster(), pytest.raises(StudyError, match=told):
             run_study(study(), "s-1", Kept(), [], data_dir=spoken_digits)

@@ -1,4 +1,4 @@
-"""Stopping a study on a real cluster, and going on with it."""
+"""Stopping a study on a real cluster, and continuing it."""
 
 import os
 import sys
@@ -19,11 +19,11 @@ from studies.running.experiment import run_study
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 SHORT = {"width": 16, "epochs": 3}
-AT_ONCE = 10  # seconds, on a busy machine: who waits for a busy worker here waits without end
+AT_ONCE = 10  # seconds, on a busy machine: waiting for a busy worker here would never end
 
 
 def slow():
-    """Run at the start of every worker: the filter's trials wait until somebody makes the file `go`."""
+    """Run at the start of every worker: make the filter's trials wait until the file `go` exists."""
     from trainers import optimizers
 
     folder = Path(os.environ["TEST_FOLDER"])
@@ -55,7 +55,7 @@ def two_slots(folder):
 
 @pytest.fixture
 def workers(folder, two_slots):
-    """The process ids of workers that are in the middle of a trial, which they do not finish before `go`."""
+    """Return a function that lists the process ids of workers in the middle of a trial, which waits for `go`."""
     for file in folder.iterdir():
         file.unlink()
     return lambda: [int(file.name) for file in folder.iterdir() if file.name.isdigit()]
@@ -80,7 +80,7 @@ def study(**changes):
 
 
 def serial():
-    """With half as many workers to start."""
+    """Make a study with one run, so that half as many workers start."""
     return study(methods=["latent-sgd"], runs=1, trials=10)
 
 
@@ -105,7 +105,7 @@ class Kept:
 
 
 class Later(threading.Thread):
-    """Does something once a condition holds, and remembers when."""
+    """A thread that does something once a condition holds, and remembers when."""
 
     def __init__(self, condition, act):
         super().__init__(daemon=True)
@@ -132,13 +132,13 @@ def within(seconds, condition):
 
 @pytest.fixture(scope="module")
 def whole(spoken_digits):
-    """The trials of a study that nothing has stopped."""
+    """Return the trials of a study that nothing stopped."""
     trials, _ = alone(serial(), {}, spoken_digits)
     return trials
 
 
 def go_on(sink, before, data_dir, control=None):
-    """Run what is left of the serial study."""
+    """Run the rest of the serial study."""
     spec = serial()
     return run_study(spec, spec.study_id, sink, before, control=control, data_dir=data_dir)
 
@@ -153,11 +153,11 @@ def test_a_drained_and_an_aborted_study_go_on_with_the_same_trials(whole, go, sp
     assert go_on(aborted, drained.trials, spoken_digits, control) is False
     assert len(aborted.trials) == 4
     before = drained.trials + aborted.trials
-    assert numbers(before) == numbers(whole[: len(before)])  # and so on to the end, as of any part: test_run
+    assert numbers(before) == numbers(whole[: len(before)])  # to the end as well: test_run
 
 
 def test_a_slots_worker_is_there_for_the_trials_to_come(workers, go, spoken_digits):
-    """Also with more runs than slots and fewer than twice as many, where a slot's next trial is often not known yet."""
+    """Also with between one and two runs per slot, when a slot's next trial is often not known yet."""
     sink = Kept()
     assert run_study(filter_only(runs=3, trials=4), "f-1", sink, [], data_dir=spoken_digits) is True
     assert (len(sink.trials), len(workers())) == (12, 2)
@@ -194,12 +194,12 @@ def test_a_drained_study_finishes_the_trials_in_flight(workers, folder, spoken_d
 
 
 def test_a_drained_study_keeps_no_idle_worker(workers, folder, spoken_digits, monkeypatch):
-    """Also while a trial that has been handed out waits for a worker, as that of a lost machine."""
+    """Not even while a trial that has been handed out waits for a worker, as after the loss of a machine."""
     lost = {"CPU": 3.0}
     monkeypatch.setattr(experiment, "slots", lambda spec: 3)
     monkeypatch.setattr(experiment, "own", lambda spec, slot: own(spec, slot) | (lost if slot == 2 else {}))
     control, freed = Control(), []
-    sink = Kept(lambda sink: workers() and control.drain())  # a latent one's: the filter's waits
+    sink = Kept(lambda sink: workers() and control.drain())  # a latent trial's: the filter's waits
 
     def let_go():
         freed.append(within(AT_ONCE, lambda: ray.available_resources().get("CPU") == 1))
@@ -250,7 +250,7 @@ def test_a_fault_of_the_sink_does_not_wait_for_busy_workers(workers, spoken_digi
         raise OSError("no space left on device")
 
     failed = Kept(full)
-    with pytest.raises(OSError, match="no space left"):  # a latent one: the filter's trials wait
+    with pytest.raises(OSError, match="no space left"):  # from a latent trial: the filter's wait
         run_study(study(), "s-1", failed, [], data_dir=spoken_digits)
     assert len(failed.trials) == 1
     assert within(AT_ONCE, lambda: not any(psutil.pid_exists(pid) for pid in workers()))

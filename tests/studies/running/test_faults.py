@@ -33,13 +33,13 @@ def faulty_cluster():
 def test_a_method_whose_first_trials_all_fail_of_one_error_stops_the_study(
     faulty_cluster, spoken_digits, monkeypatch
 ):
-    monkeypatch.setattr("studies.analysis.failures.CERTAIN", 2)  # each costs the start of a worker
+    monkeypatch.setattr("studies.analysis.failures.CERTAIN", 2)  # each failure costs the start of a worker
     spec = study(
         methods=[{"name": "gradient-filter", "space": {"alpha": faults.RAISES}}, "bop"],
         searcher="sobol",
         runs=2,
         proxy={"width": 8, "epochs": 1},
-        resources={"max_retries": 0, "cpus": 2},  # one at a time
+        resources={"max_retries": 0, "cpus": 2},  # one trial at a time
     )
     sink = Kept()
     told = (
@@ -75,7 +75,7 @@ def test_every_kind_of_failure_frees_the_slot_and_is_stored(faulty_cluster, spok
         searcher="sobol",
         runs=3,
         trials=2,
-        seed=71,  # with this one Sobol's first two points of three runs are all six kinds
+        seed=71,  # with this seed Sobol's first two points of three runs cover all six kinds
         resources={"max_seconds": 25, "max_retries": 1},
     )
     sink = Kept()
@@ -97,7 +97,7 @@ def test_every_kind_of_failure_frees_the_slot_and_is_stored(faulty_cluster, spok
     assert (diverged.state, diverged.objective, diverged.attempts) == (TrialState.DIVERGED, 0.0, 1)
     assert "non-finite in epoch 1" in diverged.error
     assert (sound.state, sound.error, sound.attempts) == (TrialState.COMPLETED, None, 1)
-    breathless = of_kind[faults.SHORT_OF_BREATH]  # only a second process that goes on comes to an end
+    breathless = of_kind[faults.SHORT_OF_BREATH]  # only a second process that continues gets to the end
     assert (breathless.state, breathless.error, breathless.attempts) == (TrialState.COMPLETED, None, 2)
     assert breathless.train_seconds < (breathless.finished_at - breathless.started_at).total_seconds()
     assignment = assign(spec, spec.arm("gradient-filter"), breathless.run, (), data_dir=spoken_digits)
@@ -119,7 +119,7 @@ test_faults.run_study(test_faults.bereft(), "s-3", test_faults.Kept(), [], data_
 
 def test_a_training_whose_driver_was_killed_goes_on_under_the_next(faulty_cluster, spoken_digits, tmp_path):
     (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
-    # this tree first: beside it tests/trainers and tests/studies have the names of its packages
+    # this tree first, as tests/trainers and tests/studies have the same names as its packages
     environment = without_ray() | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}
     killed = subprocess.run([sys.executable, "-c", BEREFT], cwd=tmp_path, env=environment)
     assert killed.returncode == -signal.SIGKILL
@@ -127,7 +127,7 @@ def test_a_training_whose_driver_was_killed_goes_on_under_the_next(faulty_cluste
     sink = Kept()
     run_study(bereft(), "s-3", sink, [], data_dir=tmp_path)
     (trial,) = sink.trials
-    # a training from its beginning fails
+    # a training that starts again from the beginning fails
     assert (trial.state, trial.attempts) == (TrialState.COMPLETED, 1)
     assignment = assign(bereft(), bereft().arm("gradient-filter"), 1, (), data_dir=spoken_digits)
     assert figures(trial.epochs) == figures(train(assignment, Suggestion(trial.hyperparameters, "sobol")))
@@ -140,7 +140,7 @@ def bereft():
 
 
 def start_ray(environment=None):
-    """Of which every worker may meet a fault."""
+    """Start a local cluster in which every worker may meet a fault."""
     ray.cloudpickle.register_pickle_by_value(sys.modules["faults"])
     hook = {"worker_process_setup_hook": faults.install, "env_vars": environment or {}}
     ray.init("local", num_cpus=2, log_to_driver=False, include_dashboard=False, runtime_env=hook)

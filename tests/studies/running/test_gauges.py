@@ -1,4 +1,4 @@
-"""What Ray exports of a study, as Prometheus reads it."""
+"""The metrics of a study that Ray exports, as Prometheus reads them."""
 
 import re
 import time
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture(scope="module")
 def metrics():
-    """All of the cluster's metrics of tunebench: (name, study, method) -> value."""
+    """Return all of the cluster's tunebench metrics: (name, study, method) -> value."""
     ray.shutdown()
     often = {"metrics_report_interval_ms": 200}
     ray.init("local", num_cpus=1, log_to_driver=False, include_dashboard=False, _system_config=often)

@@ -1,10 +1,10 @@
-"""Which workers are ended that have nothing to train."""
+"""The choice of idle workers to end."""
 
 from studies.running.idle_workers import IdleWorkers
 
 
 def idle(waiting: int, *slots: str) -> IdleWorkers:
-    """Those of the slots, which became free in this order, with so many runs that wait."""
+    """Return the idle workers of these slots, freed in this order, with this many runs waiting."""
     workers = IdleWorkers(lambda: waiting, may_keep_one=True)
     for slot in slots:
         assert workers.cache_object(slot, f"worker of {slot}")

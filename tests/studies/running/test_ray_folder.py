@@ -16,7 +16,7 @@ from studies.running.ray_folder import LOCK, LONGEST, is_ray_folder, make_ray_fo
 
 @pytest.fixture
 def base(monkeypatch):
-    """A TMPDIR that is short enough."""
+    """Yield a TMPDIR that is short enough."""
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as folder:
         assert len(folder) <= LONGEST
@@ -76,7 +76,7 @@ with ray_folder() as folder:
 
 @pytest.fixture
 def left(base):
-    """The folder that a process has left which was killed; looked at while it lived, by others who made theirs."""
+    """Return the folder that a killed process left, and one made while it lived, which left its folder alone."""
     with subprocess.Popen(
         [sys.executable, "-c", RUN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as run:
@@ -94,7 +94,7 @@ def test_what_a_killed_run_has_left_is_removed_by_the_next(left):
     folder, head = left
     with ray_folder.ray_folder() as own:
         assert not folder.exists()
-        assert is_ray_folder(head)  # which no process need be in
+        assert is_ray_folder(head)  # no process has to use it
         make_ray_folder()
         assert is_ray_folder(own)
     assert not own.exists()

@@ -1,4 +1,4 @@
-"""What keeps a study from running, all of it at once."""
+"""The faults that keep a study from running, all reported at once."""
 
 import shutil
 import subprocess
@@ -25,7 +25,7 @@ def spec(**keys: Any) -> StudySpec:
 
 @pytest.fixture
 def data_dir(spoken_digits: Path, tmp_path: Path) -> Path:
-    """A folder of its own with spoken digits in it."""
+    """Make a data folder of the test's own with spoken digits in it."""
     shutil.copytree(spoken_digits / "spoken-digits", tmp_path / "spoken-digits")
     return tmp_path
 
@@ -64,7 +64,7 @@ def test_all_that_is_wrong_with_the_files_is_told_at_once(data_dir: Path) -> Non
     found = ready.faults(asked, data_dir, SMALL)
     assert [field for field, _ in found] == ["start", "resources.cpus"]
     assert found[0][1].startswith(f"{start}: ")
-    assert ready.faults(asked, data_dir, SMALL, deep=False) == found[1:]  # the file is there
+    assert ready.faults(asked, data_dir, SMALL, deep=False) == found[1:]  # the file exists
 
 
 def test_nothing_else_is_asked_of_data_that_are_too_few_or_damaged(data_dir: Path) -> None:
@@ -88,7 +88,7 @@ def test_nothing_else_is_asked_of_data_that_are_too_few_or_damaged(data_dir: Pat
 
 
 def test_a_study_that_may_record_too_much_is_refused(data_dir: Path) -> None:
-    """In the smallest batches that are tried, of which there are most."""
+    """The smallest batch size that is tried counts, as it gives the most steps."""
 
     def found(size: object, **record: Any) -> list[tuple[str, str]]:
         arms = ["gradient-filter", {"name": "bop", "space": {"batch_size": size}}]

@@ -1,4 +1,4 @@
-"""Which trainings are taken over from other studies, and which never are."""
+"""Trainings that are taken over from other studies, and those that never are."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
@@ -41,7 +41,7 @@ RAN_ON: dict[str, Any] = {
 
 
 class Database:
-    """What studies have stored, by address."""
+    """The records that studies have stored, by address."""
 
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
@@ -50,7 +50,7 @@ class Database:
         return {at: self.records[at] for at in addresses if at in self.records}
 
     def run(self, spec: StudySpec, ran_on: dict[str, Any] = RAN_ON) -> tuple[list[Record], int]:
-        """All that the study comes to, and how much of it is taken over."""
+        """Return all records of the study, and how many of them are taken over."""
         done = list(found(spec, spec.study_id, (), ran_on, self.find))
         schedule = Schedule(spec, spec.study_id, done, 0)
         while turns := list(schedule.open()):
@@ -67,7 +67,7 @@ class Database:
 
 
 def trained(spec: StudySpec, assignment: Assignment, ran_on: dict[str, Any]) -> Record:
-    """With an objective that depends on hyperparameters and seed."""
+    """Make a record whose objective depends on hyperparameters and seed."""
     suggestion, _ = choose(assignment)
     number = derive(assignment.training.seed, repr(sorted(suggestion.hyperparameters.items()))) % 1000 / 1000
     record = TrialRecord(
@@ -96,7 +96,7 @@ def trained(spec: StudySpec, assignment: Assignment, ran_on: dict[str, Any]) -> 
 
 
 def same(records: list[Record]) -> list[Record]:
-    """But for which study trained them."""
+    """Return the records without the study that trained them, for comparison."""
     return [replace(record, study="", taken_from=None) for record in records]
 
 
@@ -170,7 +170,7 @@ def test_what_has_failed_or_has_no_address_is_trained_again_and_a_run_goes_on_fr
 
 
 def addresses() -> Iterator[tuple[str, str | None]]:
-    """By what is other than usual."""
+    """Yield addresses, each by the name of what differs from the usual study."""
 
     def at(
         ran_on: dict[str, Any] = RAN_ON, seen: float = 0.5, sem: float | None = None, **changes: Any
@@ -220,13 +220,13 @@ def test_whatever_decides_a_trials_numbers_is_in_its_address() -> None:
 
 
 def test_the_address_stays_what_it_is() -> None:
-    """Or no stored trial is taken over any more."""
+    """Otherwise no stored trial would be taken over any more."""
     assert dict(addresses())["usual"] == "587edcc957f0724976438972db85b3380fd17cf8926676c7de7b0e7052c3da90"
 
 
 @pytest.mark.parametrize("own", ["cifar10-reactnet20-distilled", "cifar10-reactnet20"])
 def test_what_an_arm_trains_is_found_in_a_study_that_trains_it_as_its_own(own: str) -> None:
-    """Each way round: with the teacher of the arm's task, or none."""
+    """In both directions: the arm's task has a teacher or has none."""
     tasks = {"cifar10-reactnet20-distilled", "cifar10-reactnet20"}
     study: dict[str, Any] = STUDY | {"task": own, "proxy": {"epochs": 3, "width": 8}, "arms": ["bop"]}
     arm = {"name": "b", "method": "bop", "task": own, "proxy": {"epochs": 3}}

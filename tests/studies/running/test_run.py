@@ -34,11 +34,11 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def local_cluster():
-    """Beside another one, whose agent has the port that Ray would give to this one's."""
+    """Start a cluster beside another, whose agent has the port that Ray would give to this one's."""
     with socket.socket() as other, pytest.MonkeyPatch.context() as set_here:
         for name, value in processors(1).items():
             set_here.setenv(name, value)
-        with suppress(OSError):  # there is one
+        with suppress(OSError):  # if there is one already
             other.bind(("127.0.0.1", DEFAULT_DASHBOARD_AGENT_LISTEN_PORT))
             other.listen()
         with cluster():
@@ -85,7 +85,7 @@ def test_runs_are_paired(whole):
 
 
 def test_a_trial_is_what_its_assignment_says(whole, spoken_digits):
-    """The same trial without Ray."""
+    """Without Ray, the assignment gives the same trial."""
     (stored,) = (t for t in whole if (t.arm, t.run, t.trial) == ("latent-sgd", 2, 1))
     assignment = assign(study(), study().arm("latent-sgd"), 2, (), data_dir=spoken_digits)
     suggestion, _ = choose(assignment)
@@ -110,7 +110,7 @@ def test_a_trial_decodes_as_its_study_says(tmp_path, monkeypatch):
 
 
 def test_a_trial_is_compiled_where_its_study_says_so(spoken_digits, monkeypatch):
-    """What compiling does is shown in tests/trainers/training/test_compilation.py."""
+    """tests/trainers/training/test_compilation.py shows what compiling does."""
     asked = []
     monkeypatch.setattr(
         training, "compiled", lambda kind, device: asked.append(device) or training.batch_loss
@@ -128,7 +128,7 @@ def test_the_dashboard_tells_studies_and_trials_by_name(whole):
     actors = ray.util.state.list_actors(address=here, filters=filters, detail=True)
     slots = min(
         4, int(ray.cluster_resources()["CPU"])
-    )  # a worker may have been replaced by one of the same name
+    )  # a worker may have been replaced by another with its name
     assert {actor.repr_name for actor in actors} == {f"s-1-slot{n:02d}" for n in range(1, slots + 1)}
     logs = []
     for actor in actors:
@@ -141,7 +141,7 @@ def test_the_dashboard_tells_studies_and_trials_by_name(whole):
 
 
 def log_of(actor, here):
-    """On a busy machine the process that is asked for it may not have come up yet."""
+    """Return an actor's logs, retrying: on a busy machine the process that has them may not be up yet."""
     give_up = time.monotonic() + 120
     while True:
         try:
@@ -172,7 +172,7 @@ def test_a_gap_in_the_history_is_refused(whole, spoken_digits):
 
 @pytest.fixture
 def data_with_a_start(spoken_digits, tmp_path):
-    """A data folder with the checkpoint of a training of three epochs in it, `first`."""
+    """Make a data folder with a start, `first`: the checkpoint of a training of three epochs."""
     (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
     file = start_file(tmp_path, "first")
     file.parent.mkdir()

@@ -98,7 +98,7 @@ def test_failed_trials_are_part_of_the_history():
 
 
 def test_the_searcher_sees_how_far_a_trials_repeats_are_apart():
-    """Not where one diverged: that is no noise."""
+    """Except if one diverged: that is not noise."""
     made = RepeatRecord(state=TrialState.COMPLETED, seed=1, objective=0.5, test_metric=0.5)
     apart, lost = replace(made, objective=0.75), replace(made, state=TrialState.DIVERGED, objective=0.0)
     history = [
@@ -136,7 +136,7 @@ def confirmation(arm, run, trial, number):
 
 
 def test_incumbents_are_confirmed_once_their_run_is_over_and_no_trial_waits():
-    """A trial that is no incumbent is not, nor twice what two incumbents share."""
+    """Other trials are not confirmed, and hyperparameters that two incumbents share only once."""
     spec = confirming(runs=1)
     fixed = {"gamma": 0.1, "tau": 1e-6}
     objectives = {"gradient-filter": (0.5, 0.4, 0.6), "fixed": (0.5, 0.7, 0.9)}
@@ -149,7 +149,7 @@ def test_incumbents_are_confirmed_once_their_run_is_over_and_no_trial_waits():
     expected += [("fixed", 1, n) for n in (1, 2)]
     schedule = Schedule(spec, "s", history[:-1], slots=8)
     turns = [schedule.next() for _ in range(6)]
-    assert turns[0].confirms is None  # the last trial first
+    assert turns[0].confirms is None  # the last trial comes first
     assert [(t.arm, t.confirms.trial, t.confirms.number) for t in turns[1:5]] == expected[:4]
     assert turns[5] is None
     assert turns[3].confirms.hyperparameters == {"alpha": 0.03}
@@ -170,7 +170,7 @@ def test_incumbents_are_confirmed_once_their_run_is_over_and_no_trial_waits():
 
 
 def outcome(turn, done):
-    """What a training comes to, whenever it is done: the first arm is better by a point in each run."""
+    """Return a training's record, the same whenever it finishes: the first arm is better by a point in each run."""
     better = 0.01 * (turn.arm == "gradient-filter") + 0.002 * turn.run
     if turn.confirms is not None:
         made = confirmation(turn.arm, turn.run, turn.confirms.trial, turn.confirms.number)
@@ -181,7 +181,7 @@ def outcome(turn, done):
 @settings(max_examples=25)
 @given(st.integers(1, 9), st.integers(0, 200), st.booleans(), st.randoms(use_true_random=False))
 def test_it_stops_when_it_is_decided_by_the_same_runs_whatever_finishes_first(slots, stop, confirms, random):
-    """Also where it is stopped after `stop` trainings and gone on with."""
+    """Also if it is stopped after `stop` trainings and continued."""
     arms, keys = ["gradient-filter", "latent-sgd"], {"runs": 14, "trials": 2, "stop_when": "decided"}
     keys |= {"confirm": {"seeds": 2}} if confirms else {}
     spec = from_json({"name": "s", "task": "spoken-digits", "methods": arms, **keys})
@@ -202,4 +202,4 @@ def test_it_stops_when_it_is_decided_by_the_same_runs_whatever_finishes_first(sl
     assert (found.verdict, found.after) == ("different", 7)
     assert under_way == []
     assert Schedule(spec, "s", records, 1).remaining == 0
-    assert slots > 1 or all(each.run <= 7 for each in records)  # else one may be slow, and others go ahead
+    assert slots > 1 or all(each.run <= 7 for each in records)  # else others go ahead of a slow run

@@ -1,4 +1,4 @@
-"""What must stay as it is for stored studies and trainings under way to be gone on with."""
+"""Names and numbers that must not change, so that stored studies and unfinished trainings can continue."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ STUDY = {
     "runs": 2,
     "trials": 2,
 }
-# what a study has beside that, its id, and what trainings of its methods are kept under
+# changes to STUDY, the id of the study, and the numbers in the file names of its methods' checkpoints
 KEPT: list[tuple[dict[str, Any], str, str, str]] = [
     ({}, "s-e7728a41", "460c2a7ee39ee566", "1c6f38e6be1b0b38"),
     (

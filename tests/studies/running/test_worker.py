@@ -1,4 +1,4 @@
-"""A worker of a study, in this process."""
+"""A study's worker, run in this process."""
 
 import re
 import sys
@@ -28,7 +28,7 @@ from studies.running.trial import assign
 def test_what_is_not_there_would_fail_every_other_trial_as_well(
     changes: dict[str, Any], told: str, tmp_path: Path, spoken_digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That this ends the study is shown in `test_run`."""
+    """`test_run` shows that this ends the study."""
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
     monkeypatch.setattr(worker, "setproctitle", lambda title: None)
     data = data_folder(tmp_path, train=13)
