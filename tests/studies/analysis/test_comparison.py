@@ -1,4 +1,4 @@
-"""The comparison against its parts, and what must hold for every study."""
+"""The comparison, checked against its parts and against what must hold for every study."""
 
 import json
 import math
@@ -28,7 +28,7 @@ def whole():
 
 
 def faulty():
-    """Some trials fail, the first three of a run among them, some diverge on a metric without a worst value."""
+    """Make a study with failed trials, a run's first three among them, and some diverged ones of objective -inf."""
     study, trials = figure8_like(runs=9, trials=7, seed=5, slow=1.4)
     for i, t in enumerate(trials):
         if i % 11 == 3 or ((t.arm, t.run) == (METHODS[1], 4) and t.trial < 4):
@@ -40,7 +40,7 @@ def faulty():
 
 @pytest.mark.parametrize("name", ["finished", "faulty"])
 def test_every_number_is_what_it_was(name, whole):
-    """Kept from the first version, which resampled runs one by one."""
+    """The known numbers are from the first version, which resampled runs one by one."""
     known = json.loads((Path(__file__).parent / "known_comparisons.json").read_text())[name]
 
     def check(got, expected, where):
@@ -248,7 +248,7 @@ def test_wins_ties_and_losses():
 
 
 def test_paired_times_that_differ_by_a_constant_do_so_in_every_resample():
-    """Only if both methods are resampled by the same run numbers."""
+    """This holds only if both methods are resampled by the same run numbers."""
     study = study_of(runs=8, trials=20)
     times = [1, 2, 3, 5, 8, 9, 12, 15]
     objectives = {
@@ -302,7 +302,7 @@ def test_one_method_has_no_pairs():
     got = compare(*figure8_like(runs=4, trials=6, methods=METHODS[1:]))
     assert got.pairs == ()
     assert got.target is not None
-    for entry in got.arms["latent-sgd"].trials_to_target:  # the share of its own quantile
+    for entry in got.arms["latent-sgd"].trials_to_target:  # only its own quantile's share
         assert entry.success_rate == replace(NONE, value=entry.reached / 4)
 
 

@@ -1,4 +1,4 @@
-"""What incumbents are worth when they are trained anew: known answers, coverage, what is missing."""
+"""The worth of incumbents that are trained again: known answers, coverage, missing results."""
 
 import math
 from dataclasses import replace
@@ -22,9 +22,9 @@ SEEDS = {1: -0.01, 2: 0.0, 3: 0.01}  # what a fresh seed adds: a standard deviat
 
 
 def planted(runs=8, trials=6, improves=3, points=0.05, direction=1.0, start=0.90):
-    """One arm that gets better by `points` at trial `improves`, and its control, which never does.
+    """Make an arm that improves by `points` at trial `improves`, and its control, which never improves.
 
-    Both are seen to climb by 0.01 a trial more than they do, and run r has 0.001 r more than that.
+    Both appear to climb 0.01 per trial more than they do; run r is better by 0.001 r throughout.
     """
     study = study_of(["gradient-filter", PUBLISHED], runs=runs, trials=trials, confirm={"seeds": 3})
     spec = from_json(study.spec)
@@ -78,7 +78,7 @@ def test_the_curves_of_a_run():
 
 
 def test_a_planted_climb_is_found_and_the_rest_is_luck(compared):
-    """Seen: 0.05 at trial 3 and 0.01 a trial, 0.10 in all."""
+    """The seen climb is 0.05 at trial 3 and 0.01 per trial, 0.10 in all."""
     arm = compared.arms["gradient-filter"]
     assert (arm.climb.n, arm.is_control) == (8, False)
     assert arm.climb.seen.value == pytest.approx(0.10)
@@ -182,7 +182,7 @@ def test_similar_is_claimed_within_one_trainings_standard_deviation(points, simi
 
 
 def test_too_few_runs_are_never_similar():
-    """Four runs: the signed-rank interval has 87.5 % at most."""
+    """With four runs the signed-rank interval has at most 87.5 %."""
     study, trials, confirmations = planted(points=0.0, runs=4)
     (pair,) = compare(study, trials, confirmations=confirmations).pairs
     assert pair.equivalence.difference.level == pytest.approx(0.875)
@@ -311,7 +311,7 @@ def test_the_spread_over_seeds_is_pooled_over_the_last_incumbents():
 @pytest.mark.slow
 @pytest.mark.parametrize(("runs", "least"), [(6, 0.90), (10, 0.925), (20, 0.925), (40, 0.935)])
 def test_the_intervals_of_climb_and_luck_hold_the_truth(runs, least):
-    """Discrete accuracies, 1,500 studies: the seen climb is a confirmed one of 0.02 and luck of the same size."""
+    """Discrete accuracies, 1,500 studies: the seen climb is a confirmed climb of 0.02 plus as much luck."""
     rng = np.random.default_rng(0)
     held = np.zeros(2)
     for _ in range(1500):

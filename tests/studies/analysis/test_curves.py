@@ -1,4 +1,4 @@
-"""Best-so-far curves: worked examples, and what holds for any objectives."""
+"""Best-so-far curves: worked examples, and properties that hold for any objectives."""
 
 import math
 from dataclasses import dataclass
@@ -112,14 +112,14 @@ def test_the_centre_is_of_the_runs_that_have_a_value():
 
 
 def test_a_band_is_a_means_interval_for_its_share_of_the_error():
-    """Three trials of which two are alike, after one at which a run has no value yet."""
+    """Three trials, two of them equal, after one at which a run has no value yet."""
     best = np.array([[math.nan, 0.5, 0.5, 0.9], [0.1, 0.6, 0.6, 0.6], [0.2, 0.8, 0.8, 0.8]])
     none, *found = bands(best)
     assert none == NONE
     for e, column in zip(found, best.T[1:], strict=True):
         share = stats.mean(column, 0.975)
         assert (e.value, e.low, e.high, e.level) == (share.value, share.low, share.high, 0.95)
-    flat = bands(np.array([[0.5] * 4, [0.6] * 4]))  # as a control's confirmed curve: one question
+    flat = bands(np.array([[0.5] * 4, [0.6] * 4]))  # like a control's confirmed curve: one question
     assert flat == means(np.array([[0.5] * 4, [0.6] * 4]))
 
 

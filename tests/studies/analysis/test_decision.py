@@ -1,4 +1,4 @@
-"""When a study is decided: by its first complete runs alone, whatever else is there."""
+"""Decisions of studies, which depend only on the first complete runs, whatever else is stored."""
 
 import random
 from dataclasses import replace
@@ -21,7 +21,7 @@ SEEDS = {1: -0.004, 2: 0.004}
 
 
 def confirmed(points, runs=12, confirm=2, wobble=0.001):
-    """Arm A is worth `points` more than B, which its control is as good as; one training's SD is 0.0057."""
+    """Make a study where arm A is worth `points` more than B and than A's control; one training's SD is 0.0057."""
     arms = [{"name": name, "method": name} for name in (A, B)] + [CONTROLS[0]]
     study = study_of(arms=arms, runs=runs, trials=2, confirm={"seeds": confirm}, stop_when="decided")
     spec = from_json(study.spec)
@@ -86,7 +86,7 @@ def test_only_complete_runs_count_from_the_first_on():
     some = [c for c in fresh if (c.arm, c.run, c.number) != (B, 5, 2)]
     assert decided(study, trials, some).after == 4
     failed = [c if (c.arm, c.run) != (B, 5) else replace(c, test_metric=None) for c in fresh]
-    assert decided(study, trials, failed).verdict == "different"  # without that run
+    assert decided(study, trials, failed).verdict == "different"  # run 5 left out
 
 
 def test_what_came_later_changes_nothing():
@@ -131,8 +131,8 @@ def test_what_is_claimed_allows_for_the_stop():
     study, trials, fresh = confirmed(0.02)
     compared = compare(study, trials, confirmations=fresh)
     pair = compared.pairs[0]
-    assert pair.confirmed_at_budget.paired.p_holm == pair.confirmed_at_budget.paired.p  # declared
-    assert 0.025 < pair.confirmed_at_budget.paired.p < 0.05  # the signed-rank test of 7 runs has 0.016
+    assert pair.confirmed_at_budget.paired.p_holm == pair.confirmed_at_budget.paired.p  # the declared pair
+    assert 0.025 < pair.confirmed_at_budget.paired.p < 0.05  # the signed-rank test of 7 runs gives 0.016
     assert 0 < pair.confirmed_at_budget.paired.hodges_lehmann.low < 0.02
     assert pair.confirmed_at_budget.unpaired.p is None
     assert pair.confirmed_at_budget.unpaired.hodges_lehmann.low is None
@@ -164,7 +164,7 @@ def test_a_study_that_does_not_stop_has_no_such_key():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_margin_is_that_of_the_runs_looked_at(seed):
-    """So that what later runs' seeds are like does not matter either."""
+    """So the spread over seeds of later runs does not matter either."""
     study, trials, fresh = confirmed(0.0)
     noise = np.random.default_rng(seed).normal(0, 0.5, len(fresh))
     wild = [replace(c, test_metric=0.5 + x) if c.run > 6 else c for c, x in zip(fresh, noise, strict=True)]

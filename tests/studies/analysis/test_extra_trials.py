@@ -1,4 +1,4 @@
-"""Extra trials: worked curves, and the median and mean they come from."""
+"""Extra trials: worked curves, and the mean and median curves that they come from."""
 
 import math
 
@@ -31,7 +31,7 @@ def test_no_value_yet():
 
 
 def test_what_is_reached_stays_so_where_the_curve_ends():
-    a = np.array([[0.5, 0.1], [0.9, 0.1], [nan, 0.2]])  # the second is never there
+    a = np.array([[0.5, 0.1], [0.9, 0.1], [nan, 0.2]])  # the second never gets there
     b = np.array([[0.5, 0.3], [0.9, 0.3], [0.9, 0.3]])
     np.testing.assert_array_equal(extra_trials(a, b), [[0, inf], [0, inf], [-1, inf]])
 
@@ -50,7 +50,7 @@ def test_equal_means_are_reached_in_whatever_order_they_were_added():
 
 
 def test_curves_are_of_all_runs_or_of_none():
-    """A bad run that gets its first value, or a good one that stops early, does not make them fall."""
+    """A bad run that gets its first value, or a good run that stops early, does not make the curves fall."""
     best = np.array([[0.9, 0.9, 0.9, nan], [nan, 0.1, 0.5, 0.5], [0.6, 0.6, 0.7, 0.7], [0.8, 0.8, 0.8, 0.8]])
     np.testing.assert_allclose(mean_curve(best), [nan, 0.6, 0.725, nan])
     np.testing.assert_allclose(median_curve(best), [nan, 0.7, 0.75, nan])

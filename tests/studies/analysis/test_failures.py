@@ -1,4 +1,4 @@
-"""Why trials failed, and when a study comes to nothing by it."""
+"""The reasons why trials failed, and failures that leave a study without a result."""
 
 from collections.abc import Iterable
 
@@ -85,12 +85,12 @@ def test_the_same_error_in_the_first_trials_of_every_run_is_certain(runs: int, e
     reason = f"bop has no result: all {runs * each} trials failed: RuntimeError: a layer broke ({runs * each} trials)"
     losses = Losses(spec.to_json())
     assert told(losses, first) == [None] * (len(first) - 1) + [reason]
-    # resumed, each run is given as many more
+    # if the study is resumed, each run gets as many trials again
     more = [failed(spec, run, each + trial) for trial in range(1, each + 1) for run in range(1, runs + 1)]
     again = told(losses, more)
     assert again[:-1] == [None] * (len(more) - 1)
     assert again[-1] is not None
-    # another error among them, or a result, and nothing is certain
+    # with another error or a result among them, nothing is certain
     assert told(Losses(spec.to_json()), [*first[:-1], failed(spec, runs, each, OTHER)])[-1] is None
     assert told(Losses(spec.to_json()), [*first[:-1], trial_of(spec, "bop", runs, each, 0.1)])[-1] is None
     ahead = trial_of(spec, "bop", 1, each + 1, 0.1)

@@ -1,4 +1,4 @@
-"""What so many runs can show, beside what simulated studies do."""
+"""What a number of runs can show, compared with simulated studies."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Series put together: means by hand, what is missing, pairs."""
+"""Combined series: means by hand, missing values, pairs of arms."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def flips(steps: list[int], values: list[float]) -> tuple[Series, ...]:
 
 
 def test_a_setting_has_the_mean_of_its_runs_and_a_run_that_of_its_trainings() -> None:
-    """One that diverged has fewer steps; of the steps that only some have, the mean of those."""
+    """A training that diverged has fewer steps; a step's mean is over the trainings that have it."""
     trials = [
         trial("grid", 1, 2, flips([5, 10], [0.5, 0.25]), alpha=1e-2),
         trial("grid", 1, 1, flips([5, 10, 15], [1.0, 2.0, 4.0]), flips([5, 10], [3.0, 6.0])),

@@ -1,4 +1,4 @@
-"""Evidence run by run: exact fairness, known answers, and how often it errs at any look."""
+"""The sequential test: exact fairness, known answers, and how often it errs at any look."""
 
 from itertools import product
 
@@ -11,7 +11,7 @@ BETS = np.array(sequence.BETS)
 
 
 def null(rng, studies, runs, sd=0.006):
-    """Paired differences of equal arms: accuracies of two seeds on 500 samples each, skewed, with a split's share."""
+    """Return paired differences of equal arms: skewed accuracies of two seeds on 500 samples each, on one split."""
     split = rng.normal(0, 0.01, (studies, runs, 1))
     skill = 0.93 + split - rng.exponential(sd, (studies, runs, 2))
     seen = rng.binomial(1000, np.clip(skill, 0, 1)) / 1000
@@ -42,7 +42,7 @@ def test_a_run_without_a_result_is_a_bet_like_others():
 
 @pytest.mark.parametrize("sizes", [(0.1, 0.1, 0.2, 0.5, 0.1), (5, 1, 0, 3, 2, 2), (1, np.inf, 2)])
 def test_no_betting_makes_money_where_signs_are_fair(sizes):
-    """Exactly, whatever the sizes: the mean over all signs is 1 after each run."""
+    """Exactly, for all sizes: the mean over all signs is 1 after each run."""
     signed = np.array(list(product((-1, 1), repeat=len(sizes)))) * np.array(sizes, dtype=float)
     np.testing.assert_allclose(sequence.capital(signed).mean(axis=0), 1.0)
 
@@ -70,7 +70,7 @@ def test_the_interval_holds_what_is_not_told_apart():
         assert found.low < found.value < found.high
         inside = np.linspace(found.low, found.high, 50)[1:-1]
         told = sequence.told_apart(a + 0.01 - b - inside[:, None]).any(axis=1)
-        assert told.mean() < 0.1  # none but where capital does not rise with the centre
+        assert told.mean() < 0.1  # only where capital does not rise with the centre
         beyond = np.array([found.low - 1e-3, found.high + 1e-3])
         assert sequence.told_apart(a + 0.01 - b - beyond[:, None]).any(axis=1).all()
 
@@ -87,7 +87,7 @@ def test_what_is_told_apart_has_0_outside_of_its_interval():
 
 @pytest.mark.parametrize("studies", [400, pytest.param(1500, marks=pytest.mark.slow)])
 def test_equal_arms_are_called_different_in_at_most_one_study_of_twenty_at_any_look(studies):
-    """After every run up to 40; the exact test for a fixed number, read each time, errs in a fifth."""
+    """Looked at after every run up to 40. The exact test for a fixed number, read each time, errs in a fifth."""
     d = null(np.random.default_rng(2), studies, 40)
     assert (sequence.told_apart(d) != 0).any(axis=1).mean() <= 0.05
     fixed = [
@@ -97,7 +97,7 @@ def test_equal_arms_are_called_different_in_at_most_one_study_of_twenty_at_any_l
 
 
 def test_a_planted_difference_is_found_and_soon():
-    """Of one standard deviation, in three of four studies by 20 runs; of three, by 10 in all but a few."""
+    """A difference of one standard deviation: by 20 runs in three of four studies. Of three: by 10 in all but a few."""
     rng = np.random.default_rng(3)
     d = np.round(rng.normal(0, 1, (400, 40)), 1)
     found = [(sequence.told_apart(d + shift) == 1).any(axis=1) for shift in (1.0, 3.0)]
@@ -111,7 +111,7 @@ def test_a_planted_difference_is_found_and_soon():
 @pytest.mark.slow
 @pytest.mark.parametrize("runs", [6, 10, 20, 40])
 def test_intervals_hold_the_truth(runs):
-    """At a nominal 95 %, which they exceed, as they hold at all numbers of runs at once."""
+    """At a nominal 95 %, which the intervals exceed, as they hold at all numbers of runs at once."""
     d = null(np.random.default_rng(runs), 400, runs)
     held = []
     for each in d:

@@ -1,4 +1,4 @@
-"""What each setting came to, by hand."""
+"""The results of each setting, checked by hand."""
 
 from dataclasses import replace
 

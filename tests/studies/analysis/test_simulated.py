@@ -1,8 +1,7 @@
-"""Intervals and tests of whole made-up studies, whose truth is known: how often they hold it.
+"""Coverage of the intervals and tests of whole simulated studies, whose truth is known.
 
-Accuracies are discrete, runs have a split each that both arms share, and each arm becomes better by GAIN at a trial of
-its own in each run, until which its settings are worse, some much. What a searcher sees is noisy, and so is a
-confirmation.
+Accuracies are discrete. Each run has a split that both arms share. In each run an arm gets better by at least GAIN at
+a random trial; before it, its settings are worse, some much. The searcher's objectives and confirmations are noisy.
 """
 
 from dataclasses import dataclass
@@ -22,14 +21,14 @@ GAIN, LATER, BETTER = (
     0.03,
     2,
     0.004,
-)  # points at the trial found; trials that b needs more; points that a is better
-SAMPLES, SPREAD = 500, 0.004  # of validation and test; of one training over seeds
-EARLY = 3  # where b's mean confirmed curve gets to where a's is
+)  # what an arm gains at that trial; the trials by which b is later; the accuracy by which a is better
+SAMPLES, SPREAD = 500, 0.004  # in validation and in test; standard deviation of one training over seeds
+EARLY = 3  # the trial at which it is asked when b's mean confirmed curve gets to where a's is
 
 
 @dataclass(frozen=True)
 class Arm:
-    """`(runs, trials)`, or with a leading axis of studies: what was seen best so far, and its confirmed worth.
+    """The best so far as seen and its confirmed worth, `(runs, trials)` or with a leading axis of studies.
 
     `spread` is the mean variance over seeds of the incumbents at the budget.
     """
@@ -43,7 +42,7 @@ class Arm:
 
 
 def arm(rng, shape, split, skill=0.93, gain=GAIN, later=0):
-    """Of `shape` (studies, runs). With a `gain` of 0 it searches, and all that it finds is the same."""
+    """Simulate an arm of `shape` (studies, runs). With a `gain` of 0 all that its search finds is equally good."""
     trial = np.arange(1, TRIALS + 1)
     found = np.minimum(rng.geometric(0.35, shape) + later, TRIALS)[..., None]
     before = gain * (1 + rng.exponential(1.0, (*shape, TRIALS)))
@@ -59,12 +58,12 @@ def arm(rng, shape, split, skill=0.93, gain=GAIN, later=0):
 
 
 def accuracy(rng, worth):
-    """Of one training with a seed of its own."""
+    """Return the accuracy of one training with its own seed."""
     return rng.binomial(SAMPLES, np.clip(worth + rng.normal(0, SPREAD, worth.shape), 0, 1)) / SAMPLES
 
 
 def simulated(seed, studies, runs):
-    """Two arms, of which a is better by BETTER and sooner by LATER trials, and one that searches for nothing."""
+    """Simulate arms a and b, a better by BETTER and sooner by LATER trials, and an arm with nothing to find."""
     rng, shape = np.random.default_rng(seed), (studies, runs)
     split = rng.normal(0, 0.005, shape)
     better = arm(rng, shape, split, skill=0.93 + BETTER)
@@ -82,7 +81,7 @@ def mean_time(curves, goal):
 
 
 class Truth:
-    """What is true of the arms a and b, from many runs of each: computed once for all studies."""
+    """The true values of the arms a and b, from many runs of each: computed once for all studies."""
 
     def __init__(self, a, b):
         self.curves = [mean_curve(each.confirmed) for each in (b, a)]
@@ -93,24 +92,24 @@ class Truth:
         self._tops = [np.sort(each, axis=0).T for each in tops]
 
     def times(self, goal):
-        """The mean of either arm's trials to the goal: one, and for each trial the share that is below after it."""
+        """Return each arm's mean trials to the goal: 1, plus the share short of it after each trial but the last."""
         return [1 + sum(np.searchsorted(top, goal) for top in tops) / POOL for tops in self._tops]
 
 
 def holds(interval, value):
-    """NaN where there is no interval, as where nothing climbed in some resample."""
+    """Return whether the interval holds the value; NaN without one, as if nothing climbed in some resample."""
     if interval.low is None or interval.high is None:
         return np.nan
     return interval.low <= value + 1e-9 and value - 1e-9 <= interval.high
 
 
 def coverage(checks):
-    """By name, the share of the studies that hold the truth."""
+    """Return by name the share of studies whose interval holds the truth."""
     return {name: float(np.nanmean([check[name] for check in checks])) for name in checks[0]}
 
 
 def endpoints(study, draws, truth):
-    """Whether the intervals of one study hold the truth: that of its own plateau and target, taken as given."""
+    """Return by name whether one study's intervals hold the truth, for its own plateau and target taken as given."""
     a, b, idle = study
     plateau = max(float(np.median(each.confirmed[:, -1])) for each in (a, b))
     goal = plateau - float(np.sqrt((a.spread + b.spread) / 2))
@@ -149,7 +148,7 @@ def measured(runs, studies, truth):
 
 
 def test_a_planted_effect_is_recovered_by_every_endpoint(truth):
-    """In the mean over studies of 40 runs, and told from nothing in many or most, which is also how hard it is."""
+    """In the mean over studies of 40 runs; many or most also tell it from no effect, which shows how hard that is."""
     runs, studies = 40, 60
     made, draws = simulated(1, studies, runs), stats.resample(runs, RESAMPLES, np.random.default_rng(0))
     found = []
@@ -179,7 +178,7 @@ def test_a_search_for_nothing_is_seen_to_climb_and_is_not_confirmed_to(truth):
     assert abs(confirmed) < 0.0003
 
 
-# nominally 95 %; what few skewed runs lack of it, in the first trials most, is said in docs/numbers.md
+# nominally 95 %; docs/numbers.md says how far short few skewed runs fall, most in the first trials
 LEAST = {
     "their difference": 0.91,
     "luck": 0.91,
@@ -201,7 +200,7 @@ def test_intervals_hold_the_truth(runs, truth):
 @pytest.mark.slow
 @pytest.mark.parametrize("runs", [6, 10, 20, 40])
 def test_arms_that_differ_by_the_margin_are_called_similar_in_one_study_of_twenty(runs):
-    """At the end of so many runs and, by the test that is made after each of them, ever until then."""
+    """After all runs and, with the test that is repeated after each run, at any time until then."""
     rng, margin = np.random.default_rng(runs), 0.006
     noise = (rng.binomial(1000, 0.93, (STUDIES, runs)) - rng.binomial(1000, 0.93, (STUDIES, runs))) / 4000
     once, ever = 0, 0
@@ -211,4 +210,4 @@ def test_arms_that_differ_by_the_margin_are_called_similar_in_one_study_of_twent
         ever += similar(d, margin)
     assert once / STUDIES <= 0.06
     assert ever / STUDIES <= 0.05
-    assert similar(noise[0], margin) or runs < 20  # as they are where there is no difference
+    assert similar(noise[0], margin) or runs < 20  # as arms without a difference are

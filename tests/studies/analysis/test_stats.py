@@ -1,4 +1,4 @@
-"""Every estimator against SciPy, a published example or a worked one."""
+"""Every estimator, checked against SciPy, a published example or a worked one."""
 
 import math
 from itertools import combinations, product
@@ -48,7 +48,7 @@ def test_mean_is_students():
 
 
 def test_interquartile_mean_worked():
-    """Of eight values two are left out at either end; the winsorised ones are 3, 3, 3, 4, 5, 6, 6, 6."""
+    """Two of eight values are left out at either end; the winsorised values are 3, 3, 3, 4, 5, 6, 6, 6."""
     got = stats.interquartile_mean(np.array([100.0, 1, 3, 2, 4, 5, 6, 7]))
     error = np.std([3, 3, 3, 4, 5, 6, 6, 6], ddof=1) / (0.5 * math.sqrt(8))
     half = scipy_stats.t.ppf(0.975, 3) * error
@@ -63,7 +63,7 @@ def test_bounded_mean_worked():
     times = np.array([3.0, 4, 3, 5, 3, 25])
     wider, got = stats.mean(np.array([3.0, 4, 3, 5, 3, 25, 1, 25])), stats.bounded_mean(times, (1, 25))
     assert (got.value, got.high, got.level) == (times.mean(), wider.high, 0.95)
-    assert got.low == 1  # Student's is below
+    assert got.low == 1  # Student's end is lower
     at_the_end = stats.bounded_mean(np.full(6, 25.0), (1, 25))
     assert at_the_end.low < at_the_end.value == at_the_end.high == 25
     assert stats.bounded_mean(np.array([]), (1, 25)).value is None
@@ -72,7 +72,7 @@ def test_bounded_mean_worked():
 def test_hodges_lehmann_published():
     got = stats.hodges_lehmann(TERM, EARLY)
     assert got.value == pytest.approx(0.305)
-    shifts = np.linspace(-0.5, 1.2, 3401) + 1e-4  # between the differences, which are hundredths
+    shifts = np.linspace(-0.5, 1.2, 3401) + 1e-4  # between the differences, which are whole hundredths
     kept = [s for s in shifts if scipy_stats.mannwhitneyu(TERM - s, EARLY, method="exact").pvalue > 0.05]
     assert (got.low, got.high) == pytest.approx((min(kept), max(kept)), abs=1e-3)
 
@@ -103,7 +103,7 @@ def test_mann_whitney_counts_every_split(a, b):
 @given(st.lists(st.integers(-4, 4), min_size=1, max_size=8))
 def test_wilcoxon_counts_every_sign(steps):
     d = np.array(steps) / 500
-    a = 0.9 + d  # differences that tie, though not to the last bit
+    a = 0.9 + d  # differences that tie, but not to the last bit
     ranks = scipy_stats.rankdata(np.abs(steps))[d != 0]
     sums = np.array([np.dot(signs, ranks) for signs in product([0, 1], repeat=ranks.size)])
     observed = np.dot(d[d != 0] > 0, ranks)
@@ -142,7 +142,7 @@ def test_beyond_the_exact_sizes_the_normal_approximation_goes_on_smoothly():
 
 
 def test_a_difference_of_equal_steps_is_zero_exactly():
-    """0.93 - 0.92 and 0.92 - 0.93 average to zero, 0.94 - 0.93 ties with them: no false 1e-17 above zero."""
+    """0.93 - 0.92 and 0.92 - 0.93 average to zero, and 0.94 - 0.93 ties with them: no false 1e-17 above zero."""
     a, b = (
         np.array([0.93, 0.92, 0.94, 0.93, 0.92, 0.91, 0.94]),
         np.array([0.92, 0.93, 0.93, 0.94, 0.93, 0.92, 0.93]),
@@ -164,7 +164,7 @@ def test_superiority_worked():
 
 
 def test_superiority_published():
-    """NAP of phase B over phase A in the documentation of the R package SingleCaseES."""
+    """The NAP of phase B over phase A in the documentation of the R package SingleCaseES."""
     got = stats.superiority(np.array([28.0, 25, 24, 27, 30, 30, 29]), np.array([20.0, 20, 26, 25, 22, 23]))
     assert (got.value, got.low, got.high) == pytest.approx((0.9166667, 0.5973406, 0.9860176), abs=1e-4)
 
@@ -285,11 +285,11 @@ failing = st.lists(st.integers(0, 6) | st.just(-math.inf), min_size=8, max_size=
 
 @given(failing, failing)
 def test_a_run_without_a_result_ranks_below_all_others(a, b):
-    """As an objective that is far below all others would, and where a shift does not hang on how far."""
+    """As an objective far below all others would; shifts are compared if they do not depend on how far."""
     worst = -(2.0**30)
     low_a, low_b = (np.where(np.isinf(side), worst, side) for side in (a, b))
     assert stats.mann_whitney(a, b) == stats.mann_whitney(low_a, low_b)
-    differences = np.clip(low_a - low_b, -100, 100)  # all failures are as far from all results
+    differences = np.clip(low_a - low_b, -100, 100)  # all failures are equally far from all results
     assert stats.wilcoxon(a, b) == stats.wilcoxon(differences, np.zeros(8))
     assert stats.superiority(a, b) == stats.superiority(low_a, low_b)
     for shift in (stats.hodges_lehmann, stats.paired_hodges_lehmann):
@@ -315,7 +315,7 @@ def test_a_shift_with_failed_runs_keeps_what_is_defined():
 
 
 def test_a_mean_of_equal_values_has_no_interval():
-    """One of no width would claim to know the mean from two runs that happen to tie."""
+    """An interval without width would claim to know the mean from two runs that happen to tie."""
     assert stats.mean(np.array([0.93, 0.93])) == Estimate(0.93, None, None, None)
     assert stats.mean(np.array([0.93, 0.94])).level == stats.LEVEL
 
@@ -330,7 +330,7 @@ def test_differences_have_no_digits_of_their_own():
 
 
 def test_rounding_alone_leaves_no_median_undefined():
-    """With a failed run in both arms the two medians that bound a NaN differ by float residue."""
+    """With a failed run in both arms, the two medians that bound a NaN differ by rounding."""
     values = np.array([np.nan, 0.00799999999988, 0.00800000000037])
     assert stats._inverted(values, stats.signed_rank_cdf(2), 0.5).value == pytest.approx(0.008)
     values[2] = 0.01

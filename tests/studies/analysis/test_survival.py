@@ -1,4 +1,4 @@
-"""Trials to a target: Kaplan-Meier, the restricted mean and the extra trials of a curve."""
+"""Trials to a target: Kaplan-Meier, the restricted mean and a curve's extra trials."""
 
 import math
 
@@ -22,8 +22,8 @@ def test_trials_to_a_target():
 
 
 def test_kaplan_meier_published():
-    """Remission of 21 leukaemia patients on 6-MP, weeks (Freireich et al. 1963)."""
-    in_remission = [6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]  # when last seen
+    """The weeks of remission of 21 leukaemia patients on 6-MP (Freireich et al. 1963)."""
+    in_remission = [6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]  # the week when last seen
     relapsed = [6, 6, 6, 7, 10, 13, 16, 22, 23]
     reached = np.repeat([True, False], [len(relapsed), len(in_remission)])
     survival = kaplan_meier(np.array(relapsed + in_remission), reached, 35)

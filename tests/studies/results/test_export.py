@@ -1,4 +1,4 @@
-"""What an export leaves in its folder, read back."""
+"""The files of an export, read back from its folder."""
 
 import io
 import json
@@ -262,7 +262,7 @@ def test_the_report_says_that_data_are_not_the_published_ones(exported, publishe
 
 def test_the_study_in_the_report_reads_back(exported):
     study, trials, *_ = exported
-    spec = {**study.spec, "name": "0o10", "start": "1e3"}  # words that YAML 1.2 has for numbers, if bare
+    spec = {**study.spec, "name": "0o10", "start": "1e3"}  # words that are numbers in YAML 1.2 unless quoted
     text = report(replace(study, spec=spec), compare(study, trials), [])
     assert parse(text.split("```yaml\n")[1].split("```")[0]) == spec
 
@@ -284,7 +284,7 @@ def test_the_report_of_enough_runs(tmp_path):
     assert "too few for intervals" not in text
     assert "with their interval at each n by itself" in text
     assert re.search(r"\n\| 10 \| ≥ 3 \(≥ \d\) \|", text)
-    assert "\n| 12 | " not in text  # "≥ 1" there would say only that the budget is over
+    assert "\n| 12 | " not in text  # "≥ 1" there would only say that the budget is used up
 
 
 def test_the_report_of_failed_runs(tmp_path):
@@ -334,7 +334,7 @@ def test_a_comparison_at_hand_is_used(exported, tmp_path):
 
 def test_an_image_is_the_one_written_by_however_many_threads(exported):
     study, trials, out, _ = exported
-    kinds = [*IMAGES, *reversed(IMAGES)] * 2  # each after each other, and after itself
+    kinds = [*IMAGES, *reversed(IMAGES)] * 2  # each kind after every other and after itself
     with ThreadPoolExecutor(4) as pool:
         drawn = pool.map(lambda kind: image(study, trials, kind), kinds)
         for kind, content in zip(kinds, drawn, strict=True):
@@ -380,7 +380,7 @@ def test_a_folder_that_cannot_be(tmp_path):
 
 
 def test_no_room_leaves_the_files_as_they_were(tmp_path):
-    """A limit on the size of files stands in for a full disk: writing fails half-way in the same call."""
+    """A limit on file size stands in for a full disk: writing fails half-way in the same call."""
     study, trials = figure8_like(runs=2, trials=2)
     export(study, trials, tmp_path)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}

@@ -1,4 +1,4 @@
-"""The figures show all they claim, and are fit for print."""
+"""The figures show all that they claim to, and are fit for print."""
 
 import io
 import subprocess
@@ -174,7 +174,7 @@ def test_every_method_has_a_look_and_a_name_of_its_own():
     assert label("latent-random", "latent-sgd") == "latent random"
 
 
-# Machado et al. 2009: linear RGB as seen by all, and without red, green and blue receptors
+# Machado et al. 2009: linear RGB as seen with all receptors, and without red, green or blue ones
 SEEN = {
     "all": np.eye(3),
     "protanopia": np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]),
@@ -194,7 +194,7 @@ def test_no_two_methods_colours_look_the_same(vision):
         [116 * cube[:, 1] - 16, 500 * (cube[:, 0] - cube[:, 1]), 200 * (cube[:, 1] - cube[:, 2])], axis=1
     )
     apart = np.linalg.norm(lab[:, None] - lab, axis=2)[np.triu_indices(len(lab), 1)]
-    assert apart.min() > 10  # CIELAB: five times what is just seen
+    assert apart.min() > 10  # CIELAB: five times the least visible difference
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +270,7 @@ def test_settings_of_matplotlib_are_left_alone(records):
     ],
 )
 def test_light_imports(module, needs):
-    """The service answers with them: each of these costs a process its time and memory."""
+    """The service imports these modules, and each heavy one would cost its process time and memory."""
     heavy = ["torch", "ray", "ax", "sqlalchemy", "scipy.stats", "scipy.optimize", "pyarrow", "pandas",
              "matplotlib.pyplot", "matplotlib"]  # fmt: skip
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
@@ -279,7 +279,7 @@ def test_light_imports(module, needs):
 
 
 def test_mean_and_median_stop_where_a_run_is_missing(records):
-    """Over fewer runs they could fall: here the best run is the one that stops early."""
+    """Over fewer runs they could fall: here the best run stops early."""
     study, trials = records
     some = [t for t in trials if t.trial <= 7 or t.run != 1]
     lines = figures.figure8(study, some).axes[0].lines

@@ -1,4 +1,4 @@
-"""The figure of a grid has what was measured, where it was measured."""
+"""The figure of a grid shows what was measured at the points where it was measured."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def epochs(*ratios: float) -> tuple[EpochRecord, ...]:
 
 
 def records(*arms, runs=4, flips=True):
-    """Each run is worth 1/64 more than the last; ten times the value flips ten times as many weights."""
+    """Make trials: each run is 1/64 better than the one before; ten times the value flips ten times as many weights."""
     study = study_of(arms=arms, searcher="grid", runs=runs)
     spec = stored(study)
     trials = []
@@ -74,7 +74,7 @@ def test_arms_that_list_different_things_have_rows_of_their_own():
     assert [axes.get_xlabel() for axes in figure.axes] == ["alpha", "gamma"]
     for axes, colour in zip(figure.axes, ("#0072B2", "#D55E00"), strict=True):
         (line,) = axes.lines
-        assert line.get_xdata().tolist() == [*ALPHAS]  # from left to right, however they are listed
+        assert line.get_xdata().tolist() == [*ALPHAS]  # from left to right, in whatever order they are listed
         assert line.get_ydata() == pytest.approx([100 * (WORTH[alpha] + 2.5 / 64) for alpha in ALPHAS])
         assert line.get_color() == colour
 

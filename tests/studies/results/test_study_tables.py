@@ -1,4 +1,4 @@
-"""The tables read back by pandas: the same numbers and the same types from each form, whatever a study holds."""
+"""Tables read back by pandas: each form gives the same numbers and types, whatever a study holds."""
 
 import io
 import json
@@ -68,7 +68,7 @@ COLUMNS = {
 
 
 def with_every_outcome():
-    """Failed, diverged, without hyperparameters, without a test metric, infinite; the second method unfinished."""
+    """Make failed, diverged and infinite trials, some lacking values; the second method is unfinished."""
     published = [{"name": "a", "test": 0.9, "source": "b"}]
     study = study_of(
         [METHODS[0], {"name": METHODS[1], "published": {"test": 0.8, "sd": 0.1, "source": "c"}}],
@@ -111,7 +111,7 @@ def epoch(number):
 
 
 def read(study, trials, name, form, confirmations=()):
-    """The table as pandas has it, with JSON's text for infinities as numbers again."""
+    """Read a table into pandas; the text by which JSON gives infinities is not converted."""
     content = table(study, trials, name, form, confirmations)
     if form == "csv":
         return pd.read_csv(io.BytesIO(content))
@@ -156,7 +156,7 @@ def test_trials():
 
 @pytest.mark.parametrize("form", FORMS)
 def test_differing_signs_are_counted_two_by_two(form):
-    """Training by training; none of a third arm, of other networks, nor where one of two has no signs."""
+    """Training by training; not of a fifth arm, of different networks, or if one of the two has no signs."""
     names = ["one", "two", "wide", "narrow", "last"]
     arms = [
         {"name": name, "method": "bop", "space": {"gamma": i / 10}} for i, name in enumerate(names, start=1)
@@ -264,8 +264,8 @@ def test_one_method_alone_has_its_own_columns():
 
 @pytest.mark.parametrize("begin", list("=+-@\t\r\n"))
 def test_no_cell_can_be_taken_for_a_formula(begin):
-    """Texts of a user's are the names of studies, in front of their ids, and of arms, and what is said of papers; what
-    else is text is ours."""
+    """Users give the names of studies, with which their ids begin, and of arms, and the texts on papers; all other text
+    is ours."""
     study, trials = with_every_outcome()
     kinds = trials_table(study, trials).columns | curves_table(study, trials).columns
     assert {name for name, kind in kinds.items() if kind == "text"} == {

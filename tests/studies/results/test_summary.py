@@ -1,4 +1,4 @@
-"""The comparison in words: the numbers it must hold, and its caveats."""
+"""The comparison in words: the numbers and the caveats that it must hold."""
 
 import math
 from dataclasses import replace
@@ -70,7 +70,7 @@ def test_a_hyperparameter_that_does_nothing_is_told():
 
 
 def test_a_hyperparameter_does_nothing_where_the_arms_own_task_has_a_first_step():
-    """And where its own proxy takes that out, something."""
+    """If its own proxy takes the first step out, the hyperparameter has an effect."""
     task = {"task": "cifar10-reactnet20"}
     arms = [{"name": "a", "method": "latent-sgd"} | task, {"name": "b", "method": "latent-sgd"}]
     arms += [arms[0] | {"name": "c", "proxy": {"first_step": 0}}]
@@ -137,7 +137,7 @@ def test_other_targets_that_do_not_bear_it_out_are_named():
     named = "at the harder targets 95.1% and 96.2% the interval includes zero."
     assert f"trials more than gradient filter; {named}" in told(1, 1, -1, -1)
     assert "trials more than gradient filter. " in told(1, 1, 1, 1)
-    alike = (0.9621, 0.962, 0.9622, 0.9624)  # to one decimal, but four targets
+    alike = (0.9621, 0.962, 0.9622, 0.9624)  # equal to one decimal, but four targets
     assert "; at the easier target 96.2% the interval" in told(-1, 1, 1, 1, targets=alike)
     assert "; at the other targets 96.2% the interval" in told(-1, 1, -1, 1, targets=alike)
 

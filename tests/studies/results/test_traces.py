@@ -1,4 +1,4 @@
-"""The figures of what was recorded have it in their lines and images."""
+"""The figures of recorded series show them in their lines and images."""
 
 import zipfile
 from dataclasses import replace
@@ -33,7 +33,7 @@ def weight(name, seed, *whats):
 
 
 def records(**task):
-    """Run r of two; the second arm flips half as much, and differs in r signs more from row to row."""
+    """Make two runs r; the second arm flips half as much, and differs in r more signs from row to row."""
     study = study_of(arms=ARMS, searcher="random", runs=2, trials=1, **task)
     spec, trials = stored(study), []
     for i, arm in enumerate(spec.arms):

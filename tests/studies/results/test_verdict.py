@@ -1,4 +1,4 @@
-"""The verdict, which says no more than the tests do, and the table of the best methods."""
+"""The verdict, which claims no more than the tests show, and the table of the best methods."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ NOISE = [0.90, 0.92, 0.91, 0.94, 0.93, 0.95, 0.92, 0.93, 0.91, 0.94]
 
 
 def of_runs(values, trials=1, **keys):
-    """A comparison of methods whose runs hold one value each from their first trial on."""
+    """Return a comparison of methods whose runs have one value each in all of their trials."""
     study = study_of(list(values), runs=len(next(iter(values.values()))), trials=trials, **keys)
     return compare(study, trials_of(study, {m: [[v] * trials for v in its] for m, its in values.items()}))
 
@@ -41,7 +41,7 @@ def test_who_ends_better_and_sooner():
 
 
 def test_no_difference_is_told_where_the_test_tells_none():
-    """The first method's median is higher: that decides nothing."""
+    """The first method's median is higher, which decides nothing."""
     other = [v - (0.004 if i % 2 else -0.003) for i, v in enumerate(NOISE)]
     comparison = of_runs(dict(zip(PAIR, (NOISE, other), strict=True)))
     first, second = (m.best_at_budget.median.value for m in comparison.arms.values())
@@ -133,7 +133,7 @@ def test_the_table_has_the_best_first_and_six_rows_at_most():
 
 
 def test_intervals_of_few_runs_are_not_in_the_table():
-    """Three runs give 75 % at most, which beside the others' 95 % would mislead."""
+    """Three runs give at most 75 %, which would mislead beside the others' 95 %."""
     row = table(compare(*figure8_like(runs=3, trials=6))).rows[0]
     assert not any("(" in cell for cell in row)
     assert "(" in table(compare(*figure8_like(runs=6, trials=6))).rows[0][1]
@@ -212,7 +212,7 @@ def test_why_trials_failed_is_counted():
 
 
 def of_worths(worths, runs=10, spread=0.004):
-    """Arms whose one trial is seen at 0.9 and whose hyperparameters are worth so much on the test split."""
+    """Make arms whose only trial is seen at 0.9, and whose hyperparameters are worth this much on the test split."""
     study = study_of(arms=[*worths], runs=runs, trials=1, confirm={"seeds": 2})
     spec = from_json(study.spec)
     names = [arm.name for arm in spec.arms]
@@ -223,7 +223,7 @@ def of_worths(worths, runs=10, spread=0.004):
 
 
 class Arm(dict):
-    """An arm of a study file that is a key."""
+    """An arm of a study file that can be a dictionary key."""
 
     def __hash__(self):
         return hash(self["name"])
