@@ -131,7 +131,7 @@ class _Part:
         self.trials = self.results = 0
 
     def add(self, trial: Ended, number: int) -> bool:
-        """Count the trial, and return whether with it this many trials of every run have all failed with one error."""
+        """Count the trial, and return whether it completes a group from all runs that all failed with one error."""
         self.trials += 1
         if trial.state is TrialState.FAILED:
             self._errors.add(trial)

@@ -73,7 +73,7 @@ def _spread(numbers: Sequence[int]) -> int | str:
 
 
 def _seeds(spec: StudySpec, of: Mapping[str, Sequence[TrialRecord]]) -> Check:
-    """Check that trial t of run r has one seed in all arms, for data order and initialisation; in grids, trial 1."""
+    """Check that trial t of run r has one seed (data order, initialisation) in all arms; of grids only trial 1."""
     grids = {arm.name for arm in spec.arms if spec.is_grid(arm)}
     seeds = [
         {(t.run, t.trial): t.seed for t in its if t.trial == 1 or name not in grids}

@@ -250,7 +250,7 @@ class Resources(_Strict):
 
 
 class Confirm(_Strict):
-    """Confirmations: each incumbent's hyperparameters are trained again with `seeds` seeds that no searcher saw."""
+    """Confirmations: after a run, each incumbent is trained again with `seeds` seeds that no searcher saw."""
 
     seeds: Annotated[int, Field(ge=1, le=100), AS_WHOLE]
 
