@@ -1,1 +1,1 @@
-"""The ways in and the database: the `tunebench` command and the SQL store."""
+"""The `tunebench` command, the HTTP service with its page and client, the Ray jobs, and the database."""

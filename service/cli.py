@@ -18,7 +18,7 @@ from trainers.errors import DataError
 
 
 class Commands(TyperGroup):
-    """The commands, which are told a wrong option without the name of an exception."""
+    """The group of all commands, whose messages about wrong options lack pydantic's prefix."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -26,7 +26,7 @@ class Commands(TyperGroup):
         except typer.BadParameter as error:
             error.message = error.message.removeprefix(
                 "Value error, "
-            )  # pydantic's, by which Typer reads values
+            )  # added by pydantic, which parses Typer's values
             raise
 
 
@@ -95,13 +95,13 @@ for name, command in COMMANDS.items():
 
 
 def main() -> None:
-    """Run the command; what a user can put right is one message and exit code 2."""
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where it has no place for its cache
+    """Run the command. Report an error that the user can fix as one message and exit with code 2."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns if it cannot write its cache
     try:
         with printing():
             app()
     except (StudyError, ServiceError, DataError) as error:
-        with suppress(OSError):  # nobody to tell
+        with suppress(OSError):  # stderr may be closed
             for line in plain(error).splitlines():
                 print(f"error: {line}", file=sys.stderr, flush=True)
         sys.exit(2)

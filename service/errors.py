@@ -1,18 +1,18 @@
-"""The errors of this package that a user can put right."""
+"""Errors of this package that a user can fix."""
 
 
 class ServiceError(Exception):
-    """Something asked for cannot be done; the message names it and says what to do."""
+    """A request that cannot be carried out. The message names the cause and says what to do."""
 
 
 class SettingError(ServiceError):
-    """An environment variable holds what it cannot."""
+    """An environment variable or option has a value that cannot be used."""
 
 
 class DatabaseError(ServiceError):
     """The database cannot be used: unreachable, locked, full, read-only, or of another schema.
 
-    `fault` says so without naming the database.
+    `fault` says what is wrong without naming the database.
     """
 
     def __init__(self, message: str, fault: str = "cannot be used") -> None:
@@ -21,15 +21,15 @@ class DatabaseError(ServiceError):
 
 
 class SchemaMissing(DatabaseError):  # noqa: N818
-    """There is no database yet, or its tables are missing or older; the message ends in the command that makes them."""
+    """There is no database yet, or its tables are missing or outdated. The message ends with the command that helps."""
 
 
 class DatabaseAway(DatabaseError):  # noqa: N818
-    """The database cannot be used just now: it restarts, is unreachable or locked. The same may succeed later."""
+    """The database cannot be used now: it is restarting, unreachable or locked. A retry may succeed."""
 
 
 class StoreError(ServiceError):
-    """The database refuses what was asked of it; it has not changed."""
+    """The store refused a request. The database has not changed."""
 
 
 class StudyUnknown(StoreError):  # noqa: N818
@@ -37,7 +37,7 @@ class StudyUnknown(StoreError):  # noqa: N818
 
 
 class StateError(StoreError):
-    """The study's state does not allow what was asked of it."""
+    """The study's state does not allow the request."""
 
 
 class LeaseHeld(StoreError):  # noqa: N818
@@ -45,19 +45,19 @@ class LeaseHeld(StoreError):  # noqa: N818
 
 
 class LeaseLost(StoreError):  # noqa: N818
-    """This process was running the study and another has taken it over, or it was given back."""
+    """This process no longer holds the study's lease, or its start of the study was superseded."""
 
 
 class StreamsFull(ServiceError):  # noqa: N818
-    """As many event streams and followed logs are open as may be at once. Later there may be room."""
+    """No more event streams or followed logs can be opened now. A retry may succeed."""
 
 
 class AnalysisStopped(ServiceError):  # noqa: N818
-    """The process that computes an analysis was ended before it was done. The same may succeed later."""
+    """An analysis was not finished: its process was killed or took too long. A retry may succeed."""
 
 
 class RayUnavailable(ServiceError):  # noqa: N818
-    """The Ray cluster does not do what was asked of it: away, starting, of another token. Later it may."""
+    """Ray did not carry out a request: no answer, token refused or an error. A retry may succeed."""
 
 
 class LogMissing(ServiceError):  # noqa: N818

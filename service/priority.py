@@ -1,41 +1,41 @@
-"""Who goes first on cores that a study trains on too: the service, then what computes for it, then the study."""
+"""CPU priorities on a machine that also trains: first the service, then its analyses, then the study."""
 
 import os
 import time
 from contextlib import suppress
 from pathlib import Path
 
-# Linux shares a core among sessions first and among the processes of each next, where it groups by session. So Ray's
-# niceness of its workers, 15, counts for nothing beside the service, whose session another is; and what computes in the
-# service's session takes the turns of the service itself. Hence sessions of their own, each of them nice; a study's
-# by less than 15: Ray's own processes are among them and must answer each other in time. Numbers go before drawings,
-# which take longer.
+# Where Linux groups processes by session, it divides a core among the sessions first, then within each session. So the
+# niceness 15 that Ray gives its workers does not help the service, which is in another session, and an analysis in
+# the service's session would take CPU time from the service. Hence each has a session of its own, with a niceness. The
+# study's is below 15, because its session includes Ray's own processes, which must answer each other in time. Numbers
+# precede drawings, which take longer.
 NUMBERS, DRAWINGS, STUDY = 2, 4, 12
-RAYS, KEY = "RAY_worker_niceness", "TUNEBENCH_NICENESS"  # variables; the second is for drivers
+RAYS, KEY = "RAY_worker_niceness", "TUNEBENCH_NICENESS"  # variables: Ray's, and ours for drivers
 TRIES, WAIT_SECONDS = 20, 0.1
 
 
 def of_study() -> int:
-    """How nice a study on this machine is to be."""
+    """Return the niceness of a study on this machine."""
     return min(int(os.environ.get(RAYS) or STUDY), STUDY)
 
 
 def give_way(pid: int, niceness: int) -> None:
-    """Let the whole session of `pid` wait for less nice ones; nothing where Linux does not group by session."""
+    """Set the niceness of the whole session of `pid`. Do nothing where Linux does not group by session."""
     with suppress(OSError):
         for _ in range(TRIES):
-            with suppress(BlockingIOError):  # Linux takes one each tenth of a second, of all users together
+            with suppress(BlockingIOError):  # Linux accepts one write per 0.1 s, from all users together
                 Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
                 return
             time.sleep(WAIT_SECONDS)
 
 
 def i_give_way(niceness: int) -> None:
-    """The same of this process, which leads a session, and by itself where Linux does not group."""
+    """Set the niceness of this process, which leads a session, and of the session where Linux groups by session."""
     os.nice(niceness)
     give_way(os.getpid(), niceness)
 
 
 def driver_gives_way() -> None:
-    """Let this process, the driver of a study that the service's own Ray has started, go after the service."""
+    """Give this driver a lower priority than the service if the service's own Ray started it."""
     i_give_way(int(os.environ.get(KEY, 0)))

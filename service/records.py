@@ -1,4 +1,4 @@
-"""What every part of the service means by the same words: the states of a study and the events of its life."""
+"""The states of a study and its events, as every part of the service uses them."""
 
 import math
 from collections.abc import Mapping
@@ -10,21 +10,21 @@ from typing import Any
 from studies.records import StudyState
 
 QUEUED, STARTING, RUNNING, PAUSED, COMPLETED, FAILED, CANCELLED = StudyState
-ACTIVE = (STARTING, RUNNING)  # somebody holds the study's lease
+ACTIVE = (STARTING, RUNNING)  # some process holds the study's lease
 FINISHED = (COMPLETED, FAILED, CANCELLED)
 
 
 class EventKind(StrEnum):
     STATE = "state"  # from, to, reason
-    REQUEST = "request"  # requested: pause, pause-now, cancel, or null where it was taken back
+    REQUEST = "request"  # requested: pause, pause-now, cancel, or null if it was withdrawn
     TRIAL = "trial"  # arm, run, trial, state, objective
     CONFIRMATION = "confirmation"  # arm, run, trial, number, state, test_metric
-    EDIT = "edit"  # name, labels, priority: what has changed; published: of which arms and rows something is stated
+    EDIT = "edit"  # name, labels, priority if changed; published: arms and rows with published results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecord:
-    """Numbered 1, 2, ... within the study, without a gap. `data` are JSON values, infinities as texts."""
+    """An event of a study. Events are numbered 1, 2, ... without gaps; `data` is JSON, with infinities as strings."""
 
     study: str
     number: int
@@ -35,5 +35,5 @@ class EventRecord:
 
 
 def as_json(value: float | None) -> float | str | None:
-    """A number as JSON can hold it: "inf", "-inf" and "nan" are texts."""
+    """Return the number as JSON can hold it: "inf", "-inf" and "nan" are strings."""
     return value if value is None or math.isfinite(value) else str(value)

@@ -1,7 +1,7 @@
-"""What goes in and out over HTTP, the same words as in study files, the database and the page.
+"""Requests and answers of the HTTP API, in the same terms as study files, the database and the page.
 
-Numbers that are not finite are the texts "inf", "-inf" and "nan", a value that is not there is null. Times are UTC. Ids
-are readable: a study's is `<name>-<8 hexadecimal digits>`, a trial's within its study `<arm>-r<run>-t<trial>`.
+Numbers that are not finite are the strings "inf", "-inf" and "nan". A missing value is null. Times are UTC. Ids are
+readable: `<name>-<8 hexadecimal digits>` for a study, and within it `<arm>-r<run>-t<trial>` for a trial.
 """
 
 import re
@@ -39,7 +39,7 @@ TRIAL_ID = re.compile(r"([a-z0-9][a-z0-9-]{0,62})-r0*([1-9][0-9]{0,5})-t0*([1-9]
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,62}$", examples=["paper", "team:edge"])]
 Labels = Annotated[tuple[Label, ...], Field(max_length=20)]
 Priority = Annotated[
-    int, Field(ge=-100, le=100, description="Higher first; equals first come, first served.")
+    int, Field(ge=-100, le=100, description="Higher first; equal ones in order of submission.")
 ]
 StudyName = Annotated[
     str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", examples=["figure8-spoken-digits"])
@@ -51,13 +51,13 @@ class _Schema(BaseModel):
 
     @classmethod
     def _copied(cls, record: object, **values: Any) -> Self:
-        """What the record has under the same names, and these `values`."""
+        """Build the model from the record's attributes with the same names and these `values`."""
         found = {name: getattr(record, name) for name in cls.model_fields if name not in values}
         return cls(**found, **values)
 
 
 class Edit(_Schema):
-    """What may change of a study; a key that is left out, or null, stays."""
+    """Changes to a study. A key that is missing or null changes nothing."""
 
     model_config = ConfigDict(
         strict=True, json_schema_extra={"examples": [{"labels": ["paper"], "priority": 5}]}
@@ -69,13 +69,13 @@ class Edit(_Schema):
 
 
 class TrialCounts(_Schema):
-    """Finished trials by state, of `planned`."""
+    """The number of finished trials by state, out of `planned` ones."""
 
     completed: int
     diverged: int
     failed: int
     planned: int
-    taken_over: int = Field(description="Of the finished ones, those that another study has trained.")
+    taken_over: int = Field(description="How many of the finished trials another study trained.")
 
 
 class StudySummary(_Schema):
@@ -84,7 +84,7 @@ class StudySummary(_Schema):
     id: str = Field(examples=["figure8-spoken-digits-0a1b2c3d"])
     name: str = Field(examples=["figure8-spoken-digits"])
     state: StudyState
-    requested: Request | None = Field(description="What its driver has been asked for and has not done yet.")
+    requested: Request | None = Field(description="The request that its driver has not carried out yet.")
     task: str = Field(examples=["spoken-digits"])
     proxy: Mapping[str, int | float | str] = Field(
         description="How the task is scaled down; empty where it is not.", examples=[{"epochs": 5}]
@@ -94,17 +94,17 @@ class StudySummary(_Schema):
         examples=["first"],
     )
     task_label: str = Field(
-        description="The task in words, as a proxy where it is one, what its trainings start from, and which arms have "
-        "a task or proxy of their own.",
+        description="The task in words, with its proxy, the start of its trainings, and the arms that have a task or "
+        "proxy of their own.",
         examples=["proxy of spoken-digits: 5 epochs"],
     )
     arms: tuple[str, ...] = Field(
-        description="By name; the study's `spec` has what they are.",
+        description="The arms' names; the study's `spec` defines them.",
         examples=[["gradient-filter", "latent-sgd", "published"]],
     )
     searcher: str = Field(examples=["ax"])
     runs: int = Field(examples=[20])
-    budget: int = Field(description="Trials a run.", examples=[25])
+    budget: int = Field(description="Trials per run.", examples=[25])
     trials: TrialCounts
     labels: tuple[str, ...]
     priority: int
@@ -112,11 +112,13 @@ class StudySummary(_Schema):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    not_before: datetime | None = Field(description="When it is started again after a driver was lost.")
+    not_before: datetime | None = Field(
+        description="The earliest time of its next start, after its driver was lost."
+    )
     attempts: int = Field(description="Starts since its last finished trial.")
     error: str | None
     job: str | None = Field(description="Its last Ray job, as on the Ray dashboard.")
-    trouble: str | None = Field(description="Why it does not go on, while it does not.")
+    trouble: str | None = Field(description="Why it does not go on; null while it does.")
     last_event: int
 
     @classmethod
@@ -146,12 +148,12 @@ class Trial(_Schema):
     trial: int
     state: TrialState
     hyperparameters: Mapping[str, Value] = Field(examples=[{"alpha": 1e-3, "gamma": 0.1}])
-    source: str = Field(description="Who chose the hyperparameters: sobol, model, random.")
+    source: str = Field(description="What chose the hyperparameters: sobol, model, random or grid.")
     seed: int
     objective: Number | None
     test_metric: Number | None
     repeats: tuple[Repeat, ...] = Field(
-        description="Of a study with `repeats` its trainings, whose means the metrics are; else empty."
+        description="The trial's trainings in a study with `repeats`, else empty. The trial's metrics are their means."
     )
     suggest_seconds: float
     train_seconds: float
@@ -160,7 +162,7 @@ class Trial(_Schema):
     started_at: datetime
     finished_at: datetime
     taken_from: str | None = Field(
-        description="STUDY/TRIAL, where another study has trained it: times and seconds are of then."
+        description="STUDY/TRIAL if another study trained it; times and seconds are those of that training."
     )
 
     @classmethod
@@ -175,7 +177,7 @@ class Study(StudySummary):
     metric: str
     spec: Mapping[str, Any]
     split_seeds: tuple[int, ...] = Field(
-        description="By run, what splits its data: with a trial's own seed and hyperparameters all that decides it."
+        description="The seed of each run's data split. It, the trial's seed and its hyperparameters determine a trial."
     )
     provenance: Mapping[str, Any] = Field(description="What it ran on; empty before it has started.")
     incumbents: Mapping[str, Trial] = Field(description="The best trial of each arm that has one.")
@@ -217,7 +219,9 @@ class Epoch(_Schema):
     validation_top5: Number | None = Field(description="Null where the task does not count it.")
     test_top5: Number | None
     train_metric: Number | None = Field(description="On training samples; null where that is not recorded.")
-    latent_validation_metric: Number | None = Field(description="With latent weights; likewise.")
+    latent_validation_metric: Number | None = Field(
+        description="With latent weights; null where that is not recorded."
+    )
     latent_test_metric: Number | None
 
     @classmethod
@@ -226,16 +230,16 @@ class Epoch(_Schema):
 
 
 class TrialSeries(_Schema):
-    """What was recorded of one of a trial's trainings under a name: a row a step."""
+    """A series that one of a trial's trainings recorded under a name, with one row per step."""
 
-    repeat: int = Field(description="Which of its trainings, from 1.")
+    repeat: int = Field(description="Which of the trial's trainings, from 1.")
     name: str = Field(examples=["flip_ratio", "3[84,32].gradient"])
-    steps: tuple[int, ...] = Field(description="Of the training, taken until then.")
-    values: tuple[Number, ...] | None = Field(description="A number a row; null of signs and images.")
+    steps: tuple[int, ...] = Field(description="How many steps the training had taken at each row.")
+    values: tuple[Number, ...] | None = Field(description="One number per row; null for signs and images.")
     shape: tuple[int, ...] = Field(
-        description="Of a row of bytes: (bytes), eight signs in each, or as images."
+        description="The shape of a row of bytes: its length for signs, eight per byte, or an image's shape."
     )
-    rows: tuple[str, ...] | None = Field(description="Bytes in hexadecimal digits; null of numbers.")
+    rows: tuple[str, ...] | None = Field(description="Each row's bytes in hexadecimal; null for numbers.")
 
     @classmethod
     def of(cls, repeat: int, series: Series) -> Self:
@@ -253,7 +257,7 @@ class TrialSeries(_Schema):
 class Confirmation(_Schema):
     """A fresh training of an incumbent's hyperparameters, with a seed that no searcher saw."""
 
-    number: int = Field(description="Of the study's confirming seeds, from 1.")
+    number: int = Field(description="Which of the study's confirming seeds, from 1.")
     state: TrialState
     seed: int
     objective: Number | None
@@ -263,7 +267,7 @@ class Confirmation(_Schema):
     error: str | None
     started_at: datetime
     finished_at: datetime
-    taken_from: str | None = Field(description="As of a trial.")
+    taken_from: str | None = Field(description="As for a trial.")
 
     @classmethod
     def of(cls, confirmation: ConfirmationRecord) -> Self:
@@ -275,20 +279,20 @@ class Run(_Schema):
 
     arm: str
     run: int
-    trials: int = Field(description="Finished ones.")
+    trials: int = Field(description="How many have finished.")
     best_so_far: Number | None
-    incumbent: str | None = Field(description="The trial that holds it.")
+    incumbent: str | None = Field(description="The trial that has the best so far.")
 
 
 class RunCurve(_Schema):
-    """The best objective after each finished trial of a run, null before the first with an objective."""
+    """The best objective after each finished trial of a run; null before the first trial with an objective."""
 
     run: int
     best_so_far: tuple[Number | None, ...]
 
 
 class ArmCurves(_Schema):
-    """The runs of an arm and their middle after each trial that any of them has done; `n` runs have a value there."""
+    """An arm's runs, and the median and mean of the `n` runs that have a value after each trial that any has done."""
 
     label: str = Field(examples=["gradient filter"])
     runs: tuple[RunCurve, ...]
@@ -296,17 +300,17 @@ class ArmCurves(_Schema):
     median: tuple[Number | None, ...]
     median_low: tuple[Number | None, ...]
     median_high: tuple[Number | None, ...]
-    median_level: tuple[Number | None, ...] = Field(description="Of the interval.")
+    median_level: tuple[Number | None, ...] = Field(description="The interval's level.")
     mean: tuple[Number | None, ...]
     mean_low: tuple[Number | None, ...]
     mean_high: tuple[Number | None, ...]
     mean_level: tuple[Number | None, ...]
     held_out: tuple[Number | None, ...] = Field(
-        description="After each trial the mean test metric of the incumbents; empty where the study confirms none, "
-        "null where a run has no value."
+        description="The incumbents' mean test metric after each trial; empty where the study confirms none, null "
+        "where a run has no value."
     )
     confirmed: tuple[Number | None, ...] = Field(
-        description="The same of their hyperparameters with fresh seeds: null until every run is confirmed."
+        description="The mean test metric of the incumbents' confirmations; null until every run has them."
     )
     confirmed_low: tuple[Number | None, ...]
     confirmed_high: tuple[Number | None, ...]
@@ -319,46 +323,46 @@ class Curves(_Schema):
     study: str
     task: str
     task_label: str = Field(
-        description="The task in words, as a proxy where it is one, what its trainings start from, and which arms have "
-        "a task or proxy of their own."
+        description="The task in words, with its proxy, the start of its trainings, and the arms that have a task or "
+        "proxy of their own."
     )
     metric: str = Field(examples=["accuracy"])
     direction: Literal["maximize", "minimize"]
     runs: int
     trials: int
-    last_event: int = Field(description="The study's event up to which this holds everything.")
+    last_event: int = Field(description="The study's last event that this includes.")
     arms: Mapping[str, ArmCurves]
 
 
 class RunSigns(_Schema):
-    """How many signs differ in a run, the mean over its trainings, at each of the steps; null where it has none."""
+    """How many signs differ at each step of a run, as the mean over its trainings; null where the run has no count."""
 
     run: int
     differing: tuple[Number | None, ...]
 
 
 class PairSigns(_Schema):
-    """How many signs differ between two arms, run by run and in the mean over the runs."""
+    """How many signs differ between two arms, for each run and as the mean over the runs."""
 
     first: str
     second: str
     first_label: str
     second_label: str
-    steps: tuple[int, ...] = Field(description="Of a training, taken until then, ascending.")
+    steps: tuple[int, ...] = Field(description="Steps that a training has taken, ascending.")
     runs: tuple[RunSigns, ...]
     mean: tuple[Number | None, ...]
 
 
 class DifferingSigns(_Schema):
-    """The counts of differing signs between arms with the same network: the first two, the next two and so on."""
+    """The counts of differing signs between arms with the same network: the first two arms, the next two and so on."""
 
     study: str
-    last_event: int = Field(description="The study's event up to which this holds everything.")
-    pairs: tuple[PairSigns, ...] = Field(description="Those of which both have recorded signs.")
+    last_event: int = Field(description="The study's last event that this includes.")
+    pairs: tuple[PairSigns, ...] = Field(description="The pairs in which both arms recorded signs.")
 
 
 class ComparisonTable(_Schema):
-    """The best arms by their median run, as texts."""
+    """The best arms by their median run, as strings."""
 
     columns: tuple[str, ...] = Field(description="Empty where there is nothing to compare yet.")
     rows: tuple[tuple[str, ...], ...]
@@ -368,13 +372,13 @@ class ComparisonTable(_Schema):
 class ComparisonAnswer(_Schema):
     """The comparison of a study's arms, in words and numbers."""
 
-    last_event: int = Field(description="The study's event up to which this holds everything.")
+    last_event: int = Field(description="The study's last event that this includes.")
     verdict: str = Field(description="What the tests tell apart, in one sentence.")
     table: ComparisonTable
-    summary: str = Field(description="In words, paragraphs with an empty line between them.")
+    summary: str = Field(description="The comparison in words: paragraphs separated by empty lines.")
     comparison: Annotated[
         Comparison, PlainSerializer(lambda comparison: comparison.to_json(), when_used="json")
-    ] = Field(description="In numbers: what comparison.json of the export holds.")
+    ] = Field(description="The comparison in numbers, as in comparison.json of the export.")
 
     @classmethod
     def of(cls, last_event: int, comparison: Comparison) -> Self:
@@ -398,8 +402,8 @@ class Method(_Schema):
     summary: str
     source: str
     dimensions: int = Field(description="Hyperparameters that are searched unless a study fixes them.")
-    defaults: Mapping[str, Any] = Field(description="The space of a study that says nothing else.")
-    space: Mapping[str, Any] = Field(description="JSON Schema of what a study may say under `space`.")
+    defaults: Mapping[str, Any] = Field(description="The search space of a study that gives no other.")
+    space: Mapping[str, Any] = Field(description="JSON Schema of `space` in a study file.")
 
 
 class Task(_Schema):
@@ -411,9 +415,9 @@ class Task(_Schema):
     model: str
     metric: str
     direction: Literal["maximize", "minimize"]
-    first_step: int = Field(description="Epochs before those below, with real-valued weights.")
+    first_step: int = Field(description="Epochs with real-valued weights, before `epochs`.")
     epochs: int
-    width: int = Field(description="Of the network, in the model's own units; a proxy may have less.")
+    width: int = Field(description="The network's width in the model's own units; a proxy may be narrower.")
     image_size: int | None = Field(description="The side of its images; null where it has none.")
 
 
@@ -422,17 +426,17 @@ class Searcher(_Schema):
 
     name: str
     summary: str
-    space: Mapping[str, Any] = Field(description="JSON Schema of what a study may say under `searcher`.")
+    space: Mapping[str, Any] = Field(description="JSON Schema of `searcher` in a study file.")
 
 
 class Items(_Schema, Generic[Item]):
-    """A whole list."""
+    """A complete list."""
 
     items: tuple[Item, ...]
 
 
 class Page(_Schema, Generic[Item]):
-    """Part of a list; `next` is given as `cursor` for the part after it and null in the last one."""
+    """One page of a list. `next` is the `cursor` of the next page; null on the last page."""
 
     items: tuple[Item, ...]
     next: str | None
@@ -453,24 +457,26 @@ class Event(_Schema):
 
 
 class Cost(_Schema):
-    """What a study would cost, from the recorded trials of the same task, scaled down in the same way."""
+    """A study's estimated cost, from recorded trials of the same task and proxy."""
 
-    seconds: float = Field(description="Of one worker: suggestions and trainings, one after another.")
+    seconds: float = Field(description="The time that one worker takes for all suggestions and trainings.")
     recorded_trials: int
 
 
 class Design(_Schema):
-    """What so many runs can show of two arms, by the signed-rank test adjusted for all pairs.
+    """What this number of runs can show about two arms, by the signed-rank test adjusted for all pairs.
 
-    Of a study that stops when it is decided: of its first two arms, by the test that is made after every run.
+    For a study that stops when it is decided: about its first two arms, by the test made after every run.
     """
 
     runs: int
-    pairs: int = Field(description="Of arms that are tested; 1 where a study stops when it is decided.")
-    runs_needed: int = Field(description="With fewer no two arms can be told apart.")
+    pairs: int = Field(
+        description="How many pairs of arms are tested; 1 for a study that stops when it is decided."
+    )
+    runs_needed: int = Field(description="The fewest runs that can tell two arms apart.")
     detectable: float | None = Field(
         description="The mean difference between two arms that is found in four of five such studies, in standard "
-        "deviations of their difference from run to run; null where none can be told."
+        "deviations of their difference from run to run; null if none can be found."
     )
 
 
@@ -478,30 +484,32 @@ class Validation(_Schema):
     """A study that could run."""
 
     id: str
-    exists: StudyState | None = Field(description="The state of the same study where it is stored already.")
+    exists: StudyState | None = Field(description="The study's state if it is stored already, else null.")
     planned: int
     there: int = Field(
-        description="Of the planned trials, those that the database has, of this or another study: they are not "
-        "trained again on the kind of machine where the last study of the task ran."
+        description="How many planned trials the database already has, from this or another study. They are not "
+        "trained again on the kind of machine on which the task's last study ran."
     )
-    confirmations: int = Field(description="At most: as many as if every trial were an incumbent.")
+    confirmations: int = Field(
+        description="The largest possible number: as if every trial were an incumbent."
+    )
     estimate: Cost | None = Field(
-        description="Of the trials that are not there; null where no trial of this task, or this proxy of it, is "
-        "recorded yet, or of one that an arm has of its own."
+        description="The cost of the remaining trials. Null where no trial of some arm's task and proxy is recorded "
+        "yet, or where an arm searches its batch size."
     )
     design: Design
     spec: Mapping[str, Any]
 
 
 class Readiness(_Schema):
-    """A service that can serve. Ray's absence delays studies; it does not make the service unready."""
+    """A service that is ready. Without Ray, studies wait, but the service is still ready."""
 
     database: Literal["ok"]
     ray: Literal["ok", "does not answer"]
 
 
 class Targets(_Schema):
-    """Places that have metrics, with labels for what is found there."""
+    """Addresses that serve metrics, and labels for those metrics."""
 
     targets: tuple[str, ...] = Field(examples=[["127.0.0.1:44217"]])
     labels: Mapping[str, str]
@@ -509,7 +517,7 @@ class Targets(_Schema):
 
 class Fault(_Schema):
     field: str = Field(
-        description="Where, as a path of keys; empty for the whole.", examples=["arms.0.space.alpha"]
+        description="The path of keys to the fault; empty for the whole.", examples=["arms.0.space.alpha"]
     )
     message: str
 
@@ -521,20 +529,18 @@ class Problem(_Schema):
     title: str = Field(examples=["There is no such study"])
     status: int = Field(examples=[404])
     detail: str = Field(examples=["no study 'figure8-spoken-digits-0a1b2c3d'"])
-    faults: tuple[Fault, ...] = Field(
-        default=(), description="What is wrong with each field of what was sent."
-    )
+    faults: tuple[Fault, ...] = Field(default=(), description="What is wrong with each field of the request.")
     request_id: str | None = Field(default=None, description="As in the service's log and in X-Request-ID.")
 
 
 def trial_of(text: str) -> tuple[str, int, int] | None:
-    """The arm, run and number in a trial's id; None where it is none."""
+    """Return the arm, run and number in a trial's id, or None if `text` is not one."""
     match = TRIAL_ID.fullmatch(text)
     return None if match is None else (match[1], int(match[2]), int(match[3]))
 
 
 def trial_id(arm: str, run: int, trial: int) -> str:
-    """The trial's name within its study, as on the Ray dashboard."""
+    """Return the trial's id within its study, as on the Ray dashboard."""
     return f"{arm}-r{run:02d}-t{trial:02d}"
 
 

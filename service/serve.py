@@ -1,4 +1,4 @@
-"""`tunebench serve`: the database brought up to date, Ray started or joined, the queue at work, HTTP answered."""
+"""`tunebench serve`: upgrades the database, starts or joins Ray, runs the queue and answers HTTP."""
 
 import ipaddress
 import logging
@@ -27,9 +27,9 @@ log = logging.getLogger("tunebench")
 
 
 def serve(settings: Settings, host: str, port: int, option: str = "") -> None:
-    """Serve until SIGINT or SIGTERM. Studies that run go on where Ray is another's; on our own they are put back.
+    """Serve until SIGINT or SIGTERM. Running studies continue on an external Ray; on our own they are queued again.
 
-    Raises SettingError where `host` is not this machine alone and no API token was made, or the port is taken.
+    Raises SettingError if `host` is not loopback and no API token was ever made, or if the port is taken.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     for chatty in ("alembic", "httpx"):
@@ -62,7 +62,7 @@ class _Told(BaseException):
 
 @contextmanager
 def _until_told_to_stop() -> Iterator[None]:
-    """Let SIGTERM and SIGINT unwind the stack, which stops our Ray: uvicorn raises them again when it has ended."""
+    """Let SIGTERM and SIGINT unwind the stack, which stops our Ray. Uvicorn raises them again after its shutdown."""
 
     def unwind(signum: int, frame: FrameType | None) -> None:
         raise _Told
@@ -78,11 +78,11 @@ def _until_told_to_stop() -> Iterator[None]:
 
 
 def _for_jobs(settings: Settings, database_url: str) -> dict[str, str]:
-    """The environment of studies' drivers: where the database and the data are, wherever they are started."""
+    """Return the environment of studies' drivers: where the database, the data and this package are."""
     return {
         "TUNEBENCH_DATABASE_URL": database_url,
         "TUNEBENCH_DATA_DIR": str(settings.data_dir),
-        # a package that is not installed is found from where the service was started
+        # so that drivers find this package even if it is not installed
         "PYTHONPATH": os.pathsep.join(
             filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
         ),
@@ -103,7 +103,7 @@ def _address(listening: socket.socket) -> str:
 
 @contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    """Listens before Ray is started: a port that is taken is told at once, and who comes early waits."""
+    """Listen before Ray starts, so that a taken port is reported at once and early clients wait."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         # without the protocol's number asyncio leaves Nagle's algorithm on, and an answer takes 40 ms more

@@ -12,23 +12,23 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 def service_url(given: str | None, environ: Mapping[str, str] = os.environ) -> str:
-    """The service that is asked: the one given, else TUNEBENCH_URL, else one on this machine."""
+    """Return the service's URL: `given`, else TUNEBENCH_URL, else one on this machine."""
     return (environ.get("TUNEBENCH_URL") or DEFAULT_URL) if given is None else given
 
 
 def service_token(given: str | None, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The token that it is shown: the one given, else TUNEBENCH_TOKEN."""
+    """Return the token for the service: `given`, else TUNEBENCH_TOKEN."""
     return environ.get("TUNEBENCH_TOKEN") or None if given is None else given
 
 
 def database_url(given: str | None, environ: Mapping[str, str] = os.environ) -> str:
-    """The database: the one given, else TUNEBENCH_DATABASE_URL, else ./tunebench.db. Raises SettingError."""
+    """Return the database's URL: `given`, else TUNEBENCH_DATABASE_URL, else ./tunebench.db. Raises SettingError."""
     return given or _secret(environ, "TUNEBENCH_DATABASE_URL") or "sqlite:///tunebench.db"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`RAY_ADDRESS` is Ray's own: set, that cluster is used; not set, a local one is started."""
+    """The service's settings. Ray's own variable `RAY_ADDRESS` names the cluster to use; else a local one starts."""
 
     database_url: str
     data_dir: Path
@@ -40,7 +40,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Raises SettingError naming the variable, its value and what is allowed."""
+        """Read the settings. Raises SettingError, which names the variable, its value and what is allowed."""
         return cls(
             database_url=database_url(None, environ),
             data_dir=_data_dir(environ),
@@ -62,7 +62,7 @@ def _data_dir(environ: Mapping[str, str]) -> Path:
 
 
 def _secret(environ: Mapping[str, str], name: str) -> str | None:
-    """The variable itself, or what the file named by `<variable>_FILE` holds."""
+    """Return the variable's value, or the content of the file that `<variable>_FILE` names."""
     if (value := environ.get(name)) or not (path := environ.get(f"{name}_FILE")):
         return value
     try:

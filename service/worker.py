@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def _work(store: Store, study: StudyRecord, fence: int, data_dir: Path, console: Console) -> int:
-    """The job's exit code."""
+    """Run the study and return the job's exit code."""
     try:
         arms = ", ".join(study.arms)
         console.print(
