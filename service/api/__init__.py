@@ -1,1 +1,1 @@
-"""HTTP: the app, its routes, who may ask, and what is computed for whoever asks."""
+"""The HTTP API: the app, its routes, authentication, and the analyses computed on request."""

@@ -1,4 +1,4 @@
-"""Analyses of studies as bytes: computed once for all who ask, kept while they are true."""
+"""Analyses of studies as bytes: computed once for all who ask, cached while they are current."""
 
 import asyncio
 import hashlib
@@ -18,14 +18,14 @@ from service.records import ACTIVE
 from studies.records import StudyRecord
 
 KEPT_BYTES = 64 * 2**20
-# An analysis of a study that runs will do for so many times the seconds it took, and no longer than so many seconds:
-# whatever the number of viewers and the pace of the trials, it is not computed more often.
+# An analysis of a running study is reused for STALE_TIMES as long as it took to compute, at most for STALE_SECONDS.
+# It is not computed more often, however many viewers there are and however fast trials finish.
 STALE_TIMES, STALE_SECONDS = 4.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Analysed:
-    """`content` holds all that had happened to the study by its event `last_event`; `etag` names the content."""
+    """An analysis whose `content` includes the study's events up to `last_event`; `etag` identifies the content."""
 
     content: bytes
     etag: str
@@ -34,7 +34,7 @@ class Analysed:
     will_do_until: float
 
     def will_do(self, study: StudyRecord) -> bool:
-        if self.created_at < study.created_at:  # of one that was deleted
+        if self.created_at < study.created_at:  # of a deleted study with the same id
             return False
         return self.last_event >= study.last_event or (
             study.state in ACTIVE and time.monotonic() < self.will_do_until
@@ -42,26 +42,26 @@ class Analysed:
 
 
 class Analysis:
-    """What can be computed of a study (the keys of `service.api.analyst.ANALYSES`), for the event loop of the app.
+    """The analyses of studies (the keys of `service.api.analyst.ANALYSES`), for the app's event loop.
 
-    Each is computed once for all who ask at the same time, and kept; those that nobody asked for longest go first.
+    Each is computed once for all who ask at the same time, and cached; the least recently used is evicted first.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         url = url_of(store.engine)
-        # curves and numbers do not wait while something is drawn or packed
+        # curves and numbers do not wait for figures and archives
         self._numbers = Analyst(url, priority.NUMBERS)
         self._drawings = Analyst(url, priority.DRAWINGS)
         self._one_comparison = (
             asyncio.Lock()
-        )  # so that curves, which take a tenth of the time, wait for one and no more
+        )  # so that curves, which take a tenth of the time, wait for at most one comparison
         self._kept: OrderedDict[tuple[str, str], Analysed] = OrderedDict()
         self._bytes = 0
         self._computing: dict[tuple[str, str], asyncio.Task[Analysed]] = {}
 
     async def get(self, study: str, what: str) -> Analysed:
-        """Holds all that has happened by now, unless the study is running: then it may be `STALE_SECONDS` old.
+        """Return the current analysis; for a running study, it may be up to `STALE_SECONDS` old.
 
         Raises StudyUnknown, AnalysisStopped, DatabaseError.
         """
@@ -71,7 +71,7 @@ class Analysis:
         while found is None or not found.will_do(record):
             if key not in self._computing:
                 self._computing[key] = asyncio.create_task(self._compute(*key), name=f"{what} of {study}")
-            found = await asyncio.shield(self._computing[key])  # of all who wait, one may leave
+            found = await asyncio.shield(self._computing[key])  # any one of the waiters may be cancelled
         if key in self._kept:
             self._kept.move_to_end(key)
         return found
@@ -93,7 +93,7 @@ class Analysis:
         etag = hashlib.blake2b(computed.content, digest_size=12).hexdigest()
         analysed = Analysed(
             content=computed.content,
-            etag=f'W/"{etag}"',  # also of the same content compressed
+            etag=f'W/"{etag}"',  # weak: it also identifies the compressed content
             created_at=computed.created_at,
             last_event=computed.last_event,
             will_do_until=began + min(STALE_TIMES * took, STALE_SECONDS),

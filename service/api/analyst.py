@@ -1,6 +1,6 @@
-"""The process that computes analyses: `python -m service.api.analyst NICENESS`, asked and answering over pipes.
+"""The process that computes analyses, `python -m service.api.analyst NICENESS`, and the client that asks it over pipes.
 
-The service itself never loads SciPy or Matplotlib, and nothing that it answers at once waits for a computation.
+So the service itself never loads SciPy or Matplotlib, and quick answers never wait for a computation.
 """
 
 import asyncio
@@ -33,16 +33,16 @@ from studies.errors import StudyError
 from studies.records import ConfirmationRecord, Outcome, StudyRecord, TrialRecord
 from studies.results.table_names import FORM_NAMES, TABLE_NAMES
 
-IDLE_SECONDS = 60.0  # without a question, then the process ends
+IDLE_SECONDS = 60.0  # without a request, after which the process ends
 LONGEST_SECONDS = 120.0  # of one computation
-RECORDED = ("traces", "differing-signs")  # tables of what trainings have recorded by step
+RECORDED = ("traces", "differing-signs")  # tables of series that trainings recorded by step
 LENGTH = struct.Struct("!Q")  # of the message that follows
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """An analysis as bytes, of the study as it was made and what had happened to it up to its event `last_event`."""
+    """An analysis as bytes, of the study created at `created_at`, with its events up to `last_event`."""
 
     created_at: datetime
     last_event: int
@@ -50,10 +50,10 @@ class Computed:
 
 
 class Analyst:
-    """A process that computes one analysis after the other, asked by a thread of its own.
+    """A process that computes one analysis at a time, asked by a thread of its own.
 
-    It is started at the first question, replaced where it was killed, and ends when it has been idle for
-    `IDLE_SECONDS` or the service is gone.
+    The first request starts the process. It is replaced if it was killed. It ends after `IDLE_SECONDS` without a
+    request, or with the service.
     """
 
     def __init__(self, url: str, niceness: int) -> None:
@@ -67,7 +67,7 @@ class Analyst:
     async def ask(self, study: str, what: str) -> Computed:
         """Compute `what`, a key of `ANALYSES`. Raises what the computation raises.
 
-        Raises AnalysisStopped where the process was killed, its successor too, or needs longer than may be.
+        Raises AnalysisStopped if the process and its replacement were killed, or after `LONGEST_SECONDS`.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._compute, study, what)
 
@@ -138,7 +138,7 @@ class Analyst:
                 self._busy.release()
 
     def _end(self) -> None:
-        """End the process, which holds nothing but what it has read; the next question starts another."""
+        """Kill the process, which has no state to lose. The next request starts another."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -193,7 +193,7 @@ def _curves(store: Store, study: StudyRecord) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Means:
-    """After each trial, the means over the runs; none in a study that confirms no incumbents."""
+    """Means over an arm's runs after each trial; empty in a study that confirms no incumbents."""
 
     held_out: Sequence[Estimate] = ()
     confirmed: Sequence[Estimate] = ()
@@ -202,7 +202,7 @@ class _Means:
 def _worths(
     spec: StudySpec, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord]
 ) -> dict[str, _Means]:
-    """What the incumbents of each arm are worth."""
+    """Return the mean test metrics of each arm's incumbents and of their confirmations."""
     from studies.analysis.confirmation import worth
     from studies.analysis.curves import means
 
@@ -211,7 +211,7 @@ def _worths(
 
 
 def _columns(what: str, estimates: Sequence[Estimate]) -> dict[str, list[float | str | None]]:
-    """The estimates' values, lower ends, upper ends and levels."""
+    """Return the estimates' values, lower ends, upper ends and levels, under names that start with `what`."""
     parts = {
         what: [e.value for e in estimates],
         f"{what}_low": [e.low for e in estimates],
@@ -293,10 +293,10 @@ ANALYSES: dict[str, Callable[[Store, StudyRecord], bytes]] = {
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the service decides
-    priority.i_give_way(int(sys.argv[1]))  # whoever asks for what is at hand goes first
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from the terminal: the service decides when to stop
+    priority.i_give_way(int(sys.argv[1]))  # requests that need no computation go first
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing that a library prints comes between the answers
+    os.dup2(2, 1)  # keeps what libraries print out of the answers
     url = _receive(source)
     store: Store | None = None
     with suppress(EOFError, BrokenPipeError):
@@ -325,7 +325,7 @@ def _send(sink: IO[bytes], message: object) -> None:
 
 
 def _receive(source: IO[bytes]) -> Any:
-    """The next message. Raises EOFError where the other side is gone."""
+    """Return the next message. Raises EOFError if the other side is gone."""
     content = _exactly(source, *LENGTH.unpack(_exactly(source, LENGTH.size)))
     return pickle.loads(content)
 

@@ -1,4 +1,4 @@
-"""The app: every route behind one door, every error a problem, every answer documented."""
+"""The app: its routes, authentication, errors as problem details, and the OpenAPI document."""
 
 import gzip
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from service.api.services import Services
 from service.schemas import Edit, Event, Problem
 from studies.design.json_schema import study_schema
 
-# besides what is so already: logs that are followed, which would wait until there is enough to compress
+# besides Starlette's defaults: compressed files, and followed logs, whose lines compression would hold back
 NOT_COMPRESSED = (
     *DEFAULT_EXCLUDED_CONTENT_TYPES, "text/plain", "application/pdf", "application/vnd.apache.parquet"
 )  # fmt: skip
@@ -31,13 +31,13 @@ SUMMARY = "Tuning studies of binary neural networks: what a hyperparameter costs
 
 
 def create_app(services: Services) -> FastAPI:
-    """The app over these services, which live longer than it."""
+    """Return the app over these services, which outlive it."""
     app = _App(
         title="tunebench",
         summary=SUMMARY,
         version=version("tunebench"),
-        openapi_url=None,  # its own route makes the JSON anew for everybody who asks
-        docs_url=None,  # its page fetches scripts from another host
+        openapi_url=None,  # FastAPI's own route writes the JSON again for every request
+        docs_url=None,  # FastAPI's page loads scripts from another host
         redoc_url=None,
         redirect_slashes=False,
         servers=[{"url": "."}],  # relative to the document's own address, whatever prefix that has
@@ -61,7 +61,7 @@ def create_app(services: Services) -> FastAPI:
 
 class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """FastAPI's document, with what is true of all routes: the problems, the bodies that are read as they come."""
+        """Return FastAPI's document, with what FastAPI does not know: problems, and bodies that routes parse."""
         if self.openapi_schema is None:
             document = super().openapi()
             _, models = models_json_schema(
@@ -84,7 +84,7 @@ class _App(FastAPI):
 
     @cached_property
     def document(self) -> tuple[bytes, bytes]:
-        """The same as JSON, plain and compressed: made once, as anybody may ask for it."""
+        """The OpenAPI document as JSON, plain and gzipped; made once, because anyone may request it."""
         plain = bytes(JSONResponse(self.openapi()).body)
         return plain, gzip.compress(plain, 6, mtime=0)
 
@@ -104,7 +104,7 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def _statuses(path: str, operation: dict[str, Any]) -> Iterator[int]:
-    """The statuses of the problems that follow from an operation's path and from what it takes."""
+    """Yield the statuses of the problems that follow from an operation's path and inputs."""
     yield 500
     if "security" in operation:
         yield from (401, 403, 503)

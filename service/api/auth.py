@@ -1,4 +1,4 @@
-"""Who makes a request and what they may do: by a token, or by being on this machine while there are no tokens."""
+"""Authentication: a request's caller and scope, by a token, or by being on this machine while there are no tokens."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from service.api.services import Services
 from service.database import tokens
 from service.database.tokens import Scope
 
-COOKIE = "tunebench"  # without a path it is of the folder that the login lies in, whatever prefix that has
+COOKIE = "tunebench"  # without a path, it applies to the login's folder, under any prefix
 SAFE = ("GET", "HEAD", "OPTIONS")
 NEEDED = dict.fromkeys(SAFE, Scope.READ) | {"POST": Scope.SUBMIT, "PATCH": Scope.SUBMIT}  # else admin
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a request: a token's name, as in the events, and its scope."""
+    """The caller of a request: a token's name, as in the events, and its scope."""
 
     name: str
     scope: Scope
@@ -30,11 +30,11 @@ LOCAL = Caller("local", Scope.ADMIN)
 
 
 class Authenticated(SecurityBase):
-    """A dependency: the caller of a request whose scope allows the request's method; a problem where there is none."""
+    """A dependency that returns the caller, and refuses one who is unknown or whose scope does not allow the method."""
 
     def __init__(self) -> None:
         self.model = HTTPBearer(
-            description="A token of `tunebench token create`; none while there are no tokens."
+            description="A token from `tunebench token create`; not needed while there are no tokens."
         )
         self.scheme_name = "token"
 
@@ -63,9 +63,9 @@ authenticated = Authenticated()
 
 
 def identify(request: Request) -> Caller | None:
-    """Who makes the request; None for somebody unknown. Asks the database, so not for the event loop.
+    """Return the request's caller, None if unknown. Queries the database, so it must not run on the event loop.
 
-    Raises Refused for what another site makes a browser send.
+    Raises Refused for a cross-site request, and, while there are no tokens, for one from another machine.
     """
     services: Services = request.app.state.services
     engine = services.store.engine
@@ -88,7 +88,7 @@ def identify(request: Request) -> Caller | None:
 
 
 def log_in(request: Request, response: Response, token: str) -> Caller | None:
-    """Let the browser keep the token where it is a valid one."""
+    """Set a valid token as the browser's cookie and return its caller; None if the token is not valid."""
     _require_same_origin(request, unless_absent=True)
     services: Services = request.app.state.services
     found = tokens.find(services.store.engine, token)
@@ -106,11 +106,11 @@ def log_out(request: Request, response: Response) -> None:
 
 
 def _require_same_origin(request: Request, *, unless_absent: bool) -> None:
-    """Refuse what a page of another site makes its reader's browser send.
+    """Refuse requests that a page of another site makes a browser send.
 
-    Browsers send Origin with every request that is not safe, and Sec-Fetch-Site where they trust the connection;
-    `unless_absent` lets through what comes from no browser. The scheme of the origin is not compared, which
-    something in front of the service may have changed.
+    Browsers send Origin with every unsafe request, and Sec-Fetch-Site over connections that they trust.
+    `unless_absent` accepts requests with neither, which come from no browser. The origin's scheme is not compared,
+    because a proxy in front of the service may have changed it.
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site is None and origin is None and unless_absent:
@@ -124,7 +124,7 @@ def _require_same_origin(request: Request, *, unless_absent: bool) -> None:
 
 
 def _require_this_machine(request: Request) -> None:
-    """Refuse what comes from elsewhere, or by a name that another site has given this machine (DNS rebinding)."""
+    """Refuse requests from other machines, or to a name that another site gave this machine (DNS rebinding)."""
     if request.client is not None and not _is_loopback(request.client.host):
         raise Refused(
             "not-allowed", "without tokens, only this machine is served; create one: tunebench token create"

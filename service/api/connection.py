@@ -1,7 +1,7 @@
-"""One client's connection: how much it may send before it is answered, how long that may take, how many there may be.
+"""A client's connection, with limits on the size and duration of requests and on the number of connections.
 
-What the parser of HTTP leaves without a limit, so that nobody takes the service's memory or its descriptors without a
-token: see docs/decisions/0018.
+The HTTP parser has no such limits. Without them, a client without a token could exhaust memory or file descriptors:
+see docs/decisions/0018.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from service.api.middleware import HEADERS
 from service.api.problems import Refused
 
 MAX_HEAD_BYTES, MAX_HEADERS = 32 * 1024, 100  # of a request's first line and headers, or of its trailers
-MAX_MESSAGE_BYTES = 16 * 2**20  # of a body and all that frames it, also of one that is refused and not read
-MAX_PIPELINED = 8  # requests of a connection that wait for their turn
+MAX_MESSAGE_BYTES = 16 * 2**20  # of a body with its framing, even if it is refused and not read
+MAX_PIPELINED = 8  # waiting requests of one connection
 HEAD_SECONDS, BODY_SECONDS = 10.0, 60.0  # for the whole of each
-UNREAD_SECONDS = 60.0  # how long a client may take none of its answer
+UNREAD_SECONDS = 60.0  # how long a client may read nothing of its answer
 
 
 class ConnectionLimits(ServerState):
-    """The limit on all connections of a server, and on each client's: a quarter of it, unless it is a trusted proxy."""
+    """The limit on a server's connections, and on each client's: a quarter of it, except for a trusted proxy."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class ConnectionLimits(ServerState):
 
 
 class Connection(HttpToolsProtocol):
-    """A connection that is refused where it is too much, and ended where it is too slow."""
+    """A connection that is refused beyond the limits, and closed if its client is too slow."""
 
     def __init__(
         self,
@@ -56,10 +56,10 @@ class Connection(HttpToolsProtocol):
         self._refusal: Refused | None = None
         self._answering: asyncio.Task[Any] | None = None
         self._stage: Literal["head", "body", "answer"] = "head"
-        self._begun = False  # some of the request has come
-        self._received = 0  # bytes of this stage, before the chunk in which it began
+        self._begun = False  # part of the request has arrived
+        self._received = 0  # bytes of this stage, without the chunk in which it began
         self._head_bytes = self._headers = 0
-        self._until = 0.0  # when what is awaited must have come
+        self._until = 0.0  # the deadline of this stage
         self._unsent, self._unsent_since = 0, 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -80,7 +80,7 @@ class Connection(HttpToolsProtocol):
             self._answering.cancel()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """The app is not asked, or told to stop, once nobody waits for what it answers."""
+        """Run the app only while its client is connected: skip or cancel it after a disconnect."""
 
         async def attended(*asked: Any) -> None:
             if cycle.disconnected:
@@ -102,25 +102,25 @@ class Connection(HttpToolsProtocol):
     def _make_room(self, group: ConnectionGroup["Connection"]) -> None:
         if (idle := group.longest_idle) is not None:
             idle.end()
-        else:  # told once it asks, or it would not listen
+        else:  # refused at its first request: earlier, it would not read the answer
             detail = f"{len(group)} connections are open, as many as may be at once"
             self._refusal = Refused("too-busy", detail, headers={"Retry-After": "5"})
 
     def end(self) -> None:
-        """Close the connection, which counts no more."""
+        """Close the connection and stop counting it."""
         for group in self._groups:
             group.remove(self)
         self.transport.close()
 
     def look(self, now: float) -> None:
-        """End the connection where its client is too slow."""
+        """Close the connection if its client is too slow at time `now`."""
         unsent = self.transport.get_write_buffer_size()
         if not unsent or unsent != self._unsent:
             self._unsent, self._unsent_since = unsent, now
         elif now - self._unsent_since > UNREAD_SECONDS:
             self.transport.abort()
             return
-        if self.flow.read_paused:  # it waits for us
+        if self.flow.read_paused:  # the client waits for us
             self._until = max(self._until, now + HEAD_SECONDS)
         elif self._stage != "answer" and now > self._until:
             if self._begun:
@@ -138,11 +138,11 @@ class Connection(HttpToolsProtocol):
         except HttpParserError:
             self._refuse(self._refusal or Refused("not-http"))
             self.end()
-        except HttpParserUpgrade:  # to nothing that is spoken here: the request itself is answered
+        except HttpParserUpgrade:  # to an unsupported protocol: the request itself is answered
             return
 
     def _limit(self) -> None:
-        """What the parser keeps to itself, such as half a header. Raises HttpParserError."""
+        """Limit bytes that the parser has not reported yet, like half a header. Raises HttpParserError."""
         if self._stage == "head" and self._received > MAX_HEAD_BYTES:
             self._too_large_head()
         if self._received > MAX_MESSAGE_BYTES:
@@ -159,7 +159,7 @@ class Connection(HttpToolsProtocol):
         if self._head_bytes > MAX_HEAD_BYTES or self._headers > MAX_HEADERS:
             self._too_large_head()
 
-    # what the parser calls; what these raise comes out of it as an HttpParserError
+    # the parser's callbacks: it turns what they raise into an HttpParserError
 
     def on_message_begin(self) -> None:
         if len(self.pipeline) >= MAX_PIPELINED:
@@ -175,7 +175,7 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers += 1
         self._add_to_head(len(name) + len(value) + 4)
-        if self._stage == "head":  # not of those after the body, which nobody asks for
+        if self._stage == "head":  # trailers, after the body, are ignored
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -197,14 +197,14 @@ class Connection(HttpToolsProtocol):
             self._wait()
 
     def _wait(self) -> None:
-        """For the next request."""
+        """Wait for the next request."""
         for group in self._groups:
             group.mark_idle(self)
         self._stage, self._until = "head", self.loop.time() + HEAD_SECONDS
         self._begun, self._received = False, 0
 
     def _refuse(self, refused: Refused) -> None:
-        """Answer a request that no app is asked; not while another answer is on its way."""
+        """Answer with a refusal, without the app; do nothing while another answer is being sent."""
         if self.transport.is_closing():
             return
         answered = self.cycle is None or self.cycle.response_complete

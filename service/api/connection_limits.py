@@ -1,4 +1,4 @@
-"""How many connections there may be, in all and from one client, and which one is closed where there are too many."""
+"""Limits on open connections, in total and per client, and the choice of the connection to close beyond them."""
 
 import resource
 from typing import Generic, TypeVar
@@ -38,9 +38,9 @@ class ConnectionGroup(Generic[Member]):
 
 
 def connection_limit(connections: int, others: int) -> int:
-    """How many of the `connections` wanted there are file descriptors for, besides `others`.
+    """Return how many of the wanted `connections` have a file descriptor, besides `others`.
 
-    Raises the process's soft limit of descriptors first where it is too low.
+    First increases the process's soft limit on descriptors if it is too low.
     """
     wanted = connections + others + SPARE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

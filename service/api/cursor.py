@@ -1,4 +1,4 @@
-"""Cursors: the place where a list goes on, as text that means nothing to whoever passes it back."""
+"""Cursors: the place where a list continues, as text that is opaque to clients."""
 
 import base64
 from datetime import UTC, datetime
@@ -17,14 +17,14 @@ def _in_utc(time: datetime) -> datetime:
         raise ValueError("is before the year 1 or after the year 9999 in UTC") from error
 
 
-# kinds of values, each as the database can be asked for it
+# kinds of values, limited to what the database can be queried for
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Small = Annotated[int, Field(ge=0, lt=2**31)]
 Large = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Cursor:
-    """The cursor of a list in the order named `order`; a place in it is made up of values of these `kinds`."""
+    """The cursors of a list in the order named `order`. A place in the list consists of values of these `kinds`."""
 
     def __init__(self, order: str, *kinds: Any) -> None:
         self._order = order
@@ -36,7 +36,7 @@ class Cursor:
         return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
     def read(self, text: str) -> list[Any]:
-        """The place that was written. Raises Refused for any other text, also one of another order."""
+        """Return the place that was written. Raises Refused for any other text and for cursors of another order."""
         try:
             order, *place = self._place.validate_json(base64.urlsafe_b64decode(text + "=="))
         except (ValueError, ValidationError) as error:

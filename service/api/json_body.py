@@ -1,4 +1,4 @@
-"""Reads a request's body as JSON, more strictly than `json` does, and says where each fault is."""
+"""A reader of JSON bodies that is stricter than `json` and says where each fault is."""
 
 import json
 import math
@@ -12,8 +12,8 @@ from fastapi import Request
 from service.api.problems import MAX_FAULTS, MAX_TEXT, Refused
 
 MAX_DEPTH = 50
-MAX_VALUES = 50_000  # counted by what stands between them; a study file has some hundreds
-MAX_DIGITS = 400  # of a whole number; the largest real one has 309
+MAX_VALUES = 50_000  # counted by commas and opening brackets; a study file has some hundreds
+MAX_DIGITS = 400  # of a whole number; the largest float has 309
 
 
 class _Twice(dict[str, Any]):
@@ -23,7 +23,7 @@ class _Twice(dict[str, Any]):
 
 
 async def body(request: Request) -> bytes:
-    """A dependency: the whole body, which must come as JSON. Raises Refused."""
+    """Return the whole body, which must be declared as JSON; a dependency. Raises Refused."""
     media_type, _, parameters = request.headers.get("content-type", "").partition(";")
     charset = parameters.lower().replace(" ", "").replace('"', "")
     if media_type.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
@@ -32,12 +32,12 @@ async def body(request: Request) -> bytes:
 
 
 def read(content: bytes) -> Any:
-    """The JSON value. Raises Refused, naming the first faults.
+    """Return the JSON value. Raises Refused, naming the first faults.
 
-    What RFC 8259 does not know (NaN), leaves open (a key given twice, half a surrogate pair) or lets be of any size
-    (numbers, depth, how many values) is refused, as is the NUL that PostgreSQL cannot hold.
+    Faults are what RFC 8259 does not define (NaN), leaves open (duplicate keys, half a surrogate pair) or does not
+    limit (numbers, depth, number of values), and NUL, which PostgreSQL cannot store.
     """
-    if sum(map(content.count, (b",", b"[", b"{"))) > MAX_VALUES:  # before any of them takes time and memory
+    if sum(map(content.count, (b",", b"[", b"{"))) > MAX_VALUES:  # before parsing them takes time and memory
         raise Refused("invalid-request", faults=[("", f"has more than {MAX_VALUES} values")])
     try:
         value = json.loads(content.decode(), parse_int=_whole, object_pairs_hook=_object)
@@ -68,7 +68,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _faults(value: object, path: list[str | int]) -> Iterator[tuple[str, str]]:
-    """`path` leads to the value; it is made a text where there is a fault, and not for each value there is."""
+    """Yield each fault's path and message. `path` leads to `value`; it becomes a string only if there is a fault."""
     match value:
         case float() if not math.isfinite(value):
             yield _text(path), "must be a finite number"

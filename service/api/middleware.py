@@ -50,7 +50,7 @@ class RequestMiddleware:
         scope.setdefault("state", {})["request_id"] = request_id
         only_head, method = scope["method"] == "HEAD", _method(scope)
         if only_head:
-            scope = {**scope, "method": "GET"}  # every address that has an answer has its head
+            scope = {**scope, "method": "GET"}  # HEAD works wherever GET does
 
         async def answer(message: Message) -> None:
             nonlocal started
@@ -66,7 +66,7 @@ class RequestMiddleware:
                 self._metrics.answered(_route(scope), method, message["status"], seconds)
             await send(message)
             if only_head:
-                await send({"type": "http.response.body"})  # a stream need not begin
+                await send({"type": "http.response.body"})  # so that a stream need not begin
 
         try:
             if _announced(scope) > MAX_BODY_BYTES:  # before any of it is read
@@ -80,21 +80,21 @@ class RequestMiddleware:
         except Exception as error:
             log.exception("%s: unexpected, in %s %s", request_id, method, _route(scope))
             if started:
-                raise  # the server breaks the connection off, so that the client does not take it for whole
+                raise  # the server drops the connection, so that the client knows that the answer is incomplete
             await refusal(error).response(request_id)(scope, receive, answer)
 
 
 class _Bodies:
-    """The bodies of all requests that are being answered, in bytes."""
+    """The total size of the bodies of all requests that are being answered, in bytes."""
 
     def __init__(self) -> None:
         self._held = 0
 
     @contextmanager
     def limited(self, scope: Scope, receive: Receive) -> Iterator[Receive]:
-        """The body as it comes in; where it is too large, or all of them are, raises what FastAPI lets through.
+        """Wrap `receive` to raise HTTPException, which FastAPI passes on, if this body or all together are too large.
 
-        A request that needs none may be answered already: it has ended by then.
+        A request with a safe method, which needs no body, may be answered already: it gets a disconnect instead.
         """
         needed, size = scope["method"] not in SAFE, 0
 
@@ -118,13 +118,13 @@ class _Bodies:
 
 
 def _announced(scope: Scope) -> int:
-    """How many bytes the body is said to have; no more than 20 digits are read of it."""
+    """Return the Content-Length, of which at most 20 digits are read; 0 if there is none."""
     text = Headers(scope=scope).get("content-length", "")[:20]
     return int(text) if text.isdecimal() else 0
 
 
 def _route(scope: Scope) -> str:
-    """The template of the route that was found, such as /v1/studies/{study}."""
+    """Return the template of the matched route, like /v1/studies/{study}."""
     return getattr(scope.get("route"), "path_format", "other")
 
 

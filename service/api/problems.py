@@ -1,4 +1,4 @@
-"""Every refusal as an RFC 9457 problem detail: which exception is which problem, and how it is sent."""
+"""Refusals as RFC 9457 problem details: which exception becomes which problem, and how it is sent."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from studies.errors import SpecError
 
 log = logging.getLogger("tunebench.http")
 
-# by the last part of its `type`: status and title
+# a problem's status and title, by the last part of its `type`
 KINDS: dict[str, tuple[int, str]] = {
     "not-http": (400, "This is not HTTP"),
     "invalid-request": (422, "The request holds what it cannot"),
@@ -56,7 +56,7 @@ PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
 class Refused(Exception):  # noqa: N818
-    """The request is answered by the problem of this kind, one of `KINDS`."""
+    """The refusal of a request, answered with a problem of one of `KINDS`."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Refused(Exception):  # noqa: N818
         faults: Sequence[tuple[str, str]] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """`faults` are fields, each with what is wrong with it; without a `detail` they are the detail."""
+        """Take `faults` as pairs of a field and what is wrong with it. By default, `detail` lists the faults."""
         super().__init__(detail)
         self.faults = [(_cut(field), _cut(message)) for field, message in faults[:MAX_FAULTS]]
         self.more = len(faults) - len(self.faults)
@@ -90,7 +90,7 @@ class Refused(Exception):  # noqa: N818
 
 
 def refusal(error: Exception) -> Refused:
-    """The problem that an error is answered with; an unexpected error reveals nothing of the service's inside."""
+    """Return the refusal that answers an error. For an unexpected error, it reveals no internals of the service."""
     retry = {"Retry-After": str(RETRY_SECONDS)}
     match error:
         case Refused():
@@ -128,14 +128,14 @@ def refusal(error: Exception) -> Refused:
 
 
 def install(app: FastAPI) -> None:
-    """Let the app answer every error that is known here; `service.api.middleware` does so for all others."""
+    """Let the app answer every error that is known here; `service.api.middleware` answers all others."""
     known = (Refused, SpecError, RequestValidationError, StoreError, LogMissing, DatabaseError)
     for error in (*known, RayUnavailable, StreamsFull, AnalysisStopped, HTTPException):
         app.add_exception_handler(error, _answer)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may answer with problems of these statuses."""
+    """Return the `responses` of a route that may answer with problems of these statuses."""
     content = {MEDIA_TYPE: {"schema": PROBLEM}}
     return {status: {"description": STATUSES[status], "content": content} for status in statuses}
 
@@ -150,7 +150,7 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request, told: str) -> set[str]:
-    """The methods that the address takes; FastAPI tells those of one route of several with this path."""
+    """Return all methods of the address; FastAPI lists only those of one of the routes with this path."""
     here = getattr(request.scope.get("route"), "path_format", None)  # the OpenAPI document's route has none
     routes = [route for route in iter_route_contexts(request.app.routes) if here is not None]
     found = [route.methods or () for route in routes if route.path_format == here]
@@ -159,7 +159,7 @@ def _allowed(request: Request, told: str) -> set[str]:
 
 
 def _fault(fault: Mapping[str, Any]) -> tuple[str, str]:
-    """The name of a parameter, and what is wrong with which value."""
+    """Return the name of a parameter, and what is wrong with its value."""
     field = ".".join(str(part) for part in fault["loc"][1:])
     message = fault["msg"][0].lower() + fault["msg"][1:]
     return field, message if fault["input"] is None else f"{message}, got {fault['input']!r:.80}"

@@ -37,7 +37,7 @@ class Metrics:
         self._registry.register(_Stored(store, streams))
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count a request; `route` is the route's template, so that there are as many as there are routes."""
+        """Count a request. `route` is the route's template, so that there are no more labels than routes."""
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route, method).observe(seconds)
 
@@ -47,13 +47,13 @@ class Metrics:
 
 
 class _Stored(Collector):
-    """Metrics read from the database when Prometheus asks. Gauges only, as a deleted study takes its numbers along."""
+    """Metrics read from the database when Prometheus asks. Gauges only: deleting a study lowers its numbers."""
 
     def __init__(self, store: Store, streams: Streams) -> None:
         self._store, self._streams = store, streams
 
     def describe(self) -> list[GaugeMetricFamily]:
-        return []  # or the database would be asked while the app is made
+        return []  # else registering would query the database
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         yield GaugeMetricFamily(

@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn, with what it leaves without a limit."""
+"""The HTTP server: uvicorn, with the limits that it lacks."""
 
 import asyncio
 import gc
@@ -13,12 +13,12 @@ from service.api.connection_limits import connection_limit
 from service.api.stream import Streams
 
 CLOSE_SECONDS = 5  # how long requests that are being answered may take to end
-OTHERS = 1_000  # connections besides those of streams
-TICKS = 10  # of uvicorn's, between two looks at the connections: a second
+OTHERS = 1_000  # connections besides streams
+TICKS = 10  # of uvicorn between two checks of the connections: one second
 
 
 class Server(uvicorn.Server):
-    """Serves the app. Ends open event streams when it is told to stop: uvicorn would wait for them."""
+    """A server of the app. It ends open event streams when it is told to stop; uvicorn would wait for them."""
 
     def __init__(self, app: FastAPI, streams: Streams, close_seconds: int = CLOSE_SECONDS) -> None:
         config = uvicorn.Config(
@@ -30,14 +30,14 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=close_seconds,
         )
         super().__init__(config)
-        # a followed log takes a connection to Ray too
+        # a followed log also takes a connection to Ray
         self._limits = ConnectionLimits(connection_limit(streams.limit + OTHERS, streams.limit))
         self.server_state = self._limits
         self._streams = streams
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         gc.collect()
-        gc.freeze()  # what is there now stays: looking through it again would stop all requests for 70 ms
+        gc.freeze()  # these objects stay: scanning them again would stop all requests for 70 ms
         super().run(sockets)
 
     async def on_tick(self, counter: int) -> bool:

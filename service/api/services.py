@@ -1,4 +1,4 @@
-"""What the routes share: made once by `tunebench serve`, handed to the app, closed with it."""
+"""The objects that routes share. `tunebench serve` makes them once, passes them to the app and closes them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from service.settings import Settings
 
 @dataclass(frozen=True)
 class Services:
-    """`wake` tells the queue that there is something to do; it may be called from any thread."""
+    """The objects that routes share. `wake` tells the queue that there is work; any thread may call it."""
 
     settings: Settings
     store: Store
@@ -24,7 +24,7 @@ class Services:
     wake: Callable[[], None]
 
 
-async def services(request: Request) -> Services:  # async: one that is not would take a thread each time
-    """The services of the app that the request came to; a FastAPI dependency."""
+async def services(request: Request) -> Services:  # async: a plain function would take a thread each time
+    """Return the app's services; a FastAPI dependency."""
     found: Services = request.app.state.services
     return found

@@ -1,4 +1,4 @@
-"""Event streams: one reader of the database a process, any number of listeners."""
+"""Event streams: one reader of the database per process, any number of listeners."""
 
 import asyncio
 import logging
@@ -18,11 +18,11 @@ from service.schemas import Event
 from studies.records import StudyRecord
 
 POLL_SECONDS = 0.25
-ALLOWED_SECONDS = 1.0  # how soon a stream ends whose token no longer allows it
-AWAY_SECONDS = 5.0  # the longest pause between two tries of a database that is away
+ALLOWED_SECONDS = 1.0  # how soon a stream ends after its token is revoked or expires
+AWAY_SECONDS = 5.0  # the longest pause between two attempts to reach the database
 HEARTBEAT_SECONDS = 15.0
-RECONNECT_MILLISECONDS = 1000  # how long a browser waits before it comes back
-KEPT = 256  # events of a study in memory; whoever is further behind reads the database
+RECONNECT_MILLISECONDS = 1000  # how long a browser waits before it reconnects
+KEPT = 256  # events of a study in memory; listeners further behind read the database
 HEARTBEAT = format_sse_event(comment="still here")
 
 log = logging.getLogger("tunebench.stream")
@@ -30,7 +30,7 @@ Numbered = tuple[int, bytes]
 
 
 class _Topic:
-    """A study that is listened to: its events up to `last` as they are sent, the most recent ones kept."""
+    """A study with listeners. It keeps the most recent events up to `last`, encoded as they are sent."""
 
     def __init__(self, last: int) -> None:
         self.last = last
@@ -42,7 +42,7 @@ class _Topic:
     def add(self, events: list[Numbered]) -> None:
         events = [event for event in events if event[0] > self.last]
         if not events or events[0][0] != self.last + 1:
-            return  # they were read for a topic that was left and opened again since: the next ones fit
+            return  # they were read for an earlier topic of the study, now closed: the next ones will fit
         self._kept.extend(events)
         self.last = events[-1][0]
         self.wake()
@@ -56,7 +56,7 @@ class _Topic:
         self.news = asyncio.Event()
 
     async def changes(self, seconds: float) -> bool:
-        """Wait for news, so long at most. Returns whether there are any."""
+        """Wait for news, at most `seconds`. Return whether there are any."""
         try:
             async with asyncio.timeout(seconds):
                 await self.news.wait()
@@ -65,7 +65,7 @@ class _Topic:
         return True
 
     def after(self, number: int) -> list[Numbered] | None:
-        """The events after `number`, None where some of them are no longer kept."""
+        """Return the events after `number`, or None if some of them are no longer kept."""
         missing = max(0, self.last - number)
         if missing > len(self._kept):
             return None
@@ -73,7 +73,7 @@ class _Topic:
 
 
 class Listening:
-    """Somebody's open streams, all of which end at once."""
+    """The open streams of one caller, which all end at once."""
 
     def __init__(self, name: str) -> None:
         self.name = name  # of a token, or "local"
@@ -82,11 +82,11 @@ class Listening:
 
 
 class Streams:
-    """Server-sent events of studies. All methods are for the event loop that the app runs in.
+    """Server-sent events of studies. All methods run on the app's event loop.
 
-    A listener holds the number of the last event it has sent and nothing else, so a slow one costs no memory. While
-    anybody listens, the database is asked every `POLL_SECONDS` for news of all studies that are listened to; while it
-    is away, streams stay open and go on where they were.
+    A listener holds only the number of the last event it has sent, so a slow one costs no memory. While there are
+    listeners, the database is polled every `POLL_SECONDS` for news of all their studies. While the database is
+    unavailable, streams stay open, and later continue where they were.
     """
 
     def __init__(self, store: Store, limit: int) -> None:
@@ -102,7 +102,7 @@ class Streams:
 
     @contextmanager
     def slot(self, name: str) -> Iterator[Listening]:
-        """One of the streams that may be open at once, of which one token may have a quarter. Raises StreamsFull."""
+        """Take one of the streams that may be open at once, of which a token may have a quarter. Raises StreamsFull."""
         if self._closing:
             raise StreamsFull("the service is shutting down; come back in a moment")
         if self.open >= self.limit:
@@ -122,7 +122,7 @@ class Streams:
                 del self._listening[name]
 
     def close(self) -> None:
-        """End all streams, to be called before the server waits for its connections to close."""
+        """End all streams. To be called before the server waits for its connections to close."""
         self._closing = True
         self._end(self._listening)
 
@@ -133,17 +133,17 @@ class Streams:
             topic.wake()
 
     async def _watch(self) -> None:
-        """End the streams of those who are no longer let in: their token is revoked, has expired, or is needed now."""
+        """End the streams of callers whose token is revoked or expired, or who now need a token."""
         while self._listening:
             await asyncio.sleep(ALLOWED_SECONDS)
             try:
                 allowed = await asyncio.to_thread(tokens.allowed, self._store.engine, list(self._listening))
             except DatabaseError:
-                continue  # which has nothing new to tell them either
+                continue  # then there are no new events to send either
             self._end(self._listening.keys() - allowed)
 
     async def until_over(self, chunks: AsyncIterator[str], mine: Listening) -> AsyncIterator[str]:
-        """The chunks as they come, until they or these streams end."""
+        """Yield the chunks as they arrive, until they end or `mine` is over."""
         over = asyncio.ensure_future(mine.over.wait())
         waited: set[asyncio.Future[Any]] = {over}
         try:
@@ -160,11 +160,11 @@ class Streams:
                 future.cancel()
 
     async def listen(self, study: StudyRecord, after: int | None, mine: Listening) -> AsyncIterator[bytes]:
-        """Every event of the study after `after`, or from now on, once and in order, until the study is deleted.
+        """Yield every event of the study after `after` (None: from now on), once and in order, until it is deleted.
 
-        Where the study has no event `after` yet, the number is of a deleted study of the same id: all are sent.
-        The stream opens with a number and no event, so that a client which loses it before the first event comes back
-        with that number.
+        If the study has no event `after` yet, the number is from a deleted study with the same id: all events are sent.
+        The stream opens with a number without an event, so that a client that is cut off before the first event can
+        reconnect with that number.
         """
         number = study.last_event if after is None else after if after <= study.last_event else 0
         topic = self._topics.setdefault(study.id, _Topic(study.last_event))
@@ -188,7 +188,7 @@ class Streams:
                 del self._topics[study.id]
 
     async def _after(self, study: str, topic: _Topic, number: int) -> tuple[list[Numbered], float]:
-        """What there is to send after `number`, and how long to wait for more where there is nothing."""
+        """Return the events to send after `number`, and how long to wait for news if there are none."""
         events = topic.after(number)
         if events is not None:
             return events, HEARTBEAT_SECONDS
@@ -211,12 +211,12 @@ class Streams:
             self._topics.clear()
 
     async def _look(self, pause: float) -> float:
-        """Tell the listeners what is new, so long after the last look. Returns how long to wait until the next one."""
+        """Send new events to the listeners, after a `pause` since the last poll. Return the pause before the next."""
         seen = {study: topic.last for study, topic in self._topics.items()}
         try:
             found = await asyncio.to_thread(self._news, seen)
         except DatabaseError as error:
-            if pause == POLL_SECONDS:  # said once
+            if pause == POLL_SECONDS:  # logged once
                 log.warning("event streams wait: %s", error)
             return min(2 * pause, AWAY_SECONDS)
         self._tell(found, everybody=pause != POLL_SECONDS)
@@ -234,7 +234,7 @@ class Streams:
                 topic.wake()
 
     def _news(self, seen: Mapping[str, int]) -> dict[str, list[Numbered] | None]:
-        """What is new of each study, after the number that was seen of it; None for one that is no longer there."""
+        """Return the events after the number `seen` of each study that has any; None for a study that was deleted."""
         last = self._store.last_events(list(seen))
         news: dict[str, list[Numbered] | None] = {}
         for study, number in seen.items():

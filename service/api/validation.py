@@ -1,4 +1,4 @@
-"""The size and the estimated cost of a study that could run, and what it could show."""
+"""The size and the estimated cost of a valid study, and what it could show."""
 
 import math
 from collections import Counter
@@ -17,10 +17,10 @@ from trainers.tasks import Proxy
 
 
 def validation(spec: StudySpec, store: Reads | None, ran_on: Mapping[str, Any] | None = None) -> Validation:
-    """The study's size, what so many runs can show, and what it costs by the trials in a store, where there is one.
+    """Return the study's size, what its runs can show, and, if there is a store, its cost by the stored trials.
 
-    Trials that are there are those of a machine that `ran_on` describes, or the last one that the task was trained on,
-    with the teachers that arms' own tasks last learned from.
+    A planned trial counts as stored if it was trained on a machine like `ran_on`, else like the last one that trained
+    the task, with the teachers that arms' own tasks last learned from.
     """
     exists, estimate, there = None, None, 0
     if store is not None:
@@ -48,7 +48,7 @@ def validation(spec: StudySpec, store: Reads | None, ran_on: Mapping[str, Any] |
 
 
 def _last_machine(spec: StudySpec, store: Reads) -> Mapping[str, Any]:
-    """What the study would run on, by the provenance of others; empty where none of its task has run."""
+    """Return what the study would run on, by the last provenance of its task; empty if no study of the task has run."""
     ran_on = [on for _, on in store.machines(spec.task)]
     if not ran_on:
         return {}
@@ -62,8 +62,8 @@ def _last_machine(spec: StudySpec, store: Reads) -> Mapping[str, Any]:
 
 
 def _cost(spec: StudySpec, left: Mapping[str, int], store: Reads) -> Cost | None:
-    """Of the trials that are `left` of each arm; None where no trial of what one of them trains is recorded yet, or
-    where one searches its batch size."""
+    """Return the cost of the trials `left` of each arm; None if no trial of some arm's task and proxy is recorded yet,
+    or if an arm searches its batch size."""
     trials = Counter[tuple[str, Proxy]]()
     for arm in spec.arms:
         proxy, *others = spec.tried(arm)
