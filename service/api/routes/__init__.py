@@ -1,4 +1,4 @@
-"""The routes, one noun a file, and what they share."""
+"""The routes, one file per resource, and what they share."""
 
 import asyncio
 import re
@@ -17,10 +17,10 @@ from service.api.services import Services, services
 from service.database.engine import LOCK_SECONDS
 from service.errors import DatabaseAway, StudyUnknown
 
-# Requests that write, at once: of 40 threads, and SQLite lets one at a time. The others wait and hold neither a thread
-# nor a connection, so that whoever reads never waits for them.
+# Concurrent requests that write: there are 40 threads, and SQLite takes one writer at a time. The others wait without
+# a thread or a connection, so that readers never wait for them.
 WRITERS = 8
-_writers = RunVar[asyncio.Semaphore]("writers")  # of an event loop
+_writers = RunVar[asyncio.Semaphore]("writers")  # one per event loop
 
 Given = ParamSpec("Given")
 
@@ -28,7 +28,7 @@ STUDY_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 
 
 def _is_an_id(text: str) -> str:
-    if not STUDY_ID.fullmatch(text):  # some of what a URL can hold, no database can be asked for
+    if not STUDY_ID.fullmatch(text):  # a URL can hold text that no database accepts
         raise StudyUnknown(f"no study {text!r:.100}")
     return text
 
@@ -43,7 +43,7 @@ StudyId = Annotated[
 
 
 def writes(route: Callable[Given, Response]) -> Callable[Given, Awaitable[Response]]:
-    """The route in a thread, once it is its turn. Raises DatabaseAway where that does not come."""
+    """Run the route in a thread when its turn comes. It raises DatabaseAway after `LOCK_SECONDS` of waiting."""
 
     @wraps(route)
     async def in_turn(*args: Given.args, **kwargs: Given.kwargs) -> Response:
@@ -64,5 +64,5 @@ def writes(route: Callable[Given, Response]) -> Callable[Given, Awaitable[Respon
 
 
 def json(content: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """`content` as an answer, written in the thread of the route instead of the event loop, and not checked twice."""
+    """Return `content` as a response, serialized in the route's thread, not the event loop, and not validated twice."""
     return Response(content.model_dump_json(), status, headers, "application/json")

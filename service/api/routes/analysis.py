@@ -1,4 +1,4 @@
-"""What is computed of a study: curves, comparison, figure, exports."""
+"""Analyses of a study: curves, comparison, figure, exports."""
 
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
@@ -14,18 +14,19 @@ from studies.results.table_names import Form, TableName
 
 router = APIRouter(prefix="/v1/studies/{study}", tags=["analysis"])
 IfNoneMatch = Annotated[
-    str | None, Header(description="The ETag of the content that is known; where it is still the same, 304.")
+    str | None,
+    Header(description="The ETag of content that the client has; if it is current, the answer is 304."),
 ]
 JSON = "application/json"
 IMAGES = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
 FORMS = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet", "json": JSON}
-# what an SVG needs that is opened by itself
+# what an SVG needs when it is opened by itself
 DRAWING = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
 HEADERS = {
-    "ETag": {"description": "Names the content.", "schema": {"type": "string"}},
+    "ETag": {"description": "Identifies the content.", "schema": {"type": "string"}},
     "Tunebench-Last-Event": {
-        "description": "The study's event up to which the content holds everything. While the study runs, that may be "
-        "two seconds ago.",
+        "description": "The study's last event that the content includes. While the study runs, the content may be two "
+        "seconds old.",
         "schema": {"type": "integer"},
     },
 }
@@ -34,7 +35,7 @@ ROWS = {"schema": {"type": "array", "items": {"type": "object"}}}
 
 
 def _responses(content: Mapping[str, Any]) -> dict[int | str, dict[str, Any]]:
-    """`content` is what 200 is described by, besides its headers."""
+    """Return the documented responses. `content` describes 200, except for its headers."""
     known: dict[int | str, dict[str, Any]] = {
         200: {"headers": HEADERS, **content},
         304: {"description": "The content is still the same."},
@@ -49,19 +50,19 @@ def _files(media_types: Iterable[str]) -> dict[int | str, dict[str, Any]]:
 
 @router.get("/curves", responses=_responses({"model": Curves}))
 async def curves(shared: Shared, study: StudyId, if_none_match: IfNoneMatch = None) -> Response:
-    """Every run's best-so-far after each of its trials, the median and mean of each arm's runs with intervals."""
+    """Return every run's best so far after each of its trials, and each arm's median and mean with intervals."""
     return await _answer(shared, study, "curves", JSON, if_none_match)
 
 
 @router.get("/comparison", responses=_responses({"model": ComparisonAnswer}))
 async def comparison(shared: Shared, study: StudyId, if_none_match: IfNoneMatch = None) -> Response:
-    """How good each arm got and how many trials it took, in words and numbers; what was equal between them."""
+    """Compare the arms in words and numbers: how good each got, in how many trials, and what was equal between them."""
     return await _answer(shared, study, "comparison", JSON, if_none_match)
 
 
 @router.get("/differing-signs", responses=_responses({"model": DifferingSigns}))
 async def differing_signs(shared: Shared, study: StudyId, if_none_match: IfNoneMatch = None) -> Response:
-    """How many signs differ between two arms by step, where the study records them: each run, and their mean."""
+    """Count the signs that differ between two arms by step, for each run and on average, if the study records signs."""
     return await _answer(shared, study, "differing-signs", JSON, if_none_match)
 
 
@@ -72,14 +73,14 @@ async def figure8(
     kind: Literal["png", "svg", "pdf"],
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """The best-so-far of every run, the mean and median of each arm: empty axes where no trial has finished."""
+    """Draw every run's best so far and each arm's mean and median; empty axes if no trial has finished."""
     headers = {"Content-Disposition": f'inline; filename="{study}-figure8.{kind}"'} | DRAWING
     return await _answer(shared, study, f"figure8.{kind}", IMAGES[kind], if_none_match, headers)
 
 
 @router.get("/export.zip", response_class=Response, responses=_files(["application/zip"]))
 async def export(shared: Shared, study: StudyId, if_none_match: IfNoneMatch = None) -> Response:
-    """Figures, tables, comparison, provenance and report: what `tunebench export` writes."""
+    """Return figures, tables, comparison, provenance and report in one archive, as `tunebench export` writes them."""
     headers = {"Content-Disposition": f'attachment; filename="{study}.zip"'}
     return await _answer(shared, study, "export.zip", "application/zip", if_none_match, headers)
 
@@ -92,9 +93,9 @@ async def table(
     form: Form,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Every finished trial, median and mean of each arm's runs after each trial, every confirmation, every epoch of
-    every trial, trials' repeats, what was recorded by step, how many signs differ between two arms, or what papers
-    print beside ours, as a table."""
+    """Return a table: every finished trial, the median and mean of each arm's runs after each trial, every
+    confirmation, every epoch of every trial, the trials' repeats, the series recorded by step, the number of signs
+    that differ between two arms, or published results beside ours."""
     headers = {"Content-Disposition": f'attachment; filename="{study}-{table}.{form}"'}
     return await _answer(shared, study, f"{table}.{form}", FORMS[form], if_none_match, headers)
 

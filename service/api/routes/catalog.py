@@ -1,4 +1,4 @@
-"""What a study can be made of: methods, tasks, searchers."""
+"""The building blocks of studies: methods, tasks, searchers."""
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -16,7 +16,7 @@ router = APIRouter(prefix="/v1", tags=["catalog"])
 
 @router.get("/methods", response_model=Items[Method])
 async def list_methods() -> Response:
-    """The training methods and their search spaces."""
+    """List the training methods and their search spaces."""
     methods = (
         Method(
             name=name,
@@ -33,7 +33,7 @@ async def list_methods() -> Response:
 
 @router.get("/tasks", response_model=Items[Task])
 async def list_tasks() -> Response:
-    """The tasks."""
+    """List the tasks."""
     tasks = (
         Task(
             name=task.name,
@@ -54,7 +54,7 @@ async def list_tasks() -> Response:
 
 @router.get("/searchers", response_model=Items[Searcher])
 async def list_searchers() -> Response:
-    """The searchers and what a study may say of them."""
+    """List the searchers and their options in a study file."""
     searchers = (
         Searcher(name=name, summary=searcher.summary, space=searcher_schema(name))
         for name, searcher in SEARCHERS.items()

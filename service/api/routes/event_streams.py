@@ -1,4 +1,4 @@
-"""What happens to a study while it happens: its events, the log of its job."""
+"""Live updates of a study: its events and the log of its job."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -16,10 +16,11 @@ from studies.records import StudyRecord
 
 router = APIRouter(prefix="/v1/studies/{study}", tags=["events"])
 Number = Annotated[
-    int | None, Query(ge=0, le=2**53, description="The number of the last event that is known.")
+    int | None, Query(ge=0, le=2**53, description="The number of the last event that the client has.")
 ]
 LastEventId = Annotated[
-    int | None, Header(alias="Last-Event-ID", ge=0, le=2**53, description="The same; goes before `after`.")
+    int | None,
+    Header(alias="Last-Event-ID", ge=0, le=2**53, description="The same; it takes precedence over `after`."),
 ]
 UNBUFFERED = {"X-Accel-Buffering": "no"}
 EXAMPLE = """retry: 1000
@@ -33,7 +34,7 @@ id: 42
 : still here
 """
 EVENT = {"contentMediaType": "application/json", "contentSchema": {"$ref": "#/components/schemas/Event"}}
-SENT: dict[str, Any] = {  # each event of the stream, as before OpenAPI 3.2
+SENT: dict[str, Any] = {  # one event of the stream, described as before OpenAPI 3.2
     "type": "object",
     "properties": {
         "id": {"type": "string"},
@@ -44,7 +45,7 @@ SENT: dict[str, Any] = {  # each event of the stream, as before OpenAPI 3.2
 }
 STREAM: dict[str, Any] = {
     "description": "Server-sent events: `id` is the event's number, `event` its kind, `data` the event as JSON. "
-    "Comments show that the stream lives. It opens with an `id` that is no event: who loses it comes back with that.",
+    "Comments show that the stream is alive. It opens with an `id` without an event, to reconnect with.",
     "content": {"text/event-stream": {"schema": SENT, "example": EXAMPLE}},
 }
 
@@ -57,7 +58,7 @@ async def _slot(shared: Shared, caller: Known) -> AsyncIterator[Listening]:
 async def _following(
     shared: Shared,
     caller: Known,
-    follow: Annotated[bool, Query(description="Go on until the job has ended.")] = False,
+    follow: Annotated[bool, Query(description="Keep sending new lines until the job ends.")] = False,
 ) -> AsyncIterator[Listening | None]:
     if not follow:
         yield None
@@ -78,10 +79,10 @@ async def events(
     last_event_id: LastEventId = None,
     after: Number = None,
 ) -> Response:
-    """Every event after the one that is known, once and in order, or what happens from now on.
+    """Stream every event after the given one, or from now on, once and in order.
 
-    A stream ends where its study is deleted, its token is revoked or expires, or the service stops. It may be cut off
-    at any moment: come back with the number of the last event.
+    A stream ends when its study is deleted, its token is revoked or expires, or the service stops. It may be cut off at
+    any moment: reconnect with the number of the last event.
     """
     known = after if last_event_id is None else last_event_id
     record = await run_in_threadpool(shared.store.study_by_id, study)
@@ -99,9 +100,9 @@ async def logs(
     shared: Shared,
     study: StudyId,
     mine: Annotated[Listening | None, Depends(_following)],
-    tail: Annotated[int, Query(ge=1, le=10_000, description="How many of the last lines.")] = 200,
+    tail: Annotated[int, Query(ge=1, le=10_000, description="How many lines from the end.")] = 200,
 ) -> Response:
-    """The log of the study's last Ray job, as text; where Ray no longer knows it, what was kept of the last log."""
+    """Return the log of the study's last Ray job as text. If Ray no longer has it, return the end that was stored."""
     record = await run_in_threadpool(shared.store.study_by_id, study)
     text, is_live = await run_in_threadpool(_log, shared, record, tail)
     if record.job is None or mine is None or not is_live:
@@ -111,7 +112,7 @@ async def logs(
 
 
 def _log(shared: Services, study: StudyRecord, tail: int) -> tuple[str, bool]:
-    """The end of the log, and whether Ray has it. Raises LogMissing, RayUnavailable."""
+    """Return the end of the log, and whether it comes from Ray. Raises LogMissing, RayUnavailable."""
     missing: ServiceError = LogMissing(
         f"study {study.id} has not been started by a service, so there is no log of it"
     )

@@ -1,4 +1,4 @@
-"""Whether the service lives and can serve, and its metrics."""
+"""The service's liveness, readiness and metrics."""
 
 import asyncio
 
@@ -19,17 +19,17 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz", response_class=PlainTextResponse)
 async def healthz() -> str:
-    """Whether the process lives."""
+    """Confirm that the process is alive."""
     return "ok"
 
 
 @router.get("/readyz", response_model=Readiness, responses=documented(503))
 async def readyz(request: Request, shared: Shared) -> Response:
-    """Whether the service can serve: its database answers, has the tables and room. Says whether Ray answers, too."""
+    """Check that the database answers, has its tables and has free space. Also report whether Ray answers."""
     state = request.app.state
     if state.checking is None or state.checking.done():
         state.checking = asyncio.create_task(_check(shared))
-    return json(await asyncio.shield(state.checking))  # one check for all who ask meanwhile
+    return json(await asyncio.shield(state.checking))  # concurrent requests share one check
 
 
 async def _check(shared: Services) -> Readiness:
@@ -43,12 +43,12 @@ async def _check(shared: Services) -> Readiness:
 
 @router.get("/metrics", dependencies=[Depends(authenticated)], response_class=PlainTextResponse)
 def metrics(request: Request) -> Response:
-    """Metrics for Prometheus."""
+    """Return metrics for Prometheus."""
     found: Metrics = request.app.state.metrics
     return Response(found.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/metrics/targets", dependencies=[Depends(authenticated)], response_model=list[Targets])
 def metrics_targets(shared: Shared) -> list[Targets]:
-    """Where Ray's metrics are, studies' gauges among them: for Prometheus' HTTP service discovery."""
+    """List the addresses of Ray's metrics, including studies' gauges, for Prometheus' HTTP service discovery."""
     return [Targets(targets=found["targets"], labels=found["labels"]) for found in shared.jobs.metrics()]

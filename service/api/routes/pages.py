@@ -1,6 +1,6 @@
-"""The page: HTML for people. What it shows and does goes through the API.
+"""The web pages, which read and change studies only through the API.
 
-Every address in it is relative, so that it works under whatever path something in front of the service puts it.
+Every address in them is relative, so that they work under any path that a proxy in front of the service adds.
 """
 
 import re
@@ -26,7 +26,7 @@ from studies.records import StudyState, TrialState
 from studies.results.table_names import FORM_NAMES, TABLE_NAMES
 from trainers.tasks import TASKS
 
-# plotly.js makes style elements that are empty, hence the digest of nothing, and fills them by script
+# plotly.js adds empty style elements and fills them by script, hence the digest of the empty string
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; "
     "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
@@ -34,7 +34,7 @@ CONTENT_SECURITY_POLICY = (
 )
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "Referrer-Policy": "same-origin",  # with none, browsers would not say where a form comes from either
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers would also hide a form's origin
 }
 FOR_EVER = "public, max-age=31536000, immutable"
 LOCAL_ADDRESS = re.compile(r"/(?![/\\])[\x21-\x7e]*")
@@ -43,7 +43,7 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class _Page(APIRoute):
-    """A route whose refusals are pages too, or the way to the login."""
+    """A route that answers refusals with a page or a redirect to the login."""
 
     def get_route_handler(self) -> Handler:
         handler = super().get_route_handler()
@@ -82,7 +82,7 @@ Fields = Annotated[dict[str, str], Depends(_fields)]
 
 
 def install(app: FastAPI) -> None:
-    """Add the pages to the app, and let browsers see a page where there is none."""
+    """Add the pages to the app, and answer browsers with a page where there is no such address."""
     app.include_router(router)
     answer = app.exception_handlers[HTTPException]
 
@@ -103,7 +103,7 @@ def studies_page(request: Request, caller: Known) -> Response:
 
 @router.get("/studies/{study}")
 def study_page(study: StudyId, request: Request, shared: Shared, caller: Known) -> Response:
-    """The page of the study with this id; the way to it from its name, the start of its id or the end."""
+    """Return the page of the study with this id. From its name, or a part of the id, redirect to it."""
     try:
         record = shared.store.study_by_id(study)
     except StudyUnknown as error:
@@ -181,7 +181,7 @@ def _templates() -> Environment:
 def _page(
     request: Request, template: str, caller: Caller | None = None, status: int = 200, **values: Any
 ) -> Response:
-    """`caller` is somebody who may read, None on pages that anybody may."""
+    """Render the template. `caller` is the reader, None on public pages."""
     root = _root(request)
     known = {
         "root": root,
@@ -194,16 +194,16 @@ def _page(
 
 
 def _local(request: Request, address: str) -> str:
-    """The way to an address of this site, whatever was asked for."""
+    """Return the relative path to an address of this site, or to its root if `address` is anything else."""
     return _root(request) + (address[1:] if LOCAL_ADDRESS.fullmatch(address) else "")
 
 
 def _path(request: Request) -> str:
-    """The path within the service, as it was sent."""
+    """Return the path within the service, as the client sent it."""
     sent: bytes = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
     return "/" + sent.decode("latin-1").removeprefix(request.scope.get("root_path", "")).lstrip("/")
 
 
 def _root(request: Request) -> str:
-    """The way from the page that is asked for to the service's own root."""
+    """Return the relative path from the requested page to the service's root."""
     return "../" * (_path(request).count("/") - 1) or "./"

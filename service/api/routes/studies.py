@@ -39,7 +39,7 @@ NEWEST_FIRST = Cursor("newest first", Moment, Annotated[str, Field(pattern=r"^[a
 STUDY_FILE: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "A study file as JSON; what it leaves out has its default.",
+        "description": "A study file as JSON; missing keys have their defaults.",
         "content": {
             "application/json": {
                 "schema": {"$ref": "#/components/schemas/StudyFile"},
@@ -122,7 +122,7 @@ EDIT: dict[str, Any] = {
 LOCATION = {
     "headers": {
         "Location": {
-            "description": "The study's address, relative to that of the request.",
+            "description": "The study's address, relative to the request's.",
             "schema": {"type": "string"},
         }
     }
@@ -139,11 +139,13 @@ class Submission(_Query):
 
 
 class Filter(_Query):
-    state: list[StudyState] = Field(default=[], description="May be given several times; any of them.")
-    task: StudyName | None = Field(default=None, description="Studies of its proxies too.")
+    state: list[StudyState] = Field(
+        default=[], description="May be given several times; studies in any of these states."
+    )
+    task: StudyName | None = Field(default=None, description="Includes studies of its proxies.")
     label: Label | None = None
     limit: int = Field(default=50, ge=1, le=200)
-    cursor: str | None = Field(default=None, max_length=500, description="`next` of the part before.")
+    cursor: str | None = Field(default=None, max_length=500, description="`next` of the previous page.")
 
 
 class Pause(_Query):
@@ -155,7 +157,7 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         pattern=r"^[\x21-\x7e]([\x20-\x7e]{0,126}[\x21-\x7e])?$",
-        description="Of the sender's choice: sent again within a week, the same submission makes nothing new.",
+        description="Chosen by the client. The same submission, sent again within a week, creates nothing new.",
         examples=["6f1c2a0e"],
     ),
 ]
@@ -168,7 +170,7 @@ IdempotencyKey = Annotated[
     responses={
         200: {
             "model": Study,
-            "description": "There is this study already; it stays as it is, but for what the file states of papers.",
+            "description": "The study exists already and stays as it is, except for the file's published results.",
             **LOCATION,
         },
         202: {"description": "The study is queued.", **LOCATION},
@@ -184,10 +186,10 @@ def submit_study(
     wanted: Annotated[Submission, Query()],
     key: IdempotencyKey = None,
 ) -> Response:
-    """Queue a study. One that cannot run is refused with all its faults; one that is there already is returned."""
+    """Queue a study. One that cannot run is refused with all its faults. One that exists already is returned."""
     spec = _runnable(shared, content)
     more: dict[str, Any] = {"labels": wanted.labels, "priority": wanted.priority, "key": key}
-    # what it runs on is noted when it runs, elsewhere perhaps
+    # no provenance yet: the study may run on another machine
     study, new = shared.store.submit(spec, {}, actor=caller.name, **more)
     shared.wake()
     return json(_study(shared, study), 202 if new else 200, {"Location": f"studies/{study.id}"})
@@ -195,7 +197,7 @@ def submit_study(
 
 @router.get("", response_model=Page[StudySummary])
 def list_studies(shared: Shared, wanted: Annotated[Filter, Query()]) -> Response:
-    """The studies, the newest first."""
+    """List the studies, newest first."""
     before = None if wanted.cursor is None else NEWEST_FIRST.read(wanted.cursor)
     found = shared.store.studies(
         states=wanted.state,
@@ -218,7 +220,7 @@ def validate_study(shared: Shared, content: Body) -> Response:
 
 @router.get("/{study}", response_model=Study)
 def read_study(shared: Shared, study: StudyId) -> Response:
-    """One study: its state, spec, provenance and the best trial of each arm."""
+    """Return one study: its state, spec, provenance and the best trial of each arm."""
     return json(_study(shared, shared.store.study_by_id(study)))
 
 
@@ -248,7 +250,7 @@ def delete_study(shared: Shared, study: StudyId) -> Response:
 @router.post("/{study}/pause", status_code=202, response_model=Study, responses=documented(409))
 @writes
 def pause_study(shared: Shared, caller: Known, study: StudyId, wanted: Annotated[Pause, Query()]) -> Response:
-    """Stop a study once the trials in flight have finished; resumed, it has the very trials it would have had."""
+    """Stop a study once the trials in flight have finished. Resumed, it has the same trials as without the pause."""
     return _asked(shared, caller, study, Request.PAUSE_NOW if wanted.now else Request.PAUSE)
 
 
@@ -264,7 +266,7 @@ def resume_study(shared: Shared, caller: Known, study: StudyId) -> Response:
 @router.post("/{study}/cancel", status_code=202, response_model=Study, responses=documented(409))
 @writes
 def cancel_study(shared: Shared, caller: Known, study: StudyId) -> Response:
-    """Stop a study now and count it as finished: what it has is kept, and it may be deleted, or resumed after all."""
+    """Stop a study now and count it as finished. Its trials are kept, and it may be deleted or resumed."""
     return _asked(shared, caller, study, Request.CANCEL)
 
 
@@ -283,7 +285,10 @@ def _study(shared: Services, study: StudyRecord) -> Study:
 
 
 def _machines(shared: Services) -> list[dict[str, float]]:
-    """What the machines for trials have, as far as it is known: a cluster may be away, or its workers not up yet."""
+    """Return the resources of the machines for trials.
+
+    While Ray reports no CPUs (it is away, or its workers are not up yet), all are unlimited but our own Ray's CPUs.
+    """
     try:
         machines = shared.jobs.nodes()
     except RayUnavailable:
@@ -295,7 +300,7 @@ def _machines(shared: Services) -> list[dict[str, float]]:
 
 
 def _runnable(shared: Services, content: bytes) -> StudySpec:
-    """The study in the body. Raises SpecError with every fault that keeps it from running here."""
+    """Return the study in the body. Raises SpecError with every fault that keeps it from running here."""
     spec = from_json(read(content))
     limit, found = shared.settings.max_trials, list[ready.Fault]()
     if (trainings := spec.planned * spec.repeats) > limit:

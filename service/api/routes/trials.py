@@ -36,16 +36,18 @@ class Filter(BaseModel):
 
     arm: StudyName | None = None
     run: int | None = Field(default=None, ge=1, le=1000)
-    state: list[TrialState] = Field(default=[], description="May be given several times; any of them.")
+    state: list[TrialState] = Field(
+        default=[], description="May be given several times; trials in any of these states."
+    )
     sort: Sort = Field(default="number", description="`number` is by arm, run and trial. Nulls come last.")
     order: Literal["asc", "desc"] = "asc"
     limit: int = Field(default=100, ge=1, le=1000)
-    cursor: str | None = Field(default=None, max_length=500, description="`next` of the part before.")
+    cursor: str | None = Field(default=None, max_length=500, description="`next` of the previous page.")
 
 
 @router.get("/runs", response_model=Items[Run])
 def list_runs(shared: Shared, study: StudyId) -> Response:
-    """Every run of every arm with its best so far, also those that have no trial yet."""
+    """List every run of every arm with its best so far, including runs without a trial."""
     record = shared.store.study_by_id(study)
     found = shared.store.runs(study, maximize=TASKS[record.task].direction == "maximize")
     runs = []
@@ -59,7 +61,7 @@ def list_runs(shared: Shared, study: StudyId) -> Response:
 
 @router.get("/trials", response_model=Page[Trial])
 def list_trials(shared: Shared, study: StudyId, wanted: Annotated[Filter, Query()]) -> Response:
-    """The finished trials of a study."""
+    """List the finished trials of a study."""
     cursor = _cursor(wanted)
     found = shared.store.trials_page(
         study,
@@ -71,7 +73,7 @@ def list_trials(shared: Shared, study: StudyId, wanted: Annotated[Filter, Query(
         limit=wanted.limit + 1,
     )
     if not found:
-        shared.store.study_by_id(study)  # there may be no such study
+        shared.store.study_by_id(study)  # raises if there is no such study
     shown, rest = found[: wanted.limit], found[wanted.limit :]
     following = cursor.write(*shown[-1][1]) if rest else None
     return json(Page[Trial](items=tuple(Trial.of(trial) for trial, _ in shown), next=following))
@@ -79,13 +81,13 @@ def list_trials(shared: Shared, study: StudyId, wanted: Annotated[Filter, Query(
 
 @router.get("/trials/{trial}", response_model=Trial)
 def read_trial(shared: Shared, study: StudyId, trial: TrialId) -> Response:
-    """One finished trial."""
+    """Return one finished trial."""
     return json(Trial.of(_trial(shared, study, trial)))
 
 
 @router.get("/trials/{trial}/epochs", response_model=Items[Epoch])
 def list_epochs(shared: Shared, study: StudyId, trial: TrialId) -> Response:
-    """The epochs of a trial's training."""
+    """List the epochs of a trial's training; of a trial with repeats, those of the first training."""
     return json(Items[Epoch](items=tuple(map(Epoch.of, _trial(shared, study, trial).epochs))))
 
 
@@ -95,10 +97,10 @@ def list_series(
     study: StudyId,
     trial: TrialId,
     signs: Annotated[
-        bool, Query(description="Whether to give all signs too, at most 32 MiB a training.")
+        bool, Query(description="Whether to include all signs, at most 32 MiB per training.")
     ] = False,
 ) -> Response:
-    """What was recorded of a trial's trainings by step."""
+    """List the series that a trial's trainings recorded by step."""
     record = _trial(shared, study, trial)
     found = shared.store.series(study, record.arm, record.run, record.trial, signs=signs)
     items = (
@@ -111,7 +113,7 @@ def list_series(
 
 @router.get("/trials/{trial}/confirmations", response_model=Items[Confirmation])
 def list_confirmations(shared: Shared, study: StudyId, trial: TrialId) -> Response:
-    """Fresh trainings of a trial's hyperparameters: of an incumbent of a study that confirms, once its run is over."""
+    """List a trial's confirmations. Only incumbents have any, if the study confirms them and their run is over."""
     record = _trial(shared, study, trial)
     found = shared.store.confirmations(study, of=(record.arm, record.run, record.trial))
     return json(Items[Confirmation](items=tuple(map(Confirmation.of, found))))
