@@ -1,4 +1,4 @@
-"""The Python client of a service: `Client`, and `AsyncClient` with the same methods to be awaited."""
+"""The Python client of a service: `Client`, and `AsyncClient` with the same methods, asynchronous."""
 
 from service.client.awaiting import AsyncClient
 from service.client.blocking import Client

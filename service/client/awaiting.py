@@ -1,4 +1,4 @@
-"""The Python client of a service, to be awaited: every request, and what becomes of its answer."""
+"""The asynchronous Python client of a service: every request, and the results made of its answer."""
 
 import io
 import json
@@ -54,12 +54,12 @@ LONGEST_POLL = 2.0  # seconds
 
 
 class AsyncClient:
-    """A service's studies: of the one at `url`, else at TUNEBENCH_URL, else on this machine; the token is `token`, else
-    TUNEBENCH_TOKEN. Results are the models of `service.schemas`; a study is named by its whole id.
+    """A client of the service at `url`, else TUNEBENCH_URL, else on this machine, with `token`, else TUNEBENCH_TOKEN.
+    Results are models of `service.schemas`. A study is named by its whole id.
 
-    What fails in passing (no connection, 502, 503, 504) is tried again for up to `timeout` seconds, changes too: they
-    are idempotent, and a submission carries a key. What is refused is an ApiError: NotFound, Conflict, Invalid with
-    its faults, Unauthorized, Forbidden, Unavailable. Any number of tasks (threads, for `Client`) may share one.
+    Transient failures (no connection, 502, 503, 504) are retried for up to `timeout` seconds, even of changes, which
+    are idempotent; a submission carries a key. A refusal raises an ApiError: NotFound, Conflict, Invalid with its
+    faults, Unauthorized, Forbidden, Unavailable. Any number of tasks (threads, for `Client`) may share a client.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class AsyncClient:
         await self._caller.transport.close()
 
     async def submit(self, study: StudyFile, *, labels: Iterable[str] = (), priority: int = 0) -> Study:
-        """Queue a study: a spec, the content of a study file, or the path of one. The same study is queued once."""
+        """Queue a study: a spec, or the content or the path of a study file. The same study is queued only once."""
         return await self._ask(
             Study,
             Call(
@@ -104,13 +104,13 @@ class AsyncClient:
         )
 
     async def validate(self, study: StudyFile) -> Validation:
-        """What the study would be and cost, or Invalid; nothing is queued."""
+        """Check a study without queueing it, and return its size and cost. Raises Invalid."""
         return await self._ask(Validation, Call("POST", "v1/studies:validate", content=_content(study)))
 
     async def studies(
         self, *, states: Iterable[StudyState | str] = (), task: str | None = None, label: str | None = None
     ) -> AsyncGenerator[StudySummary, None]:
-        """The studies, the newest first."""
+        """Yield the studies, newest first."""
         params: Params = {"state": list(states), "task": task, "label": label, "limit": STUDIES_A_PAGE}
         async with aclosing(self._pages(Page[StudySummary], "v1/studies", params)) as studies:
             async for study in studies:
@@ -127,13 +127,13 @@ class AsyncClient:
         labels: Iterable[str] | None = None,
         priority: int | None = None,
     ) -> Study:
-        """Change what is not part of the spec; None leaves it."""
+        """Change what is not part of the spec; None changes nothing."""
         given = {"name": name, "labels": None if labels is None else list(labels), "priority": priority}
         changes = {key: value for key, value in given.items() if value is not None}
         return await self._ask(Study, Call("PATCH", _of(study), content=json.dumps(changes).encode()))
 
     async def pause(self, study: str, *, now: bool = False) -> Study:
-        """Stop after the trials in flight, or without them (`now`). Resumed, the study has the very same trials."""
+        """Stop after the trials in flight, or at once (`now`). Resumed, the study has the same trials as without it."""
         return await self._ask(Study, Call("POST", _of(study, "pause"), params={"now": now}))
 
     async def resume(self, study: str) -> Study:
@@ -160,7 +160,7 @@ class AsyncClient:
         sort: Sort = "number",
         descending: bool = False,
     ) -> AsyncGenerator[Trial, None]:
-        """The finished trials; those without the number that they are sorted by come last."""
+        """Yield the finished trials. Those without a value to sort by come last."""
         params: Params = {
             "arm": arm,
             "run": run,
@@ -180,36 +180,36 @@ class AsyncClient:
         return (await self._ask(Items[Epoch], Call("GET", _of(study, "trials", trial, "epochs")))).items
 
     async def series(self, study: str, trial: str, *, signs: bool = False) -> tuple[TrialSeries, ...]:
-        """What was recorded of a trial's trainings by step; with `signs` all signs too, at most 32 MiB a training."""
+        """Return the series that a trial's trainings recorded by step; `signs` adds all signs, up to 32 MiB each."""
         call = Call("GET", _of(study, "trials", trial, "series"), params={"signs": signs})
         return (await self._ask(Items[TrialSeries], call)).items
 
     async def confirmations(self, study: str, trial: str) -> tuple[Confirmation, ...]:
-        """Fresh trainings of an incumbent's hyperparameters."""
+        """Return an incumbent's confirmations."""
         call = Call("GET", _of(study, "trials", trial, "confirmations"))
         return (await self._ask(Items[Confirmation], call)).items
 
     async def curves(self, study: str) -> Curves:
-        """Every run's best so far, and median and mean with their intervals."""
+        """Return every run's best so far, and each arm's median and mean with their intervals."""
         return await self._ask(Curves, Call("GET", _of(study, "curves")))
 
     async def comparison(self, study: str) -> ComparisonAnswer:
-        """The comparison of the arms, in words and numbers."""
+        """Return the comparison of the arms, in words and numbers."""
         return await self._ask(ComparisonAnswer, Call("GET", _of(study, "comparison")))
 
     async def differing_signs(self, study: str) -> DifferingSigns:
-        """How many signs differ between two arms by step, where the study records them."""
+        """Return how many signs differ between two arms by step, if the study records signs."""
         return await self._ask(DifferingSigns, Call("GET", _of(study, "differing-signs")))
 
     async def figure8(self, study: str, format: Literal["png", "svg", "pdf"] = "png") -> bytes:
         return await self._caller.ask(Call("GET", _of(study, f"figure8.{format}")))
 
     async def table(self, study: str, table: TableName = "trials", format: Form = "csv") -> bytes:
-        """A table of the export as a file of that format."""
+        """Return a table of the export as a file in this format."""
         return await self._caller.ask(Call("GET", _of(study, "export", f"{table}.{format}")))
 
     async def to_dataframe(self, study: str, table: TableName = "trials") -> Any:
-        """A table of the export as a pandas DataFrame; needs pandas."""
+        """Return a table of the export as a pandas DataFrame; needs pandas."""
         try:
             import pandas  # type: ignore[import-untyped]
         except ImportError as error:
@@ -230,9 +230,9 @@ class AsyncClient:
         return (await self._ask(Items[Searcher], Call("GET", "v1/searchers"))).items
 
     async def events(self, study: str, after: int = 0) -> AsyncGenerator[Event, None]:
-        """What happens to the study after event `after`, each event once and in order, for as long as it exists.
+        """Yield the study's events after event `after`, each once and in order, for as long as the study exists.
 
-        A connection that breaks or falls silent is made again, for up to `timeout` seconds, and goes on where it was.
+        A connection that breaks or falls silent is retried for up to `timeout` seconds, and continues where it was.
         """
         stream = EventStream(self._caller, _of(study, "events"), after)
         async with aclosing(stream.events()) as events:
@@ -240,7 +240,7 @@ class AsyncClient:
                 yield event
 
     async def watch(self, study: str) -> AsyncGenerator[Study | Trial, None]:
-        """The study, each of its trials once, and the study again whenever it changes, until it is finished."""
+        """Yield the study, each of its trials once, and the study again whenever it changes, until it is finished."""
         now = await self.study(study)
         yield now
         seen = set[str]()
@@ -259,7 +259,7 @@ class AsyncClient:
                     return
 
     async def _news(self, study: str, event: Event, seen: Container[str]) -> Study | Trial | None:
-        """What has changed by the event: the study, or a trial unless it is among those `seen`."""
+        """Return what the event changed: the study, or a trial that was not `seen` yet. None for a confirmation."""
         if event.kind is EventKind.CONFIRMATION:
             return None
         if event.kind is not EventKind.TRIAL:
@@ -268,7 +268,7 @@ class AsyncClient:
         return None if name in seen else await self.trial(study, name)
 
     async def wait(self, study: str, timeout: float | None = None) -> Study:
-        """The study once it is completed, failed or cancelled. Raises TimeoutError after `timeout` seconds."""
+        """Return the study once it is completed, failed or cancelled. Raises TimeoutError after `timeout` seconds."""
         patience, poll = Patience(float("inf") if timeout is None else timeout), 0.1
         while (now := await self.study(study)).state not in FINISHED:
             if not patience.left:
@@ -278,7 +278,7 @@ class AsyncClient:
         return now
 
     async def logs(self, study: str, *, tail: int = 200, follow: bool = False) -> AsyncGenerator[str, None]:
-        """The last lines of the log of the study's job; with `follow` those to come too, until the job ends."""
+        """Yield the last lines of the study's job's log; with `follow`, new lines too, until the job ends."""
         silence = None if follow else self._caller.seconds
         params: Params = {"tail": tail, "follow": follow}
         stream = self._caller.stream(Call("GET", _of(study, "logs"), params=params), silence=silence)
@@ -305,7 +305,7 @@ class AsyncClient:
 
 
 def _checked(text: str) -> httpx.URL:
-    """The URL of a service. Raises ServiceError, which does not show a password."""
+    """Return the URL of a service. Raises ServiceError, which does not show a password."""
     try:
         url = httpx.URL(text)
         url.host.encode("idna")
@@ -319,7 +319,7 @@ def _checked(text: str) -> httpx.URL:
 
 
 def _of(study: str, *rest: str) -> str:
-    """The path of what belongs to a study. Raises NotFound for what is no name but part of a path."""
+    """Return the path of a study's resource. Raises NotFound for a name that is empty, "." or "..", unfit for paths."""
     names = (study, *rest)
     if bad := [name for name in names if name in ("", ".", "..")]:
         raise unknown(f"there is no {bad[0]!r}")
@@ -333,13 +333,13 @@ def _content(study: StudyFile) -> bytes:
     elif isinstance(study, StudySpec):
         content = study.to_json()
     try:
-        return json.dumps(content).encode()  # NaN, too: the service says where it is
+        return json.dumps(content).encode()  # with NaN: the service says where it is
     except (TypeError, ValueError, RecursionError) as error:
         raise ServiceError(f"a study holds only what JSON can: {error}") from error
 
 
 def _unpacked(archive: bytes, folder: Path) -> list[Path]:
-    """Write the files of the archive, all in one folder of it, into `folder`, each whole or not at all."""
+    """Write the archive's files, which share one folder there, into `folder`, each as a whole. Return their paths."""
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as packed:
             folder.mkdir(parents=True, exist_ok=True)

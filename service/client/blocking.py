@@ -1,4 +1,4 @@
-"""The Python client of a service: `Client`, and `AsyncClient` with the same methods to be awaited.
+"""The Python client of a service: `Client`, and `AsyncClient` with the same methods, asynchronous.
 
 with Client("http://127.0.0.1:8000") as client:
     study = client.submit(Path("study.yaml"), labels=["paper"])

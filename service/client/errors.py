@@ -1,4 +1,4 @@
-"""What a service answers instead of what was asked for, as exceptions."""
+"""A service's refusals as exceptions."""
 
 import httpx
 from pydantic import ValidationError
@@ -8,7 +8,7 @@ from service.schemas import Fault, Problem
 
 
 class ApiError(ServiceError):
-    """A request was refused; `problem` is the service's own account of it."""
+    """A request was refused. `problem` is the service's own description."""
 
     def __init__(self, problem: Problem, message: str = "") -> None:
         super().__init__(message or "\n".join(_line(fault) for fault in problem.faults) or problem.detail)
@@ -20,7 +20,7 @@ class ApiError(ServiceError):
 
 
 class Unauthorized(ApiError):  # noqa: N818
-    """The service wants a token, or does not know the one it was given."""
+    """The service requires a token, or does not accept the one that it was given."""
 
 
 class Forbidden(ApiError):  # noqa: N818
@@ -32,17 +32,17 @@ class NotFound(ApiError):  # noqa: N818
 
 
 class Conflict(ApiError):  # noqa: N818
-    """The study's state does not allow this."""
+    """The study's state, or something stored, does not allow this."""
 
 
 class Invalid(ApiError):  # noqa: N818
-    """What was sent is wrong; `faults` lists all of it."""
+    """The request is wrong; `faults` lists everything that is wrong with it."""
 
 
 class Unavailable(ApiError):  # noqa: N818
-    """The service cannot be reached, or cannot answer just now. The same may succeed later.
+    """The service cannot be reached, or cannot answer now. A retry may succeed.
 
-    `retry_after` are the seconds after which it asks to be tried again.
+    `retry_after` is the number of seconds after which the service asks for a retry.
     """
 
     retry_after: float | None = None
@@ -64,10 +64,10 @@ KINDS: dict[int, type[ApiError]] = {
 
 
 def refused(response: httpx.Response) -> ApiError:
-    """What a response that is no success says; its body has been read."""
+    """Return the error for an unsuccessful response, whose body has been read."""
     try:
         problem = Problem.model_validate_json(response.content, extra="ignore")
-    except ValidationError:  # not from the service but from something before it, or in its place
+    except ValidationError:  # not from the service, but from something in front of it or in its place
         what = f"{response.status_code} {response.reason_phrase}".strip()
         problem = _problem(response.status_code, f"{_origin(response.url)} answered {what}")
     kind = KINDS.get(response.status_code, ApiError)
@@ -85,7 +85,7 @@ def unreachable(url: httpx.URL, reason: object, by: str = "") -> Unavailable:
 
 
 def foreign(url: httpx.URL) -> ApiError:
-    """The error for a successful response whose content this version of the client does not know."""
+    """Return the error for a successful response that this version of the client cannot read."""
     return ApiError(_problem(200, f"{url} did not answer as a tunebench service of this version does"))
 
 

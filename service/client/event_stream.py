@@ -1,4 +1,4 @@
-"""A study's events, over as many connections as it takes."""
+"""A study's events, over as many connections as necessary."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -14,8 +14,7 @@ SILENCE_SECONDS = 45.0  # three heartbeats of an event stream: after that its co
 class EventStream:
     """The events at `path` after event `after`, each once and in order, for as long as their study exists.
 
-    A connection that breaks or falls silent is made again, for up to `seconds` of its caller, and goes on where it
-    was.
+    A connection that breaks or falls silent is retried for up to `seconds` of the caller, and continues where it was.
     """
 
     def __init__(self, caller: Caller, path: str, after: int) -> None:
@@ -24,7 +23,7 @@ class EventStream:
         self._broken: Unavailable | None = None
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """Raises ApiError, after `seconds` of trying where that could help."""
+        """Yield the events. Raises ApiError: for a transient failure, after `seconds` of retries."""
         while True:
             async with aclosing(self._connection()) as events:
                 async for event in events:
@@ -34,7 +33,7 @@ class EventStream:
             await self._caller.transport.sleep(self._patience.pause(broken))
 
     async def _connection(self) -> AsyncGenerator[Event, None]:
-        """The next events, for as long as one connection lasts and nothing is lost on the way."""
+        """Yield the events of one connection, until it ends or an event is missing."""
         async with aclosing(self._messages()) as heard:
             async for message in heard:
                 event = self._event(message)
@@ -46,15 +45,15 @@ class EventStream:
                 yield event
 
     def _event(self, message: Message) -> Event | None:
-        """What the message says; None of one that only shows where the stream begins, or that it lives."""
+        """Return the message's event; None for the opening of the stream and for heartbeats."""
         if message.id and not message.data:
-            self._after = min(self._after, int(message.id))  # less: the study was deleted and made anew
+            self._after = min(self._after, int(message.id))  # less: the study was deleted and created again
             return None
         self._patience = None
         return self._caller.read(Event, message.data) if message.data else None
 
     async def _messages(self) -> AsyncGenerator[Message, None]:
-        """What comes over one connection, until it is `_broken`."""
+        """Yield the messages of one connection. Set `_broken` if it fails."""
         headers = {"Last-Event-ID": str(self._after), "Accept": "text/event-stream"}
         stream = self._caller.stream(Call("GET", self._path, headers=headers), silence=SILENCE_SECONDS)
         self._broken = None

@@ -1,4 +1,4 @@
-"""The way to a service: straight, or by the proxy that the environment names."""
+"""The route to a service: direct, or through the proxy that the environment names."""
 
 import ipaddress
 import re
@@ -13,9 +13,9 @@ from service.errors import SettingError
 
 
 def way_to(url: httpx.URL) -> dict[str, Any]:
-    """What an httpx client for this URL is made with. Raises SettingError for a proxy or certificates that are none.
+    """Return an httpx client's options for this URL. Raises SettingError for an invalid proxy or invalid certificates.
 
-    httpx's own reading of the environment fails where NO_PROXY holds what it does not know, for whatever URL.
+    httpx's own reading of the environment fails for every URL if NO_PROXY has an entry that httpx does not understand.
     """
     try:
         context = httpx.create_ssl_context(trust_env=True)
@@ -47,7 +47,7 @@ def _proxy(url: httpx.URL) -> httpx.Proxy | None:
 
 
 def _is_here(host: str) -> bool:
-    """Whether it is this machine, which no proxy can reach for us."""
+    """Return whether `host` is this machine, which no proxy can reach for us."""
     address = _address(host)
     if address is None:
         return host == "localhost" or host.endswith(".localhost")
@@ -55,7 +55,7 @@ def _is_here(host: str) -> bool:
 
 
 def _is_spared(url: httpx.URL, no_proxy: str) -> bool:
-    """Whether NO_PROXY names the host: itself, a domain or a network that it is in, with or without a port."""
+    """Return whether NO_PROXY names the host, or a domain or network that contains it, with or without its port."""
     port = url.port or {"http": 80, "https": 443}[url.scheme]
     return any(_names(entry, url.host, port) for entry in no_proxy.lower().replace(",", " ").split())
 
@@ -67,7 +67,7 @@ def _names(entry: str, host: str, port: int) -> bool:
             return False
     name, address = entry.strip("[]"), _address(host)
     if address is not None:
-        with suppress(ValueError):  # a name, which is no network
+        with suppress(ValueError):  # the entry is a name, not a network
             return address in ipaddress.ip_network(name, strict=False)
     domain = name.removeprefix("*").removeprefix(".")
     return name == "*" or (bool(domain) and (host == domain or host.endswith(f".{domain}")))

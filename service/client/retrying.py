@@ -1,4 +1,4 @@
-"""Requests to a service, made again until they are answered, over httpx, blocking or not."""
+"""Requests to a service with retries, over httpx, blocking or asynchronous."""
 
 import random
 import time
@@ -23,12 +23,12 @@ NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
 
 
 class Transport(Protocol):
-    """httpx, blocking or not, behind one set of words."""
+    """One interface for blocking and asynchronous httpx."""
 
     @property
     def http(self) -> httpx.Client | httpx.AsyncClient: ...
 
-    async def send(self, request: httpx.Request) -> httpx.Response: ...  # its body is not read yet
+    async def send(self, request: httpx.Request) -> httpx.Response: ...  # the response's body is not read yet
 
     async def read(self, response: httpx.Response) -> None: ...
 
@@ -61,7 +61,7 @@ class Awaiting:
 
 
 class Blocking:
-    """Blocks where `Awaiting` awaits, so a coroutine over it never suspends: `result` and `items` run it."""
+    """A transport that blocks where `Awaiting` awaits. Its coroutines never suspend: `result` and `items` run them."""
 
     def __init__(self, **options: Any) -> None:
         self.http = httpx.Client(**options)
@@ -84,7 +84,7 @@ class Blocking:
 
 
 def result(coroutine: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine over a `Blocking` transport returns."""
+    """Run a coroutine over a `Blocking` transport and return its result."""
     try:
         coroutine.send(None)
     except StopIteration as done:
@@ -95,7 +95,7 @@ def result(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def items(generator: AsyncGenerator[T, None]) -> Generator[T, None, None]:
-    """What an asynchronous generator over a `Blocking` transport yields."""
+    """Run an asynchronous generator over a `Blocking` transport and yield its items."""
     try:
         while True:
             try:
@@ -108,7 +108,7 @@ def items(generator: AsyncGenerator[T, None]) -> Generator[T, None, None]:
 
 
 class Patience:
-    """When to try again, and for how long: pauses that double, with jitter, or as long as the service asks for."""
+    """A schedule of retries over `seconds`: pauses that double, with jitter, after any that the service asks for."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
@@ -119,7 +119,7 @@ class Patience:
         return max(self._end - time.monotonic(), 0.0)
 
     def pause(self, error: Unavailable) -> float:
-        """Seconds until the next attempt, the last one at the end. Raises the error where that would be too late."""
+        """Return the seconds until the next attempt; the last one is at the end. Raises the error if it is too late."""
         left, asked_for = self.left, error.retry_after or 0.0
         if asked_for >= left:
             raise error
@@ -130,18 +130,18 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is asked of a service: an HTTP method, a path below its URL, and what goes with them."""
+    """A request to a service: an HTTP method, a path below its URL, and what goes with them."""
 
     method: str
     path: str
     _: KW_ONLY
-    params: Params = field(default_factory=dict)  # those that are None are left out
+    params: Params = field(default_factory=dict)  # None values are left out
     content: bytes | None = None  # JSON
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Caller:
-    """Makes all calls of a client. Every one may be made twice: those that change something are idempotent or keyed."""
+    """The sender of a client's calls. Any call may be sent twice: those that change anything are idempotent or keyed."""
 
     def __init__(
         self, url: httpx.URL, transport: Transport, seconds: float, proxy: httpx.Proxy | None = None
@@ -150,7 +150,7 @@ class Caller:
         self._by = f" by way of the proxy {proxy.url}" if proxy else ""  # without its password
 
     async def ask(self, call: Call) -> bytes:
-        """The content of the answer. Raises ApiError, after `seconds` of trying where that could help."""
+        """Return the content of the answer. Raises ApiError: for a transient failure, after `seconds` of retries."""
         patience, perhaps_done = Patience(self.seconds), False
         while True:
             try:
@@ -166,7 +166,7 @@ class Caller:
             await self.transport.sleep(pause)
 
     async def stream(self, call: Call, *, silence: float | None) -> AsyncGenerator[bytes, None]:
-        """The content as it comes, tried once; given up after `silence` seconds without any. Raises ApiError."""
+        """Yield the content as it arrives, without retries. Raises ApiError, also after `silence` silent seconds."""
         request = self.transport.http.build_request(
             call.method,
             call.path,
@@ -184,7 +184,7 @@ class Caller:
             raise unreachable(request.url, error, self._by) from error
 
     async def _content(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
-        """What is in a response, which is closed in the end. Raises ApiError where it is no success."""
+        """Yield a response's content, then close the response. Raises ApiError if it is not a success."""
         try:
             if not response.is_success:
                 await self.transport.read(response)
@@ -196,7 +196,7 @@ class Caller:
             await self.transport.close(response)
 
     def read(self, kind: type[M], content: bytes | str) -> M:
-        """The model in an answer; what a newer service says beyond it is left out. Raises ApiError."""
+        """Return the model in an answer, without keys that only a newer service sends. Raises ApiError."""
         try:
             return kind.model_validate_json(content, extra="ignore")
         except ValidationError as error:
@@ -204,7 +204,7 @@ class Caller:
 
 
 def _sendable(value: str | int | bool | Sequence[str]) -> Any:
-    """Half a character, as a file's name may have, is no text for URLs: a question mark, for the service to refuse."""
+    """Return the value for a URL. Half a surrogate pair, possible in a file's name, becomes "?", which is refused."""
     match value:
         case str():
             return value.encode(errors="replace").decode()

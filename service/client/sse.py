@@ -1,4 +1,4 @@
-"""Server-sent events (text/event-stream of the HTML standard), read as they come in."""
+"""Server-sent events (text/event-stream of the HTML standard), read as they arrive."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Message:
-    """What one empty line ended; a comment, which is how a stream shows that it lives, is a message without both."""
+    """An event, or a comment, which has neither id nor data and shows that the stream is alive."""
 
     id: str = ""
     data: str = ""
 
 
 async def messages(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[Message, None]:
-    """The messages of a stream. One that the connection breaks off before its empty line is dropped.
+    """Yield the messages of a stream. A message that is cut off before its empty line is dropped.
 
-    Lines end in LF or CRLF, and in nothing else: JSON may hold the other characters that `str.splitlines` splits at.
+    Lines end only in LF or CRLF: JSON may hold the other characters at which `str.splitlines` splits.
     """
     rest, number, data = b"", "", list[str]()
     async for chunk in chunks:
