@@ -141,7 +141,7 @@ class Call:
 
 
 class Caller:
-    """The sender of a client's calls. Any call may be sent twice: those that change anything are idempotent or keyed."""
+    """The sender of a client's calls. Each may be sent twice: calls that change anything are idempotent or keyed."""
 
     def __init__(
         self, url: httpx.URL, transport: Transport, seconds: float, proxy: httpx.Proxy | None = None
