@@ -1,1 +1,1 @@
-"""The commands, a group a file."""
+"""The commands, one file per group."""

@@ -1,4 +1,4 @@
-"""Where studies are: in a database here, or at a service."""
+"""The two places that studies can be in: a database opened here, or a service."""
 
 import os
 import re
@@ -17,17 +17,17 @@ from studies.imports import uncollected
 from studies.records import StudyRecord, StudyState, TrialRecord
 from trainers.tasks import TASKS
 
-if TYPE_CHECKING:  # each of the two needs seconds of imports that the other does not
+if TYPE_CHECKING:  # the client and the store each import for seconds, and a command needs only one
     from service.client import Client
     from service.database.store import Store
     from service.schemas import ComparisonAnswer, Study, StudySummary
 
-PATIENCE_SECONDS = 5.0  # with a service that does not answer: somebody sits and waits
-ANALYSIS_SECONDS = 150.0  # what takes a service a while
+PATIENCE_SECONDS = 5.0  # with a service that does not answer, while a user waits
+ANALYSIS_SECONDS = 150.0  # for answers that take a service a while
 
 
 class Backend(Protocol):
-    """What a local database and a service can both be asked. All methods raise ServiceError.
+    """The operations that a local database and a service share. All methods raise ServiceError.
 
     `option` is the command-line option that names this backend to another command.
     """
@@ -37,13 +37,13 @@ class Backend(Protocol):
     def studies(
         self, *, states: Sequence[StudyState] = (), task: str | None = None, label: str | None = None
     ) -> Iterable["StudySummary"]:
-        """The studies in any of these states, with this task and label, newest first."""
+        """Return the studies in any of these states, with this task and label, newest first."""
 
     def find(self, key: str) -> "Study":
-        """The study that `key` names, by the rules of `service.database.lookup`."""
+        """Return the study that `key` names, by the rules of `service.database.lookup`."""
 
     def comparison(self, study: str) -> "ComparisonAnswer":
-        """The comparison of the arms of the study with this id."""
+        """Return the comparison of the arms of the study with this id."""
 
     def export(self, study: str, folder: Path) -> "ComparisonAnswer":
         """Write the study with this id into the folder, and return its comparison."""
@@ -58,7 +58,7 @@ class LocalDatabase:
 
     @cached_property
     def settings(self) -> Settings:
-        """Raises SettingError."""
+        """The settings from the environment, with this database. Raises SettingError."""
         return replace(Settings.from_environment(self._environ), database_url=self.database_url)
 
     @cached_property
@@ -68,11 +68,11 @@ class LocalDatabase:
 
         try:
             return Store(connect(self.database_url))
-        except SchemaMissing as error:  # its message ends in the command that helps
+        except SchemaMissing as error:  # its message ends with the command that helps
             raise DatabaseError(f"{error}{self.option}", error.fault) from error
 
     def exists(self) -> bool:
-        """Whether there is a database yet."""
+        """Return whether there is a database yet."""
         from service.database.engine import connect, exists
 
         return exists(connect(self.database_url))
@@ -136,7 +136,7 @@ class RemoteService:
             yield from client.studies(states=states, task=task, label=label)
 
     def find(self, key: str, *, whole: bool = False) -> "Study":
-        """The study that `key` fits, or that has it as its `whole` id or name."""
+        """Return the study that `key` fits; with `whole`, only if `key` is its full id or name."""
         from service.client.errors import NotFound
 
         with self.client() as client:
@@ -168,7 +168,7 @@ class RemoteService:
 def backend(
     url: str | None, db: str | None, environ: Mapping[str, str] = os.environ
 ) -> LocalDatabase | RemoteService:
-    """`--url` or `--db`, else TUNEBENCH_URL, else TUNEBENCH_DATABASE_URL, else ./tunebench.db."""
+    """Return the backend: `--url` or `--db`, else TUNEBENCH_URL, else TUNEBENCH_DATABASE_URL, else ./tunebench.db."""
     if url and db:
         raise ServiceError("--url is a service and --db a database here: give one of them")
     if db or not (url or environ.get("TUNEBENCH_URL")):
@@ -177,14 +177,14 @@ def backend(
 
 
 def remote_service(url: str | None, environ: Mapping[str, str] = os.environ) -> RemoteService:
-    """`--url`, else TUNEBENCH_URL, else a service on this machine."""
+    """Return the service: `--url`, else TUNEBENCH_URL, else a service on this machine."""
     return RemoteService(service_url(url, environ))
 
 
 def local_database(db: str | None, environ: Mapping[str, str] = os.environ) -> LocalDatabase:
-    """Raises SettingError."""
+    """Return the database: `--db`, else TUNEBENCH_DATABASE_URL, else ./tunebench.db. Raises SettingError."""
     database = database_url(db, environ)
-    # another command would find it by itself, unless it was given here or there is a service to be asked first
+    # another command needs `--db` to find it only if it was given here, or if TUNEBENCH_URL would come first
     if not (db or environ.get("TUNEBENCH_URL")):
         return LocalDatabase(database, environ)
     shown = re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", database)

@@ -1,4 +1,4 @@
-"""What studies are made of."""
+"""The building blocks of studies: methods, tasks, searchers."""
 
 from service.commands.options import AsJson
 from service.commands.terminal import print_rows

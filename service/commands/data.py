@@ -32,13 +32,13 @@ def list_data(as_json: AsJson = False) -> None:
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(help="A data set of `tunebench data list`.")],
+    name: Annotated[str, typer.Argument(help="A data set from `tunebench data list`.")],
     source: Annotated[
         Path | None, typer.Option("--from", help="A file or folder already here, instead of the network.")
     ] = None,
     yes: Yes = False,
 ) -> None:
-    """Fetch a data set and check it whole."""
+    """Fetch a data set and check all of it."""
     from trainers.data import DATASETS
 
     if name not in DATASETS:

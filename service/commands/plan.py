@@ -1,4 +1,4 @@
-"""What a study would cost and could show, before it is run."""
+"""The check of a study before it is run: what it would cost and could show."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -28,7 +28,7 @@ def plan(
     trials: Trials = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a study file: what the study would cost and could show, or all that keeps it from running."""
+    """Check a study file: show what the study would cost and could show, or every fault that keeps it from running."""
     study, where = changed(spec, runs, trials), backend(url, db)
     if isinstance(where, LocalDatabase):
         found = _here(study, str(spec), where)
@@ -64,13 +64,13 @@ def plan(
 
 
 def _unknown(spec: Mapping[str, Any]) -> str:
-    """Of what no trial is recorded, for all that can be said."""
+    """Return the subject of the sentence that says that no trial is recorded yet."""
     own = any(map(has_own, spec["arms"]))
     return "of what one of its arms trains no trial" if own else "no trial of its task"
 
 
 def _tell_design(design: "Design") -> None:
-    """What a test of two arms can come to with so many runs."""
+    """Print which difference a test of two arms can find with this number of runs."""
     runs, pairs = (
         count(design.runs, "run"),
         f", adjusted for {design.pairs} pairs," if design.pairs > 1 else "",

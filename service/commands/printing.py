@@ -1,4 +1,4 @@
-"""Standard streams that take whatever is printed."""
+"""Standard streams to which anything can be printed."""
 
 import codecs
 import errno
@@ -10,16 +10,16 @@ from contextlib import contextmanager
 
 from service.errors import ServiceError
 
-# For what an encoding lacks of the characters that our own words use.
+# Replacements for characters in our own output that an encoding may lack.
 STAND_INS = {"−": "-", "–": "-", "≥": ">=", "≤": "<=", "∞": "inf", "×": "x", "…": "~"}
 
 
 @contextmanager
 def printing() -> Iterator[None]:
-    """While a command runs: nothing that it prints raises.
+    """Run a command so that its prints do not raise.
 
-    A closed stream leads nowhere, what its encoding lacks is replaced, and a reader that has left ends it. Raises
-    ServiceError where the disk is full that it prints to.
+    A closed stream discards its output, characters that an encoding lacks are replaced, and a broken pipe ends the
+    command. Raises ServiceError if the output's disk is full or broken.
     """
     codecs.register_error("stand-in", _stand_in)
     for number, name in enumerate(("stdin", "stdout", "stderr")):
@@ -50,7 +50,7 @@ def _stand_in(error: UnicodeError) -> tuple[str, int]:
 
 
 def _open_nowhere(number: int, name: str) -> None:
-    """Let the stream lead nowhere, its number too: the next file that is opened would get it, and what is printed."""
+    """Point the stream and its file descriptor to /dev/null. Else the next opened file would receive the output."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     if nowhere != number:
         os.dup2(nowhere, number)

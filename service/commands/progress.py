@@ -1,4 +1,4 @@
-"""Progress of a study in the terminal: one bar an arm, with the best so far and the time left."""
+"""Progress of a study in the terminal: one bar per arm, with the best so far and the time left."""
 
 import time
 from collections import defaultdict
@@ -21,11 +21,11 @@ from trainers.tasks import TASKS
 if TYPE_CHECKING:
     from service.schemas import Trial
 
-LINE_SECONDS = 15.0  # how often a log file, which shows no bars, gets a line
+LINE_SECONDS = 15.0  # between lines in a log file, which shows no bars
 
 
 class _Bars(Progress):
-    """Leaves room for the ^C that a terminal shows: one that had to wrap it would keep a bar that is never cleared."""
+    """Bars that leave room for the ^C that a terminal prints: if it wrapped, an old bar would stay on the screen."""
 
     def __init__(self, *columns: ProgressColumn, console: Console) -> None:
         self._on = console
@@ -36,10 +36,10 @@ class _Bars(Progress):
 
 
 class StudyProgress:
-    """Call it with each finished trial and confirmation, those done before first, inside its context.
+    """A context in which to call it with each finished trial and confirmation, starting with those done before.
 
-    A study of `trials` trials an arm, of which `before` are done. The time left is estimated from the others, since
-    the first of them was begun, and anew whenever the state changes: waiting is no part of it.
+    Each arm has `trials` trials; `before` trials of all arms are done. The time left is estimated from the others, from
+    the start of the first of them, and restarted whenever the state changes, so that waiting does not count.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class StudyProgress:
 
     @classmethod
     def of(cls, study: StudyRecord, console: Console) -> Self:
-        """The progress of a study in a local database."""
+        """Return the progress of a study in a local database."""
         task = TASKS[study.task]
         return cls(
             tuple(study.arms),
@@ -119,7 +119,7 @@ class StudyProgress:
             say("; ".join(filter(None, [*parts, self._left(done)])), self._console)
 
     def _confirmed(self) -> None:
-        """One more confirmation: how many there will be is known only once all runs are over."""
+        """Count a confirmation. Their total is known only once all runs are over."""
         self._confirmations += 1
         if self._confirmations == 1:
             self._confirming = self._bars.add_task("confirmations", total=None, best="", left="")
@@ -129,7 +129,7 @@ class StudyProgress:
             say(f"incumbents are confirmed, {self._confirmations} trainings so far", self._console)
 
     def state(self, text: str) -> None:
-        """Say what the study is doing, beside its bars until the next trial."""
+        """Show what the study is doing, beside its bars, until the next trial."""
         if text != self._state:
             self._before = max(self._before, sum(self._done.values()))
         for arm in self._tasks:
@@ -139,11 +139,11 @@ class StudyProgress:
         self._state = text
 
     def note(self, text: str) -> None:
-        """Say something that stays."""
+        """Print a line that stays."""
         say(text, self._console)
 
     def _tell_failure(self, trial: "TrialRecord | Trial") -> None:
-        """Say why the trial failed, where no other has failed of that error before."""
+        """Print why the trial failed, unless an earlier one failed with the same kind of error."""
         for failure in commonest([trial]):
             if (kind := failure.kind) not in self._failures:
                 self._failures.add(kind)

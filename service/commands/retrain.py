@@ -1,4 +1,4 @@
-"""A stored training again: its very numbers, or its hyperparameters with another seed."""
+"""Retraining of a stored trial: for the same numbers, or with another seed."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,9 +20,9 @@ Seed = Annotated[
 
 
 def retrain(study: Study, trial: Trial, seed: Seed = None, db: Database = None) -> None:
-    """Train a stored trial again, which gives its very numbers; or its hyperparameters with another seed.
+    """Train a stored trial again and compare the numbers, or train its hyperparameters with another seed.
 
-    Of a trial of several trainings that is the first; with the seed of another one, that one.
+    For a trial with several trainings, this repeats the first one, or the one whose seed is given.
     """
     from studies.design.spec import stored
     from studies.results.wording import value
@@ -48,7 +48,7 @@ def retrain(study: Study, trial: Trial, seed: Seed = None, db: Database = None) 
     print_rows(rows, as_json=False)
     if seed is not None and seed != stored_one.seed:
         return
-    first = stored_one.seed == then.seed  # whose epochs are kept
+    first = stored_one.seed == then.seed  # the training whose epochs are stored
     if repr(given["stored"]) != repr(given["now"]) or (first and not _same(then.epochs[-1], now)):
         hardware, commit = record.provenance.get("hardware", {}), record.provenance.get("commit")
         say(f"other numbers than the stored ones, which come from {hardware.get('cpu')} and commit {commit}")
@@ -74,6 +74,6 @@ def _trial(here: LocalDatabase, study: "StudyRecord", text: str) -> "TrialRecord
 
 
 def _same(then: "EpochRecord", now: "EpochRecord") -> bool:
-    """Whether all is equal but the time it took; series are stored apart."""
+    """Return whether all but the seconds and the series, which are stored separately, is equal."""
     kept = [name for name in then.__slots__ if not name.endswith("seconds") and name != "series"]
     return all(repr(getattr(then, name)) == repr(getattr(now, name)) for name in kept)

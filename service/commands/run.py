@@ -1,4 +1,4 @@
-"""Running studies here."""
+"""Commands that run studies on this machine."""
 
 import shlex
 from pathlib import Path
@@ -29,7 +29,7 @@ def run(
     runs: Runs = None,
     trials: Trials = None,
 ) -> None:
-    """Run a study here and export it; an unfinished study of the same spec goes on where it stopped."""
+    """Run a study here and export it; an unfinished study of the same spec continues where it stopped."""
     from studies.design.spec import from_json
 
     study_spec = from_json(changed(spec, runs, trials), source=str(spec))
@@ -40,7 +40,7 @@ def run(
     from service.database.engine import connect, upgrade
 
     upgrade(connect(here.database_url))
-    _drive(here, here.store.create_study(study_spec, {}), out_dir)  # its driver says what it ran on
+    _drive(here, here.store.create_study(study_spec, {}), out_dir)  # its driver adds the provenance
 
 
 def resume(
@@ -49,7 +49,7 @@ def resume(
     db: Database = None,
     out_dir: OutDir = None,
 ) -> None:
-    """Go on with an unfinished study: at the service that is given, or else here, and export it."""
+    """Resume an unfinished study: at a service if one is given, else here, and then export it."""
     where = backend(url, db)
     if not isinstance(where, LocalDatabase):
         if out_dir is not None:
@@ -76,7 +76,7 @@ def resume(
 
 
 def _drive(here: LocalDatabase, study: StudyRecord, out_dir: Path) -> None:
-    """Run what is left with progress, export, and say what came out."""
+    """Run what is left, show the progress, export, and print the results."""
     from service.cluster.driver import drive
     from service.commands.progress import StudyProgress
     from studies.design.spec import stored
@@ -116,7 +116,7 @@ def _drive(here: LocalDatabase, study: StudyRecord, out_dir: Path) -> None:
 
 
 def _conclude(here: LocalDatabase, study: str, out_dir: Path) -> None:
-    """Export a study that is over and say what came out, also of trials that failed; exit 1 where it is no answer."""
+    """Export a study that is over and print its results and why trials failed. Exit with 1 if the study failed."""
     tell_export(here.export(study, out_dir), out_dir)
     found = here.store.study_by_id(study)
     if found.state is StudyState.FAILED:

@@ -1,4 +1,4 @@
-"""The service and what it needs: its database, its tokens."""
+"""Commands for the service, its database and its tokens."""
 
 from typing import Annotated, Literal
 
@@ -8,14 +8,14 @@ from service.commands.backends import local_database
 from service.commands.options import AsJson, Database, Yes
 from service.commands.terminal import agree, notes, print_rows, say
 
-TokenName = Annotated[str, typer.Argument(help="Whose it is; shown as the actor of what is done with it.")]
+TokenName = Annotated[str, typer.Argument(help="The token's holder, shown as the actor in events.")]
 
 
 def serve(
     host: Annotated[
-        str, typer.Option(help="Address to listen on; another than loopback needs a token.")
+        str, typer.Option(help="Address to listen on; any but loopback needs a token.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.")] = 8000,
     db: Database = None,
 ) -> None:
     """Serve studies over HTTP: bring the database up to date, start or join Ray, run what is queued."""
@@ -37,14 +37,14 @@ def create_token(
     name: TokenName,
     scope: Annotated[
         Literal["read", "submit", "admin"],
-        typer.Option(help="read; submit, pause, resume and cancel too; admin: delete too."),
+        typer.Option(help="submit: also edit, pause, resume and cancel; admin: also delete."),
     ] = "submit",
     expires: Annotated[
         int | None, typer.Option(min=1, max=36_500, metavar="DAYS", help="Days until it expires; else never.")
     ] = None,
     db: Database = None,
 ) -> None:
-    """Make a token and print it; it is nowhere else. From the first one on, nobody is let in without."""
+    """Create a token and print it; it is stored nowhere else. Once there is one, the service requires a token."""
     from service.database.tokens import Scope, create
 
     say(create(local_database(db).store.engine, name, Scope(scope), expires))
@@ -52,7 +52,7 @@ def create_token(
 
 
 def list_tokens(db: Database = None, as_json: AsJson = False) -> None:
-    """List the tokens by name, not the tokens themselves."""
+    """List the names of the tokens, with scope and dates, not the tokens themselves."""
     from service.database.tokens import created
 
     rows = [
@@ -69,7 +69,7 @@ def list_tokens(db: Database = None, as_json: AsJson = False) -> None:
 
 
 def revoke_token(name: TokenName, db: Database = None, yes: Yes = False) -> None:
-    """Let a token allow nothing from now on."""
+    """Revoke a token for good."""
     from service.database.tokens import named, revoke
 
     engine = local_database(db).store.engine

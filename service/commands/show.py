@@ -1,4 +1,4 @@
-"""Looking at studies, in a database here or at a service."""
+"""Commands that show studies, from a database here or a service."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from service.schemas import ComparisonAnswer, StudySummary
     from studies.analysis.compared import ArmResult
 
-NARROW = 105  # columns, fewer than the table of the best arms needs
+NARROW = 105  # columns; narrower terminals cannot hold the table of the best arms
 
-# How narrow a column of the list may become; of these, the first go first where that is still too wide.
+# The least width of the list's columns. If these are still too wide together, columns are left out in this order.
 LEAST = {
     "created (UTC)": 16,
     "arms": 12,
@@ -36,12 +36,14 @@ LEAST = {
 def list_studies(
     url: OptionalService = None,
     db: Database = None,
-    state: Annotated[list[StudyState] | None, typer.Option(help="In this state; may be given again.")] = None,
-    task: Annotated[str | None, typer.Option(help="Of this task, or of a proxy of it.")] = None,
-    label: Annotated[str | None, typer.Option(help="With this label.")] = None,
+    state: Annotated[
+        list[StudyState] | None, typer.Option(help="Only studies in this state; may be repeated.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Only studies of this task or a proxy of it.")] = None,
+    label: Annotated[str | None, typer.Option(help="Only studies with this label.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the studies, the newest first, a line each."""
+    """List the studies, newest first, one line each."""
     where = backend(url, db)
     studies = list(where.studies(states=state or (), task=task, label=label))
     if as_json:
@@ -78,7 +80,7 @@ def show(study: Study, url: OptionalService = None, db: Database = None, as_json
 
 def export(
     study: Study,
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to; made where it is missing.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to; created if missing.")],
     url: OptionalService = None,
     db: Database = None,
 ) -> None:
@@ -90,19 +92,19 @@ def export(
 
 
 def tell_export(compared: "ComparisonAnswer", folder: Path) -> None:
-    """Say what an export has written, and the comparison."""
+    """Print the main files of an export, and the comparison."""
     say(f"Figure: {folder / 'figure8.png'}\nReport: {folder / 'report.md'}")
     tell(compared)
 
 
 def done(study: "StudySummary") -> int:
-    """How many of the study's trials have finished."""
+    """Return how many of the study's trials have finished."""
     return study.trials.completed + study.trials.diverged + study.trials.failed
 
 
 def tell(compared: "ComparisonAnswer") -> None:
-    """The verdict, the table of the best arms, their best trials, why trials failed, what was published, and all of it
-    in words."""
+    """Print the verdict, the table of the best arms, their best trials, why trials failed, what was published, and the
+    summary in words."""
     say("")
     paragraph(compared.verdict)
     table = compared.table
@@ -120,13 +122,13 @@ def tell(compared: "ComparisonAnswer") -> None:
 
 
 def _tell_table(rows: Sequence[Mapping[str, str]], note: str, heading: str = "") -> None:
-    """A table and what its numbers are; nothing where it has no rows."""
+    """Print a table and a note on its numbers. Do nothing if it has no rows."""
     if not rows:
         return
     say("")
     if heading:
         paragraph(f"{heading}:")
-    # in a narrow terminal each interval has a line of its own, unbroken
+    # in a narrow terminal, each interval has its own line and is not broken
     interval = "\n(" if out.is_terminal and out.width < NARROW else " ("
     print_rows(
         [{name: cell.replace(" (", interval) for name, cell in row.items()} for row in rows], as_json=False
@@ -147,7 +149,7 @@ def _tell_best(arm: "ArmResult", metric: str) -> None:
 
 
 def _turns(queued: "Iterable[StudySummary]") -> dict[str, int]:
-    """Each queued study's turn, 1 for the next to start: by priority, then first come, first served."""
+    """Return each queued study's turn, 1 for the next to start: by priority, then in order of submission."""
     order = sorted(queued, key=lambda study: (-study.priority, study.created_at, study.id))
     return {study.id: turn for turn, study in enumerate(order, 1)}
 

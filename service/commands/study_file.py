@@ -1,4 +1,4 @@
-"""A study file with what the command line changes of it."""
+"""A study file with the command line's changes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def changed(file: Path, runs: int | None, trials: int | None) -> Any:
-    """What the file holds, with these runs and trials where they are given."""
+    """Return the file's content, with `runs` and `trials` replaced if they are given."""
     from studies.design.notation import read
 
     study = read(file)

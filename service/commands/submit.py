@@ -1,4 +1,4 @@
-"""Studies at a service: queued, watched, stopped."""
+"""Commands that queue, watch, edit and stop studies at a service."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,14 +25,14 @@ WATCH_SECONDS = 600.0  # how long a watch waits for a service to come back
 def submit(
     spec: Annotated[Path, typer.Argument(help="Study file, YAML or JSON.")],
     url: Service = None,
-    label: Annotated[list[str] | None, typer.Option(help="A label; may be given again.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="A label; may be repeated.")] = None,
     priority: Annotated[int, typer.Option(help="Higher first, -100 to 100.")] = 0,
     runs: Runs = None,
     trials: Trials = None,
     watch: Annotated[bool, typer.Option("--watch", help="Show its progress until it is finished.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Queue a study at a service; one of the same spec that is there already is left as it is."""
+    """Queue a study at a service; an existing study of the same spec is left as it is."""
     study = changed(spec, runs, trials)
     where = remote_service(url)
     with where.client() as client:
@@ -46,7 +46,7 @@ def submit(
 
 
 def watch(study: Study, url: Service = None) -> None:
-    """Show a study's progress until it is finished; it goes on whether it is watched or not."""
+    """Show a study's progress until it is finished; the study runs whether it is watched or not."""
     where = remote_service(url)
     _watch(where, where.find(study))
 
@@ -55,11 +55,11 @@ def edit(
     study: Study,
     url: Service = None,
     priority: Annotated[int | None, typer.Option(help="Higher first, -100 to 100.")] = None,
-    label: Annotated[list[str] | None, typer.Option(help="A label to add; may be given again.")] = None,
-    unlabel: Annotated[list[str] | None, typer.Option(help="One to take away; may be given again.")] = None,
-    name: Annotated[str | None, typer.Option(help="Another name; its id stays.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="A label to add; may be repeated.")] = None,
+    unlabel: Annotated[list[str] | None, typer.Option(help="A label to remove; may be repeated.")] = None,
+    name: Annotated[str | None, typer.Option(help="A new name; the id stays.")] = None,
 ) -> None:
-    """Change a study's priority, labels or name; what is not given stays."""
+    """Change a study's priority, labels or name."""
     where = remote_service(url)
     found = where.find(study)
     labels = {*found.labels, *(label or ())} - {*(unlabel or ())}
@@ -76,14 +76,14 @@ def pause(
     url: Service = None,
     now: Annotated[bool, typer.Option("--now", help="Give up the trials in flight.")] = False,
 ) -> None:
-    """Stop a study after the trials in flight and free the cluster; resumed, it has the very same trials."""
+    """Stop a study after the trials in flight and free the cluster. A pause does not change which trials it has."""
     where = remote_service(url)
     with where.client() as client:
         _tell(where, client.pause(where.find(study).id, now=now))
 
 
 def cancel(study: WholeStudy, url: Service = None) -> None:
-    """Stop a study; what it has is kept, and it goes on where it was if it is resumed."""
+    """Stop a study and keep its trials; if it is resumed, it continues where it was."""
     where = remote_service(url)
     with where.client() as client:
         _tell(where, client.cancel(where.find(study, whole=True).id))
@@ -103,8 +103,8 @@ def delete(study: WholeStudy, url: Service = None, yes: Yes = False) -> None:
 def logs(
     study: Study,
     url: Service = None,
-    tail: Annotated[int, typer.Option(help="Lines, the last ones.")] = 200,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on with those to come.")] = False,
+    tail: Annotated[int, typer.Option(help="How many lines from the end.")] = 200,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep printing new lines.")] = False,
 ) -> None:
     """Print the log of a study's job."""
     where = remote_service(url)
@@ -128,7 +128,7 @@ def _state(study: "StudyFound") -> str:
 
 
 def _shown(client: "Client", study: "StudyFound", progress: "StudyProgress") -> "StudyFound":
-    """Show what becomes of the study until it is finished. Returns it as it is then."""
+    """Show the study's progress until it is finished. Return the finished study."""
     from service.schemas import Trial
 
     for seen in client.watch(study.id):

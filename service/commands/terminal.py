@@ -1,4 +1,4 @@
-"""What the command prints and asks: text as text, tables, JSON."""
+"""The commands' output and questions: plain text, tables, JSON."""
 
 import json
 import re
@@ -22,27 +22,27 @@ notes = Console(stderr=True, highlight=False)
 CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)?|\x1b[ -/]*[0-~]?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
-ID = re.compile(r"-[0-9a-f]{8}$")  # the end of a study's
-UNBOUNDED = 100_000  # columns of what is no terminal
+ID = re.compile(r"-[0-9a-f]{8}$")  # the end of a study's id
+UNBOUNDED = 100_000  # columns of output that is not a terminal
 
 
 def plain(text: object) -> str:
-    """The text without what a terminal would act on: names and errors come from files, databases and services."""
+    """Remove what a terminal would interpret: names and errors come from files, databases and services."""
     return CONTROL.sub("", str(text))
 
 
 def say(text: object, console: Console = out) -> None:
-    """One line or more, never wrapped and never taken for markup."""
+    """Print one line or more, never wrapped and never taken for markup."""
     console.print(Text(plain(text)), soft_wrap=True)
 
 
 def paragraph(text: object) -> None:
-    """Wrapped at words to the width of the terminal, where there is one."""
+    """Print text, wrapped at words to the width of the terminal, if there is one."""
     out.print(Text(plain(text)), soft_wrap=not out.is_terminal)
 
 
 def agree(question: str, yes: bool) -> None:
-    """Go on where `yes` was given or the user says so. Raises ServiceError where no terminal can be asked."""
+    """Return if `yes` was given or the user agrees, else exit. Raises ServiceError if there is no terminal to ask."""
     if yes:
         return
     if not sys.stdin.isatty():
@@ -73,7 +73,7 @@ def print_rows(rows: Sequence[dict[str, Any]], as_json: bool, empty: str = "none
     words = [
         max(map(len, " ".join(column).split()), default=0) for column in zip(rows[0], *shown, strict=True)
     ]
-    whole = sum(words) + 2 * len(words) <= out.width  # else words are broken where they have to be
+    whole = sum(words) + 2 * len(words) <= out.width  # else words may be broken
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, width in zip(rows[0], words, strict=True):
         table.add_column(name, overflow="fold", min_width=width if whole else None)
@@ -83,10 +83,10 @@ def print_rows(rows: Sequence[dict[str, Any]], as_json: bool, empty: str = "none
 
 
 def print_lines(rows: Sequence[Mapping[str, str]], least: Mapping[str, int]) -> None:
-    """A table of one line a row, without columns that are empty.
+    """Print a table with one line per row, without empty columns.
 
-    On a terminal, columns are cut down to `least` where they have to, the widest first, or left out, the first of
-    `least` first.
+    On a terminal, columns are cut down to `least` as necessary, the widest first. If that is not enough, columns are
+    left out, in the order of `least`.
     """
     shown = [{name: plain(text) for name, text in row.items()} for row in rows]
     widths = {name: max(len(name), *(len(row[name]) for row in shown)) for name in shown[0]}
@@ -99,7 +99,7 @@ def print_lines(rows: Sequence[Mapping[str, str]], least: Mapping[str, int]) -> 
 
 
 def fitted(widths: Mapping[str, int], least: Mapping[str, int], room: int) -> dict[str, int]:
-    """The widths of the columns that fit into so much room, two spaces between them."""
+    """Return the widths of the columns that fit into `room`, with two spaces between them."""
     kept = dict(widths)
     for name in [*least, ""]:
         if sum(min(width, least.get(column, width)) + 2 for column, width in kept.items()) - 2 <= room:
@@ -113,7 +113,7 @@ def fitted(widths: Mapping[str, int], least: Mapping[str, int], room: int) -> di
 
 
 def _print_table(table: Table) -> None:
-    """Print the table as wide as the terminal, or as it needs where the output is none."""
+    """Print the table as wide as the terminal, or at its full width if the output is not a terminal."""
     if out.is_terminal:
         out.print(table)
         return
@@ -138,7 +138,7 @@ def _cell(value: Any) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    """The start of the text, as much as fits; of an id the end too, which tells it from others."""
+    """Return the start of the text that fits; for an id also its end, which tells it from others."""
     if len(text) <= width:
         return text
     end = 9 if ID.search(text) and width > 10 else 0
