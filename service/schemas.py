@@ -335,14 +335,14 @@ class Curves(_Schema):
 
 
 class RunSigns(_Schema):
-    """How many signs differ at each step of a run, as the mean over its trainings; null where the run has no count."""
+    """The number of differing signs at each step of a run, as the mean over its trainings; null where it has none."""
 
     run: int
     differing: tuple[Number | None, ...]
 
 
 class PairSigns(_Schema):
-    """How many signs differ between two arms, for each run and as the mean over the runs."""
+    """The number of differing signs between two arms, for each run and as the mean over the runs."""
 
     first: str
     second: str
@@ -464,9 +464,9 @@ class Cost(_Schema):
 
 
 class Design(_Schema):
-    """What this number of runs can show about two arms, by the signed-rank test adjusted for all pairs.
+    """The difference that this number of runs can show between two arms, by the signed-rank test adjusted for all pairs.
 
-    For a study that stops when it is decided: about its first two arms, by the test made after every run.
+    For a study that stops when it is decided: between its first two arms, by the test made after every run.
     """
 
     runs: int

@@ -118,7 +118,7 @@ class _Bodies:
 
 
 def _announced(scope: Scope) -> int:
-    """Return the Content-Length, of which at most 20 digits are read; 0 if there is none."""
+    """Return the Content-Length, reading at most 20 digits; 0 if there is none."""
     text = Headers(scope=scope).get("content-length", "")[:20]
     return int(text) if text.isdecimal() else 0
 

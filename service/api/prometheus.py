@@ -42,7 +42,7 @@ class Metrics:
         self._seconds.labels(route, method).observe(seconds)
 
     def text(self) -> bytes:
-        """All metrics in Prometheus' text format. Queries the database, so it must not run on the event loop."""
+        """Return all metrics in Prometheus' text format. Queries the database, so it must not run on the event loop."""
         return generate_latest(self._registry)
 
 

@@ -102,7 +102,7 @@ class Streams:
 
     @contextmanager
     def slot(self, name: str) -> Iterator[Listening]:
-        """Take one of the streams that may be open at once, of which a token may have a quarter. Raises StreamsFull."""
+        """Take one of the streams that may be open at once; a token may take a quarter of them. Raises StreamsFull."""
         if self._closing:
             raise StreamsFull("the service is shutting down; come back in a moment")
         if self.open >= self.limit:
