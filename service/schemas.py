@@ -464,7 +464,7 @@ class Cost(_Schema):
 
 
 class Design(_Schema):
-    """The difference that this number of runs can show between two arms, by the signed-rank test adjusted for all pairs.
+    """The difference between two arms that so many runs can show, by the signed-rank test adjusted for all pairs.
 
     For a study that stops when it is decided: between its first two arms, by the test made after every run.
     """
