@@ -24,7 +24,7 @@ class SchemaMissing(DatabaseError):  # noqa: N818
     """There is no database yet, or its tables are missing or outdated. The message ends with the command that helps."""
 
 
-class DatabaseAway(DatabaseError):  # noqa: N818
+class DatabaseUnavailable(DatabaseError):  # noqa: N818
     """The database cannot be used now: it is restarting, unreachable or locked. A retry may succeed."""
 
 

@@ -11,16 +11,16 @@ from pathlib import Path
 # study's is below 15, because its session includes Ray's own processes, which must answer each other in time. Numbers
 # precede drawings, which take longer.
 NUMBERS, DRAWINGS, STUDY = 2, 4, 12
-RAYS, KEY = "RAY_worker_niceness", "TUNEBENCH_NICENESS"  # variables: Ray's, and ours for drivers
+RAY_NICENESS, NICENESS = "RAY_worker_niceness", "TUNEBENCH_NICENESS"  # variables: Ray's, and ours for drivers
 TRIES, WAIT_SECONDS = 20, 0.1
 
 
-def of_study() -> int:
+def study_niceness() -> int:
     """Return the niceness of a study on this machine."""
-    return min(int(os.environ.get(RAYS) or STUDY), STUDY)
+    return min(int(os.environ.get(RAY_NICENESS) or STUDY), STUDY)
 
 
-def give_way(pid: int, niceness: int) -> None:
+def lower_priority(pid: int, niceness: int) -> None:
     """Set the niceness of the whole session of `pid`. Do nothing where Linux does not group by session."""
     with suppress(OSError):
         for _ in range(TRIES):
@@ -30,12 +30,12 @@ def give_way(pid: int, niceness: int) -> None:
             time.sleep(WAIT_SECONDS)
 
 
-def i_give_way(niceness: int) -> None:
+def lower_own_priority(niceness: int) -> None:
     """Set the niceness of this process, which leads a session, and of the session where Linux groups by session."""
     os.nice(niceness)
-    give_way(os.getpid(), niceness)
+    lower_priority(os.getpid(), niceness)
 
 
-def driver_gives_way() -> None:
+def lower_driver_priority() -> None:
     """Give this driver a lower priority than the service if the service's own Ray started it."""
-    i_give_way(int(os.environ.get(KEY, 0)))
+    lower_own_priority(int(os.environ.get(NICENESS, 0)))

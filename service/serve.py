@@ -56,7 +56,7 @@ def serve(settings: Settings, host: str, port: int, option: str = "") -> None:
     engine.dispose()
 
 
-class _Told(BaseException):
+class _StopSignal(BaseException):
     """A signal to stop."""
 
 
@@ -65,12 +65,12 @@ def _until_told_to_stop() -> Iterator[None]:
     """Let SIGTERM and SIGINT unwind the stack, which stops our Ray. Uvicorn raises them again after its shutdown."""
 
     def unwind(signum: int, frame: FrameType | None) -> None:
-        raise _Told
+        raise _StopSignal
 
     before = {kind: signal.signal(kind, unwind) for kind in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
-    except _Told:
+    except _StopSignal:
         log.info("stopped")
     finally:
         for kind, handler in before.items():

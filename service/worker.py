@@ -12,7 +12,7 @@ from service.commands.progress import StudyProgress
 from service.database.engine import connect
 from service.database.store import Store
 from service.errors import LeaseLost, ServiceError
-from service.priority import driver_gives_way
+from service.priority import lower_driver_priority
 from service.settings import Settings
 from studies.errors import StudyError
 from studies.records import StudyRecord, StudyState
@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("study", help="the study's id")
     parser.add_argument("--fence", type=int, required=True, help="the number of the service's claim")
     arguments = parser.parse_args()
-    driver_gives_way()
+    lower_driver_priority()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     settings = Settings.from_environment()
     try:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """Turn garbage collection off during large imports, and exempt the imported objects from it afterwards.
 
     Otherwise the collector scans them again and again, which takes a sixth of a command's start-up time and frees

@@ -16,7 +16,7 @@ from service.settings import DEFAULT_URL, Settings
 from studies.design.methods import METHODS
 from studies.design.searchers import SEARCHERS
 from studies.design.space import searched
-from studies.design.spec import SHORT, StudySpec, from_json, load
+from studies.design.spec import ARMS_ALIAS, StudySpec, from_json, load
 from trainers.__main__ import _parser
 from trainers.data import DATASETS
 from trainers.optimizers import OPTIMIZERS, NoBinaryWeights
@@ -105,17 +105,17 @@ def test_commands_and_their_options():
         name: {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
         for name, command in commands().items()
     }
-    documented = {}
+    problem_responses = {}
     for usage, _ in table(COMMANDS, "command"):
         name = re.match(r"tunebench ([a-z ]*[a-z])", usage)[1]
-        documented[name] = set(re.findall(r"--[a-z]+", usage))
+        problem_responses[name] = set(re.findall(r"--[a-z]+", usage))
     everywhere = {"--db", "--url", "--json"}
-    assert documented == {name: options - everywhere for name, options in known.items()}
+    assert problem_responses == {name: options - everywhere for name, options in known.items()}
     assert all(option in COMMANDS for option in everywhere)
 
 
 def test_keys_of_a_study_file():
-    assert sorted(row[0] for row in table(STUDIES, "key")) == sorted([*StudySpec.model_fields, SHORT])
+    assert sorted(row[0] for row in table(STUDIES, "key")) == sorted([*StudySpec.model_fields, ARMS_ALIAS])
 
 
 INTERNAL = {"TUNEBENCH_NICENESS", "TUNEBENCH_RAY_FOLDER"}  # from one process of a service to another
@@ -125,9 +125,9 @@ def test_settings():
     source = "".join(
         path.read_text() for layer in ("service", "studies") for path in (ROOT / layer).rglob("*.py")
     )
-    documented = {row[0] for row in table(COMMANDS, "variable")}
+    problem_responses = {row[0] for row in table(COMMANDS, "variable")}
     of_ray = {"RAY_ADDRESS", "RAY_AUTH_TOKEN"}
-    assert set(re.findall(r"TUNEBENCH_[A-Z_]+", source)) - INTERNAL | of_ray == documented
+    assert set(re.findall(r"TUNEBENCH_[A-Z_]+", source)) - INTERNAL | of_ray == problem_responses
 
 
 def test_the_defaults_of_settings():

@@ -84,7 +84,7 @@ def _spec(options: argparse.Namespace) -> TrainingSpec:
     )
     return TrainingSpec(
         task=tasks[options.task],
-        proxy=proxy.without_own(tasks[options.task]),
+        proxy=proxy.without_defaults(tasks[options.task]),
         method=options.method,
         hyperparameters=hyperparameters,
         seed=options.seed,

@@ -16,7 +16,7 @@ def find(name: str) -> torch.device:
         raise ValueError(f"device {name!r} cannot be used: {first_line(error)}") from error
 
 
-def take_threads(number: int | None) -> None:
+def set_threads(number: int | None) -> None:
     """Set the number of CPU threads that torch uses, which changes sums in their last bits; None leaves it."""
     if number is not None:
         torch.set_num_threads(number)

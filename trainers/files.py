@@ -13,7 +13,7 @@ from trainers.errors import DataError
 
 
 @contextmanager
-def replacing(file: Path) -> Iterator[BinaryIO]:
+def atomic_write(file: Path) -> Iterator[BinaryIO]:
     """Yield a stream that replaces `file` when complete: others see the old file or all of the new. Raises
     DataError."""
     try:

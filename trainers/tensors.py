@@ -72,7 +72,7 @@ def _tensors(contents: Any) -> Iterator[Tensor]:
             left += value
 
 
-class Undrawn(TorchFunctionMode):
+class SkipInitialisation(TorchFunctionMode):
     """A mode for building networks on "meta" for their shapes: it skips `normal_`, which loads torch's compiler
     there."""
 

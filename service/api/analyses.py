@@ -24,7 +24,7 @@ STALE_TIMES, STALE_SECONDS = 4.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Analysed:
+class CachedAnalysis:
     """An analysis whose `content` includes the study's events up to `last_event`; `etag` identifies the content."""
 
     content: bytes
@@ -33,7 +33,7 @@ class Analysed:
     last_event: int
     will_do_until: float
 
-    def will_do(self, study: StudyRecord) -> bool:
+    def is_fresh_enough(self, study: StudyRecord) -> bool:
         if self.created_at < study.created_at:  # of a deleted study with the same id
             return False
         return self.last_event >= study.last_event or (
@@ -56,11 +56,11 @@ class Analysis:
         self._one_comparison = (
             asyncio.Lock()
         )  # so that curves, which take a tenth of the time, wait for at most one comparison
-        self._kept: OrderedDict[tuple[str, str], Analysed] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], CachedAnalysis] = OrderedDict()
         self._bytes = 0
-        self._computing: dict[tuple[str, str], asyncio.Task[Analysed]] = {}
+        self._computing: dict[tuple[str, str], asyncio.Task[CachedAnalysis]] = {}
 
-    async def get(self, study: str, what: str) -> Analysed:
+    async def get(self, study: str, what: str) -> CachedAnalysis:
         """Return the current analysis; for a running study, it may be up to `STALE_SECONDS` old.
 
         Raises StudyUnknown, AnalysisStopped, DatabaseError.
@@ -68,7 +68,7 @@ class Analysis:
         record = await run_in_threadpool(self._store.study_by_id, study)
         key = (study, what)
         found = self._kept.get(key)
-        while found is None or not found.will_do(record):
+        while found is None or not found.is_fresh_enough(record):
             if key not in self._computing:
                 self._computing[key] = asyncio.create_task(self._compute(*key), name=f"{what} of {study}")
             found = await asyncio.shield(self._computing[key])  # any one of the waiters may be cancelled
@@ -81,7 +81,7 @@ class Analysis:
         self._numbers.close()
         self._drawings.close()
 
-    async def _compute(self, study: str, what: str) -> Analysed:
+    async def _compute(self, study: str, what: str) -> CachedAnalysis:
         began = time.monotonic()
         try:
             analyst = self._numbers if what in ("curves", "comparison") else self._drawings
@@ -91,7 +91,7 @@ class Analysis:
             del self._computing[study, what]
         took = time.monotonic() - began
         etag = hashlib.blake2b(computed.content, digest_size=12).hexdigest()
-        analysed = Analysed(
+        analysed = CachedAnalysis(
             content=computed.content,
             etag=f'W/"{etag}"',  # weak: it also identifies the compressed content
             created_at=computed.created_at,
@@ -101,7 +101,7 @@ class Analysis:
         self._keep((study, what), analysed)
         return analysed
 
-    def _keep(self, key: tuple[str, str], analysed: Analysed) -> None:
+    def _keep(self, key: tuple[str, str], analysed: CachedAnalysis) -> None:
         if (before := self._kept.pop(key, None)) is not None:
             self._bytes -= len(before.content)
         self._kept[key] = analysed

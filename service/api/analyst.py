@@ -149,7 +149,7 @@ class Analyst:
 def _curves(store: Store, study: StudyRecord) -> bytes:
     from studies.analysis.comparison import label
     from studies.analysis.curves import centre, of_study
-    from studies.analysis.decision import as_decided
+    from studies.analysis.decision import up_to_decision
 
     spec, arms = stored(study), {}
     worths = {arm.name: _Means() for arm in spec.arms}
@@ -157,10 +157,12 @@ def _curves(store: Store, study: StudyRecord) -> bytes:
     if spec.confirm is None and spec.stop_when is None:
         outcomes = store.outcomes(study.id)
     else:
-        spec, trials, confirmations = as_decided(spec, store.trials(study.id), store.confirmations(study.id))
+        spec, trials, confirmations = up_to_decision(
+            spec, store.trials(study.id), store.confirmations(study.id)
+        )
         outcomes = trials
         if spec.confirm is not None:
-            worths = _worths(spec, trials, confirmations)
+            worths = _incumbent_means(spec, trials, confirmations)
     for name, curves in of_study(spec, outcomes).items():
         middle = centre(curves)
         arms[name] = {
@@ -199,7 +201,7 @@ class _Means:
     confirmed: Sequence[Estimate] = ()
 
 
-def _worths(
+def _incumbent_means(
     spec: StudySpec, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord]
 ) -> dict[str, _Means]:
     """Return the mean test metrics of each arm's incumbents and of their confirmations."""
@@ -226,19 +228,19 @@ def _comparison(store: Store, study: StudyRecord) -> bytes:
     from studies.analysis.comparison import compare
 
     records, confirmations = store.trials(study.id), store.confirmations(study.id)
-    comparison = compare(study, records, store.epochs_a_trial(study.id), confirmations)
+    comparison = compare(study, records, store.epoch_range_by_arm(study.id), confirmations)
     return _json(ComparisonAnswer.of(study.last_event, comparison).model_dump(mode="json"))
 
 
 def _differing_signs(store: Store, study: StudyRecord) -> bytes:
     from studies.analysis.comparison import label
-    from studies.analysis.decision import as_decided
+    from studies.analysis.decision import up_to_decision
     from studies.analysis.recorded import differing, pairs_of_signs
 
     spec = stored(study)
     found = []
     recorded = store.trials(study.id, with_series=True) if spec.record.signs else []
-    spec, trials, _ = as_decided(spec, recorded, ())
+    spec, trials, _ = up_to_decision(spec, recorded, ())
     for a, b in pairs_of_signs(spec):
         if (traces := differing(spec, trials, (a.name, b.name))) is not None:
             runs = zip(traces.numbers, traces.runs.tolist(), strict=True)
@@ -294,7 +296,7 @@ ANALYSES: dict[str, Callable[[Store, StudyRecord], bytes]] = {
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # from the terminal: the service decides when to stop
-    priority.i_give_way(int(sys.argv[1]))  # requests that need no computation go first
+    priority.lower_own_priority(int(sys.argv[1]))  # requests that need no computation go first
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # keeps what libraries print out of the answers
     url = _receive(source)

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from service.api import problems
 from service.api.auth import authenticated
 from service.api.middleware import RequestMiddleware
-from service.api.problems import documented
+from service.api.problems import problem_responses
 from service.api.prometheus import Metrics
 from service.api.routes import analysis, catalog, event_streams, health, pages, studies, trials
 from service.api.services import Services
@@ -77,7 +77,8 @@ class _App(FastAPI):
                 if answers.get("422", {}).get("content", {}).keys() == {"application/json"}:
                     del answers["422"]  # FastAPI's own, which no route sends
                 answers |= {
-                    str(status): text for status, text in documented(*_statuses(path, operation)).items()
+                    str(status): text
+                    for status, text in problem_responses(*_statuses(path, operation)).items()
                 }
             self.openapi_schema = document
         return self.openapi_schema

@@ -15,7 +15,7 @@ from service.database.tokens import Scope
 
 COOKIE = "tunebench"  # without a path, it applies to the login's folder, under any prefix
 SAFE = ("GET", "HEAD", "OPTIONS")
-NEEDED = dict.fromkeys(SAFE, Scope.READ) | {"POST": Scope.SUBMIT, "PATCH": Scope.SUBMIT}  # else admin
+REQUIRED_SCOPE = dict.fromkeys(SAFE, Scope.READ) | {"POST": Scope.SUBMIT, "PATCH": Scope.SUBMIT}  # else admin
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Authenticated(SecurityBase):
                 else "send a token: Authorization: Bearer TOKEN"
             )
             raise Refused("not-authenticated", detail, headers={"WWW-Authenticate": challenge})
-        needed = NEEDED.get(request.method, Scope.ADMIN)
+        needed = REQUIRED_SCOPE.get(request.method, Scope.ADMIN)
         if not found.scope.allows(needed):
             challenge = f'Bearer error="insufficient_scope", scope="{needed}"'
             detail = (

@@ -134,7 +134,7 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(error, _answer)
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a route that may answer with problems of these statuses."""
     content = {MEDIA_TYPE: {"schema": PROBLEM}}
     return {status: {"description": STATUSES[status], "content": content} for status in statuses}

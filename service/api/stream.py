@@ -72,7 +72,7 @@ class _Topic:
         return list(islice(self._kept, len(self._kept) - missing, None))
 
 
-class Listening:
+class CallerStreams:
     """The open streams of one caller, which all end at once."""
 
     def __init__(self, name: str) -> None:
@@ -95,24 +95,24 @@ class Streams:
         self._closing = False
         self._store = store
         self._topics: dict[str, _Topic] = {}
-        self._listening: dict[str, Listening] = {}
+        self._listening: dict[str, CallerStreams] = {}
         self._poller: asyncio.Task[None] | None = None
-        self._doorkeeper: asyncio.Task[None] | None = None
+        self._token_watcher: asyncio.Task[None] | None = None
         self._catching_up = asyncio.Semaphore(4)  # not all connections of the pool
 
     @contextmanager
-    def slot(self, name: str) -> Iterator[Listening]:
+    def slot(self, name: str) -> Iterator[CallerStreams]:
         """Take one of the streams that may be open at once; a token may take a quarter of them. Raises StreamsFull."""
         if self._closing:
             raise StreamsFull("the service is shutting down; come back in a moment")
         if self.open >= self.limit:
             raise StreamsFull(f"{self.limit} streams are open, as many as may be at once; try again later")
-        mine = self._listening.get(name) or Listening(name)
+        mine = self._listening.get(name) or CallerStreams(name)
         if name not in tokens.RESERVED and mine.open >= max(1, self.limit // 4):
             raise StreamsFull(f"{name} has {mine.open} streams open, as many as one token may; close some")
         self._listening[name] = mine
-        if self._doorkeeper is None or self._doorkeeper.done():
-            self._doorkeeper = asyncio.create_task(self._watch(), name="open streams")
+        if self._token_watcher is None or self._token_watcher.done():
+            self._token_watcher = asyncio.create_task(self._watch(), name="open streams")
         self.open, mine.open = self.open + 1, mine.open + 1
         try:
             yield mine
@@ -142,7 +142,7 @@ class Streams:
                 continue  # then there are no new events to send either
             self._end(self._listening.keys() - allowed)
 
-    async def until_over(self, chunks: AsyncIterator[str], mine: Listening) -> AsyncIterator[str]:
+    async def until_closed(self, chunks: AsyncIterator[str], mine: CallerStreams) -> AsyncIterator[str]:
         """Yield the chunks as they arrive, until they end or `mine` is over."""
         over = asyncio.ensure_future(mine.over.wait())
         waited: set[asyncio.Future[Any]] = {over}
@@ -159,7 +159,9 @@ class Streams:
             for future in waited:
                 future.cancel()
 
-    async def listen(self, study: StudyRecord, after: int | None, mine: Listening) -> AsyncIterator[bytes]:
+    async def listen(
+        self, study: StudyRecord, after: int | None, mine: CallerStreams
+    ) -> AsyncIterator[bytes]:
         """Yield every event of the study after `after` (None: from now on), once and in order, until it is deleted.
 
         If the study has no event `after` yet, the number is from a deleted study with the same id: all events are sent.

@@ -15,8 +15,8 @@ from pydantic import BaseModel
 
 from service.client.errors import unknown
 from service.client.event_stream import EventStream
-from service.client.proxies import way_to
-from service.client.retrying import Awaiting, Call, Caller, Params, Patience, Transport
+from service.client.proxies import client_options
+from service.client.retrying import AsyncTransport, Call, Caller, Params, RetrySchedule, Transport
 from service.errors import ServiceError
 from service.records import FINISHED, EventKind
 from service.schemas import (
@@ -68,7 +68,7 @@ class AsyncClient:
         token: str | None = None,
         *,
         timeout: float = 60.0,
-        transport: Callable[..., Transport] = Awaiting,
+        transport: Callable[..., Transport] = AsyncTransport,
     ) -> None:
         self.url = _checked(service_url(url))
         token = service_token(token)
@@ -77,7 +77,7 @@ class AsyncClient:
             if not (token.isascii() and token.isprintable() and token.strip()):
                 raise ServiceError("the token is none: it is one line of printable ASCII")
             headers["Authorization"] = f"Bearer {token.strip()}"
-        way, limits = way_to(self.url), httpx.Limits(max_connections=None)
+        way, limits = client_options(self.url), httpx.Limits(max_connections=None)
         http = transport(base_url=self.url, headers=headers, limits=limits, **way)
         self._caller = Caller(self.url, http, timeout, way["proxy"])
 
@@ -269,7 +269,7 @@ class AsyncClient:
 
     async def wait(self, study: str, timeout: float | None = None) -> Study:
         """Return the study once it is completed, failed or cancelled. Raises TimeoutError after `timeout` seconds."""
-        patience, poll = Patience(float("inf") if timeout is None else timeout), 0.1
+        patience, poll = RetrySchedule(float("inf") if timeout is None else timeout), 0.1
         while (now := await self.study(study)).state not in FINISHED:
             if not patience.left:
                 raise TimeoutError(f"study {study} is still {now.state} after {timeout:g} s")

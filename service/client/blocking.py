@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from service.client.awaiting import AsyncClient
-from service.client.retrying import Blocking, items, result
+from service.client.retrying import BlockingTransport, items, result
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class Client:
     """An `AsyncClient` that blocks: the same methods, results and errors, without `await`."""
 
     def __init__(self, url: str | None = None, token: str | None = None, *, timeout: float = 60.0) -> None:
-        self._client = AsyncClient(url, token, timeout=timeout, transport=Blocking)
+        self._client = AsyncClient(url, token, timeout=timeout, transport=BlockingTransport)
 
     def __enter__(self) -> Self:
         return self

@@ -84,7 +84,7 @@ def unreachable(url: httpx.URL, reason: object, by: str = "") -> Unavailable:
     )
 
 
-def foreign(url: httpx.URL) -> ApiError:
+def not_a_service(url: httpx.URL) -> ApiError:
     """Return the error for a successful response that this version of the client cannot read."""
     return ApiError(_problem(200, f"{url} did not answer as a tunebench service of this version does"))
 

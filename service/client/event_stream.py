@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from service.client.errors import Unavailable, unreachable
-from service.client.retrying import Call, Caller, Patience
+from service.client.retrying import Call, Caller, RetrySchedule
 from service.client.sse import Message, messages
 from service.schemas import Event
 
@@ -19,7 +19,7 @@ class EventStream:
 
     def __init__(self, caller: Caller, path: str, after: int) -> None:
         self._caller, self._path, self._after = caller, path, after
-        self._patience: Patience | None = None  # since the connection broke
+        self._patience: RetrySchedule | None = None  # since the connection broke
         self._broken: Unavailable | None = None
 
     async def events(self) -> AsyncGenerator[Event, None]:
@@ -29,7 +29,7 @@ class EventStream:
                 async for event in events:
                     yield event
             broken = self._broken or unreachable(self._caller.url, "the connection ended")
-            self._patience = self._patience or Patience(self._caller.seconds)
+            self._patience = self._patience or RetrySchedule(self._caller.seconds)
             await self._caller.transport.sleep(self._patience.pause(broken))
 
     async def _connection(self) -> AsyncGenerator[Event, None]:

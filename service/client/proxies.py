@@ -12,7 +12,7 @@ import httpx
 from service.errors import SettingError
 
 
-def way_to(url: httpx.URL) -> dict[str, Any]:
+def client_options(url: httpx.URL) -> dict[str, Any]:
     """Return an httpx client's options for this URL. Raises SettingError for an invalid proxy or invalid certificates.
 
     httpx's own reading of the environment fails for every URL if NO_PROXY has an entry that httpx does not understand.
@@ -29,7 +29,7 @@ def way_to(url: httpx.URL) -> dict[str, Any]:
 def _proxy(url: httpx.URL) -> httpx.Proxy | None:
     known = getproxies()
     given = known.get(url.scheme) or known.get("all")
-    if not given or _is_here(url.host) or _is_spared(url, known.get("no", "")):
+    if not given or _is_this_machine(url.host) or _is_excluded(url, known.get("no", "")):
         return None
     text = given if "://" in given else f"http://{given}"
     try:
@@ -46,7 +46,7 @@ def _proxy(url: httpx.URL) -> httpx.Proxy | None:
     return proxy
 
 
-def _is_here(host: str) -> bool:
+def _is_this_machine(host: str) -> bool:
     """Return whether `host` is this machine, which no proxy can reach for us."""
     address = _address(host)
     if address is None:
@@ -54,7 +54,7 @@ def _is_here(host: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
-def _is_spared(url: httpx.URL, no_proxy: str) -> bool:
+def _is_excluded(url: httpx.URL, no_proxy: str) -> bool:
     """Return whether NO_PROXY names the host, or a domain or network that contains it, with or without its port."""
     port = url.port or {"http": 80, "https": 443}[url.scheme]
     return any(_names(entry, url.host, port) for entry in no_proxy.lower().replace(",", " ").split())

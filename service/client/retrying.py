@@ -11,7 +11,7 @@ import anyio
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from service.client.errors import NotFound, Unavailable, foreign, refused, unreachable
+from service.client.errors import NotFound, Unavailable, not_a_service, refused, unreachable
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -39,7 +39,7 @@ class Transport(Protocol):
     async def sleep(self, seconds: float) -> None: ...
 
 
-class Awaiting:
+class AsyncTransport:
     def __init__(self, **options: Any) -> None:
         self.http = httpx.AsyncClient(**options)
 
@@ -60,8 +60,8 @@ class Awaiting:
         await anyio.sleep(seconds)
 
 
-class Blocking:
-    """A transport that blocks where `Awaiting` awaits. Its coroutines never suspend: `result` and `items` run them."""
+class BlockingTransport:
+    """`AsyncTransport` for blocking code. Its coroutines never suspend: `result` and `items` run them."""
 
     def __init__(self, **options: Any) -> None:
         self.http = httpx.Client(**options)
@@ -84,7 +84,7 @@ class Blocking:
 
 
 def result(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine over a `Blocking` transport and return its result."""
+    """Run a coroutine over a `BlockingTransport` transport and return its result."""
     try:
         coroutine.send(None)
     except StopIteration as done:
@@ -95,7 +95,7 @@ def result(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def items(generator: AsyncGenerator[T, None]) -> Generator[T, None, None]:
-    """Run an asynchronous generator over a `Blocking` transport and yield its items."""
+    """Run an asynchronous generator over a `BlockingTransport` transport and yield its items."""
     try:
         while True:
             try:
@@ -107,7 +107,7 @@ def items(generator: AsyncGenerator[T, None]) -> Generator[T, None, None]:
         result(generator.aclose())
 
 
-class Patience:
+class RetrySchedule:
     """A schedule of retries over `seconds`: pauses that double, with jitter, after any that the service asks for."""
 
     def __init__(self, seconds: float) -> None:
@@ -151,7 +151,7 @@ class Caller:
 
     async def ask(self, call: Call) -> bytes:
         """Return the content of the answer. Raises ApiError: for a transient failure, after `seconds` of retries."""
-        patience, perhaps_done = Patience(self.seconds), False
+        patience, perhaps_done = RetrySchedule(self.seconds), False
         while True:
             try:
                 async with aclosing(self.stream(call, silence=max(patience.left, 1.0))) as chunks:
@@ -200,7 +200,7 @@ class Caller:
         try:
             return kind.model_validate_json(content, extra="ignore")
         except ValidationError as error:
-            raise foreign(self.url) from error
+            raise not_a_service(self.url) from error
 
 
 def _sendable(value: str | int | bool | Sequence[str]) -> Any:

@@ -17,7 +17,7 @@ from service.errors import LeaseLost, ServiceError
 from service.records import CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED
 from studies.design.spec import StudySpec, stored
 from studies.errors import NoResultError, SpecError, StudyError
-from studies.imports import uncollected
+from studies.imports import without_garbage_collection
 from studies.records import ConfirmationRecord, Request, Sink, StudyRecord, StudyState, TrialRecord
 from studies.results.wording import listed
 from studies.running import ready, reuse
@@ -111,7 +111,7 @@ def _go_on(
 ) -> StudyState | None:
     """Run what is left under the lease. Returns None once all trials are done, or the state the study was left in."""
     # imported here as Ray takes seconds: neither `tunebench list` nor a driver without a lease should wait for it
-    with uncollected():
+    with without_garbage_collection():
         from studies.running.cluster import cluster
         from studies.running.experiment import run_study
         from studies.running.provenance import provenance

@@ -100,10 +100,10 @@ class Head(Periodic):
                 self._go_on()
             else:
                 self.running = self._read() or self.running
-        elif not self._is_whole():
+        elif not self._is_healthy():
             self._start_again()
         elif time.monotonic() - self._since > STEADY_SECONDS:
-            self.running.give_way()
+            self.running.lower_priority()
             if self.running.trouble:
                 self._write(replace(self.running, trouble=""))
 
@@ -129,7 +129,7 @@ class Head(Periodic):
     def _go_on(self) -> None:
         """Go on with the head that another service has left; start one if none with these settings is whole."""
         self.running, self._since = self._read() or self.running, time.monotonic()
-        if self.running.settings == self._settings and self.running.is_closed() and self._is_whole():
+        if self.running.settings == self._settings and self.running.is_closed() and self._is_healthy():
             log.info("going on with the Ray head at %s, %s", self.running.address, self.running.dashboard_url)
             return
         self._clear()
@@ -169,7 +169,7 @@ class Head(Periodic):
         self._write(replace(self.running, process=str(Owner.of(self._child.pid))))
         log.info("starting a Ray head at %s, %s", self.running.address, self.running.dashboard_url)
 
-    def _is_whole(self) -> bool:
+    def _is_healthy(self) -> bool:
         if self._child is not None:
             self._child.poll()  # so that it does not stay a zombie
         if not self.running.is_alive():

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from service.cluster.jobs import ENDED, Jobs
 from service.cluster.periodic import Periodic
-from service.database.claims import SLOW_SECONDS, Claims, Held
+from service.database.claims import SLOW_SECONDS, Claims, HeldStudy
 from service.database.lease import Lease
 from service.database.owner import Owner
 from service.database.store import Store
@@ -66,7 +66,7 @@ class Queue(Periodic):
         ended = self._ended_jobs(held)
         for one in held:
             if one.free:
-                if (left := self._left_by(one.job)) is not None:
+                if (left := self._fate_of_job(one.job)) is not None:
                     self._put_back(one, self._with_cause(one, f"its driver is gone{left}"))
             elif reason := ended.get(one.study):
                 self._put_back(one, self._with_cause(one, reason))
@@ -76,7 +76,7 @@ class Queue(Periodic):
         jobs = {one.job for one in held}
         self._stopping = {job: since for job, since in self._stopping.items() if job in jobs}
 
-    def _with_cause(self, held: Held, reason: str) -> str:
+    def _with_cause(self, held: HeldStudy, reason: str) -> str:
         cause = self._jobs.why() if held.unclaimed else ""
         return f"{reason}; Ray: {cause}" if cause else reason
 
@@ -86,7 +86,7 @@ class Queue(Periodic):
             if (study := self._claims.next()) is not None:
                 self._claims.tell(study, trouble)
 
-    def _ended_jobs(self, held: Sequence[Held]) -> dict[str, str]:
+    def _ended_jobs(self, held: Sequence[HeldStudy]) -> dict[str, str]:
         """Return the studies whose Ray job has ended, each with what Ray says.
 
         A job that Ray does not know may belong to another cluster, and then only the lease can tell. But if this
@@ -108,7 +108,7 @@ class Queue(Periodic):
                 ended[one.study] = "Ray has started anew and lost its job"
         return ended
 
-    def _left_by(self, job: str | None) -> str | None:
+    def _fate_of_job(self, job: str | None) -> str | None:
         """Return what became of the job of a driver that is gone, in words; None while its driver or a worker lives.
 
         A frozen driver keeps its workers, and the next driver would have none. So Ray is told to stop the job, and
@@ -130,7 +130,7 @@ class Queue(Periodic):
             return None
         return f", and Ray has not ended its job within {STOP_SECONDS:g} s"
 
-    def _put_back(self, held: Held, reason: str) -> None:
+    def _put_back(self, held: HeldStudy, reason: str) -> None:
         with suppress(RayUnavailable, DatabaseError):  # a disk that the log has filled has room for the state
             if held.job is not None and (text := self._jobs.logs(held.job, LOG_LINES)):
                 self._store.keep_log(held.study, held.job, text)

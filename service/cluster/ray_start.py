@@ -80,7 +80,7 @@ class RayStart:
                 "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all on loopback: docs/decisions/0007
                 "TUNEBENCH_RAY_FOLDER": self.folder,
                 "TMPDIR": self.folder,  # what a killed job leaves is removed with the folder
-                priority.KEY: str(priority.of_study()),
+                priority.NICENESS: str(priority.study_niceness()),
             },
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -88,9 +88,9 @@ class RayStart:
             start_new_session=True,
         )
 
-    def give_way(self) -> None:
+    def lower_priority(self) -> None:
         """Give the service priority over the head and its workers. Not while it starts: Ray gives up on slow parts."""
-        priority.give_way(Owner.parse(self.process).pid, priority.of_study())
+        priority.lower_priority(Owner.parse(self.process).pid, priority.study_niceness())
 
     def is_alive(self) -> bool:
         if not self.process:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from service.cluster.periodic import Periodic
 from service.database.lease import Lease
 from service.database.store import Store
-from service.errors import DatabaseAway, LeaseLost, StoreError
+from service.errors import DatabaseUnavailable, LeaseLost, StoreError
 from studies.records import ConfirmationRecord, Request, TrialRecord
 from studies.running.control import Control
 
@@ -65,7 +65,7 @@ class LeasedSink(Periodic):
                 raise self._lost
             try:
                 return write()
-            except DatabaseAway:
+            except DatabaseUnavailable:
                 if time.monotonic() > give_up:
                     raise
             except StoreError:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from service.database.lookup import ambiguous, matching
 from service.errors import DatabaseError, SchemaMissing, ServiceError, StoreError, StudyUnknown
 from service.settings import Settings, database_url, service_url
-from studies.imports import uncollected
+from studies.imports import without_garbage_collection
 from studies.records import StudyRecord, StudyState, TrialRecord
 from trainers.tasks import TASKS
 
@@ -93,10 +93,10 @@ class LocalDatabase:
 
     def comparison(self, study: str) -> "ComparisonAnswer":
         record = self.store.study_by_id(study)
-        return self._compared(record, self.store.trials(study), self.store.epochs_a_trial(study))
+        return self._compared(record, self.store.trials(study), self.store.epoch_range_by_arm(study))
 
     def export(self, study: str, folder: Path) -> "ComparisonAnswer":
-        with uncollected():
+        with without_garbage_collection():
             from studies.results.export import export
 
         record = self.store.study_by_id(study)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from service.commands.options import AsJson, Yes
-from service.commands.terminal import agree, notes, print_rows, say
+from service.commands.terminal import confirm_or_exit, notes, print_rows, say
 from service.settings import Settings
 from studies.errors import StudyError
 
@@ -46,7 +46,7 @@ def fetch(
     folder = Settings.from_environment().data_dir
     file = DATASETS[name].path(folder)
     if source is not None and source.exists() and file.exists():
-        agree(
+        confirm_or_exit(
             f"{name} is here already: {file} will be replaced, and studies of it go on with no other data.",
             yes,
         )

@@ -6,7 +6,7 @@ import typer
 
 from service.commands.backends import local_database
 from service.commands.options import AsJson, Database, Yes
-from service.commands.terminal import agree, notes, print_rows, say
+from service.commands.terminal import confirm_or_exit, notes, print_rows, say
 
 TokenName = Annotated[str, typer.Argument(help="The token's holder, shown as the actor in events.")]
 
@@ -76,7 +76,7 @@ def revoke_token(name: TokenName, db: Database = None, yes: Yes = False) -> None
     token = named(engine, name)
     if token.revoked_at is None:
         since = f"{token.created_at:%Y-%m-%d}"
-        agree(
+        confirm_or_exit(
             f"The token {name} ({token.scope}, made on {since}) will allow nothing any more, for good.", yes
         )
         revoke(engine, name)

@@ -9,7 +9,7 @@ from service.commands.backends import RemoteService, remote_service
 from service.commands.options import AsJson, Runs, Service, Study, Trials, WholeStudy, Yes
 from service.commands.show import done, tell
 from service.commands.study_file import changed
-from service.commands.terminal import agree, notes, print_json, say
+from service.commands.terminal import confirm_or_exit, notes, print_json, say
 from studies.records import StudyState
 from studies.results.wording import count
 
@@ -94,7 +94,7 @@ def delete(study: WholeStudy, url: Service = None, yes: Yes = False) -> None:
     where = remote_service(url)
     found = where.find(study, whole=True)
     trials = count(done(found), "trial")
-    agree(f"{found.id} at {where.url} and its {trials} will be gone for good.", yes)
+    confirm_or_exit(f"{found.id} at {where.url} and its {trials} will be gone for good.", yes)
     with where.client() as client:
         client.delete(found.id)
     say(f"{found.id} is removed from {where.url}, with {trials}")

@@ -41,7 +41,7 @@ def paragraph(text: object) -> None:
     out.print(Text(plain(text)), soft_wrap=not out.is_terminal)
 
 
-def agree(question: str, yes: bool) -> None:
+def confirm_or_exit(question: str, yes: bool) -> None:
     """Return if `yes` was given or the user agrees, else exit. Raises ServiceError if there is no terminal to ask."""
     if yes:
         return

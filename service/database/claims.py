@@ -20,7 +20,7 @@ QUEUE_LOCK = 0x74756E66  # a PostgreSQL advisory lock: one service at a time loo
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldStudy:
     """A starting or running study, as it was when it was looked at."""
 
     study: str
@@ -37,7 +37,7 @@ class Claims:
     def __init__(self, engine: Engine, owner: Owner, max_running: int) -> None:
         self._engine, self._owner, self._max_running = engine, owner, max_running
 
-    def held(self) -> Sequence[Held]:
+    def held(self) -> Sequence[HeldStudy]:
         """Return the studies that are starting or running."""
         with reading(self._engine) as connection:
             rows = connection.execute(select(studies).where(studies.c.state.in_(ACTIVE))).mappings().all()
@@ -47,7 +47,7 @@ class Claims:
             unclaimed = (row["state"], row["lease_owner"]) == (STARTING, str(self._owner))
             slow = unclaimed and row["lease_since"] + timedelta(seconds=SLOW_SECONDS) < moment
             free = is_free(row, moment)
-            found.append(Held(row["id"], row["fence"], row["job"], free, unclaimed, slow))
+            found.append(HeldStudy(row["id"], row["fence"], row["job"], free, unclaimed, slow))
         return found
 
     def tell(self, study: str, trouble: str) -> None:
@@ -58,7 +58,7 @@ class Claims:
         with writing(self._engine) as connection:
             tell(connection, locked(connection, study), trouble, actor="service", time=now(connection))
 
-    def put_back(self, seen: Held, reason: str) -> StudyState | None:
+    def put_back(self, seen: HeldStudy, reason: str) -> StudyState | None:
         """Take a study from a driver that is gone. Returns its new state; None, doing nothing, if it has changed."""
         with writing(self._engine) as connection:
             row = locked(connection, seen.study)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.database.sqlite_file import SqliteFile
 from service.database.tables import metadata
-from service.errors import DatabaseAway, DatabaseError, SchemaMissing
+from service.errors import DatabaseError, DatabaseUnavailable, SchemaMissing
 
 LOCK_SECONDS = 30  # a writer waits this long for another writer
 CONNECT_SECONDS = 10
@@ -315,12 +315,12 @@ def _translated(url: URL) -> Iterator[None]:
         origin = error.orig if isinstance(error, DBAPIError) else error
         code = getattr(origin, "sqlite_errorname", None) or getattr(origin, "sqlstate", None) or ""
         fault = next((text for prefix, text in FAULTS.items() if code.startswith(prefix)), None)
-        kind = DatabaseAway if code.startswith(PASSING) else DatabaseError
+        kind = DatabaseUnavailable if code.startswith(PASSING) else DatabaseError
         if fault is None and isinstance(error, DBAPIError) and error.connection_invalidated:
-            fault, kind = "broke the connection; check the server and repeat the command", DatabaseAway
+            fault, kind = "broke the connection; check the server and repeat the command", DatabaseUnavailable
         if fault is None and not code and type(origin).__name__ in ("OperationalError", "ConnectionTimeout"):
             fault = "cannot be reached; check that the server runs and that the URL is right"
-            kind = DatabaseAway
+            kind = DatabaseUnavailable
         missing = MISSING.search(str(origin))
         if fault is None and missing and missing[missing.lastindex or 0] in metadata.tables:
             fault = "has lost its tables; restore it from a copy, or run: tunebench db upgrade"
@@ -330,4 +330,4 @@ def _translated(url: URL) -> Iterator[None]:
         raise kind(f"database {_shown(url)} {fault} ({detail})", fault.partition(";")[0]) from error
     except PoolTimeout as error:
         fault = "has no connection left for this; repeat the command later"
-        raise DatabaseAway(f"database {_shown(url)} {fault}", fault.partition(";")[0]) from error
+        raise DatabaseUnavailable(f"database {_shown(url)} {fault}", fault.partition(";")[0]) from error

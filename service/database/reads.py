@@ -349,7 +349,7 @@ class Reads:
             rows = connection.execute(newest).all()
         return [(id, on) for id, first in rows for on in [*first.get("continued", [])[::-1], first] if on]
 
-    def epochs_a_trial(self, study: str) -> dict[str, tuple[int, int]]:
+    def epoch_range_by_arm(self, study: str) -> dict[str, tuple[int, int]]:
         """Return, by arm, the fewest and most epochs of its completed trials. The database counts, which is faster."""
         completed = and_(trials.c.study == study, trials.c.state == TrialState.COMPLETED)
         counted = (
@@ -403,7 +403,7 @@ class Reads:
             waited=waited,
         )
 
-    def require_room(self) -> None:
+    def require_ready(self) -> None:
         """Raise DatabaseError if the database does not answer, lacks its tables, or its disk is full."""
         require_schema(self.engine)
         if self.engine.dialect.name != "sqlite":

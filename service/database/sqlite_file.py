@@ -57,7 +57,7 @@ class SqliteFile:
         """Let readers and a writer work at once from now on. The file keeps this. Not possible in a transaction."""
         with closing(self.open()) as connection:
             deadline = time.monotonic() + self._lock_seconds
-            while not _keeps_log(connection, must=time.monotonic() > deadline):
+            while not _switch_to_wal(connection, must=time.monotonic() > deadline):
                 time.sleep(0.01)
 
     def _mode(self) -> str:
@@ -75,7 +75,7 @@ class SqliteFile:
         return found.st_dev, found.st_ino
 
 
-def _keeps_log(connection: sqlite3.Connection, *, must: bool) -> bool:
+def _switch_to_wal(connection: sqlite3.Connection, *, must: bool) -> bool:
     """Turn on the write-ahead log. Returns False if another process is doing the same just now; raises if it `must`.
 
     SQLite does not wait by itself here.

@@ -212,7 +212,7 @@ class Saving:
 
 
 @dataclass(frozen=True, slots=True)
-class ExtraAt:
+class ExtraTrialsAt:
     """The trials beyond `trial` that one arm needs to get where the other is after `trial`.
 
     Null means "not within the trials compared": at least `at_least` more. If that is null too, the other arm has no
@@ -234,7 +234,7 @@ class ExtraTrials:
     reference: str
     curve: str
     level: float | None
-    by_trial: tuple[ExtraAt, ...]
+    by_trial: tuple[ExtraTrialsAt, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,8 +56,8 @@ from studies.analysis.compared import (
     Confirmations,
     Difference,
     Equivalence,
-    ExtraAt,
     ExtraTrials,
+    ExtraTrialsAt,
     Paired,
     PairResult,
     Plateau,
@@ -615,7 +615,7 @@ def _extra(
     replicates = extra_trials(resampled[arm, curve], resampled[reference, curve])
     low, high = stats.percentiles(replicates, runs)
     by_trial = tuple(
-        ExtraAt(
+        ExtraTrialsAt(
             trial=n,
             extra=_whole(extra[n - 1]),
             low=_whole(low[n - 1]),

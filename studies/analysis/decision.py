@@ -55,7 +55,7 @@ def decision(
     return Decision(a, b, endpoint, complete, spec.runs, None)
 
 
-def as_decided(
+def up_to_decision(
     spec: StudySpec, trials: Sequence[TrialRecord], confirmations: Sequence[ConfirmationRecord] = ()
 ) -> tuple[StudySpec, list[TrialRecord], list[ConfirmationRecord]]:
     """Return the study up to its `decision` if it stops there, else all of it."""

@@ -9,7 +9,9 @@ from typing import Any, Protocol
 from studies.design.searchers import SEARCHERS
 from studies.records import TrialState
 
-CERTAIN = 5  # trials at least, equally many of every run: if all fail with one error, that is no accident
+CERTAIN_TRIALS = (
+    5  # trials at least, equally many of every run: if all fail with one error, that is no accident
+)
 LONGEST = 300  # characters of an error that are shown
 NUMBER = re.compile(r"0x[0-9a-f]+|\d+(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE)
 
@@ -58,7 +60,7 @@ def first_line(error: str | None) -> str:
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
 
 
-class Losses:
+class FailureTracker:
     """The failures and results of a study's trials so far, added one at a time.
 
     An arm is compared by what its search finds. If a whole arm, or all trials that its model chose, have not a single
@@ -125,7 +127,7 @@ class _Part:
 
     def __init__(self, name: str, runs: int) -> None:
         self._name, self._runs = name, runs
-        self._each = -(-CERTAIN // runs)  # trials of a run that are judged together
+        self._each = -(-CERTAIN_TRIALS // runs)  # trials of a run that are judged together
         self._together: defaultdict[int, list[Ended]] = defaultdict(list)
         self._errors = _Errors()
         self.trials = self.results = 0
@@ -149,4 +151,4 @@ class _Part:
 
 def nothing(spec: Mapping[str, Any], trials: Iterable[Ended]) -> str | None:
     """Return which arms of a study with all these trials have no result, and why; None if every arm has one."""
-    return Losses(spec, trials).nothing()
+    return FailureTracker(spec, trials).nothing()

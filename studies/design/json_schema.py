@@ -12,7 +12,16 @@ from studies.design.published import MOST_ROWS, Published, PublishedRow
 from studies.design.searchers import SEARCHERS
 from studies.design.size import MOST_ITEMS
 from studies.design.space import Choice, Dimension, Fixed, Float, Int, Tied, to_json
-from studies.design.spec import LEAST, MOST_ARMS, OF_ARMS, SHORT, Confirm, Resources, SearcherSpec, StudySpec
+from studies.design.spec import (
+    ARMS_ALIAS,
+    LEAST,
+    MOST_ARMS,
+    OF_ARMS,
+    Confirm,
+    Resources,
+    SearcherSpec,
+    StudySpec,
+)
 from trainers.hyperparameters import DECAY, MOST_IN_A_BATCH, VALID, Interval, Options, Whole
 from trainers.record import MOST, Record
 from trainers.tasks import FIRST_STEP_OPTIMIZERS, MOST_EPOCHS, PRECISIONS, TASKS, WITHOUT
@@ -79,7 +88,7 @@ def study_schema() -> dict[str, Any]:
         "proxy": _mapping(PROXY),
         "start": model["properties"]["name"] | {"title": "Start"},
         "arms": arms,
-        SHORT: arms,
+        ARMS_ALIAS: arms,
         "searcher": searcher | {"default": SearcherSpec().name},
         "record": _mapping(RECORD),
         "confirm": {
@@ -89,7 +98,7 @@ def study_schema() -> dict[str, Any]:
         "published": {"type": "array", "items": _published(PublishedRow), "maxItems": MOST_ROWS},
     }
     required = [name for name in model["required"] if name != "arms"]
-    one_of_two = {"oneOf": [{"required": ["arms"]}, {"required": [SHORT]}]}
+    one_of_two = {"oneOf": [{"required": ["arms"]}, {"required": [ARMS_ALIAS]}]}
     return _mapping(model["properties"] | own, required=required) | one_of_two
 
 

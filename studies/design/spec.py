@@ -37,12 +37,12 @@ from trainers.training_spec import Machine
 MOST_ARMS = 24
 
 
-class Unsaid(int):
+class DefaultInt(int):
     """A default number, which differs in type from the same number in a study file."""
 
 
-TRIALS = Unsaid(25)  # of a run, unless a grid implies another number
-SHORT = "methods"  # another name for `arms` in a study file
+TRIALS = DefaultInt(25)  # of a run, unless a grid implies another number
+ARMS_ALIAS = "methods"  # another name for `arms` in a study file
 PROTOCOL = 4  # raised when the same spec would give different trials; if only for one method or task, its revision is
 
 
@@ -146,7 +146,7 @@ class ArmSpec(_Strict):
             same = [each.name for each in TASKS.values() if _samples(each) == _samples(task)]
             needed = "must have the study's samples, inputs and metric"
             raise _InnerError([("task", f"{needed}: {', '.join(same)}, got {own.name!r}")])
-        given = proxy.without_own(own)
+        given = proxy.without_defaults(own)
         try:
             _proxy(self.proxy.changes, own, over=given)
         except _InnerError as error:
@@ -288,7 +288,7 @@ class StudySpec(_Strict):
         """Keep only what differs from the task: a proxy that changes nothing is the task."""
         task = TASKS.get(info.data.get("task", ""))
         proxy = _proxy(entry, task, small=info.context is STORED)
-        return proxy if task is None else proxy.without_own(task)
+        return proxy if task is None else proxy.without_defaults(task)
 
     @field_validator("start", mode="before")
     @classmethod
@@ -299,7 +299,7 @@ class StudySpec(_Strict):
 
     @field_validator("arms", mode="before")
     @classmethod
-    def _few(cls, value: object) -> object:
+    def _at_most_max_arms(cls, value: object) -> object:
         if isinstance(value, list | tuple) and len(value) > MOST_ARMS:
             raise ValueError(f"a study has at most {MOST_ARMS} arms, got {len(value)}")
         return value
@@ -357,7 +357,7 @@ class StudySpec(_Strict):
         faults = [
             (str(i), fault)
             for i, (arm, task) in enumerate(zip(value, own, strict=True))
-            for fault in _unfit(arm, task, info.data.get("start"))
+            for fault in _method_faults(arm, task, info.data.get("start"))
         ]
         faults += [
             (
@@ -417,7 +417,7 @@ class StudySpec(_Strict):
         told = ", ".join(f"{name} has {number}" for name, number in grids.items())
         if len(set(grids.values())) > 1:
             raise ValueError(f"arms of a grid need as many combinations each: {told}")
-        if isinstance(value, Unsaid):
+        if isinstance(value, DefaultInt):
             return next(iter(grids.values()), int(TRIALS))
         if any(value != number for number in grids.values()):
             raise ValueError(f"leave it out, it follows from the combinations: {told}, got {value!r}")
@@ -628,7 +628,7 @@ def _trained(info: ValidationInfo) -> list[Task]:
     return [TASKS[name] for name in names or [task]]
 
 
-def _unfit(arm: ArmSpec, task: Task, start: str | None) -> Iterator[str]:
+def _method_faults(arm: ArmSpec, task: Task, start: str | None) -> Iterator[str]:
     """Yield the reasons why the arm's method cannot train `task`, which is the arm's."""
     real = task.name in REAL_TASKS
     if real and arm.is_binary:
@@ -734,10 +734,10 @@ def _checked(data: object, source: str, context: dict[str, bool] | None = None) 
     if not isinstance(data, Mapping):
         raise SpecError(source, [("", f"a study is a mapping of keys to values, got {_show(data)}")])
     data, given = dict(data), "arms"
-    if SHORT in data:
+    if ARMS_ALIAS in data:
         if "arms" in data:
-            raise SpecError(source, [(SHORT, "is the short form of arms: a study lists one of the two")])
-        data["arms"], given = data.pop(SHORT), SHORT
+            raise SpecError(source, [(ARMS_ALIAS, "is the short form of arms: a study lists one of the two")])
+        data["arms"], given = data.pop(ARMS_ALIAS), ARMS_ALIAS
     try:
         return StudySpec.model_validate(data, context=context)
     except ValidationError as error:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from studies.analysis.comparison import compare
 from studies.analysis.confirmation import worth
 from studies.analysis.curves import bands, best_so_far, centre, means, of_study, runs_of
-from studies.analysis.decision import as_decided
+from studies.analysis.decision import up_to_decision
 from studies.analysis.recorded import counted_signs, pairs_of_signs
 from studies.design.space import Choice, Dimension, Fixed, Float, Int, Tied
 from studies.design.spec import StudySpec, stored
@@ -93,7 +93,7 @@ def curves_table(
     `extra_trials` use only trials at which `n` is the number of runs. `held_out`, `confirmed` and the bands, each of
     which holds for a whole curve, are empty unless every run has a value.
     """
-    spec, trials, confirmations = as_decided(stored(study), trials, confirmations)
+    spec, trials, confirmations = up_to_decision(stored(study), trials, confirmations)
     columns: dict[str, Kind] = {"arm": "text", "trial": "integer", "n": "integer"}
     whats = ("median", "mean", "iqm", "held_out", "confirmed")
     columns |= {f"{what}{part}": "number" for what in whats for part in ESTIMATE}
@@ -319,7 +319,7 @@ TABLES: dict[str, Build] = {
     "differing-signs": differing_signs_table,
     "published": published_table,
 }
-SOMETIMES = (
+OMITTED_IF_EMPTY = (
     "confirmations",
     "repeats",
     "traces",

@@ -20,7 +20,7 @@ from studies.encoding import to_json
 from studies.errors import StudyError
 from studies.records import ConfirmationRecord, StudyRecord, TrialRecord
 from studies.results import figures, grids, traces
-from studies.results.data_tables import FORMS, SOMETIMES, TABLES
+from studies.results.data_tables import FORMS, OMITTED_IF_EMPTY, TABLES
 from studies.results.dictionary import dictionary
 from studies.results.output_folder import OWNER
 from studies.results.report import changes_file, report, study_file
@@ -98,7 +98,7 @@ def _files(
         files = _figures(study, trials, comparison, confirmations)
     for name, build in TABLES.items():
         table = build(study, trials, confirmations)
-        if table.rows or name not in SOMETIMES:
+        if table.rows or name not in OMITTED_IF_EMPTY:
             forms = [form for form in FORMS if (name, form) not in TOO_LONG]
             files |= {f"{name}.{form}": FORMS[form](table) for form in forms}
     changes = _changes(study)

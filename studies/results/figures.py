@@ -17,7 +17,7 @@ from studies.analysis.compared import ArmResult, Comparison, ToPlateau, ToTarget
 from studies.analysis.comparison import label
 from studies.analysis.confirmation import worth
 from studies.analysis.curves import Floats, bands, means, of_study
-from studies.analysis.decision import as_decided
+from studies.analysis.decision import up_to_decision
 from studies.analysis.estimate import Estimate
 from studies.analysis.extra_trials import mean_curve
 from studies.design.space import searched
@@ -65,7 +65,7 @@ def figure8(
     are drawn as arrows on its edge and counted. No mean is cut off once a model chooses; before, an arrow may stand for
     it. Mean and median are drawn only where every run has a value: over fewer runs they could fall.
     """
-    spec, trials, confirmations = as_decided(stored(study), trials, confirmations)
+    spec, trials, confirmations = up_to_decision(stored(study), trials, confirmations)
     task = spec.task_definition()
     sign, _, factor, _ = UNITS.get(task.metric, RAW)
     curves = {name: factor * found.best for name, found in of_study(spec, trials).items()}

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from studies.analysis import stats
 from studies.analysis.comparison import label
 from studies.analysis.curves import Floats
-from studies.analysis.decision import as_decided
+from studies.analysis.decision import up_to_decision
 from studies.analysis.settings import Point, Runs, by_setting, flips, objective
 from studies.design.space import searched
 from studies.design.spec import ArmSpec, StudySpec, stored
@@ -32,7 +32,7 @@ DASHES = (0, (4, 2))
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class GridLine:
     """A line: an arm at some values of one hyperparameter, with one value of each other that it lists.
 
     `means` (values, 3) are the runs' mean and the ends of its interval at each of these `values`, NaN where there is
@@ -63,7 +63,7 @@ def over_grid(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | Non
     lists; a control, which lists none, is a dashed level. Magnitudes have logarithmic axes. Return None if no arm has a
     grid.
     """
-    spec, trials, _ = as_decided(stored(study), trials, ())
+    spec, trials, _ = up_to_decision(stored(study), trials, ())
     grids = [arm for arm in spec.arms if spec.is_grid(arm)]
     if not grids:
         return None
@@ -92,7 +92,7 @@ def side_by_side(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | 
 
     Return None if an arm searches anything.
     """
-    spec, trials, _ = as_decided(stored(study), trials, ())
+    spec, trials, _ = up_to_decision(stored(study), trials, ())
     if not all(arm.is_control for arm in spec.arms):
         return None
     quantities = _quantities(spec, trials)
@@ -143,7 +143,7 @@ def _quantities(spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Quantity
     return found
 
 
-def _series(grids: Sequence[ArmSpec], name: str, quantity: Quantity) -> list[Series]:
+def _series(grids: Sequence[ArmSpec], name: str, quantity: Quantity) -> list[GridLine]:
     """Return the lines against the hyperparameter `name`."""
     found = []
     for arm in grids:
@@ -159,7 +159,7 @@ def _series(grids: Sequence[ArmSpec], name: str, quantity: Quantity) -> list[Ser
             rest = zip([each for each in listed if each != name], others, strict=True)
             words = "".join(f", {each.replace('_', ' ')} {setting(value)}" for each, value in rest)
             means = np.array([_mean(runs, quantity.unit) for runs in of_line.values()])
-            found.append(Series(label(arm.name, arm.method) + words, tuple(of_line), means))
+            found.append(GridLine(label(arm.name, arm.method) + words, tuple(of_line), means))
     return found
 
 
@@ -170,7 +170,7 @@ def _mean(runs: Runs, unit: float) -> tuple[float, float, float]:
     return value, low, high
 
 
-def _dress(axes: Axes, name: str, quantity: Quantity, series: Sequence[Series]) -> dict[Value, float]:
+def _dress(axes: Axes, name: str, quantity: Quantity, series: Sequence[GridLine]) -> dict[Value, float]:
     """Label and scale a panel's axes; return where on its axis each value of the hyperparameter `name` lies."""
     canvas.plain(axes)
     axes.set_xlabel(name.replace("_", " "), fontsize=8)
@@ -196,7 +196,10 @@ def _dress(axes: Axes, name: str, quantity: Quantity, series: Sequence[Series]) 
 
 
 def _lines(
-    axes: Axes, series: Sequence[Series], places: Mapping[Value, float], looks: Mapping[str, tuple[str, str]]
+    axes: Axes,
+    series: Sequence[GridLine],
+    places: Mapping[Value, float],
+    looks: Mapping[str, tuple[str, str]],
 ) -> dict[str, Artist]:
     """Draw the means as lines, with their intervals unless there are more lines than CROWD."""
     lines: dict[str, Artist] = {}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from studies.analysis.compared import ArmResult, Comparison, ExtraAt, ExtraTrials, PairResult
+from studies.analysis.compared import ArmResult, Comparison, ExtraTrials, ExtraTrialsAt, PairResult
 from studies.analysis.estimate import Estimate
 from studies.results.wording import capital, count, ends, gap, trials, value
 
@@ -71,7 +71,7 @@ def extra_after(found: ExtraTrials, names: tuple[str, str], kind: str, n: int, b
     return f"{text}."
 
 
-def _reached(entry: ExtraAt, left: int) -> str:
+def _reached(entry: ExtraTrialsAt, left: int) -> str:
     more = entry.extra
     if more is None:
         return f"does not reach in the {count(left, 'trial')} it has left"

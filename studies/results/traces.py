@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from studies.analysis.comparison import label
-from studies.analysis.decision import as_decided
+from studies.analysis.decision import up_to_decision
 from studies.analysis.recorded import (
     Setting,
     Traces,
@@ -56,7 +56,7 @@ def flips(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
 
     A line has a gap where no weight flips. Source: Quist 2023, Figures 3 and 5.
     """
-    spec, trials, _ = as_decided(stored(study), trials, ())
+    spec, trials, _ = up_to_decision(stored(study), trials, ())
     found = by_setting(spec, trials, named("flip_ratio"))
     if not found:
         return None
@@ -75,7 +75,7 @@ def metrics(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
     Return None if only test samples were scored. Source: Nayak 2020, section 2 and Figures 1b and 4; Paren & Poudel
     2021, Figure 2.
     """
-    spec, trials, _ = as_decided(stored(study), trials, ())
+    spec, trials, _ = up_to_decision(stored(study), trials, ())
     whole = {name: by_setting(spec, trials, of_epochs(name)) for name in BY_EPOCH}
     found = {name: settings for name, settings in whole.items() if settings}
     if found.keys() <= {"test_metric"}:
@@ -101,7 +101,7 @@ def signs(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
 
     Source: Quist 2023, Figure 7.
     """
-    spec, trials, _ = as_decided(stored(study), trials, ())
+    spec, trials, _ = up_to_decision(stored(study), trials, ())
     counted = ((a, b, differing(spec, trials, (a.name, b.name))) for a, b in pairs_of_signs(spec))
     found = list(islice(((a, b, its) for a, b, its in counted if its is not None), MOST_COLUMNS))
     if not found:
@@ -128,7 +128,7 @@ def weights(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
     The weight is the recorded one whose sign changes most often in the first arm that recorded any. Source: Quist 2023,
     Figure 2.
     """
-    spec, trials, _ = as_decided(stored(study), trials, ())
+    spec, trials, _ = up_to_decision(stored(study), trials, ())
     found = {
         arm: _of_weights(trial) for arm, trial in islice(_first_trials(spec, trials).items(), MOST_COLUMNS)
     }
@@ -157,7 +157,7 @@ def images(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
 
     Source: Nayak 2020, Figures 4 and 5.
     """
-    spec, trials, _ = as_decided(stored(study), trials, ())
+    spec, trials, _ = up_to_decision(stored(study), trials, ())
     found = {arm: trial for arm, trial in _first_trials(spec, trials).items() if each_of(trial, "recovered")}
     if not found:
         return None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from trainers.hyperparameters import Value
 
 if TYPE_CHECKING:  # commands that only print need not load it
-    from studies.analysis.compared import ExtraAt, Given
+    from studies.analysis.compared import ExtraTrialsAt, Given
     from studies.analysis.estimate import Estimate
 
 # by metric: its sign, the unit of a difference, the factor to that unit, decimals
@@ -98,7 +98,7 @@ def p_value(p: float | None) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
-def extra(entry: "ExtraAt", level: float | None) -> str:
+def extra(entry: "ExtraTrialsAt", level: float | None) -> str:
     """Format extra trials after one n: `9 (4 to 12)`, or `≥ 13 (≥ 4)` if the curve or its upper end exceeds the
     budget."""
     if entry.at_least is None:
@@ -107,7 +107,7 @@ def extra(entry: "ExtraAt", level: float | None) -> str:
     return found if level is None else f"{found} ({ends(entry, '≥ {}')})"
 
 
-def ends(entry: "ExtraAt", open_ended: str) -> str:
+def ends(entry: "ExtraTrialsAt", open_ended: str) -> str:
     """Format the interval of extra trials, with `open_ended` if its upper end lies beyond the budget."""
     low = minus(str(entry.at_least if entry.low is None else entry.low))
     return open_ended.format(low) if entry.high is None else f"{low} to {minus(str(entry.high))}"

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from studies.design.spec import StudySpec
 from studies.errors import StudyError
-from studies.imports import uncollected
+from studies.imports import without_garbage_collection
 from studies.running.capacity import WORKER_BYTES, fault, needs, room
 from studies.running.ray_folder import homeless, of_ray, ray_folder
 from studies.running.ray_logs import why
@@ -37,7 +37,7 @@ if not os.environ.get("RAY_ADDRESS"):
     # makes it expect none, so that every port of a local cluster is on loopback.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
-with uncollected():
+with without_garbage_collection():
     import ray
     from ray._private import parameter
     from ray.tune import PlacementGroupFactory
@@ -67,7 +67,7 @@ def cluster() -> Iterator[None]:
         try:
             if folder is None:
                 assert address is not None
-                _knock(address)
+                _check_reachable(address)
                 ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
             else:
                 _start(folder)
@@ -128,7 +128,7 @@ def _logs(folder: Path) -> Path:
     return of_ray(folder) / "session_latest" / "logs"
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Raise OSError at once if nobody listens at host:port: Ray itself tries for minutes."""
     host, _, port = address.rpartition("//")[2].rpartition(":")
     if host and port.isdecimal():

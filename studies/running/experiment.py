@@ -24,7 +24,7 @@ from ray.tune.execution import tune_controller
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from studies.analysis.failures import Losses
+from studies.analysis.failures import FailureTracker
 from studies.design.searchers import Suggestion
 from studies.design.spec import StudySpec
 from studies.errors import NoResultError, StudyError
@@ -56,7 +56,7 @@ log = logging.getLogger("tunebench.study")
 R = TypeVar("R")
 
 
-class _Over(BaseException):
+class _StopLoop(BaseException):
     """The exit from Tune's loop at once, with its reason as cause, if any: Tune's own way out waits for busy
     workers."""
 
@@ -139,7 +139,7 @@ class _Recorder(Callback):  # type: ignore[misc]
         self.start_sum: str | None = ran_on.get("start", {}).get("sha256")
         self._conditions = conditions(spec, ran_on)
         self._study, self._schedule, self._sink, self._control = study, schedule, sink, control
-        self._gauges, self._losses = Gauges(spec, study, history), Losses(spec.to_json(), history)
+        self._gauges, self._losses = Gauges(spec, study, history), FailureTracker(spec.to_json(), history)
         self._worst, self._resources = TASKS[spec.task].worst, spec.resources
         self._failures: Counter[str] = Counter()
         self._warned = False
@@ -157,12 +157,12 @@ class _Recorder(Callback):  # type: ignore[misc]
         if self._control.aborting or (
             self._awaited is not None and not self._awaited & self._under_way.keys()
         ):
-            raise _Over
+            raise _StopLoop
 
     def _look_for_workers(self) -> None:
         """End the study if Ray says why no worker starts; otherwise workers may be slow, or the cluster busy."""
         if reason := why_no_worker():
-            raise _Over from StudyError(f"Ray's workers do not start: {reason}")
+            raise _StopLoop from StudyError(f"Ray's workers do not start: {reason}")
         if not self._slow:
             log.warning(
                 "no trial has started for %.0f s: the cluster is busy, or workers are slow", WORKER_SECONDS
@@ -191,7 +191,7 @@ class _Recorder(Callback):  # type: ignore[misc]
         if "fault" in result:
             fault: TrialFault = result["fault"]
             if fault.hopeless:
-                raise _Over from StudyError(f"a worker cannot train: {fault.words.partition(': ')[2]}")
+                raise _StopLoop from StudyError(f"a worker cannot train: {fault.words.partition(': ')[2]}")
             self._faults[trial.trial_id] = fault
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -209,11 +209,11 @@ class _Recorder(Callback):  # type: ignore[misc]
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Forget the trial's error: Tune will try the trial again."""
         self._faults.pop(trial.trial_id, None)
-        _forget_pickled(trial)
+        _drop_pickled_error(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         fault = self._faults.pop(trial.trial_id, None)
-        _forget_pickled(trial)
+        _drop_pickled_error(trial)
         assignment: Assignment = trial.config["assignment"]
         self._failures[assignment.name] += trial.num_failures
         if self._failures[assignment.name] <= self._resources.max_retries:
@@ -272,7 +272,7 @@ class _Recorder(Callback):  # type: ignore[misc]
         try:
             record = taken(assignment, self._study, self._conditions, self._sink.at)
         except Exception as fault:
-            raise _Over from fault
+            raise _StopLoop from fault
         if record is None:
             return False
         self._keep(record)
@@ -287,13 +287,13 @@ class _Recorder(Callback):  # type: ignore[misc]
         self._schedule.finished(record)
         self._gauges.finished(record)
         if (reason := self._losses.add(record)) and self._schedule.remaining:
-            raise _Over from NoResultError(reason)
+            raise _StopLoop from NoResultError(reason)
 
     def _store(self, write: Callable[[R], None], record: R) -> None:
         try:
             write(record)
         except Exception as fault:
-            raise _Over from fault
+            raise _StopLoop from fault
 
     def _ended(self, trial: Trial) -> datetime:
         """Note that the trial is no longer under way. Return when it started."""
@@ -331,7 +331,7 @@ def _ending(seeds: Sequence[int], trainings: Sequence[tuple[EpochRecord, ...]], 
     )
 
 
-def _forget_pickled(trial: Trial) -> None:
+def _drop_pickled_error(trial: Trial) -> None:
     """Keep Tune from reading the error's pickle at the end: on a shared cluster it may be someone else's by then."""
     trial.run_metadata.pickled_error_filename = None
 
@@ -344,7 +344,7 @@ def _last_error(trial: Trial) -> str:
         return "no reason is known"
 
 
-def _tell_tune(most_pending: int, waiting: Callable[[], int]) -> None:
+def _configure_tune(most_pending: int, waiting: Callable[[], int]) -> None:
     """Set what Tune has no arguments for."""
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most_pending)
     vars(tune_controller)["_ObjectCache"] = partial(IdleWorkers, waiting)
@@ -377,7 +377,7 @@ def run_study(
     if schedule.remaining == 0 or control.draining:
         return schedule.remaining == 0
 
-    _tell_tune(room, lambda: 0 if control.draining else schedule.waiting)
+    _configure_tune(room, lambda: 0 if control.draining else schedule.waiting)
     fault: BaseException | None = None
     recorder = _Recorder(spec, study, trials, schedule, sink, control, ran_on or {})
     with tempfile.TemporaryDirectory(prefix="tunebench-", ignore_cleanup_errors=True) as scratch:
@@ -400,7 +400,7 @@ def run_study(
                     callbacks=[recorder],
                 ),
             ).fit()
-        except _Over as over:
+        except _StopLoop as over:
             fault = over.__cause__
             Slot.give_back()
     if fault is not None:

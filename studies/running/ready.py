@@ -7,7 +7,7 @@ from typing import Any
 
 from studies.design.methods import METHODS
 from studies.design.spec import StudySpec
-from studies.imports import uncollected
+from studies.imports import without_garbage_collection
 from studies.running import capacity
 from trainers.data import DATASETS
 from trainers.errors import CheckpointError, DataError, UnusableError
@@ -88,7 +88,7 @@ def _missing(spec: StudySpec, data_dir: Path, elsewhere: bool) -> list[Fault]:
 
 def _unusable(spec: StudySpec, data_dir: Path) -> list[Fault]:
     """Return what is wrong with the files that are here. Reads the data set, for seconds, and what goes with it."""
-    with uncollected():
+    with without_garbage_collection():
         import torch  # noqa: F401  all of it is read with torch
 
     data, found = DATASETS[TASKS[spec.task].dataset], list[Fault]()

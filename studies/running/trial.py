@@ -164,9 +164,9 @@ def choose(assignment: Assignment) -> tuple[Suggestion, float]:
     space = assignment.space
     if not searched(space):
         return Suggestion(whole_point(space, {}), "fixed"), 0.0
-    from trainers.devices import take_threads
+    from trainers.devices import set_threads
 
-    take_threads(assignment.machine.threads)
+    set_threads(assignment.machine.threads)
     start = time.perf_counter()
     suggestion = SEARCHERS[assignment.searcher.name].suggest(
         untied(space),

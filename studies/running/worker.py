@@ -14,7 +14,7 @@ from ray import tune
 from ray._raylet import setproctitle  # type: ignore[attr-defined]
 
 from studies.design.searchers import Suggestion
-from studies.imports import uncollected
+from studies.imports import without_garbage_collection
 from studies.records import EpochRecord
 from studies.running.trial import Assignment, choose, kept, repeats, sweep, train
 from trainers.errors import CheckpointError, DataError, UnusableError
@@ -65,7 +65,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any]) -> None:
         # takes seconds the first time, which must not count as the trial's
-        with uncollected():
+        with without_garbage_collection():
             import scipy.stats  # noqa: F401
 
             import trainers.training.loop  # noqa: F401

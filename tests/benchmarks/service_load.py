@@ -432,7 +432,7 @@ def measure(url: str, arguments: argparse.Namespace) -> None:
             wait_for_trials(http, running, 20)
             time.sleep(
                 max(0.0, service.create_time() + STEADY_SECONDS + 10 - time.time())
-            )  # see RayStart.give_way
+            )  # see RayStart.lower_priority
         else:
             http.post(f"/v1/studies/{running}/pause").raise_for_status()
         for route in ("curves", "figure8.svg"):

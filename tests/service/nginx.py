@@ -37,7 +37,7 @@ http {{
 """
 
 
-def documented() -> str:
+def problem_responses() -> str:
     """Return the configuration block of the document, unchanged."""
     (block,) = re.findall(r"```nginx\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     return str(block)
@@ -50,7 +50,7 @@ def nginx(served: str, folder: Path) -> Iterator[str]:
         pytest.skip("nginx is not installed")
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
-    location, times = re.subn(r"127\.0\.0\.1:8000", urlsplit(served).netloc, documented())
+    location, times = re.subn(r"127\.0\.0\.1:8000", urlsplit(served).netloc, problem_responses())
     assert times == 1
     folders = "\n    ".join(f"{kind}_temp_path {kind};" for kind in KINDS)
     file = folder / "nginx.conf"

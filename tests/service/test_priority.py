@@ -20,8 +20,8 @@ from service.database.owner import Owner
 
 SPIN = """
 import os, sys
-from service.priority import driver_gives_way
-driver_gives_way()
+from service.priority import lower_driver_priority
+lower_driver_priority()
 os.sched_setaffinity(0, {int(sys.argv[1])})
 print(flush=True)
 while True: pass
@@ -34,7 +34,7 @@ def spinning(niceness: int, *before: str) -> Iterator[psutil.Process]:
     core = str(min(os.sched_getaffinity(0)))
     with subprocess.Popen(
         [*before, sys.executable, "-c", SPIN, core],
-        env=os.environ | {priority.KEY: str(niceness)},
+        env=os.environ | {priority.NICENESS: str(niceness)},
         start_new_session=True,
         stdout=subprocess.PIPE,
     ) as process:
@@ -73,15 +73,15 @@ def test_two_that_give_way_at_once_both_do() -> None:
 
 
 def test_rays_head_gives_way_with_all_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(priority.RAYS, raising=False)
+    monkeypatch.delenv(priority.RAY_NICENESS, raising=False)
     head = tmp_path / "python"  # a stand-in: the real head would be slow beside other tests
-    head.write_text(f'#!/bin/sh\necho "${priority.KEY}"\nexec sleep 100\n')
+    head.write_text(f'#!/bin/sh\necho "${priority.NICENESS}"\nexec sleep 100\n')
     head.chmod(0o700)
     monkeypatch.setattr(ray_start, "python", lambda _: str(head))
     start = RayStart(folder=str(tmp_path))
     printed = tmp_path / "log"
     with printed.open("wb") as log, start.spawn({}, log) as process:
-        replace(start, process=str(Owner.of(process.pid))).give_way()
+        replace(start, process=str(Owner.of(process.pid))).lower_priority()
         session = Path(f"/proc/{process.pid}/autogroup")
         told = session.read_text() if session.exists() else None
         while process.poll() is None and not printed.read_text().endswith("\n"):
@@ -94,7 +94,7 @@ def test_rays_head_gives_way_with_all_it_starts(tmp_path: Path, monkeypatch: pyt
 def test_a_study_is_no_nicer_than_rays_workers_are_told_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     for told, niceness in ((None, priority.STUDY), ("15", priority.STUDY), ("3", 3), ("0", 0)):
         if told is None:
-            monkeypatch.delenv(priority.RAYS, raising=False)
+            monkeypatch.delenv(priority.RAY_NICENESS, raising=False)
         else:
-            monkeypatch.setenv(priority.RAYS, told)
-        assert priority.of_study() == niceness
+            monkeypatch.setenv(priority.RAY_NICENESS, told)
+        assert priority.study_niceness() == niceness

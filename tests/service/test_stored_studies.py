@@ -80,7 +80,7 @@ def test_a_stored_study_has_its_curves(study, store):
 def test_what_is_answered_of_a_comparison_is_read_back_whole(study, store):
     answered = ANALYSES["comparison"](store, store.study_by_id(study))
     read = ComparisonAnswer.model_validate_json(answered)
-    compared = compare(store.study_by_id(study), store.trials(study), store.epochs_a_trial(study))
+    compared = compare(store.study_by_id(study), store.trials(study), store.epoch_range_by_arm(study))
     assert read.comparison == compared
     written = json.dumps(read.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"))
     assert written.encode() == answered

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from studies.imports import uncollected
+from studies.imports import without_garbage_collection
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def module(tmp_path, monkeypatch):
 
 def test_what_is_imported_is_not_looked_through(module):
     before = gc.get_freeze_count()
-    with uncollected():
+    with without_garbage_collection():
         found = importlib.import_module(module)
     assert not found.ENABLED
     assert gc.isenabled()
@@ -33,7 +33,7 @@ def test_what_is_imported_is_not_looked_through(module):
 
 def test_where_all_is_there_already_garbage_is_found_as_ever():
     before = gc.get_freeze_count()
-    with uncollected():
+    with without_garbage_collection():
         importlib.import_module("studies.imports")
     assert gc.isenabled()
     assert gc.get_freeze_count() <= before
@@ -47,8 +47,8 @@ class Open:
     def __del__(self): print("closed")
 one = Open()
 one.itself = one
-from studies.imports import uncollected
-with uncollected():
+from studies.imports import without_garbage_collection
+with without_garbage_collection():
     import xmlrpc.server
 assert gc.get_freeze_count() > 1000
 """
@@ -56,6 +56,6 @@ assert gc.get_freeze_count() > 1000
 
 
 def test_an_import_that_fails_leaves_it_as_it_was():
-    with pytest.raises(ImportError), uncollected():
+    with pytest.raises(ImportError), without_garbage_collection():
         importlib.import_module("there_is_none")
     assert gc.isenabled()

@@ -79,7 +79,7 @@ def test_a_compiled_training_repeats_where_all_is_compiled_anew(monkeypatch: pyt
 
 
 def test_graphs_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compilation, "RENEWED_AFTER", 2)
+    monkeypatch.setattr(compilation, "TRAININGS_PER_COMPILE", 2)
     task = small("cifar10-birealnet20", monkeypatch)
     reserved = []
     for seed in range(8):

@@ -101,25 +101,25 @@ def test_a_recipe_takes_its_own_optimizers_hyperparameters() -> None:
 def test_what_is_the_tasks_own_makes_no_proxy() -> None:
     task = TASKS["mnist-lenet5"]
     own = Proxy(epochs=500, train_fraction=1.0, width=20, image_size=28)
-    assert own.without_own(task) == Proxy()
+    assert own.without_defaults(task) == Proxy()
     assert Proxy().label(task.name) == "mnist-lenet5"
     assert Proxy(first_step=5).label(task.name) == "mnist-lenet5: 5 epochs with real weights before"
     assert (
         Proxy(first_step=5, epochs=1).label(task.name).startswith("proxy of mnist-lenet5: 1 epoch, 5 epochs")
     )
-    assert Proxy(width=20, epochs=2).without_own(task) == Proxy(epochs=2)
+    assert Proxy(width=20, epochs=2).without_defaults(task) == Proxy(epochs=2)
     same = Proxy(batch_size=100, first_step=3, first_step_learning_rate=1e-3, first_step_decay="exponential")
-    assert same.without_own(task) == Proxy(first_step=3)
-    assert Proxy(first_step=3, first_step_optimizer="adam").without_own(task) == Proxy(first_step=3)
+    assert same.without_defaults(task) == Proxy(first_step=3)
+    assert Proxy(first_step=3, first_step_optimizer="adam").without_defaults(task) == Proxy(first_step=3)
     other = Proxy(first_step=3, first_step_optimizer="sgd", first_step_real_learning_rate=3e-3)
     assert (
-        other.without_own(task) == other
+        other.without_defaults(task) == other
     )  # 3e-3 is the recipe's, which a study's real_learning_rate changes
     assert other.label(task.name) == (
         "mnist-lenet5: 3 epochs with real weights before, those weights by sgd before, all else at the rate 0.003 "
         "before"
     )
-    assert Proxy(precision="float32").without_own(task) == Proxy()
+    assert Proxy(precision="float32").without_defaults(task) == Proxy()
     assert Proxy(precision="float64").label(task.name) == "mnist-lenet5: in float64"
     assert Proxy(precision="float64").of(task).recipe == replace(task.recipe, precision="float64")
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.errors import DataError
-from trainers.files import replacing
+from trainers.files import atomic_write
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,7 @@ KINDS = "biufS"  # of arrays: booleans, whole numbers, floats, bytes
 
 def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write the arrays, all or nothing: other processes see the old file or the new one. Raises DataError."""
-    with replacing(file) as stream:
+    with atomic_write(file) as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
 
 

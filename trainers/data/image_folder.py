@@ -138,7 +138,7 @@ def load(root: Path, split_seed: int, *, image_size: int = 64) -> Splits:
     return splits_of_images(train, test, int(torch.max(targets)) + 1, VALIDATION_SHARE, split_seed)
 
 
-def middle(file: Path, size: int) -> NDArray[np.uint8]:
+def centre_crop(file: Path, size: int) -> NDArray[np.uint8]:
     """Return the centre of an image, cut by `centre_box`, as (3, size, size). Raises DataError."""
     return _cut(file, size, centre_box)
 
@@ -294,6 +294,6 @@ def _decoded(file: Path, image_size: int) -> tuple[Tensor, ...]:
         )
     tensors: list[Tensor] = []
     for names, targets in zip(parts[::2], parts[1::2], strict=True):
-        images = np.stack([middle(source / os.fsdecode(bytes(name)), image_size) for name in names])
+        images = np.stack([centre_crop(source / os.fsdecode(bytes(name)), image_size) for name in names])
         tensors += [torch.from_numpy(images), torch.from_numpy(targets)]
     return tuple(tensors)

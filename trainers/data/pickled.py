@@ -118,7 +118,7 @@ def _called(stack: list[Any], items: list[Any]) -> None:
             stack.append(Call(name, args))
 
 
-def _told(stack: list[Any], items: list[Any]) -> None:
+def _set_state(stack: list[Any], items: list[Any]) -> None:
     called, state = items
     if not isinstance(called, Call) or called.args is None or called.state is not None:
         raise ValueError("it changes what is no object")
@@ -162,5 +162,5 @@ FROM_TOP: dict[str, tuple[int, Callable[[list[Any], list[Any]], None]]] = {
     "SETITEM": (2, lambda stack, items: stack[-1].update(_pairs(items))),
     "STACK_GLOBAL": (2, lambda stack, items: stack.append(_name(*items))),
     "REDUCE": (2, _called),
-    "BUILD": (2, _told),
+    "BUILD": (2, _set_state),
 }

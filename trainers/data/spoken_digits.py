@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from trainers.data.splits import Samples, Splits, divisor, stratified
 from trainers.errors import DataError
-from trainers.files import replacing
+from trainers.files import atomic_write
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +57,7 @@ def fetch(root: Path, source: Path | None = None) -> Path:
             raise DataError(
                 f"{origin}: digits.npz is not the expected file: sha256 {_digest(data)}, not {SHA256}"
             )
-        with replacing(target) as stream:
+        with atomic_write(target) as stream:
             stream.write(data)
     except OSError as error:
         raise DataError(f"{target}: cannot be written: {error}") from error

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.data.image_folder import Box, ImageFiles, centre_box, middle, random_box, random_part
+from trainers.data.image_folder import Box, ImageFiles, centre_box, centre_crop, random_box, random_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Parts:
         """Return the part (3, size, size), as Pillow decodes it. Raises DataError, which names the file."""
         file = self.files.path(index)
         if self.drawn_from is None:
-            return middle(file, self.size)
+            return centre_crop(file, self.size)
         return random_part(file, self.size, self._generator(self.drawn_from, index))
 
     @staticmethod

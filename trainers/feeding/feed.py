@@ -76,10 +76,10 @@ def feed(spec: TrainingSpec, machine: Machine) -> Feed:
         splits = without_validation(splits)
     if proxy.train_fraction or proxy.image_size:
         splits = scaled_down(splits, proxy.train_fraction, proxy.image_size, drawn_by)
-    return Held(splits, task.recipe.batch_size, spec.seed, device)
+    return InMemoryFeed(splits, task.recipe.batch_size, spec.seed, device)
 
 
-class Held:
+class InMemoryFeed:
     """A feed that holds all samples on the device and puts batches together there."""
 
     decoder: str | None = None

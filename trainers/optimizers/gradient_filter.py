@@ -24,7 +24,7 @@ def filter_step(
     """Take one step in place: m <- (1-gamma) m + gamma gradient, g <- (1-alpha) g + alpha m, theta <- -sign(g).
 
     Where g = 0, theta stays. Without `ms` the filter is of first order: m is the gradient. Otherwise g takes m / share,
-    which corrects m's bias if `share` is `share_of_gradients`. All lists have the same length, and tensors at the same
+    which corrects m's bias if `share` is `bias_correction`. All lists have the same length, and tensors at the same
     index the same shape.
     """
     if ms is not None:
@@ -34,7 +34,7 @@ def filter_step(
     write_signs(thetas, gs, direction=-1)
 
 
-def share_of_gradients(gamma: float, steps: int) -> float:
+def bias_correction(gamma: float, steps: int) -> float:
     """Return the share of gradients in an average that began at 0: 1 - (1-gamma)^steps (Kingma & Ba 2015, alg. 1)."""
     return -math.expm1(steps * math.log1p(-gamma)) if gamma < 1 else 1.0
 
@@ -46,7 +46,7 @@ class GradientFilter(Filtering):
     smaller, the longer the memory. `gamma=None` leaves the first average out: a first-order filter. The
     next step uses `param_groups[i]["alpha"]`, which a schedule may take down to 0.
 
-    `bias_correction` divides the first average by `share_of_gradients`, counting the steps of a parameter's group, so
+    `bias_correction` divides the first average by `bias_correction`, counting the steps of a parameter's group, so
     that early gradients count more. Quist 2023, section 3, omits it because it hurt. The second average needs none:
     its sign would be the same. Averages that start from weights taken over have no such bias and are not corrected.
     """
@@ -82,7 +82,7 @@ class GradientFilter(Filtering):
         gs, *ms = buffers
         alpha, gamma = group["alpha"], group["gamma"]
         corrected = gamma is not None and group.get("bias_correction", False)  # older checkpoints have none
-        share = share_of_gradients(gamma, group["steps"]) if corrected else 1.0
+        share = bias_correction(gamma, group["steps"]) if corrected else 1.0
         filter_step(
             thetas, gradients, ms[0] if ms else None, gs, alpha, 1.0 if gamma is None else gamma, share
         )

@@ -124,9 +124,9 @@ class Proxy:
         if not (both.first_step if both.first_step is not None else own and own.epochs):
             idle = [name for name in OF_FIRST_STEP if name not in said]
             both = replace(both, **dict.fromkeys(idle))
-        return both.without_own(task)
+        return both.without_defaults(task)
 
-    def without_own(self, task: Task) -> "Proxy":
+    def without_defaults(self, task: Task) -> "Proxy":
         """Return the proxy without the values that are the task's own."""
         first = task.recipe.first_step or FirstStep(epochs=1)
         own = {

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainers.errors import UnusableError, first_line
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-RENEWED_AFTER = (
+TRAININGS_PER_COMPILE = (
     20  # trainings on a GPU: each leaves its own CUDA graphs behind, as its weights lie elsewhere in memory
 )
 _trainings = count()
@@ -34,10 +34,11 @@ def compiled(kind: str, device: str) -> Callable[..., Tensor]:
     overwrites what the last one returned. Sums have another order than without compilation, which flips signs: a
     training's losses may differ in their second digit.
 
-    The first step takes about a minute. Trainings of a kind in one process, on a GPU RENEWED_AFTER of them, share what
-    it compiled. Raises UnusableError without a C++ compiler or, on a GPU, without a C compiler or Triton.
+    The first step takes about a minute. Trainings of a kind in one process share what it compiled, on a GPU
+    TRAININGS_PER_COMPILE of them. Raises UnusableError without a C++ compiler or, on a GPU, without a C compiler or
+    Triton.
     """
-    return _compiled(kind, device, next(_trainings) // RENEWED_AFTER if device == "cuda" else 0)
+    return _compiled(kind, device, next(_trainings) // TRAININGS_PER_COMPILE if device == "cuda" else 0)
 
 
 @lru_cache(maxsize=1)

@@ -29,7 +29,7 @@ def train(
     raises ValueError for an unknown name or a value out of range, DataError for the data set and the teacher, and
     CheckpointError for a checkpoint.
     """
-    devices.take_threads(machine.threads)
+    devices.set_threads(machine.threads)
     validate(spec.method, spec.hyperparameters, spec.scaled.recipe.own)
     training = Training(spec, machine)
     training.begin(checkpoint)

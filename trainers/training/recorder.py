@@ -123,7 +123,7 @@ def check_room(spec: TrainingSpec, data_dir: Path) -> None:
     Reads the data, which decide the training's steps and network; raises DataError, and ValueError for too few samples.
     """
     task, source = spec.scaled, feed(spec, Machine(data_dir=data_dir))
-    with torch.device("meta"), tensors.Undrawn():
+    with torch.device("meta"), tensors.SkipInitialisation():
         model = MODELS[task.model](source.input_shape, source.classes, **task.model_options)
     steps = task.recipe.epochs_by(spec.method) * source.steps_an_epoch
     Recorder(spec.record, named_binary_parameters(model), spec.seed, steps)

@@ -56,7 +56,7 @@ class State:
         ]  # of NaN both are NaN; isfinite takes eight times as long
         return bool(torch.stack(ends).isfinite().all())
 
-    def go_on_drawing(self) -> None:
+    def restore_draws(self) -> None:
         """In an epoch that was loaded, restore torch's random state."""
         if self._draws:
             torch.set_rng_state(self._draws[0])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainers.errors import DataError
-from trainers.files import replacing
+from trainers.files import atomic_write
 from trainers.tasks import TEACHERS, Proxy, Task
 from trainers.training_spec import Machine, TrainingSpec
 
@@ -27,7 +27,7 @@ def save(model: nn.Module, file: Path) -> None:
     """Write the weights as a state dict, all or nothing. Raises DataError."""
     import torch  # takes seconds: not for callers of `path`
 
-    with replacing(file) as stream:
+    with atomic_write(file) as stream:
         torch.save(model.state_dict(), stream)
 
 
@@ -62,7 +62,7 @@ def load(name: str, file: Path, input_shape: tuple[int, ...], classes: int) -> n
         if nan := tensors.broken(weights):
             raise ValueError(f"{nan} holds numbers that are not finite")
         width = len(next(iter(weights.values())))
-        with torch.device("meta"), tensors.Undrawn():  # compares shapes before it takes memory
+        with torch.device("meta"), tensors.SkipInitialisation():  # compares shapes before it takes memory
             model = MODELS[task.model](input_shape, classes, width=width)
         model.load_state_dict(weights, assign=True)
         model.float()

@@ -86,7 +86,7 @@ class Training:
         not `start_sum`, or if `start` changes while it is read.
         """
         start, start_sum = self._spec.start, self._spec.start_sum
-        decided_by = self._decided_by()
+        decided_by = self._identity()
         if start and decided_by["start"] is None:
             raise CheckpointError(f"{start}: there is no such checkpoint")
         self._checkpoint = checkpoint
@@ -169,7 +169,7 @@ class Training:
         state = self.state
         before = {name: weight.clone() for name, weight in self.model.state_dict().items()} if number else {}
         state.stage = number
-        self._cold = COLD_STEPS if self._machine.compile else 0
+        self._warm_up_steps = COLD_STEPS if self._machine.compile else 0
         state.binary_optimizer = self._stage.optimizer(
             self._binary,
             **self._stage.values,
@@ -192,12 +192,12 @@ class Training:
             seeded(derive(self._spec.seed, "dropout", epoch), self._device),
             closing(self._source.training(epoch, taken)) as batches,
         ):
-            state.go_on_drawing()
+            state.restore_draws()
             for samples in batches:
                 self._step(samples)
-                if self._cold:
+                if self._warm_up_steps:
                     wait(self._device)
-                    self._cold -= 1
+                    self._warm_up_steps -= 1
                     started = time.perf_counter()
                 if self._checkpoint and self._checkpoint.due():
                     wait(self._device)
@@ -298,7 +298,7 @@ class Training:
                     f"{self._teacher}: what the teacher answers is not finite; put another one there"
                 )
 
-    def _decided_by(self) -> dict[str, Any]:
+    def _identity(self) -> dict[str, Any]:
         """Return the training's fingerprint, without threads, with what its names stand for: the task's recipe, files'
         checksums, the decoder's version."""
         named = fingerprint(self._spec, self._machine)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from service.api.auth import Caller, authenticated
 from service.api.services import Services, services
 from service.database.engine import LOCK_SECONDS
-from service.errors import DatabaseAway, StudyUnknown
+from service.errors import DatabaseUnavailable, StudyUnknown
 
 # Concurrent requests that write: there are 40 threads, and SQLite takes one writer at a time. The others wait without
 # a thread or a connection, so that readers never wait for them.
@@ -34,7 +34,7 @@ def _is_an_id(text: str) -> str:
 
 
 Shared = Annotated[Services, Depends(services)]
-Known = Annotated[Caller, Depends(authenticated)]
+AuthenticatedCaller = Annotated[Caller, Depends(authenticated)]
 StudyId = Annotated[
     str,
     Path(description="The study's id.", examples=["figure8-spoken-digits-0a1b2c3d"]),
@@ -43,7 +43,7 @@ StudyId = Annotated[
 
 
 def writes(route: Callable[Given, Response]) -> Callable[Given, Awaitable[Response]]:
-    """Run the route in a thread when its turn comes. It raises DatabaseAway after `LOCK_SECONDS` of waiting."""
+    """Run the route in a thread when its turn comes. It raises DatabaseUnavailable after `LOCK_SECONDS` of waiting."""
 
     @wraps(route)
     async def in_turn(*args: Given.args, **kwargs: Given.kwargs) -> Response:
@@ -54,7 +54,7 @@ def writes(route: Callable[Given, Response]) -> Callable[Given, Awaitable[Respon
                 await writers.acquire()
         except TimeoutError as error:
             fault = "was locked by others for too long; try again later"
-            raise DatabaseAway(f"the database {fault}", fault) from error
+            raise DatabaseUnavailable(f"the database {fault}", fault) from error
         try:
             return await run_in_threadpool(route, *args, **kwargs)
         finally:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header
 from starlette.responses import Response
 
-from service.api.problems import documented
+from service.api.problems import problem_responses
 from service.api.routes import Shared, StudyId
 from service.api.services import Services
 from service.schemas import ComparisonAnswer, Curves, DifferingSigns
@@ -40,7 +40,7 @@ def _responses(content: Mapping[str, Any]) -> dict[int | str, dict[str, Any]]:
         200: {"headers": HEADERS, **content},
         304: {"description": "The content is still the same."},
     }
-    return known | documented(401, 403, 404, 409, 422, 503)
+    return known | problem_responses(401, 403, 404, 409, 422, 503)
 
 
 def _files(media_types: Iterable[str]) -> dict[int | str, dict[str, Any]]:

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends, Header, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from service.api.problems import documented
-from service.api.routes import Known, Shared, StudyId
+from service.api.problems import problem_responses
+from service.api.routes import AuthenticatedCaller, Shared, StudyId
 from service.api.services import Services
-from service.api.stream import Listening
+from service.api.stream import CallerStreams
 from service.errors import LogMissing, RayUnavailable, ServiceError
 from studies.records import StudyRecord
 
@@ -50,16 +50,16 @@ STREAM: dict[str, Any] = {
 }
 
 
-async def _slot(shared: Shared, caller: Known) -> AsyncIterator[Listening]:
+async def _slot(shared: Shared, caller: AuthenticatedCaller) -> AsyncIterator[CallerStreams]:
     with shared.streams.slot(caller.name) as mine:
         yield mine
 
 
 async def _following(
     shared: Shared,
-    caller: Known,
+    caller: AuthenticatedCaller,
     follow: Annotated[bool, Query(description="Keep sending new lines until the job ends.")] = False,
-) -> AsyncIterator[Listening | None]:
+) -> AsyncIterator[CallerStreams | None]:
     if not follow:
         yield None
         return
@@ -70,12 +70,12 @@ async def _following(
 @router.get(
     "/events",
     response_class=StreamingResponse,
-    responses={200: STREAM, **documented(401, 403, 404, 422, 503)},
+    responses={200: STREAM, **problem_responses(401, 403, 404, 422, 503)},
 )
 async def events(
     shared: Shared,
     study: StudyId,
-    mine: Annotated[Listening, Depends(_slot)],
+    mine: Annotated[CallerStreams, Depends(_slot)],
     last_event_id: LastEventId = None,
     after: Number = None,
 ) -> Response:
@@ -94,12 +94,12 @@ async def events(
 @router.get(
     "/logs",
     response_class=PlainTextResponse,
-    responses=documented(401, 403, 404, 422, 503),
+    responses=problem_responses(401, 403, 404, 422, 503),
 )
 async def logs(
     shared: Shared,
     study: StudyId,
-    mine: Annotated[Listening | None, Depends(_following)],
+    mine: Annotated[CallerStreams | None, Depends(_following)],
     tail: Annotated[int, Query(ge=1, le=10_000, description="How many lines from the end.")] = 200,
 ) -> Response:
     """Return the log of the study's last Ray job as text. If Ray no longer has it, return the end that was stored."""
@@ -107,7 +107,7 @@ async def logs(
     text, is_live = await run_in_threadpool(_log, shared, record, tail)
     if record.job is None or mine is None or not is_live:
         return PlainTextResponse(text)
-    lines = shared.streams.until_over(shared.jobs.follow(record.job, tail), mine)
+    lines = shared.streams.until_closed(shared.jobs.follow(record.job, tail), mine)
     return StreamingResponse(lines, media_type=PlainTextResponse.media_type, headers=UNBUFFERED)
 
 

@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import PlainTextResponse, Response
 
 from service.api.auth import authenticated
-from service.api.problems import documented
+from service.api.problems import problem_responses
 from service.api.prometheus import Metrics
 from service.api.routes import Shared, json
 from service.api.services import Services
@@ -23,7 +23,7 @@ async def healthz() -> str:
     return "ok"
 
 
-@router.get("/readyz", response_model=Readiness, responses=documented(503))
+@router.get("/readyz", response_model=Readiness, responses=problem_responses(503))
 async def readyz(request: Request, shared: Shared) -> Response:
     """Check that the database answers, has its tables and has free space. Also report whether Ray answers."""
     state = request.app.state
@@ -33,7 +33,7 @@ async def readyz(request: Request, shared: Shared) -> Response:
 
 
 async def _check(shared: Services) -> Readiness:
-    await asyncio.to_thread(shared.store.require_room)
+    await asyncio.to_thread(shared.store.require_ready)
     try:
         await asyncio.to_thread(shared.jobs.require_answer)
     except RayUnavailable:

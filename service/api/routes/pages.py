@@ -77,7 +77,7 @@ async def _fields(request: Request) -> dict[str, str]:
     return dict(parse_qsl((await request.body()).decode(errors="replace")))
 
 
-Known = Annotated[Caller, Depends(_caller)]
+AuthenticatedCaller = Annotated[Caller, Depends(_caller)]
 Fields = Annotated[dict[str, str], Depends(_fields)]
 
 
@@ -97,12 +97,12 @@ def install(app: FastAPI) -> None:
 
 
 @router.get("/")
-def studies_page(request: Request, caller: Known) -> Response:
+def studies_page(request: Request, caller: AuthenticatedCaller) -> Response:
     return _page(request, "studies.html", caller, states=list(StudyState), tasks=list(TASKS))
 
 
 @router.get("/studies/{study}")
-def study_page(study: StudyId, request: Request, shared: Shared, caller: Known) -> Response:
+def study_page(study: StudyId, request: Request, shared: Shared, caller: AuthenticatedCaller) -> Response:
     """Return the page of the study with this id. From its name, or a part of the id, redirect to it."""
     try:
         record = shared.store.study_by_id(study)

@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from service.api.cursor import Cursor, Moment
 from service.api.json_body import body, read
-from service.api.problems import documented
-from service.api.routes import Known, Shared, StudyId, json, writes
+from service.api.problems import problem_responses
+from service.api.routes import AuthenticatedCaller, Shared, StudyId, json, writes
 from service.api.services import Services
 from service.api.validation import validation
 from service.errors import RayUnavailable
@@ -174,14 +174,14 @@ IdempotencyKey = Annotated[
             **LOCATION,
         },
         202: {"description": "The study is queued.", **LOCATION},
-        **documented(409),
+        **problem_responses(409),
     },
     openapi_extra=STUDY_FILE,
 )
 @writes
 def submit_study(
     shared: Shared,
-    caller: Known,
+    caller: AuthenticatedCaller,
     content: Body,
     wanted: Annotated[Submission, Query()],
     key: IdempotencyKey = None,
@@ -226,7 +226,7 @@ def read_study(shared: Shared, study: StudyId) -> Response:
 
 @router.patch("/{study}", response_model=Study, openapi_extra=EDIT)
 @writes
-def edit_study(shared: Shared, caller: Known, study: StudyId, content: Body) -> Response:
+def edit_study(shared: Shared, caller: AuthenticatedCaller, study: StudyId, content: Body) -> Response:
     """Change a study's name, labels or priority."""
     try:
         edit = Edit.model_validate(read(content))
@@ -239,7 +239,7 @@ def edit_study(shared: Shared, caller: Known, study: StudyId, content: Body) -> 
     return json(_study(shared, changed))
 
 
-@router.delete("/{study}", status_code=204, responses=documented(409))
+@router.delete("/{study}", status_code=204, responses=problem_responses(409))
 @writes
 def delete_study(shared: Shared, study: StudyId) -> Response:
     """Remove a finished study with its trials and events."""
@@ -247,30 +247,32 @@ def delete_study(shared: Shared, study: StudyId) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/{study}/pause", status_code=202, response_model=Study, responses=documented(409))
+@router.post("/{study}/pause", status_code=202, response_model=Study, responses=problem_responses(409))
 @writes
-def pause_study(shared: Shared, caller: Known, study: StudyId, wanted: Annotated[Pause, Query()]) -> Response:
+def pause_study(
+    shared: Shared, caller: AuthenticatedCaller, study: StudyId, wanted: Annotated[Pause, Query()]
+) -> Response:
     """Stop a study once the trials in flight have finished. Resumed, it has the same trials as without the pause."""
     return _asked(shared, caller, study, Request.PAUSE_NOW if wanted.now else Request.PAUSE)
 
 
-@router.post("/{study}/resume", status_code=202, response_model=Study, responses=documented(409))
+@router.post("/{study}/resume", status_code=202, response_model=Study, responses=problem_responses(409))
 @writes
-def resume_study(shared: Shared, caller: Known, study: StudyId) -> Response:
+def resume_study(shared: Shared, caller: AuthenticatedCaller, study: StudyId) -> Response:
     """Queue a paused, failed or cancelled study again."""
     found = shared.store.resume(study, actor=caller.name)
     shared.wake()
     return json(_study(shared, found), 202)
 
 
-@router.post("/{study}/cancel", status_code=202, response_model=Study, responses=documented(409))
+@router.post("/{study}/cancel", status_code=202, response_model=Study, responses=problem_responses(409))
 @writes
-def cancel_study(shared: Shared, caller: Known, study: StudyId) -> Response:
+def cancel_study(shared: Shared, caller: AuthenticatedCaller, study: StudyId) -> Response:
     """Stop a study now and count it as finished. Its trials are kept, and it may be deleted or resumed."""
     return _asked(shared, caller, study, Request.CANCEL)
 
 
-def _asked(shared: Services, caller: Known, study: str, request: Request) -> Response:
+def _asked(shared: Services, caller: AuthenticatedCaller, study: str, request: Request) -> Response:
     found = shared.store.ask(study, request, actor=caller.name)
     shared.wake()
     return json(_study(shared, found), 202)

@@ -37,7 +37,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine.dispose()
 
 
-class Listening:
+class CallerStreams:
     """A server in a thread of this process."""
 
     def __init__(self, port: int, server: Server) -> None:
@@ -88,7 +88,7 @@ def problem(said: bytes) -> tuple[int, str]:
 
 
 @contextmanager
-def listening(engine: Engine, data_dir: Path, limit: int | None = None) -> Iterator[Listening]:
+def listening(engine: Engine, data_dir: Path, limit: int | None = None) -> Iterator[CallerStreams]:
     with serving(Store(engine), data_dir) as app, socket.create_server(("127.0.0.1", 0)) as socket_:
         one = Server(app, app.state.services.streams)
         if limit is not None:
@@ -97,7 +97,7 @@ def listening(engine: Engine, data_dir: Path, limit: int | None = None) -> Itera
         thread = threading.Thread(target=one.run, kwargs={"sockets": [socket_]})
         thread.start()
         try:
-            yield Listening(socket_.getsockname()[1], one)
+            yield CallerStreams(socket_.getsockname()[1], one)
         finally:
             app.state.services.streams.close()
             one.should_exit = True
@@ -105,7 +105,7 @@ def listening(engine: Engine, data_dir: Path, limit: int | None = None) -> Itera
 
 
 @pytest.fixture(scope="module")
-def one(engine: Engine, spoken_digits: Path) -> Iterator[Listening]:
+def one(engine: Engine, spoken_digits: Path) -> Iterator[CallerStreams]:
     with listening(engine, spoken_digits) as found:
         yield found
 
@@ -132,7 +132,7 @@ LARGE = {
 
 
 @pytest.mark.parametrize(("begin", "more"), LARGE.values(), ids=LARGE.keys())
-def test_a_head_without_an_end_takes_no_memory(one: Listening, begin: bytes, more: bytes) -> None:
+def test_a_head_without_an_end_takes_no_memory(one: CallerStreams, begin: bytes, more: bytes) -> None:
     process, peak, sent = psutil.Process(), 0, 0
     before = process.memory_info().rss
     with one.open(begin) as client:
@@ -150,16 +150,16 @@ def test_a_head_without_an_end_takes_no_memory(one: Listening, begin: bytes, mor
 @pytest.mark.parametrize(
     "head", [HEAD + b"a: " + b"b" * MAX_HEAD_BYTES, HEAD + b"a: b\r\n" * MAX_HEADERS, b"GET /" + b"b" * MAX_HEAD_BYTES]
 )  # fmt: skip
-def test_a_head_that_is_too_large_is_told(one: Listening, head: bytes) -> None:
+def test_a_head_that_is_too_large_is_told(one: CallerStreams, head: bytes) -> None:
     assert problem(one.ask(head, b"\r\n\r\n")) == (431, "head-too-large")
 
 
-def test_what_is_not_http_is_told(one: Listening) -> None:
+def test_what_is_not_http_is_told(one: CallerStreams) -> None:
     for sent in (b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/1.1\r\na\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"):
         assert problem(one.ask(sent)) == (400, "not-http")
 
 
-def test_a_request_in_pieces_and_requests_in_one(one: Listening) -> None:
+def test_a_request_in_pieces_and_requests_in_one(one: CallerStreams) -> None:
     last = HEAD + b"Connection: close\r\n\r\n"
     assert one.ask(*(last[n : n + 1] for n in range(len(last)))).startswith(b"HTTP/1.1 200 OK")
     headers = b"".join(b"a%d: %b\r\n" % (n, b"b" * 250) for n in range(90))
@@ -170,7 +170,7 @@ def test_a_request_in_pieces_and_requests_in_one(one: Listening) -> None:
     assert one.ask((HEAD + b"\r\n") * 500 + last).count(b"HTTP/1.1 200 OK") < 500  # more than may wait
 
 
-def test_a_body_without_an_end_is_cut_off(one: Listening) -> None:
+def test_a_body_without_an_end_is_cut_off(one: CallerStreams) -> None:
     with one.open(POST + b"Transfer-Encoding: chunked\r\n\r\n") as client:
         sent, piece = 0, b"10000\r\n" + b" " * 65536 + b"\r\n"
         with suppress(ConnectionError):
@@ -190,7 +190,9 @@ LATE = {
 
 @pytest.mark.parametrize(("sent", "told"), LATE.values(), ids=LATE.keys())
 @pytest.mark.usefixtures("hurried")
-def test_who_is_too_slow_is_told_and_left(one: Listening, sent: bytes, told: tuple[int, str] | None) -> None:
+def test_who_is_too_slow_is_told_and_left(
+    one: CallerStreams, sent: bytes, told: tuple[int, str] | None
+) -> None:
     for before in (b"", HEAD + b"\r\n"):
         said = one.ask(before + sent)
         if before:
@@ -199,7 +201,7 @@ def test_who_is_too_slow_is_told_and_left(one: Listening, sent: bytes, told: tup
 
 
 @pytest.mark.usefixtures("hurried")
-def test_who_does_not_read_is_left(one: Listening) -> None:
+def test_who_does_not_read_is_left(one: CallerStreams) -> None:
     with one.open() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         plotly = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -251,7 +253,7 @@ def test_there_is_a_descriptor_for_every_connection() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_nothing_is_done_for_who_has_left(one: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_done_for_who_has_left(one: CallerStreams, monkeypatch: pytest.MonkeyPatch) -> None:
     """All threads are busy. Requests that wait for one are dropped if their clients leave."""
     reached, go_on, entered = [], threading.Event(), threading.Semaphore(0)
 
@@ -284,7 +286,7 @@ def test_nothing_is_done_for_who_has_left(one: Listening, monkeypatch: pytest.Mo
 
 
 def test_bodies_that_would_fill_the_memory_are_refused(
-    one: Listening, monkeypatch: pytest.MonkeyPatch
+    one: CallerStreams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.api.middleware.MAX_BODIES_BYTES", 100_000)
     half = POST + b"Connection: close\r\nContent-Length: 60000\r\n\r\n" + b" " * 59_999

@@ -24,7 +24,7 @@ from service.api.analyses import Analysis
 from service.api.app import create_app
 from service.api.server import Server
 from service.api.services import Services
-from service.api.stream import Listening, Streams
+from service.api.stream import CallerStreams, Streams
 from service.cluster.jobs import Jobs
 from service.database import tables, tokens
 from service.database.engine import connect, upgrade, writing
@@ -92,7 +92,7 @@ async def soon(done: Callable[[], bool], seconds: float = 10) -> None:
 
 
 def listen(streams: Streams, store: Store, study: str, after: int | None = None) -> Listener:
-    return Listener(streams.listen(store.study_by_id(study), after, Listening("local")))
+    return Listener(streams.listen(store.study_by_id(study), after, CallerStreams("local")))
 
 
 @pytest.fixture
@@ -157,7 +157,8 @@ def test_600_listeners_get_every_event_once_and_memory_stays_flat(
     async def main() -> None:
         record = store.study_by_id(lease.study)
         all_chunks = {
-            listener: streams.listen(record, start, Listening("local")) for listener, start in number.items()
+            listener: streams.listen(record, start, CallerStreams("local"))
+            for listener, start in number.items()
         }
 
         async def go_on(until: int) -> None:
@@ -332,7 +333,7 @@ def test_a_stream_ends_with_its_token(store: Store, lease: Lease, streams: Strea
         async def heard(name: str) -> None:
             with streams.slot(name) as mine:
                 listener = Listener(streams.listen(record, None, mine))
-                log = [line async for line in streams.until_over(silence(), mine)]
+                log = [line async for line in streams.until_closed(silence(), mine)]
                 await listener.until(lambda: False)
                 assert (listener.ended, log) == (True, ["a line"])
 
@@ -423,7 +424,7 @@ def test_streams_outlast_the_database(postgresql: str, wire: Wire, monkeypatch: 
     async def main() -> None:
         streams = Streams(store, limit=10)
         record = store.study_by_id(study)
-        ready, behind = (Listener(streams.listen(record, 0, Listening("local"))) for _ in range(2))
+        ready, behind = (Listener(streams.listen(record, 0, CallerStreams("local"))) for _ in range(2))
         await ready.through(1)
         wire.cut()
         last = await asyncio.to_thread(write, writer, study, 2 * stream.KEPT)  # it lives, but only for others

@@ -10,7 +10,7 @@ from rude import Rude, answer
 
 from service.client import Client
 from service.client.errors import Unavailable
-from service.client.proxies import way_to
+from service.client.proxies import client_options
 from service.errors import ServiceError
 
 EMPTY = answer(200, {"items": [], "next": None})
@@ -87,7 +87,7 @@ def test_this_machine_is_never_asked_by_way_of_a_proxy(environ, proxies):
     with Rude(EMPTY) as server, Client(server.url) as client:
         assert list(client.studies()) == []
     for here in ("localhost", "127.8.9.1", "[::1]", "x.localhost"):
-        assert way_to(httpx.URL(f"http://{here}:8000"))["proxy"] is None
+        assert client_options(httpx.URL(f"http://{here}:8000"))["proxy"] is None
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_this_machine_is_never_asked_by_way_of_a_proxy(environ, proxies):
 )
 def test_what_no_proxy_spares(environ, no_proxy, url, spared):
     environ(ALL_PROXY="http://proxy.example:3128", NO_PROXY=no_proxy)
-    assert (way_to(httpx.URL(url))["proxy"] is None) is spared
+    assert (client_options(httpx.URL(url))["proxy"] is None) is spared
 
 
 @pytest.mark.parametrize(

@@ -150,12 +150,12 @@ def test_prometheus_finds_what_the_service_and_a_studys_driver_count(service, tm
     if not (shutil.which("prometheus") and shutil.which("promtool")):
         pytest.skip("Prometheus is not installed")
     config = tmp_path / "prometheus.yml"
-    documented = Path("docs/prometheus.yml").read_text()
+    problem_responses = Path("docs/prometheus.yml").read_text()
     for there, here in (("127.0.0.1:8000", f"127.0.0.1:{service.port}"), ("15s", "1s")):
-        assert there in documented
-        documented = documented.replace(there, here)
+        assert there in problem_responses
+        problem_responses = problem_responses.replace(there, here)
     (tmp_path / "tunebench-token").write_text("no token is needed here")
-    config.write_text("global: {scrape_interval: 1s}\n" + documented)
+    config.write_text("global: {scrape_interval: 1s}\n" + problem_responses)
     subprocess.run(["promtool", "check", "config", config], check=True, capture_output=True)
     with socket.create_server(("127.0.0.1", 0)) as found:
         at = f"127.0.0.1:{found.getsockname()[1]}"

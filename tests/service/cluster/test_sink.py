@@ -13,7 +13,7 @@ from service.database.lease import Lease
 from service.database.owner import Owner
 from service.database.store import Store
 from service.database.tables import studies
-from service.errors import DatabaseAway, DatabaseError, LeaseHeld, LeaseLost, StoreError
+from service.errors import DatabaseError, DatabaseUnavailable, LeaseHeld, LeaseLost, StoreError
 from studies.records import Request, Sink, TrialRecord
 from studies.running.control import Control
 
@@ -98,7 +98,7 @@ def test_a_trial_waits_for_a_database_that_is_away_and_is_stored_once(store: Sto
         if fault != "before":
             record(lease, done)
         if fault != "not":
-            raise DatabaseAway("database broke the connection")
+            raise DatabaseUnavailable("database broke the connection")
 
     store.record = unsteady  # type: ignore[method-assign]
     with LeasedSink(store, lease, Control()) as sink:

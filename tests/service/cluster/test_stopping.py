@@ -10,7 +10,7 @@ from killable import Study, kill_worker, wait
 from twins import alone, numbers
 
 from studies.analysis.comparison import compare
-from studies.analysis.decision import as_decided
+from studies.analysis.decision import up_to_decision
 from studies.design.spec import stored
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -32,7 +32,7 @@ SPEC = {
 
 def decided(record, trials, confirmations):
     """Return the records that count, and the decision from them."""
-    _, used, fresh = as_decided(stored(record), trials, confirmations)
+    _, used, fresh = up_to_decision(stored(record), trials, confirmations)
     metrics = sorted((c.arm, c.run, c.trial, c.number, c.seed, c.test_metric) for c in fresh)
     return numbers(used), metrics, compare(record, trials, confirmations=confirmations).decision
 

@@ -16,7 +16,7 @@ from service.database.engine import connect, reading, upgrade, writing
 from service.database.owner import Owner
 from service.database.store import Store
 from service.database.tokens import Scope
-from service.errors import DatabaseAway, DatabaseError
+from service.errors import DatabaseError, DatabaseUnavailable
 from studies.records import StudyState
 from studies.running.control import Control
 
@@ -105,7 +105,7 @@ def test_nothing_is_left_on_a_connection_that_another_program_gets(behind: Store
 
 
 def test_a_server_that_is_away_is_not_for_ever(bouncer: str) -> None:
-    with pytest.raises(DatabaseAway, match=r"cannot be reached"):
+    with pytest.raises(DatabaseUnavailable, match=r"cannot be reached"):
         connect(f"{bouncer}/nowhere")
 
 

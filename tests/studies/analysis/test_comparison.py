@@ -11,7 +11,7 @@ from scipy import stats as scipy_stats
 from synthetic import confirmed_study, figure8_like, study_of, trial_of, trials_of
 
 from studies.analysis import stats
-from studies.analysis.compared import Check, ExtraAt
+from studies.analysis.compared import Check, ExtraTrialsAt
 from studies.analysis.comparison import TARGET_SHARES, compare
 from studies.analysis.estimate import NONE, Estimate
 from studies.design.methods import METHODS as METHOD_TABLE
@@ -115,7 +115,7 @@ def test_extra_trials_both_ways_and_for_both_curves(whole):
     assert [e.trial for e in latent] == list(range(1, 26))
     assert latent[9].extra > 0
     assert latent[9].low <= latent[9].extra
-    assert latent[-1] == ExtraAt(25, extra=None, low=None, high=None, at_least=1)
+    assert latent[-1] == ExtraTrialsAt(25, extra=None, low=None, high=None, at_least=1)
     assert found["gradient-filter", "mean"][9].extra < 0
 
 

@@ -9,7 +9,7 @@ from synthetic import CONTROLS, confirmations_of, study_of, trial_of, trials_of
 
 from studies.analysis.compared import Decision
 from studies.analysis.comparison import compare
-from studies.analysis.decision import as_decided, decision
+from studies.analysis.decision import decision, up_to_decision
 from studies.design.spec import from_json
 from studies.records import StudyState
 from studies.results.data_tables import curves_table
@@ -100,7 +100,7 @@ def test_what_came_later_changes_nothing():
         some = [t for i, t in enumerate(trials) if t.run <= after or (i in extra and t.trial == 1)]
         assert compare(study, some, confirmations=first[1]) == whole
     assert compare(study, trials, confirmations=turned) == whole
-    assert as_decided(spec, trials, turned)[0].runs == after
+    assert up_to_decision(spec, trials, turned)[0].runs == after
     assert curves_table(study, trials, turned) == curves_table(study, *first)
     assert whole.final
     assert (whole.runs, whole.trials_planned, whole.trials_done) == (after, 42, 42)

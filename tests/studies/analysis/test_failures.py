@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 from synthetic import study_of, trial_of
 
-from studies.analysis.failures import Failure, Losses, commonest, first_line, nothing
+from studies.analysis.failures import Failure, FailureTracker, commonest, first_line, nothing
 from studies.design.spec import StudySpec, from_json
 from studies.records import TrialRecord
 
@@ -20,7 +20,7 @@ def failed(spec: StudySpec, run: int, trial: int, error: str = BROKEN, method: s
     return trial_of(spec, method, run, trial, None, error=error)
 
 
-def told(losses: Losses, trials: Iterable[TrialRecord]) -> list[str | None]:
+def told(losses: FailureTracker, trials: Iterable[TrialRecord]) -> list[str | None]:
     return [losses.add(trial) for trial in trials]
 
 
@@ -83,7 +83,7 @@ def test_the_same_error_in_the_first_trials_of_every_run_is_certain(runs: int, e
     spec = spec_of(methods=["bop"], runs=runs, trials=25, searcher="random")
     first = [failed(spec, run, trial) for trial in range(1, each + 1) for run in range(1, runs + 1)]
     reason = f"bop has no result: all {runs * each} trials failed: RuntimeError: a layer broke ({runs * each} trials)"
-    losses = Losses(spec.to_json())
+    losses = FailureTracker(spec.to_json())
     assert told(losses, first) == [None] * (len(first) - 1) + [reason]
     # if the study is resumed, each run gets as many trials again
     more = [failed(spec, run, each + trial) for trial in range(1, each + 1) for run in range(1, runs + 1)]
@@ -91,16 +91,19 @@ def test_the_same_error_in_the_first_trials_of_every_run_is_certain(runs: int, e
     assert again[:-1] == [None] * (len(more) - 1)
     assert again[-1] is not None
     # with another error or a result among them, nothing is certain
-    assert told(Losses(spec.to_json()), [*first[:-1], failed(spec, runs, each, OTHER)])[-1] is None
-    assert told(Losses(spec.to_json()), [*first[:-1], trial_of(spec, "bop", runs, each, 0.1)])[-1] is None
+    assert told(FailureTracker(spec.to_json()), [*first[:-1], failed(spec, runs, each, OTHER)])[-1] is None
+    assert (
+        told(FailureTracker(spec.to_json()), [*first[:-1], trial_of(spec, "bop", runs, each, 0.1)])[-1]
+        is None
+    )
     ahead = trial_of(spec, "bop", 1, each + 1, 0.1)
-    assert told(Losses(spec.to_json(), [ahead]), first)[-1] is None
+    assert told(FailureTracker(spec.to_json(), [ahead]), first)[-1] is None
 
 
 def test_a_model_that_fails_every_run_is_certain_too() -> None:
     spec = spec_of(methods=["bop"], runs=5, trials=25)
     start = [trial_of(spec, "bop", run, trial, 0.5) for run in range(1, 6) for trial in range(1, 6)]
-    found = told(Losses(spec.to_json(), start), [failed(spec, run, 6) for run in range(1, 6)])
+    found = told(FailureTracker(spec.to_json(), start), [failed(spec, run, 6) for run in range(1, 6)])
     assert found[:4] == [None] * 4
     assert found[4] is not None
     assert found[4].startswith("bop after the first 5 trials of a run has no result: all 5 trials failed: ")

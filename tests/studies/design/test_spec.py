@@ -307,12 +307,12 @@ def test_arms():
 
 
 LAYER = {"name": "layer", "method": "bop", "task": "cifar10-bvgg-layer"}
-SHORT = {"name": "short", "method": "bop", "proxy": {"epochs": 2}}
+ARMS_ALIAS = {"name": "short", "method": "bop", "proxy": {"epochs": 2}}
 VARIED = {
     "name": "s",
     "task": "cifar10-bvgg",
     "proxy": {"epochs": 4, "width": 16, "image_size": 16},
-    "arms": ["bop", LAYER, SHORT],
+    "arms": ["bop", LAYER, ARMS_ALIAS],
 }
 
 
@@ -331,10 +331,10 @@ def test_an_arm_may_have_a_task_and_a_proxy_of_its_own():
         "proxy of cifar10-bvgg: 4 epochs, width 16, images of 16 x 16 (layer: cifar10-bvgg-layer; short: 2 epochs)"
     )
     shorter = from_json(
-        VARIED | {"proxy": {}, "arms": ["bop", SHORT, SHORT | {"name": "other", "method": "bnew"}]}
+        VARIED | {"proxy": {}, "arms": ["bop", ARMS_ALIAS, ARMS_ALIAS | {"name": "other", "method": "bnew"}]}
     )
     assert shorter.task_label == "cifar10-bvgg (short, other: 2 epochs)"
-    shorter = from_json(VARIED | {"proxy": {}, "arms": [SHORT, LAYER | {"proxy": {"width": 8}}]})
+    shorter = from_json(VARIED | {"proxy": {}, "arms": [ARMS_ALIAS, LAYER | {"proxy": {"width": 8}}]})
     assert shorter.task_label == (
         "proxy of cifar10-bvgg (short: 2 epochs; layer: cifar10-bvgg-layer, width 8)"
     ), "no arm trains the task as it is"

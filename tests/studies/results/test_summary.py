@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from synthetic import figure8_like, study_of, trials_of
 
-from studies.analysis.compared import ExtraAt
+from studies.analysis.compared import ExtraTrialsAt
 from studies.analysis.comparison import compare
 from studies.analysis.estimate import Estimate
 from studies.design.methods import METHODS
@@ -221,7 +221,7 @@ def test_numbers_in_words():
         "p = 0.012",
         "p = 0.50",
     ]
-    entry = ExtraAt(trial=1, extra=None, low=-2, high=None, at_least=7)
+    entry = ExtraTrialsAt(trial=1, extra=None, low=-2, high=None, at_least=7)
     assert wording.extra(entry, 0.95) == "≥ 7 (≥ −2)"
     assert wording.extra(replace(entry, low=None), 0.95) == "≥ 7 (≥ 7)"
     assert wording.extra(replace(entry, extra=-1, high=3), 0.95) == "−1 (−2 to 3)"

@@ -18,7 +18,7 @@ from studies.running.control import Control
 from studies.running.experiment import run_study
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
-SHORT = {"width": 16, "epochs": 3}
+ARMS_ALIAS = {"width": 16, "epochs": 3}
 AT_ONCE = 10  # seconds, on a busy machine: waiting for a busy worker here would never end
 
 
@@ -70,7 +70,7 @@ def study(**changes):
     data = {
         "name": "s",
         "task": "spoken-digits",
-        "proxy": SHORT,
+        "proxy": ARMS_ALIAS,
         "methods": ["gradient-filter", "latent-sgd"],
         "searcher": "sobol",
         "runs": 2,
@@ -85,7 +85,7 @@ def serial():
 
 
 def filter_only(**changes):
-    data = {"name": "f", "task": "spoken-digits", "proxy": SHORT, "methods": ["gradient-filter"]}
+    data = {"name": "f", "task": "spoken-digits", "proxy": ARMS_ALIAS, "methods": ["gradient-filter"]}
     return from_json(data | {"searcher": "sobol"} | changes)
 
 

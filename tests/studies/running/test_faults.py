@@ -33,7 +33,9 @@ def faulty_cluster():
 def test_a_method_whose_first_trials_all_fail_of_one_error_stops_the_study(
     faulty_cluster, spoken_digits, monkeypatch
 ):
-    monkeypatch.setattr("studies.analysis.failures.CERTAIN", 2)  # each failure costs the start of a worker
+    monkeypatch.setattr(
+        "studies.analysis.failures.CERTAIN_TRIALS", 2
+    )  # each failure costs the start of a worker
     spec = study(
         methods=[{"name": "gradient-filter", "space": {"alpha": faults.RAISES}}, "bop"],
         searcher="sobol",

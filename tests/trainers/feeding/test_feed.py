@@ -14,7 +14,7 @@ from pictures import data_folder
 
 from trainers.data.image_folder import files, middle
 from trainers.errors import DataError
-from trainers.feeding.feed import Feed, Held, Streamed, feed
+from trainers.feeding.feed import Feed, InMemoryFeed, Streamed, feed
 from trainers.tasks import TASKS, Proxy, Task
 from trainers.training_spec import Machine, TrainingSpec
 
@@ -50,7 +50,7 @@ def same(a: tuple[torch.Tensor, torch.Tensor], b: tuple[torch.Tensor, torch.Tens
 
 
 def test_what_is_held_and_what_is_read(spoken_digits: Path, pictures: Path, images: Task) -> None:
-    assert isinstance(fed(SPEECH, spoken_digits), Held)
+    assert isinstance(fed(SPEECH, spoken_digits), InMemoryFeed)
     source = fed(images, pictures)
     assert isinstance(source, Streamed)
     assert (source.input_shape, source.classes, source.steps_an_epoch) == ((3, 24, 24), 2, 7)
