@@ -16,6 +16,10 @@ from trainers.seeds import derive
 
 AX_NARROWEST = 1.5e-5  # width of a range that Ax takes, in decades if logarithmic
 AX_LAST_DECADE = 308  # of a bound: Ax takes ten to the power of a logarithm, which must not overflow
+AX_DECADES = (
+    0.01,
+    76,
+)  # width of a logarithmic range: Ax optimises in decades, for minutes if one is 1e6 times wider
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +251,7 @@ def _by_quantile(dimension: Float | Int) -> TypeGuard[Float]:
     start, end = dimension.low * _unit(dimension), dimension.high * _unit(dimension)
     if dimension.log:
         start, end = math.log10(start), math.log10(end)
-        if end > AX_LAST_DECADE:
+        if end > AX_LAST_DECADE or not AX_DECADES[0] < end - start < AX_DECADES[1]:
             return True
     return end - start < AX_NARROWEST or not _told_apart((start, end))
 

@@ -152,6 +152,14 @@ def bounds():
 @settings(max_examples=2, suppress_health_check=[HealthCheck.too_slow])
 @given(ranges=st.lists(bounds(), min_size=3, max_size=3), seed=st.integers(0, 2**63 - 1))
 @example(ranges=[Float(1e-8, 1e-5), Float(1e-8, 1e-5, log=True), Float(1e-8, 1e8)], seed=0)
+@example(
+    ranges=[
+        Float(5e-324, 1.2112604549216855e-132, log=True),
+        Float(5e-324, 1e-310, log=True),
+        Float(1e-05, 1.0004202274446497e-05, log=True),
+    ],
+    seed=143,
+)  # took Ax more than five minutes
 def test_suggestions_stay_within_any_bounds(searcher, ranges, seed):
     space = {f"x{i}": dimension for i, dimension in enumerate(ranges)}
     history = grow(
