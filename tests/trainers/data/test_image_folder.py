@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from trainers.data import DATASETS, image_folder
-from trainers.data.image_folder import centre_box, fetch, files, load, middle, random_box, random_part
+from trainers.data.image_folder import centre_box, centre_crop, fetch, files, load, random_box, random_part
 from trainers.errors import DataError
 from trainers.feeding.loader import Reading, evaluation_batches, training_batches
 
@@ -69,7 +69,7 @@ def test_in_memory_it_is_the_same_samples(folder: Path, tmp_path: Path) -> None:
     for part, expected in ((splits.train, on_disk.train), (splits.test, on_disk.test)):
         assert part.inputs.dtype == torch.uint8
         assert part.targets.tolist() == expected.targets.tolist()
-        assert np.array_equal(part.inputs[5], middle(expected.path(5), 16))
+        assert np.array_equal(part.inputs[5], centre_crop(expected.path(5), 16))
     assert splits.mean is not None
     assert abs(splits.mean[0] - splits.train.inputs[:, 0].float().mean()) < 0.01
 
@@ -122,7 +122,7 @@ def test_the_middle_is_cut_and_resized(tmp_path: Path) -> None:
     image = picture(1, 80, 64)
     image.save(tmp_path / "x.png")
     expected = image.crop((12, 4, 68, 60)).resize((28, 28), Image.Resampling.BILINEAR)
-    result = middle(tmp_path / "x.png", 28).transpose(1, 2, 0)
+    result = centre_crop(tmp_path / "x.png", 28).transpose(1, 2, 0)
     np.testing.assert_array_equal(result[1:-1, 1:-1], np.asarray(expected)[1:-1, 1:-1])
     # at the edges, resizing sees the pixels outside the part
     assert abs(result.astype(int) - np.asarray(expected)).max() <= 3
@@ -133,9 +133,9 @@ def test_a_jpeg_decoded_small_is_much_the_same(tmp_path: Path) -> None:
     picture(2, 640, 480).save(tmp_path / "x.png")
     with Image.open(tmp_path / "x.JPEG") as image:
         image.draft("RGB", (85, 64))
-        assert image.size == (160, 120)  # as decoded by middle(..., 56) below
+        assert image.size == (160, 120)  # as decoded by centre_crop(..., 56) below
     for size in (20, 56, 224):
-        small, whole = (middle(tmp_path / name, size).astype(int) for name in ("x.JPEG", "x.png"))
+        small, whole = (centre_crop(tmp_path / name, size).astype(int) for name in ("x.JPEG", "x.png"))
         assert abs(small - whole).mean() < 1.5
     for seed in range(5):
         parts = [
@@ -150,7 +150,7 @@ def test_grey_and_cmyk_become_colour(tmp_path: Path) -> None:
     for mode in ("L", "CMYK"):
         colour.convert(mode).save(tmp_path / "x.JPEG", quality=95)
         expected = middle_of(colour.convert(mode).convert("RGB"), tmp_path)
-        assert abs(middle(tmp_path / "x.JPEG", 24).astype(int) - expected).mean() < 2
+        assert abs(centre_crop(tmp_path / "x.JPEG", 24).astype(int) - expected).mean() < 2
 
 
 def test_of_16_bits_the_upper_ones_count(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_of_16_bits_the_upper_ones_count(tmp_path: Path) -> None:
     Image.fromarray(deep).save(tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as image:
         assert image.mode.startswith("I")
-    assert (middle(tmp_path / "x.png", 24) == middle_of(grey, tmp_path)).all()
+    assert (centre_crop(tmp_path / "x.png", 24) == middle_of(grey, tmp_path)).all()
 
 
 def test_files_that_are_left_out_are_counted(folder: Path, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_names_that_are_not_utf_8(folder: Path, tmp_path: Path) -> None:
     splits = files(tmp_path / "data", 0)
     names = {part.path(i) for part in (splits.train, splits.validation) for i in range(len(part))}
     assert odd in names
-    assert len(splits.test) == sum(len(middle(splits.test.path(i), 8)) == 3 for i in range(6))
+    assert len(splits.test) == sum(len(centre_crop(splits.test.path(i), 8)) == 3 for i in range(6))
     odd.write_bytes(b"")
     with pytest.raises(DataError, match=r"K\\udcf6ter\.png: is not an image"):
         fetch(tmp_path / "data", folder)
@@ -195,7 +195,7 @@ def test_names_that_are_not_utf_8(folder: Path, tmp_path: Path) -> None:
 
 def middle_of(image: Image.Image, folder: Path) -> np.ndarray:
     image.save(folder / "reference.png")
-    return middle(folder / "reference.png", 24).astype(int)
+    return centre_crop(folder / "reference.png", 24).astype(int)
 
 
 def test_random_boxes_are_inside_and_as_large_as_they_should_be() -> None:
@@ -251,7 +251,7 @@ def test_no_sample_twice_in_an_epoch_and_all_when_evaluating(folder: Path, tmp_p
     batches = list(evaluation_batches(numbered, batch_size=10, image_size=8, reading=Reading(workers=1)))
     assert [len(targets) for _, targets in batches] == [10] * 7 + [3]
     assert torch.cat([targets for _, targets in batches]).tolist() == list(range(73))
-    assert np.array_equal(batches[7][0][2], middle(train.path(72), 8))
+    assert np.array_equal(batches[7][0][2], centre_crop(train.path(72), 8))
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pictures import data_folder
 from PIL import Image
 
-from trainers.data.image_folder import ImageFiles, files, middle
+from trainers.data.image_folder import ImageFiles, centre_crop, files
 from trainers.errors import CheckpointError, DataError
 from trainers.feeding.decoders import Decoder
 from trainers.feeding.feed import feed
@@ -72,7 +72,7 @@ def test_the_parts_are_pillows(train: ImageFiles) -> None:
 def test_nothing_is_resized_where_nothing_has_to_be(tmp_path: Path) -> None:
     picture(1, 80, 64).save(tmp_path / "x.JPEG", quality=95)
     found = images(tmp_path, "x.JPEG")
-    assert np.array_equal(middles(found, 56)[0], middle(tmp_path / "x.JPEG", 56))
+    assert np.array_equal(middles(found, 56)[0], centre_crop(tmp_path / "x.JPEG", 56))
 
 
 def test_any_number_of_threads_and_any_start_give_the_same(train: ImageFiles) -> None:
@@ -96,7 +96,7 @@ def test_all_are_scored_in_order_and_the_last_batch_may_be_smaller(train: ImageF
     assert [len(images) for images, _ in batches] == [10] * 7 + [6]
     assert torch.cat([targets for _, targets in batches]).tolist() == list(range(76))
     last = batches[7][0][5].numpy().astype(int)
-    assert abs(last - middle(train.path(75), 24)).max() <= 4
+    assert abs(last - centre_crop(train.path(75), 24)).max() <= 4
 
 
 def test_kinds_of_images(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_kinds_of_images(tmp_path: Path) -> None:
     of_pillow = ["cmyk.JPEG", "colour.png", "palette.png", "alpha.png", "deep.png", "more.JPEG"]
     decoded = middles(images(tmp_path, *of_dali, *of_pillow), 24)
     for name, image in zip(of_dali + of_pillow, decoded, strict=True):
-        difference = abs(image - middle(tmp_path / name, 24)).max()
+        difference = abs(image - centre_crop(tmp_path / name, 24)).max()
         assert difference <= (2 if name in of_dali else 0), name
 
 

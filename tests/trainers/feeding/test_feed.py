@@ -12,7 +12,7 @@ import pytest
 import torch
 from pictures import data_folder
 
-from trainers.data.image_folder import files, middle
+from trainers.data.image_folder import centre_crop, files
 from trainers.errors import DataError
 from trainers.feeding.feed import Feed, InMemoryFeed, Streamed, feed
 from trainers.tasks import TASKS, Proxy, Task
@@ -81,7 +81,7 @@ def test_all_of_a_part_is_scored_once_in_order(pictures: Path, images: Task) -> 
         expected = getattr(splits, part)
         inputs, targets = (torch.cat(x) for x in zip(*source.scored(part), strict=True))
         assert targets.tolist() == expected.targets.tolist()
-        assert inputs[-1].tolist() == middle(expected.path(len(expected) - 1), 24).tolist()
+        assert inputs[-1].tolist() == centre_crop(expected.path(len(expected) - 1), 24).tolist()
 
 
 def test_what_is_held_is_scored_in_order_and_as_much_at_once_as_is_fast(
