@@ -57,24 +57,27 @@ COLOURS = 48  # of a figure's palette, which makes a file a tenth of the size
 
 HEAD = """# Gallery
 
-What `make gallery` writes: claims of [the papers](papers.md), and what came of them in studies small enough for two CPU
-cores, on real data{data}. Every number and verdict is computed from the studies' database by these rules; none is
-typed.
+`make gallery` writes this page: claims of [the papers](papers.md), and the results of studies that test them, small
+enough for two CPU cores, on real data. Every number and verdict is computed from the studies' database by the rules
+below; none is typed. On another kind of processor sums have other last bits, and trainings other signs: numbers differ
+there, and a close verdict may.{data}
 
-- **Ours** is Hodges and Lehmann's estimate over the runs, paired: the same splits and seeds; a share has Wilson's
-  interval, mean trials have a bootstrap's, signs are counted, the most of any run. Intervals are of {level:.0%}. Where
-  a claim is several comparisons, they hold together (Bonferroni), and the one shown speaks most against the claim.
-- **Reproduced**: every interval lies above the rule's bound, or within its margin. **Not reproduced**: one lies wholly
-  below the least effect that the rule names, or beyond the margin. **Not decidable at this scale**: neither, or fewer
-  than {runs} runs.
-- **Control**: what the same measure gives where nothing is to be expected, or the opposite, or what is known anyway.
-  Where the rule says "above the control", an effect that does not lie wholly beyond it is not decidable. A claim that
-  there is no effect, or none for the better or worse, would also be reproduced by a measure that shows nothing: where
-  it says "seen in the control", it is not decidable unless the control, a known effect, lies beyond what the rule
-  allows.
-- **Given**: what must hold of the networks for the claim to be asked of them; without it, it is not decidable.
-- A proxy is a smaller network on fewer data for fewer steps, mostly on spoken digits instead of images: what is not
-  reproduced here is not refuted at the paper's scale. Beside each is a file in full in `studies/specs`."""
+- **Ours** is our estimate: Hodges and Lehmann's, over runs paired by split and seed. A share has Wilson's interval, a
+  mean number of trials a bootstrap interval; of signs that differ, the most in any run is counted. Intervals are at
+  {level:.0%}. If a claim has several comparisons, their intervals hold together (Bonferroni), and the comparison that
+  speaks most against the claim is shown.
+- **Reproduced**: every interval lies above the rule's bound, or within its margin. **Not reproduced**: an interval lies
+  wholly below the least effect that the rule names, or beyond the margin. **Not decidable at this scale**: all other
+  cases, and fewer than {runs} runs.
+- **Control**: the same measure where no effect or the opposite effect is expected, or where the effect is known. If the
+  rule says "above the control", the claim is decidable only if its effect lies wholly beyond the control's. A measure
+  that shows nothing would also reproduce a claim of no effect, or of none for the better or worse. So if the rule says
+  "seen in the control", the control is a known effect, and the claim is decidable only if the control lies beyond what
+  the rule allows.
+- **Given**: what must hold for the networks before the claim is tested; if it does not hold, the claim is not
+  decidable.
+- A proxy is a smaller network on less data for fewer steps, mostly on spoken digits instead of images. A claim that is
+  not reproduced here is not refuted at the paper's scale. The full study is beside each proxy in `studies/specs`."""
 
 
 def figures(done: Done) -> dict[str, Figure]:
@@ -150,7 +153,7 @@ def _data(done: Mapping[str, Done], data_dir: Path) -> str:
     if not others:
         return ""
     known = listed([f"`{name}`{samples}" for name, samples in others.items()])
-    return f", which of {known} are not those of the published files"
+    return f" Not from the published files: {known}."
 
 
 def _samples(name: str, sha256: str, data_dir: Path) -> str:
@@ -180,7 +183,7 @@ def _parts(done: Mapping[str, Done], pictures: Mapping[str, list[str]]) -> Itera
         yield from (f"**{s.place}**: {s.text}" for s in SHOWN if s.study == study)
         yield from _claims(found, [row for row in verdicts if row[0].study == study])
     if OPEN:
-        yield "## What is not run here"
+        yield "## Not run here, and why"
         rows = [f"| {o.place} | {f'`{o.study}.yaml`' if o.study else '–'} | {o.missing} |" for o in OPEN]
         yield "\n".join(["| where | study | |", "|---|---|---|", *rows])
 
@@ -189,7 +192,7 @@ def _trained(study: str, done: Done) -> str:
     spec = done.spec
     runs, per = count(spec.runs, "run"), count(spec.trials, "trial")
     return (
-        f"`studies/specs/{study}.yaml` on {spec.task_label}: {len(spec.arms)} arms, {runs} of {per} each, "
+        f"`studies/specs/{study}.yaml` on {spec.task_label}: {len(spec.arms)} arms, {runs} with {per} in each, "
         f"{len(done.trials)} trainings; study `{done.record.id}`."
     )
 
@@ -238,7 +241,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("study", nargs="*", help="run only these, e.g. quist2023/figure4-proxy")
+    parser.add_argument("study", nargs="*", help="run only these studies, e.g. quist2023/figure4-proxy")
     parser.add_argument(
         "--data", type=Path, default=Settings.from_environment().data_dir, help="the data folder"
     )

@@ -265,7 +265,7 @@ def test_late_flips_are_those_before_signs_stay():
     assert late(trial) == pytest.approx(0.015)
     assert late(replace(trial, epochs=trial.epochs[:2])) is None
     shown = Differences(At("other"), measure=late)
-    assert shown.words(spec) == "weights flipped a step of the last 2 epochs before signs stay: other"
+    assert shown.words(spec) == "weights flipped per step in the last 2 epochs before signs are frozen: other"
     assert shown.unit(spec) == ("% of weights", 100.0)
 
 

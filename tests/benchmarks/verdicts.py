@@ -71,8 +71,8 @@ class LateFlips:
 
 FLIPS = (flips, last_flips)
 WORDS: dict[Measure, str] = {
-    flips: "weights flipped a step",
-    last_flips: "weights flipped a step of the last epoch",
+    flips: "weights flipped per step",
+    last_flips: "weights flipped per step in the last epoch",
     trained: "training {metric}",
     scored: "test {metric}",
     binary_ahead: "test {metric} of binary weights minus that of latent ones",
@@ -203,9 +203,9 @@ class Pairs:
         which = (
             f"{listed(self.arms)}, each minus {self.over}"
             if self.over
-            else f"every two of {listed(self.arms)}"
+            else f"every pair of {listed(self.arms)}"
         )
-        return f"{_words(objective, spec)}: {which}, over the deviation of the runs"
+        return f"{_words(objective, spec)}: {which}, divided by the standard deviation over runs"
 
     def unit(self, spec: StudySpec) -> tuple[str, float]:
         return "standard deviations", 1.0
@@ -229,7 +229,7 @@ class Coincidence:
     def words(self, spec: StudySpec) -> str:
         which = f"{self.arms[0]} and {self.arms[1]}"
         return f"share of trainings of {which} that are the same to the last digit" + (
-            ", each with the next value's" if self.apart else ""
+            ", each paired with the next value's training" if self.apart else ""
         )
 
     def unit(self, spec: StudySpec) -> tuple[str, float]:
@@ -341,7 +341,7 @@ class Above:
 
     def words(self, unit: str, factor: float) -> str:
         bound, least = (f"{factor * x:g}" for x in (self.bound, self.least))
-        return f"above {bound}; fails below {least} {unit}".replace(" %", "%")
+        return f"above {bound}; not reproduced below {least} {unit}".replace(" %", "%")
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,7 +466,7 @@ def _numbers(trial: TrialRecord) -> tuple[tuple[float | None, ...], ...]:
 
 def _words(measure: Measure, spec: StudySpec) -> str:
     if isinstance(measure, LateFlips):
-        return f"weights flipped a step of the last {measure.epochs} epochs before signs stay"
+        return f"weights flipped per step in the last {measure.epochs} epochs before signs are frozen"
     return WORDS.get(measure, "validation {metric}").format(metric=spec.task_definition().metric)
 
 
