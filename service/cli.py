@@ -52,7 +52,7 @@ def tunebench(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """What a hyperparameter costs: tuning studies of binary neural networks."""
+    """What a hyperparameter costs: tuning studies of binary neural networks."""  # noqa: D401  (the help text)
 
 
 GROUPS = {

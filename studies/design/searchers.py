@@ -67,7 +67,7 @@ def suggest_random(
 def suggest_sobol(
     space: Untied, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
 ) -> Suggestion:
-    """The next point of a scrambled Sobol sequence, one sequence a run."""
+    """The next point of a scrambled Sobol sequence, one sequence a run."""  # noqa: D401  (listed beside the searcher)
     from scipy.stats import qmc
 
     free = searched(space)
