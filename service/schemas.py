@@ -39,7 +39,7 @@ TRIAL_ID = re.compile(r"([a-z0-9][a-z0-9-]{0,62})-r0*([1-9][0-9]{0,5})-t0*([1-9]
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,62}$", examples=["paper", "team:edge"])]
 Labels = Annotated[tuple[Label, ...], Field(max_length=20)]
 Priority = Annotated[
-    int, Field(ge=-100, le=100, description="Higher first; equal ones in order of submission.")
+    int, Field(ge=-100, le=100, description="Higher first; equal priorities in order of submission.")
 ]
 StudyName = Annotated[
     str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", examples=["figure8-spoken-digits"])
@@ -118,7 +118,7 @@ class StudySummary(_Schema):
     attempts: int = Field(description="Starts since its last finished trial.")
     error: str | None
     job: str | None = Field(description="Its last Ray job, as on the Ray dashboard.")
-    trouble: str | None = Field(description="Why it does not go on; null while it does.")
+    trouble: str | None = Field(description="Why the study does not continue; null while it does.")
     last_event: int
 
     @classmethod
@@ -177,12 +177,12 @@ class Study(StudySummary):
     metric: str
     spec: Mapping[str, Any]
     split_seeds: tuple[int, ...] = Field(
-        description="The seed of each run's data split. It, the trial's seed and its hyperparameters determine a trial."
+        description="The seed of each run's data split. With its seed and hyperparameters, it determines a trial."
     )
-    provenance: Mapping[str, Any] = Field(description="What it ran on; empty before it has started.")
+    provenance: Mapping[str, Any] = Field(description="What the study ran on; empty before it has started.")
     incumbents: Mapping[str, Trial] = Field(description="The best trial of each arm that has one.")
     dashboard: str | None = Field(
-        description="This study's job on the Ray dashboard; null where Ray does not know it."
+        description="The URL of the study's job on the Ray dashboard; null if Ray does not know the job."
     )
 
     @classmethod
@@ -279,7 +279,7 @@ class Run(_Schema):
 
     arm: str
     run: int
-    trials: int = Field(description="How many have finished.")
+    trials: int = Field(description="How many trials have finished.")
     best_so_far: Number | None
     incumbent: str | None = Field(description="The trial that has the best so far.")
 
@@ -402,7 +402,9 @@ class Method(_Schema):
     summary: str
     source: str
     dimensions: int = Field(description="Hyperparameters that are searched unless a study fixes them.")
-    defaults: Mapping[str, Any] = Field(description="The search space of a study that gives no other.")
+    defaults: Mapping[str, Any] = Field(
+        description="The search space of a study that does not define its own."
+    )
     space: Mapping[str, Any] = Field(description="JSON Schema of `space` in a study file.")
 
 
@@ -475,8 +477,8 @@ class Design(_Schema):
     )
     runs_needed: int = Field(description="The fewest runs that can tell two arms apart.")
     detectable: float | None = Field(
-        description="The mean difference between two arms that is found in four of five such studies, in standard "
-        "deviations of their difference from run to run; null if none can be found."
+        description="The mean difference between two arms that four of five such studies find, in standard deviations "
+        "of the difference over runs; null if no difference can be found."
     )
 
 
@@ -488,10 +490,10 @@ class Validation(_Schema):
     planned: int
     there: int = Field(
         description="How many planned trials the database already has, from this or another study. They are not "
-        "trained again on the kind of machine on which the task's last study ran."
+        "trained again on a machine like the one on which the task's last study ran."
     )
     confirmations: int = Field(
-        description="The largest possible number: as if every trial were an incumbent."
+        description="The largest possible number, if every trial becomes an incumbent."
     )
     estimate: Cost | None = Field(
         description="The cost of the remaining trials. Null where no trial of some arm's task and proxy is recorded "
@@ -517,7 +519,8 @@ class Targets(_Schema):
 
 class Fault(_Schema):
     field: str = Field(
-        description="The path of keys to the fault; empty for the whole.", examples=["arms.0.space.alpha"]
+        description="The path of keys to the fault; empty if the whole request is at fault.",
+        examples=["arms.0.space.alpha"],
     )
     message: str
 

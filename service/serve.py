@@ -38,7 +38,7 @@ def serve(settings: Settings, host: str, port: int, option: str = "") -> None:
     upgrade(engine)
     if not _is_loopback(host) and not tokens.any_created(engine):
         raise SettingError(
-            f"--host {host} is reached from outside this machine, which needs an API token; make one: "
+            f"--host {host} can be reached from other machines, which requires an API token; create one: "
             f"tunebench token create NAME --scope admin{option}"
         )
     store = Store(engine)

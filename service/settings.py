@@ -57,7 +57,7 @@ def _data_dir(environ: Mapping[str, str]) -> Path:
         return Path(environ.get("TUNEBENCH_DATA_DIR") or "~/.cache/tunebench").expanduser().absolute()
     except RuntimeError as error:
         raise SettingError(
-            "this user has no home folder; name one for data sets with TUNEBENCH_DATA_DIR"
+            "this user has no home folder; set TUNEBENCH_DATA_DIR to a folder for data sets"
         ) from error
 
 

@@ -110,11 +110,11 @@ class Analyst:
                     return _receive(process.stdout)
                 self._end()
                 raise AnalysisStopped(
-                    f"{what} of study {study} takes longer than {LONGEST_SECONDS:g} seconds"
+                    f"computing {what} of study {study} takes longer than {LONGEST_SECONDS:g} seconds"
                 )
             self._end()
         raise AnalysisStopped(
-            f"the process that computes {what} of study {study} was ended before it was done"
+            f"the process that computes {what} of study {study} was killed before it finished"
         )
 
     def _started(self) -> subprocess.Popen[bytes]:
@@ -311,7 +311,7 @@ def main() -> None:
                 answer = (record.created_at, record.last_event, ANALYSES[what](store, record))
             except StudyError as error:
                 answer = StoreError(
-                    f"study {study} was stored by a version that this one cannot read: {error}"
+                    f"study {study} was stored by another version of tunebench and cannot be read: {error}"
                 )
             except ServiceError as error:
                 answer = error

@@ -44,7 +44,7 @@ class Authenticated(SecurityBase):
             given = request.headers.get("authorization") or request.cookies.get(COOKIE)
             challenge = 'Bearer error="invalid_token"' if given else "Bearer"
             detail = (
-                "this token is unknown, revoked or has expired"
+                "the token is unknown, revoked or expired"
                 if given
                 else "send a token: Authorization: Bearer TOKEN"
             )
@@ -53,7 +53,8 @@ class Authenticated(SecurityBase):
         if not found.scope.allows(needed):
             challenge = f'Bearer error="insufficient_scope", scope="{needed}"'
             detail = (
-                f"{request.method} here needs a token with scope {needed}; {found.name} has {found.scope}"
+                f"{request.method} needs a token with scope {needed} here; "
+                f"token {found.name} has scope {found.scope}"
             )
             raise Refused("not-allowed", detail, headers={"WWW-Authenticate": challenge})
         return found
@@ -120,19 +121,24 @@ def _require_same_origin(request: Request, *, unless_absent: bool) -> None:
     else:
         same = origin is not None and origin.partition("://")[2] == request.headers.get("host")
     if not same:
-        raise Refused("not-allowed", "this request comes from a page of another site")
+        raise Refused("not-allowed", "the request comes from a page of another site")
 
 
 def _require_this_machine(request: Request) -> None:
     """Refuse requests from other machines, or to a name that another site gave this machine (DNS rebinding)."""
     if request.client is not None and not _is_loopback(request.client.host):
         raise Refused(
-            "not-allowed", "without tokens, only this machine is served; create one: tunebench token create"
+            "not-allowed",
+            "no token exists yet, so only requests from this machine are answered; "
+            "create a token: tunebench token create NAME",
         )
     host = request.headers.get("host", "")
     name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
     if name != "localhost" and not _is_loopback(name.strip("[]")):
-        raise Refused("not-allowed", f"without tokens, only http://localhost is served, not {host!r}")
+        raise Refused(
+            "not-allowed",
+            f"no token exists yet, so only requests to http://localhost are answered, got one to {host!r}",
+        )
 
 
 def _is_loopback(address: str) -> bool:

@@ -103,7 +103,7 @@ class Connection(HttpToolsProtocol):
         if (idle := group.longest_idle) is not None:
             idle.end()
         else:  # refused at its first request: earlier, it would not read the answer
-            detail = f"{len(group)} connections are open, as many as may be at once"
+            detail = f"{len(group)} connections are open, the most allowed at once"
             self._refusal = Refused("too-busy", detail, headers={"Retry-After": "5"})
 
     def end(self) -> None:
@@ -124,7 +124,7 @@ class Connection(HttpToolsProtocol):
             self._until = max(self._until, now + HEAD_SECONDS)
         elif self._stage != "answer" and now > self._until:
             if self._begun:
-                self._refuse(Refused("too-slow", f"the {self._stage} of the request did not come in time"))
+                self._refuse(Refused("too-slow", f"the {self._stage} of the request did not arrive in time"))
             self.end()
 
     def data_received(self, data: bytes) -> None:
@@ -146,11 +146,11 @@ class Connection(HttpToolsProtocol):
         if self._stage == "head" and self._received > MAX_HEAD_BYTES:
             self._too_large_head()
         if self._received > MAX_MESSAGE_BYTES:
-            self._refusal = Refused("too-large", "a body may have 1 MiB")
+            self._refusal = Refused("too-large", "a body may have at most 1 MiB")
             raise HttpParserError
 
     def _too_large_head(self) -> None:
-        detail = f"the first line and the headers may have {MAX_HEAD_BYTES} bytes in {MAX_HEADERS} headers"
+        detail = f"the first line and the headers may have at most {MAX_HEAD_BYTES} bytes and {MAX_HEADERS} headers"
         self._refusal = Refused("head-too-large", detail)
         raise HttpParserError
 

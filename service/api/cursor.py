@@ -40,9 +40,9 @@ class Cursor:
         try:
             order, *place = self._place.validate_json(base64.urlsafe_b64decode(text + "=="))
         except (ValueError, ValidationError) as error:
-            fault = f"is not one that was given, got {text!r:.80}"
+            fault = f"must be `next` of a previous page, got {text!r:.80}"
             raise Refused("invalid-request", faults=[("cursor", fault)]) from error
         if order != self._order:
-            fault = f"was given for the order {order}, not {self._order}"
+            fault = f"must be of the order {self._order}, got one of the order {order}"
             raise Refused("invalid-request", faults=[("cursor", fault)])
         return list(place)

@@ -38,16 +38,20 @@ def read(content: bytes) -> Any:
     limit (numbers, depth, number of values), and NUL, which PostgreSQL cannot store.
     """
     if sum(map(content.count, (b",", b"[", b"{"))) > MAX_VALUES:  # before parsing them takes time and memory
-        raise Refused("invalid-request", faults=[("", f"has more than {MAX_VALUES} values")])
+        raise Refused("invalid-request", faults=[("", f"the body must have at most {MAX_VALUES} values")])
     try:
         value = json.loads(content.decode(), parse_int=_whole, object_pairs_hook=_object)
     except UnicodeDecodeError as error:
-        raise Refused("invalid-request", faults=[("", f"is not UTF-8 at byte {error.start}")]) from error
+        raise Refused(
+            "invalid-request", faults=[("", f"the body is not UTF-8 at byte {error.start}")]
+        ) from error
     except json.JSONDecodeError as error:
-        fault = f"is not JSON at line {error.lineno} column {error.colno}: {error.msg}"
+        fault = f"the body is not JSON at line {error.lineno} column {error.colno}: {error.msg}"
         raise Refused("invalid-request", faults=[("", fault)]) from error
     except RecursionError as error:
-        raise Refused("invalid-request", faults=[("", f"is nested deeper than {MAX_DEPTH}")]) from error
+        raise Refused(
+            "invalid-request", faults=[("", f"the body is nested deeper than {MAX_DEPTH}")]
+        ) from error
     if faults := list(islice(_faults(value, []), MAX_FAULTS)):
         raise Refused("invalid-request", faults=faults)
     return value
@@ -73,7 +77,7 @@ def _faults(value: object, path: list[str | int]) -> Iterator[tuple[str, str]]:
         case float() if not math.isfinite(value):
             yield _text(path), "must be a finite number"
         case str() if not _is_text(value):
-            yield _text(path), "must be text without NUL and without half a surrogate pair"
+            yield _text(path), "must be text without NUL characters and unpaired surrogates"
         case dict() | list() if len(path) >= MAX_DEPTH:
             yield _text(path), f"is nested deeper than {MAX_DEPTH}"
         case list():
@@ -87,7 +91,7 @@ def _faults(value: object, path: list[str | int]) -> Iterator[tuple[str, str]]:
                     yield _text([*path, key]), "is given more than once"
             for key, item in value.items():
                 if not _is_text(key):
-                    yield _text(path), "must have keys without NUL and without half a surrogate pair"
+                    yield _text(path), "must have keys without NUL characters and unpaired surrogates"
                     continue
                 path.append(key)
                 yield from _faults(item, path)

@@ -27,8 +27,8 @@ log = logging.getLogger("tunebench.http")
 
 # a problem's status and title, by the last part of its `type`
 KINDS: dict[str, tuple[int, str]] = {
-    "not-http": (400, "This is not HTTP"),
-    "invalid-request": (422, "The request holds what it cannot"),
+    "not-http": (400, "The request is not HTTP"),
+    "invalid-request": (422, "The request is invalid"),
     "invalid-study": (422, "The study cannot run"),
     "not-authenticated": (401, "A token is needed"),
     "not-allowed": (403, "This is not allowed"),
@@ -36,17 +36,17 @@ KINDS: dict[str, tuple[int, str]] = {
     "unknown-study": (404, "There is no such study"),
     "unknown-trial": (404, "There is no such trial"),
     "unknown-log": (404, "There is no such log"),
-    "method-not-allowed": (405, "This address does not take this method"),
-    "too-slow": (408, "The request took too long to come"),
+    "method-not-allowed": (405, "This address does not allow this method"),
+    "too-slow": (408, "The request took too long to arrive"),
     "wrong-state": (409, "The study's state does not allow this"),
     "conflict": (409, "This conflicts with what is stored"),
     "too-large": (413, "The body is too large"),
     "unsupported-media-type": (415, "The body is not JSON"),
     "head-too-large": (431, "The first line and the headers are too large"),
-    "unexpected": (500, "Something went wrong here"),
-    "database-unavailable": (503, "The database cannot be used just now"),
-    "ray-unavailable": (503, "Ray cannot be reached just now"),
-    "too-busy": (503, "The service is doing as much as it may"),
+    "unexpected": (500, "Something went wrong in the service"),
+    "database-unavailable": (503, "The database is unavailable"),
+    "ray-unavailable": (503, "Ray is unavailable"),
+    "too-busy": (503, "The service is too busy"),
 }
 STATUSES = dict(reversed(KINDS.values()))
 RETRY_SECONDS = 5
@@ -110,21 +110,21 @@ def refusal(error: Exception) -> Refused:
         case DatabaseError():
             return Refused("database-unavailable", f"the database {error.fault}", headers=retry)
         case RayUnavailable():
-            return Refused("ray-unavailable", "the service's log says more", headers=retry)
+            return Refused("ray-unavailable", "the service's log gives the reason", headers=retry)
         case StreamsFull() | AnalysisStopped():
             return Refused("too-busy", str(error), headers=retry)
         case HTTPException(status_code=404):
             return Refused("unknown-route", "there is nothing at this address")
         case HTTPException(status_code=405):
             return Refused(
-                "method-not-allowed", "the header Allow says which ones it takes", headers=error.headers
+                "method-not-allowed", "the header Allow lists the allowed methods", headers=error.headers
             )
         case HTTPException(status_code=413):
-            return Refused("too-large", "a body may have 1 MiB")
+            return Refused("too-large", "a body may have at most 1 MiB")
         case HTTPException(status_code=503):
-            return Refused("too-busy", "as many bodies are being read as there is memory for", headers=retry)
+            return Refused("too-busy", "as many bodies are being read as memory allows", headers=retry)
         case _:
-            return Refused("unexpected", "the service's log says more under this request's id")
+            return Refused("unexpected", "the service's log gives the reason, under this request's id")
 
 
 def install(app: FastAPI) -> None:

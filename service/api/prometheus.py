@@ -73,7 +73,7 @@ class _Stored(Collector):
             "tunebench_queue_depth", "Studies that wait to run.", found.studies.get(QUEUED, 0)
         )
         yield GaugeMetricFamily(
-            "tunebench_queue_lag_seconds", "How long the first of them has waited.", found.waited
+            "tunebench_queue_lag_seconds", "Seconds that the first queued study has waited.", found.waited
         )
         trials = GaugeMetricFamily("tunebench_trials", "Finished trials by state.", labels=["state"])
         for trial_state, total in found.trials.items():
@@ -81,12 +81,12 @@ class _Stored(Collector):
         yield trials
         yield GaugeMetricFamily(
             "tunebench_trials_taken_over",
-            "Of the finished trials, those that another study has trained.",
+            "Finished trials that another study has trained.",
             found.taken_over,
         )
         yield GaugeMetricFamily(
-            "tunebench_suggest_seconds", "Seconds spent to choose them.", found.suggest_seconds
+            "tunebench_suggest_seconds", "Seconds spent choosing trials.", found.suggest_seconds
         )
         yield GaugeMetricFamily(
-            "tunebench_train_seconds", "Seconds spent to train them.", found.train_seconds
+            "tunebench_train_seconds", "Seconds spent training trials.", found.train_seconds
         )

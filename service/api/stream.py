@@ -104,12 +104,14 @@ class Streams:
     def slot(self, name: str) -> Iterator[CallerStreams]:
         """Take one of the streams that may be open at once; a token may take a quarter of them. Raises StreamsFull."""
         if self._closing:
-            raise StreamsFull("the service is shutting down; come back in a moment")
+            raise StreamsFull("the service is shutting down; try again in a moment")
         if self.open >= self.limit:
-            raise StreamsFull(f"{self.limit} streams are open, as many as may be at once; try again later")
+            raise StreamsFull(f"{self.limit} streams are open, the most allowed at once; try again later")
         mine = self._listening.get(name) or CallerStreams(name)
         if name not in tokens.RESERVED and mine.open >= max(1, self.limit // 4):
-            raise StreamsFull(f"{name} has {mine.open} streams open, as many as one token may; close some")
+            raise StreamsFull(
+                f"{name} has {mine.open} streams open, the most allowed for one token; close some"
+            )
         self._listening[name] = mine
         if self._token_watcher is None or self._token_watcher.done():
             self._token_watcher = asyncio.create_task(self._watch(), name="open streams")
@@ -207,7 +209,7 @@ class Streams:
                 await asyncio.sleep(pause)
                 pause = await self._look(pause)
         except Exception:
-            log.exception("the event streams end after an unexpected error; their clients come back")
+            log.exception("the event streams end after an unexpected error; their clients will reconnect")
             for topic in self._topics.values():
                 topic.end()
             self._topics.clear()
@@ -219,7 +221,7 @@ class Streams:
             found = await asyncio.to_thread(self._news, seen)
         except DatabaseError as error:
             if pause == POLL_SECONDS:  # logged once
-                log.warning("event streams wait: %s", error)
+                log.warning("event streams wait for the database: %s", error)
             return min(2 * pause, AWAY_SECONDS)
         self._tell(found, everybody=pause != POLL_SECONDS)
         return POLL_SECONDS

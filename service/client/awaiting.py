@@ -75,7 +75,7 @@ class AsyncClient:
         headers = {"User-Agent": "tunebench"}
         if token is not None:
             if not (token.isascii() and token.isprintable() and token.strip()):
-                raise ServiceError("the token is none: it is one line of printable ASCII")
+                raise ServiceError("the token must be one line of printable ASCII")
             headers["Authorization"] = f"Bearer {token.strip()}"
         way, limits = client_options(self.url), httpx.Limits(max_connections=None)
         http = transport(base_url=self.url, headers=headers, limits=limits, **way)
@@ -310,11 +310,11 @@ def _checked(text: str) -> httpx.URL:
         url = httpx.URL(text)
         url.host.encode("idna")
     except (httpx.InvalidURL, UnicodeError) as error:
-        raise ServiceError(f"a service's URL cannot be read: {error}") from error
+        raise ServiceError(f"the service's URL cannot be read: {error}") from error
     plain = not (url.query or url.fragment or url.userinfo)
     if url.scheme not in ("http", "https") or not url.host or not plain or (url.port or 0) >= 2**16:
         shown = "***@" + url.host if url.userinfo else text
-        raise ServiceError(f"{shown!r} is no service's URL; one is like http://127.0.0.1:8000")
+        raise ServiceError(f"{shown!r} is not a service's URL; use one like http://127.0.0.1:8000")
     return url
 
 
@@ -322,7 +322,7 @@ def _of(study: str, *rest: str) -> str:
     """Return the path of a study's resource. Raises NotFound for a name that is empty, "." or "..", unfit for paths."""
     names = (study, *rest)
     if bad := [name for name in names if name in ("", ".", "..")]:
-        raise unknown(f"there is no {bad[0]!r}")
+        raise unknown(f"{bad[0]!r} cannot name a study or a trial")
     return "/".join(["v1/studies", *(quote(name, safe="", errors="replace") for name in names)])
 
 
@@ -335,7 +335,7 @@ def _content(study: StudyFile) -> bytes:
     try:
         return json.dumps(content).encode()  # with NaN: the service says where it is
     except (TypeError, ValueError, RecursionError) as error:
-        raise ServiceError(f"a study holds only what JSON can: {error}") from error
+        raise ServiceError(f"the study cannot be written as JSON: {error}") from error
 
 
 def _unpacked(archive: bytes, folder: Path) -> list[Path]:
@@ -349,7 +349,7 @@ def _unpacked(archive: bytes, folder: Path) -> list[Path]:
                 part.write_bytes(packed.read(paths[path]))
                 part.replace(path)
     except OSError as error:
-        raise ServiceError(f"{folder}: cannot be written: {error.strerror or error}") from error
+        raise ServiceError(f"{folder} cannot be written: {error.strerror or error}") from error
     except (zipfile.BadZipFile, ValueError, RuntimeError) as error:
         raise ServiceError(f"the export is damaged: {error}") from error
     return list(paths)

@@ -49,7 +49,7 @@ class Unavailable(ApiError):  # noqa: N818
 
 
 TOKEN_ADVICE = (
-    "set TUNEBENCH_TOKEN to one that whoever runs the service makes with: tunebench token create NAME"
+    "set TUNEBENCH_TOKEN to a token, which whoever runs the service creates with: tunebench token create NAME"
 )
 KINDS: dict[int, type[ApiError]] = {
     401: Unauthorized,
@@ -80,13 +80,13 @@ def refused(response: httpx.Response) -> ApiError:
 def unreachable(url: httpx.URL, reason: object, by: str = "") -> Unavailable:
     said = " ".join(str(reason).split()) or type(reason).__name__
     return Unavailable(
-        _problem(503, f"{_origin(url)} cannot be reached{by} ({said}); does a service run there?")
+        _problem(503, f"{_origin(url)} cannot be reached{by} ({said}); check that a service runs there")
     )
 
 
 def not_a_service(url: httpx.URL) -> ApiError:
     """Return the error for a successful response that this version of the client cannot read."""
-    return ApiError(_problem(200, f"{url} did not answer as a tunebench service of this version does"))
+    return ApiError(_problem(200, f"{url} did not answer like a tunebench service of this version"))
 
 
 def unknown(what: str) -> NotFound:

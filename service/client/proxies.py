@@ -35,13 +35,13 @@ def _proxy(url: httpx.URL) -> httpx.Proxy | None:
     try:
         proxy = httpx.Proxy(text)
         if not proxy.url.host or (proxy.url.port or 0) >= 2**16:
-            raise ValueError("it names no host and port")
+            raise ValueError("no host and port")
     except (httpx.InvalidURL, ValueError) as error:
         shown = text if "@" not in text else "***@" + text.rpartition("@")[2]
         raise SettingError(
-            f"the proxy that the environment has for {url.scheme}, {shown!r}, cannot be used ({error}); set "
-            f"{url.scheme.upper()}_PROXY or ALL_PROXY to one like http://HOST:PORT or socks5h://HOST:PORT, or NO_PROXY "
-            f"to {url.host}"
+            f"the environment's proxy for {url.scheme}, {shown!r}, cannot be used ({error}); set "
+            f"{url.scheme.upper()}_PROXY or ALL_PROXY to a URL like http://HOST:PORT or socks5h://HOST:PORT, or "
+            f"NO_PROXY to {url.host}"
         ) from error
     return proxy
 

@@ -147,7 +147,7 @@ class Caller:
         self, url: httpx.URL, transport: Transport, seconds: float, proxy: httpx.Proxy | None = None
     ) -> None:
         self.url, self.transport, self.seconds = url, transport, seconds
-        self._by = f" by way of the proxy {proxy.url}" if proxy else ""  # without its password
+        self._by = f" through the proxy {proxy.url}" if proxy else ""  # without its password
 
     async def ask(self, call: Call) -> bytes:
         """Return the content of the answer. Raises ApiError: for a transient failure, after `seconds` of retries."""

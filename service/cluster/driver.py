@@ -85,7 +85,7 @@ def drive(
     except LeaseLost:
         raise
     except NoResultError as error:
-        reason = f"{error}; its other trials were not run: once the cause is mended, resume it"
+        reason = f"{error}; its other trials were not run. Fix the cause, then resume the study"
         store.finish(lease, FAILED, error=reason)
         return FAILED
     except Exception as error:
@@ -123,7 +123,7 @@ def _go_on(
     ]
     for record in history:
         watch(record)
-    control = Control("its data are summed and read")
+    control = Control("its data are being checked and loaded")
     # the lease is renewed from here on, since large files take long to checksum and to load
     with LeasedSink(store, lease, control, tell) as sink:
         ran_on = provenance(spec, data_dir)
@@ -141,7 +141,7 @@ def _go_on(
         # before every trial fails from it; Ray knows the machines only once it has started
         if faults := ready.faults(spec, data_dir, machines=None, elsewhere=True):
             raise SpecError(spec.name, faults)
-        control.doing = "it waits for Ray to start, or to be joined"
+        control.doing = "it waits for Ray to start or to be reached"
         with cluster(), _terminated_is_interrupted():
             done = run_study(
                 spec,
@@ -173,7 +173,7 @@ def _taken_over(
         sources[(record.taken_from or "").partition("/")[0]] += 1
     if sources:
         told = listed([f"{number} from {source}" for source, number in sources.items()])
-        note(f"taken over, as they are trained already: {told}")
+        note(f"taken over, because they are already trained: {told}")
     elif not history and (why := reuse.elsewhere(spec, ran_on, store.machines(spec.task), store.at)):
         note(why)
 
@@ -205,7 +205,7 @@ def _same_version(study: StudyRecord) -> StudySpec:
     if spec.study_id != study.id:
         raise StudyError(
             f"{study.id} was started by another version of tunebench, whose trials cannot be mixed with this "
-            "one's; go on with that version, or run the spec anew"
+            "version's; continue with that version, or run the study file again"
         )
     return spec
 

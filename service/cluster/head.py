@@ -79,8 +79,8 @@ class Head(Periodic):
                 self.running = self._another()
         except OSError as error:
             raise ServiceError(
-                f"Ray cannot be started from {self._data_dir}: {error.strerror}; name one that can be written with "
-                "TUNEBENCH_DATA_DIR"
+                f"Ray cannot be started from {self._data_dir}: {error.strerror}; set TUNEBENCH_DATA_DIR to a folder "
+                "that can be written"
             ) from error
         return super().__enter__()
 
@@ -122,15 +122,15 @@ class Head(Periodic):
                 return running
             time.sleep(0.1)
         raise ServiceError(
-            f"another service keeps a Ray head in {self._data_dir} with other settings (database, folders, Python or "
-            "token); stop it, give this one a TUNEBENCH_DATA_DIR of its own, or set RAY_ADDRESS"
+            f"another service runs a Ray head in {self._data_dir} with other settings (database, folders, Python or "
+            "token); stop that service, give this one its own TUNEBENCH_DATA_DIR, or set RAY_ADDRESS"
         )
 
     def _go_on(self) -> None:
         """Go on with the head that another service has left; start one if none with these settings is whole."""
         self.running, self._since = self._read() or self.running, time.monotonic()
         if self.running.settings == self._settings and self.running.is_closed() and self._is_healthy():
-            log.info("going on with the Ray head at %s, %s", self.running.address, self.running.dashboard_url)
+            log.info("using the running Ray head at %s, %s", self.running.address, self.running.dashboard_url)
             return
         self._clear()
         self._start()
@@ -141,7 +141,7 @@ class Head(Periodic):
         printed = self._output.read_text(errors="replace").strip().rpartition("\n")[2]
         reason = self.running.why() or printed or "its logs say nothing"
         log.warning(
-            "the Ray head has died after %.0f s and is started again in %.0f s; %s: %s",
+            "the Ray head died after %.0f s and will be restarted in %.0f s; %s: %s",
             lived,
             self._pause,
             self._output,
@@ -155,7 +155,7 @@ class Head(Periodic):
     def why(self) -> str:
         """Return why the head does not work; empty if nothing is known to be wrong."""
         running = self.running
-        return f"its head has died: {running.trouble}" if running.trouble else running.why()
+        return f"its head died: {running.trouble}" if running.trouble else running.why()
 
     @property
     def _output(self) -> Path:
@@ -184,7 +184,7 @@ class Head(Periodic):
 
     def _clear(self) -> None:
         if left := self.running.kill():
-            log.error("processes %s of the Ray head do not end", left)
+            log.error("processes %s of the Ray head could not be killed", left)
         if self._child is not None:
             self._child.poll()
 

@@ -157,12 +157,12 @@ class Jobs:
     def _check(self, response: httpx.Response) -> None:
         if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise RayUnavailable(
-                f"Ray at {self.dashboard_url} refuses the token; it is RAY_AUTH_TOKEN, or in the file "
-                "RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token, and must be that of the cluster"
+                f"Ray at {self.dashboard_url} refuses the token; set RAY_AUTH_TOKEN to the cluster's token, or "
+                "put it into the file that RAY_AUTH_TOKEN_PATH names, or into ~/.ray/auth_token"
             )
         if response.is_error and response.status_code != httpx.codes.NOT_FOUND:
             told = [line for line in response.text.splitlines() if line.strip(". ")]  # a traceback, mostly
-            reason = told[-1] if told else "nothing more"
+            reason = told[-1] if told else "no reason given"
             raise RayUnavailable(f"Ray at {self.dashboard_url} answers {response.status_code}: {reason}")
 
     def _unavailable(self, error: httpx.HTTPError) -> RayUnavailable:

@@ -45,4 +45,4 @@ class Periodic:
             try:
                 self._work()
             except Exception:
-                log.exception("%s: goes on after an unexpected error", self._thread.name)
+                log.exception("%s: continues after an unexpected error", self._thread.name)

@@ -71,7 +71,7 @@ class Queue(Periodic):
             elif reason := ended.get(one.study):
                 self._put_back(one, self._with_cause(one, reason))
             elif one.slow:
-                slow = f"its driver has not started for {SLOW_SECONDS:g} s"
+                slow = f"its driver has not started after {SLOW_SECONDS:g} s"
                 self._claims.tell(one.study, self._with_cause(one, slow))
         jobs = {one.job for one in held}
         self._stopping = {job: since for job, since in self._stopping.items() if job in jobs}
@@ -105,7 +105,7 @@ class Queue(Periodic):
             if states.get(job) in ENDED:
                 ended[one.study] = f"its Ray job has {states[job].lower()}"
             elif one.unclaimed and job not in states:
-                ended[one.study] = "Ray has started anew and lost its job"
+                ended[one.study] = "Ray restarted and lost its job"
         return ended
 
     def _fate_of_job(self, job: str | None) -> str | None:
@@ -120,7 +120,7 @@ class Queue(Periodic):
             if (state := self._jobs.states().get(job)) is None:
                 return ""
             if state in ENDED and not self._jobs.workers(job):
-                return ", its Ray job was stopped" if job in self._stopping else ""
+                return ", and its Ray job was stopped" if job in self._stopping else ""
             if job not in self._stopping:
                 self._stopping[job] = time.monotonic()
                 self._jobs.stop(job)

@@ -149,10 +149,13 @@ class RemoteService:
         if matches:
             raise StoreError(ambiguous(key, matches))
         if fits := matching(key, there):
-            raise StudyUnknown(f"no study is named {key!r} in full; it fits {', '.join(fits[:20])}")
+            raise StudyUnknown(
+                f"give the study's full id or name, got {key!r}, which matches {', '.join(fits[:20])}"
+            )
         known = ", ".join(id for id, _ in there[:20]) + ", ..." * (len(there) > 20)
         raise StudyUnknown(
-            f"no study {key!r} at {self.url}; there " + (f"are {known}" if there else "are none yet")
+            f"no study {key!r} at {self.url}; "
+            + (f"the studies are {known}" if there else "there are no studies yet")
         )
 
     def comparison(self, study: str) -> "ComparisonAnswer":
@@ -170,7 +173,7 @@ def backend(
 ) -> LocalDatabase | RemoteService:
     """Return the backend: `--url` or `--db`, else TUNEBENCH_URL, else TUNEBENCH_DATABASE_URL, else ./tunebench.db."""
     if url and db:
-        raise ServiceError("--url is a service and --db a database here: give one of them")
+        raise ServiceError("--url names a service and --db a database on this machine: give only one of them")
     if db or not (url or environ.get("TUNEBENCH_URL")):
         return local_database(db, environ)
     return remote_service(url, environ)

@@ -34,7 +34,8 @@ def list_data(as_json: AsJson = False) -> None:
 def fetch(
     name: Annotated[str, typer.Argument(help="A data set from `tunebench data list`.")],
     source: Annotated[
-        Path | None, typer.Option("--from", help="A file or folder already here, instead of the network.")
+        Path | None,
+        typer.Option("--from", help="Take the data from this file or folder instead of the network."),
     ] = None,
     yes: Yes = False,
 ) -> None:
@@ -47,7 +48,7 @@ def fetch(
     file = DATASETS[name].path(folder)
     if source is not None and source.exists() and file.exists():
         confirm_or_exit(
-            f"{name} is here already: {file} will be replaced, and studies of it go on with no other data.",
+            f"{name} is already at {file}, which will be replaced. Studies cannot continue with other data.",
             yes,
         )
     if source is not None or not file.exists():
@@ -57,4 +58,4 @@ def fetch(
         file = DATASETS[name].fetch(folder, source)
     for doubt in doubts:
         say(doubt.message, notes)
-    say(f"{name} is here, checked: {file}")
+    say(f"{name} is checked and ready: {file}")

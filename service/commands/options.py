@@ -8,7 +8,7 @@ Study = Annotated[
     str, typer.Argument(help="Study id or name, or the start of the id or of its last 8 digits.")
 ]
 WholeStudy = Annotated[str, typer.Argument(help="Study id or name, in full.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Database = Annotated[
     str | None, typer.Option("--db", help="Database URL; else TUNEBENCH_DATABASE_URL, else ./tunebench.db.")
 ]

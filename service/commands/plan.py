@@ -44,29 +44,29 @@ def plan(
     each = f" of {repeats} trainings each" if repeats > 1 else ""
     say(f"{found.id}: {count(found.planned, 'trial')}{each}{confirmed}, {stored}")
     if record := found.spec.get("record"):
-        say(f"It records of each training: {Record(**record)}.")
+        say(f"Recorded of each training: {Record(**record)}.")
     if found.there:
         say(
             f"{found.there} of its {count(found.planned, 'trial')} are in the database and are not trained again."
         )
     if found.estimate is None:
-        say(f"How long it takes is not known: {_unknown(found.spec)} is recorded yet.")
+        say(f"How long it takes is unknown: {_unknown(found.spec)} is recorded yet.")
     else:
         seconds = timedelta(seconds=max(round(found.estimate.seconds), 1))
         recorded = count(found.estimate.recorded_trials, "recorded trial")
-        say(f"Its trials take about {seconds} of one worker, by {recorded} of its task.")
+        say(f"Its trials take one worker about {seconds}, estimated from {recorded} of its task.")
     _tell_design(found.design)
     if found.spec.get("stop_when"):
         say(
-            "It is looked at after every run, which that allows for, and stops once its first two arms are decided: "
-            f"after {found.design.runs_needed} runs at the earliest to tell them apart."
+            "It is tested after every run, which this allows for, and stops once it is decided: telling its first two "
+            f"arms apart takes at least {found.design.runs_needed} runs."
         )
 
 
 def _unknown(spec: Mapping[str, Any]) -> str:
     """Return the subject of the sentence that says that no trial is recorded yet."""
     own = any(map(has_own, spec["arms"]))
-    return "of what one of its arms trains no trial" if own else "no trial of its task"
+    return "no trial like those of one of its arms" if own else "no trial of its task"
 
 
 def _tell_design(design: "Design") -> None:
@@ -79,12 +79,13 @@ def _tell_design(design: "Design") -> None:
         return
     if design.detectable is None:
         say(
-            f"With {runs} no test{pairs} can tell two arms apart, whatever comes out: that takes {design.runs_needed}."
+            f"With {runs} no test{pairs} can tell two arms apart, whatever the results: that takes at least "
+            f"{design.runs_needed} runs."
         )
         return
     say(
         f"With {runs} a test{pairs} finds a difference of {design.detectable:.2f} SD between two arms in four of five "
-        "such studies; the SD is that of their difference from run to run."
+        "such studies; SD is the standard deviation of the difference over runs."
     )
 
 

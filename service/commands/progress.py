@@ -126,7 +126,7 @@ class StudyProgress:
         self._bars.update(self._confirming, completed=self._confirmations)
         if not self._console.is_terminal and time.monotonic() - self._last_line > LINE_SECONDS:
             self._last_line = time.monotonic()
-            say(f"incumbents are confirmed, {self._confirmations} trainings so far", self._console)
+            say(f"confirming incumbents, {self._confirmations} trainings so far", self._console)
 
     def state(self, text: str) -> None:
         """Show what the study is doing, beside its bars, until the next trial."""

@@ -51,7 +51,9 @@ def retrain(study: Study, trial: Trial, seed: Seed = None, db: Database = None) 
     first = stored_one.seed == then.seed  # the training whose epochs are stored
     if repr(given["stored"]) != repr(given["now"]) or (first and not _same(then.epochs[-1], now)):
         hardware, commit = record.provenance.get("hardware", {}), record.provenance.get("commit")
-        say(f"other numbers than the stored ones, which come from {hardware.get('cpu')} and commit {commit}")
+        say(
+            f"the numbers differ from the stored ones, which come from {hardware.get('cpu')} and commit {commit}"
+        )
         raise typer.Exit(1)
     say("the same numbers, to the last digit")
 
@@ -63,12 +65,12 @@ def _trial(here: LocalDatabase, study: "StudyRecord", text: str) -> "TrialRecord
     found = None if named is None else here.store.trial(study.id, *named)
     if found is None:
         raise StoreError(
-            f"study {study.id} has no finished trial {text!r:.100}; one is ARM-rRUN-tTRIAL with an arm of "
-            f"{', '.join(study.arms)}, such as {next(iter(study.arms))}-r01-t01"
+            f"study {study.id} has no finished trial {text!r:.100}; a trial's id is ARM-rRUN-tTRIAL, for example "
+            f"{next(iter(study.arms))}-r01-t01, and the arms are {', '.join(study.arms)}"
         )
     if not found.epochs:
         raise StoreError(
-            f"trial {text} has failed and has no numbers: {(found.error or '').partition(chr(10))[0]}"
+            f"trial {text} failed and has no numbers: {(found.error or '').partition(chr(10))[0]}"
         )
     return found
 

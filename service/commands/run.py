@@ -19,7 +19,7 @@ from studies.results.output_folder import check_folder
 if TYPE_CHECKING:
     from studies.design.spec import StudySpec
 
-OutDir = Annotated[Path | None, typer.Option("--out", help="Export here; else results/STUDY.")]
+OutDir = Annotated[Path | None, typer.Option("--out", help="Folder for the export; else results/STUDY.")]
 
 
 def run(
@@ -54,7 +54,7 @@ def resume(
     if not isinstance(where, LocalDatabase):
         if out_dir is not None:
             raise StudyError(
-                "--out is for a study that is run here; the export of one at a service: "
+                "--out is only for a study that runs on this machine; export a study of a service with: "
                 f"tunebench export {shlex.quote(study)} --out {shlex.quote(str(out_dir))}{where.option}"
             )
         with where.client() as client:
@@ -67,7 +67,7 @@ def resume(
         record = where.store.study(study)
     except StudyUnknown as error:
         raise StudyUnknown(
-            f"{error}; to resume one at a service, name it with --url or TUNEBENCH_URL"
+            f"{error}; to resume a study of a service, give the service with --url or TUNEBENCH_URL"
         ) from None
     out_dir = out_dir or Path("results") / record.id
     check_ready(stored(record), where)
@@ -104,13 +104,12 @@ def _drive(here: LocalDatabase, study: StudyRecord, out_dir: Path) -> None:
     except KeyboardInterrupt:
         done = here.store.study_by_id(study.id).trials
         say(
-            f"Interrupted: {done} of {spec.planned} trials are kept; the same command goes on from there, "
-            f"as does: {again}",
+            f"Interrupted: {done} of {spec.planned} trials are stored. Continue with the same command or with: {again}",
             notes,
         )
         raise typer.Exit(130) from None
     if state not in (StudyState.COMPLETED, StudyState.FAILED):
-        say(f"{study.id} is {state}, as was asked for; it goes on with: {again}", notes)
+        say(f"{study.id} is {state}, as requested. Continue with: {again}", notes)
         raise typer.Exit(1)
     _conclude(here, study.id, out_dir)
 

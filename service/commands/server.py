@@ -40,7 +40,8 @@ def create_token(
         typer.Option(help="submit: also edit, pause, resume and cancel; admin: also delete."),
     ] = "submit",
     expires: Annotated[
-        int | None, typer.Option(min=1, max=36_500, metavar="DAYS", help="Days until it expires; else never.")
+        int | None,
+        typer.Option(min=1, max=36_500, metavar="DAYS", help="Days until the token expires; else never."),
     ] = None,
     db: Database = None,
 ) -> None:
@@ -48,7 +49,7 @@ def create_token(
     from service.database.tokens import Scope, create
 
     say(create(local_database(db).store.engine, name, Scope(scope), expires))
-    say(f"Whoever has this may {scope}. Use it as TUNEBENCH_TOKEN, or paste it into the page.", notes)
+    say(f"This token has scope {scope}. Set TUNEBENCH_TOKEN to it, or paste it into the login page.", notes)
 
 
 def list_tokens(db: Database = None, as_json: AsJson = False) -> None:
@@ -65,7 +66,7 @@ def list_tokens(db: Database = None, as_json: AsJson = False) -> None:
         }
         for token in created(local_database(db).store.engine)
     ]
-    print_rows(rows, as_json, empty="no tokens yet; whoever is on this machine may do everything")
+    print_rows(rows, as_json, empty="no tokens yet; everybody on this machine may do everything")
 
 
 def revoke_token(name: TokenName, db: Database = None, yes: Yes = False) -> None:
@@ -77,7 +78,7 @@ def revoke_token(name: TokenName, db: Database = None, yes: Yes = False) -> None
     if token.revoked_at is None:
         since = f"{token.created_at:%Y-%m-%d}"
         confirm_or_exit(
-            f"The token {name} ({token.scope}, made on {since}) will allow nothing any more, for good.", yes
+            f"The token {name} ({token.scope}, created on {since}) will be revoked for good.", yes
         )
         revoke(engine, name)
     say(f"{name} is revoked.")

@@ -55,7 +55,7 @@ def list_studies(
             if isinstance(where, LocalDatabase)
             else "queue one: tunebench submit SPEC"
         )
-        say("no such studies" if state or task or label else f"no studies yet; {run}{where.option}")
+        say("no matching studies" if state or task or label else f"no studies yet; {run}{where.option}")
         return
     waiting = any(study.state is StudyState.QUEUED for study in studies)
     turns = _turns(where.studies(states=[StudyState.QUEUED])) if waiting else {}
@@ -72,7 +72,7 @@ def show(study: Study, url: OptionalService = None, db: Database = None, as_json
         return
     say(f"{found.id}  {found.state}, {done(found)} of {found.trials.planned} trials on {found.task_label}")
     if found.trouble:
-        say(f"does not go on: {found.trouble}")
+        say(f"does not continue: {found.trouble}")
     if found.error:
         say(f"stopped: {found.error}")
     tell(compared)

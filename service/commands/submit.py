@@ -29,7 +29,9 @@ def submit(
     priority: Annotated[int, typer.Option(help="Higher first, -100 to 100.")] = 0,
     runs: Runs = None,
     trials: Trials = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Show its progress until it is finished.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show the study's progress until it is finished.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Queue a study at a service; an existing study of the same spec is left as it is."""
@@ -94,10 +96,10 @@ def delete(study: WholeStudy, url: Service = None, yes: Yes = False) -> None:
     where = remote_service(url)
     found = where.find(study, whole=True)
     trials = count(done(found), "trial")
-    confirm_or_exit(f"{found.id} at {where.url} and its {trials} will be gone for good.", yes)
+    confirm_or_exit(f"{found.id} at {where.url} and its {trials} will be deleted for good.", yes)
     with where.client() as client:
         client.delete(found.id)
-    say(f"{found.id} is removed from {where.url}, with {trials}")
+    say(f"{found.id} and its {trials} are deleted from {where.url}")
 
 
 def logs(
@@ -113,7 +115,7 @@ def logs(
         for line in client.logs(where.find(study).id, tail=tail, follow=follow):
             say(line)
     if line is None:
-        say("its job has printed nothing so far", notes)
+        say("the study's job has printed nothing yet", notes)
 
 
 def _tell(where: RemoteService, study: "StudyFound") -> None:
@@ -156,7 +158,7 @@ def _watch(where: RemoteService, study: "StudyFound") -> None:
             study = _shown(client, study, progress)
     except KeyboardInterrupt:
         again = f"tunebench watch {study.id}{where.option}"
-        say(f"No longer watched, {study.id} goes on at {where.url}. To watch it again: {again}", notes)
+        say(f"Stopped watching. {study.id} continues at {where.url}; watch it again with: {again}", notes)
         raise typer.Exit(130) from None
     if study.state is not StudyState.COMPLETED:
         say(f"{study.id}: {study.state}" + (f": {study.error}" if study.error else ""), notes)

@@ -46,10 +46,10 @@ def confirm_or_exit(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise ServiceError(f"{question} There is no terminal to ask; to do it all the same, add --yes")
-    print(plain(question), "Go on? [y/N]", end=" ", file=sys.stderr, flush=True)
+        raise ServiceError(f"{question} There is no terminal to confirm this; to go ahead, add --yes")
+    print(plain(question), "Continue? [y/N]", end=" ", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        say("Nothing is changed.", notes)
+        say("Nothing was changed.", notes)
         raise typer.Exit(1)
 
 

@@ -34,18 +34,18 @@ UPGRADE_LOCK = 0x74756E65  # a PostgreSQL advisory lock, "tune" in ASCII
 FAULTS = {
     "SQLITE_FULL": "has no disk space left; free some and repeat the command",
     "53100": "has no disk space left; free some and repeat the command",
-    "SQLITE_BUSY": "was locked by another process for too long; repeat the command once that has finished",
-    "SQLITE_LOCKED": "was locked by another process for too long; repeat the command once that has finished",
-    "55P03": "was locked by another process for too long; repeat the command once that has finished",
+    "SQLITE_BUSY": "was locked by another process for too long; repeat the command once that process has finished",
+    "SQLITE_LOCKED": "was locked by another process for too long; repeat the command once that process has finished",
+    "55P03": "was locked by another process for too long; repeat the command once that process has finished",
     "SQLITE_READONLY": "cannot be written; check the permissions of the file and of its folder",
-    "25006": "cannot be written; it accepts only reads",
-    "42501": "does not let this user do that; grant the rights or connect as another",
-    "SQLITE_CANTOPEN": "cannot be opened; check that it is a file and its folder's permissions",
+    "25006": "cannot be written; it is read-only",
+    "42501": "does not give this user the necessary rights; grant them or connect as another user",
+    "SQLITE_CANTOPEN": "cannot be opened; check that it is a file, and its folder's permissions",
     "SQLITE_NOTADB": "is not a SQLite database; choose another file",
-    "SQLITE_CORRUPT": "is damaged; restore it from a copy",
+    "SQLITE_CORRUPT": "is damaged; restore it from a backup",
     "SQLITE_IOERR": "cannot be read or written; check the disk",
-    "40": "was changed by another at that moment; repeat the command",
-    "08": "cannot be reached; check the server and what is in front of it",  # PgBouncer's own faults have 08P01
+    "40": "was changed by another process at the same time; repeat the command",
+    "08": "cannot be reached; check the server and any proxy in front of it",  # PgBouncer's own faults have 08P01
     "53": "is out of resources; repeat the command later",
     "57": "is shutting down or starting; repeat the command once it is up",
 }
@@ -167,7 +167,7 @@ def require_schema(engine: Engine) -> None:
     """Raise SchemaMissing unless the schema is the one that this code was written for."""
     advice = "run: tunebench db upgrade"
     if not exists(engine):
-        raise SchemaMissing(f"there is no database {_shown(engine.url)} yet; {advice}", "is not there yet")
+        raise SchemaMissing(f"there is no database {_shown(engine.url)} yet; {advice}", "does not exist yet")
     with reading(engine) as connection:
         revision = _revision(connection)
     if revision is None:
@@ -222,7 +222,9 @@ def _parse(text: str) -> URL:
         return url.set(drivername="postgresql+psycopg")
     if url.drivername != "sqlite":
         raise DatabaseError(f"database {_shown(url)}: {url.drivername!r} is not supported; {allowed}")
-    raise DatabaseError(f"database {_shown(url)} names no file (a path from / has four slashes); {allowed}")
+    raise DatabaseError(
+        f"database {_shown(url)} names no file (an absolute path has four slashes); {allowed}"
+    )
 
 
 def _sqlite(path: str, allowed: str) -> URL:
@@ -232,7 +234,7 @@ def _sqlite(path: str, allowed: str) -> URL:
     file = Path(path).absolute()
     if "?" in file.name:
         raise DatabaseError(
-            f"database {SQLITE}{path}: a file's name may hold no '?', as there are no options; {allowed}"
+            f"database {SQLITE}{path}: the file's name must not contain '?', because there are no options; {allowed}"
         )
     if not file.parent.is_dir():
         raise DatabaseError(
@@ -294,9 +296,9 @@ def _prepare_postgresql(connection: Any, _record: object) -> None:
         (there,) = connection.execute("SHOW search_path").fetchone()
         if _names(asked[1]) != _names(there):
             raise DatabaseError(
-                f"database {connection.info.dbname}: search_path={asked[1]} in the URL does not get through; something "
-                f"in front of the server drops it; set it by: ALTER ROLE {connection.info.user} SET search_path",
-                "does not get the URL's search_path",
+                f"database {connection.info.dbname}: search_path={asked[1]} in the URL does not reach the server; "
+                f"something in front of it drops it; set it with: ALTER ROLE {connection.info.user} SET search_path",
+                "does not receive the URL's search_path",
             )
     connection.rollback()
 
@@ -323,11 +325,11 @@ def _translated(url: URL) -> Iterator[None]:
             kind = DatabaseUnavailable
         missing = MISSING.search(str(origin))
         if fault is None and missing and missing[missing.lastindex or 0] in metadata.tables:
-            fault = "has lost its tables; restore it from a copy, or run: tunebench db upgrade"
+            fault = "has lost its tables; restore it from a backup, or run: tunebench db upgrade"
         if fault is None:
             raise
         detail = " ".join(str(origin).split())
         raise kind(f"database {_shown(url)} {fault} ({detail})", fault.partition(";")[0]) from error
     except PoolTimeout as error:
-        fault = "has no connection left for this; repeat the command later"
+        fault = "has no free connection; repeat the command later"
         raise DatabaseUnavailable(f"database {_shown(url)} {fault}", fault.partition(";")[0]) from error

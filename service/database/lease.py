@@ -39,7 +39,7 @@ def take(
     anew: dict[str, Any] = {"actor": actor_of(owner), "started_at": row["started_at"] or time}
     if fence is not None:
         if (row["state"], row["fence"]) != (STARTING, fence):
-            raise LeaseLost(f"study {study} is {row['state']}: this start of it is no longer wanted")
+            raise LeaseLost(f"study {study} is {row['state']}: this start of the study was superseded")
         return grant(connection, row, RUNNING, owner, seconds, time, **anew)
     if row["state"] == COMPLETED:
         raise StoreError(f"study {study} is completed; there is nothing left to run")
@@ -47,8 +47,8 @@ def take(
         holder = Owner.parse(row["lease_owner"])
         raise LeaseHeld(
             f"study {study} is run by process {holder.pid} on {holder.host} since "
-            f"{row['lease_since']:%Y-%m-%d %H:%M:%S} UTC; should that have stopped, "
-            f"it can be taken over after {row['lease_expires_at']:%H:%M:%S} UTC"
+            f"{row['lease_since']:%Y-%m-%d %H:%M:%S} UTC; if that process has stopped, "
+            f"the study can be taken over after {row['lease_expires_at']:%H:%M:%S} UTC"
         )
     anew |= {"requested": None, "attempts": 0, "job": None}
     return grant(connection, row, RUNNING, owner, seconds, time, **anew)
@@ -96,10 +96,10 @@ def extend(connection: Connection, lease: Lease, **values: Any) -> datetime:
     if connection.execute(renewal).rowcount == 1:
         return time
     holder = connection.scalar(select(studies.c.lease_owner).where(studies.c.id == lease.study))
-    fate = "it was given back"
+    fate = "the lease was given back"
     if holder is not None:
         other = Owner.parse(holder)
-        fate = f"process {other.pid} on {other.host} has taken it over"
+        fate = f"process {other.pid} on {other.host} has taken the study over"
     raise LeaseLost(f"this process no longer runs study {lease.study}: {fate}; nothing was written")
 
 

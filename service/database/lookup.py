@@ -22,7 +22,7 @@ def matching(key: str, studies: Iterable[tuple[str, str]], *, whole: bool = Fals
 
 
 def ambiguous(key: str, ids: Sequence[str]) -> str:
-    return f"{key!r} fits {', '.join(ids[:20])}{', ...' * (len(ids) > 20)}; give more of the id"
+    return f"{key!r} matches several studies: {', '.join(ids[:20])}{', ...' * (len(ids) > 20)}; give more of the id"
 
 
 def _ends_in(id: str, key: str) -> bool:

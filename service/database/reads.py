@@ -496,7 +496,9 @@ def _ended(connection: Connection, study: str, *, failed: bool = False) -> list[
 def _unknown(connection: Connection, key: str) -> StudyUnknown:
     ids = list(connection.scalars(select(studies.c.id).order_by(studies.c.created_at.desc()).limit(21)))
     known = ", ".join(ids[:20] + ["..."] * (len(ids) > 20))
-    return StudyUnknown(f"no study {key!r}; " + (f"there are {known}" if ids else "there are none yet"))
+    return StudyUnknown(
+        f"no study {key!r}; " + (f"the studies are {known}" if ids else "there are no studies yet")
+    )
 
 
 def _bound(place: tuple[datetime, str]) -> list[Any]:

@@ -29,7 +29,7 @@ class SqliteFile:
                 self.path.touch(mode=0o600)
             except OSError as error:
                 raise DatabaseError(
-                    f"database {self.path} cannot be made: {error.strerror}; check its folder's permissions"
+                    f"database {self.path} cannot be created: {error.strerror}; check its folder's permissions"
                 ) from error
 
     def open(self) -> sqlite3.Connection:
@@ -47,9 +47,9 @@ class SqliteFile:
         """
         if self._identity is None or (found := self._found()) == self._identity:
             return
-        gone = "was deleted or moved" if found is None else "was replaced by another one"
+        gone = "was deleted or moved" if found is None else "was replaced by another file"
         raise DatabaseError(
-            f"database {self.path} {gone} while it was in use; put it back, or stop what uses it and start that anew",
+            f"database {self.path} {gone} while it was in use; put it back, or restart the programs that use it",
             f"{gone} while it was in use",
         )
 

@@ -63,7 +63,9 @@ def change(
     now = StudyState(row["state"])
     if now not in FROM[to]:
         allowed = ", ".join(FROM[to])
-        raise StateError(f"study {row['id']} is {now}; only one that is {allowed} can become {to}")
+        raise StateError(
+            f"study {row['id']} is {now}; only a study in one of the states {allowed} can become {to}"
+        )
     if to not in ACTIVE:
         values |= NO_LEASE | {"requested": None}
     values.setdefault("not_before", None)
@@ -102,7 +104,7 @@ def put_back(
             to = CANCELLED
         case _ if attempts >= MAX_ATTEMPTS:
             to = FAILED
-            reason = f"given up after {attempts} starts without a finished trial; the last one: {reason}"
+            reason = f"given up after {attempts} starts without a finished trial; the last start: {reason}"
         case _:
             to = QUEUED
             if attempts:

@@ -121,7 +121,9 @@ class Store(Reads):
                 if there is None:
                     _insert(connection, row, labels, created_at or time)
                 elif deciding(there) != deciding(resolved):
-                    raise StoreError(f"study {study} is stored with another spec; give this one another name")
+                    raise StoreError(
+                        f"study {study} is stored with another spec; give this study another name"
+                    )
                 elif there != resolved and spec.states:
                     _restate(connection, row, time)
                 if key is not None:
@@ -147,7 +149,7 @@ class Store(Reads):
         mine = and_(submissions.c.actor == actor, submissions.c.key == key)
         before = connection.execute(select(submissions).where(mine)).mappings().one_or_none()
         if before is not None and before["digest"] != submission["digest"]:
-            raise StoreError(f"Idempotency-Key {key!r} was used before for another submission; use a new one")
+            raise StoreError(f"Idempotency-Key {key!r} was used before for another submission; use a new key")
         if one_or_none(connection, submission["study"]) is not None:
             return before is not None
         if before is not None:
@@ -213,8 +215,8 @@ class Store(Reads):
             elif row["state"] != QUEUED:
                 if row["state"] == FAILED and (reason := without_result(connection, row)):
                     raise StateError(
-                        f"study {study} has all its trials, none is left to run; once the cause is mended, "
-                        f"submit it under another name: {reason}"
+                        f"study {study} has all its trials, so none is left to run; fix the cause, "
+                        f"then submit it under another name: {reason}"
                     )
                 change(connection, row, QUEUED, actor=actor, time=time, attempts=0)
             return one(connection, study)
@@ -225,7 +227,8 @@ class Store(Reads):
             row = locked(connection, study)
             if row["state"] not in FINISHED:
                 raise StateError(
-                    f"study {study} is {row['state']}; only one that is {', '.join(FINISHED)} can be deleted"
+                    f"study {study} is {row['state']}; only a study in one of the states {', '.join(FINISHED)} "
+                    "can be deleted"
                 )
             connection.execute(delete(studies).where(studies.c.id == study))
 
@@ -295,7 +298,7 @@ class Store(Reads):
         """Store a confirmation and renew the lease. Raises LeaseLost, or StoreError if it is recorded already."""
         if confirmation.study != lease.study:
             raise ValueError(
-                f"a confirmation of {confirmation.study} is not under the lease of {lease.study}"
+                f"a confirmation of {confirmation.study} cannot be written under the lease of {lease.study}"
             )
         try:
             with writing(self.engine) as connection:
@@ -359,7 +362,9 @@ class Store(Reads):
                 stored = connection.scalar(select(func.count()).select_from(trials).where(mine))
                 wanted, early = planned(row["spec"]), "stop_when" in row["spec"]
                 if stored != wanted and not early:
-                    raise StoreError(f"study {lease.study} has {stored} of {wanted} trials: not completed")
+                    raise StoreError(
+                        f"study {lease.study} has {stored} of {wanted} trials and cannot be completed"
+                    )
             change(connection, row, state, actor=actor_of(lease.owner), time=time, reason=error)
 
     def give_up(self, lease: Lease, reason: str) -> StudyState:

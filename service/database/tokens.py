@@ -52,7 +52,7 @@ def create(engine: Engine, name: str, scope: Scope, days: int | None = None) -> 
         raise ValueError(f"days must be from 1 to {MAX_DAYS}, got {days}")
     if not NAME.fullmatch(name) or name in RESERVED:
         raise StoreError(
-            f"{name!r} cannot name a token; use 1 to 63 letters, digits, dots, hyphens and underscores, "
+            f"{name!r} is not a valid token name; use 1 to 63 letters, digits, dots, hyphens and underscores, "
             f"not {' or '.join(RESERVED)}"
         )
     token = "tb_" + secrets.token_urlsafe(32)
@@ -63,7 +63,7 @@ def create(engine: Engine, name: str, scope: Scope, days: int | None = None) -> 
             until = None if days is None else time + timedelta(days=days)
             connection.execute(insert(tokens).values(row | {"created_at": time, "expires_at": until}))
     except IntegrityError as error:
-        raise StoreError(f"there is a token {name!r} already; use another name") from error
+        raise StoreError(f"a token {name!r} exists already; use another name") from error
     return token
 
 

@@ -53,7 +53,7 @@ def writes(route: Callable[Given, Response]) -> Callable[Given, Awaitable[Respon
             async with asyncio.timeout(LOCK_SECONDS):
                 await writers.acquire()
         except TimeoutError as error:
-            fault = "was locked by others for too long; try again later"
+            fault = "was locked by other requests for too long; try again later"
             raise DatabaseUnavailable(f"the database {fault}", fault) from error
         try:
             return await run_in_threadpool(route, *args, **kwargs)

@@ -38,7 +38,7 @@ def _responses(content: Mapping[str, Any]) -> dict[int | str, dict[str, Any]]:
     """Return the documented responses. `content` describes 200, except for its headers."""
     known: dict[int | str, dict[str, Any]] = {
         200: {"headers": HEADERS, **content},
-        304: {"description": "The content is still the same."},
+        304: {"description": "The content has not changed."},
     }
     return known | problem_responses(401, 403, 404, 409, 422, 503)
 

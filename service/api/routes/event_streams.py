@@ -20,7 +20,9 @@ Number = Annotated[
 ]
 LastEventId = Annotated[
     int | None,
-    Header(alias="Last-Event-ID", ge=0, le=2**53, description="The same; it takes precedence over `after`."),
+    Header(
+        alias="Last-Event-ID", ge=0, le=2**53, description="Like `after`, over which it takes precedence."
+    ),
 ]
 UNBUFFERED = {"X-Accel-Buffering": "no"}
 EXAMPLE = """retry: 1000
@@ -113,11 +115,9 @@ async def logs(
 
 def _log(shared: Services, study: StudyRecord, tail: int) -> tuple[str, bool]:
     """Return the end of the log, and whether it comes from Ray. Raises LogMissing, RayUnavailable."""
-    missing: ServiceError = LogMissing(
-        f"study {study.id} has not been started by a service, so there is no log of it"
-    )
+    missing: ServiceError = LogMissing(f"study {study.id} has no log, because no service has started it")
     if study.job is not None:
-        missing = LogMissing(f"Ray no longer knows job {study.job}, and nothing was kept of its log")
+        missing = LogMissing(f"Ray no longer knows job {study.job}, and its log was not stored")
         try:
             if (text := shared.jobs.logs(study.job, tail)) is not None:
                 return text, True

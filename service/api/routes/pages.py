@@ -130,7 +130,7 @@ def study_page(study: StudyId, request: Request, shared: Shared, caller: Authent
 def login_page(request: Request, next: str = "/") -> Response:
     if identify(request) is not None:
         return RedirectResponse(_local(request, next), 303)
-    ended = "This token is unknown, revoked or expired." if COOKIE in request.cookies else None
+    ended = "The token is unknown, revoked or expired." if COOKIE in request.cookies else None
     return _page(request, "login.html", next=next, error=ended)
 
 
@@ -139,7 +139,7 @@ def login(request: Request, fields: Fields) -> Response:
     back = fields.get("next", "/")
     response = RedirectResponse(_local(request, back), 303)
     if log_in(request, response, fields.get("token", "").strip()) is None:
-        error = "This token is unknown, revoked or expired."
+        error = "The token is unknown, revoked or expired."
         return _page(request, "login.html", status=401, next=back, error=error)
     return response
 

@@ -170,7 +170,7 @@ IdempotencyKey = Annotated[
     responses={
         200: {
             "model": Study,
-            "description": "The study exists already and stays as it is, except for the file's published results.",
+            "description": "The study exists already. Only its published results are replaced by the file's.",
             **LOCATION,
         },
         202: {"description": "The study is queued.", **LOCATION},
@@ -307,7 +307,7 @@ def _runnable(shared: Services, content: bytes) -> StudySpec:
     limit, found = shared.settings.max_trials, list[ready.Fault]()
     if (trainings := spec.planned * spec.repeats) > limit:
         repeats = ", with their repeats" if spec.repeats > 1 else ""
-        found.append(("trials", f"{trainings} in all runs of all arms{repeats}; at most {limit} are allowed"))
+        found.append(("trials", f"must be at most {limit} in all runs of all arms{repeats}, got {trainings}"))
     own = shared.settings.ray_address is None  # the trials run on this machine
     data_dir = shared.settings.data_dir if own else None
     faults = ready.faults(spec, data_dir, _machines(shared), deep=False)

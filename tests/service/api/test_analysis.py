@@ -335,7 +335,7 @@ def test_a_process_that_is_killed_again_is_a_problem_of_this_request_only(store:
                 os.kill(child, signal.SIGKILL)
                 killed.add(child)
             await asyncio.sleep(0.005)
-        with pytest.raises(AnalysisStopped, match="was ended before it was done"):
+        with pytest.raises(AnalysisStopped, match="was killed before it finished"):
             await asked
         assert len(killed) == 2
         assert (await computing.get(lease.study, "curves")).content

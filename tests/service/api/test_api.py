@@ -117,7 +117,7 @@ def test_a_log_that_ray_has_forgotten_is_the_one_that_is_kept(
     with writing(engine) as connection:
         connection.execute(delete(logs))
     problem(answer := client.get(f"{where}/logs"), "unknown-log")
-    assert answer.json()["detail"] == "Ray no longer knows job job-12, and nothing was kept of its log"
+    assert answer.json()["detail"] == "Ray no longer knows job job-12, and its log was not stored"
     store.keep_log(study, "job-12", LOG_CHARACTERS * "x" + "end")
     assert store.log(study) == (LOG_CHARACTERS - 3) * "x" + "end"
     store.keep_log("no-study", "job", "text")  # the study was just deleted

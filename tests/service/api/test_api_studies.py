@@ -151,7 +151,7 @@ def test_too_many_trials_are_refused(store: Store, spoken_digits: Path) -> None:
         answer = client_of(app).post("/v1/studies", json=FILE)
         assert answer.status_code == 422
         assert answer.json()["faults"] == [
-            {"field": "trials", "message": "12 in all runs of all arms; at most 11 are allowed"}
+            {"field": "trials", "message": "must be at most 11 in all runs of all arms, got 12"}
         ]
         assert client_of(app).post("/v1/studies", json=FILE | {"trials": 2}).status_code == 202
 

@@ -364,7 +364,7 @@ def test_confirmations_of_a_trial(client: TestClient, store: Store, lease: Lease
         StoreError, match=r"confirmation 1 of trial 1 of gradient-filter run 1 of study .* is refused"
     ):
         store.confirm(lease, made[1])
-    with pytest.raises(ValueError, match="is not under the lease"):
+    with pytest.raises(ValueError, match="cannot be written under the lease"):
         store.confirm(lease, dataclasses.replace(made[0], study="another"))
     problem = client.get(f"/v1/studies/{lease.study}/trials/gradient-filter-r01-t02/confirmations")
     assert problem.status_code == 404

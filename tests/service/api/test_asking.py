@@ -31,8 +31,8 @@ def test_a_study_is_deleted_once_it_is_agreed_to(tunebench, service, monkeypatch
     finish(store, study)
     with typing(monkeypatch, typed):
         code, out, err = tunebench("delete", "asked-for", "--url", served.url)
-    assert f"{study.id} at {served.url} and its 12 trials will be gone for good. Go on?" in err
-    removed = f"{study.id} is removed from {served.url}, with 12 trials\n"
+    assert f"{study.id} at {served.url} and its 12 trials will be deleted for good. Continue?" in err
+    removed = f"{study.id} and its 12 trials are deleted from {served.url}\n"
     assert (code, out) == ((0, removed) if gone else (1, ""))
     assert (study.id not in {study.id for study in store.studies()}) is gone
     if not gone:
@@ -46,8 +46,8 @@ def test_without_a_terminal_nothing_is_deleted_unasked(tunebench, service):
     code, out, err = tunebench("delete", "scripted", "--url", served.url)
     assert (code, out) == (2, "")
     assert err == (
-        f"error: {study.id} at {served.url} and its 12 trials will be gone for good. "
-        "There is no terminal to ask; to do it all the same, add --yes\n"
+        f"error: {study.id} at {served.url} and its 12 trials will be deleted for good. "
+        "There is no terminal to confirm this; to go ahead, add --yes\n"
     )
     assert store.study(study.id).trials == 12
     assert tunebench("delete", "scripted", "--yes", "--url", served.url)[0] == 0
@@ -61,7 +61,7 @@ def test_what_is_stopped_or_removed_is_named_in_full(tunebench, service, command
     for part in (study.id[:-1], study.id[-8:], "in"):
         code, out, err = tunebench(*command, part, "--url", served.url)
         assert (code, out) == (2, "")
-        assert err == f"error: no study is named {part!r} in full; it fits {study.id}\n"
+        assert err == f"error: give the study's full id or name, got {part!r}, which matches {study.id}\n"
     assert store.study(study.id).state == "queued"
     store.ask(study.id, Request.CANCEL, actor="test")
     store.delete(study.id)
@@ -71,7 +71,7 @@ def test_a_token_is_revoked_once_it_is_agreed_to(tunebench, monkeypatch):
     tunebench("db", "upgrade")
     tunebench("token", "create", "anna")
     code, _, err = tunebench("token", "revoke", "anna")
-    assert (code, "The token anna (submit, made on" in err, "add --yes" in err) == (2, True, True)
+    assert (code, "The token anna (submit, created on" in err, "add --yes" in err) == (2, True, True)
     with typing(monkeypatch, "n\n"):
         assert tunebench("token", "revoke", "anna")[0] == 1
     assert '"revoked": null' in tunebench("token", "list", "--json")[1]
@@ -92,7 +92,7 @@ def test_data_that_are_here_are_replaced_once_it_is_agreed_to(
     monkeypatch.setenv("TUNEBENCH_DATA_DIR", str(tmp_path / "data"))
     fetch = ("data", "fetch", "spoken-digits", "--from", source)
     code, _, err = tunebench(*fetch)
-    assert (code, f"spoken-digits is here already: {file} will be replaced" in err) == (2, True)
+    assert (code, f"spoken-digits is already at {file}, which will be replaced" in err) == (2, True)
     assert file.read_bytes() == b"mine"
     assert tunebench(*fetch, "--yes")[0] == 0
     assert file.read_bytes() != b"mine"

@@ -111,7 +111,10 @@ def test_who_comes_by_another_name_is_not_on_this_machine(outside: httpx.Client,
     """There are no tokens. By default nginx would pass the service's own address as the host."""
     answer = outside.get(f"{front}/v1/studies", headers={"Host": "tunebench.example"})
     assert answer.status_code == 403
-    assert "only http://localhost is served, not 'tunebench.example'" in answer.json()["detail"]
+    assert (
+        "only requests to http://localhost are answered, got one to 'tunebench.example'"
+        in answer.json()["detail"]
+    )
 
 
 def test_who_comes_from_elsewhere_is_not_on_this_machine(front: str) -> None:
@@ -119,7 +122,7 @@ def test_who_comes_from_elsewhere_is_not_on_this_machine(front: str) -> None:
     with httpx.Client(headers={"X-Forwarded-For": "127.0.0.1"}, transport=_from_elsewhere()) as client:
         answer = client.get(f"{front}/v1/studies")
     assert answer.status_code == 403
-    assert "only this machine is served" in answer.json()["detail"]
+    assert "only requests from this machine are answered" in answer.json()["detail"]
 
 
 def _from_elsewhere() -> httpx.HTTPTransport:

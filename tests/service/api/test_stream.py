@@ -518,7 +518,7 @@ def test_over_http_refusals_are_problems(store: Store, lease: Lease) -> None:
             await refused(f"{path}/events", 422, "invalid-request", **{"Last-Event-ID": "one"})
             await refused("/v1/studies/nothing-00000000/logs", 404, "unknown-study")
             missing = await refused(f"{path}/logs", 404, "unknown-log")
-            assert "has not been started by a service" in missing.json()["detail"]
+            assert "no service has started it" in missing.json()["detail"]
             with writing(store.engine) as connection:
                 connection.execute(update(studies).where(studies.c.id == lease.study).values(job="a-job"))
             await refused(f"{path}/logs", 503, "ray-unavailable")  # there is no Ray at port 1

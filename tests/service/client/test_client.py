@@ -207,7 +207,7 @@ def test_what_is_no_service_is_told():
     answers = [answer(200, b"<html>"), answer(200, b"[1"), answer(302, Location=url)]
     with Rude(*answers) as server, Client(server.url, "tb_secret") as client:
         for ask in (client.study, client.curves):
-            with pytest.raises(ApiError, match=f"{server.url} did not answer as a tunebench service"):
+            with pytest.raises(ApiError, match=f"{server.url} did not answer like a tunebench service"):
                 ask("s-00000000")
         with pytest.raises(ApiError, match=f"{server.url} answered 302"):
             client.study("s-00000000")
@@ -272,7 +272,7 @@ def test_a_proxy_is_not_asked_for_this_machine(monkeypatch):
 
 
 def test_what_is_not_json_is_not_sent():
-    with Client(nobody()) as client, pytest.raises(ServiceError, match="only what JSON can"):
+    with Client(nobody()) as client, pytest.raises(ServiceError, match="cannot be written as JSON"):
         client.submit({"runs": object()})
 
 

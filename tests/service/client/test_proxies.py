@@ -129,9 +129,7 @@ def test_a_proxy_that_is_none_is_named(environ, proxy):
     with pytest.raises(ServiceError) as error:
         Client(THERE)
     shown = proxy.replace("a://u:secret", "***")
-    assert str(error.value).startswith(
-        f"the proxy that the environment has for http, {shown!r}, cannot be used"
-    )
+    assert str(error.value).startswith(f"the environment's proxy for http, {shown!r}, cannot be used")
     assert str(error.value).endswith("or NO_PROXY to tunebench.example")
     assert "secret" not in str(error.value)
 
@@ -140,7 +138,7 @@ def test_a_proxy_that_is_away_is_named(environ):
     environ(ALL_PROXY="http://u:secret@127.0.0.1:1")
     with Client(THERE, timeout=0.1) as client, pytest.raises(Unavailable) as error:
         list(client.studies())
-    assert f"{THERE} cannot be reached by way of the proxy http://127.0.0.1:1 (" in str(error.value)
+    assert f"{THERE} cannot be reached through the proxy http://127.0.0.1:1 (" in str(error.value)
 
 
 def test_certificates_that_cannot_be_read_are_named(environ, tmp_path):

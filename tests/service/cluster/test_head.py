@@ -179,7 +179,7 @@ def test_a_head_outlasts_its_service_and_is_shared_and_kept_up_by_the_next(tmp_p
             assert first.running.process == left
             assert jobs.dashboard_url == url
             with (
-                pytest.raises(ServiceError, match="another service keeps a Ray head in"),
+                pytest.raises(ServiceError, match="another service runs a Ray head in"),
                 Head(tmp_path, {"A": "1"}),
             ):
                 pass
@@ -223,4 +223,4 @@ def test_a_head_that_does_not_start_is_tried_again_after_ever_longer_pauses(tmp_
     end = (tmp_path / "ray-head.log").read_text().strip().rpartition("\n")[2]
     assert end
     assert all(line.endswith(end) for line in told)
-    assert str(refused.value).endswith(f"does not answer: its head has died: {end}")
+    assert str(refused.value).endswith(f"does not answer: its head died: {end}")

@@ -60,7 +60,7 @@ def _interrupt(study, driver, number=signal.SIGINT):
     driver.send_signal(number)
     assert driver.wait(60) == 130, study.log()
     assert study.state() == "paused"
-    kept = f"Interrupted: {study.count()} of {PLANNED} trials are kept; the same command goes on from there"
+    kept = f"Interrupted: {study.count()} of {PLANNED} trials are stored. Continue with the same command or with: "
     assert kept in study.log()
     assert "Traceback" not in study.log()
 

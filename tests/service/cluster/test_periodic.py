@@ -55,7 +55,7 @@ def test_an_error_is_logged_and_survived(caplog: pytest.LogCaptureFixture) -> No
 
     with Periodic(0.001, fail, name="test"):
         work.wait_for(2)
-    assert "test: goes on after an unexpected error" in caplog.text
+    assert "test: continues after an unexpected error" in caplog.text
     assert "ValueError: out of luck" in caplog.text
 
 

@@ -169,7 +169,7 @@ def test_what_keeps_a_study_from_starting_is_told_at_it(
         service.step()
     record = store.study(study)
     assert (record.state, record.last_event) == (STARTING, 4)
-    assert record.trouble == "its driver has not started for 45 s; Ray: bash: no Python here (raylet.err)"
+    assert record.trouble == "its driver has not started after 45 s; Ray: bash: no Python here (raylet.err)"
     change(engine, study, lease_expires_at=datetime.now(UTC) - timedelta(seconds=1))
     service.step()  # tells its job to stop
     service.step()
@@ -249,7 +249,7 @@ def test_a_job_that_ray_has_lost_is_submitted_again(store: Store, ray: Ray, engi
     queue(store, ray).step()
     found = store.study(study)
     assert (found.state, found.job) == (QUEUED, f"{study}-1")
-    assert store.events(study)[-1].data["reason"] == "Ray has started anew and lost its job"
+    assert store.events(study)[-1].data["reason"] == "Ray restarted and lost its job"
     change(engine, study, not_before=None)
     queue(store, ray).step()
     assert store.study(study).job == f"{study}-2"

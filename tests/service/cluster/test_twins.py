@@ -81,7 +81,7 @@ def test_grown_and_killed_it_is_the_study_that_had_all_from_the_start(study, spo
     assert (code, "6 of its 16 trials are in the database" in " ".join(out.split())) == (0, True)
 
     killed(study, lambda: len(study.store.studies()) == 2 and study.store.studies()[0].trials > 8)
-    told = rf"taken over, as they are trained already: \d+ from {small}"
+    told = rf"taken over, because they are already trained: \d+ from {small}"
     assert re.search(told, " ".join(study.log().split()))
     grown = study.store.studies()[0]
     assert (grown.taken_over, grown.trials < 16) == (6, True)

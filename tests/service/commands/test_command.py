@@ -200,7 +200,7 @@ def test_a_study_without_a_result_has_failed_and_says_of_what(tunebench, spoken_
         found = store.study_by_id(study)
         assert (found.state, found.error) == (StudyState.FAILED, reason)
     told = "submit it under another name: gradient-filter has no result"
-    with pytest.raises(StateError, match=f"has all its trials, none is left to run; .* {told}"):
+    with pytest.raises(StateError, match=f"has all its trials, so none is left to run; .* {told}"):
         store.resume(study, actor="alice")
     assert store.ended(study, failed=True) == store.ended(study)
 
@@ -365,7 +365,10 @@ def test_where_studies_are_is_one_of_the_two(tunebench, service, monkeypatch):
             code, out, _ = tunebench("list", *arguments)
             assert (code, expected in out) == (0, True), (environment, arguments)
     code, _, err = tunebench("list", "--url", served.url, "--db", "sqlite:///other.db")
-    assert (code, err) == (2, "error: --url is a service and --db a database here: give one of them\n")
+    assert (code, err) == (
+        2,
+        "error: --url names a service and --db a database on this machine: give only one of them\n",
+    )
 
 
 def test_a_study_is_submitted_paused_resumed_cancelled_and_deleted(tunebench, service):
@@ -387,7 +390,10 @@ def test_a_study_is_submitted_paused_resumed_cancelled_and_deleted(tunebench, se
     store.finish(lease, StudyState.PAUSED)
     code, _, err = tunebench("delete", "life", "--yes", *url)
     assert code == 2
-    assert f"error: study {study.id} is paused; only one that is completed, failed, cancelled" in err
+    assert (
+        f"error: study {study.id} is paused; only a study in one of the states completed, failed, cancelled"
+        in err
+    )
     assert tunebench("cancel", "life", *url)[:2] == (0, f"{study.id}: cancelled at {served.url}\n")
     assert tunebench("delete", "life", "--yes", *url)[0] == 0
     assert tunebench("show", study.id, *url)[0] == 2
@@ -417,7 +423,10 @@ def test_a_study_is_found_by_what_is_unique_of_its_name(tunebench, service):
     assert f"{studies[1].id}, {studies[0].id}; give more of the id" in err
     for unknown in ("nothing-like-it", "..", "a/b"):
         code, _, err = tunebench("show", unknown, *url)
-        assert (code, f"no study {unknown!r} at {served.url}; there are {studies[1].id}" in err) == (2, True)
+        assert (code, f"no study {unknown!r} at {served.url}; the studies are {studies[1].id}" in err) == (
+            2,
+            True,
+        )
 
 
 @pytest.mark.slow
@@ -441,7 +450,7 @@ def test_the_token_is_in_the_environment(tunebench, monkeypatch):
         assert tunebench("list", "--url", server.url)[0] == 0
         code, out, err = tunebench("list", "--url", server.url)
         assert (code, out) == (2, "")
-        assert err.startswith("error: this token is unknown; set TUNEBENCH_TOKEN to one that")
+        assert err.startswith("error: this token is unknown; set TUNEBENCH_TOKEN to a token, which")
     assert server.asked[0].headers["authorization"] == "Bearer tb_x"
 
 
@@ -539,8 +548,8 @@ def test_an_interrupted_watch_leaves_the_study_alone(service):
     watch.send_signal(signal.SIGINT)
     out, err = watch.communicate(timeout=30)
     assert (watch.returncode, out) == (130, "")
-    again = f"To watch it again: tunebench watch {study.id} --url {served.url}\n"
-    assert err.endswith(f"No longer watched, {study.id} goes on at {served.url}. {again}")
+    again = f"watch it again with: tunebench watch {study.id} --url {served.url}\n"
+    assert err.endswith(f"Stopped watching. {study.id} continues at {served.url}; {again}")
     assert store.study(study.id).state == "queued"
 
 
@@ -567,7 +576,7 @@ def test_tokens_are_made_listed_and_revoked(tunebench):
     assert "no tokens yet" in tunebench("token", "list")[1]
     code, token, said = tunebench("token", "create", "anna", "--scope", "admin")
     assert (code, token[:3], len(token.splitlines())) == (0, "tb_", 1)
-    assert "may admin" in said
+    assert "has scope admin" in said
     assert tunebench("token", "create", "anna")[0] == 2
     assert tunebench("token", "create", "no name")[0] == 2
     assert tunebench("token", "create", "bob", "--scope", "root")[0] == 2
@@ -608,7 +617,7 @@ def test_the_address_that_is_said_can_be_asked(host, said):
 
 def test_a_service_that_others_reach_needs_a_token(tunebench):
     code, _, err = tunebench("serve", "--host", "0.0.0.0", "--port", "0")
-    assert (code, "needs an API token" in err) == (2, True)
+    assert (code, "requires an API token" in err) == (2, True)
 
 
 HEAVY = {"torch", "ray", "ax", "botorch", "matplotlib", "scipy", "fastapi", "uvicorn", "pandas"}
@@ -654,6 +663,6 @@ def test_data_that_are_not_the_published_are_taken_and_said(tunebench, monkeypat
     monkeypatch.setenv("TUNEBENCH_DATA_DIR", str(tmp_path / "data"))
     code, out, err = tunebench("data", "fetch", "mnist", "--from", folder)
     assert code == 0
-    assert "mnist is here, checked" in out
+    assert "mnist is checked and ready" in out
     assert "not the published images (train-images-idx3-ubyte, " in err
     assert "UserWarning" not in err

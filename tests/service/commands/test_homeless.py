@@ -28,7 +28,7 @@ def namespaces():
 
 @pytest.mark.slow
 def test_what_a_user_without_a_home_lacks_is_named(tmp_path):
-    told = "error: this user has no home folder; name one for data sets with TUNEBENCH_DATA_DIR"
+    told = "error: this user has no home folder; set TUNEBENCH_DATA_DIR to a folder for data sets"
     (tmp_path / "s.yaml").write_text("name: s\ntask: spoken-digits\nmethods: [gradient-filter]\n")
     for command in (["data", "list"], ["serve"], ["run", "s.yaml"], ["plan", "s.yaml"]):
         assert run("-m", "service.cli", *command, folder=tmp_path) == (2, told)

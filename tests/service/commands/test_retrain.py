@@ -60,7 +60,7 @@ def test_its_numbers_are_the_stored_ones_or_it_is_said_that_they_are_not(tuneben
     code, out, _ = tunebench("retrain", recorded, "gradient-filter-r01-t01", "--seed", "99", *at)
     assert (code, "the same numbers, to the last digit" in out) == (0, True)
     code, out, _ = tunebench("retrain", recorded, "gradient-filter-r01-t02", *at)
-    assert (code, "other numbers than the stored ones" in out) == (1, True)
+    assert (code, "the numbers differ from the stored ones" in out) == (1, True)
     code, out, _ = tunebench("retrain", recorded, "gradient-filter-r01-t01", "--seed", "9", *at)
     assert (code, "numbers" in out) == (0, False)
 
@@ -85,12 +85,12 @@ def test_a_row_of_the_export_is_all_that_a_training_by_hand_needs(store, recorde
     [
         (
             "gradient-filter-r01-t09",
-            "has no finished trial 'gradient-filter-r01-t09'; one is ARM-rRUN-tTRIAL",
+            "has no finished trial 'gradient-filter-r01-t09'; a trial's id is ARM-rRUN-tTRIAL",
         ),
         ("first", "such as gradient-filter-r01-t01"),
         (
             "gradient-filter-r01-t03",
-            "trial gradient-filter-r01-t03 has failed and has no numbers: ValueError: no",
+            "trial gradient-filter-r01-t03 failed and has no numbers: ValueError: no",
         ),
     ],
 )

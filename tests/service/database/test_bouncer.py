@@ -112,6 +112,6 @@ def test_a_server_that_is_away_is_not_for_ever(bouncer: str) -> None:
 def test_a_schema_that_does_not_get_through_is_refused(bouncer: str) -> None:
     """PgBouncer drops options that it is told to ignore; the tables would be created in the wrong schema."""
     with pytest.raises(
-        DatabaseError, match=r"search_path=elsewhere in the URL does not get through.*ALTER ROLE"
+        DatabaseError, match=r"search_path=elsewhere in the URL does not reach the server.*ALTER ROLE"
     ):
         connect(f"{bouncer}/here?options=-csearch_path%3Delsewhere")

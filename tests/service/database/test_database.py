@@ -33,9 +33,9 @@ from service.errors import DatabaseError
         ("mysql://me:secret@host/name", r"mysql://me:\*\*\*@host/name: 'mysql' is not supported; use sqlite"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
-        ("sqlite://folder/name.db", "names no file .a path from / has four slashes."),
+        ("sqlite://folder/name.db", "names no file .an absolute path has four slashes."),
         ("sqlite:///", "names no file"),
-        ("sqlite:///name.db?mode=ro", r"a file's name may hold no '\?', as there are no options"),
+        ("sqlite:///name.db?mode=ro", r"the file's name must not contain '\?', because there are no options"),
         ("sqlite:///na\0me.db", "names no file"),
         ("sqlite:////nowhere/at/all.db", "the folder /nowhere/at does not exist; create it first"),
         (
@@ -115,7 +115,7 @@ def test_a_damaged_database_says_so(tmp_path: Path) -> None:
     content = bytearray(file.read_bytes())
     content[4096:] = b"\xa5" * (len(content) - 4096)
     file.write_bytes(content)
-    with pytest.raises(DatabaseError, match="is damaged; restore it from a copy"):
+    with pytest.raises(DatabaseError, match="is damaged; restore it from a backup"):
         Store(connect(f"sqlite:///{file}")).studies()
 
 
@@ -149,7 +149,7 @@ def test_a_database_that_cannot_be_written_says_so(present: bool) -> None:
         message = results.get(timeout=60)
         process.join()
         folder.chmod(0o755)
-    assert ("cannot be written" if present else "cannot be made") in message
+    assert ("cannot be written" if present else "cannot be created") in message
     assert "permissions" in message
 
 
@@ -203,7 +203,9 @@ def test_a_postgresql_role_that_may_only_read_can_read(url: str, store: Store) -
             engine = connect(make_url(url).set(username=role).render_as_string(hide_password=False))
             reader = Store(engine)
             assert len(reader.studies()) == 1
-            with pytest.raises(DatabaseError, match="does not let this user do that; grant the rights"):
+            with pytest.raises(
+                DatabaseError, match="does not give this user the necessary rights; grant them"
+            ):
                 reader.create_study(spec("other"), {})
             engine.dispose()
         finally:
@@ -247,7 +249,7 @@ def _emptied(file: Path) -> None:
     [
         (_deleted, "was deleted or moved while it was in use"),
         (_moved, "was deleted or moved while it was in use"),
-        (_restored, "was replaced by another one while it was in use"),
+        (_restored, "was replaced by another file while it was in use"),
         (_folder_moved, "was deleted or moved while it was in use"),
         (_folder_replaced, "was deleted or moved while it was in use"),
         (_emptied, "is damaged|is not a SQLite database|has lost its tables"),
@@ -314,7 +316,7 @@ def test_a_schema_that_is_dropped_while_in_use_is_missed(postgresql: str) -> Non
         server.execute("SET client_min_messages = warning")
         server.execute(f"DROP SCHEMA {schema} CASCADE")
         server.execute(f"CREATE SCHEMA {schema}")
-    with pytest.raises(DatabaseError, match="has lost its tables; restore it from a copy"):
+    with pytest.raises(DatabaseError, match="has lost its tables; restore it from a backup"):
         store.studies()
     engine.dispose()
 

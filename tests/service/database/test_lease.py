@@ -50,7 +50,7 @@ def test_an_expired_lease_is_taken_over_and_its_holder_writes_nothing_more(
     fresh = store.claim(study, Owner.current(), 60)
     assert fresh.fence == stale.fence + 1
     assert store.study(study).started_at == started
-    with pytest.raises(LeaseLost, match=f"process {Owner.current().pid} on .* has taken it over"):
+    with pytest.raises(LeaseLost, match=f"process {Owner.current().pid} on .* has taken the study over"):
         store.record(stale, trial(study, number=2))
     with pytest.raises(LeaseLost):
         store.renew(stale)
@@ -102,7 +102,7 @@ def test_an_unfinished_study_can_be_claimed_again(store: Store, lease: Lease) ->
         study = store.study(lease.study)
         assert (study.state, study.error) == (state, error)
         assert (study.finished_at is not None) == (state is StudyState.FAILED)
-        with pytest.raises(LeaseLost, match="it was given back"):
+        with pytest.raises(LeaseLost, match="the lease was given back"):
             store.record(lease, trial(lease.study))
         again = store.claim(lease.study, Owner.current(), 60)
         assert again.fence == lease.fence + 1

@@ -49,7 +49,9 @@ def test_every_change_is_allowed_or_refused_with_both_states(store: Store, engin
         with writing(engine) as connection:
             row = locked(connection, study)
             if before not in FROM[to]:
-                with pytest.raises(StateError, match=f"is {before}; only one that is .* can become {to}"):
+                with pytest.raises(
+                    StateError, match=f"is {before}; only a study in one of the states .* can become {to}"
+                ):
                     change(connection, row, to, actor="test", time=now(connection))
                 continue
             change(connection, row, to, actor="test", time=now(connection), reason="so")
@@ -153,7 +155,8 @@ def test_a_completed_study_can_be_deleted_and_nothing_else(
     store.record(lease, trial(lease.study))
     store.edit(lease.study, actor="alice", labels=["paper"])
     with pytest.raises(
-        StateError, match=r"is running; only one that is completed, failed, cancelled can be deleted"
+        StateError,
+        match=r"is running; only a study in one of the states completed, failed, cancelled can be deleted",
     ):
         store.delete(lease.study)
     bring(engine, lease.study, COMPLETED)
@@ -162,7 +165,7 @@ def test_a_completed_study_can_be_deleted_and_nothing_else(
         lambda: store.ask(lease.study, Request.PAUSE, actor="a"),
         lambda: store.ask(lease.study, Request.CANCEL, actor="a"),
     ):
-        with pytest.raises(StateError, match="is completed; only one that is"):
+        with pytest.raises(StateError, match="is completed; only a study in one of the states"):
             act()
     store.delete(lease.study)
     assert [stored(engine, table) for table in (studies, trials, epochs, events, labels)] == [0] * 5
@@ -186,7 +189,7 @@ def test_a_lost_driver_is_replaced_and_waits_longer_each_time(store: Store, engi
         waits.append(record.not_before and round((record.not_before - time).total_seconds()))
     assert waits == [2, 4, 8, 16, None]
     assert (record.state, record.attempts) == (FAILED, MAX_ATTEMPTS)
-    assert record.error == "given up after 5 starts without a finished trial; the last one: it died"
+    assert record.error == "given up after 5 starts without a finished trial; the last start: it died"
     again = store.resume(study, actor="alice")
     assert (again.state, again.attempts, again.not_before, again.error) == (QUEUED, 0, None, None)
 
@@ -227,7 +230,7 @@ def test_a_driver_takes_up_only_the_last_start(store: Store, engine: Engine) -> 
     with writing(engine) as connection:
         row = locked(connection, study)
         put_back(connection, row, actor="service", time=now(connection), reason="it was slow")
-    with pytest.raises(LeaseLost, match="is queued: this start of it is no longer wanted"):
+    with pytest.raises(LeaseLost, match="is queued: this start of the study was superseded"):
         store.claim(study, Owner.current(), 60, fence=first.fence)
     second = start(engine, study)
     with pytest.raises(LeaseLost):

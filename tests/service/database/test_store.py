@@ -128,10 +128,10 @@ def test_an_ambiguous_study_names_those_it_fits(store: Store) -> None:
 
 @pytest.mark.parametrize("key", ["no", "a%", "A-STUDY", "a-study\0", "\udcff", "'; DROP TABLE studies; --"])
 def test_an_unknown_study_names_what_there_is(store: Store, key: str) -> None:
-    with pytest.raises(StoreError, match="there are none yet"):
+    with pytest.raises(StoreError, match="there are no studies yet"):
         store.study(key)
     study = store.create_study(spec(), {})
-    with pytest.raises(StoreError, match=f"no study .*; there are {study.id}"):
+    with pytest.raises(StoreError, match=f"no study .*; the studies are {study.id}"):
         store.study(key)
 
 
