@@ -18,8 +18,8 @@ export function columns(study, arm) {
     score("test_metric", "Test"),
     ...(arm ? space(study, arm).map(chosen) : [ALL]),
     { key: "source", text: "Chosen by", of: (trial) => trial.source, cell: (trial) => trial.source },
-    time("train_seconds", "Trained"),
-    time("suggest_seconds", "Suggested"),
+    time("train_seconds", "Training time"),
+    time("suggest_seconds", "Suggestion time"),
     number("finished_at", "Finished (UTC)", (trial) => trial.finished_at, short),
   ];
 }

@@ -60,7 +60,7 @@ function published({ published: rows, metric, arms, confirmations }) {
   ]);
   const ours = confirmations ? ["Ours, mean", "Ours, confirmed"] : ["Ours, mean"];
   const heads = ["Method", "Published, not ours", ...ours, "Published by"];
-  return [`Test ${metric} beside what papers print, ± their standard deviation over trainings`, heads, cells];
+  return [`Test ${metric} beside published values, ± their standard deviation over trainings`, heads, cells];
 }
 
 function climbs({ metric, arms, ranking, confirmations, compared_at: done }) {
@@ -75,7 +75,7 @@ function climbs({ metric, arms, ranking, confirmations, compared_at: done }) {
   const unit = unitOf(metric);
   const heads = ["Arm", "Runs confirmed", `Seen climb,${unit}`, `Confirmed climb,${unit}`, "Luck", "Confirmed at the budget"];
   const seeds = count(confirmations.seeds, "fresh seed");
-  return [`What the climb from trial 1 to ${done} is worth, each incumbent trained again with ${seeds}`, heads, rows];
+  return [`The climb from trial 1 to ${done}, with each incumbent trained again with ${seeds}`, heads, rows];
 }
 
 function similar(comparison) {
@@ -120,7 +120,7 @@ function apart(comparison) {
   );
   const shift = `Hodges-Lehmann,${unitOf(metric)}`;
   const heads = ["Difference", "Split", "Runs", shift, "First better", "p", "Holm-adjusted p"];
-  return ["Between the arms; paired is the analysis", heads, rows];
+  return ["Differences between the arms; the paired test is the analysis", heads, rows];
 }
 
 function targets(comparison) {
@@ -134,9 +134,9 @@ function targets(comparison) {
     ...arms.flatMap((m) => needed(m.trials_to_target[i])),
     ...pairs.map((pair) => estimate(pair.trials_to_target[i].difference, decimal)),
   ]);
-  const heads = arms.flatMap((m) => [m.label, "got there"]);
+  const heads = arms.flatMap((m) => [m.label, "reached it"]);
   const differences = pairs.map((pair) => names(comparison, pair).reverse().join(" − "));
-  const title = `Mean trials to a target, counting at most ${horizon}, and the share of runs that got there`;
+  const title = `Mean trials to a target, counting at most ${horizon}, and the share of runs that reached it`;
   return [title, ["Target", "Reached by at least", ...heads, ...differences], rows];
 }
 
@@ -154,9 +154,9 @@ function near({ metric, arms, pairs, plateau, compared_at: horizon, ...compariso
     "",
   ]);
   const by = `${points(plateau.margin, metric)}${unitOf(metric)}`;
-  const where = `the plateau, ${objective(plateau.value, metric)}, of ${arms[plateau.arm].label}`;
-  const title = `Mean trials until a run is, with fresh seeds, within ${by} of ${where}, counting at most ${horizon}`;
-  return [title, ["Arm or difference", "Trials", "Got there"], [...rows, ...differences]];
+  const where = `the plateau of ${arms[plateau.arm].label}, ${objective(plateau.value, metric)}`;
+  const title = `Mean trials until a run's confirmed value is within ${by} of ${where}, counting at most ${horizon}`;
+  return [title, ["Arm or difference", "Trials", "Reached it"], [...rows, ...differences]];
 }
 
 const extras = (comparison) => extraTrials(comparison, "extra_trials", "as the searcher saw it");
@@ -171,7 +171,7 @@ function extraTrials({ arms, pairs, compared_at: horizon }, what, words) {
   if (!wanted.length) return null;
   const rows = wanted.map((n) => [String(n), ...found.map((e) => extra(e.by_trial[n - 1], e.level))]);
   const heads = found.map((e) => `${arms[e.arm].label}, ${e.curve} curve`);
-  return [`Extra trials to get where ${arms[reference].label} is after n, ${words}`, ["n", ...heads], rows];
+  return [`Extra trials to reach what ${arms[reference].label} reaches after n, ${words}`, ["n", ...heads], rows];
 }
 
 // the declared endpoints first, then what the searcher saw

@@ -17,8 +17,8 @@ export function edit(path, study, changed) {
   const form = h(
     "form", {},
     field("Name", name),
-    field("Labels, with commas between them", labels),
-    field("Priority, the higher the earlier its turn", priority),
+    field("Labels, separated by commas", labels),
+    field("Priority, higher first", priority),
     fault,
     h(
       "div", { class: "buttons" },

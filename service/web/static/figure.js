@@ -226,7 +226,7 @@ export class Figure {
     const { label, best } = arms.get(name);
     const holder = this.curves.holder(name, run, t);
     const rows = [["after", `${t} trials`], ["best", objective(best.get(run)[t - 1], metric)]];
-    if (holder) rows.push(["held by", `trial ${holder}`]);
+    if (holder) rows.push(["incumbent", `trial ${holder}`]);
     const trial = this.trialOf(name, run, holder);
     if (trial) rows.push(...Object.entries(trial.hyperparameters).map(([key, x]) => [key, value(x)]));
     return [`${label}, run ${run}`, rows];
@@ -250,18 +250,18 @@ export class Figure {
       return t ? [`${label} ${objective(median[t - 1], metric)} after ${t} of ${trials} trials`] : [];
     });
     const now = medians.length ? `The median run now: ${medians.join("; ")}. ` : "";
-    const crowd = arms.size > CROWD ? " Runs and medians of so many arms are hidden at first." : "";
+    const crowd = arms.size > CROWD ? " With so many arms, runs and medians are hidden at first." : "";
     const controls = [...arms.values()].some(({ control }) => control) ? " Dotted: controls, which search nothing." : "";
     const worth = this.curves.confirms
-      ? " Below, what the incumbents were worth on the test split: the mean of their hyperparameters trained again with " +
-        "fresh seeds, thick in the band of its interval, once all runs are confirmed; the networks themselves dashed."
+      ? " Lower panel: the incumbents on the test split. Thick: the mean of their hyperparameters trained again with " +
+        "fresh seeds, with its interval as a band, once all runs are confirmed. Dashed: the incumbents' own networks."
       : "";
-    const each = runs === 1 ? "The run thin" : `Each of ${runs} runs thin`;
+    const each = runs === 1 ? "the run" : `each of ${runs} runs`;
     const zoom = TOUCH ? "" : " Drag to zoom, double-click to go back.";
     setText(
       byId("caption"),
-      `${now}${each}, the mean of the runs thick, their median dashed in the band of its exact interval, at each ` +
-        `trial by itself; mean and median are drawn where every run has a value.${worth}${controls}${crowd}${zoom}`,
+      `${now}Thin: ${each}. Thick: the mean of the runs. Dashed: their median, with its exact interval at each trial ` +
+        `as a band. Mean and median are drawn where every run has a value.${worth}${controls}${crowd}${zoom}`,
     );
   }
 }

@@ -12,18 +12,18 @@ import { ACTIVE, progress, progressWords, stateOf } from "./state.js";
 const QUESTIONS = {
   "pause-now": [
     "Stop the trials in flight?",
-    "They are thrown away and done again, with the same hyperparameters, when the study goes on.",
+    "They are discarded, and trained again with the same hyperparameters when the study is resumed.",
     "Pause now",
   ],
   cancel: [
     "Cancel this study?",
-    "Its trials in flight are thrown away. What has finished is kept, and it can be resumed.",
+    "Its trials in flight are discarded. Its finished trials are kept, and the study can be resumed.",
     "Cancel the study",
   ],
 };
 const gone = ({ name, trials: { completed, diverged, failed } }) => [
   `Delete ${name}?`,
-  `It goes with its ${count(completed + diverged + failed, "trial")}, and this cannot be undone.`,
+  `This deletes the study and its ${count(completed + diverged + failed, "trial")}, and cannot be undone.`,
   "Delete",
   name,
 ];
@@ -31,7 +31,7 @@ const PAUSE = ["pause", "Pause"];
 const PAUSE_NOW = ["pause-now", "Pause now"];
 const CANCEL = ["cancel", "Cancel"];
 const RESUME = ["resume", "Resume"];
-const GO_ON = ["resume", "Go on after all"];
+const GO_ON = ["resume", "Keep running"];
 const DELETE = ["delete", "Delete"];
 const EDIT = ["edit", "Edit"];
 const BY_STATE = {
@@ -130,9 +130,9 @@ export class Head {
       ["Submitted", [submitted, study.submitted_by], () => [by(study.submitted_by), submittedTime()]],
       ["Started", ...(time(study.started_at) ?? [null])],
       ["Took", took ? seconds(took / 1000) : null],
-      ["Left", this.left],
+      ["Time left", this.left],
       ["Trouble", study.trouble],
-      ["Starts again", waits ? `${exact(waits)}, for the ${study.attempts + 1}. time` : null],
+      ["Starts again", waits ? `${exact(waits)}, attempt ${study.attempts + 1}` : null],
       ["Ray job", study.job && [study.job, study.dashboard], () => job(study)],
     ];
   }

@@ -41,14 +41,14 @@ export class History {
     const time = (at) => h("time", { datetime: at }, exact(at));
     const rows = told.map((event) => [String(event.number), time(event.time), event.actor, words(event)]);
     this.details.querySelector("div").replaceChildren(
-      table("Events, the latest first", ["Number", "When", "Who", "What"], rows),
+      table("Events, latest first", ["Number", "When", "Who", "What"], rows),
       h("p", { class: "note" }, `and ${count(of("trial"), "finished trial")}${confirmed}`),
     );
   }
 }
 
 function words({ kind, data }) {
-  if (kind === "request") return data.requested ? `asked to ${data.requested}` : "asked to go on";
+  if (kind === "request") return data.requested ? `asked to ${data.requested}` : "asked to continue";
   const reason = data.reason ? `: ${data.reason}` : "";
   if (kind === "state") return `${data.from ? `${data.from} → ` : ""}${data.to}${reason}`;
   const shown = (value) => (Array.isArray(value) ? value.join(", ") || "none" : value);

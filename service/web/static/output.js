@@ -17,7 +17,7 @@ export function showOutput(path) {
       const tail = await getText(`${path}/logs`, { tail: LINES });
       const atEnd = text.scrollTop + text.clientHeight >= text.scrollHeight - 8;
       setText(text, tail);
-      setText(note, tail ? `The last ${LINES} lines.` : "It has written nothing yet.");
+      setText(note, tail ? `The last ${LINES} lines.` : "The job has printed nothing yet.");
       if (atEnd) text.scrollTop = text.scrollHeight;
     } catch (error) {
       setText(note, error.message);

@@ -5,8 +5,8 @@ import { count, range, seconds } from "./format.js";
 
 const GIVEN = {
   dimensions: "hyperparameters searched",
-  initial_trials: "trials of a run without a model",
-  model_based_trials: "trials of a run chosen by the model",
+  initial_trials: "trials per run without a model",
+  model_based_trials: "trials per run chosen by the model",
   completed: "completed trials",
   diverged: "diverged trials",
   failed: "failed trials",
@@ -30,10 +30,10 @@ export function showParity({ comparison: { arms, parity } }) {
   );
   const titled = (title, ...rest) => h("div", {}, h("h3", {}, title), table(title, ...rest));
   byId("audit").replaceChildren(
-    table("What is equal between the arms", ["Checked on the records", "Equal", ...labels], checks),
+    table("What is equal between the arms", ["Check of the records", "Equal", ...labels], checks),
     h(
       "div", { class: "halves" },
-      titled("What each arm was given, and what became of its trials", ["What", ...labels], given),
+      titled("What each arm was given, and how its trials ended", ["What", ...labels], given),
       titled("Search spaces", ["Arm", "Hyperparameter", "Values"], spaces),
     ),
   );

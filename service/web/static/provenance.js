@@ -12,7 +12,7 @@ export function showProvenance({ provenance, spec, created_at, started_at, finis
   const { continued = [], ...first } = provenance;
   const times = Object.entries({ created: created_at, started: started_at, finished: finished_at });
   const known = times.filter(([, at]) => at !== null).map(([what, at]) => [what, exact(at)]);
-  const later = continued.map((values, i) => part(`Continued on, ${i + 1}`, flat(values)));
+  const later = continued.map((values, i) => part(`Continued on (${i + 1})`, flat(values)));
   byId("origin").replaceChildren(...[part("Ran on", [...known, ...flat(first)]), ...later].flat());
   setText(byId("spec"), JSON.stringify(spec, null, 2));
 }

@@ -79,7 +79,7 @@ export class Readings {
     const { best: trial, errors } = this.compared?.arms[name] ?? { best: null, errors: [] };
     const same = trial && best && trial.run === best.run && trial.trial === best.trial; // or it is an older one
     if (same) rows.push(["with", trial, () => ["with", given(trial)]]);
-    if (errors.length) rows.push(["errors", errors, () => ["failed of", failures(errors)]]);
+    if (errors.length) rows.push(["errors", errors, () => ["failures", failures(errors)]]);
     return rows;
   }
 

@@ -4,7 +4,7 @@ import { colour, CONFIG, layout, methodColour, plotly } from "./chart.js";
 import { h } from "./element.js";
 import { toNumber } from "./format.js";
 
-const WORDS = { flip_ratio: "weights flipped a step", original: "original", noisy: "with noise", recovered: "recovered" };
+const WORDS = { flip_ratio: "flip ratio", original: "original", noisy: "with noise", recovered: "recovered" };
 const words = (name) => WORDS[name] ?? name;
 
 /** Return elements with the series, drawn once they are in the page, in the colour of the study's arm number `i`. */
@@ -14,10 +14,10 @@ export function recorded(series, i) {
   const images = first.filter((each) => each.shape.length === 4);
   const parts = [];
   if (numbers.length) {
-    const place = h("div", { class: "chart small", role: "img", "aria-label": "What is recorded of the steps" });
+    const place = h("div", { class: "chart small", role: "img", "aria-label": "What was recorded by step" });
     const options = numbers.map((each, n) => h("option", { value: n }, words(each.name)));
     const choice = h("select", { onchange: () => draw(place, numbers[choice.value], i) }, options);
-    parts.push(h("label", {}, "Of the steps ", choice), place);
+    parts.push(h("label", {}, "By step ", choice), place);
     requestAnimationFrame(() => draw(place, numbers[0], i));
   }
   if (images.length) parts.push(h("div", { class: "sheet" }, images.flatMap(sheet)));

@@ -56,5 +56,5 @@ function words({ steps, runs, mean }) {
   const counts = runs.map(({ differing }) => differing[last]).filter((x) => x !== null);
   const [least, most] = [Math.min(...counts), Math.max(...counts)].map(value);
   const each = least === most ? `${least} in each` : `${least} to ${most}`;
-  return `After step ${steps[last]}: ${value(mean[last])} in the mean of ${count(counts.length, "run")}, ${each}.`;
+  return `After step ${steps[last]}: ${value(mean[last])} on average over ${count(counts.length, "run")}, ${each}.`;
 }

@@ -25,7 +25,7 @@ import { TrialSet, trialId } from "./trialset.js";
 
 const PACE = 50; // the last trials, from which the time left is estimated
 const AGAIN = 3000; // milliseconds, after a refusal
-const DELETED = { title: "Deleted", message: "This study is no longer there; what you see is the last of it." };
+const DELETED = { title: "Deleted", message: "This study no longer exists; this page shows its last state." };
 
 class StudyPage {
   #byRank = false;

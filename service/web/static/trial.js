@@ -101,8 +101,8 @@ export class TrialView {
       ...(last ? TOP5.map(([key, text]) => [text, objective(last[key], metric)]) : []),
       ...(confirmed.length ? [[`Test ${metric}, fresh seeds`, this.#confirmed(confirmed)]] : []),
       ["Chosen by", trial.source],
-      ["Trained", `${seconds(trial.train_seconds)}${trial.attempts > 1 ? `, attempt ${trial.attempts}` : ""}`],
-      ["Suggested in", seconds(trial.suggest_seconds)],
+      ["Training time", `${seconds(trial.train_seconds)}${trial.attempts > 1 ? `, attempt ${trial.attempts}` : ""}`],
+      ["Suggestion time", seconds(trial.suggest_seconds)],
       ["Finished", exact(trial.finished_at)],
       ...(trial.taken_from ? [["Taken over from", origin(trial.taken_from)]] : []),
       [trial.repeats.length ? "Seeds" : "Seed", h("code", {}, this.#seeds(trial))],
@@ -115,14 +115,14 @@ export class TrialView {
     this.#steps = [move("Previous in the table", -1), move("Next in the table", 1)];
     this.tableChanged();
     const error = [h("h3", {}, "Error"), h("pre", { class: "error", tabindex: 0 }, trial.error)];
-    const chart = h("div", { class: "chart small", role: "img", "aria-label": "The epochs of the table below" });
+    const chart = h("div", { class: "chart small", role: "img", "aria-label": "The epochs in the table below" });
     body.replaceChildren(
       h("dl", { class: "facts" }, pairs(facts)),
       h("h3", {}, "Hyperparameters"),
       h("dl", { class: "facts" }, pairs(given.map(([key, x]) => [key, h("code", {}, setting(x))]))),
       ...(trial.error === null ? [] : error),
       h("h3", {}, "Epochs"),
-      ...(epochs.length ? [chart, this.#table(epochs)] : [h("p", { class: "note" }, "None was finished.")]),
+      ...(epochs.length ? [chart, this.#table(epochs)] : [h("p", { class: "note" }, "No epoch was finished.")]),
       ...recorded(series, this.study.arms.indexOf(trial.arm)),
       h("div", { class: "buttons" }, this.#steps.map(([button]) => button)),
     );

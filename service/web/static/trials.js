@@ -116,7 +116,7 @@ export class TrialTable {
     const parts = Math.max(1, Math.ceil(list.length / PART));
     this.#part = Math.min(this.#part, parts - 1);
     const rows = list.slice(this.#part * PART, (this.#part + 1) * PART).map((trial) => this.#row(trial));
-    const empty = !loaded ? "Loading …" : all.size ? "No trial fits." : "No trial has finished yet.";
+    const empty = !loaded ? "Loading …" : all.size ? "No matching trial." : "No trial has finished yet.";
     if (!rows.length) rows.push(h("tr", {}, h("td", { colspan: this.columns.length, class: "none" }, empty)));
     setChildren(this.body, rows);
     const of = list.length === all.size ? "" : `${list.length.toLocaleString("en")} of `;

@@ -165,7 +165,7 @@ def test_the_list_is_filtered_and_the_filter_is_in_the_address(page: Any, store:
     page.locator(f"[data-study={study}]").wait_for()
     assert not page.locator(f"[data-study={done}]").is_visible()
     page.get_by_role("checkbox", name="failed").check()
-    page.get_by_text("No study fits").wait_for()
+    page.get_by_text("No matching study").wait_for()
 
 
 def test_the_list_comes_in_parts(browser: Any, tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_study_shows_all_there_is(forgiving: Watched, done: str) -> None:
     page.get_by_text("and 36 finished trials").wait_for()
     assert "queued → running" in page.locator("#events").inner_text()
     page.locator("#output summary").click()
-    page.get_by_text("there is no log of it").wait_for()
+    page.get_by_text("no service has started it").wait_for()
 
 
 def test_exports_are_there(page: Any, done: str) -> None:
@@ -315,7 +315,7 @@ def test_what_the_incumbents_are_worth_comes_below(watched: Watched, store: Stor
     _, values = watched.page.evaluate(below)["published"]
     assert len(set(values)) == 1  # a control's hyperparameters are the same throughout
     watched.page.locator("#endpoints").get_by_text(
-        "What the climb from trial 1 to 6 is worth"
+        "The climb from trial 1 to 6, with each incumbent trained again"
     ).first.wait_for()
     assert watched.page.evaluate("window.before === document.getElementById('chart')")
 
@@ -329,7 +329,7 @@ def test_buttons_ask_for_what_they_say(forgiving: Watched, store: Store) -> None
     actions.get_by_role("button", name="Pause", exact=True).click()
     page.locator("#state", has_text="pausing").wait_for()
     assert store.study_by_id(study).requested is Request.PAUSE
-    actions.get_by_role("button", name="Go on after all").click()
+    actions.get_by_role("button", name="Keep running").click()
     page.locator("#state", has_text="running").wait_for()
     assert store.study_by_id(study).requested is None
     actions.get_by_role("button", name="Pause now").click()
@@ -354,7 +354,7 @@ def test_buttons_ask_for_what_they_say(forgiving: Watched, store: Store) -> None
     dialog = page.get_by_role("dialog")
     name = store.study_by_id(study).name
     dialog.get_by_role("heading", name=f"Delete {name}?").wait_for()
-    assert "It goes with its 2 trials, and this cannot be undone." in dialog.inner_text()
+    assert "This deletes the study and its 2 trials, and cannot be undone." in dialog.inner_text()
     delete = dialog.get_by_role("button", name="Delete")
     assert delete.is_disabled()
     page.get_by_label("Type").fill(name[:-1])
@@ -408,7 +408,7 @@ def test_the_table_sorts_filters_and_turns(page: Any, store: Store, done: str) -
     assert table_of(page) == [f"latent-sgd-r02-t{t.trial:02d}" for t in ordered if t.run == 2]
     page.get_by_role("checkbox", name="failed").check()
     failed = [t for t in ordered if t.run == 2 and t.state is TrialState.FAILED]
-    shown = [f"latent-sgd-r02-t{t.trial:02d}" for t in failed] or ["No trial fits."]
+    shown = [f"latent-sgd-r02-t{t.trial:02d}" for t in failed] or ["No matching trial."]
     assert table_of(page) == shown
     page.locator("#trial-clear").click()
     page.get_by_text("36 trials", exact=True).wait_for()
@@ -481,7 +481,7 @@ def test_a_trial_shows_what_was_recorded(page: Any, store: Store) -> None:
     store.record(lease, replace(trial, series=(series, series[:1]), epochs=epochs))
     page.goto(f"/studies/{lease.study}#trial={trial.id}")
     dialog = page.get_by_role("dialog")
-    chart = dialog.get_by_label("What is recorded of the steps")
+    chart = dialog.get_by_label("What was recorded by step")
     drawn = "chart => chart.data[0].y.slice(0, 2)"
     chart.locator(".plot-container").wait_for()
     assert chart.evaluate(drawn) == [0.001, 0.0005]
@@ -513,7 +513,7 @@ def test_differing_signs_are_counted_while_they_come(page: Any, store: Store, do
     for run, rows in ((1, (1, 3)), (2, (7, 0))):
         record("gradient-filter", run, *rows)
         record("latent-sgd", run, 0, 0)
-    section.get_by_text("After step 10: 1 in the mean of 2 runs, 0 to 2.").wait_for()
+    section.get_by_text("After step 10: 1 on average over 2 runs, 0 to 2.").wait_for()
     lines = "chart => chart.data.map((trace) => [trace.name, trace.x, trace.y])"
     chart = section.locator("#signs-chart")
     chart.locator(".plot-container").wait_for()
@@ -525,7 +525,7 @@ def test_differing_signs_are_counted_while_they_come(page: Any, store: Store, do
     record("bop", 1, 255)
     record("bnew", 1, 0)
     section.locator("select").select_option(label="Bop and BNEW", timeout=60_000)
-    section.get_by_text("After step 5: 8 in the mean of 1 run, 8 in each.").wait_for()
+    section.get_by_text("After step 5: 8 on average over 1 run, 8 in each.").wait_for()
     page.goto(f"/studies/{done}")
     page.locator("#endpoints table").first.wait_for()
     assert not section.is_visible()
@@ -750,7 +750,7 @@ def test_a_study_that_is_deleted_is_said_to_be(forgiving: Watched, store: Store)
     forgiving.page.goto(f"/studies/{study}")
     forgiving.page.locator("#live[data-state=live]").wait_for()
     store.delete(study)
-    forgiving.page.get_by_text("This study is no longer there").wait_for()
+    forgiving.page.get_by_text("This study no longer exists").wait_for()
 
 
 def test_a_browser_sees_pages_where_there_is_none(forgiving: Watched) -> None:
