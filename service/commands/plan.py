@@ -58,8 +58,8 @@ def plan(
     _tell_design(found.design)
     if found.spec.get("stop_when"):
         say(
-            "It is tested after every run, which this allows for, and stops once it is decided: telling its first two "
-            f"arms apart takes at least {found.design.runs_needed} runs."
+            "The study is tested after every run, which these numbers allow for, and stops once it is decided: telling "
+            f"its first two arms apart takes at least {found.design.runs_needed} runs."
         )
 
 

@@ -171,7 +171,7 @@ def test_a_study_is_looked_at_before_it_runs(tunebench, service, spoken_digits):
         assert (code, out) == (2, "")
         assert ["runs: input" in line or "trials: input" in line for line in err.splitlines()] == [True, True]
     code, out, _ = tunebench("plan", "s.json")
-    assert (code, "not known: no trial of its task is recorded" in out) == (0, True)
+    assert (code, "unknown: no trial of its task is recorded" in out) == (0, True)
     own = {"name": "short", "method": "bop", "proxy": {"epochs": 2}}
     Path("own.json").write_text(json.dumps(GOOD | {"methods": ["bop", own]}))
     code, out, _ = tunebench("plan", "own.json")
