@@ -87,7 +87,7 @@ def test_a_row_of_the_export_is_all_that_a_training_by_hand_needs(store, recorde
             "gradient-filter-r01-t09",
             "has no finished trial 'gradient-filter-r01-t09'; a trial's id is ARM-rRUN-tTRIAL",
         ),
-        ("first", "such as gradient-filter-r01-t01"),
+        ("first", "for example gradient-filter-r01-t01, and the arms are gradient-filter"),
         (
             "gradient-filter-r01-t03",
             "trial gradient-filter-r01-t03 failed and has no numbers: ValueError: no",
