@@ -176,7 +176,7 @@ def test_what_keeps_a_study_from_starting_is_told_at_it(
     record = store.study(study)
     assert (record.state, record.trouble) == (
         QUEUED,
-        "its driver is gone, its Ray job was stopped; Ray: bash: no Python here (raylet.err)",
+        "its driver is gone, and its Ray job was stopped; Ray: bash: no Python here (raylet.err)",
     )
 
 
@@ -206,7 +206,7 @@ def test_a_dead_driver_is_replaced_at_once_and_one_elsewhere_when_its_lease_ends
     queue(store, ray).step()
     assert store.study(study).state is STARTING
     reasons = [event.data.get("reason") for event in store.events(study)]
-    assert reasons.count("its driver is gone, its Ray job was stopped") == 2
+    assert reasons.count("its driver is gone, and its Ray job was stopped") == 2
 
 
 def test_the_job_of_a_lost_driver_is_stopped_before_another_starts(
@@ -228,7 +228,7 @@ def test_the_job_of_a_lost_driver_is_stopped_before_another_starts(
     ray.busy = 0
     watching.step()
     assert store.study(study).state is QUEUED
-    assert store.events(study)[-1].data["reason"] == "its driver is gone, its Ray job was stopped"
+    assert store.events(study)[-1].data["reason"] == "its driver is gone, and its Ray job was stopped"
     assert store.log(study) == "its last words\n"
     change(engine, study, not_before=None)
     watching.step()

@@ -118,7 +118,7 @@ def freeze_driver(service, study):
     wait(lambda: service.store.study(study).state is not StudyState.RUNNING, 60)
     wait(lambda: all(is_dead(process) for process in [sleeper, *workers]), 10)
     told = [event.data for event in service.store.events(study, seen.last_event) if event.kind == "state"]
-    assert told[0]["reason"] == "its driver is gone, its Ray job was stopped"
+    assert told[0]["reason"] == "its driver is gone, and its Ray job was stopped"
     assert f"{study}: gradient-filter, latent-sgd on proxy of" in service.store.log(study)
 
 
