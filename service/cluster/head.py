@@ -141,7 +141,7 @@ class Head(Periodic):
         printed = self._output.read_text(errors="replace").strip().rpartition("\n")[2]
         reason = self.running.why() or printed or "its logs say nothing"
         log.warning(
-            "the Ray head died after %.0f s and will be restarted in %.0f s; %s: %s",
+            "the Ray head died after %.0f s and starts again in %.0f s; %s: %s",
             lived,
             self._pause,
             self._output,
