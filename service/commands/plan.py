@@ -50,7 +50,7 @@ def plan(
             f"{found.there} of its {count(found.planned, 'trial')} are in the database and are not trained again."
         )
     if found.estimate is None:
-        say(f"How long it takes is unknown: {_unknown(found.spec)} is recorded yet.")
+        say(f"How long it takes is unknown: {_why_unknown(found.spec)}.")
     else:
         seconds = timedelta(seconds=max(round(found.estimate.seconds), 1))
         recorded = count(found.estimate.recorded_trials, "recorded trial")
@@ -63,10 +63,12 @@ def plan(
         )
 
 
-def _unknown(spec: Mapping[str, Any]) -> str:
-    """Return the subject of the sentence that says that no trial is recorded yet."""
+def _why_unknown(spec: Mapping[str, Any]) -> str:
+    """Return why there is no estimate of the study's time."""
+    if any(isinstance(arm["space"].get("batch_size"), list | dict) for arm in spec["arms"]):
+        return "an arm searches its batch size"
     own = any(map(has_own, spec["arms"]))
-    return "no trial like those of one of its arms" if own else "no trial of its task"
+    return f"no trial {'like those of one of its arms' if own else 'of its task'} is recorded yet"
 
 
 def _tell_design(design: "Design") -> None:

@@ -176,6 +176,10 @@ def test_a_study_is_looked_at_before_it_runs(tunebench, service, spoken_digits):
     Path("own.json").write_text(json.dumps(GOOD | {"methods": ["bop", own]}))
     code, out, _ = tunebench("plan", "own.json")
     assert (code, "unknown: no trial like those of one of its arms is recorded" in out) == (0, True)
+    batches = {"name": "batches", "method": "bop", "space": {"batch_size": [8, 16]}}
+    Path("batches.json").write_text(json.dumps(GOOD | {"methods": [batches]}))
+    code, out, _ = tunebench("plan", "batches.json")
+    assert (code, "unknown: an arm searches its batch size.\n" in out) == (0, True)
     assert not Path("tunebench.db").exists()
 
 
