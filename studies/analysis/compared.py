@@ -155,7 +155,7 @@ class ArmResult:
         """Return the arm's values on this split. Raises ValueError if there is nothing to compare yet."""
         found = _on(split, self.best_at_budget, self.test_at_budget, self.confirmed_at_budget)
         if found is None:
-            raise ValueError(f"the runs of {self.label} have nothing to compare on {split} yet")
+            raise ValueError(f"{self.label} has no {split} results to compare yet")
         return found
 
 
@@ -256,7 +256,7 @@ class PairResult:
         """Return the difference on this split. Raises ValueError if nothing is confirmed."""
         found = _on(split, self.best_at_budget, self.test_at_budget, self.confirmed_at_budget)
         if found is None:
-            raise ValueError(f"of {self.a} and {self.b} nothing is confirmed")
+            raise ValueError(f"nothing is confirmed of {self.a} and {self.b}")
         return found
 
 

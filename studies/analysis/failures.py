@@ -72,7 +72,7 @@ class FailureTracker:
         self._starts = {arm["name"]: _unmodelled(spec, arm) for arm in spec["arms"]}
         self._arms = {name: _Part(name, runs) for name in self._starts}
         self._searches = {
-            name: _Part(f"{name} after the first {start} trials of a run", runs)
+            name: _Part(f"{name}, after the first {start} trials of each run,", runs)
             for name, start in self._starts.items()
         }
         for trial in trials:

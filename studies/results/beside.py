@@ -7,7 +7,7 @@ from studies.results import wording
 if TYPE_CHECKING:  # commands that only print need not load it
     from studies.analysis.compared import Comparison
 
-HEADING = "Beside what was published"
+HEADING = "Published results"
 
 
 def beside(comparison: "Comparison") -> list[dict[str, str]]:
@@ -31,7 +31,7 @@ def beside(comparison: "Comparison") -> list[dict[str, str]]:
 def note(metric: str) -> str:
     """Return what the two numbers of a row mean."""
     return (
-        f"The published test {metric} is what the named source prints, ± its standard deviation over trainings where "
-        "the study's file gives one: it is not ours, nothing here has computed or checked it, and no test is made "
-        "against it. Ours is the mean over the runs, with Student's t interval."
+        f"The published test {metric} is what the named source prints, ± its standard deviation over trainings if the "
+        "study file gives it: it is not ours, it was neither computed nor checked here, and nothing is tested against "
+        "it. Ours is the mean over the runs, with Student's t interval."
     )

@@ -15,7 +15,7 @@ def climbs(comparison: Comparison, *, brief: bool = False) -> str:
     controls = [
         f"{_seen(m, comparison.metric, brief)} with {m.label}"
         + (
-            " (of another task or proxy than what is searched)"
+            " (with a task or proxy other than those of the arms that search)"
             if searched and (m.task, m.proxy) not in searched
             else ""
         )

@@ -194,11 +194,11 @@ def extra_trials(comparison: Comparison, *, confirmed: bool = False) -> Figure:
     axes.axhline(0, color="0.3", lw=0.6)
     axes.set_xlim(0.3, horizon + 0.7)
     axes.set_xlabel(f"Trials of {arms[reference].label}", fontsize=8)
-    axes.set_ylabel("Extra trials, confirmed" if confirmed else "Extra trials to get as far", fontsize=8)
+    axes.set_ylabel("Extra trials, confirmed" if confirmed else "Extra trials to the same level", fontsize=8)
     key = [
         (
             Line2D([], [], ls="", marker="^", ms=3.5, mfc="none", mec="0.35", mew=0.7),
-            "at least, not there by then",
+            "lower bound: not reached in time",
         ),
         (Line2D([], [], color="0.55", lw=0.8, ls=":"), f"budget of {horizon} trials"),
     ]

@@ -139,7 +139,7 @@ def _quantities(spec: StudySpec, trials: Sequence[TrialRecord]) -> list[Quantity
     found = [Quantity(words, factor, False, by_setting(spec, trials, objective))]
     binary = [trial for trial in trials if spec.arm(trial.arm).is_binary]
     if any(trial.epochs for trial in binary):
-        found.append(Quantity("Weights flipped a step (%)", 100.0, True, by_setting(spec, binary, flips)))
+        found.append(Quantity("Weights flipped per step (%)", 100.0, True, by_setting(spec, binary, flips)))
     return found
 
 

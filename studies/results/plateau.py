@@ -13,21 +13,24 @@ def near(comparison: Comparison) -> str:
     assert plateau is not None
     margin = gap(Estimate(plateau.margin, None, None, None), comparison.metric)
     best = comparison.arms[plateau.arm].label
-    return f"within {margin}, one training's standard deviation over seeds, of {_where(comparison)} of {best}"
+    return (
+        f"within {margin} (one training's standard deviation over seeds) of {_where(comparison)}, which {best} "
+        "reaches"
+    )
 
 
 def needed(comparison: Comparison, arms: Sequence[ArmResult], show: Callable[[Estimate], str]) -> str:
     """Say how soon the arms' runs get near the plateau; return "" if that is not known."""
     parts = [
-        f"{show(found.restricted_mean)} with {m.label}, where {found.reached} of {m.runs} runs got there"
+        f"{show(found.restricted_mean)} with {m.label}, where {found.reached} of {m.runs} runs get there"
         for m in arms
         if (found := m.trials_to_plateau) is not None
     ]
     if not parts:
         return ""
     return (
-        f"With fresh seeds a run needs on average this many trials to get {near(comparison)}, counting at most "
-        f"{comparison.compared_at}: {'; '.join(parts)}."
+        f"Counting at most {count(comparison.compared_at, 'trial')} per run, the mean number of trials until a run's "
+        f"confirmed curve comes {near(comparison)}, is {'; '.join(parts)}."
     )
 
 
@@ -37,9 +40,9 @@ def saved(comparison: Comparison, pair: PairResult) -> str:
     if found is None or found.value is None:
         return ""
     a, b = comparison.labels(pair)
-    text = f"{capital(b)} thus takes {trials(found)} trials more than {a}"
+    text = f"{capital(b)} thus takes {trials(found)} more trials than {a}"
     if found.value < 0:
-        text = f"{capital(b)} thus takes {trials(found.opposite())} trials fewer than {a}"
+        text = f"{capital(b)} thus takes {trials(found.opposite())} fewer trials than {a}"
     if found.low is not None and found.high is not None and found.low <= 0 <= found.high:
         text += "; the interval includes zero, so neither is shown to need fewer"
     return f"{text}."
@@ -61,7 +64,7 @@ def extra_after(found: ExtraTrials, names: tuple[str, str], kind: str, n: int, b
         return ""
     reference, arm = names
     after, reached = count(n, "trial"), _reached(entry, left)
-    text = f"After {after} {reference}'s mean {kind} curve is at a level that {arm}'s {reached}"
+    text = f"After {after}, {reference}'s mean {kind} curve is at a level that {arm}'s {reached}"
     if found.level is None:
         return f"{text}."
     text += f" ({found.level:.0%} interval of the extra trials: {ends(entry, '{} or more')})"
@@ -74,11 +77,11 @@ def extra_after(found: ExtraTrials, names: tuple[str, str], kind: str, n: int, b
 def _reached(entry: ExtraTrialsAt, left: int) -> str:
     more = entry.extra
     if more is None:
-        return f"does not reach in the {count(left, 'trial')} it has left"
+        return f"does not reach in the remaining {count(left, 'trial')}"
     kind = "fewer trial" if more < 0 else "more trial"
-    return f"reaches with {count(abs(more), kind) if more else 'no more trials'}"
+    return f"reaches in {count(abs(more), kind) if more else 'as many trials'}"
 
 
 def _where(comparison: Comparison) -> str:
     assert comparison.plateau is not None
-    return f"the plateau, {value(comparison.plateau.value, comparison.metric)},"
+    return f"the plateau of {value(comparison.plateau.value, comparison.metric)}"

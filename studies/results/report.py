@@ -43,7 +43,8 @@ from trainers.tasks import TASKS
 
 PAPER = (
     "Joris Quist, Yunqiang Li and Jan van Gemert: *Understanding weight-magnitude hyperparameters in training binary "
-    "networks*. International Conference on Learning Representations (ICLR), 2023. Its Figure 8 is the one at the top."
+    "networks*. International Conference on Learning Representations (ICLR), 2023. The figure at the top follows its "
+    "Figure 8."
 )
 NONE = re.compile(r"(^| )(teacher|data published|versions .*)$")  # null means that there is none, not unknown
 COUNTS: Mapping[str, Callable[[ArmResult], int]] = {
@@ -61,68 +62,67 @@ SECONDS: Mapping[str, Callable[[ArmResult], float | None]] = {
 }
 COMPUTED = """
 - **The unit is the run**: one independent tuning run of one arm. Trials are never pooled.
-- **Best so far** after trial n is the best validation {metric} of a run's first n trials: a step function,
-  not interpolated, absent before the first trial with a result. A diverged trial counts with the worst
-  {metric} there is; a failed one leaves the best so far as it was. The test {metric} is that of the trial
-  holding the best validation {metric}; no searcher sees it, and the validation value is optimistic for having
-  been chosen.
-- **Confirmed**, where a study asks for it: the test {metric} of the incumbent's hyperparameters, trained again with
-  fresh seeds, the same for all incumbents of a run and for all arms; the mean of these trainings, none where one
-  failed. It is the first endpoint once all are done. Climbs are means over runs with Student's t interval, luck is
-  1 - confirmed / seen, a ratio of the two means with a bootstrap interval. Similar is a claim of its own: two one-sided
-  tests at 5% against a margin of one training's standard deviation over seeds, pooled over the incumbents at the
-  budget and taken as given; it is not adjusted for the number of pairs.
-- **Median** over runs with the interval between two order statistics: distribution-free, its exact level is
-  given; it is at least that level with ties. **Mean** over runs with Student's t interval. **IQM**, the
-  interquartile mean: of the middle half of the runs, with the t interval of a trimmed mean (Tukey & McLaughlin 1963),
-  whose 95% hold in 91 to 94% of simulated studies. Bands in the figures hold at each trial by itself, but for the
-  faintest, which hold for a whole curve by Bonferroni's correction over its trials; mean and median are drawn where
-  every run has a value.
-- **A run without a result** (all its trials failed) is in no median or mean. Between arms it counts as worse
-  than any run with one, and ∞ stands for what that leaves unbounded.
-- **Paired**, the analysis: run r of every arm shares its data split, data order{shared} real-valued
-  initialisation. The difference is the Hodges-Lehmann estimate, the median of all averages of two run-by-run
-  differences, with the interval of the exact signed-rank test (at least its level with ties). The interval
-  assumes that the differences lie symmetrically about their centre. p is that of the exact signed-rank test with
-  mid-ranks for ties and Pratt's treatment of zeros.
-- **Unpaired**, given for comparison, does not use the pairing: median of all differences between a run of one
-  and a run of the other, with the interval of the exact Mann-Whitney test; P(better), ties half, with Newcombe's
-  score interval; p by exact enumeration of the rank sums, ties by mid-ranks. Beyond 50 runs p and intervals use
-  the normal approximation.
-- **Holm**: p adjusted over all pairs of arms, for confirmed, validation and test, paired and unpaired each apart.
-  No interval (of a difference, of trials to a target, of extra trials) is adjusted for the number of pairs.
+- **Best so far** after trial n is the best validation {metric} of a run's first n trials: a step function, not
+  interpolated, undefined before the first trial with a result. A diverged trial counts as the worst possible
+  {metric}; a failed trial leaves the best so far unchanged. The test {metric} is that of the trial with the best
+  validation {metric}. No searcher sees it. The validation value is optimistic, because the trial was chosen by it.
+- **Confirmed**, in studies that confirm: the mean test {metric} of the incumbent's hyperparameters, trained again with
+  fresh seeds, which are the same for all incumbents of a run and for all arms. There is no value if any of these
+  trainings failed. It is the first endpoint once all confirmations are done. Climbs are means over runs with Student's
+  t interval. Luck is 1 - confirmed / seen, a ratio of the two means, with a bootstrap interval. "Similar" is a claim of
+  its own: two one-sided tests at 5% against a margin of one training's standard deviation over seeds, pooled over the
+  incumbents at the budget and taken as given. It is not adjusted for the number of pairs.
+- **Median** over runs, with the interval between two order statistics: distribution-free, with its exact level, which
+  ties can only raise. **Mean** over runs, with Student's t interval. **IQM**, the interquartile mean: the mean of the
+  middle half of the runs, with the t interval of a trimmed mean (Tukey & McLaughlin 1963); the 95% intervals hold the
+  truth in 91 to 94% of simulated studies. Bands in the figures are pointwise, except the faintest, which hold for a
+  whole curve by Bonferroni's correction over its trials. Means and medians are drawn where every run has a value.
+- **A run without a result** (all its trials failed) is part of no median or mean. Between arms it counts as worse than
+  any run with a result, and ∞ stands for what this leaves unbounded.
+- **Paired**, the analysis: run r of every arm shares its data split, data order{shared} real-valued initialisation.
+  The difference is the Hodges-Lehmann estimate, the median of all averages of two run-by-run differences, with the
+  interval of the exact signed-rank test (at least its level with ties). The interval assumes that the differences are
+  symmetric about their centre. p is from the exact signed-rank test, with mid-ranks for ties and Pratt's treatment of
+  zeros.
+- **Unpaired**, for comparison, ignores the pairing: the median of all differences between a run of one arm and a run of
+  the other, with the interval of the exact Mann-Whitney test; P(better), ties counted half, with Newcombe's score
+  interval; p by exact enumeration of the rank sums, with mid-ranks for ties. Beyond 50 runs, p and intervals use the
+  normal approximation.
+- **Holm**: p is adjusted over all pairs of arms, separately for confirmed, validation and test, paired and unpaired. No
+  interval (of a difference, of trials to a target, of extra trials) is adjusted for the number of pairs.
 - **Looks**: nothing is tested before the end, when all trials and confirmations are done. In a study with `stop_when:
-  decided` paired p and intervals are such that they hold after every run at once: each run is a bet on the sign of its
-  difference, and p is 2 divided by the largest capital that betting has made (Ville 1939; Vovk & Wang 2024). They need
-  differences that lie symmetrically about their centre, and are wider than those of a fixed number of runs. All other
-  intervals do not allow for the stop.
-- **Trials to a target**: the first trial at which a run's best so far reaches it, censored at {horizon}
-  trials. The mean is the restricted one, the area under the Kaplan-Meier curve up to {horizon}: a run that
-  does not get there counts as {horizon}. Its interval and that of the difference are bootstrap percentile
-  intervals over runs; of a single arm they hold the truth in 84 to 90% of simulated studies with 6 to 8 runs, and in
-  fewer where few runs are much slower than the rest. Success rates have Wilson's interval, but with one arm none: the
-  target then sets them.
-- **Trials to the plateau**, where incumbents are confirmed: the same of a run's confirmed curve, which may fall again,
-  and the confirmed value at the budget of the best arm's median run, less one training's standard deviation over
-  seeds; intervals take both as given. The mean's interval is Student's t with two imaginary runs more, one that
-  needs 1 trial and one that needs {horizon}; that of a difference is the bootstrap's.
-- **Many questions**: the validation targets are four and each n of extra trials is one more. The target in bold and
-  half of the trials are declared; the others show how much hangs on that, each with an interval that would miss one
-  time in twenty by itself, adjusted for none. With confirmations, all of them are second to the endpoints above.
-- **The target**: the rule was fixed beforehand, the target is computed from the results: what at least {share:.0%}
-  of all runs, counted together without regard to the arm, reach. Intervals take it as given; other targets
-  stand beside it.
-- **Extra trials** after n: how many more trials than n the validation curve of one arm needs to reach that of
-  the other after n; ≥ where it does not get there within the budget. On a plateau the number is negative even for
-  an arm against itself, as it was at that level before n. Bootstrap percentile interval over runs.
-- **Bootstrap**: {resamples} samples of runs, the same run numbers for every arm, percentiles moved
-  outwards for the small number of runs (Hesterberg 2015), seed derived from the study's. {level:.0%} is the
-  nominal level: in simulated studies 93% of the intervals of a difference in trials hold the truth with 6 runs,
-  94% with 10 and 95% with 20. Fewer than {fewest} runs are too few for an interval.
+  decided`, paired p and intervals hold at every number of runs at once: each run is a bet on the sign of its
+  difference, and p is 2 divided by the largest capital reached by betting (Ville 1939; Vovk & Wang 2024). They assume
+  differences symmetric about their centre, and the intervals are wider than those for a fixed number of runs. No other
+  interval allows for the stop.
+- **Trials to a target**: the first trial at which a run's best so far reaches the target, censored at {horizon}
+  trials. The mean is the restricted mean, the area under the Kaplan-Meier curve up to {horizon}: a run that does not
+  reach the target counts as {horizon}. The intervals of the mean and of the difference are bootstrap percentile
+  intervals over runs; for a single arm they hold the truth in 84 to 90% of simulated studies with 6 to 8 runs, and less
+  often if a few runs are much slower than the rest. Success rates have Wilson's interval, except in a study of one arm,
+  where the target itself determines them.
+- **Trials to the plateau**, in studies that confirm: the same for a run's confirmed curve, which may fall again. Its
+  target is the confirmed value at the budget of the best arm's median run, less one training's standard deviation over
+  seeds; intervals take both as given. The mean's interval is Student's t with two imaginary runs added, one that needs
+  1 trial and one that needs {horizon}; the interval of a difference is the bootstrap's.
+- **Multiplicity**: there are four validation targets, and each n of extra trials is a further question. The target in
+  bold and half of the trials were declared beforehand; the others show how much depends on that choice. Each interval
+  by itself would miss one time in twenty, and none is adjusted. With confirmations, all of them are secondary to the
+  endpoints above.
+- **The target**: the rule was fixed beforehand; the target itself is computed from the results, as what at least
+  {share:.0%} of all runs reach, counted together regardless of the arm. Intervals take it as given; other targets are
+  given beside it.
+- **Extra trials** after n: how many more trials than n the curve of one arm needs to reach the level of the other arm's
+  curve after n; ≥ if it does not reach that level within the budget. On a plateau the number is negative even for an
+  arm against itself, which was at that level before n. The interval is a bootstrap percentile interval over runs.
+- **Bootstrap**: {resamples} samples of runs, with the same run numbers for every arm; percentiles are moved outwards
+  for the small number of runs (Hesterberg 2015); the seed is derived from the study's. {level:.0%} is the nominal
+  level: in simulated studies, the intervals of a difference in trials hold the truth in 93% with 6 runs, 94% with 10
+  and 95% with 20. Fewer than {fewest} runs are too few for an interval.
 """
 
 # what paired runs share if arms have tasks or proxies of their own
-SHARED = ", augmentation where batches are of one size and, where networks are the same,"
+SHARED = ", augmentation (if batches have the same size) and (if networks are the same)"
 
 
 def report(
@@ -148,16 +148,16 @@ def report(
     text += _published(comparison)
     if study.repeats > 1:
         text.append(
-            f"Each trial is {study.repeats} trainings with seeds of their own, which `repeats` has one by one: its "
-            "validation and test values are their means."
+            f"Each trial is {study.repeats} trainings, each with its own seed; the trial's validation and test values "
+            "are their means. `repeats` lists each training."
         )
     if comparison.compared_at:
-        text += [*_climb(comparison), "## How good", *_good(comparison), *_apart(comparison)]
+        text += [*_climb(comparison), "## How good the arms are", *_good(comparison), *_apart(comparison)]
     text += [*_best(comparison), *_failed(comparison)]
     if comparison.compared_at:
-        text += ["## How many trials", *_near(comparison, images)]
+        text += ["## How many trials they need", *_near(comparison, images)]
         text += [*_targets(comparison, images), *_extra(comparison, images)]
-    text += ["## What was equal", *_parity(comparison)]
+    text += ["## Parity audit", *_parity(comparison)]
     computed = COMPUTED.format(
         shared=SHARED if _own_tasks(comparison) else " and",
         metric=comparison.metric,
@@ -168,8 +168,8 @@ def report(
         fewest=BOOTSTRAP_FROM,
     )
     text += ["## How the numbers are computed", computed.strip()]
-    text += ["## Where it comes from", *_taken(comparison, sources or {}), *_provenance(study)]
-    text += ["## To run it again", *_again(study)]
+    text += ["## Provenance", *_taken(comparison, sources or {}), *_provenance(study)]
+    text += ["## Running it again", *_again(study)]
     text += ["## References", *_references(study)]
     return "\n\n".join(text) + "\n"
 
@@ -183,10 +183,10 @@ def _at_a_glance(comparison: Comparison) -> Iterator[str]:
 
 def _settings(images: Sequence[str]) -> Iterator[str]:
     if "arms.png" in images:
-        yield "![What each arm came to](arms.png)"
-        yield "*Every run, and the mean of each arm's with Student's t interval.*"
+        yield "![Results of each arm](arms.png)"
+        yield "*Every run, and the mean of each arm's runs with Student's t interval.*"
     if "grid.png" in images:
-        yield "![What each listed value came to](grid.png)"
+        yield "![Results at each listed value](grid.png)"
         yield "*Mean over the runs at each value that the study lists, with Student's t interval.*"
 
 
@@ -196,10 +196,10 @@ def _endpoints(comparison: Comparison) -> Iterator[str]:
         return
     yield (
         f"**Endpoints**, fixed beforehand: 1. the confirmed {comparison.metric} at the budget, as a paired difference; "
-        "2. the trials until a run's confirmed curve is within one training's standard deviation over seeds of the "
+        "2. the trials until a run's confirmed curve comes within one training's standard deviation over seeds of the "
         "best arm's plateau; 3. the extra trials on the mean confirmed curve after "
-        f"{(comparison.trials + 1) // 2}, half of the budget. What the searcher saw, the best validation so far and "
-        "how soon it gets where, stands second."
+        f"{count((comparison.trials + 1) // 2, 'trial')}, half of the budget. What the searcher saw, the best "
+        f"validation {comparison.metric} so far and the trials to its targets, is secondary."
     )
 
 
@@ -213,16 +213,16 @@ def _stops(comparison: Comparison) -> Iterator[str]:
     if found.endpoint == "validation":
         what = f"best validation {comparison.metric} so far"
     text = (
-        f"The study was to stop once the paired difference in {what} at the budget was decided between {a} and {b}, "
-        f"its first two arms, after {found.planned} runs at the latest. "
+        f"The study was to stop once the paired difference in {what} at the budget between {a} and {b}, its first two "
+        f"arms, was decided, and after {found.planned} runs at the latest. "
     )
     runs = f"{count(found.after, 'complete run')} of {found.planned}"
     if found.verdict is None:
-        yield f"{text}It is not decided after {runs}."
+        yield f"{text}It is undecided after {runs}."
         return
     yield (
-        f"{text}It was decided after {runs}: the two are {found.verdict}. What later runs had begun by then is stored "
-        "and no part of this."
+        f"{text}It was decided after {runs}: the two are {found.verdict}. Trials that later runs had done by then are "
+        "stored, but are not part of this report."
     )
 
 
@@ -259,7 +259,7 @@ def _failed(comparison: Comparison) -> Iterator[str]:
     ]
     if rows:
         yield "## Why trials failed"
-        yield "The commonest errors; those that differ in numbers alone count as one."
+        yield "The most common errors; errors that differ only in numbers count as one."
         yield _table(["arm", "trials", "error"], rows)
 
 
@@ -271,7 +271,7 @@ def _data(study: StudyRecord) -> str:
     for ran_on in (study.provenance, *study.provenance.get("continued", [])):
         data = ran_on.get("data", {})
         if data.get("published") is False:
-            return f" **The data are not {data['set']} as it was published**: expect other results."
+            return f" **The data are not {data['set']} as it was published**: expect different results."
     return ""
 
 
@@ -279,30 +279,32 @@ def _caption(comparison: Comparison) -> str:
     metric, crowd = comparison.metric, len(comparison.arms) > CROWD
     arms = comparison.arms.values()
     control = (
-        " Of controls, which search nothing, means alone (hollow)." if any(m.is_control for m in arms) else ""
+        " Controls, which search nothing, have only means (hollow marks)."
+        if any(m.is_control for m in arms)
+        else ""
     )
     if crowd:
         text = (
-            f"Best validation {metric} so far: the mean of the runs of each arm (thick lines) and "
-            "their median (dashed), where every run has a value. Runs and intervals of so many arms would hide "
-            f"each other: see the tables.{control}"
+            f"Best validation {metric} so far: the mean of each arm's runs (thick lines) and their median (dashed), "
+            "where every run has a value. The runs and intervals of so many arms would hide each other; the tables "
+            f"give them.{control}"
         )
     else:
         text = (
-            f"Best validation {metric} so far of every run (points, moved sideways to tell "
-            "the arms apart), the mean of the runs (thick lines) and their median (dashed) with its "
-            "order-statistic interval (bands, at each trial by itself), where every run has a value. Bad first "
-            f"trials may lie beyond the axis: arrows on its edge.{control}"
+            f"Best validation {metric} so far: every run (points, shifted sideways to separate the arms), and, where "
+            "every run has a value, the mean of the runs (thick lines) and their median (dashed) with its "
+            "order-statistic interval (pointwise bands). Arrows on the edge stand for values beyond the axis, "
+            f"such as bad first trials.{control}"
         )
     if not (comparison.confirmations and comparison.confirmations.done):
         return text
     band = ""
     if not crowd:
-        band = ", with Student's t interval (bands, at each trial by itself; fainter, for the whole curve)"
+        band = ", with Student's t interval (bands: pointwise, and fainter for the whole curve)"
     return (
-        f"{text} Below, what that was worth, on the same scale: the test {metric} of the same hyperparameters with "
-        f"{count(comparison.confirmations.seeds, 'fresh seed')}, mean of the runs (thick lines){band}; and that of the "
-        "very networks, held out (dashed)."
+        f"{text} Below, on the same scale, what the best so far was worth: the mean test {metric} of the same "
+        f"hyperparameters with {count(comparison.confirmations.seeds, 'fresh seed')} (thick lines){band}; and the mean "
+        "held-out test value of the same networks (dashed)."
     )
 
 
@@ -313,14 +315,14 @@ def _climb(comparison: Comparison) -> Iterator[str]:
         return
     yield "## What the climb is worth"
     fresh = count(confirmations.seeds, "fresh seed")
-    done = f"{confirmations.done} of {confirmations.planned} such trainings are done"
+    done = f"{confirmations.done} of {confirmations.planned} of these trainings are done"
     if confirmations.failed:
         done += f", {confirmations.failed} of them failed"
     yield (
-        f"Every incumbent's hyperparameters were trained again with {fresh} that no searcher saw; {done}. The seen "
-        f"climb is that of the best validation {metric} so far from trial 1 to {comparison.compared_at}, the confirmed "
-        f"one that of the mean test {metric} with fresh seeds; luck is the share of the first that the second lacks. "
-        "A control searches nothing, so all of its climb is luck by construction."
+        f"Every incumbent's hyperparameters are trained again with {fresh} that no searcher saw; {done}. From trial 1 "
+        f"to trial {comparison.compared_at}, the seen climb is the gain in the best validation {metric} so far, and "
+        f"the confirmed climb is the gain in the mean test {metric} with fresh seeds. Luck is the share of the seen "
+        "climb that is not confirmed. A control searches nothing, so by construction all of its climb is luck."
     )
     rows = [
         [m.label, f"{climb.n} of {m.runs}"]
@@ -335,8 +337,8 @@ def _climb(comparison: Comparison) -> Iterator[str]:
     if confirmations.seed_sd is not None and comparison.pairs:
         margin = wording.gap(Estimate(confirmations.seed_sd, None, None, None), metric)
         yield (
-            f"One training varies over seeds with a standard deviation of {margin}. Two arms are called similar where "
-            "the 90% interval of their paired difference lies within ± that; the rule was fixed beforehand."
+            f"The standard deviation of one training over seeds is {margin}. Two arms are called similar if the 90% "
+            "interval of their paired difference lies within ± this margin; the rule was fixed beforehand."
         )
         rows = [
             [f"{a} minus {b}", difference(e.difference, metric), "yes" if e.similar else "not shown"]
@@ -351,8 +353,8 @@ def _climb(comparison: Comparison) -> Iterator[str]:
 def _good(comparison: Comparison) -> Iterator[str]:
     metric = comparison.metric
     yield (
-        f"{capital(metric)} after {comparison.compared_at} trials, over the runs: on validation the best so far, which "
-        "is flattered by having been chosen."
+        f"{capital(metric)} after {count(comparison.compared_at, 'trial')}, over the runs. Validation values are the "
+        "best so far; they are optimistic, because trials were chosen by them."
     )
     splits = _splits(comparison)
     rows = []
@@ -366,8 +368,8 @@ def _good(comparison: Comparison) -> Iterator[str]:
     yield _table(["arm (hyperparameters)", "runs with a result", *heads], rows)
     if tied := [f"{m.tied} of {m.runs} runs with {m.label}" for m in _ranked(comparison) if m.tied]:
         yield (
-            f"More than one trial has the best objective in {listed(tied)}: the first of them is the incumbent, whose "
-            "test value and confirmation count."
+            f"Several trials share the best objective in {listed(tied)}. The first of them is the incumbent: its test "
+            "value and its confirmations count."
         )
 
 
@@ -385,9 +387,9 @@ def _apart(comparison: Comparison) -> Iterator[str]:
     if not comparison.pairs:
         return
     crowd = len(comparison.arms) > CROWD
-    later = "" if comparison.final else " No test is made before the end."
-    rest = " What they are unpaired, and on the test split, is in `comparison.json`." if crowd else ""
-    yield f"Between the arms; paired is the analysis.{rest}{later}"
+    later = "" if comparison.final else " Nothing is tested before the end."
+    rest = " Unpaired differences, and those on the test split, are in `comparison.json`." if crowd else ""
+    yield f"Differences between the arms; the paired ones are the analysis.{rest}{later}"
     splits = [split for split in _splits(comparison) if not (crowd and split == "test")]
     rows = [
         row
@@ -419,8 +421,8 @@ def _near(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
     if comparison.plateau is not None:
         found = [(m, m.trials_to_plateau) for m in _ranked(comparison) if m.trials_to_plateau]
         yield (
-            f"Mean trials until a run is, with fresh seeds, {near(comparison)}, for the first time, counting at most "
-            f"{comparison.compared_at}, and the share of runs that got there:"
+            f"Mean number of trials, counting at most {comparison.compared_at} per run, until a run's confirmed curve "
+            f"first comes {near(comparison)}; and the share of runs that get there:"
         )
         rows = [[m.label, trials(e.restricted_mean), share(e.success_rate)] for m, e in found]
         yield _table(["arm", "trials", "got there"], rows)
@@ -434,12 +436,12 @@ def _near(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
             yield _table(["difference", "trials"], rows)
         if "trials-to-plateau.png" in images:
             yield "![Share of runs near the plateau](trials-to-plateau.png)"
-            yield "*Share of runs that have been that near after each trial, with Wilson's interval.*"
+            yield "*Share of runs that have come that near by each trial, with Wilson's interval.*"
     extras = [e for pair in comparison.pairs for e in pair.extra_trials_confirmed or ()]
     yield from _extras(comparison, extras)
     if "extra-trials-confirmed.png" in images:
         yield "![Extra trials on confirmed curves](extra-trials-confirmed.png)"
-        yield "*Extra trials by the mean confirmed curves; on the dotted line the budget ends.*"
+        yield "*Extra trials on the mean confirmed curves; the dotted line is the end of the budget.*"
     if comparison.endpoint == "confirmed":
         yield "### As the searcher saw it"
 
@@ -447,12 +449,12 @@ def _near(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
 def _targets(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
     if comparison.target is None:
         return
-    few = " The runs are too few for intervals of means." if comparison.runs < BOOTSTRAP_FROM else ""
+    few = " There are too few runs for intervals of the means." if comparison.runs < BOOTSTRAP_FROM else ""
     controls = any(m.is_control for m in comparison.arms.values())
-    luck = " What a control needs is what luck alone takes." if controls else ""
+    luck = " A control reaches a target by luck alone." if controls else ""
     yield (
-        f"Mean trials to a validation target, counting at most {comparison.compared_at}, and the share of runs "
-        f"that got there.{few}{luck}"
+        f"Mean number of trials to a validation target, counting at most {comparison.compared_at} per run, and the "
+        f"share of runs that reach it.{few}{luck}"
     )
     arms = comparison.arms
     rows = []
@@ -472,7 +474,7 @@ def _targets(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
     if "trials-to-target.png" in images:
         yield "![Share of runs at the target](trials-to-target.png)"
         interval = ", with Wilson's interval" if comparison.pairs else ""
-        yield f"*Share of runs that have reached the target after each trial{interval}.*"
+        yield f"*Share of runs that have reached the target by each trial{interval}.*"
 
 
 def _extra(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
@@ -480,8 +482,8 @@ def _extra(comparison: Comparison, images: Sequence[str]) -> Iterator[str]:
     yield from _extras(comparison, found)
     if found and "extra-trials.png" in images:
         yield "![Extra trials](extra-trials.png)"
-        interval = "with their interval at each n by itself; " if found[0].level is not None else ""
-        yield f"*Extra trials by the mean validation curves, {interval}on the dotted line the budget ends.*"
+        interval = ", with pointwise intervals" if found[0].level is not None else ""
+        yield f"*Extra trials on the mean validation curves{interval}; the dotted line is the end of the budget.*"
 
 
 def _extras(comparison: Comparison, entries: Sequence[ExtraTrials]) -> Iterator[str]:
@@ -494,15 +496,15 @@ def _extras(comparison: Comparison, entries: Sequence[ExtraTrials]) -> Iterator[
     horizon = comparison.compared_at
     known = {entry.trial for entry in found[0].by_trial if entry.at_least is not None}
     if horizon not in known:
-        yield f"No extra trials: not every run of {name} has a result."
+        yield f"There are no extra trials, because not every run of {name} has a result."
         return
     shown = {1, halfway(comparison), *range(5, horizon, 5)} & known
     if not shown or any(e.by_trial[-1].extra is not None for e in found):  # else it says no more than "≥ 1"
         shown.add(horizon)
-    few = " The runs are too few for intervals." if found[0].level is None else ""
+    few = " There are too few runs for intervals." if found[0].level is None else ""
     yield (
-        f"Extra trials that an arm needs to get where {name} is after n trials; n = {halfway(comparison)}, half of the "
-        f"trials, was declared.{few}"
+        f"Extra trials that an arm needs to reach the level of {name} after n trials; n = {halfway(comparison)}, half "
+        f"of the trials, was declared beforehand.{few}"
     )
     rows = [[str(n), *(extra(e.by_trial[n - 1], e.level) for e in found)] for n in sorted(shown)]
     heads = [f"{comparison.arms[e.arm].label}, {e.curve} curve" for e in found]
@@ -511,12 +513,12 @@ def _extras(comparison: Comparison, entries: Sequence[ExtraTrials]) -> Iterator[
 
 def _parity(comparison: Comparison) -> Iterator[str]:
     arms = comparison.arms
-    shared = "Task, data, network, recipe of the real-valued parameters but for what the study searches of it, epochs"
+    shared = "Task, data, network, recipe of the real-valued parameters (except what the study searches of it), epochs"
     if _own_tasks(comparison):
-        shared = "Data, splits, metric, what the tasks below have in common"
+        shared = "Data, splits, metric, everything that the tasks below have in common"
     yield (
         f"{shared}, searcher, number of runs and trials, time limit and retries come from one study file and are the "
-        "same for every arm. Checked on the records:"
+        "same for every arm. The following was checked on the records:"
     )
     names = [m.label for m in arms.values()]
     rows = [
@@ -525,7 +527,7 @@ def _parity(comparison: Comparison) -> Iterator[str]:
         for check in comparison.parity
     ]
     yield _table(["", "equal", *names], rows)
-    yield "What each arm was given, and what became of its trials:"
+    yield "What each arm was given, and how its trials ended:"
     rows = [[words, *(str(counted(m)) for m in arms.values())] for words, counted in COUNTS.items()]
     for words, seconds in SECONDS.items():
         found = [seconds(m) for m in arms.values()]
@@ -550,8 +552,8 @@ def _taken(comparison: Comparison, sources: Mapping[str, int]) -> Iterator[str]:
         parts = listed([f"{number} from `{source}`" for source, number in sources.items()])
         yield (
             f"{sum(sources.values())} of {comparison.trials_done} trials were taken over from another study, which had "
-            f"trained them under the same conditions: {parts}. Their seconds are of then; `taken_from` in `trials` "
-            "says which they were."
+            f"trained them under the same conditions: {parts}. Their seconds are those of the original trainings; "
+            "`taken_from` in `trials` names each original."
         )
 
 
@@ -566,14 +568,14 @@ def _provenance(study: StudyRecord) -> Iterator[str]:
     yield _table(["what", "value"], rows)
     if len(machines := _machines(study)) > 1:
         yield (
-            f"Not all of its trials are from one kind of machine, but from {listed(machines)}: each kind rounds in "
-            "its own way, so that no single one gives all of these trials again."
+            f"The trials are from several kinds of machine, {listed(machines)}. Each kind rounds in its own way, so no "
+            "single kind reproduces all of these trials."
         )
     yield (
-        "Beside this file are `trials` (every trial), `curves` (the curves) and, where there are any, `confirmations` "
+        "Next to this file are `trials` (every trial), `curves` (the curves) and, if there are any, `confirmations` "
         "(the trainings with fresh seeds) and `repeats` (the trainings of trials that have several), each as CSV, "
-        "Parquet and JSON, `comparison.json` (every number here), `provenance.json` (the seeds too), `study.yaml`, and "
-        "`dictionary.md`, which says what every column and key means."
+        "Parquet and JSON; `comparison.json` (every number here), `provenance.json` (including the seeds), "
+        "`study.yaml`, and `dictionary.md`, which explains every column and key."
     )
 
 
@@ -594,11 +596,11 @@ def _again(study: StudyRecord) -> Iterator[str]:
         lines.append(
             f"git apply EXPORT/{changes_file(0)}"
             if changes["diff"]
-            else f"# its code had changes of {changes['bytes']} bytes, too large to be kept: sha256 {changes['sha256']}"
+            else f"# the code had changes of {changes['bytes']} bytes, too large to be kept: sha256 {changes['sha256']}"
         )
     lines += ["make install", f".venv/bin/tunebench data fetch {data}"]
     lines += [
-        f"# in the data folder: {found['file']}, sha256 {found['sha256']}"
+        f"# put into the data folder: {found['file']}, sha256 {found['sha256']}"
         for found in (
             study.provenance.get("teacher"),
             *study.provenance.get("teachers", {}).values(),
@@ -608,8 +610,8 @@ def _again(study: StudyRecord) -> Iterator[str]:
     ]
     lines.append(".venv/bin/tunebench run EXPORT/study.yaml --out again")
     yield (
-        "EXPORT is this folder, REPOSITORY where tunebench is from. The same study file with the same code on the same "
-        "kind of machine gives the same trials. "
+        "EXPORT stands for this folder, REPOSITORY for the address of tunebench's repository. The same study file with "
+        "the same code on the same kind of machine gives the same trials. "
         f"`tunebench export {study.id} --out results` writes this folder again from the database."
     )
     yield "```sh\n" + "\n".join(lines) + "\n```"

@@ -88,28 +88,31 @@ def _many(comparison: Comparison, arms: Sequence[ArmResult]) -> Iterator[Iterabl
     pairs = _with_first(comparison)
     if comparison.endpoint == "confirmed":
         medians = _ranking(comparison, arms, "confirmed")
-        yield [_confirmed(comparison, medians, ", from the best on,"), *_told(comparison, pairs, "confirmed")]
+        yield [
+            _confirmed(comparison, medians, ", from best to worst,"),
+            *_told(comparison, pairs, "confirmed"),
+        ]
         yield [climbs(comparison, brief=True)]
         yield [plateau.needed(comparison, _nearest(searching(arms)), _bare)]
-    reached = _reached(comparison, _ranking(comparison, arms, "validation"), ", from the best on,")
+    reached = _reached(comparison, _ranking(comparison, arms, "validation"), ", from best to worst,")
     yield [reached, *_told(comparison, pairs, "validation")]
     told = [pair for pair in pairs if settled(comparison, pair.test_at_budget.paired)]
     yield [_tested(comparison, _ranking(comparison, arms, "test"), told)]
     needed = _needed(comparison, _soonest(comparison, searching(arms)), _bare)
-    yield [needed, "The report's tables have the intervals, and every pair."]
+    yield [needed, "The report's tables give the intervals and all pairs."]
 
 
 def _told(comparison: Comparison, pairs: Sequence[PairResult], split: Split) -> Iterator[str]:
     """Yield the pairs with the first arm that are told apart, and how many are not."""
     told = [pair for pair in pairs if settled(comparison, pair.at_budget(split).paired)]
     if len(told) > CROWD:
-        yield f"Run by run {_differs(comparison, told)}."
+        yield f"Paired by run, {_differs(comparison, told)}."
     else:
         yield from (_better(comparison, pair, split) for pair in told)
     if others := len(pairs) - len(told):
-        which = "other differences" if told else "differences"
+        which = "remaining arm" if told else "other arm"
         first = comparison.arms[_first(comparison)].label
-        yield f"Run by run the {others} {which} from {first} are not settled."
+        yield f"{capital(first)} is not told apart from the {count(others, which)}."
 
 
 def searching(arms: Sequence[ArmResult]) -> list[ArmResult]:
@@ -129,16 +132,16 @@ def _limits(comparison: Comparison) -> Iterator[str]:
         return
     if comparison.pairs and not comparison.final:
         yield (
-            "What differs between the arms is told at the end: tested at every look, equal arms would be found "
-            "different in one study of five or more."
+            "Differences between the arms are reported only at the end: if they were tested at every look, equal arms "
+            "would be found different in at least one study in five."
         )
     if comparison.start:
         yield _seen(comparison)
     yield _idle(comparison)
     if comparison.runs == 1:
-        yield "One run per arm says nothing of how much runs differ: there are no intervals."
+        yield "One run per arm says nothing about how much runs differ, so there are no intervals."
     elif comparison.runs < BOOTSTRAP_FROM:
-        yield "The runs are too few for an interval of a number of trials."
+        yield "There are too few runs for intervals of numbers of trials."
     unequal = [check.what for check in comparison.parity if not check.equal]
     if unequal:
         yield f"Not equal between the arms: {listed(unequal)}."
@@ -157,15 +160,17 @@ def _at_bounds(comparison: Comparison) -> str:
             found.append(f"{listed(values)} with {m.label}")
     if not found:
         return ""
-    return f"Best trials lie at an end of a range, beyond which better values may be: {'; '.join(found)}."
+    return (
+        f"Some best trials lie at an end of a range, beyond which values may be better: {'; '.join(found)}."
+    )
 
 
 def _seen(comparison: Comparison) -> str:
     drawn = DATASETS[TASKS[comparison.task].dataset].drawn_test
     parts = "validation and test samples" if drawn else "validation samples"
     return (
-        f'Every training starts from the network "{comparison.start}": where that was trained on the same data, it '
-        f"has seen {parts} of the runs, which flatters the {comparison.metric} on them."
+        f'Every training starts from the network "{comparison.start}". If that network was trained on the same data, '
+        f"it has seen {parts} of the runs, and the {comparison.metric} on them is optimistic."
     )
 
 
@@ -177,10 +182,10 @@ def _idle(comparison: Comparison) -> str:
     others = [m.label for m in ours if comparison.start and m.label not in before]
     texts = []
     if before:
-        idle = "does nothing here: latent weights are the first step's."
+        idle = "has no effect: latent weights come from the first step."
         texts.append(f"The initial_magnitude of {listed(before)} {idle}")
     if others:
-        idle = "does nothing where that network has real-valued weights."
+        idle = "has no effect if that network has real-valued weights."
         texts.append(f"The initial_magnitude of {listed(others)} {idle}")
     return " ".join(texts)
 
@@ -223,7 +228,7 @@ def _compared(comparison: Comparison, who: str) -> str:
         if controls:
             names = listed([m.label for m in controls])
             what = "are controls" if len(controls) > 1 else "is a control"
-            text += f" {capital(names)} {what}: trained as often, with nothing searched."
+            text += f" {capital(names)} {what}: trained equally often, with nothing searched."
     if not comparison.complete:
         text += (
             f" The study is unfinished: {comparison.trials_done} of {comparison.trials_planned} trials "
@@ -231,7 +236,7 @@ def _compared(comparison: Comparison, who: str) -> str:
         )
         if comparison.decision and comparison.decision.after:
             looked_at = count(comparison.runs, "complete run")
-            text += f" Only the first {looked_at} {'is' if comparison.runs == 1 else 'are'} looked at."
+            text += f" Only the first {looked_at} {'is' if comparison.runs == 1 else 'are'} considered."
     return text
 
 
@@ -243,7 +248,7 @@ def _searchers(tuned: Sequence[ArmResult]) -> str:
         by.setdefault((m.searcher or "", m.initial_trials if m.model_based_trials else 0), []).append(m.label)
     texts = []
     for (searcher, initial), labels in by.items():
-        model = f", the first {initial} of each run without its model" if initial else ""
+        model = f" (the first {count(initial, 'trial')} of each run without its model)" if initial else ""
         whom = "" if len(by) == 1 else f"{listed(labels)} "
         texts.append(f"{whom}by the {searcher} searcher{model}")
     return f" {texts[0]}" if len(texts) == 1 else f": {'; '.join(texts)}"
@@ -252,16 +257,16 @@ def _searchers(tuned: Sequence[ArmResult]) -> str:
 def _confirmed(comparison: Comparison, medians: str, order: str = "") -> str:
     metric = comparison.metric
     return (
-        f"With {fresh(comparison)}, which no searcher saw, the median run's hyperparameters after "
-        f"{count(comparison.compared_at, 'trial')} have a mean test {metric} that is{order} {medians}."
+        f"The mean test {metric} of the median run's incumbent after {count(comparison.compared_at, 'trial')}, "
+        f"trained again with {fresh(comparison)} that no searcher saw, is{order} {medians}."
     )
 
 
 def _reached(comparison: Comparison, medians: str, order: str = "") -> str:
     after = count(comparison.compared_at, "trial")
     if not comparison.complete:
-        after += ", as many as every run has done,"
-    return f"After {after} the median run's best validation {comparison.metric} is{order} {medians}."
+        after += ", which every run has done"
+    return f"After {after}, the median run's best validation {comparison.metric} is{order} {medians}."
 
 
 def _medians(
@@ -334,7 +339,7 @@ def so_far(comparison: Comparison) -> str:
     if not comparison.complete or comparison.confirmations is None:
         return f"so far {comparison.trials_done} of {comparison.trials_planned} trials are done"
     done, planned = comparison.confirmations.done, comparison.confirmations.planned
-    return f"all trials are done and {done} of {planned} confirmations"
+    return f"all trials and {done} of {planned} confirmations are done"
 
 
 def settled(comparison: Comparison, test: Paired) -> bool:
@@ -345,15 +350,15 @@ def settled(comparison: Comparison, test: Paired) -> bool:
 def _better(comparison: Comparison, pair: PairResult, split: Split) -> str:
     a, b = comparison.labels(pair)
     return (
-        f"Run by run the difference, {a} minus {b}, is "
-        f"{_apart(comparison, pair.at_budget(split).paired, 'which of the two ends better is not settled')}."
+        f"The paired difference, {a} minus {b}, is "
+        f"{_apart(comparison, pair.at_budget(split).paired, 'the two are not told apart')}."
     )
 
 
 def _tested(comparison: Comparison, medians: str, pairs: Sequence[PairResult]) -> str:
     text = (
-        "Being chosen flatters the validation value: on the test split, which no searcher saw, the same networks' "
-        f"median {comparison.metric} is {medians}"
+        "Validation values are optimistic because trials were chosen by them. On the test split, which no searcher "
+        f"saw, the same networks' median {comparison.metric} is {medians}"
     )
     if len(pairs) > CROWD:
         return f"{text}; there {_differs(comparison, pairs)}."
@@ -361,7 +366,9 @@ def _tested(comparison: Comparison, medians: str, pairs: Sequence[PairResult]) -
         a, b = comparison.labels(pair)
         who = f", {a} minus {b}," if len(pairs) > 1 else ""
         test = pair.test_at_budget.paired
-        text += f"; there the difference{who} is {_apart(comparison, test, 'that is not settled')}"
+        text += (
+            f"; there the paired difference{who} is {_apart(comparison, test, 'the two are not told apart')}"
+        )
     return f"{text}."
 
 
@@ -370,22 +377,24 @@ def _differs(comparison: Comparison, pairs: Sequence[PairResult]) -> str:
     which = _first(comparison)
     others = listed([comparison.arms[pair.b if pair.a == which else pair.a].label for pair in pairs])
     first = comparison.arms[which].label
-    return f"{first} is told apart from {others} ({_test(comparison)} tests, Holm-adjusted)"
+    return f"{first} is told apart from {others} (Holm-adjusted {_test(comparison)} tests)"
 
 
 def _apart(comparison: Comparison, test: Paired, unsettled: str) -> str:
     """Give a paired difference with its interval and p, and what they leave open."""
     shift, p = test.hodges_lehmann, test.p_holm
-    text = "not defined, as too few runs have a result"
+    text = "not defined, because too few runs have a result"
     if shift.value is not None:
         text = difference(shift, comparison.metric)
     if shift.low is None or p is None:
         return text
-    text += f", {_test(comparison)} {'Holm-adjusted ' if len(comparison.pairs) > 1 else ''}{p_value(p)}"
+    text += f", {'Holm-adjusted ' if len(comparison.pairs) > 1 else ''}{_test(comparison)} {p_value(p)}"
     if not settled(comparison, test):
         return f"{text}, so {unsettled}"
     if not excludes_zero(shift):  # with ties the closed interval is wider than the test
-        text += "; the test tells the two apart, but the interval reaches zero: it may be next to nothing"
+        text += (
+            "; the test tells the two apart, but the interval reaches zero: the difference may be negligible"
+        )
     return text
 
 
@@ -400,12 +409,13 @@ def _needed(comparison: Comparison, arms: Sequence[ArmResult], show: Callable[[E
     for m in arms:
         entry = at_target(comparison, m.trials_to_target)
         mean = show(entry.restricted_mean)
-        parts.append(f"{mean} with {m.label}, where {entry.reached} of {m.runs} runs got there")
+        parts.append(f"{mean} with {m.label}, where {entry.reached} of {m.runs} runs reach it")
     metric = comparison.metric
     return (
-        f"To reach a validation {metric} of {value(comparison.target, metric)}, as at least "
-        f"{comparison.target_share:.0%} of all runs do, a run needs on average this many trials, "
-        f"counting at most {comparison.compared_at}: {'; '.join(parts)}."
+        f"The target is a validation {metric} of {value(comparison.target, metric)}, which at least "
+        f"{comparison.target_share:.0%} of all runs reach. Counting at most "
+        f"{count(comparison.compared_at, 'trial')} per run, the mean number of trials to reach it is "
+        f"{'; '.join(parts)}."
     )
 
 
@@ -414,9 +424,9 @@ def _saved(comparison: Comparison, pair: PairResult) -> str:
     if saving.value is None:
         return ""
     a, b = comparison.labels(pair)
-    text = f"{capital(b)} thus takes {trials(saving)} trials more than {a}"
+    text = f"{capital(b)} thus takes {trials(saving)} more trials than {a}"
     if saving.value < 0:
-        text = f"{capital(b)} thus takes {trials(saving.opposite())} trials fewer than {a}"
+        text = f"{capital(b)} thus takes {trials(saving.opposite())} fewer trials than {a}"
     if saving.low is None:
         return f"{text}."
     if not excludes_zero(saving):

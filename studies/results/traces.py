@@ -63,7 +63,7 @@ def flips(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
     figure, (axes,) = _panels(spec, 1, len(found))
     axes.set_yscale("log", nonpositive="mask")
     lines = _lines(axes, spec, found, 100.0)
-    _name(axes, "Step", "Weights flipped a step (%)")
+    _name(axes, "Step", "Weights flipped per step (%)")
     canvas.legend(figure, lines, [])
     return figure
 

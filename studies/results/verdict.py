@@ -52,7 +52,7 @@ def verdict(comparison: Comparison) -> str:
     if not comparison.compared_at:
         return "There is nothing to compare yet: not every run has done its first trial."
     if not comparison.final and len(comparison.arms) > 1:
-        return f"{capital(so_far(comparison))}: what differs is told at the end."
+        return f"{capital(so_far(comparison))}; differences between the arms are reported at the end."
     text = _verdict(comparison)
     if not comparison.complete:
         return f"So far, after {count(comparison.compared_at, 'trial')}: {text}."
@@ -72,8 +72,9 @@ def _stopped(comparison: Comparison) -> str:
 def _on(comparison: Comparison) -> dict[Split, str]:
     """Return the splits that two arms are compared in, each in words, the first endpoint first."""
     if comparison.endpoint == CONFIRMED:
-        return {CONFIRMED: "with fresh seeds on the test split", VALIDATION: "in the best validation so far"}
-    return {VALIDATION: "on validation", TEST: "on the test split"}
+        validation = f"in the best validation {comparison.metric} so far"
+        return {CONFIRMED: "on the test split with fresh seeds", VALIDATION: validation}
+    return {VALIDATION: "on the validation split", TEST: "on the test split"}
 
 
 def table(comparison: Comparison) -> BestMethods:
@@ -110,9 +111,11 @@ def _note(comparison: Comparison) -> str:
     if any(
         _bounded(comparison, m.at_budget(VALIDATION).median).low is not None for m in comparison.arms.values()
     ):
-        text += f", in brackets intervals of {level} or a little more"
+        text += f", with intervals of {level} or slightly more in brackets"
     if comparison.target is not None:
-        text += f"; trials to the target are means that count at most {comparison.compared_at}"
+        text += (
+            f"; trials to the target are restricted means, counting at most {comparison.compared_at} per run"
+        )
     if (more := len(comparison.ranking) - ROWS) > 0:
         text += f". {count(more, 'more arm')}: see the report"
     return f"{text}."
@@ -148,21 +151,21 @@ def _verdict(comparison: Comparison) -> str:
     arms, runs = comparison.arms, comparison.runs
     scored = [name for name in comparison.ranking if arms[name].at_budget(VALIDATION).n]
     if not scored:
-        return "no arm has a result, as every trial failed"
+        return "no arm has a result, because every trial failed"
     best = arms[scored[0]]
     if len(arms) == 1:
         median = brief(_bounded(comparison, best.at_budget(VALIDATION).median), comparison.metric)
         return (
-            f"{best.label} is the only arm here, compared with none; the best validation "
+            f"{best.label} is the only arm, so nothing is compared; the best validation "
             f"{comparison.metric} of its median run is {median}"
         )
     if len(scored) == 1:
-        return f"only {best.label} has a result: every trial of the others failed"
+        return f"only {best.label} has a result: every trial of the other arms failed"
     needed = runs_needed(len(comparison.pairs), comparison.level)
     if runs < needed and comparison.decision is None:
         return (
-            f"nothing is decided: with {count(runs, 'run')} of each arm no test{_adjusted(comparison)} can tell two "
-            f"of them apart, which takes at least {needed}"
+            f"nothing is decided: with {count(runs, 'run')} per arm no test{_adjusted(comparison)} can tell two arms "
+            f"apart; this takes at least {needed} runs"
         )
     return _of_two(comparison, *comparison.pairs) if len(arms) == 2 else _of_many(comparison, scored)
 
@@ -174,15 +177,22 @@ def _of_two(comparison: Comparison, pair: PairResult) -> str:
     alike = _alike(comparison, pair.a, pair.b)
     if not (any(winners.values()) or sooner):
         if alike:
-            return f"{a} and {b} are similar: with fresh seeds they differ by less than one training does from another"
-        how = "" if _control(comparison, pair) else ", neither in how good they get nor in how soon"
-        return f"no difference can be told between {a} and {b}{how}"
+            return (
+                f"{a} and {b} are similar: with fresh seeds they differ by less than one training's standard "
+                "deviation over seeds"
+            )
+        how = (
+            ""
+            if _control(comparison, pair)
+            else f", either in {comparison.metric} or in the trials they need"
+        )
+        return f"no difference is shown between {a} and {b}{how}"
     text = _better(comparison, pair, winners)
     if alike:
-        text += "; with fresh seeds the two differ by less than one training does from another"
+        text += "; with fresh seeds the two differ by less than one training's standard deviation over seeds"
     if _control(comparison, pair):  # how soon a control gets anywhere is luck
         return text
-    return f"{text}; {sooner or 'in how many trials they need none can be told'}"
+    return f"{text}; {sooner or 'no difference is shown in the trials they need'}"
 
 
 def _control(comparison: Comparison, pair: PairResult) -> bool:
@@ -194,17 +204,17 @@ def _better(comparison: Comparison, pair: PairResult, winners: Mapping[Split, st
     on, labels = _on(comparison), dict(zip((pair.a, pair.b), comparison.labels(pair), strict=True))
     found = {split: winner for split, winner in winners.items() if winner}
     if not found:
-        return f"no difference can be told in how good {' and '.join(labels.values())} get"
+        return f"no difference in {comparison.metric} is shown between {' and '.join(labels.values())}"
     by = {split: gap(pair.at_budget(split).paired.hodges_lehmann, comparison.metric) for split in found}
     (first, winner), *rest = found.items()
     (loser,) = labels.keys() - {winner}
     subject, verb, other = winner, "better", loser
     if comparison.arms[winner].is_control and not comparison.arms[loser].is_control:
         subject, verb, other = loser, "worse", winner
-    text = f"{labels[subject]} ends {verb} than {labels[other]} {on[first]}, by {by[first]}"
+    text = f"{labels[subject]} is {verb} than {labels[other]} {on[first]}, by {by[first]}"
     if not rest:
         (second,) = on.keys() - {first}
-        return f"{text}, but {on[second]} no difference can be told"
+        return f"{text}, but no difference is shown {on[second]}"
     ((second, again),) = rest
     turned = {"better": "worse", "worse": "better"}[verb]
     return f"{text}, {'and' if again == winner else f'but {turned}'} {on[second]}, by {by[second]}"
@@ -215,15 +225,16 @@ def _sooner(comparison: Comparison, pair: PairResult) -> str:
     if comparison.target is None or _control(comparison, pair):
         return ""
     saving = at_target(comparison, pair.trials_to_target).difference
-    goal = f"reach {value(comparison.target, comparison.metric)}"
+    goal = f"reach a validation {comparison.metric} of {value(comparison.target, comparison.metric)}"
     if comparison.plateau is not None and pair.trials_to_plateau is not None:
         saving = pair.trials_to_plateau
-        goal = f"get within one training's spread of {value(comparison.plateau.value, comparison.metric)}"
+        plateau = value(comparison.plateau.value, comparison.metric)
+        goal = f"come within one training's standard deviation over seeds of the plateau, {plateau}"
     if saving.value is None or not excludes_zero(saving):
         return ""
     soonest = pair.a if saving.value > 0 else pair.b
-    fewer = brief_trials(saving if saving.value > 0 else saving.opposite(), " trials fewer")
-    return f"{_label(comparison, soonest)} needs {fewer} to {goal}"
+    fewer = brief_trials(saving if saving.value > 0 else saving.opposite(), " fewer trials")
+    return f"{_label(comparison, soonest)} needs on average {fewer} to {goal}"
 
 
 def _of_many(comparison: Comparison, scored: Sequence[str]) -> str:
@@ -251,17 +262,16 @@ def _of_many(comparison: Comparison, scored: Sequence[str]) -> str:
     label, which = _label(comparison, first), "whose median run is the best"
     if first != scored[0]:
         which = "the best arm that searches"
-    text = f"{label} ends better than {_some(than, others)} {on[head]}"
+    text = f"{label} is better than {_some(than, others)} {on[head]}"
     text += f" and {'' if than == than_on_second else f'than {_some(than_on_second, others)} '}{on[second]}"
     if not than:
-        text = (
-            f"no difference can be told between {label}, {which}, and the {len(others) - len(ahead)} others"
-        )
+        text = f"no difference is shown between {label}, {which}, and the {count(len(others) - len(ahead), 'other')}"
         if than_on_second:
-            text += f" {on[head]}; {on[second]} it ends better than {_some(than_on_second, others)}"
+            text += f" {on[head]}; it is better than {_some(than_on_second, others)} {on[second]}"
     elif rest:
         text += (
-            f"; {on[head]} no difference can be told from {listed(rest) if len(rest) <= NAMED else len(rest)}"
+            f"; no difference from {listed(rest) if len(rest) <= NAMED else f'{len(rest)} others'} is shown "
+            f"{on[head]}"
         )
     if alike:
         labels = (
@@ -269,9 +279,12 @@ def _of_many(comparison: Comparison, scored: Sequence[str]) -> str:
             if len(alike) <= NAMED
             else f"{len(alike)} of them"
         )
-        text += f"; it is similar to {labels}, within one training's spread over seeds"
+        text += f"; it is similar to {labels}, within one training's standard deviation over seeds"
     if ahead:
-        text += f"; it ends worse than {listed([_label(comparison, name) for name in ahead])}, which searches nothing"
+        text += (
+            f"; it is worse than {listed([_label(comparison, name) for name in ahead])}, "
+            f"which search{'es' if len(ahead) == 1 else ''} nothing"
+        )
     failed = len(comparison.arms) - len(scored)
     return text + (f"; {count(failed, 'arm')} failed in every trial" if failed else "")
 

@@ -337,7 +337,7 @@ def test_what_was_published_is_shown_beside_ours(tunebench, service):
     for ours in ("–", r"40\.0%"):
         for place in (("--db", str(store.engine.url)), ("--url", served.url)):
             _, out, _ = tunebench("show", "stated", *place)
-            section = out[out.index("Beside what was published:\n") :]
+            section = out[out.index("Published results:\n") :]
             assert re.search(r"method +published test accuracy, not ours +ours +source\n", section)
             assert re.search(rf"gradient filter +86\.5% ± 0\.3 +{ours} +{source}\n", section)
             assert re.search(rf"IR-Net +50\.0% +– +{source}\n", section)

@@ -138,7 +138,7 @@ def test_ties_for_the_incumbent_are_counted():
     ]
     compared = compare(study, tied, confirmations=confirmations)
     assert [arm.tied for arm in compared.arms.values()] == [3, 0]
-    assert "has the best objective in 3 of 8 runs with gradient filter: the first of them" in report(
+    assert "share the best objective in 3 of 8 runs with gradient filter. The first of them" in report(
         study, compared, []
     )
     plain = study_of(runs=2, trials=2)

@@ -115,7 +115,7 @@ def test_until_then_the_complete_runs_are_compared_and_nothing_is_claimed():
     assert not compared.confirmations.complete
     assert compared.pairs[0].best_at_budget.paired.p is None
     assert (
-        "The study is unfinished: 26 of 72 trials are done. Only the first 4 complete runs are looked at."
+        "The study is unfinished: 26 of 72 trials are done. Only the first 4 complete runs are considered."
         in (answer(compared).summary)
     )
     assert compare(study, trials[:1]).compared_at == 0

@@ -72,7 +72,7 @@ def test_a_search_whose_model_found_nothing_is_no_result() -> None:
     found = nothing(spec.to_json(), start + rest)
     assert found is not None
     assert found.startswith(
-        "bop after the first 2 trials of a run has no result: all 4 trials failed: Runtime"
+        "bop, after the first 2 trials of each run, has no result: all 4 trials failed: Runtime"
     )
     assert nothing(spec.to_json(), start + rest[1:] + [trial_of(spec, "bop", 1, 3, 0.2)]) is None
     assert nothing(spec.to_json(), [failed(spec, 1, 1), *start[1:], trial_of(spec, "bop", 1, 3, 0.2)]) is None
@@ -106,4 +106,6 @@ def test_a_model_that_fails_every_run_is_certain_too() -> None:
     found = told(FailureTracker(spec.to_json(), start), [failed(spec, run, 6) for run in range(1, 6)])
     assert found[:4] == [None] * 4
     assert found[4] is not None
-    assert found[4].startswith("bop after the first 5 trials of a run has no result: all 5 trials failed: ")
+    assert found[4].startswith(
+        "bop, after the first 5 trials of each run, has no result: all 5 trials failed: "
+    )

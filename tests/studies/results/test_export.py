@@ -106,7 +106,7 @@ def test_confirmations_and_what_they_say_are_exported(confirmed):
 def test_the_report_says_what_the_climb_is_worth(confirmed):
     study, trials, confirmations, out, _ = confirmed
     text = (out / "report.md").read_text()
-    assert text.index("\n## What the climb is worth\n") < text.index("\n## How good\n")
+    assert text.index("\n## What the climb is worth\n") < text.index("\n## How good the arms are\n")
     assert text == report(
         study,
         compare(study, trials, confirmations=confirmations),
@@ -114,8 +114,8 @@ def test_the_report_says_what_the_climb_is_worth(confirmed):
     )
     assert "| filter published | 8 of 8 | " in text
     assert " | 0.00 percentage points | 100% | " in text
-    assert "Below, what that was worth, on the same scale: the test accuracy" in text
-    assert "What a control needs is what luck alone takes." in text
+    assert "Below, on the same scale, what the best so far was worth: the mean test accuracy" in text
+    assert "A control reaches a target by luck alone." in text
     assert not re.search(r"\b(None|nan|inf)\b", text)
 
 
@@ -126,7 +126,7 @@ def test_the_trainings_of_trials_are_exported(tmp_path):
     rows = pd.read_csv(tmp_path / "repeats.csv")
     assert rows.groupby("trial")["objective"].mean().tolist() == [0.5, 0.75]
     assert pd.read_csv(tmp_path / "trials.csv")["objective"].tolist() == [0.5, 0.75]
-    assert "Each trial is 2 trainings with seeds of their own" in (tmp_path / "report.md").read_text()
+    assert "Each trial is 2 trainings, each with its own seed; " in (tmp_path / "report.md").read_text()
 
 
 SOURCE = "Quist 2023, Table 2"
@@ -150,7 +150,7 @@ def test_what_was_published_is_beside_ours(tmp_path):
     study, trials = with_published()
     export(study, trials, tmp_path)
     text = (tmp_path / "report.md").read_text()
-    section = text[text.index("## Beside what was published") : text.index("## How good")]
+    section = text[text.index("## Published results") : text.index("## How good the arms are")]
     assert "it is not ours" in section
     assert HEADS in section
     assert "| filter | 86.5% | 86.0% (95% interval 73.3% to 98.7%) | Quist 2023, Table 2 |" in section
@@ -233,12 +233,12 @@ def test_the_report_stands_by_itself(exported):
         assert f"]({name})" in text
         assert (out / name).exists()
     for part in (
-        "How good",
-        "How many trials",
-        "What was equal",
+        "How good the arms are",
+        "How many trials they need",
+        "Parity audit",
         "How the numbers are computed",
-        "Where it comes from",
-        "To run it again",
+        "Provenance",
+        "Running it again",
         "References",
     ):
         assert f"\n## {part}\n" in text
@@ -275,14 +275,14 @@ def test_the_report_sets_test_beside_validation(exported):
         paired = pair.at_budget(split).paired
         shift = difference(paired.hodges_lehmann, "accuracy")
         assert f"| {split} | paired | {shift} | {paired.a_better} better, " in text
-    assert "too few for intervals" in text  # four runs
+    assert "too few runs for intervals" in text  # four runs
 
 
 def test_the_report_of_enough_runs(tmp_path):
     export(*figure8_like(runs=6, trials=12), tmp_path)
     text = (tmp_path / "report.md").read_text()
-    assert "too few for intervals" not in text
-    assert "with their interval at each n by itself" in text
+    assert "too few runs for intervals" not in text
+    assert "with pointwise intervals" in text
     assert re.search(r"\n\| 10 \| ≥ 3 \(≥ \d\) \|", text)
     assert "\n| 12 | " not in text  # "≥ 1" there would only say that the budget is used up
 
@@ -293,7 +293,7 @@ def test_the_report_of_failed_runs(tmp_path):
     export(study, trials_of(study, objectives), tmp_path)
     text = (tmp_path / "report.md").read_text()
     assert "| 5 of 6 |" in text
-    assert "No extra trials: not every run of gradient filter has a result." in text
+    assert "There are no extra trials, because not every run of gradient filter has a result." in text
     assert not re.search(r"\b(None|nan|inf)\b", text)
 
 
@@ -406,4 +406,6 @@ def test_a_study_of_two_kinds_of_machine_says_so(tmp_path):
     for continued, said in (({"cpu": "A", "instructions": "AVX2"}, True), (first["hardware"], False)):
         changed = replace(study, provenance={**first, "continued": [{**first, "hardware": continued}]})
         text = report(changed, compare(changed, trials), ())
-        assert ("but from A (AVX512) and A (AVX2): each kind rounds" in " ".join(text.split())) is said
+        assert (
+            "several kinds of machine, A (AVX512) and A (AVX2). Each kind rounds" in " ".join(text.split())
+        ) is said

@@ -223,7 +223,7 @@ def test_a_crowd_is_means_and_medians(all_methods):
     comparison = compare(study, trials)
     for draw in (figures.trials_to_target, figures.extra_trials):
         assert not draw(comparison).axes[0].collections
-    assert "Runs and intervals of so many arms would hide each other" in report(
+    assert "The runs and intervals of so many arms would hide each other" in report(
         study, comparison, ["figure8.png"]
     )
 
@@ -323,7 +323,7 @@ def test_a_control_of_another_network_is_told_from_that_of_the_arm_that_searches
         colours = {str(line.get_label()).split(" (")[0]: line.get_color() for line in figure.axes[0].lines}
         assert colours["filter published"] == colours["gradient filter"] != colours["narrow"]
     text = report(study, compared, [])
-    assert " with narrow (of another task or proxy than what is searched) and " in text
+    assert " with narrow (with a task or proxy other than those of the arms that search) and " in text
     assert " with filter published: that is luck alone." in text
     assert ", where networks are the same, real-valued\n  initialisation. The difference" in text
     alone = compare(*(found := figure8_like(runs=6, trials=3)))

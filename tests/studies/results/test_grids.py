@@ -53,7 +53,7 @@ def test_a_point_is_the_mean_of_the_runs_and_its_band_the_t_interval():
     assert [axes.get_xlabel() for axes in figure.axes] == ["alpha", "alpha"]
     assert (objective.get_ylabel(), flips.get_ylabel()) == (
         "Validation accuracy (%)",
-        "Weights flipped a step (%)",
+        "Weights flipped per step (%)",
     )
     line, level = objective.lines
     assert line.get_xdata().tolist() == [*ALPHAS]
@@ -157,7 +157,7 @@ def test_of_flips_there_is_nothing_where_no_weights_are_binary(tmp_path):
     assert {float(y) for line in flips.lines for y in line.get_ydata()} == {25}
     export(study, trials, tmp_path)
     text = (tmp_path / "report.md").read_text()
-    assert "**Real-valued network ends better than Bop on validation, by 5.000 dB" in text
+    assert "**Real-valued network is better than Bop on the validation split, by 5.000 dB" in text
     assert "- `real-valued`: Nayak et al. 2020, section 5" in text
 
 

@@ -29,14 +29,14 @@ def test_a_clear_result():
     entry = comparison.pairs[0].extra_trials[0].by_trial[12]
     interval = f"95% interval of the extra trials: {entry.low} or more"
     assert entry.high is None
-    after = "After 13 trials gradient filter's mean validation curve is at a level that latent SGD's reaches"
-    assert f"{after} with {entry.extra} more trials ({interval})." in text
-    assert "trials more than gradient filter" in text
+    after = "After 13 trials, gradient filter's mean validation curve is at a level that latent SGD's reaches"
+    assert f"{after} in {entry.extra} more trials ({interval})." in text
+    assert " more trials than gradient filter" in text
     test = comparison.pairs[0].test_at_budget.paired
     shift = wording.difference(test.hodges_lehmann, "accuracy")
-    assert f"there the difference is {shift}, signed-rank {wording.p_value(test.p)}" in text
-    assert "To reach a validation accuracy of" in text
-    assert "counting at most 25: " in text
+    assert f"there the paired difference is {shift}, signed-rank {wording.p_value(test.p)}" in text
+    assert "The target is a validation accuracy of " in text
+    assert "Counting at most 25 trials per run, the mean number of trials to reach it is " in text
     assert "unfinished" not in text
 
 
@@ -48,8 +48,10 @@ def test_what_the_network_has_seen_that_trainings_start_from(task, seen):
     _, trials = figure8_like(runs=3, trials=2)
     text = summary(compare(study_of(task=task, runs=3, trials=2, start="first"), trials))
     assert f" were each tuned on {task}, from first, in 3 independent runs" in text
-    assert 'Every training starts from the network "first": where that was trained on the same data' in text
-    assert f", it has seen {seen} of the runs, which flatters the accuracy on them." in text
+    assert (
+        'Every training starts from the network "first". If that network was trained on the same data' in text
+    )
+    assert f", it has seen {seen} of the runs, and the accuracy on them is optimistic." in text
     assert "starts from" not in summary(compare(*figure8_like(runs=3, trials=2)))
 
 
@@ -63,9 +65,9 @@ def test_a_hyperparameter_that_does_nothing_is_told():
             ("neither", {}),
         )
     }
-    idle = "The initial_magnitude of latent SGD does nothing "
-    assert f"{idle}where that network has real-valued weights." in of["start"]
-    assert f"{idle}here: latent weights are the first step's." in of["two steps"]
+    idle = "The initial_magnitude of latent SGD has no effect"
+    assert f"{idle} if that network has real-valued weights." in of["start"]
+    assert f"{idle}: latent weights come from the first step." in of["two steps"]
     assert idle not in of["neither"]
 
 
@@ -76,7 +78,7 @@ def test_a_hyperparameter_does_nothing_where_the_arms_own_task_has_a_first_step(
     arms += [arms[0] | {"name": "c", "proxy": {"first_step": 0}}]
     study = study_of(task="cifar10-resnet20", arms=arms, runs=3, trials=1)
     text = summary(compare(study, trials_of(study, {name: [[0.5]] * 3 for name in "abc"})))
-    assert "The initial_magnitude of a does nothing here: latent weights are the first step's." in text
+    assert "The initial_magnitude of a has no effect: latent weights come from the first step." in text
 
 
 def test_an_open_result_says_so():
@@ -91,10 +93,9 @@ def test_an_open_result_says_so():
             ),
         )
     )
-    assert ", so which of the two ends better is not settled." in text
-    assert ", so that is not settled." in text  # on the test split
+    assert text.count(", so the two are not told apart.") == 2  # on the validation and on the test split
     assert "the interval includes zero, so neither is shown to need fewer" in text
-    assert "reaches with no more trials" in text
+    assert "reaches in as many trials" in text
 
 
 def test_the_test_decides_not_an_interval_below_the_level():
@@ -106,8 +107,8 @@ def test_the_test_decides_not_an_interval_below_the_level():
     assert excludes_zero(paired.hodges_lehmann)
     assert paired.p_holm == 0.0625
     text = summary(comparison)
-    assert "signed-rank p = 0.062, so which of the two ends better is not settled." in text
-    assert "The runs are too few for an interval of a number of trials." in text
+    assert "signed-rank p = 0.062, so the two are not told apart." in text
+    assert "There are too few runs for intervals of numbers of trials." in text
 
 
 def test_a_level_not_reached_within_the_budget():
@@ -115,8 +116,8 @@ def test_a_level_not_reached_within_the_budget():
     objectives = {"gradient-filter": [[0.5, 0.9, 0.9, 0.9]] * 6, "latent-sgd": [[0.4, 0.5, 0.6, 0.7]] * 6}
     text = summary(compare(study, trials_of(study, objectives)))
     assert (
-        "After 2 trials gradient filter's mean validation curve is at a level that latent SGD's does not reach "
-        "in the 2 trials it has left (95% interval of the extra trials: 3 or more)." in text
+        "After 2 trials, gradient filter's mean validation curve is at a level that latent SGD's does not reach "
+        "in the remaining 2 trials (95% interval of the extra trials: 3 or more)." in text
     )
     assert "at least 3" not in text
 
@@ -135,8 +136,8 @@ def test_other_targets_that_do_not_bear_it_out_are_named():
         return summary(replace(comparison, pairs=(replace(pair, trials_to_target=savings),)))
 
     named = "at the harder targets 95.1% and 96.2% the interval includes zero."
-    assert f"trials more than gradient filter; {named}" in told(1, 1, -1, -1)
-    assert "trials more than gradient filter. " in told(1, 1, 1, 1)
+    assert f" more trials than gradient filter; {named}" in told(1, 1, -1, -1)
+    assert " more trials than gradient filter. " in told(1, 1, 1, 1)
     alike = (0.9621, 0.962, 0.9622, 0.9624)  # equal to one decimal, but four targets
     assert "; at the easier target 96.2% the interval" in told(-1, 1, 1, 1, targets=alike)
     assert "; at the other targets 96.2% the interval" in told(-1, 1, -1, 1, targets=alike)
@@ -151,7 +152,7 @@ def test_runs_without_a_result_are_counted():
     nothing = {m: [[None, None]] * 8 for m in ("gradient-filter", "latent-sgd")}
     text = summary(compare(study, trials_of(study, nothing)))
     assert "is none with gradient filter (0 of 8 runs have a result)" in text
-    assert "is not defined, as too few runs have a result" in text
+    assert "is not defined, because too few runs have a result" in text
 
 
 def test_of_many_methods_the_order_is_told_and_what_is_settled():
@@ -160,14 +161,16 @@ def test_of_many_methods_the_order_is_told_and_what_is_settled():
     of[list(METHODS)[5]] = [[0.95 + 0.001 * r] for r in range(12)]
     text = summary(compare(study, trials_of(study, of)))
     assert text.startswith("6 arms were each tuned on ")
-    assert "accuracy is, from the best on, 95.5% with straight-through Adam, " in text
-    assert text.count("Run by run the difference, gradient filter minus") == 1
+    assert "accuracy is, from best to worst, 95.5% with straight-through Adam, " in text
+    assert text.count("The paired difference, gradient filter minus") == 1
     assert "gradient filter minus straight-through Adam, is −5." in text
-    assert "Run by run the 4 other differences from gradient filter are not settled." in text
-    assert "1.0 with straight-through Adam, where 12 of 12 runs got there" in text
+    assert "Gradient filter is not told apart from the 4 remaining arms." in text
+    assert "1.0 with straight-through Adam, where 12 of 12 runs reach it" in text
     assert "thus takes" not in text
     of[list(METHODS)[5]] = of["latent-sgd"]
-    assert "Run by run the 5 differences from" in summary(compare(study, trials_of(study, of)))
+    assert "Gradient filter is not told apart from the 5 other arms." in summary(
+        compare(study, trials_of(study, of))
+    )
 
 
 def test_several_pairs_are_said_not_to_be_adjusted(monkeypatch):
@@ -176,8 +179,8 @@ def test_several_pairs_are_said_not_to_be_adjusted(monkeypatch):
         compare(*figure8_like(runs=6, trials=4, methods=("gradient-filter", "latent-sgd", "third")))
     )
     assert "The intervals are not adjusted for the number of pairs." in text
-    assert "there the difference, gradient filter minus third, is" in text
-    assert "signed-rank Holm-adjusted p" in text
+    assert "there the paired difference, gradient filter minus third, is" in text
+    assert "Holm-adjusted signed-rank p" in text
 
 
 @pytest.mark.parametrize("runs", [1, 2, 5])
@@ -194,7 +197,7 @@ def test_an_unfinished_study_says_so():
     study, trials = figure8_like(runs=6, trials=10)
     text = summary(compare(study, [t for t in trials if t.trial <= 4]))
     assert "The study is unfinished: 48 of 120 trials are done." in text
-    assert "After 4 trials, as many as every run has done," in text
+    assert "After 4 trials, which every run has done, the median run" in text
     assert "there is nothing to compare yet" in summary(compare(study, []))
 
 

@@ -73,7 +73,7 @@ def test_flips_by_step_are_the_means_of_the_runs():
     np.testing.assert_allclose(of_filter.get_ydata(), [0.6, 0.3, 0.15, 0.0])
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_yscale()) == (
         "Step",
-        "Weights flipped a step (%)",
+        "Weights flipped per step (%)",
         "log",
     )
     assert texts(figure) == ["latent", "filter"]

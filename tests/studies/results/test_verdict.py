@@ -31,13 +31,14 @@ def shifted(by):
 def test_who_ends_better_and_sooner():
     study, trials = figure8_like(runs=12, trials=8, slow=4.0)
     found = verdict(compare(study, trials))
-    assert found.startswith("Gradient filter ends better than latent SGD on validation, by ")
+    assert found.startswith("Gradient filter is better than latent SGD on the validation split, by ")
     assert " percentage points (" in found
     assert ", and on the test split, by " in found
-    assert "; gradient filter needs " in found
-    assert " trials fewer (" in found
+    assert "; gradient filter needs on average " in found
+    assert " fewer trials (" in found
+    assert ") to reach a validation accuracy of " in found
     swapped = verdict(compare(*figure8_like(runs=12, trials=8, slow=0.25)))
-    assert swapped.startswith("Latent SGD ends better than gradient filter on validation")
+    assert swapped.startswith("Latent SGD is better than gradient filter on the validation split")
 
 
 def test_no_difference_is_told_where_the_test_tells_none():
@@ -47,8 +48,8 @@ def test_no_difference_is_told_where_the_test_tells_none():
     first, second = (m.best_at_budget.median.value for m in comparison.arms.values())
     assert first != second
     assert verdict(comparison) == (
-        "No difference can be told between gradient filter and latent SGD, "
-        "neither in how good they get nor in how soon."
+        "No difference is shown between gradient filter and latent SGD, "
+        "either in accuracy or in the trials they need."
     )
     assert table(comparison).rows[1][-1] == "not told apart"
 
@@ -59,7 +60,7 @@ def test_an_interval_that_reaches_zero_is_no_verdict_whatever_the_test_says():
     assert paired.p_holm < 0.05
     assert paired.hodges_lehmann.low == 0
     assert verdict(comparison).startswith(
-        "No difference can be told in how good gradient filter and latent SGD"
+        "No difference in accuracy is shown between gradient filter and latent SGD; "
     )
 
 
@@ -68,9 +69,10 @@ def test_an_interval_that_reaches_zero_is_no_verdict_whatever_the_test_says():
     [
         (
             0.0,
-            "on validation, by 4.5 percentage points (4.20 to 4.70), but on the test split no difference can be told",
+            "on the validation split, by 4.5 percentage points (4.20 to 4.70), "
+            "but no difference is shown on the test split; ",
         ),
-        (0.04, "on validation, by 4.5"),
+        (0.04, "on the validation split, by 4.5"),
     ],
 )
 def test_validation_and_test_are_told_apart_each(test_shift, said):
@@ -82,7 +84,7 @@ def test_validation_and_test_are_told_apart_each(test_shift, said):
         for t in trials_of(study, {m: [[v] for v in its] for m, its in values.items()})
     ]
     found = verdict(compare(study, trials))
-    assert found.replace("4.45", "4.5").startswith(f"Gradient filter ends better than latent SGD {said}")
+    assert found.replace("4.45", "4.5").startswith(f"Gradient filter is better than latent SGD {said}")
     assert ("and on the test split, by" in found) == bool(test_shift)
 
 
@@ -99,19 +101,20 @@ def test_too_few_runs_decide_nothing(runs, methods, needed):
     smallest = min(p.best_at_budget.paired.p_holm or 1 for p in comparison.pairs)
     assert (smallest < 0.05) == (runs >= needed)
     text = verdict(comparison)
-    assert (f"which takes at least {needed}." in text) == (runs < needed)
-    assert ("ends better" in text) == (runs >= needed)
+    assert (f"; this takes at least {needed} runs." in text) == (runs < needed)
+    assert ("is better" in text) == (runs >= needed)
 
 
 def test_of_many_methods():
     names = list(METHODS)[:5]
     values = dict(zip(names, (shifted(0.03), shifted(0.03)[::-1], NOISE, NOISE, NOISE), strict=True))
     text = verdict(of_runs(values))
-    assert "ends better than 3 of the 4 others on validation and on the test split" in text
-    assert "; on validation no difference can be told from " in text
+    assert "is better than 3 of the 4 others on the validation split and on the test split" in text
+    assert "; no difference from " in text
+    assert " is shown on the validation split." in text
     values = dict.fromkeys(names, NOISE)
     assert verdict(of_runs(values)) == (
-        "No difference can be told between gradient filter, whose median run is the best, and the 4 others."
+        "No difference is shown between gradient filter, whose median run is the best, and the 4 others."
     )
 
 
@@ -143,20 +146,22 @@ def test_what_there_is_no_verdict_of():
     study, trials = figure8_like(runs=6, trials=4)
     assert verdict(compare(study, [])).startswith("There is nothing to compare yet")
     begun = answer(compare(study, [t for t in trials if t.trial <= 2]))
-    assert begun.verdict == "So far 24 of 48 trials are done: what differs is told at the end."
-    for word in ("against", "settled", "p =", "p <", "Run by run", "fewer", "thus"):
+    assert begun.verdict == (
+        "So far 24 of 48 trials are done; differences between the arms are reported at the end."
+    )
+    for word in ("against", "told apart", "p =", "p <", "aired", "shown", "fewer", "thus"):
         assert word not in begun.verdict + str(begun.table) + begun.summary
     failed = [
         replace(t, state=TrialState.FAILED, objective=None, test_metric=None, error="E: x") for t in trials
     ]
-    assert verdict(compare(study, failed)) == "No arm has a result, as every trial failed."
+    assert verdict(compare(study, failed)) == "No arm has a result, because every trial failed."
     half = [t if t.arm == PAIR[0] else f for t, f in zip(trials, failed, strict=True)]
     assert (
         verdict(compare(study, half))
-        == "Only gradient filter has a result: every trial of the others failed."
+        == "Only gradient filter has a result: every trial of the other arms failed."
     )
     alone = verdict(compare(*figure8_like(runs=6, trials=4, methods=[PAIR[1]])))
-    assert alone.startswith("Latent SGD is the only arm here, compared with none; ")
+    assert alone.startswith("Latent SGD is the only arm, so nothing is compared; ")
 
 
 @pytest.mark.parametrize("runs", [1, 2, 6])
@@ -236,9 +241,9 @@ CONTROL, OTHER = map(Arm, CONTROLS)
 def test_what_is_confirmed_comes_first_and_validation_under_its_true_name():
     found = verdict(of_worths({TUNED[0]: 0.95, TUNED[1]: 0.90})[0])
     assert found.startswith(
-        "Gradient filter ends better than latent SGD with fresh seeds on the test split, by 5.00 percentage points"
+        "Gradient filter is better than latent SGD on the test split with fresh seeds, by 5.00 percentage points"
     )
-    assert ", but in the best validation so far no difference can be told; " in found
+    assert ", but no difference is shown in the best validation accuracy so far; " in found
     assert table(of_worths({TUNED[0]: 0.95, TUNED[1]: 0.90})[0]).columns[1:4] == (
         "confirmed accuracy",
         "luck in the climb",
@@ -253,15 +258,15 @@ def test_similar_is_said_where_it_is_shown():
         pairs=(replace(comparison.pairs[0], confirmed_at_budget=comparison.pairs[0].best_at_budget),),
     )
     assert verdict(comparison) == (
-        "Gradient filter and latent SGD are similar: with fresh seeds they differ by less than one training does from "
-        "another."
+        "Gradient filter and latent SGD are similar: with fresh seeds they differ by less than one training's standard "
+        "deviation over seeds."
     )
     assert table(comparison).rows[1][-1] == "similar"
     assert "Gradient filter and latent SGD are similar: the 90% interval" in summary(comparison)
     apart = replace(comparison.pairs[0].equivalence, similar=False)
     unlike = replace(comparison, pairs=(replace(comparison.pairs[0], equivalence=apart),))
     assert verdict(unlike).startswith(
-        "No difference can be told between gradient filter and latent SGD, neither"
+        "No difference is shown between gradient filter and latent SGD, either in"
     )
     assert "similar" not in verdict(unlike) + summary(unlike)
 
@@ -271,17 +276,17 @@ def test_a_control_was_not_tuned_and_does_not_win(worth):
     comparison = of_worths({CONTROL: worth, TUNED[0]: 0.93})[0]
     word = "worse" if worth > 0.93 else "better"
     assert verdict(comparison).startswith(
-        f"Gradient filter ends {word} than filter published with fresh seeds"
+        f"Gradient filter is {word} than filter published on the test split with fresh seeds, by "
     )
-    assert "trials fewer" not in verdict(comparison)
+    assert "fewer trials" not in verdict(comparison)
     text = summary(comparison)
     assert text.startswith("Gradient filter (2 hyperparameters) was tuned on ")
-    assert "Filter published is a control: trained as often, with nothing searched." in text
+    assert "Filter published is a control: trained equally often, with nothing searched." in text
     assert table(comparison).columns[-1] == f"against {'gradient filter' if worth > 0.93 else 'the first'}"
     three = of_worths({CONTROL: worth, TUNED[0]: 0.93, TUNED[1]: 0.92})[0]
     said = verdict(three)
-    assert said.startswith("Gradient filter ends better than ")
-    assert ("ends worse than filter published, which searches nothing" in said) == (worth > 0.93)
+    assert said.startswith("Gradient filter is better than ")
+    assert ("it is worse than filter published, which searches nothing" in said) == (worth > 0.93)
 
 
 def test_controls_alone_were_trained():
@@ -303,7 +308,10 @@ def test_each_searcher_is_named():
 def test_before_all_is_confirmed_it_says_so():
     _, study, trials, fresh = of_worths({TUNED[0]: 0.95, TUNED[1]: 0.90})
     comparison = compare(study, trials, confirmations=fresh[:-3])
-    said = "All trials are done and 37 of 40 confirmations: what differs is told at the end."
+    said = (
+        "All trials and 37 of 40 confirmations are done; "
+        "differences between the arms are reported at the end."
+    )
     assert verdict(comparison) == said
     tests = [comparison.pairs[0].at_budget(split).paired.p for split in ("validation", "test", "confirmed")]
     assert (tests, comparison.pairs[0].equivalence) == ([None] * 3, None)
