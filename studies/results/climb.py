@@ -25,7 +25,7 @@ def climbs(comparison: Comparison, *, brief: bool = False) -> str:
     text = ""
     if tuned:
         text = (
-            f"From trial 1 to trial {comparison.compared_at} the best validation {comparison.metric} so far climbs by "
+            f"From trial 1 to trial {comparison.compared_at}, the best validation {comparison.metric} so far climbs by "
             f"{'; by '.join(tuned)}."
         )
     if controls:

@@ -49,8 +49,8 @@ PAPER = (
 NONE = re.compile(r"(^| )(teacher|data published|versions .*)$")  # null means that there is none, not unknown
 COUNTS: Mapping[str, Callable[[ArmResult], int]] = {
     "hyperparameters searched": lambda m: m.dimensions,
-    "trials of a run without a model": lambda m: m.initial_trials,
-    "trials of a run chosen by the model": lambda m: m.model_based_trials,
+    "trials per run without a model": lambda m: m.initial_trials,
+    "trials per run chosen by the model": lambda m: m.model_based_trials,
     "completed trials": lambda m: m.completed,
     "diverged trials": lambda m: m.diverged,
     "failed trials": lambda m: m.failed,
@@ -79,11 +79,11 @@ COMPUTED = """
   whole curve by Bonferroni's correction over its trials. Means and medians are drawn where every run has a value.
 - **A run without a result** (all its trials failed) is part of no median or mean. Between arms it counts as worse than
   any run with a result, and ∞ stands for what this leaves unbounded.
-- **Paired**, the analysis: run r of every arm shares its data split, data order{shared} real-valued initialisation.
-  The difference is the Hodges-Lehmann estimate, the median of all averages of two run-by-run differences, with the
-  interval of the exact signed-rank test (at least its level with ties). The interval assumes that the differences are
-  symmetric about their centre. p is from the exact signed-rank test, with mid-ranks for ties and Pratt's treatment of
-  zeros.
+- **Paired**, the analysis: run r of every arm shares its data split, data order{shared} real-valued
+  initialisation. The difference is the Hodges-Lehmann estimate, the median of all averages of two run-by-run
+  differences, with the interval of the exact signed-rank test (at least its level with ties). The interval assumes
+  that the differences are symmetric about their centre. p is from the exact signed-rank test, with mid-ranks for ties
+  and Pratt's treatment of zeros.
 - **Unpaired**, for comparison, ignores the pairing: the median of all differences between a run of one arm and a run of
   the other, with the interval of the exact Mann-Whitney test; P(better), ties counted half, with Newcombe's score
   interval; p by exact enumeration of the rank sums, with mid-ranks for ties. Beyond 50 runs, p and intervals use the
@@ -389,7 +389,7 @@ def _apart(comparison: Comparison) -> Iterator[str]:
     crowd = len(comparison.arms) > CROWD
     later = "" if comparison.final else " Nothing is tested before the end."
     rest = " Unpaired differences, and those on the test split, are in `comparison.json`." if crowd else ""
-    yield f"Differences between the arms; the paired ones are the analysis.{rest}{later}"
+    yield f"Differences between the arms; the paired test is the analysis.{rest}{later}"
     splits = [split for split in _splits(comparison) if not (crowd and split == "test")]
     rows = [
         row
@@ -513,12 +513,12 @@ def _extras(comparison: Comparison, entries: Sequence[ExtraTrials]) -> Iterator[
 
 def _parity(comparison: Comparison) -> Iterator[str]:
     arms = comparison.arms
-    shared = "Task, data, network, recipe of the real-valued parameters (except what the study searches of it), epochs"
+    shared = "task, data, network, recipe of the real-valued parameters (except what the study searches of it), epochs"
     if _own_tasks(comparison):
-        shared = "Data, splits, metric, everything that the tasks below have in common"
+        shared = "data, splits, metric, everything else that the tasks below have in common"
     yield (
-        f"{shared}, searcher, number of runs and trials, time limit and retries come from one study file and are the "
-        "same for every arm. The following was checked on the records:"
+        f"One study file gives every arm the same {shared}, searcher, number of runs and trials, time limit and "
+        "retries. The following was checked on the records:"
     )
     names = [m.label for m in arms.values()]
     rows = [

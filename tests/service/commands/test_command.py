@@ -292,7 +292,7 @@ def test_a_database_and_the_service_over_it_show_the_same(tunebench, service):
     shown = [tunebench("show", "shown", *place) for place in places]
     assert shown[0] == shown[1]
     assert f"{study.id}  completed, 12 of 12 trials on spoken-digits\n" in shown[0][1]
-    assert "\nNothing is decided: with 2 runs of each arm no test can tell two of them apart" in shown[0][1]
+    assert "\nNothing is decided: with 2 runs per arm no test can tell two arms apart; " in shown[0][1]
     best = "latent SGD: best 80.0% (test 40.0%), run 1 trial 3, with\n  alpha = 0.1\n  gamma = 0.9\n"
     assert best in shown[0][1]
     assert "in 2 independent runs of 3 trials" in shown[0][1]

@@ -325,6 +325,6 @@ def test_a_control_of_another_network_is_told_from_that_of_the_arm_that_searches
     text = report(study, compared, [])
     assert " with narrow (with a task or proxy other than those of the arms that search) and " in text
     assert " with filter published: that is luck alone." in text
-    assert ", where networks are the same, real-valued\n  initialisation. The difference" in text
+    assert " and (if networks are the same) real-valued\n  initialisation. The difference" in text
     alone = compare(*(found := figure8_like(runs=6, trials=3)))
     assert "shares its data split, data order and real-valued\n  init" in report(found[0], alone, [])
