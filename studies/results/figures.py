@@ -198,7 +198,7 @@ def extra_trials(comparison: Comparison, *, confirmed: bool = False) -> Figure:
     key = [
         (
             Line2D([], [], ls="", marker="^", ms=3.5, mfc="none", mec="0.35", mew=0.7),
-            "lower bound: not reached in time",
+            "lower bound: not within the budget",
         ),
         (Line2D([], [], color="0.55", lw=0.8, ls=":"), f"budget of {horizon} trials"),
     ]
