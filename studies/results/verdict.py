@@ -280,11 +280,12 @@ def _of_many(comparison: Comparison, scored: Sequence[str]) -> str:
             else f"{len(alike)} of them"
         )
         text += f"; it is similar to {labels}, within one training's standard deviation over seeds"
-    if ahead:
-        text += (
-            f"; it is worse than {listed([_label(comparison, name) for name in ahead])}, "
+    if ahead:  # controls, as it is the best arm that searches
+        losing = (
+            f"worse than {listed([_label(comparison, name) for name in ahead])}, "
             f"which search{'es' if len(ahead) == 1 else ''} nothing"
         )
+        text = f"{label}, {which}, is {losing}" if ahead == others else f"{text}; it is {losing}"
     failed = len(comparison.arms) - len(scored)
     return text + (f"; {count(failed, 'arm')} failed in every trial" if failed else "")
 

@@ -289,6 +289,14 @@ def test_a_control_was_not_tuned_and_does_not_win(worth):
     assert ("it is worse than filter published, which searches nothing" in said) == (worth > 0.93)
 
 
+def test_an_arm_may_be_worse_than_every_control():
+    said = verdict(of_worths({CONTROL: 0.96, OTHER: 0.95, TUNED[0]: 0.90})[0])
+    assert said.startswith(
+        "Gradient filter, the best arm that searches, is worse than filter published and latent pub"
+    )
+    assert said.endswith(", which search nothing.")
+
+
 def test_controls_alone_were_trained():
     text = summary(of_worths({CONTROL: 0.95, OTHER: 0.93})[0])
     assert text.startswith(
