@@ -103,10 +103,10 @@ def _save(options: argparse.Namespace, spec: TrainingSpec) -> Path | None:
     if save is None and options.task in TEACHERS:
         if spec.proxy.changes or spec.hyperparameters:
             what = "a proxy of a teacher" if spec.proxy.changes else "a teacher with other hyperparameters"
-            raise ValueError(f"{what} needs --save PATH: tasks expect the teacher itself")
+            raise ValueError(f"{what} needs --save PATH: tasks would take it for the teacher itself")
         save = teachers.path(options.data, options.task)
         if save.exists():
-            raise ValueError(f"{save}: is there already; delete it, or put this one elsewhere with --save")
+            raise ValueError(f"{save}: already exists; delete it, or name another file with --save")
     return save
 
 
@@ -122,8 +122,8 @@ def _train(
     recipe = spec.scaled.recipe
     if spec.method is None and recipe.first_step and spec.proxy.epochs:
         raise ValueError(
-            f"--epochs {spec.proxy.epochs} is of the second step, which needs a METHOD; without one --first-step "
-            "says for how many epochs the first is trained"
+            f"--epochs {spec.proxy.epochs} sets the epochs of the second step, which needs a METHOD; to train the "
+            "first step alone, set its epochs with --first-step"
         )
     epochs = recipe.epochs_by(spec.method)
     what = ", ".join(filter(None, [spec.proxy.label(spec.task.name), spec.method]))
@@ -164,36 +164,38 @@ def _plain(result: "EpochResult") -> dict[str, Any]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m trainers", description="Train one binary network; JSON lines on stdout."
+        prog="python -m trainers", description="Train one network and print its results as lines of JSON."
     )
     parser.add_argument("task", metavar="TASK", help="one of " + ", ".join(TASKS))
     parser.add_argument(
         "method",
         metavar="METHOD",
         nargs="?",
-        help="the binary weights' optimizer, e.g. gradient-filter; none for a TASK whose network has no "
-        "binary weights, "
+        help="the binary weights' optimizer, e.g. gradient-filter; left out for a TASK whose network has no "
+        "binary weights ("
         + ", ".join(dict.fromkeys([*TEACHERS, *REAL_TASKS]))
-        + ", or for the first of two steps alone",
+        + "), and to train the first of two steps alone",
     )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a hyperparameter of the method, or of the recipe: batch_size, real_learning_rate and the like",
+        help="a hyperparameter of the method or the recipe, e.g. batch_size=100; can be repeated",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of initial weights and sample order (default 0)")
     parser.add_argument(
-        "--split-seed", type=int, default=0, help="of the training/validation/test split (default 0)"
+        "--seed", type=int, default=0, help="seed of initial weights and sample order (default 0)"
+    )
+    parser.add_argument(
+        "--split-seed", type=int, default=0, help="seed of the training/validation/test split (default 0)"
     )
     parser.add_argument(
         "--record",
         action="append",
         default=[],
         metavar="NAME[=VALUE]",
-        help="have in an epoch's line too: flips, weights=NUMBER, signs, every=STEPS of these; train_metric, "
-        "latent_metric; images=NUMBER",
+        help="what else to record in the epochs' lines: flips, weights=NUMBER and signs, each every=STEPS; "
+        "train_metric; latent_metric; images=NUMBER; can be repeated",
     )
     _add_machine_and_files(parser)
     _add_proxy(parser)
@@ -207,86 +209,94 @@ def _add_machine_and_files(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("TUNEBENCH_DATA_DIR") or "~/.cache/tunebench",
         help="data folder (default: TUNEBENCH_DATA_DIR or ~/.cache/tunebench)",
     )
-    parser.add_argument("--device", default="cpu", help="as torch names it: cpu, cuda, cuda:1 (default cpu)")
+    parser.add_argument(
+        "--device", default="cpu", help="torch's name of the device: cpu, cuda, cuda:1 (default cpu)"
+    )
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="have torch compile the step, on a GPU into CUDA graphs: a minute for the first one, the others shorter",
+        help="compile the step with torch, on a GPU into CUDA graphs: the first step takes a minute, others are faster",
     )
     parser.add_argument(
         "--checkpoint",
         type=Path,
         metavar="PATH",
-        help="keep the training in this file every minute, and go on from it where it is there",
+        help="save the training in this file every minute; if the file exists, continue from it",
     )
     parser.add_argument(
         "--start",
         type=Path,
         metavar="PATH",
-        help="start from the network of another training's checkpoint, with new optimizers",
+        help="start from the network in another training's checkpoint, with new optimizers",
     )
     parser.add_argument(
         "--workers",
         type=int,
-        help="processes, or DALI's threads, that decode images (default on a GPU: one a CPU thread, else none)",
+        help="processes (DALI: threads) that decode images (default on a GPU: as many as CPU threads; else 0)",
     )
     parser.add_argument(
         "--decoder",
         default="pillow",
-        help="what decodes images on disk to train on: pillow, or dali where it is installed (default pillow)",
+        help="decoder of training images on disk: pillow, or dali if it is installed (default pillow)",
     )
     parser.add_argument(
         "--teacher",
         type=Path,
         metavar="PATH",
-        help="weights that the TASK learns from (default: teachers/NAME.pt in the data folder)",
+        help="weights of the teacher that the TASK learns from (default: teachers/NAME.pt in the data folder)",
     )
     parser.add_argument(
         "--save",
         type=Path,
         metavar="PATH",
-        help="put the trained weights there (default of a teacher: where tasks look for it)",
+        help="save the trained weights in this file (default for a teacher: where tasks look for it)",
     )
 
 
 def _add_proxy(parser: argparse.ArgumentParser) -> None:
     proxy = parser.add_argument_group(
-        "a proxy of the task", "what is not as the task has it; of less the result is not the task's"
+        "changes to the task", "a task that is scaled down is a proxy: its results are not the task's"
     )
-    proxy.add_argument("--epochs", type=int, help="fewer than the task's own number, or more")
-    proxy.add_argument("--batch-size", type=int, metavar="SAMPLES", help="other than the task's")
+    proxy.add_argument("--epochs", type=int, help="number of epochs, fewer or more than the task's")
+    proxy.add_argument("--batch-size", type=int, metavar="SAMPLES", help="samples in a batch")
     proxy.add_argument(
-        "--train-fraction", type=float, metavar="SHARE", help="of the training samples, in (0, 1]"
+        "--train-fraction", type=float, metavar="SHARE", help="share of the training samples, in (0, 1]"
     )
-    proxy.add_argument("--width", type=int, help="of the network, at most the task's own")
-    proxy.add_argument("--image-size", type=int, metavar="SIDE", help="of the images, at most their own")
+    proxy.add_argument("--width", type=int, help="width of the network, at most the task's")
+    proxy.add_argument(
+        "--image-size", type=int, metavar="SIDE", help="side of the images, at most the task's"
+    )
     proxy.add_argument(
         "--first-step",
         type=int,
         metavar="EPOCHS",
-        help="with real-valued weights before the binary ones: two-step training, or without a METHOD this step "
-        "alone, for others to start from; 0 for training in one step",
+        help="epochs with real-valued weights before the binary ones: two-step training, or without a METHOD "
+        "the first step alone, for other trainings to start from; 0 is training in one step",
     )
     for name in ("learning-rate", "weight-decay"):
         proxy.add_argument(
-            f"--first-step-{name}", type=float, metavar="X", help="of those weights in that step"
+            f"--first-step-{name}", type=float, metavar="X", help="for the weights that become binary"
         )
     proxy.add_argument(
-        "--first-step-decay", metavar="NAME", help="of learning rates in that step: linear and so on"
+        "--first-step-decay", metavar="NAME", help="decay of learning rates in the first step, e.g. linear"
     )
-    proxy.add_argument("--first-step-optimizer", metavar="NAME", help="of those weights: adam or sgd")
     proxy.add_argument(
-        "--first-step-real-learning-rate", type=float, metavar="X", help="of all else in that step"
+        "--first-step-optimizer", metavar="NAME", help="for the weights that become binary: adam or sgd"
+    )
+    proxy.add_argument(
+        "--first-step-real-learning-rate", type=float, metavar="X", help="for all other parameters"
     )
     proxy.add_argument(
         "--validation",
         metavar="none",
-        help="train on all published training images and score on test alone, as tables report",
+        help="train on all published training images and score only the test images, as papers' tables do",
     )
     proxy.add_argument(
-        "--without", metavar="PART", help="leave a part of the network out, an ablation: scale and so on"
+        "--without", metavar="PART", help="part of the network to leave out (an ablation), e.g. scale"
     )
-    proxy.add_argument("--precision", metavar="TYPE", help="of all its numbers: float64 (default float32)")
+    proxy.add_argument(
+        "--precision", metavar="TYPE", help="type of all numbers: float32 or float64 (default float32)"
+    )
 
 
 def _folder(text: str) -> Path:
@@ -300,10 +310,10 @@ def _folder(text: str) -> Path:
 
 def _how_to_go_on(checkpoint: Path | None) -> str:
     if checkpoint is None:
-        return "nothing is kept of it: --checkpoint PATH would"
+        return "nothing was saved, because there was no --checkpoint PATH"
     if not checkpoint.exists():
-        return f"it had not run long enough for {checkpoint}"
-    return f"the same command goes on from {checkpoint}"
+        return f"nothing was saved in {checkpoint} yet"
+    return f"the same command continues from {checkpoint}"
 
 
 def _setting(text: str) -> tuple[str, Value]:

@@ -29,7 +29,7 @@ def atomic_write(file: Path) -> Iterator[BinaryIO]:
             raise
     except OSError as error:
         raise DataError(
-            f"{file}: cannot be written: {error}; the data folder is TUNEBENCH_DATA_DIR"
+            f"{file}: cannot be written: {error}; TUNEBENCH_DATA_DIR sets the data folder"
         ) from error
 
 

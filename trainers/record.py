@@ -48,7 +48,9 @@ class Record:
             elif type(value) is not bool:
                 raise ValueError(f"{name} must be true or false, got {value!r}")
         if self.every != 1 and not self.steps:
-            raise ValueError(f"every {self.every} is of flips, weights and signs, none of which is asked for")
+            raise ValueError(
+                f"every {self.every} applies to flips, weights and signs, and none of them is set"
+            )
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Record":
@@ -56,7 +58,7 @@ class Record:
         known = [each.name for each in fields(cls)]
         for name in values:
             if name not in known:
-                raise ValueError(f"{name} is nothing to record; known are {', '.join(known)}")
+                raise ValueError(f"{name} cannot be recorded; known are {', '.join(known)}")
         return cls(**values)
 
     @property
@@ -86,11 +88,11 @@ class Record:
         """Yield what a training of `task` with or without `binary` and `latent` weights cannot record, and why."""
         for name in STEPS:
             if getattr(self, name) and not binary:
-                yield name, f"{name} are of binary weights; {task.name} has none"
+                yield name, f"{name} need binary weights; {task.name} has none"
         if self.latent_metric and not latent:
             yield "latent_metric", "latent_metric needs a method with latent weights"
         if self.images and not task.recipe.noise:
-            yield "images", f"images are of what is given back without its noise; {task.name} has none"
+            yield "images", f"images need a task that removes noise; {task.name} does not"
 
 
 NOTHING = Record()

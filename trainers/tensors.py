@@ -36,9 +36,11 @@ def read(file: Path, *, mapped: bool = False) -> Any:
         raise ValueError(first_line(error)) from error
     for tensor in _tensors(contents):
         if tensor.layout != torch.strided or tensor.device.type != "cpu":
-            raise ValueError(f"it holds a tensor that is not plain: {tensor.layout}, {tensor.device}")
+            raise ValueError(
+                f"it holds a tensor that is not dense on the CPU: {tensor.layout}, {tensor.device}"
+            )
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise ValueError(f"a tensor of it is said to be {tuple(tensor.shape)}, and is not there")
+            raise ValueError(f"it lacks the numbers of a tensor of shape {tuple(tensor.shape)}")
     return contents
 
 

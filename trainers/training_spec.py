@@ -50,7 +50,8 @@ class TrainingSpec:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         if self.proxy.batch_size and (size := self.hyperparameters.get("batch_size")) is not None:
             raise ValueError(
-                f"batch_size is a hyperparameter, {size}, and the proxy's, {self.proxy.batch_size}: give one of the two"
+                f"batch_size is given twice, {size} as a hyperparameter and {self.proxy.batch_size} in the proxy: "
+                "give only one"
             )
 
     @property

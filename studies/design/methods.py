@@ -96,7 +96,7 @@ METHODS: dict[str, Method] = {
         optimizer="iir-filter",
         # a gradient filter's alpha corresponds to a cut-off of about alpha / pi
         space={"cutoff": Float(1e-6, 0.5, log=True), "order": Choice((1, 2, 3, 4))},
-        summary="the gradient through a Butterworth low-pass filter, no latent weights",
+        summary="Butterworth low-pass filter of the gradient, no latent weights",
         source="Quist et al. 2023, eq 14",
         label="Butterworth filter",
         extra={"decay": DECAY},
@@ -121,7 +121,7 @@ METHODS: dict[str, Method] = {
             ),  # the papers have none; the lower end is practically none
             "clipping": SWITCH,
         },
-        summary="Adam on latent weights, straight through their sign",
+        summary="Adam on latent weights, with straight-through gradients",
         source="Paren and Poudel 2021, eqs 4-5; Nayak et al. 2020",
         label="straight-through Adam",
         extra={
@@ -150,7 +150,7 @@ METHODS: dict[str, Method] = {
             "sigma": Float(1e-5, 1.0, log=True),
             "tau": Float(1e-10, 1.0, log=True),
         },
-        summary="Bop with the averaged gradient over the root of its square's average",
+        summary="Bop with the averaged gradient divided by the root of the averaged squared gradient",
         source="Paren and Poudel 2021, section 3.3; Suarez-Ramirez et al. 2021",
         label="second-order Bop",
         extra={"decay": DECAY, "tau_decay": DECAY},
@@ -159,7 +159,7 @@ METHODS: dict[str, Method] = {
         optimizer="mirror-descent",
         # 1.003 to 1.3 over 1,000 epochs; log-uniform is uniform in the last beta's logarithm
         space={"learning_rate": ADAM, "beta_rate": Float(1.001, 4.0, log=True)},
-        summary="Adam on latent weights under an ever steeper tanh",
+        summary="Adam on latent weights, through a tanh that gets steeper",
         source="Paren and Poudel 2021, eq 6; Ajanthan et al. 2021",
         label="mirror descent",
         extra={**PHASES, "clipping": SWITCH},
@@ -195,7 +195,7 @@ METHODS: dict[str, Method] = {
     "real-valued": Method(
         optimizer=None,
         space={},
-        summary="no binary weights: the recipe's optimizer alone, on a task without any, to compare others with",
+        summary="no binary weights: the recipe's optimizer alone, on a task without binary weights, for comparison",
         source="Nayak et al. 2020, section 5",
         label="real-valued network",
     ),

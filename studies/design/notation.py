@@ -59,11 +59,11 @@ def parse(text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        in_json = f"; nor is it JSON: {error}" if text.lstrip().startswith("{") else ""
+        in_json = f"; it is not JSON either: {error}" if text.lstrip().startswith("{") else ""
     try:
         return yaml.load(text, Loader=_Loader)
     except _TooMuchError as error:
-        raise ValueError(f"goes beyond what is allowed: {_where(error)}") from error
+        raise ValueError(f"exceeds a limit: it {_where(error)}") from error
     except yaml.YAMLError as error:
         raise ValueError(f"is not YAML: {_where(error)}{in_json}") from error
 
@@ -118,10 +118,10 @@ class _Loader(yaml.SafeLoader):
         self._depth -= 1
         assert node is not None
         if alias and node not in self._sizes:
-            raise ComposerError(None, None, "an alias stands in what it stands for", where)
+            raise ComposerError(None, None, "an alias is inside the value that it refers to", where)
         self._composed += self._sizes[node] if alias else 1
         if self._composed > MOST_VALUES:
-            fault = f"holds more than {MOST_VALUES:,} values, an alias counted as what it stands for"
+            fault = f"holds more than {MOST_VALUES:,} values, with each alias counted as the value that it refers to"
             raise _TooMuchError(None, None, fault, where)
         self._sizes[node] = self._composed - before
         return node
@@ -131,7 +131,7 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if key.tag not in (f"{TAG}str", f"{TAG}merge"):
-                raise ComposerError(None, None, "a key must be a word", key.start_mark)
+                raise ComposerError(None, None, "a key must be a string", key.start_mark)
             if key.value in seen:
                 raise ComposerError(None, None, f"key {key.value!r:.80} is given twice", key.start_mark)
             seen.add(key.value)
@@ -141,7 +141,7 @@ class _Loader(yaml.SafeLoader):
         kind, word = node.tag.removeprefix(TAG), self.construct_scalar(node)
         pattern, _, value = CORE[kind]
         if not pattern.match(word) or len(word) > MOST_DIGITS:
-            raise ConstructorError(None, None, f"{word!r:.40} is no {kind}", node.start_mark)
+            raise ConstructorError(None, None, f"{word!r:.40} is not a valid {kind}", node.start_mark)
         return value(word)
 
     def construct_old(self, node: yaml.ScalarNode) -> Any:

@@ -9,7 +9,9 @@ MOST_ROWS = 100
 # the first character is a letter or digit; none has a meaning in Markdown, HTML or a table
 UNSEEN = r"\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"  # without width, or reversing a text's direction
 TEXT = rf"^[0-9A-Za-z\u00c0-\u024f][^\x00-\x1f\x7f-\x9f{UNSEEN}<>|`\[\]*_~;\\]{{0,119}}$"
-TEXT_IN_WORDS = r"must be 1 to 120 characters, the first a Latin letter or a digit, without <>|`[]*_~;\ "
+TEXT_IN_WORDS = (
+    r"must be 1 to 120 characters, the first of them a Latin letter or a digit, without <>|`[]*_~;\ "
+)
 BOUNDS = {"accuracy": (0.0, 1.0)}
 OTHERS = (-1e6, 1e6)  # for any other metric
 
@@ -38,9 +40,9 @@ class Published(BaseModel):
         """Yield each key that is invalid in a study of this metric, and its fault."""
         low, high = BOUNDS.get(metric, OTHERS)
         if not low <= self.test <= high:
-            yield "test", f"{metric} is from {low:g} to {high:g}, got {self.test:g}"
+            yield "test", f"{metric} must be from {low:g} to {high:g}, got {self.test:g}"
         if self.sd is not None and self.sd > (most := (high - low) / 2):
-            yield "sd", f"of {metric} is at most {most:g}, got {self.sd:g}"
+            yield "sd", f"must be at most {most:g} for {metric}, got {self.sd:g}"
 
 
 class PublishedRow(Published):

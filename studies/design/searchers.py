@@ -67,7 +67,7 @@ def suggest_random(
 def suggest_sobol(
     space: Untied, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
 ) -> Suggestion:
-    """The next point of a scrambled Sobol sequence, one sequence a run."""  # noqa: D401  (listed beside the searcher)
+    """The next point of a scrambled Sobol sequence, one sequence per run."""  # noqa: D401  (listed beside the searcher)
     from scipy.stats import qmc
 
     free = searched(space)
@@ -84,7 +84,7 @@ def suggest_sobol(
 def suggest_grid(
     space: Untied, history: Sequence[Observation], seed: int, *, maximize: bool, initial_trials: int
 ) -> Suggestion:
-    """Every combination of the listed values, one after the other, the last list's values fastest."""
+    """Every combination of the listed values in turn; the last list's values vary fastest."""
     free = {name: d.values for name, d in space.items() if isinstance(d, Choice)}
     index, point = len(history), {}
     for name, values in reversed(free.items()):

@@ -20,7 +20,7 @@ def fault(study: object) -> tuple[str, str] | None:
         if what := _too_much(value, path):
             return ".".join(path), what
         if seen + len(left) > MOST_VALUES:
-            return "", f"holds more than {MOST_VALUES:,} values; give a range in place of a long list"
+            return "", f"holds more than {MOST_VALUES:,} values; give a range instead of a long list"
         if isinstance(value, Mapping):
             left += [(item, (*path, str(key))) for key, item in reversed(list(value.items()))]
         elif isinstance(value, list | tuple):
@@ -31,7 +31,7 @@ def fault(study: object) -> tuple[str, str] | None:
 def _too_much(value: object, path: tuple[str, ...]) -> str:
     match value:
         case int() if value.bit_length() > MOST_DIGITS * 3.33:
-            return f"is a number of more than {MOST_DIGITS} digits"
+            return f"is a number with more than {MOST_DIGITS} digits"
         case list() | tuple() | Mapping() if len(path) >= MOST_DEPTH:
             return f"is nested deeper than {MOST_DEPTH}"
         case list() | tuple() if len(value) > MOST_ITEMS:

@@ -222,15 +222,19 @@ def _parse(entry: object, default: Dimension) -> Dimension:
             values = tuple(_number(value, default) for value in entry)
             return Fixed(values[0]) if len(values) == 1 else Choice(values)
         case dict() if "to" in entry and not isinstance(default, Float):
-            raise ValueError(f"{entry!r} is a tie, which only a real number can have")
+            raise ValueError(f"{entry!r} is a tie, but only a real number can be tied")
         case dict() if "to" in entry:
             return _parse_tie(entry)
         case dict() if isinstance(default, Float | Int):
             return _parse_range(entry, default)
         case dict():
-            raise ValueError(f"{entry!r} is a range, but the choices are {to_json(default)}")
+            raise ValueError(
+                f"{entry!r} is a range; give a value or a list of values, such as {to_json(default)}"
+            )
         case _:
-            raise ValueError(f"{entry!r} is not a value, a list of values or a mapping with low, high, log")
+            raise ValueError(
+                f"must be a value, a list of values, or a mapping with low, high and log, got {entry!r}"
+            )
 
 
 def _number(value: Value, default: Dimension) -> Value:
@@ -264,7 +268,7 @@ def _parse_range(entry: dict[object, object], default: Float | Int) -> Float | I
 
 def _parse_tie(entry: dict[object, object]) -> Tied:
     if len(entry) != 2 or not entry.keys() & {"product", "ratio"}:
-        raise ValueError(f"{entry!r} is not a tie; one has to, and product or ratio")
+        raise ValueError(f"a tie must have the key to and one of product and ratio, got {entry!r}")
     by: Literal["product", "ratio"] = "product" if "product" in entry else "ratio"
     number = entry[by]
     if isinstance(number, bool) or not isinstance(number, int | float):
@@ -287,7 +291,7 @@ def faulty_ties(space: Space) -> list[tuple[str, str]]:
 def _faulty(name: str, tied: Tied, space: Space) -> str | None:
     values = {key: numbers(dimension) for key, dimension in space.items()}
     if not values.get(tied.to):
-        return f"cannot be tied to {tied.to!r}; numbers are {', '.join(key for key in values if values[key])}"
+        return f"cannot be tied to {tied.to!r}, only to a number: {', '.join(key for key in values if values[key])}"
     for value in values[tied.to]:
         found = None if value == 0 else tied.given(value)
         if found not in VALID[name]:

@@ -59,7 +59,10 @@ class _InnerError(ValueError):
 
 
 NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-IN_WORDS = {NAME: "must be 1 to 63 lower-case letters, digits and inner hyphens", TEXT: TEXT_IN_WORDS}
+IN_WORDS = {
+    NAME: "must be 1 to 63 lower-case letters, digits and inner hyphens",
+    TEXT: TEXT_IN_WORDS,
+}
 Name = Annotated[str, Field(pattern=NAME)]
 
 
@@ -105,7 +108,7 @@ class ArmSpec(_Strict):
             entry = {"method": entry}
         if not isinstance(entry, Mapping):
             keys = "method, name, space, searcher, task, proxy and published"
-            raise ValueError(f"{entry!r} is not a method's name or a mapping with {keys}")
+            raise ValueError(f"must be a method's name, or a mapping with {keys}")
         method, overrides = entry.get("method", entry.get("name")), entry.get("space", {})
         if not isinstance(method, str) or method not in METHODS:
             raise ValueError(f"unknown method {method!r}; known are {', '.join(METHODS)}")
@@ -144,7 +147,7 @@ class ArmSpec(_Strict):
         own = TASKS[self.task or task.name]
         if _samples(own) != _samples(task):
             same = [each.name for each in TASKS.values() if _samples(each) == _samples(task)]
-            needed = "must have the study's samples, inputs and metric"
+            needed = "must be a task with the study's samples, inputs and metric"
             raise _InnerError([("task", f"{needed}: {', '.join(same)}, got {own.name!r}")])
         given = proxy.without_defaults(own)
         try:
@@ -156,7 +159,7 @@ class ArmSpec(_Strict):
             mine.of(own)
         except ValueError as error:
             key = "proxy" if self.proxy.changes else "task"
-            raise _InnerError([(key, f"not with the study's proxy: {error}")]) from error
+            raise _InnerError([(key, f"does not fit the study's proxy: {error}")]) from error
         kept: dict[str, Any] = {
             name: value
             for name, value in self.proxy.changes.items()
@@ -294,7 +297,7 @@ class StudySpec(_Strict):
     @classmethod
     def _named(cls, value: object) -> object:
         if value is None:
-            raise ValueError("needs a name; left out, trainings start from nothing")
+            raise ValueError("needs a name; leave the key out to start from new networks")
         return value
 
     @field_validator("arms", mode="before")
@@ -362,7 +365,7 @@ class StudySpec(_Strict):
         faults += [
             (
                 f"{i}.space.{key}",
-                f"{task.name} trains real-valued parameters with {', '.join(task.recipe.real)}",
+                f"{task.name}'s optimizer of real-valued parameters has only {', '.join(task.recipe.real)}",
             )
             for i, (arm, task) in enumerate(zip(value, own, strict=True))
             for key in arm.space
@@ -370,12 +373,15 @@ class StudySpec(_Strict):
         ]
         proxy = info.data.get("proxy", WHOLE)
         faults += [
-            (f"{i}.space.batch_size", f"the proxy has batches of {size} already: give one of the two")
+            (
+                f"{i}.space.batch_size",
+                f"the proxy already sets batch_size to {size}: give only one of the two",
+            )
             for i, arm in enumerate(value)
             if "batch_size" in arm.space and (size := arm.proxy.batch_size or proxy.batch_size)
         ]
         if proxy.validation:
-            left = "without validation nothing is left to choose on: give each hyperparameter one value"
+            left = "without validation, hyperparameters cannot be chosen: give each one value"
             faults += [
                 (f"{i}.space.{key}", left) for i, arm in enumerate(value) for key in searched(arm.space)
             ]
@@ -416,11 +422,11 @@ class StudySpec(_Strict):
         }
         told = ", ".join(f"{name} has {number}" for name, number in grids.items())
         if len(set(grids.values())) > 1:
-            raise ValueError(f"arms of a grid need as many combinations each: {told}")
+            raise ValueError(f"arms of a grid must have equally many combinations: {told}")
         if isinstance(value, DefaultInt):
             return next(iter(grids.values()), int(TRIALS))
         if any(value != number for number in grids.values()):
-            raise ValueError(f"leave it out, it follows from the combinations: {told}, got {value!r}")
+            raise ValueError(f"must be left out, because it follows from the combinations: {told}")
         return value
 
     @field_validator("trials")
@@ -428,7 +434,7 @@ class StudySpec(_Strict):
     def _one_without_validation(cls, value: int, info: ValidationInfo) -> int:
         if value > 1 and info.data.get("proxy", WHOLE).validation:
             raise ValueError(
-                "without validation the best of several would be chosen on test: trials is 1, runs are more"
+                "without validation, the best trial would be chosen by its test metric: set trials to 1 and raise runs"
             )
         return value
 
@@ -451,7 +457,7 @@ class StudySpec(_Strict):
         )
         faults = list(dict.fromkeys(found))
         if faults:
-            names = f", which {', '.join(without)} {'has' if len(without) == 1 else 'have'} not"
+            names = f", which {', '.join(without)} {'does' if len(without) == 1 else 'do'} not have"
             raise _InnerError([(key, fault + names * (key == "latent_metric")) for key, fault in faults])
         return record
 
@@ -459,7 +465,7 @@ class StudySpec(_Strict):
     @classmethod
     def _between_two(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and len(info.data.get("arms", (1, 2))) < 2:
-            raise ValueError("decides between the first two arms, of which there is only one")
+            raise ValueError("decides between the first two arms, but the study has only one")
         return value
 
     @field_validator("resources")
@@ -633,9 +639,9 @@ def _method_faults(arm: ArmSpec, task: Task, start: str | None) -> Iterator[str]
     real = task.name in REAL_TASKS
     if real and arm.is_binary:
         others = ", ".join(name for name, method in METHODS.items() if method.optimizer is None)
-        yield f"{task.name} has no binary weights: its method is {others}, got {arm.method!r}"
+        yield f"{task.name} has no binary weights: its method must be {others}, got {arm.method!r}"
     elif not (real or arm.is_binary):
-        yield f"{arm.method} is of tasks without binary weights: {', '.join(REAL_TASKS)}, got {task.name!r}"
+        yield f"{arm.method} is only for tasks without binary weights: {', '.join(REAL_TASKS)}, got {task.name!r}"
     elif real and start:
         yield f"{task.name} has no binary weights: it cannot start from the study's {start!r}"
 
@@ -656,11 +662,11 @@ def _by_key(
     no mapping.
     """
     if not isinstance(entry, Mapping):
-        raise ValueError(f"must be a mapping of {', '.join(known)}")
+        raise ValueError(f"must be a mapping; allowed keys are {', '.join(known)}")
     values, faults = {key: whole(value) for key, value in entry.items()}, []
     for key, value in values.items():
         if key not in known:
-            why = "is the study's, for all arms" if key in elsewhere else "unknown key"
+            why = "can be set only for the whole study" if key in elsewhere else "unknown key"
             faults.append((key, f"{why}; allowed are {', '.join(known)}"))
             continue
         try:
@@ -691,7 +697,7 @@ def _proxy(
     def check(key: str, value: Any) -> None:
         if value is None:
             whose = "task" if known is PROXY else "study"
-            raise ValueError(f"needs a value; what is left out is as the {whose} has it")
+            raise ValueError(f"needs a value; leave the key out to keep the {whose}'s value")
         of_step = {"first_step": first_step} if key.startswith("first_step_") else {}
         proxy = Proxy(**{**of_step, key: value})
         if key in LEAST and value < LEAST[key] and not small:
@@ -732,11 +738,11 @@ def stored(study: StudyRecord) -> StudySpec:
 
 def _checked(data: object, source: str, context: dict[str, bool] | None = None) -> StudySpec:
     if not isinstance(data, Mapping):
-        raise SpecError(source, [("", f"a study is a mapping of keys to values, got {_show(data)}")])
+        raise SpecError(source, [("", f"a study must be a mapping of keys to values, got {_show(data)}")])
     data, given = dict(data), "arms"
     if ARMS_ALIAS in data:
         if "arms" in data:
-            raise SpecError(source, [(ARMS_ALIAS, "is the short form of arms: a study lists one of the two")])
+            raise SpecError(source, [(ARMS_ALIAS, "is another name for arms: give only one of the two")])
         data["arms"], given = data.pop(ARMS_ALIAS), ARMS_ALIAS
     try:
         return StudySpec.model_validate(data, context=context)

@@ -33,9 +33,7 @@ def fault(spec: StudySpec, machines: Sequence[Mapping[str, float]]) -> tuple[str
         if kind in trial and not any(_times(trial[kind], has.get(kind, 0.0)) for has in machines)
     )
     there = dict.fromkeys(told({kind: has.get(kind, 0.0) for kind in trial}) for has in machines)
-    message = (
-        f"a trial needs {told(trial)} on one machine; the cluster's have {'; '.join(there) or 'nothing'}"
-    )
+    message = f"a trial needs {told(trial)} on one machine; the cluster's machines have {'; '.join(there) or 'nothing'}"
     return next(lacking, "resources"), message
 
 

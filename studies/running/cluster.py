@@ -98,7 +98,7 @@ def _start(folder: Path) -> None:
     if found := set(ray.__file__) & set("'\\"):
         raise StudyError(
             f"Ray cannot start from a path with {' or '.join(sorted(found))} in it: {Path(ray.__file__).parent}; "
-            "make the environment in another folder"
+            "create the environment in another folder"
         )
     make_ray_token()
     slow = threading.Timer(SLOW_SECONDS, _tell_slow, [_logs(folder)])
@@ -121,7 +121,7 @@ def _start(folder: Path) -> None:
 
 def _tell_slow(logs: Path) -> None:
     """Warn that Ray is slow to start: for some of its parts it waits without end."""
-    log.warning("Ray is not up after %.0f s: %s", SLOW_SECONDS, why(logs) or "its logs say nothing")
+    log.warning("Ray has not started after %.0f s: %s", SLOW_SECONDS, why(logs) or "its logs say nothing")
 
 
 def _logs(folder: Path) -> Path:

@@ -165,7 +165,8 @@ class _Recorder(Callback):  # type: ignore[misc]
             raise _StopLoop from StudyError(f"Ray's workers do not start: {reason}")
         if not self._slow:
             log.warning(
-                "no trial has started for %.0f s: the cluster is busy, or workers are slow", WORKER_SECONDS
+                "no trial has started for %.0f s: the cluster is busy, or workers are slow to start",
+                WORKER_SECONDS,
             )
         self._slow, self._look_at = True, time.monotonic() + WORKER_SECONDS
 
@@ -200,7 +201,7 @@ class _Recorder(Callback):  # type: ignore[misc]
             self._warned = True
             kept_in = folder(assignment.machine.data_dir)
             warnings.warn(
-                f"trainings cannot be kept in {kept_in}: {fault}; one whose worker is lost starts anew",
+                f"trainings cannot be saved in {kept_in}: {fault}; a training whose worker is lost starts again",
                 stacklevel=1,
             )
         attempts = self._failures[assignment.name] + trial.num_failures + 1
@@ -370,7 +371,7 @@ def run_study(
     fail of one error. With `ran_on`, the provenance of this machine, records have addresses.
     """
     control = control or Control()
-    control.doing = f"Ray gives it no worker; each takes {told(needs(spec))}"
+    control.doing = f"Ray has given the study no worker; a worker takes {told(needs(spec))}"
     room = slots(spec)
     schedule = Schedule(spec, study, history, room)
     trials = [record for record in history if isinstance(record, TrialRecord)]

@@ -36,8 +36,8 @@ def make_ray_folder() -> Path:
         of_ray(folder).mkdir()
     except OSError as error:
         raise StudyError(
-            f"Ray cannot be started in {chosen}: {error.strerror}; set TMPDIR to a folder that can be written, of at "
-            f"most {LONGEST} characters without spaces"
+            f"Ray cannot be started in {chosen}: {error.strerror}; set TMPDIR to a writable folder whose path has at "
+            f"most {LONGEST} characters and no spaces"
         ) from error
     return folder
 

@@ -53,7 +53,9 @@ def make_ray_token(environ: Mapping[str, str] = os.environ) -> str:
         ) from error
     if token := find_ray_token(environ):
         return token
-    raise StudyError(f"Ray's token {str(path)!r} is empty; remove the file and a new one is made")
+    raise StudyError(
+        f"Ray's token {str(path)!r} is empty; delete the file, and the next start makes a new token"
+    )
 
 
 def _tighten(path: Path) -> None:
@@ -66,12 +68,12 @@ def _tighten(path: Path) -> None:
             path.chmod(allowed & ~OTHERS)
         except OSError as error:
             raise StudyError(
-                f"Ray's token {str(path)!r} is open to other users (mode {allowed:o}) and not yours to change; name a "
-                "file of your own with RAY_AUTH_TOKEN_PATH"
+                f"Ray's token {str(path)!r} is open to other users (mode {allowed:o}), and you cannot change that; "
+                "name a file of your own with RAY_AUTH_TOKEN_PATH"
             ) from error
         log.warning(
-            "%s, of Ray's token, was open to other users (mode %o) and is yours alone now; if somebody may have read "
-            "or replaced the token, remove it, and the next start makes a new one",
+            "Ray's token: %s was open to other users (mode %o) and is now yours alone; if somebody may have read or "
+            "replaced the token, delete it, and the next start makes a new one",
             path,
             allowed,
         )

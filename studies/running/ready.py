@@ -54,16 +54,15 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Fault]:
         ("start", "start", "started from another network"),
     ):
         if before.get(key) != now.get(key):
-            put_back = f"put that one back ({before.get(key)}), or run the study under another name"
-            found.append((field, f"its trials {did} than the one that is here now; {put_back}"))
+            put_back = f"put the earlier one back ({before.get(key)}), or run the study under another name"
+            found.append((field, f"its trials {did} than the one here now; {put_back}"))
     first, second = before.get("data", {}).get("sha256"), now["data"]["sha256"]
     if first and second and first != second:
         put_back = (
-            f"put those back ({now['data']['set']}, sha256 {first}), or run the study under another name"
+            f"put the earlier data back ({now['data']['set']}, sha256 {first}), "
+            "or run the study under another name"
         )
-        found.append(
-            ("task", f"its trials were trained on other data than those that are here now; {put_back}")
-        )
+        found.append(("task", f"its trials were trained on other data than the data here now; {put_back}"))
     return found
 
 
@@ -78,7 +77,7 @@ def _missing(spec: StudySpec, data_dir: Path, elsewhere: bool) -> list[Fault]:
                 teachers.check_file(task, data_dir)
     if spec.start and not (start := start_file(data_dir, spec.start)).exists():
         widths = sorted({proxy.of(task).width for task, proxy in spec.trained})
-        several = f"arms' networks have widths of {', '.join(map(str, widths))}: no network fits them all"
+        several = f"the arms' networks have widths {', '.join(map(str, widths))}: no start fits them all"
         found.append(("start", several if len(widths) > 1 else missing(start, *spec.trained[0])))
     if not elsewhere:
         with _noted(found, "resources.decoder", UnusableError):
@@ -133,7 +132,7 @@ def _not_recorded(spec: StudySpec, data_dir: Path) -> Iterator[Fault]:
             check_room(training, data_dir)
         except UnusableError as error:
             size = training.scaled.recipe.batch_size
-            yield (field, f"in batches of {size} {error}") if field else ("record.every", str(error))
+            yield (field, f"with batches of {size}, {error}") if field else ("record.every", str(error))
         except (DataError, ValueError) as error:
             yield "task", str(error)
 

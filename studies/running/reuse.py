@@ -167,9 +167,7 @@ def elsewhere(
             differs = (
                 f"{name} {theirs[name]}, here {under[name]}" for name in under if under[name] != theirs[name]
             )
-            return (
-                f"nothing is taken over from {study}, whose trials would be others here: {'; '.join(differs)}"
-            )
+            return f"nothing is taken over from {study}, because its trials had other conditions: {'; '.join(differs)}"
     return None
 
 

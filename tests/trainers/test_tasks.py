@@ -154,7 +154,11 @@ def test_a_recipe_is_lengthened_and_its_first_step_is_free() -> None:
         ("mnist-lenet5", {"epochs": 1.5}, r"epochs must be in \[1, 10000\], got 1.5"),
         ("mnist-lenet5", {"batch_size": 1}, r"batch_size must be in \[2, 65536\], got 1"),
         ("mnist-lenet5", {"validation": 0.1}, "validation must be none, got 0.1"),
-        ("fsdd", {"validation": "none"}, "fsdd has no published test samples: no validation 'none'"),
+        (
+            "fsdd",
+            {"validation": "none"},
+            "fsdd has no published test samples: leave out validation, got 'none'",
+        ),
         (
             "mnist-lenet5",
             {"first_step": 1, "first_step_decay": "steep"},
@@ -163,7 +167,7 @@ def test_a_recipe_is_lengthened_and_its_first_step_is_free() -> None:
         (
             "mnist-lenet5",
             {"first_step_decay": "none"},
-            "first_step_decay needs a first step: first_step says",
+            "first_step_decay needs a first step: set first_step to",
         ),
         (
             "mnist-lenet5",
@@ -180,7 +184,7 @@ def test_a_recipe_is_lengthened_and_its_first_step_is_free() -> None:
             {"first_step_learning_rate": 0},
             r"first_step_learning_rate must be in \(0, inf\), got 0",
         ),
-        ("mnist-lenet5", {"without": "scale"}, "mnist-lenet5's network has no scale to do without"),
+        ("mnist-lenet5", {"without": "scale"}, "mnist-lenet5's network has no scale to leave out"),
         (
             "cifar10-reactnet20",
             {"without": "bn"},
@@ -194,7 +198,7 @@ def test_a_recipe_is_lengthened_and_its_first_step_is_free() -> None:
         ("mnist-lenet5", {"train_fraction": "all"}, r"train_fraction must be in \(0, 1\], got 'all'"),
         ("mnist-lenet5", {"train_fraction": 0.0}, r"train_fraction must be in \(0, 1\], got 0.0"),
         ("mnist-lenet5", {"train_fraction": float("nan")}, r"train_fraction must be in \(0, 1\], got nan"),
-        ("spoken-digits", {"image_size": 8}, "spoken-digits has no images: no image_size 8"),
+        ("spoken-digits", {"image_size": 8}, "spoken-digits has no images: leave out image_size, got 8"),
         (
             "mnist-lenet5",
             {"image_size": 3},
@@ -278,7 +282,7 @@ def test_smaller_images_are_means_of_areas() -> None:
     assert small.std is not None
     assert torch.allclose(small.std, small.train.inputs.float().std((0, 2, 3), correction=0), rtol=1e-4)
     floats = replace(whole, train=Samples(whole.train.inputs.float(), whole.train.targets))
-    with pytest.raises(ValueError, match="no images to be scaled down"):
+    with pytest.raises(ValueError, match="no images to scale down"):
         scaled_down(floats, None, 4, 0)
 
 

@@ -52,10 +52,13 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a plain pickle": (lambda file: file.write_bytes(pickle.dumps(Runs())), "."),
     "larger than it is": (
         lambda file: torch.save(torch.zeros(1).expand(10**6, 10**6), file),
-        r"a tensor of it is said to be \(1000000, 1000000\), and is not there",
+        r"it lacks the numbers of a tensor of shape \(1000000, 1000000\)",
     ),
-    "no memory at all": (lambda file: torch.save(torch.zeros(10**6, device="meta"), file), "not plain"),
-    "sparse": (lambda file: torch.save(torch.eye(3).to_sparse(), file), "not plain"),
+    "no memory at all": (
+        lambda file: torch.save(torch.zeros(10**6, device="meta"), file),
+        "not dense on the CPU",
+    ),
+    "sparse": (lambda file: torch.save(torch.eye(3).to_sparse(), file), "not dense on the CPU"),
 }
 
 

@@ -49,7 +49,7 @@ def test_records_in_the_lines(spoken_digits: Path, capsys: pytest.CaptureFixture
     assert (flips["name"], flips["steps"], len(flips["values"])) == ("flip_ratio", [5, 10, 15, 20], 4)
     assert [len(row) for row in signs["values"]] == [2 * signs["shape"][0]] * 4
     assert main([*command, "flops"]) == 2
-    assert "flops is nothing to record; known are every, flips, weights" in capsys.readouterr().err
+    assert "flops cannot be recorded; known are every, flips, weights" in capsys.readouterr().err
 
 
 KEEPING = """
@@ -92,7 +92,7 @@ def test_a_stopped_training_goes_on(
     assert process.returncode == (-SIGKILL if signal == SIGKILL else 130)
     assert len(lines(out)) < 19
     if signal == SIGINT:
-        assert err.endswith(f"trainers: stopped; the same command goes on from {kept}\n")
+        assert err.endswith(f"trainers: stopped; the same command continues from {kept}\n")
     assert 0 < checkpoints.read(kept)["state"]["step"] < 360
     assert main(command) == 0
     assert lines(capsys.readouterr().out) == whole
@@ -105,7 +105,10 @@ def test_another_seeds_checkpoint_is_refused(
     command = [*FILTER, "--epochs", "1", "--data", str(spoken_digits), "--checkpoint", str(tmp_path / "kept")]
     assert main(command) == 0
     assert main([*command, "--seed", "1"]) == 2
-    assert "kept: of another training, seed 0 and not 1; give another path" in capsys.readouterr().err
+    assert (
+        "kept: belongs to another training, with seed 0 instead of 1; name another file"
+        in capsys.readouterr().err
+    )
     assert (
         main([*FILTER, "--epochs", "1", "--data", str(spoken_digits), "--start", str(tmp_path / "kept")]) == 0
     )
@@ -149,9 +152,9 @@ def test_a_teacher_is_kept_where_tasks_look_for_it(
     assert 0 <= last["objective"] <= last["validation_top5"] <= 1
     assert (folder / "teachers" / "imagenet-resnet34.pt").exists()
     assert main(arguments) == 2
-    assert "imagenet-resnet34.pt: is there already; delete it, or" in capsys.readouterr().err
+    assert "imagenet-resnet34.pt: already exists; delete it, or" in capsys.readouterr().err
     assert main([*arguments, "--train-fraction", "0.9"]) == 2
-    assert "a proxy of a teacher needs --save PATH" in capsys.readouterr().err
+    assert "a proxy of a teacher needs --save PATH: tasks would take it" in capsys.readouterr().err
     assert main([*arguments, "--set", "batch_size=4"]) == 2
     assert "a teacher with other hyperparameters needs --save PATH" in capsys.readouterr().err
     assert main([*arguments, "--train-fraction", "0.9", "--save", str(tmp_path / "small.pt")]) == 0
@@ -162,7 +165,7 @@ def test_a_teacher_is_kept_where_tasks_look_for_it(
     ("arguments", "message"),
     [
         (["chess", "gradient-filter"], "unknown task 'chess'; known are spoken-digits"),
-        ([*FILTER, "--teacher", "t.pt"], "spoken-digits learns from no teacher, got t.pt"),
+        ([*FILTER, "--teacher", "t.pt"], "spoken-digits does not learn from a teacher, got t.pt"),
         (["spoken-digits", "adam"], "unknown optimizer 'adam'; known are gradient-filter, latent-sgd"),
         ([*FILTER, "--set", "beta=1"], "gradient-filter has no hyperparameter 'beta'; it has alpha, gamma"),
         ([*FILTER, "--set", "alpha=7"], "alpha must be in (0, 1], got 7"),
@@ -171,20 +174,23 @@ def test_a_teacher_is_kept_where_tasks_look_for_it(
         (FILTER[:4], "gradient-filter needs gamma"),
         ([*FILTER, "--epochs", "0"], "epochs must be in [1, 10000], got 0"),
         ([*FILTER, "--width", "129"], "width must be at most spoken-digits's own, 128, got 129"),
-        ([*FILTER, "--image-size", "8"], "spoken-digits has no images: no image_size 8"),
+        ([*FILTER, "--image-size", "8"], "spoken-digits has no images: leave out image_size, got 8"),
         ([*FILTER, "--train-fraction", "1.5"], "train_fraction must be in (0, 1], got 1.5"),
         ([*FILTER, "--train-fraction", "0.01"], "10 training samples do not fill a batch of 50"),
         ([*FILTER, "--first-step", "-1"], "first_step must be in [0, 10000], got -1"),
         (
             ["spoken-digits", "--first-step=2", "--epochs", "5"],
-            "--epochs 5 is of the second step, which needs a METHOD",
+            "--epochs 5 sets the epochs of the second step, which needs a METHOD",
         ),
         (
             ["spoken-digits", "--first-step=2", "--set", "alpha=1"],
             "a training without a method has no hyperparameter 'alpha'; it has real_learning_rate, ",
         ),
         ([*FILTER, "--start", "/nonexistent"], "/nonexistent: there is no such checkpoint"),
-        ([*FILTER, "--checkpoint", "/nonexistent/x"], "/nonexistent/x: there is no folder /nonexistent"),
+        (
+            [*FILTER, "--checkpoint", "/nonexistent/x"],
+            "/nonexistent/x: the folder /nonexistent does not exist",
+        ),
         ([*FILTER, "--decoder", "gif"], "unknown decoder 'gif'; known are pillow, dali"),
         ([*FILTER, "--decoder", "dali"], "spoken-digits has no images on disk for dali to decode"),
         ([*FILTER, "--device", "abacus"], "device 'abacus' cannot be used"),

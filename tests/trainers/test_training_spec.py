@@ -145,7 +145,7 @@ def test_what_cannot_be() -> None:
 
 
 def test_a_batch_size_is_said_once() -> None:
-    told = "batch_size is a hyperparameter, 32, and the proxy's, 16: give one of the two"
+    told = "batch_size is given twice, 32 as a hyperparameter and 16 in the proxy: give only one"
     with pytest.raises(ValueError, match=told):
         TrainingSpec(
             task=TASKS["spoken-digits"], proxy=Proxy(batch_size=16), hyperparameters={"batch_size": 32}

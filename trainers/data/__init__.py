@@ -42,15 +42,15 @@ class DataSet:
         for inputs, targets in (splits.train, splits.validation, splits.test):
             if len(inputs) != len(targets) or len(targets) == 0:
                 raise DataError(
-                    f"{self.path(root)}: has {len(targets)} labels for {len(inputs)} samples; fetch it anew"
+                    f"{self.path(root)}: has {len(targets)} labels for {len(inputs)} samples; fetch it again"
                 )
             if targets.min() < 0 or targets.max() >= splits.classes:
                 raise DataError(
-                    f"{self.path(root)}: has labels that are not 0 to {splits.classes - 1}; fetch it anew"
+                    f"{self.path(root)}: has labels that are not 0 to {splits.classes - 1}; fetch it again"
                 )
             if inputs.is_floating_point() and not inputs.isfinite().all():
                 raise DataError(
-                    f"{self.path(root)}: its samples hold numbers that are not finite; fetch it anew"
+                    f"{self.path(root)}: has samples with numbers that are not finite; fetch it again"
                 )
         return splits
 
@@ -73,7 +73,7 @@ DATASETS: dict[str, DataSet] = {
         drawn_test=True,
     ),
     "fsdd": DataSet(
-        summary="the same 3,000 recordings as wav files, log-mel features, whole speakers in each split, 10 MB",
+        summary="the same 3,000 recordings as wav files, log-mel features, no speaker in two splits, 10 MB",
         path=FSDD.path,
         fetch=FSDD.fetch,
         load=FSDD.load,
@@ -106,7 +106,7 @@ DATASETS: dict[str, DataSet] = {
         load=CIFAR100.load,
     ),
     "imagenet": DataSet(
-        summary="images in folders train/CLASS and val/CLASS, of any number of classes; 145 GB where ImageNet's",
+        summary="images in folders train/CLASS and val/CLASS, of any number of classes; ImageNet has 145 GB",
         path=image_folder.path,
         fetch=image_folder.fetch,
         load=image_folder.load,

@@ -54,7 +54,7 @@ def unpacked(
         temporary = tempfile.TemporaryDirectory(prefix=".fetch-", dir=root)
     except OSError as error:
         raise DataError(
-            f"{root}: cannot be written: {error}; the data folder is TUNEBENCH_DATA_DIR"
+            f"{root}: cannot be written: {error}; TUNEBENCH_DATA_DIR sets the data folder"
         ) from error
     with temporary as name:
         folder = Path(name)
@@ -106,13 +106,13 @@ def _take(source: Path, downloads: Sequence[Download], folder: Path, most: int) 
     known = {download.name: download.md5 for download in downloads}
     _check_md5(source, known.get(source.name))
     if not _unpack(source, folder, most):
-        raise DataError(f"{source}: is neither a folder nor a whole tar or zip archive")
+        raise DataError(f"{source}: is neither a folder nor a complete tar or zip archive")
 
 
 def _check_md5(file: Path, md5: str | None) -> None:
     found = digest(file)
     if md5 is not None and found != md5:
-        raise DataError(f"{file}: is not the published file: md5 {found}, not {md5}")
+        raise DataError(f"{file}: is not the published file: its md5 is {found}, not {md5}")
 
 
 def _get(url: str, file: Path, command: str) -> None:
@@ -154,7 +154,7 @@ def _unpack(archive: Path, folder: Path, most: int) -> bool:
         ValueError,
         OverflowError,
     ) as error:
-        raise DataError(f"{archive}: cannot be unpacked whole: {error}") from error
+        raise DataError(f"{archive}: cannot be unpacked completely: {error}") from error
     return True
 
 
@@ -168,7 +168,7 @@ def _check_size(sizes: Iterable[int], most: int) -> None:
 
 
 def _too_large(most: int) -> str:
-    return f"it holds more than {most:,} bytes or {MOST_FILES:,} files, which is not this data set alone"
+    return f"it holds more than {most:,} bytes or {MOST_FILES:,} files, so it is not this data set alone"
 
 
 class _Bounded(io.RawIOBase):
@@ -224,5 +224,5 @@ def _extract(contents: tarfile.TarFile, folder: Path) -> None:
     for entry in contents.getmembers():  # Python before 3.11.4
         inside = (folder / entry.name).resolve().is_relative_to(folder.resolve())
         if not inside or not (entry.isfile() or entry.isdir()):
-            raise tarfile.TarError(f"{entry.name!r} is no file or folder below where it is unpacked")
+            raise tarfile.TarError(f"{entry.name!r} is not a file or folder inside {folder}")
     contents.extractall(folder)

@@ -61,7 +61,7 @@ def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
         shape, _, kind = np.lib.format.read_array_header_1_0(stream)
         held = entry.file_size - stream.tell()
     if kind.kind not in KINDS or math.prod(shape) * kind.itemsize != held:
-        raise ValueError(f"{name} is said to be {shape} of {kind}, and has {held} bytes")
+        raise ValueError(f"{name} has {held} bytes, but its header says {shape} of {kind}")
     with archive.open(entry) as stream:
         array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
     if kind.kind == "f" and not np.isfinite(array).all():

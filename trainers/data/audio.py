@@ -91,7 +91,7 @@ class Recordings:
         """Return what holds the folder of recordings. Raises DataError, also if `folder` is that folder itself."""
         whole = folder.resolve()
         if whole.name == self.folder and any(whole.parent.glob(self.files)):
-            raise DataError(f"{folder}: is the recordings alone; name the folder above it, {whole.parent}")
+            raise DataError(f"{folder}: holds only the recordings; name the folder above it, {whole.parent}")
         return holding(folder, self.folder)
 
     def _read(self, folder: Path) -> tuple[NDArray[np.generic], ...]:
@@ -115,7 +115,7 @@ class Recordings:
         silent = [file.name for file, frames in zip(files, features, strict=True) if not np.ptp(frames)]
         if silent:
             warnings.warn(
-                f"{folder}: {len(silent)} of {len(files)} recordings silent: {', '.join(silent[:5])}",
+                f"{folder}: {len(silent)} of {len(files)} recordings are silent: {', '.join(silent[:5])}",
                 stacklevel=3,
             )
         lengths = np.array([len(frames) for frames in features])

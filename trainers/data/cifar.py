@@ -63,7 +63,7 @@ class Cifar:
             others = [name for name, md5 in expected.items() if digest(folder / name) != md5]
             if others:
                 warnings.warn(
-                    f"{folder}: not the published images ({', '.join(others)} have another checksum): "
+                    f"{folder}: these are not the published images (other checksum: {', '.join(others)}); "
                     "results will differ from published ones",
                     stacklevel=2,
                 )
@@ -102,24 +102,24 @@ def _batch(
         with file.open("rb") as stream:
             contents = stream.read(most := 2 * images_in_it * SIZE + 2**20)
         if len(contents) == most:
-            raise ValueError(f"it has {most:,} bytes or more for {images_in_it} images")
+            raise ValueError(f"it has {most:,} bytes or more, too many for {images_in_it} images")
         batch = pickled.read(contents)
         images, labels = pickled.array(batch["data"]), _whole(batch[key])
     except FileNotFoundError as error:
         raise DataError(f"{file}: missing") from error
     except KeyError as error:
-        raise DataError(f"{file}: is not a whole CIFAR batch: it has no {error}") from error
+        raise DataError(f"{file}: is not a complete CIFAR batch: it has no {error}") from error
     except Exception as error:  # a damaged pickle raises anything
-        raise DataError(f"{file}: is not a whole CIFAR batch: {first_line(error)}") from error
+        raise DataError(f"{file}: is not a complete CIFAR batch: {first_line(error)}") from error
     if images.shape[1:] not in ((SIZE,), (3, 32, 32)):
         raise DataError(
-            f"{file}: has data of shape {images.shape}, not (images, {SIZE}), one colour after another"
+            f"{file}: has data of shape {images.shape}, not (images, {SIZE}) with one colour after another"
         )
     if images.dtype != np.uint8 or labels.shape != (len(images),) or len(images) == 0:
-        raise DataError(f"{file}: has {len(images)} images of {images.dtype} and {labels.size} labels")
+        raise DataError(f"{file}: has {len(images)} images of type {images.dtype} and {labels.size} labels")
     if labels.min() < 0 or labels.max() >= classes:
         other = labels[(labels < 0) | (labels >= classes)][0]
-        raise DataError(f"{file}: has label {other}, labels are 0 to {classes - 1}")
+        raise DataError(f"{file}: has label {other}; labels must be 0 to {classes - 1}")
     return images.reshape(-1, 3, 32, 32), labels
 
 

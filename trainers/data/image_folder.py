@@ -87,12 +87,12 @@ def fetch(root: Path, source: Path | None = None) -> Path:
             _index(file)
             return file
         raise DataError(
-            "ImageNet can be had only with an account: get ILSVRC2012 at https://image-net.org, unpack it into "
+            "ImageNet needs an account: download ILSVRC2012 from https://image-net.org, unpack it into "
             f"train/CLASS/*.JPEG and val/CLASS/*.JPEG, and run: {FETCH} --from FOLDER"
         )
     classes = _classes(source, "train")
     if odd := sorted(set(classes) ^ set(_classes(source, "val"))):
-        raise DataError(f"{source}: class {odd[0]} is only in one of train and val")
+        raise DataError(f"{source}: class {odd[0]} is in only one of train and val")
     values = (
         np.array(os.fsencode(source.resolve())),
         np.array([os.fsencode(name) for name in classes]),
@@ -114,7 +114,9 @@ def files(root: Path, split_seed: int) -> ImageSplits:
     )
     source = _source(folder)
     if len(validation) == 0:
-        raise DataError(f"{source}: too few images to hold out any for validation; 13 of a class are enough")
+        raise DataError(
+            f"{source}: has too few images to hold out any for validation; 13 of a class are enough"
+        )
     return ImageSplits(
         train=ImageFiles(source, names[train], targets[train]),
         validation=ImageFiles(source, names[validation], targets[validation]),
@@ -189,7 +191,7 @@ def _cut(file: Path, size: int, box_of: Callable[[int, int], Box]) -> NDArray[np
     """
     from PIL import Image
 
-    with _named(file, "a whole image"), Image.open(file) as image:
+    with _named(file, "a complete image"), Image.open(file) as image:
         width, height = image.size
         left, upper, right, lower = box_of(width, height)
         wanted = (width * size / (right - left), height * size / (lower - upper))
@@ -268,7 +270,7 @@ def _scan(source: Path, part: str) -> tuple[NDArray[np.bytes_], NDArray[np.int64
             f"{n} {kind}{'s' * (kind == 'folder' and n > 1)}" for kind, n in left.most_common()
         )
         taken = ", ".join(SUFFIXES)
-        warnings.warn(f"{source / part}: left out that are not {taken}: {others}", stacklevel=3)
+        warnings.warn(f"{source / part}: ignored entries that are not {taken}: {others}", stacklevel=3)
     return np.array(names), np.array(targets)
 
 
@@ -276,7 +278,7 @@ def _index(file: Path) -> tuple[NDArray[Any], ...]:
     index = read_arrays(file, ARRAYS, f"{FETCH} --from FOLDER")
     folder = _source(index[0])
     if not folder.is_dir():
-        raise DataError(f"{folder}: the images are no longer there; run: {FETCH} --from FOLDER")
+        raise DataError(f"{folder}: this folder of images no longer exists; run: {FETCH} --from FOLDER")
     return index
 
 
@@ -290,7 +292,7 @@ def _decoded(file: Path, image_size: int) -> tuple[Tensor, ...]:
     needed = sum(map(len, parts[::2])) * 3 * image_size**2
     if needed > MEMORY_BYTES:
         raise DataError(
-            f"{source}: its images take {needed:,} bytes at {image_size} x {image_size}, too many"
+            f"{source}: its images take {needed:,} bytes at {image_size} x {image_size}, more than {MEMORY_BYTES:,}"
         )
     tensors: list[Tensor] = []
     for names, targets in zip(parts[::2], parts[1::2], strict=True):

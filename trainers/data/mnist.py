@@ -62,8 +62,8 @@ def fetch(root: Path, source: Path | None = None) -> Path:
         others = [name for name, md5 in UNPACKED_MD5.items() if _md5(_either(folder, name)) != md5]
         if others:
             warnings.warn(
-                f"{folder}: not the published images ({', '.join(others)} have another content): results will "
-                "differ from published ones",
+                f"{folder}: these are not the published images (other contents: {', '.join(others)}); results "
+                "will differ from published ones",
                 stacklevel=2,
             )
     values = (*arrays, np.array(not others))
@@ -91,9 +91,9 @@ def _read(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]
     if labels.shape != (len(images),):
         raise DataError(f"{labels_file}: has labels of shape {labels.shape} for {len(images)} images")
     if labels.max() > 9:
-        raise DataError(f"{labels_file}: has label {labels.max()}, labels are 0 to 9")
+        raise DataError(f"{labels_file}: has label {labels.max()}; labels must be 0 to 9")
     if len(np.unique(labels)) != 10:
-        raise DataError(f"{labels_file}: has {len(np.unique(labels))} of the 10 digits")
+        raise DataError(f"{labels_file}: has labels of only {len(np.unique(labels))} of the 10 digits")
     return images[:, None], labels.astype(np.int64)
 
 
@@ -115,10 +115,10 @@ def read_idx(file: Path) -> NDArray[np.uint8]:
     """Return the array in an IDX file of unsigned bytes, in gzip if its name ends in .gz. Raises DataError."""
     data = _content(file)
     if len(data) < 4 or data[:3] != b"\0\0\x08" or len(data) < (start := 4 + 4 * data[3]):
-        raise DataError(f"{file}: is not an IDX file of bytes")
+        raise DataError(f"{file}: is not an IDX file of unsigned bytes")
     shape = tuple(np.frombuffer(data[4:start], dtype=">u4").astype(int).tolist())
     if len(data) - start != math.prod(shape):
-        raise DataError(f"{file}: has {len(data) - start} bytes for the shape {shape} that it names")
+        raise DataError(f"{file}: has {len(data) - start} bytes of data, but its header says shape {shape}")
     return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)
 
 
@@ -131,7 +131,7 @@ def _content(file: Path) -> bytes:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
             content: bytes = stream.read(MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{file}: cannot be read whole: {error}") from error
+        raise DataError(f"{file}: cannot be read completely: {error}") from error
     if len(content) > MOST_BYTES:
-        raise DataError(f"{file}: holds more than {MOST_BYTES:,} bytes, which is none of MNIST's")
+        raise DataError(f"{file}: holds more than {MOST_BYTES:,} bytes, so it is not a file of MNIST")
     return content

@@ -60,8 +60,8 @@ def read(contents: bytes) -> Any:
             del stack[len(stack) - count :]
             put(stack, items)
         else:
-            raise ValueError(f"{name} does not belong in it")
-    raise ValueError("it has no end")
+            raise ValueError(f"it contains {name}, which is not allowed")
+    raise ValueError("its end is missing")
 
 
 def array(value: Any) -> NDArray[Any]:
@@ -77,14 +77,14 @@ def array(value: Any) -> NDArray[Any]:
         case Call("numpy._core.multiarray.scalar", (kind, data)):
             shape, order = (), "C"
         case Call(name):
-            raise ValueError(f"{name} does not belong in it")
+            raise ValueError(f"it contains {name}, which is not allowed")
         case _:
-            raise ValueError(f"it has {type(value).__name__} for an array")
+            raise ValueError(f"it has {type(value).__name__} instead of an array")
     match kind:
         case Call("numpy.dtype", (str(code), *_), (_, "|" | "<" | "=", None, *_)) if code in KINDS:
             numbers = np.dtype(f"<{code}")
         case _:
-            raise ValueError("an array of it is not of whole numbers")
+            raise ValueError("it has an array that is not of whole numbers")
     array: NDArray[Any] = np.frombuffer(_bytes(data), numbers).reshape(
         shape, order="F" if order == "F" else "C"
     )
@@ -97,20 +97,20 @@ def _bytes(data: Any) -> bytes:
             return bytes(data)
         case str():  # Python 2's
             return data.encode("latin-1")
-    raise ValueError(f"it has {type(data).__name__} for an array's bytes")
+    raise ValueError(f"it has {type(data).__name__} instead of an array's bytes")
 
 
 def _pairs(items: list[Any]) -> Iterator[tuple[str, Any]]:
     for key, value in zip(items[::2], items[1::2], strict=True):
         if not isinstance(key, str | bytes):
-            raise ValueError(f"it has {type(key).__name__} for a key")
+            raise ValueError(f"it has {type(key).__name__} instead of a key")
         yield key if isinstance(key, str) else key.decode("latin-1"), value
 
 
 def _called(stack: list[Any], items: list[Any]) -> None:
     function, args = items
     if not isinstance(function, Call) or function.args is not None or not isinstance(args, tuple):
-        raise ValueError("it calls what is no function")
+        raise ValueError("it calls something that is not a function")
     match function.name, args:
         case "_codecs.encode", (str(text), "latin1"):  # bytes, in protocols that have no instruction for them
             stack.append(text.encode("latin-1"))
@@ -121,7 +121,7 @@ def _called(stack: list[Any], items: list[Any]) -> None:
 def _set_state(stack: list[Any], items: list[Any]) -> None:
     called, state = items
     if not isinstance(called, Call) or called.args is None or called.state is not None:
-        raise ValueError("it changes what is no object")
+        raise ValueError("it changes something that is not an object")
     called.state = state
     stack.append(called)
 

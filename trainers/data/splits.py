@@ -56,7 +56,7 @@ def stratified(targets: Tensor, sizes: tuple[int, ...], seed: int) -> list[Tenso
     for label in range(int(targets.max()) + 1):
         members = (targets == label).nonzero().flatten()
         if len(members) < sum(sizes):
-            raise ValueError(f"class {label} has {len(members)} samples, {sum(sizes)} were asked for")
+            raise ValueError(f"class {label} has {len(members)} samples, but {sum(sizes)} are needed")
         members = members[torch.randperm(len(members), generator=generator)]
         for part, chosen in zip(parts, torch.split(members[: sum(sizes)], list(sizes)), strict=True):
             part.append(chosen)
@@ -117,7 +117,7 @@ def scaled_down(splits: Splits, train_fraction: float | None, image_size: int | 
     parts = [train, splits.validation, splits.test]
     if image_size is not None:
         if train.inputs.dtype != torch.uint8:
-            raise ValueError("there are no images to be scaled down")
+            raise ValueError("there are no images to scale down")
         parts = [Samples(_averaged(part.inputs, image_size), part.targets) for part in parts]
     mean, std = splits.mean, splits.std
     if mean is not None:

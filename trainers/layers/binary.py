@@ -149,9 +149,9 @@ def partition(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]
         if not isinstance(module, BinaryLinear | BinaryConv2d):
             real.update(own.values())
         elif len(own) > 1:
-            raise ValueError(f"{module} has parameters beside its binary weight: {', '.join(own)}")
+            raise ValueError(f"{module} has parameters besides its binary weight: {', '.join(own)}")
     shared = [name for name, p in model.named_parameters() if p in binary and p in real]
     if shared:
-        raise ValueError(f"shared by a binary and a real-valued layer: {', '.join(shared)}")
+        raise ValueError(f"parameters shared by a binary and a real-valued layer: {', '.join(shared)}")
     trainable = [p for p in model.parameters() if p.requires_grad]
     return [p for p in trainable if p in binary], [p for p in trainable if p in real]

@@ -54,15 +54,13 @@ def validate(name: str | None, hyperparameters: Mapping[str, Value], others: Ite
     """
     if name is not None and name not in OPTIMIZERS:
         raise ValueError(
-            f"unknown optimizer {name!r}; known are {', '.join(OPTIMIZERS)}, and none where no weight is binary"
+            f"unknown optimizer {name!r}; known are {', '.join(OPTIMIZERS)}; none without binary weights"
         )
     kind = NoBinaryWeights if name is None else OPTIMIZERS[name]
     needed, optional = kind.hyperparameters, (*kind.optional, *others)
     for key in hyperparameters:
         if key not in (*needed, *optional):
-            has = ", and where it is not to be the default, ".join(
-                ", ".join(names) for names in (needed, optional) if names
-            )
+            has = ", and optionally ".join(", ".join(names) for names in (needed, optional) if names)
             raise ValueError(
                 f"{name or 'a training without a method'} has no hyperparameter {key!r}; it has {has}"
             )

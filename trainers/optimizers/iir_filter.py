@@ -49,10 +49,12 @@ def butterworth(cutoff: float, order: int) -> Filter:
 def difference_equation(b: tuple[float, ...], a: tuple[float, ...]) -> Filter:
     """Return the filter of Quist 2023, eq 14. Raises ValueError if its coefficients are unusable or it is unstable."""
     if not all(map(math.isfinite, (*b, *a))) or not a or not b or a[0] == 0:
-        raise ValueError(f"a filter needs finite coefficients and a[0] other than 0, got b {b} and a {a}")
+        raise ValueError(f"a filter needs finite coefficients and a[0] other than 0, got b = {b}, a = {a}")
     radius = max(map(abs, np.roots(a).tolist()), default=0.0)
     if radius >= 1:
-        raise ValueError(f"the filter with a {a} is not stable: a pole at distance {radius:g}, not below 1")
+        raise ValueError(
+            f"the filter with a = {a} is not stable: it has a pole at radius {radius:g}, not below 1"
+        )
     order = max(len(b), len(a), 2) - 1
     numerator, denominator = (
         _shift([c / a[0] for c in (*cs, *[0.0] * (order + 1 - len(cs)))]) for cs in (b, a)
@@ -138,7 +140,7 @@ class IIRFilter(Filtering):
         given = [value is not None for value in (cutoff, order)]
         if given != [coefficients is None] * 2:
             raise ValueError(
-                f"a filter is cutoff and order, or else coefficients, got {cutoff}, {order}, {coefficients}"
+                f"a filter needs either cutoff and order or coefficients, got {cutoff}, {order}, {coefficients}"
             )
         if coefficients is not None:
             if len(coefficients) != 2:

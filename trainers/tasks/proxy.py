@@ -158,7 +158,7 @@ class Proxy:
             options = {**options, "width": self.width}
         if self.image_size is not None:
             if task.image_size is None:
-                raise ValueError(f"{task.name} has no images: no image_size {self.image_size}")
+                raise ValueError(f"{task.name} has no images: leave out image_size, got {self.image_size}")
             _at_most("image_size", self.image_size, task.image_size, task)
             _at_least("image_size", self.image_size, least.image_size, task)
             if self.image_size % least.multiple:
@@ -166,12 +166,16 @@ class Proxy:
                 raise ValueError(f"image_size must be {needed}, got {self.image_size}")
         if self.without not in (None, "none"):
             if self.without not in PARTS.get(task.model, ()):
-                raise ValueError(f"{task.name}'s network has no {self.without} to do without")
+                raise ValueError(f"{task.name}'s network has no {self.without} to leave out")
             options = {**options, "without": self.without}
         if self.first_step and task.name in (*REAL_TASKS, *TEACHERS):
-            raise ValueError(f"{task.name} has no binary weights: no first_step {self.first_step}")
+            raise ValueError(
+                f"{task.name} has no binary weights: leave out first_step, got {self.first_step}"
+            )
         if self.validation and task.image_size is None:
-            raise ValueError(f"{task.name} has no published test samples: no validation {self.validation!r}")
+            raise ValueError(
+                f"{task.name} has no published test samples: leave out validation, got {self.validation!r}"
+            )
         return replace(
             task,
             recipe=self._recipe(task.recipe),
@@ -197,7 +201,7 @@ class Proxy:
             return recipe
         if recipe.first_step is None:
             raise ValueError(
-                f"{prefix}{next(iter(changed))} needs a first step: first_step says of how many epochs"
+                f"{prefix}{next(iter(changed))} needs a first step: set first_step to its number of epochs"
             )
         return replace(recipe, first_step=replace(recipe.first_step, **changed))
 

@@ -139,7 +139,7 @@ _TASKS = (
     _of_recordings("audiomnist", "ten spoken digits from AudioMNIST's 30,000 wav files (Becker et al. 2018)"),
     _of_images(
         "mnist-fullycon",
-        "handwritten digits, three dense layers of 4,096 units and a last one",
+        "handwritten digits, three dense layers of 4,096 units and an output layer",
         "fullycon",
         HINGE_MNIST,
         width=4096,
@@ -171,7 +171,7 @@ _TASKS = (
     ),
     _of_images(
         "cifar10-denoise",
-        "images with noise to be taken out, a binary autoencoder",
+        "images with noise to remove, a binary autoencoder",
         "autoencoder",
         DENOISING,
         width=32,
@@ -179,7 +179,7 @@ _TASKS = (
     ),
     _of_images(
         "cifar10-real-denoise",
-        "images with noise to be taken out, a real-valued autoencoder",
+        "images with noise to remove, a real-valued autoencoder",
         "autoencoder",
         REAL_DENOISING,
         width=32,
@@ -222,7 +222,7 @@ _TASKS = (
     *(
         _of_images(
             f"{dataset}-reactnet20-distilled",
-            f"images of {classes} classes, the same network that learns from a real-valued one",
+            f"images of {classes} classes, the same network as before, learning from a real-valued one",
             "reactnet20",
             replace(REACTNET20, loss="distribution", teacher=f"{dataset}-real-preactivation20"),
             width=16,

@@ -52,7 +52,7 @@ class Checkpoint:
     def _read(self) -> dict[str, Any] | None:
         if not self.path.exists():
             if not self.path.parent.is_dir() and not self.spare:
-                raise CheckpointError(f"{self.path}: there is no folder {self.path.parent}")
+                raise CheckpointError(f"{self.path}: the folder {self.path.parent} does not exist")
             return None
         try:
             contents = read(self.path)
@@ -61,7 +61,7 @@ class Checkpoint:
         others = ", ".join(_differences(contents["training"], self._training))
         if others:
             raise CheckpointError(
-                f"{self.path}: of another training, {others}; give another path, or delete it"
+                f"{self.path}: belongs to another training, with {others}; name another file, or delete this one"
             )
         state: dict[str, Any] = contents["state"]
         return state
@@ -102,7 +102,9 @@ class Checkpoint:
                 new.unlink(missing_ok=True)
             self.fault = str(error)
             if not self.spare:
-                warnings.warn(f"{self.path}: cannot be written: {error}; the training goes on", stacklevel=2)
+                warnings.warn(
+                    f"{self.path}: cannot be written: {error}; the training continues", stacklevel=2
+                )
         now = time.monotonic()
         self._due = now + max(EVERY_SECONDS, (now - started) / SHARE)
 
@@ -126,12 +128,12 @@ def read(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such checkpoint") from error
     except ValueError as error:
-        raise CheckpointError(f"{path}: damaged or no checkpoint ({error})") from error
+        raise CheckpointError(f"{path}: damaged, or not a checkpoint ({error})") from error
     match contents:
         case {"format": int(number), "training": {"torch": str()}, "state": {}} if number == FORMAT:
             kept: dict[str, Any] = contents
             return kept
-    raise CheckpointError(f"{path}: no checkpoint in format {FORMAT}, which is read here")
+    raise CheckpointError(f"{path}: not a checkpoint in format {FORMAT}, the only one that is read")
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
@@ -140,7 +142,7 @@ def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[
         if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
             yield from _differences(theirs, ours)
         elif theirs != ours:
-            yield f"{name} {theirs} and not {ours}"
+            yield f"{name} {theirs} instead of {ours}"
 
 
 def _sync_folder(folder: Path) -> None:

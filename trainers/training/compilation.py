@@ -58,7 +58,7 @@ def _options(device: str) -> dict[str, Any]:
         return {}
     if "deterministic" not in torch._inductor.list_options():
         raise UnusableError(
-            f"torch {torch.__version__} does not compile for a GPU so that numbers repeat: 2.10 does"
+            f"torch {torch.__version__} cannot compile for a GPU so that numbers repeat; torch 2.10 can"
         )
     return {"triton.cudagraphs": True, "deterministic": True}
 

@@ -49,12 +49,12 @@ class Recorder:
         a_row = record.flips + NUMBERS_A_WEIGHT * len(self._chosen)
         if (numbers := rows * a_row) > MOST_NUMBERS:
             raise UnusableError(
-                f"{a_row} numbers at {rows:,} steps are {numbers:,}, of which a training may record {MOST_NUMBERS:,}: "
+                f"{a_row} numbers at {rows:,} steps are {numbers:,}, but a training may record {MOST_NUMBERS:,}: "
                 f"record every {-(-record.every * numbers // MOST_NUMBERS)} steps"
             )
         if record.signs and (size := rows * -(-self.weights // 8)) > MOST_SIGN_BYTES:
             raise UnusableError(
-                f"the signs of {self.weights:,} weights at {rows:,} steps fill {size:,} bytes, of which a training may "
+                f"the signs of {self.weights:,} weights at {rows:,} steps are {size:,} bytes, but a training may "
                 f"record {MOST_SIGN_BYTES:,}: record every {-(-record.every * size // MOST_SIGN_BYTES)} steps"
             )
 

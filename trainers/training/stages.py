@@ -49,7 +49,8 @@ def stages(recipe: Recipe, optimizer: str | None, hyperparameters: Mapping[str, 
     if first and optimizer is None and "real_decay" in hyperparameters:
         given = hyperparameters["real_decay"]
         raise ValueError(
-            f"real_decay is of the second step, which needs a method, got {given!r}; the first has first_step_decay"
+            f"real_decay applies to the second step, which needs a method, got {given!r}; for the first step, set "
+            "first_step_decay"
         )
     if first:
         before = [_first(first, recipe)]

@@ -28,7 +28,7 @@ def missing(file: Path, task: Task, proxy: Proxy) -> str:
     sizes = {name: value for name, value in proxy.changes.items() if name in ("width", "image_size")}
     same = "".join(f" --{name.replace('_', '-')} {value}" for name, value in sizes.items())
     return (
-        f"{file}: missing; train one, of a first step alone or by a METHOD, and put it there when it is done: "
+        f"{file}: missing; train a network, in the first step alone or with a METHOD, and move it there when done: "
         f"python -m trainers {task.name} --first-step EPOCHS{same} --data {data_dir} --checkpoint {file.name}; "
         f"mkdir -p {file.parent}; mv {file.name} {file.parent}"
     )
@@ -54,7 +54,7 @@ def check_start(file: Path, task: Task, proxy: Proxy, data_dir: Path) -> None:
         model = MODELS[task.model](source.input_shape, source.classes, **spec.scaled.model_options)
     state, _ = _fitting(file, model, every_binary_layer=True)
     if not state["over"]:
-        raise CheckpointError(f"{file}: its training is not over: {len(state['results'])} epochs so far")
+        raise CheckpointError(f"{file}: its training has not finished: {len(state['results'])} epochs so far")
 
 
 def start_from(path: Path, model: nn.Module, optimizer: BinaryOptimizer) -> None:
@@ -79,14 +79,14 @@ def _fitting(
     try:
         state: dict[str, Any] = read(path)["state"]
     except CheckpointError as error:
-        raise CheckpointError(f"{error}; give a file that a training was kept in, by --checkpoint") from error
+        raise CheckpointError(f"{error}; name a file that a training saved with --checkpoint") from error
     match state:
         case {"model": {}, "results": [*_, {"diverged": True}]}:
-            raise CheckpointError(f"{path}: its training diverged; start from another")
+            raise CheckpointError(f"{path}: its training diverged; start from another network")
         case {"model": {}, "results": [*_], "over": bool(), "real_weights": bool()}:
             pass
         case _:
-            raise CheckpointError(f"{path}: no checkpoint of a training")
+            raise CheckpointError(f"{path}: not a checkpoint of a training")
     own = model.state_dict()
     weights = {
         name: weight
@@ -96,14 +96,18 @@ def _fitting(
     binary = [name for name, _ in named_binary_parameters(model)]
     lacks = [name for name in binary if name not in weights]
     if len(lacks) == len(binary):
-        raise CheckpointError(f"{path}: of another network: no binary layer has the same name and shape")
+        raise CheckpointError(
+            f"{path}: belongs to another network: no binary layer has the same name and shape"
+        )
     if lacks and every_binary_layer:
-        told = f"{len(lacks)} of {len(binary)} binary layers have not the same name and shape"
-        raise CheckpointError(f"{path}: of another network: {told}: {', '.join(lacks)}")
+        told = f"{len(lacks)} of {len(binary)} binary layers differ in name or shape"
+        raise CheckpointError(f"{path}: belongs to another network: {told}: {', '.join(lacks)}")
     if name := tensors.broken(weights):
-        raise CheckpointError(f"{path}: {name} holds numbers that are not finite; start from another")
+        raise CheckpointError(f"{path}: {name} holds numbers that are not finite; start from another network")
     if others := [name for name in own if name not in weights]:
-        warnings.warn(f"{path}: has nothing for {', '.join(others)}, which start as they are", stacklevel=3)
+        warnings.warn(
+            f"{path}: has no values for {', '.join(others)}, which keep their initial ones", stacklevel=3
+        )
     return state, weights
 
 

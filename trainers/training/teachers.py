@@ -40,7 +40,7 @@ def file_of(task: Task, data_dir: Path, given: Path | None = None) -> Path | Non
     if name is not None:
         return given or path(data_dir, name)
     if given is not None:
-        raise ValueError(f"{task.name} learns from no teacher, got {given}")
+        raise ValueError(f"{task.name} does not learn from a teacher, got {given}")
     return None
 
 
@@ -87,7 +87,7 @@ def _weights(contents: Any) -> dict[str, Tensor]:
         raise ValueError("it holds no state dict")
     for name, weight in contents.items():
         if not isinstance(name, str) or not isinstance(weight, Tensor):
-            raise ValueError(f"it holds no state dict: {name!r} is no tensor")
+            raise ValueError(f"it holds no state dict: {name!r} is not a tensor")
     weights = dict(contents)
     for prefix in PREFIXES:
         if all(name.startswith(prefix) for name in weights):

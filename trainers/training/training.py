@@ -100,9 +100,9 @@ class Training:
             self.state.flips.look()
         if start and {checksum(start), decided_by["start"]} != {start_sum or decided_by["start"]}:
             raise CheckpointError(
-                f"{start}: is not what was to be started from; put that one back (sha256 {start_sum})"
+                f"{start}: is not the expected network; put that one back (sha256 {start_sum})"
                 if start_sum
-                else f"{start}: changed while it was read; start again"
+                else f"{start}: changed while it was read; try again"
             )
 
     def _go_on(self, kept: dict[str, Any], path: Path) -> None:
@@ -295,7 +295,7 @@ class Training:
             inputs, _ = prepare(next(batches), self._recipe, self._scale, noise, training=False)
             if not master(inputs).isfinite().all():
                 raise DataError(
-                    f"{self._teacher}: what the teacher answers is not finite; put another one there"
+                    f"{self._teacher}: the teacher's outputs are not finite; put another teacher there"
                 )
 
     def _identity(self) -> dict[str, Any]:

@@ -317,7 +317,7 @@ def test_what_a_study_starts_from_is_on_the_server(store: Store, spoken_digits: 
             assert answer.status_code == 422
             (fault,) = answer.json()["faults"]
             assert fault["field"] == "start"
-            assert fault["message"].startswith(f"on this server: {file}: missing; train one, ")
+            assert fault["message"].startswith(f"on this server: {file}: missing; train a network, ")
             (fault,) = client.post(path, json=sent | {"start": "../x"}).json()["faults"]
             assert fault["field"] == "start"
             assert fault["message"].endswith("lower-case letters, digits and inner hyphens, got '../x'")

@@ -54,7 +54,9 @@ def test_trials_on_two_sets_of_data_are_not_mixed(store: Store, spoken_digits: P
     store.record(lease, trial(study.id))
     store.finish(lease, PAUSED)
     file.write_bytes(file.read_bytes() + b"x")
-    with pytest.raises(StudyError, match=r"trained on other data .* put those back \(spoken-digits, sha256 "):
+    with pytest.raises(
+        StudyError, match=r"trained on other data .* put the earlier data back \(spoken-digits, sha256 "
+    ):
         drive(store, store.study(study.id), tmp_path, lambda trial: None)
     assert store.study(study.id).state is StudyState.FAILED
 
@@ -72,7 +74,7 @@ def test_that_trials_of_another_machine_are_not_taken_over_is_noted(
     with pytest.raises(SpecError, match="not now"):
         drive(store, study, spoken_digits, lambda trial: None, note=told.append)
     (note,) = told
-    others = "whose trials would be others here: instructions none, here "
+    others = "because its trials had other conditions: instructions none, here "
     assert note.startswith(f"nothing is taken over from {other.study}, {others}")
 
 
@@ -100,7 +102,7 @@ def test_trials_that_start_from_two_networks_are_not_mixed(
     lease = store.claim(study.id, Owner.current(), 60)
     store.record(lease, trial(study.id))
     store.finish(lease, PAUSED)
-    message = rf"started from another network than the one that is here now; put that one back \(.*{first}"
+    message = rf"started from another network than the one here now; put the earlier one back \(.*{first}"
     trained(tmp_path, epochs=2)
     with pytest.raises(StudyError, match=message):
         drive(store, store.study(study.id), tmp_path, lambda trial: None)
@@ -117,7 +119,7 @@ def test_what_a_study_cannot_start_from_fails_it_before_its_first_trial(
     (tmp_path / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
     study = store.create_study(spec(start="first"), {})
     file = start_file(tmp_path, "first")
-    for reason in (f"{file}: missing; train one, ", f"{file}: of another network"):
+    for reason in (f"{file}: missing; train a network, ", f"{file}: belongs to another network"):
         with pytest.raises(SpecError, match=f"^a-study: start: {reason}"):
             drive(store, store.study(study.id), tmp_path, lambda trial: None)
         failed = store.study(study.id)

@@ -93,7 +93,10 @@ def test_a_finished_study_is_exported_again_and_not_run(finished, tunebench):
     assert code == 0, log
     assert "Starting Ray" not in log
     assert f"{id} is complete: {PLANNED} trials are in the database note: twin-" in log
-    assert f"put those back (spoken-digits, sha256 {64 * '0'}), or run the study under another name" in log
+    assert (
+        f"put the earlier data back (spoken-digits, sha256 {64 * '0'}), or run the study under another name"
+        in log
+    )
     exported = finished.folder / "results" / id
     assert {"figure8.png", "figure8.svg", "figure8.pdf", "report.md"} <= {
         path.name for path in exported.iterdir()

@@ -158,7 +158,10 @@ def test_data_that_fill_no_batch_are_told(tunebench, tmp_path, monkeypatch):
 def test_too_small_a_share_of_the_data_is_told(tunebench, spoken_digits):
     code, _, err = tunebench("run", write(GOOD + "\nproxy: {train_fraction: 0.01}\n"))
     assert code == 2
-    assert "proxy.train_fraction: train_fraction must be at least 0.0451, for a sample of every class" in err
+    assert (
+        "proxy.train_fraction: train_fraction must be at least 0.0451, to leave a sample of every class"
+        in err
+    )
     assert list(Path().iterdir()) == [Path("s.yaml")]
 
 
@@ -170,12 +173,14 @@ def test_a_study_without_the_network_to_start_from_is_told(tunebench, monkeypatc
     study = write(GOOD + "start: first\nproxy: {width: 64}\n")
     code, out, told = tunebench("run", study)
     assert (code, out) == (2, "")
-    assert told.startswith(f"error: s: start: {file}: missing; train one, ")
+    assert told.startswith(f"error: s: start: {file}: missing; train a network, ")
     command = "python -m trainers spoken-digits --first-step EPOCHS --width 64 --data"
     assert f"{command} {tmp_path / 'data'} --checkpoint first.pt; mkdir -p {file.parent}; mv first.pt" in told
     options = {"seed": 0, "split_seed": 0, "data_dir": spoken_digits, "proxy": Proxy(epochs=1)}
     list(train_with(TASKS["spoken-digits"], "bop", VALUES["bop"], checkpoint=Checkpoint(file), **options))
-    told = f"error: s: start: {file}: of another network: no binary layer has the same name and shape\n"
+    told = (
+        f"error: s: start: {file}: belongs to another network: no binary layer has the same name and shape\n"
+    )
     assert tunebench("run", study) == (2, "", told)
     assert {path.name for path in Path().iterdir()} == {"s.yaml", "data"}
 
@@ -405,7 +410,7 @@ def test_the_service_tells_what_is_wrong_with_a_file(tunebench, service):
     assert (code, out) == (2, "")
     assert re.match(r"error: name: .*\nerror: methods\.0: unknown method 'sgd'; known are", err)
     code, _, err = tunebench("submit", write("- a list"), "--url", service[0].url)
-    assert (code, "a study is a mapping" in err) == (2, True)
+    assert (code, "a study must be a mapping" in err) == (2, True)
     code, _, err = tunebench("submit", write("name: s\nruns: .nan\ntrials: .inf\n"), "--url", service[0].url)
     assert (code, err) == (
         2,

@@ -62,18 +62,18 @@ def test_only_an_arm_of_a_grid_sets_the_trials():
         (
             [listed()],
             {"trials": 25},
-            "trials: leave it out, it follows from the combinations: filter has 6, got 25",
+            "trials: must be left out, because it follows from the combinations: filter has 6, got 25",
         ),
         (
             [listed(), listed("few", gamma=0.1)],
             {},
-            "trials: arms of a grid need as many combinations each: filter has 6, few has 3",
+            "trials: arms of a grid must have equally many combinations: filter has 6, few has 3",
         ),
         ([listed()], {"trials": None}, "trials: "),
         (
             [latent(learning_rate=[0.1, 1.0], weight_decay={"to": "momentum", "product": 1e-5})],
             {},
-            "arms.0.space.weight_decay: cannot be tied to 'momentum'; numbers are learning_rate",
+            "arms.0.space.weight_decay: cannot be tied to 'momentum', only to a number: learning_rate",
         ),
         (
             [latent(learning_rate=[0.1, 1.0], weight_decay={"to": "scaling", "ratio": 1})],
@@ -88,7 +88,7 @@ def test_only_an_arm_of_a_grid_sets_the_trials():
         (
             [latent(learning_rate=[0.1, 1.0], weight_decay={"to": "learning_rate"})],
             {},
-            "{'to': 'learning_rate'} is not a tie; one has to, and product or ratio",
+            "a tie must have the key to and one of product and ratio, got {'to': 'learning_rate'}",
         ),
         (
             [listed(alpha={"to": "gamma", "ratio": 20})],
@@ -98,7 +98,7 @@ def test_only_an_arm_of_a_grid_sets_the_trials():
         (
             [latent(weight_decay=1e-4, learning_rate=1.0, clipping={"to": "gamma", "ratio": 1})],
             {},
-            "{'to': 'gamma', 'ratio': 1} is a tie, which only a real number can have",
+            "{'to': 'gamma', 'ratio': 1} is a tie, but only a real number can be tied",
         ),
     ],
 )

@@ -63,7 +63,7 @@ def test_json_is_read_as_json(text):
 
 def test_of_broken_json_both_readers_faults_are_told():
     with pytest.raises(
-        ValueError, match=r"line 2, column 1; nor is it JSON: .* double quotes: line 3 column 2"
+        ValueError, match=r"line 2, column 1; it is not JSON either: .* double quotes: line 3 column 2"
     ):
         parse('{\n\t"a": 1,\n}\n'.replace("}", "\t}"))
 
@@ -82,24 +82,24 @@ def test_any_unicode_encoding(tmp_path, encoding, text):
         ("a: 1\na: 2", "key 'a' is given twice, in line 2, column 1"),
         ('{"a": 1, "a": 2}', "key 'a' is given twice, in line 1, column 10"),
         ("a: &a {x: 1}\nb: {<<: *a, <<: *a}", "key '<<' is given twice"),
-        ("? [a]\n: b", "a key must be a word"),
-        ("1: b", "a key must be a word"),
-        ("true: b", "a key must be a word"),
+        ("? [a]\n: b", "a key must be a string"),
+        ("1: b", "a key must be a string"),
+        ("true: b", "a key must be a string"),
         ("<<: 1", "expected a mapping"),
         ("<<: [1]", "expected a mapping"),
         ("a: 1\n---\na: 2", "found another document, in line 2, column 1"),
-        ("a: &x [*x]", "an alias stands in what it stands for"),
+        ("a: &x [*x]", "an alias is inside the value that it refers to"),
         ("a: *b", "undefined alias 'b'"),
         ("a:\n\tb: 1", r"found character '\\t' that cannot start any token, in line 2, column 1"),
         ("a: \x07", "special characters are not allowed, at character 3"),
         ("!!python/object/apply:os.system ['true']", "could not determine a constructor"),
         ("a: !!binary aGk=", "could not determine a constructor"),
         ("a: !!timestamp 2024-02-29", "could not determine a constructor"),
-        ("a: !!int abc", "'abc' is no int"),
-        ("a: !!bool yes", "'yes' is no bool"),
+        ("a: !!int abc", "'abc' is not a valid int"),
+        ("a: !!bool yes", "'yes' is not a valid bool"),
         ("a: !!float [1]", "expected a scalar node"),
-        (f"a: {'1' * 5000}", "is no int"),
-        (f"a: 0x{'f' * 5000}", "is no int"),
+        (f"a: {'1' * 5000}", "is not a valid int"),
+        (f"a: 0x{'f' * 5000}", "is not a valid int"),
     ],
 )
 def test_what_is_no_study_file_is_refused_in_a_line(tmp_path, text, fault):
@@ -124,7 +124,7 @@ def test_what_is_too_much_is_told_as_that(tmp_path, text, fault):
     (tmp_path / "s.yaml").write_text(text)
     with pytest.raises(StudyError, match=fault) as refusal:
         read(tmp_path / "s.yaml")
-    in_a_line(str(refusal.value), f"{tmp_path / 's.yaml'}: goes beyond what is allowed: ")
+    in_a_line(str(refusal.value), f"{tmp_path / 's.yaml'}: exceeds a limit: it ")
 
 
 def in_a_line(message, start):

@@ -113,11 +113,15 @@ def test_an_entry_narrows_the_default(name, entry, expected):
         ("learning_rate", {"low": True}, "low must be a number, got True"),
         ("learning_rate", {"log": "yes"}, "log must be true or false, got 'yes'"),
         ("learning_rate", -1.0, r"-1.0 is out of range; learning_rate must be in \(0, inf\)"),
-        ("learning_rate", None, "None is not a value"),
+        (
+            "learning_rate",
+            None,
+            "must be a value, a list of values, or a mapping with low, high and log, got None",
+        ),
         ("gamma", {"high": 2.0}, r"2.0 is out of range; gamma must be in \(0, 1\]"),
         ("scaling", "maybe", r"'maybe' is out of range; scaling must be in \{false, true\}"),
         ("scaling", 1, "1 is out of range"),
-        ("scaling", {"low": 0}, "the choices are"),
+        ("scaling", {"low": 0}, "is a range; give a value or a list of values, such as"),
     ],
 )
 def test_a_bad_entry_is_refused_with_its_value(name, entry, message):

@@ -397,20 +397,32 @@ def test_an_arm_may_train_in_another_precision():
         ({"task": None}, "arms.1.task: unknown task; .*got None"),
         (
             {"task": "cifar100-resnet20"},
-            "arms.1.task: must have the study's samples, inputs and metric: cifar10-bvgg, cifar10-bvgg-layer, got "
-            "'cifar100-resnet20'",
+            "arms.1.task: must be a task with the study's samples, inputs and metric: cifar10-bvgg, "
+            "cifar10-bvgg-layer, got 'cifar100-resnet20'",
         ),
-        ({"task": "cifar10-lenet5"}, "arms.1.task: must have the study's samples.* got 'cifar10-lenet5'"),
-        ({"task": "cifar10-denoise"}, "arms.1.task: must have the study's samples.* got 'cifar10-denoise'"),
+        (
+            {"task": "cifar10-lenet5"},
+            "arms.1.task: must be a task with the study's samples.* got 'cifar10-lenet5'",
+        ),
+        (
+            {"task": "cifar10-denoise"},
+            "arms.1.task: must be a task with the study's samples.* got 'cifar10-denoise'",
+        ),
         ({"task": "cifar10-bvgg"}, "arms: bop and b ask for the same trials"),
         ({"proxy": {"epochs": 4}}, "arms: bop and b ask for the same trials"),
-        ({"proxy": 3}, "arms.1.proxy: must be a mapping of epochs, width, first_step, batch_size.*, got 3"),
+        (
+            {"proxy": 3},
+            "arms.1.proxy: must be a mapping; allowed keys are epochs, width, first_step, batch_size.*, got 3",
+        ),
         (
             {"proxy": {"train_fraction": 0.5}},
-            "arms.1.proxy.train_fraction: is the study's, for all arms; allowed are epochs, width, first_step",
+            "arms.1.proxy.train_fraction: can be set only for the whole study; allowed are epochs, width, first_step",
         ),
-        ({"proxy": {"validation": "none"}}, "arms.1.proxy.validation: is the study's, for all arms"),
-        ({"proxy": {"epochs": None}}, "arms.1.proxy.epochs: needs a value; .* is as the study has it$"),
+        ({"proxy": {"validation": "none"}}, "arms.1.proxy.validation: can be set only for the whole study"),
+        (
+            {"proxy": {"epochs": None}},
+            "arms.1.proxy.epochs: needs a value; leave the key out to keep the study's value$",
+        ),
         ({"proxy": {"depth": 1}}, "arms.1.proxy.depth: unknown key; allowed are epochs, width, first_step"),
         (
             {"proxy": {"width": 256}},
@@ -426,7 +438,10 @@ def test_an_arm_may_train_in_another_precision():
             {"proxy": {"first_step_decay": "linear"}},
             "arms.1.proxy.first_step_decay: first_step_decay needs a first step",
         ),
-        ({"space": {"real_momentum": 0.5}}, "arms.1.space.real_momentum: cifar10-bvgg trains"),
+        (
+            {"space": {"real_momentum": 0.5}},
+            "arms.1.space.real_momentum: cifar10-bvgg's optimizer of real-valued parameters has only",
+        ),
     ],
 )
 def test_what_arms_do_not_share_is_refused(arm, message):
@@ -457,39 +472,45 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ({"stop_when": "bored"}, "stop_when: input should be 'decided', got 'bored'"),
         (
             {"methods": ["bop"], "stop_when": "decided"},
-            "stop_when: decides between the first two arms, of which there is only one, got 'decided'",
+            "stop_when: decides between the first two arms, but the study has only one, got 'decided'",
         ),
-        ({"record": []}, "record: must be a mapping of every, flips, weights, .*, got "),
+        ({"record": []}, "record: must be a mapping; allowed keys are every, flips, weights, .*, got "),
         ({"record": {"flip": True}}, "record.flip: unknown key; allowed are every, flips"),
         ({"record": {"flips": 1}}, "record.flips: flips must be true or false, got 1"),
         ({"record": {"every": 0, "flips": True}}, r"record.every: every must be in \[1, 1000000\], got 0"),
-        ({"record": {"every": 5}}, "record.every: every 5 is of flips, weights and signs, none of which"),
+        (
+            {"record": {"every": 5}},
+            "record.every: every 5 applies to flips, weights and signs, and none of them is set",
+        ),
         ({"record": {"weights": 65}}, r"record.weights: weights must be in \[0, 64\], got 65"),
-        ({"record": {"images": 4}}, "record.images: images are of .*; spoken-digits has none"),
+        (
+            {"record": {"images": 4}},
+            "record.images: images need a task that removes noise; spoken-digits does not",
+        ),
         (
             {"methods": ["latent-sgd", "bop"], "record": {"latent_metric": True}},
-            "record.latent_metric: latent_metric needs a method with latent weights, which bop has not",
+            "record.latent_metric: latent_metric needs a method with latent weights, which bop does not have",
         ),
         *(
             (DENOISING | changes, message)
             for changes, message in (
                 (
                     {"methods": ["bop", "real-valued"]},
-                    "methods.1: real-valued is of tasks without binary weights: cifar10-real-denoise, .*, got "
+                    "methods.1: real-valued is only for tasks without binary weights: cifar10-real-denoise, .*, got "
                     "'cifar10-denoise'",
                 ),
                 (
                     {"methods": [REAL | {"method": "bop"}]},
-                    "methods.0: cifar10-real-denoise has no binary weights: its method is real-valued, got 'bop'",
+                    "methods.0: cifar10-real-denoise has no binary weights: its method must be real-valued, got 'bop'",
                 ),
                 (
                     {"proxy": {"first_step": 2}},
-                    "methods.0.task: not with the study's proxy: cifar10-real-denoise has no binary weights: no "
-                    "first_step 2",
+                    "methods.0.task: does not fit the study's proxy: cifar10-real-denoise has no binary weights: leave "
+                    "out first_step, got 2",
                 ),
                 (
                     {"task": REAL["task"], "methods": ["real-valued"], "proxy": {"first_step": 2}},
-                    "proxy.first_step: cifar10-real-denoise has no binary weights: no first_step 2",
+                    "proxy.first_step: cifar10-real-denoise has no binary weights: leave out first_step, got 2",
                 ),
                 (
                     {"start": "first"},
@@ -497,12 +518,12 @@ def test_writing_a_default_out_does_not_change_the_digest():
                 ),
                 (
                     {"record": {"flips": True}},
-                    "record.flips: flips are of binary weights; cifar10-real-denoise has none",
+                    "record.flips: flips need binary weights; cifar10-real-denoise has none",
                 ),
                 (
                     {"record": {"latent_metric": True}},
                     "record.latent_metric: latent_metric needs a method with latent weights, which real-valued, bop "
-                    "have not",
+                    "do not have",
                 ),
                 (
                     {"methods": [REAL | {"space": {"decay": "none"}}]},
@@ -510,7 +531,7 @@ def test_writing_a_default_out_does_not_change_the_digest():
                 ),
             )
         ),
-        ({"arms": ["bop"]}, "methods: is the short form of arms: a study lists one of the two"),
+        ({"arms": ["bop"]}, "methods: is another name for arms: give only one of the two"),
         (
             {"methods": [{"name": "a", "method": "bop"}, {"name": "b", "method": "bop"}]},
             "methods: a and b ask for the same trials: one of them is enough",
@@ -548,8 +569,8 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ),
         (
             {"methods": ["latent-sgd", {"name": "bop", "space": {"real_beta1": 0.5}}]},
-            "methods.1.space.real_beta1: spoken-digits trains real-valued parameters with real_learning_rate, "
-            "real_weight_decay, real_momentum",
+            "methods.1.space.real_beta1: spoken-digits's optimizer of real-valued parameters has only "
+            "real_learning_rate, real_weight_decay, real_momentum",
         ),
         (
             {
@@ -565,7 +586,7 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ),
         (
             {"proxy": {"batch_size": 25}, "methods": [{"name": "bop", "space": {"batch_size": 50}}]},
-            "methods.0.space.batch_size: the proxy has batches of 25 already: give one of the two",
+            "methods.0.space.batch_size: the proxy already sets batch_size to 25: give only one of the two",
         ),
         (
             {"methods": [{"name": "bop", "space": {"real_lr": 1}}]},
@@ -627,7 +648,7 @@ def test_writing_a_default_out_does_not_change_the_digest():
             for name in ("../teachers/x", "/x", "x.pt", "First", "a_b", "-a", "", "a" * 64, "a\n")
         ),
         ({"start": 1}, "start: input should be a valid string, got 1"),
-        ({"start": None}, "start: needs a name; left out, trainings start from nothing, got None"),
+        ({"start": None}, "start: needs a name; leave the key out to start from new networks, got None"),
         ({"proxy": {"first_step": -1}}, r"proxy.first_step: first_step must be in \[0, 10000\], got -1"),
         ({"proxy": {"epochs": 0}}, r"proxy.epochs: epochs must be in \[1, 10000\], got 0"),
         ({"proxy": {"epochs": "5"}}, r"proxy.epochs: epochs must be in \[1, 10000\], got '5'"),
@@ -645,7 +666,10 @@ def test_writing_a_default_out_does_not_change_the_digest():
             )
             for share in (1e-320, 9.9e-05)
         ),
-        ({"proxy": {"image_size": 8}}, "proxy.image_size: spoken-digits has no images: no image_size 8"),
+        (
+            {"proxy": {"image_size": 8}},
+            "proxy.image_size: spoken-digits has no images: leave out image_size, got 8",
+        ),
         (
             {"task": "cifar10-convnet", "proxy": {"image_size": 7}},
             "proxy.image_size: image_size must be at least 8 for cifar10-convnet's network, got 7",
@@ -656,24 +680,27 @@ def test_writing_a_default_out_does_not_change_the_digest():
         ),
         (
             {"proxy": 10},
-            "proxy: must be a mapping of epochs, train_fraction, width, image_size, first_step, batch_size",
+            "proxy: must be a mapping; allowed keys are epochs, train_fraction, width, image_size, first_step",
         ),
-        ({"proxy": {"epochs": None}}, "proxy.epochs: needs a value; what is left out is as the task has it"),
+        (
+            {"proxy": {"epochs": None}},
+            "proxy.epochs: needs a value; leave the key out to keep the task's value",
+        ),
         (
             {"published": [{"name": "DSQ", "test": 84.1, "source": "x"}]},
-            "published.0.test: accuracy is from 0 to 1, got 84.1",
+            "published.0.test: accuracy must be from 0 to 1, got 84.1",
         ),
         (
             {"methods": ["bop", {"name": "bnew", "published": {"test": -0.1, "source": "x"}}]},
-            "methods.1.published.test: accuracy is from 0 to 1, got -0.1",
+            "methods.1.published.test: accuracy must be from 0 to 1, got -0.1",
         ),
         (
             {"methods": [{"name": "bop", "published": {"test": 0.9, "sd": 0.51, "source": "x"}}]},
-            "methods.0.published.sd: of accuracy is at most 0.5, got 0.51",
+            "methods.0.published.sd: must be at most 0.5 for accuracy, got 0.51",
         ),
         (
             {"task": "cifar10-denoise", "published": [{"name": "DSQ", "test": 2e6, "source": "x"}]},
-            r"published.0.test: PSNR is from -1e\+06 to 1e\+06, got 2e\+06",
+            r"published.0.test: PSNR must be from -1e\+06 to 1e\+06, got 2e\+06",
         ),
         (
             {"methods": [{"name": "bop", "published": {"test": 0.9}}]},
@@ -748,7 +775,7 @@ def space(**overrides):
         (space(**{f"k{i}": 1 for i in range(101)}), "methods.0.space: has 101 keys"),
         ({"x": [[[0] * 100] * 100] * 100}, "holds more than 10,000 values"),
         ({"k" * 101: 1}, "has a key of more than 100 characters"),
-        ({"seed": 10**5000}, "seed: is a number of more than 400 digits"),
+        ({"seed": 10**5000}, "seed: is a number with more than 400 digits"),
         ({"x": reduce(lambda inner, _: [inner], range(10_000), 0)}, r"x[.0]*: is nested deeper than 50"),
     ],
 )
@@ -791,7 +818,7 @@ def test_a_study_that_was_accepted_once_can_be_read():
 @pytest.mark.parametrize("content", ["- a\n- b", "", "study"])
 def test_a_file_that_holds_no_mapping_is_refused(tmp_path, content):
     (tmp_path / "s.yaml").write_text(content)
-    with pytest.raises(StudyError, match="a study is a mapping"):
+    with pytest.raises(StudyError, match="a study must be a mapping"):
         load(tmp_path / "s.yaml")
 
 
@@ -819,8 +846,8 @@ def test_a_final_training_has_nothing_to_choose():
         "methods.0.space.gamma",
         "trials",
     }
-    assert "nothing is left to choose on" in str(caught.value)
-    assert "chosen on test: trials is 1" in str(caught.value)
+    assert "hyperparameters cannot be chosen" in str(caught.value)
+    assert "chosen by its test metric: set trials to 1" in str(caught.value)
 
 
 def test_what_is_recorded_is_of_a_study_as_soon_as_it_is_not_nothing():
@@ -840,7 +867,7 @@ def test_what_is_recorded_is_of_a_study_as_soon_as_it_is_not_nothing():
 def test_a_method_of_another_kind_hides_no_other_arms_fault() -> None:
     arms = ["real-valued", {"name": "bop", "space": {"real_momentum": 0.5}}]
     with pytest.raises(
-        StudyError, match=r"methods\.0: real-valued is of tasks(.|\n)*methods\.1\.space\.real_momentum"
+        StudyError, match=r"methods\.0: real-valued is only for tasks(.|\n)*methods\.1\.space\.real_momentum"
     ):
         from_json(MINIMAL | {"task": "cifar10-denoise", "methods": arms})
 

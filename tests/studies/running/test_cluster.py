@@ -39,7 +39,7 @@ def test_a_local_ray_that_does_not_come_up_is_told(monkeypatch, caplog):
     with pytest.raises(StudyError, match=told), cluster():
         pass
     assert [record.getMessage() for record in caplog.records] == [
-        "Ray is not up after 0 s: its logs say nothing"
+        "Ray has not started after 0 s: its logs say nothing"
     ]
 
 

@@ -64,7 +64,7 @@ def test_a_folder_that_cannot_keep_trainings_costs_one_warning_and_no_attempt(
         run_study(spec, "s-9", sink, [], data_dir=tmp_path)
     assert [(trial.state, trial.attempts) for trial in sink.trials] == [(TrialState.COMPLETED, 1)] * 2
     (warning,) = [str(each.message) for each in told if "cannot be kept" in str(each.message)]
-    assert warning.startswith(f"trainings cannot be kept in {tmp_path / 'checkpoints'}: ")
+    assert warning.startswith(f"trainings cannot be saved in {tmp_path / 'checkpoints'}: ")
 
 
 @pytest.mark.timeout(600)

@@ -48,7 +48,9 @@ def test_a_folder_without_room_for_sockets_is_passed_over(base, monkeypatch):
 
 def test_a_folder_that_cannot_be_written_is_told(base, monkeypatch):
     monkeypatch.setenv("TMPDIR", "/proc/none")
-    with pytest.raises(StudyError, match=r"Ray cannot be started in /proc/none: .*; set TMPDIR to a folder"):
+    with pytest.raises(
+        StudyError, match=r"Ray cannot be started in /proc/none: .*; set TMPDIR to a writable folder"
+    ):
         make_ray_folder()
 
 

@@ -37,7 +37,7 @@ def test_a_new_token_is_for_this_user_alone_and_made_once(tmp_path):
 
 def test_a_token_that_cannot_be_is_told(tmp_path):
     (tmp_path / "empty").touch()
-    with pytest.raises(StudyError, match="empty' is empty; remove the file"):
+    with pytest.raises(StudyError, match="empty' is empty; delete the file, and the next start"):
         make_ray_token({"RAY_AUTH_TOKEN_PATH": str(tmp_path / "empty")})
     with pytest.raises(StudyError, match="cannot be read"):
         find_ray_token({"RAY_AUTH_TOKEN_PATH": str(tmp_path)})
@@ -54,7 +54,7 @@ def test_a_token_that_others_may_read_is_taken_from_them(tmp_path, caplog):
         assert make_ray_token(environ) == "theirs too"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     (told,) = caplog.records
-    assert "was open to other users (mode 644) and is yours alone now" in told.getMessage()
+    assert "was open to other users (mode 644) and is now yours alone" in told.getMessage()
 
 
 def test_the_folder_of_a_token_is_taken_from_others_too(tmp_path, monkeypatch, caplog):
@@ -66,7 +66,7 @@ def test_the_folder_of_a_token_is_taken_from_others_too(tmp_path, monkeypatch, c
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert make_ray_token({}) == made
     (told,) = caplog.records
-    assert f"{folder}, of Ray's token, was open to other users (mode 777)" in told.getMessage()
+    assert f"Ray's token: {folder} was open to other users (mode 777)" in told.getMessage()
 
 
 def test_a_token_of_another_user_that_all_may_read_is_refused(tmp_path, monkeypatch):
@@ -79,7 +79,7 @@ def test_a_token_of_another_user_that_all_may_read_is_refused(tmp_path, monkeypa
 
     monkeypatch.setattr("pathlib.Path.chmod", forbidden)
     with pytest.raises(
-        StudyError, match=r"token' is open to other users \(mode 644\) and not yours to change"
+        StudyError, match=r"token' is open to other users \(mode 644\) and you cannot change that"
     ):
         make_ray_token({"RAY_AUTH_TOKEN_PATH": str(path)})
 

@@ -47,7 +47,7 @@ def test_all_that_is_missing_is_told_at_once_and_in_the_same_words(
     assert teacher[0] == "task"
     assert teacher[1].startswith(f"{tmp_path}/teachers/imagenet-resnet34.pt: missing; put a state dict of ")
     assert start[0] == "start"
-    assert start[1].startswith(f"{tmp_path}/starts/first.pt: missing; train one, ")
+    assert start[1].startswith(f"{tmp_path}/starts/first.pt: missing; train a network, ")
     assert decoder[0] == "resources.decoder"
     assert decoder[1].startswith("NVIDIA DALI is not installed here: ")
     assert cpus[0] == "resources.cpus"
@@ -96,7 +96,7 @@ def test_a_study_that_may_record_too_much_is_refused(data_dir: Path) -> None:
 
     told = (
         "arms.1.space.batch_size",
-        "in batches of 2 the signs of 24,832 weights at 8,000 steps fill 24,832,000 bytes, of which a training may "
+        "with batches of 2, the signs of 24,832 weights at 8,000 steps are 24,832,000 bytes, but a training may "
         "record 16,777,216: record every 2 steps",
     )
     assert found({"low": 2, "high": 1000}) == found([500, 2]) == found(2) == [told]
@@ -140,13 +140,13 @@ def test_what_arms_have_of_their_own_is_asked_for_too(data_dir: Path) -> None:
     list(train(training, Machine(data_dir=data_dir), checkpoint=Checkpoint(start)))
     wide = {"name": "wide", "method": "bop", "proxy": {"width": 16}}
     none_fits = spec(proxy={"width": 8}, start="none", methods=["bop", wide])
-    told = ("start", "arms' networks have widths of 8, 16: no network fits them all")
+    told = ("start", "the arms' networks have widths 8, 16: no start fits them all")
     assert ready.faults(none_fits, data_dir, None, deep=False) == [told]
     fits = spec(proxy={"width": 8}, start="first")
     assert ready.faults(fits, data_dir, None) == []
     (fault,) = ready.faults(spec(proxy={"width": 8}, start="first", methods=["bop", wide]), data_dir, None)
     assert fault[0] == "start"
-    assert "of another network" in fault[1]
+    assert "belongs to another network" in fault[1]
 
 
 def test_what_has_changed_since_the_trials_is_told_at_once() -> None:

@@ -264,7 +264,7 @@ def test_it_is_said_where_nothing_is_taken_over_for_other_conditions() -> None:
     assert database.run(spec(name="t"))[1] == 0
     known = [("of-another-task", {}), ("like-this", RAN_ON), ("s-1", other)]
     assert elsewhere(spec(runs=5), RAN_ON, known, database.find) == (
-        "nothing is taken over from s-1, whose trials would be others here: "
+        "nothing is taken over from s-1, because its trials had other conditions: "
         "protocol 3, here 4; instructions AVX512, here AVX2"
     )
     assert elsewhere(spec(seed=1), RAN_ON, known, database.find) is None

@@ -221,7 +221,7 @@ def test_a_start_that_changes_while_the_study_runs_stops_it(local_cluster, data_
 
     spec = study(proxy={"epochs": 1}, methods=["bop"], searcher="sobol", runs=1, start="first")
     sink = Changing()
-    told = r"a worker cannot train: .*first\.pt: is not what was to be started from; put that one back"
+    told = r"a worker cannot train: .*first\.pt: is not the expected network; put that one back"
     with pytest.raises(StudyError, match=told):
         run_study(
             spec, "s-6", sink, [], data_dir=data_with_a_start, ran_on={"start": {"sha256": checksum(file)}}
@@ -231,7 +231,7 @@ def test_a_start_that_changes_while_the_study_runs_stops_it(local_cluster, data_
 
 def test_a_trial_that_fits_nowhere_is_refused(local_cluster, spoken_digits):
     with pytest.raises(
-        StudyError, match=r"a trial needs 512 CPU, .* on one machine; the cluster's have . CPU"
+        StudyError, match=r"a trial needs 512 CPU, .* on one machine; the cluster's machines have . CPU"
     ):
         run_study(study(resources={"cpus": 512}), "s-1", Kept(), [], data_dir=spoken_digits)
     with pytest.raises(StudyError, match=r"a trial needs 1 CPU, 1 GPU, .*; the cluster's have . CPU, 0 GPU"):

@@ -121,13 +121,13 @@ def all_of(splits: Splits) -> tuple[Samples, ...]:
     ("change", "message"),
     [
         (lambda file: file.unlink(), "has 1 recordings of 3 by anna, not 2"),
-        (lambda file: file.write_bytes(b""), "3_anna_1.wav: is not a whole wav file: it ends too early"),
-        (lambda file: file.write_bytes(b"<html>" * 10), "3_anna_1.wav: is not a whole wav file"),
+        (lambda file: file.write_bytes(b""), "3_anna_1.wav: is not a complete wav file: it ends too early"),
+        (lambda file: file.write_bytes(b"<html>" * 10), "3_anna_1.wav: is not a complete wav file"),
         (lambda file: file.write_bytes(file.read_bytes()[:-11]), "3_anna_1.wav: has .* bytes of sound"),
-        (lambda file: wav(file, np.zeros(0)), "3_anna_1.wav: has no sound in it"),
+        (lambda file: wav(file, np.zeros(0)), "3_anna_1.wav: has no sound"),
         (
             lambda file: wav(file, np.ones(900), rate=4000),
-            "3_anna_1.wav: has 4000 samples a second, at least 8000",
+            "3_anna_1.wav: has 4000 samples a second; at least 8000",
         ),
         (lambda file: file.rename(file.with_name("three_anna.wav")), "three_anna.wav: is not named DIGIT_"),
         (lambda file: file.rename(file.with_name("3_eve_1.wav")), "has recordings of 6 speakers, not 5"),
@@ -146,7 +146,7 @@ def test_whoever_names_the_inner_folder_is_told_the_one_above(
 ) -> None:
     data, folder = small
     inner = folder / data.folder
-    told = f"{inner}: is the recordings alone; name the folder above it, {folder.resolve()}"
+    told = f"{inner}: holds only the recordings; name the folder above it, {folder.resolve()}"
     with pytest.raises(DataError, match=re.escape(told)):
         data.fetch(tmp_path / "data", inner)
     data.fetch(tmp_path / "data", folder)
@@ -208,15 +208,15 @@ def test_extensible_wavs_and_streams_are_read(start: bytes, after: bytes, tmp_pa
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (header(size=8, rate=1_073_741_823) + SOUND, "has 1073741823 samples a second, at most 384000"),
+        (header(size=8, rate=1_073_741_823) + SOUND, "has 1073741823 samples a second; at most 384000"),
         (header(size=8, channels=0) + SOUND, "0 channels of 16 bits"),
         (header(size=8, kind=3) + SOUND, "unknown format 3"),
         (header(size=0)[:-8], "it ends before its sound"),
-        (header(size=0), "has no sound in it"),
-        (header(size=2**31), "has no sound in it"),
-        (b"RIFF\0\0\0\0WAVEfmt \2\0\0\0\1\0", "is not a whole wav file"),
+        (header(size=0), "has no sound"),
+        (header(size=2**31), "has no sound"),
+        (b"RIFF\0\0\0\0WAVEfmt \2\0\0\0\1\0", "is not a complete wav file"),
         (b"RIFF\0\0\0\0WAVEdata\4\0\0\0abcd", "its sound comes before its format"),
-        (header(size=2 * 8000 * 61) + bytes(2 * 8000 * 61), "lasts 61 s, at most 60"),
+        (header(size=2 * 8000 * 61) + bytes(2 * 8000 * 61), "lasts 61 s; at most 60 s"),
     ],
 )
 def test_what_a_wav_says_of_itself_is_checked_first(contents: bytes, message: str, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_24_bits_and_other_formats_are_refused(tmp_path: Path) -> None:
         "<4sI4s4sIHHIIHH4sI", b"RIFF", 40, b"WAVE", b"fmt ", 16, 3, 1, 8000, 32000, 4, 32, b"data", 4
     )
     (tmp_path / "y.wav").write_bytes(header + bytes(4))
-    with pytest.raises(DataError, match=r"y\.wav: is not a whole wav file: unknown format"):
+    with pytest.raises(DataError, match=r"y\.wav: is not a complete wav file: unknown format"):
         read_wav(tmp_path / "y.wav")
 
 
@@ -284,7 +284,7 @@ def test_silence_and_a_click_leave_every_input_finite(small: tuple[Recordings, P
     rate = 8000 if data.name == "fsdd" else 48000
     wav(next(folder.rglob("3_anna_1.wav")), np.zeros(1760), rate)
     wav(next(folder.rglob("4_bo_0.wav")), np.array([9000, -9000] * 9), rate)
-    with pytest.warns(UserWarning, match=r"1 of 100 recordings silent: 3_anna_1\.wav$"):
+    with pytest.warns(UserWarning, match=r"1 of 100 recordings are silent: 3_anna_1\.wav$"):
         data.fetch(tmp_path / "data", folder)
     for seed in range(5):
         parts = all_of(data.load(tmp_path / "data", seed))
@@ -300,7 +300,7 @@ def test_silence_and_a_click_leave_every_input_finite(small: tuple[Recordings, P
             np.nan,
             r"log-mel\.npz: damaged \(features holds numbers that are not finite\); delete it and run: tunebench",
         ),
-        (3e38, r"log-mel\.npz: its samples hold numbers that are not finite"),  # once they are standardised
+        (3e38, r"log-mel\.npz: has samples with numbers that are not finite"),  # once they are standardised
     ],
 )
 def test_numbers_that_are_not_finite_reach_no_network(

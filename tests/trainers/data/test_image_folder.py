@@ -13,7 +13,7 @@ from trainers.feeding.loader import Reading, evaluation_batches, training_batche
 
 CLASSES = ("ant", "bee", "cat")
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*left out that are not")
+pytestmark = pytest.mark.filterwarnings("ignore:.*ignored entries that are not")
 
 
 def picture(seed: int, width: int = 60, height: int = 45) -> Image.Image:
@@ -77,14 +77,14 @@ def test_in_memory_it_is_the_same_samples(folder: Path, tmp_path: Path) -> None:
 def test_more_than_memory_holds_is_refused(folder: Path, tmp_path: Path, monkeypatch) -> None:
     fetch(tmp_path / "data", folder)
     monkeypatch.setattr(image_folder, "MEMORY_BYTES", 1000)
-    with pytest.raises(DataError, match=r"take 62,976 bytes at 16 x 16, too many"):
+    with pytest.raises(DataError, match=r"take 62,976 bytes at 16 x 16, more than 1,000"):
         load(tmp_path / "data", 0, image_size=16)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda source: (source / "val" / "bee").rename(source / "val" / "bat"), "class bat is only in one"),
+        (lambda source: (source / "val" / "bee").rename(source / "val" / "bat"), "class bat is in only one"),
         (lambda source: (source / "val").rename(source / "test"), "holds no folder val"),
         (lambda source: [f.unlink() for f in (source / "val" / "bee").iterdir()], "val/bee: has no images"),
         (
@@ -113,7 +113,7 @@ def test_missing_says_what_to_do(folder: Path, tmp_path: Path) -> None:
         files(tmp_path / "data", 0)
     fetch(tmp_path / "data", folder)
     folder.rename(tmp_path / "elsewhere")
-    with pytest.raises(DataError, match=r"pictures: the images are no longer there"):
+    with pytest.raises(DataError, match=r"pictures: this folder of images no longer exists"):
         files(tmp_path / "data", 0)
 
 
@@ -166,7 +166,10 @@ def test_files_that_are_left_out_are_counted(folder: Path, tmp_path: Path) -> No
     for name in ("1.webp", "2.webp", "README", "._0.JPEG", ".DS_Store", ".x.jpg"):
         (folder / "train" / "bee" / name).write_bytes(b"")
     (folder / "train" / "bee" / "others").mkdir()
-    told = r"train: left out that are not .jpeg, .jpg, .png: 3 hidden, 2 \.webp, 1 .txt, 1 without a suffix, 1 folder$"
+    told = (
+        r"train: ignored entries that are not .jpeg, .jpg, .png: "
+        r"3 hidden, 2 \.webp, 1 .txt, 1 without a suffix, 1 folder$"
+    )
     with pytest.warns(UserWarning, match=told):
         fetch(tmp_path / "data", folder)
 
@@ -260,7 +263,7 @@ def test_a_truncated_image_is_named_from_a_worker_too(workers: int, folder: Path
     file = folder / "train" / "bee" / "3.JPEG"
     file.write_bytes(file.read_bytes()[:-200])
     splits = files(tmp_path / "data", 0)
-    with pytest.raises(DataError, match=rf"^{file}: is not a whole image: image file is truncated"):
+    with pytest.raises(DataError, match=rf"^{file}: is not a complete image: image file is truncated"):
         list(evaluation_batches(splits.train, batch_size=10, image_size=8, reading=Reading(workers=workers)))
-    with pytest.raises(DataError, match=rf"^{file}: is not a whole image"):
+    with pytest.raises(DataError, match=rf"^{file}: is not a complete image"):
         load(tmp_path / "data", 0)

@@ -123,58 +123,64 @@ def test_other_images_in_the_same_layout_are_taken_with_a_warning(small, tmp_pat
     data, folder = small
     name = next(iter(data.test))
     batch(folder / name, list(range(data.classes)) * 2, data.labels, 7)
-    with pytest.warns(UserWarning, match=rf"not the published images \({name} have another checksum\)"):
+    with pytest.warns(UserWarning, match=rf"these are not the published images \(other checksum: {name}\)"):
         data.fetch(tmp_path / "data", folder.parent)
     assert DATASETS[data.name].origin(tmp_path / "data")["published"] is False
 
 
 Damage = Callable[[Path, Cifar], None]
 DAMAGES: dict[str, tuple[str, Damage]] = {
-    "truncated": ("is not a whole CIFAR batch", lambda f, d: f.write_bytes(f.read_bytes()[:1000])),
-    "empty": ("is not a whole CIFAR batch", lambda f, d: f.write_bytes(b"")),
+    "truncated": ("is not a complete CIFAR batch", lambda f, d: f.write_bytes(f.read_bytes()[:1000])),
+    "empty": ("is not a complete CIFAR batch", lambda f, d: f.write_bytes(b"")),
     "gone": ("missing", lambda f, d: f.unlink()),
-    "not a dictionary": ("is not a whole CIFAR batch", lambda f, d: f.write_bytes(pickle.dumps([1]))),
+    "not a dictionary": ("is not a complete CIFAR batch", lambda f, d: f.write_bytes(pickle.dumps([1]))),
     "runs something": (
-        "PosixPath does not belong in it",
+        "PosixPath, which is not allowed",
         lambda f, d: f.write_bytes(pickle.dumps({b"data": f})),
     ),
     "a class too many": (
-        "has label 100",
+        "has label 100; labels must be 0 to",
         lambda f, d: batch(f, [*range(d.classes), 100], d.labels, 0),
     ),
-    "no images": ("is not a whole CIFAR batch", lambda f, d: batch(f, [], d.labels, 0)),
+    "no images": ("is not a complete CIFAR batch", lambda f, d: batch(f, [], d.labels, 0)),
     "fewer labels": (
-        "of uint8 and 1 labels",
+        "of type uint8 and 1 labels",
         lambda f, d: f.write_bytes(
             pickle.dumps({b"data": np.zeros((2, 3072), np.uint8), d.labels.encode(): [1]})
         ),
     ),
     "floats": (
-        "an array of it is not of whole numbers",
+        "it has an array that is not of whole numbers",
         lambda f, d: f.write_bytes(pickle.dumps({b"data": np.zeros((2, 3072)), d.labels.encode(): [1, 1]})),
     ),
     "colours last": (
-        r"has data of shape \(20, 32, 32, 3\), not \(images, 3072\), one colour after another",
+        r"has data of shape \(20, 32, 32, 3\), not \(images, 3072\) with one colour after another",
         lambda f, d: f.write_bytes(
             pickle.dumps({"data": np.zeros((20, 32, 32, 3), np.uint8), d.labels: list(range(10)) * 2})
         ),
     ),
     "labels too high": (
-        "it has float for an array",
+        "it has float instead of an array",
         lambda f, d: batch(f, [label + 0.4 for label in range(10)] * 2, d.labels, 0),
     ),
     "no labels": ("it has no 'labels'", lambda f, d: batch(f, [1], "fine_labels", 0)),
     "a forged type": (
-        "an array of it is not of whole numbers",
+        "it has an array that is not of whole numbers",
         lambda f, d: f.write_bytes(pickle.dumps({"data": Forged(), d.labels: [1]})),
     ),
     "an attribute": (
-        "it changes what is no object",
+        "it changes something that is not an object",
         lambda f, d: f.write_bytes(b"\x80\x02cnumpy\ndtype\n}b."),
     ),
-    "a number for a function": ("it calls what is no function", lambda f, d: f.write_bytes(b"K\1)R.")),
-    "a hash of its own": ("it has tuple for a key", lambda f, d: f.write_bytes(b"}))s.")),
-    "larger than its images": ("bytes or more for 20 images", lambda f, d: f.write_bytes(bytes(2**21))),
+    "a number for a function": (
+        "it calls something that is not a function",
+        lambda f, d: f.write_bytes(b"K\1)R."),
+    ),
+    "a hash of its own": ("it has tuple instead of a key", lambda f, d: f.write_bytes(b"}))s.")),
+    "larger than its images": (
+        "bytes or more, too many for 20 images",
+        lambda f, d: f.write_bytes(bytes(2**21)),
+    ),
 }
 
 
@@ -337,7 +343,7 @@ def test_fewer_digits_than_published_are_taken_with_a_warning(digits: Path, tmp_
     (digits / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels)))
     (digits / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
     others = "train-images-idx3-ubyte, train-labels-idx1-ubyte"
-    with pytest.warns(UserWarning, match=rf"not the published images \({others} have another content\)"):
+    with pytest.warns(UserWarning, match=rf"these are not the published images \(other contents: {others}\)"):
         mnist.fetch(tmp_path / "data", digits)
     origin = DATASETS["mnist"].origin(tmp_path / "data")
     assert origin["published"] is False
@@ -348,16 +354,20 @@ def test_fewer_digits_than_published_are_taken_with_a_warning(digits: Path, tmp_
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("train-images-idx3", b"", "cannot be read whole|is not an IDX file"),
-        ("train-images-idx3", gzip.compress(idx(np.zeros((490, 28, 28))))[:-20], "cannot be read whole"),
-        ("train-images-idx3", gzip.compress(idx(np.zeros((490, 28, 28)))[:-1]), "bytes for the shape"),
-        ("train-images-idx3", gzip.compress(b"\0\0\x0d\x03"), "is not an IDX file of bytes"),
-        ("train-images-idx3", gzip.compress(b"\0\0\x08\x03\0"), "is not an IDX file of bytes"),
+        ("train-images-idx3", b"", "cannot be read completely|is not an IDX file"),
+        ("train-images-idx3", gzip.compress(idx(np.zeros((490, 28, 28))))[:-20], "cannot be read completely"),
+        (
+            "train-images-idx3",
+            gzip.compress(idx(np.zeros((490, 28, 28)))[:-1]),
+            "bytes of data, but its header says shape",
+        ),
+        ("train-images-idx3", gzip.compress(b"\0\0\x0d\x03"), "is not an IDX file of unsigned bytes"),
+        ("train-images-idx3", gzip.compress(b"\0\0\x08\x03\0"), "is not an IDX file of unsigned bytes"),
         ("train-images-idx3", gzip.compress(idx(np.zeros((490, 27, 28)))), "not images of 28 x 28"),
         ("train-images-idx3", gzip.compress(idx(np.zeros((0, 28, 28)))), "not images of 28 x 28"),
         ("t10k-labels-idx1", gzip.compress(idx(np.zeros(29))), r"labels of shape \(29,\) for 30 images"),
-        ("t10k-labels-idx1", gzip.compress(idx(np.full(30, 10))), "has label 10"),
-        ("t10k-labels-idx1", gzip.compress(idx(np.arange(30) % 9)), "has 9 of the 10 digits"),
+        ("t10k-labels-idx1", gzip.compress(idx(np.full(30, 10))), "has label 10; labels must be 0 to 9"),
+        ("t10k-labels-idx1", gzip.compress(idx(np.arange(30) % 9)), "has labels of only 9 of the 10 digits"),
     ],
     ids=lambda value: "" if isinstance(value, bytes) else None,
 )

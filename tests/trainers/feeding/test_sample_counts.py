@@ -36,7 +36,7 @@ def test_what_is_refused_is_what_no_training_can_be_fed_with(share: float, spoke
     with pytest.raises(ValueError, match="training sample") as refused:
         sample_counts.check_enough(SPEECH, share, spoken_digits)
     assert str(refused.value) == (
-        "train_fraction must be at least 0.0451, for a sample of every class and a batch of 50 of spoken-digits's "
+        "train_fraction must be at least 0.0451, to leave a sample of every class and a batch of 50 of spoken-digits's "
         f"1000 training samples, got {share:g}"
     )
     with pytest.raises(ValueError, match="training sample"):
@@ -59,8 +59,8 @@ def test_images_in_files_are_counted_too(tmp_path: Path) -> None:
     small = replace(task, recipe=replace(task.recipe, batch_size=20))
     sample_counts.check_enough(small, 0.5, folder)
     told = (
-        "^imagenet has 76 training samples here, which do not fill a batch of 510, as imagenet-reactnet-a is to be "
-        "trained in; fetch"
+        "^imagenet has 76 training samples here, which do not fill a batch of 510, "
+        "imagenet-reactnet-a's batch size; fetch"
     )
     with pytest.raises(UnusableError, match=told):
         sample_counts.check_enough(task, 1, folder)

@@ -120,7 +120,7 @@ def test_partition_refuses_a_weight_that_is_both() -> None:
 def test_partition_refuses_a_bias_on_a_binary_layer() -> None:
     layer = BinaryLinear(3, 3)
     layer.bias = nn.Parameter(torch.zeros(3))
-    with pytest.raises(ValueError, match="beside its binary weight: weight, bias"):
+    with pytest.raises(ValueError, match="besides its binary weight: weight, bias"):
         partition(nn.Sequential(layer))
 
 

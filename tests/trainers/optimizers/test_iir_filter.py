@@ -138,8 +138,8 @@ def test_response_is_scipys() -> None:
 @pytest.mark.parametrize(
     ("b", "a", "message"),
     [
-        ([1.0], [1.0, -1.0], "not stable: a pole at distance 1, not below 1"),
-        ([1.0], [1.0, -2.5, 1.0], "not stable: a pole at distance 2, not below 1"),
+        ([1.0], [1.0, -1.0], "not stable: it has a pole at radius 1, not below 1"),
+        ([1.0], [1.0, -2.5, 1.0], "not stable: it has a pole at radius 2, not below 1"),
         ([1.0], [0.0, 1.0], "finite coefficients and a\\[0\\] other than 0"),
         ([float("nan")], [1.0], "finite coefficients"),
         ([1.0], [], "finite coefficients"),
@@ -159,7 +159,7 @@ def test_coefficients_are_two_lists() -> None:
     "values", [{}, {"cutoff": 0.1}, {"order": 2}, {"cutoff": 0.1, "order": 2, "coefficients": CASCADE}]
 )
 def test_a_filter_is_given_in_one_way(values: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="a filter is cutoff and order, or else coefficients"):
+    with pytest.raises(ValueError, match="a filter needs either cutoff and order or coefficients"):
         IIRFilter([parameter()], **values)  # type: ignore[arg-type]
 
 

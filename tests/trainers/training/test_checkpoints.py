@@ -59,7 +59,10 @@ def test_how_long_the_kept_training_has_taken(path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seed": 2}, "of another training, seed 1 and not 2; give another path, or delete it"),
+        (
+            {"seed": 2},
+            "belongs to another training, with seed 1 instead of 2; name another file, or delete this one",
+        ),
         ({"recipe": {"epochs": 4, "betas": (0.9, 0.99)}}, "of another training, epochs 3 and not 4;"),
         ({"task": "go", "seed": 0}, "task chess and not go, seed 1 and not 0"),
         ({"proxy": {"epochs": 3}}, "proxy None and not {'epochs': 3}"),
@@ -114,7 +117,7 @@ class Program:
 def test_nothing_in_the_file_is_executed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(path.parent)
     torch.save({"format": checkpoints.FORMAT, "training": TRAINING, "state": Program()}, path)
-    with pytest.raises(CheckpointError, match="damaged or no checkpoint"):
+    with pytest.raises(CheckpointError, match="damaged, or not a checkpoint"):
         Checkpoint(path).open(TRAINING)
     assert list(path.parent.iterdir()) == [path]
 
@@ -122,14 +125,14 @@ def test_nothing_in_the_file_is_executed(path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("contents", [[1, 2], {"model": 1}, {"format": 1}])
 def test_a_file_that_is_none_of_ours_is_refused(contents: Any, path: Path) -> None:
     torch.save(contents, path)
-    with pytest.raises(CheckpointError, match="no checkpoint in format 2"):
+    with pytest.raises(CheckpointError, match="not a checkpoint in format 2"):
         Checkpoint(path).open(TRAINING)
 
 
 def test_a_missing_file_or_folder(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="there is no such checkpoint"):
         read(tmp_path / "none")
-    with pytest.raises(CheckpointError, match="there is no folder"):
+    with pytest.raises(CheckpointError, match=r"the folder .*none does not exist"):
         Checkpoint(tmp_path / "none" / "kept").open(TRAINING)
     spare = Checkpoint(tmp_path / "none" / "kept", spare=True)
     assert spare.open(TRAINING) is None
@@ -206,7 +209,7 @@ def test_a_full_disk_costs_no_training(path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
     try:
-        with pytest.warns(UserWarning, match=r"kept: cannot be written: .*; the training goes on"):
+        with pytest.warns(UserWarning, match=r"kept: cannot be written: .*; the training continues"):
             checkpoint.write({**STATE, "step": 8})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

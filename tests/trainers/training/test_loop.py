@@ -551,7 +551,8 @@ def test_bad_arguments_are_refused(
 def test_a_first_step_alone_has_no_decay_of_the_second() -> None:
     recipe = Proxy(first_step=1).of(TASKS["cifar10-reactnet20"]).recipe
     fault = (
-        "real_decay is of the second step, which needs a method, got 'none'; the first has first_step_decay"
+        "real_decay applies to the second step, which needs a method, got 'none'; for the first step, set "
+        "first_step_decay"
     )
     with pytest.raises(ValueError, match=fault):
         stages(recipe, None, {"real_decay": "none"})

@@ -221,14 +221,14 @@ def test_what_diverged_has_the_worst_metrics_and_its_series(spoken_digits: Path)
     ("record", "message"),
     [
         (Record(latent_metric=True), "latent_metric needs a method with latent weights"),
-        (Record(images=1), "given back without its noise; spoken-digits has none"),
+        (Record(images=1), "images need a task that removes noise; spoken-digits does not"),
     ],
 )
 def test_what_a_training_has_not_is_not_recorded(record: Record, message: str, spoken_digits: Path) -> None:
     with pytest.raises(ValueError, match=message):
         next(train_with(SPEECH, "bop", VALUES["bop"], data_dir=spoken_digits, record=record))
     faults = dict(Record(flips=True).faults(SPEECH, binary=False, latent=False))
-    assert faults == {"flips": "flips are of binary weights; spoken-digits has none"}
+    assert faults == {"flips": "flips need binary weights; spoken-digits has none"}
 
 
 def test_what_cannot_be_asked_for() -> None:
@@ -236,8 +236,8 @@ def test_what_cannot_be_asked_for() -> None:
         ({"every": 0}, r"every must be in \[1, 1000000\], got 0"),
         ({"weights": True}, r"weights must be in \[0, 64\], got True"),
         ({"flips": 1}, "flips must be true or false, got 1"),
-        ({"every": 5, "images": 1}, "every 5 is of flips, weights and signs, none of which is asked for"),
-        ({"flip": True}, "flip is nothing to record; known are every, flips"),
+        ({"every": 5, "images": 1}, "every 5 applies to flips, weights and signs, and none of them is set"),
+        ({"flip": True}, "flip cannot be recorded; known are every, flips"),
     ]:
         with pytest.raises(ValueError, match=message):
             Record.of(values)

@@ -248,7 +248,7 @@ def test_layers_that_fit_are_taken_and_the_others_named(
 
     monkeypatch.setitem(MODELS, "other", other)
     task = replace(TASKS["spoken-digits"], model="other")
-    with pytest.warns(UserWarning, match=r"source: has nothing for 7\.weight, 8\.weight, 8\.bias.*, which"):
+    with pytest.warns(UserWarning, match=r"source: has no values for 7\.weight, 8\.weight, 8\.bias.*, which"):
         train("bop", task=task, start=source)
     theirs = torch.load(source)["state"]["model"]
     for name, weight in theirs.items():
@@ -259,13 +259,15 @@ def test_layers_that_fit_are_taken_and_the_others_named(
 def test_what_one_cannot_start_from(
     train: Callable[..., list[EpochResult]], source: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(CheckpointError, match="source: of another network: no binary layer"):
+    with pytest.raises(CheckpointError, match="source: belongs to another network: no binary layer"):
         train("bop", proxy=Proxy(epochs=1, width=32), start=source)
     with pytest.raises(CheckpointError, match="none: there is no such checkpoint"):
         train("bop", start=tmp_path / "none")
     kept = Checkpoint(tmp_path / "kept")
     train("bop", start=source, checkpoint=kept)
-    with pytest.raises(CheckpointError, match=r"kept: of another training, start [0-9a-f]{64} and not None"):
+    with pytest.raises(
+        CheckpointError, match=r"kept: belongs to another training, with start [0-9a-f]{64} instead of None"
+    ):
         train("bop", checkpoint=kept)
     with pytest.raises(CheckpointError, match="none: there is no such checkpoint"):
         train("bop", start=tmp_path / "none", checkpoint=kept)
@@ -277,7 +279,7 @@ def test_no_other_network_is_started_from_than_the_one_that_is_meant(
     meant = checksum(source)
     assert meant is not None
     train("bop", start=source, start_sum=meant)
-    told = "source: is not what was to be started from; put that one back"
+    told = "source: is not the expected network; put that one back"
     with pytest.raises(CheckpointError, match=rf"{told} \(sha256 {64 * '0'}\)"):
         train("bop", start=source, start_sum=64 * "0")
 
@@ -288,7 +290,7 @@ def test_no_other_network_is_started_from_than_the_one_that_is_meant(
     monkeypatch.setattr(training, "start_from", replaced)
     with pytest.raises(CheckpointError, match=rf"{told} \(sha256 {meant}\)"):
         train("bop", start=source, start_sum=meant)
-    with pytest.raises(CheckpointError, match="source: changed while it was read; start again"):
+    with pytest.raises(CheckpointError, match="source: changed while it was read; try again"):
         train("bop", start=source)
 
 
@@ -299,11 +301,13 @@ def test_what_trainings_can_start_from_is_known_before(
     random = torch.get_rng_state()
     check_start(source, task, Proxy(epochs=1), spoken_digits)
     assert torch.equal(torch.get_rng_state(), random)
-    with pytest.raises(CheckpointError, match="source: of another network: no binary layer has the same"):
+    with pytest.raises(
+        CheckpointError, match="source: belongs to another network: no binary layer has the same"
+    ):
         check_start(source, task, narrow, spoken_digits)
     file = start_file(tmp_path, "first")
     assert file == tmp_path / "starts" / "first.pt"
-    told = rf"^{file}: missing; train one, .*: python -m trainers spoken-digits --first-step EPOCHS"
+    told = rf"^{file}: missing; train a network, .*: python -m trainers spoken-digits --first-step EPOCHS"
     then = rf" --data {tmp_path} --checkpoint first\.pt; mkdir -p {file.parent}; mv first\.pt {file.parent}$"
     with pytest.raises(CheckpointError, match=told + then):
         check_start(file, task, Proxy(epochs=1), spoken_digits)
@@ -317,13 +321,13 @@ def test_what_trainings_can_start_from_is_known_before(
     model = contents["state"]["model"]
     name = list(model)[-2]
     changes: list[tuple[dict[str, Any], str]] = [
-        ({"over": False}, "its training is not over: 3 epochs so far"),
+        ({"over": False}, "its training has not finished: 3 epochs so far"),
         ({"results": [{"diverged": True}]}, "its training diverged"),
-        ({"results": None}, "no checkpoint of a training"),
-        ({"model": dict.fromkeys(model, 1)}, "of another network"),
+        ({"results": None}, "not a checkpoint of a training"),
+        ({"model": dict.fromkeys(model, 1)}, "belongs to another network"),
         (
             {"model": {name: weight for name, weight in model.items() if name != "5.weight"}},
-            "of another network: 1 of 3 binary layers have not the same name and shape: 5.weight",
+            "belongs to another network: 1 of 3 binary layers differ in name or shape: 5.weight",
         ),
         ({"model": model | {name: model[name] * torch.nan}}, f"{name} holds numbers that are not finite"),
     ]

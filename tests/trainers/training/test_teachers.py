@@ -183,7 +183,7 @@ def test_weights_that_no_one_can_learn_from_are_refused(tmp_path: Path) -> None:
             "size mismatch",
         ),  # a network of that width takes terabytes
         (weights | {first: torch.tensor(1.0)}, "0-d tensor"),
-        ({"epoch": 3}, "it holds no state dict: 'epoch' is no tensor"),
+        ({"epoch": 3}, "it holds no state dict: 'epoch' is not a tensor"),
         ([weights], "it holds no state dict"),
         ({"state_dict": {}}, "it holds no state dict"),
     ]
@@ -224,7 +224,7 @@ def test_a_teacher_without_an_answer_is_no_divergence(pictures: Path, tmp_path: 
         for weight in network.parameters():
             weight.fill_(1e38)
     teachers.save(network, file)
-    with pytest.raises(DataError, match=r"t\.pt: what the teacher answers is not finite"):
+    with pytest.raises(DataError, match=r"t\.pt: the teacher's outputs are not finite"):
         train("imagenet-reactnet-a", pictures, teacher=file)
 
 
@@ -235,7 +235,7 @@ def test_what_does_not_go_together_is_refused(pictures: Path, tmp_path: Path) ->
         train("imagenet-birealnet18", pictures, method=None)
     with pytest.raises(ValueError, match="imagenet-resnet34 has no binary weights, got gradient-filter"):
         train("imagenet-resnet34", pictures, method="gradient-filter")
-    with pytest.raises(ValueError, match=r"spoken-digits learns from no teacher, got t\.pt"):
+    with pytest.raises(ValueError, match=r"spoken-digits does not learn from a teacher, got t\.pt"):
         teachers.file_of(TASKS["spoken-digits"], tmp_path, Path("t.pt"))
 
 
