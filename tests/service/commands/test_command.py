@@ -669,5 +669,5 @@ def test_data_that_are_not_the_published_are_taken_and_said(tunebench, monkeypat
     code, out, err = tunebench("data", "fetch", "mnist", "--from", folder)
     assert code == 0
     assert "mnist is checked and ready" in out
-    assert "not the published images (train-images-idx3-ubyte, " in err
+    assert "these are not the published images (other contents: train-images-idx3-ubyte, " in err
     assert "UserWarning" not in err

@@ -79,7 +79,7 @@ def test_a_token_of_another_user_that_all_may_read_is_refused(tmp_path, monkeypa
 
     monkeypatch.setattr("pathlib.Path.chmod", forbidden)
     with pytest.raises(
-        StudyError, match=r"token' is open to other users \(mode 644\) and you cannot change that"
+        StudyError, match=r"token' is open to other users \(mode 644\), and you cannot change that"
     ):
         make_ray_token({"RAY_AUTH_TOKEN_PATH": str(path)})
 

@@ -203,6 +203,8 @@ def test_a_training_goes_on_with_the_very_numbers(tmp_path: Path) -> None:
     assert len(whole) == 2
     with pytest.raises(Stop):
         list(trained(Stopping(tmp_path / "kept", 10)))
-    with pytest.raises(CheckpointError, match=r"of another training, decoder dali \S+ and not None"):
+    with pytest.raises(
+        CheckpointError, match=r"belongs to another training, with decoder dali \S+ instead of None"
+    ):
         list(trained(Checkpoint(tmp_path / "kept"), decoder="pillow"))
     assert figures(trained(Checkpoint(tmp_path / "kept"))) == whole

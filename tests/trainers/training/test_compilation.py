@@ -115,7 +115,8 @@ def test_a_compiled_training_goes_on_bit_for_bit_and_is_the_same_in_all_but_roun
         list(train(checkpoint=Stopping(kept, 27)))
     assert figures(train(checkpoint=Checkpoint(kept))) == whole
     told = (
-        f"of another training, revisions {{'compile': {COMPILED}}} and not None, compiled True and not None"
+        f"belongs to another training, with revisions {{'compile': {COMPILED}}} instead of None, "
+        "compiled True instead of None"
     )
     with pytest.raises(CheckpointError, match=re.escape(told)):
         next(train(checkpoint=Checkpoint(kept), compile=False))

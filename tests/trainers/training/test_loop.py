@@ -525,7 +525,7 @@ def test_the_count_of_waits_counts() -> None:
         ),
         (
             {"values": FILTER | {"real_beta1": 0.9}},
-            "gradient-filter has no hyperparameter 'real_beta1'; it has .*, decay, bias_correction, "
+            "gradient-filter has no hyperparameter 'real_beta1'; it has .*, and optionally decay, bias_correction, "
             "real_learning_rate, real_weight_decay, real_momentum",
         ),
         ({"values": FILTER | {"batch_size": 20.0}}, r"batch_size must be in {2, 3, ..., 65536}, got 20.0"),

@@ -117,7 +117,9 @@ def test_it_goes_on_bit_for_bit_and_not_from_float32(spoken_digits: Path, tmp_pa
     one, other = (read(tmp_path / name)["state"] for name in ("whole", "kept"))
     for part in ("model", "binary_optimizer", "real_optimizer", "loss_sum"):
         assert widened(one[part]) == widened(other[part]), part
-    with pytest.raises(CheckpointError, match="of another training, precision float64 and not None"):
+    with pytest.raises(
+        CheckpointError, match="belongs to another training, with precision float64 instead of None"
+    ):
         train(Checkpoint(tmp_path / "kept"), replace(proxy, precision=None))
 
 

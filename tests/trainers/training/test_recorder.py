@@ -149,7 +149,7 @@ def test_too_many_signs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     named = [("0.weight", nn.Parameter(torch.ones(5, 16)))]
     Recorder(Record(signs=True), named, 0, steps=10)
     with pytest.raises(
-        UnusableError, match=r"80 weights at 40 steps fill 400 bytes.* 100: record every 4 steps"
+        UnusableError, match=r"80 weights at 40 steps are 400 bytes.* 100: record every 4 steps"
     ):
         Recorder(Record(signs=True), named, 0, steps=40)
     Recorder(Record(signs=True, every=4), named, 0, steps=40)

@@ -116,7 +116,7 @@ def test_learning_goes_on_in_the_middle_of_an_epoch(pictures: Path, tmp_path: Pa
         learn(checkpoint=Stopping(kept, 14))
     assert learn(checkpoint=Checkpoint(kept)) == whole
     teachers.save(MODELS["resnet34"]((3, 32, 32), 6, width=2), weights)
-    with pytest.raises(CheckpointError, match="of another training, teacher"):
+    with pytest.raises(CheckpointError, match="belongs to another training, with teacher"):
         learn(checkpoint=Checkpoint(kept))
 
 
