@@ -40,7 +40,9 @@ def test_trials_of_two_teachers_are_not_mixed(store: Store, tmp_path: Path) -> N
     store.record(lease, trial(study.id))
     store.finish(lease, PAUSED)
     weights.write_bytes(b"another")
-    with pytest.raises(StudyError, match=r"learned from another teacher .* put the earlier one back \(.*7692c3ad"):
+    with pytest.raises(
+        StudyError, match=r"learned from another teacher .* put the earlier one back \(.*7692c3ad"
+    ):
         drive(store, store.study(study.id), tmp_path, lambda trial: None)
     assert store.study(study.id).state is StudyState.FAILED
 
