@@ -60,10 +60,10 @@ def test_a_folder_that_cannot_keep_trainings_costs_one_warning_and_no_attempt(
     space = {"alpha": faults.SOUND, "gamma": {"low": 0.05, "high": 0.2}}
     spec = study(methods=[{"name": "gradient-filter", "space": space}], searcher="sobol", runs=1, trials=2)
     sink = Kept()
-    with pytest.warns(UserWarning, match="cannot be kept") as told:
+    with pytest.warns(UserWarning, match="cannot be saved") as told:
         run_study(spec, "s-9", sink, [], data_dir=tmp_path)
     assert [(trial.state, trial.attempts) for trial in sink.trials] == [(TrialState.COMPLETED, 1)] * 2
-    (warning,) = [str(each.message) for each in told if "cannot be kept" in str(each.message)]
+    (warning,) = [str(each.message) for each in told if "cannot be saved" in str(each.message)]
     assert warning.startswith(f"trainings cannot be saved in {tmp_path / 'checkpoints'}: ")
 
 
