@@ -4,7 +4,8 @@ Runs the studies that `claims.py` names, one after the other, in a database of i
 the same command resumes; finished studies are not started again. After each study it writes `docs/gallery.md` with its
 figures, from the database alone: every claim with what was estimated, its interval, its rule and the resulting verdict.
 Only the numbers of samples of data that are not the published ones come from the data folder. A study whose data set is
-missing is left out and named. `--write` runs nothing.
+missing is left out and named. A teacher that is missing is trained once, scaled down as its study is, and kept in
+`--out`. `--write` runs nothing.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 from claims import CLAIMS, OPEN, SHOWN, Claim
 from matplotlib.figure import Figure
 from PIL import Image
+from scaled_teachers import data_with_teachers
 from verdicts import (
     FEWEST_RUNS,
     LEVEL,
@@ -108,14 +110,16 @@ def open_store(database: Path) -> Store | None:
 
 
 def run(study: str, database: Path, out: Path, data_dir: Path) -> None:
-    """Run a study, or resume it. Raises CalledProcessError."""
+    """Run a study, or resume it, with the teachers that it needs. Raises CalledProcessError."""
     file = SPECS / f"{study}.yaml"
+    spec = load(file)
+    folder = data_with_teachers(data_dir, out, spec)
     subprocess.run(
-        ["tunebench", "run", str(file), "--out", str(out / load(file).study_id)],
+        ["tunebench", "run", str(file), "--out", str(out / spec.study_id)],
         env=os.environ
         | {
             "TUNEBENCH_DATABASE_URL": f"sqlite:///{database.resolve()}",
-            "TUNEBENCH_DATA_DIR": str(data_dir.resolve()),
+            "TUNEBENCH_DATA_DIR": str(folder.resolve()),
         },
         check=True,
     )

@@ -10,8 +10,8 @@ scikit-learn, on standardised inputs, with the penalty of PENALTIES that is best
 it is the linear map of the least squared error through as many numbers as the autoencoder has in its middle
 (reduced-rank regression), with a penalty chosen in the same way.
 
-A task that learns from a teacher here has a teacher that is scaled down as the study is and trained for
-TEACHER_EPOCHS, unless the data folder has its own. That teacher is put beside the studies, not into the data folder.
+A task that learns from a teacher here has the data folder's or, without one there, a teacher that is scaled down as the
+study is (`scaled_teachers.py`) and put beside the studies, not into the data folder.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scaled_teachers import data_with_teachers
 
 import studies
 from service.settings import Settings
@@ -37,14 +38,12 @@ from trainers.errors import DataError
 from trainers.feeding.feed import Part, feed
 from trainers.feeding.network_inputs import pixels, prepare
 from trainers.seeds import derive
-from trainers.tasks import TASKS, TEACHERS, Proxy, Task
-from trainers.training import teachers
+from trainers.tasks import TASKS, Proxy, Task
 from trainers.training.metrics import METRICS
 from trainers.training_spec import Machine, TrainingSpec
 
 SPECS = Path(studies.__file__).parent / "specs"
 PENALTIES = [10.0**exponent for exponent in range(-1, 6)]
-TEACHER_EPOCHS = 20
 Map = Callable[[np.ndarray], np.ndarray]
 
 
@@ -120,30 +119,6 @@ def linear_of(spec: StudySpec, out: Path, data_dir: Path) -> dict[str, float]:
             kept.write_text(json.dumps(linear(task, proxy, split_seed, data_dir)))
         found.append(json.loads(kept.read_text()))
     return {what: float(np.median([one[what] for one in found])) for what in ("validation", "test")}
-
-
-def data_with_teachers(data_dir: Path, out: Path, spec: StudySpec) -> Path:
-    """Return a data folder with all of `data_dir` and the teacher that the study's task needs, trained if need be."""
-    task = TASKS[spec.task]
-    name = task.recipe.teacher
-    if name is None or teachers.path(data_dir, name).exists():
-        return data_dir
-    scaled = spec.proxy.changes | {"epochs": TEACHER_EPOCHS}
-    if spec.proxy.width:
-        scaled["width"] = TEACHERS[name].width * spec.proxy.width // task.width
-    folder = out / "data" / "-".join([name, *(f"{key}-{value}" for key, value in scaled.items())])
-    folder.mkdir(parents=True, exist_ok=True)
-    for entry in data_dir.iterdir():
-        link = folder / entry.name
-        if entry.name not in ("teachers", "checkpoints") and not link.exists():
-            link.symlink_to(entry)
-    file = teachers.path(folder, name)
-    if not file.exists():
-        options = [f"--{key.replace('_', '-')}={value}" for key, value in scaled.items()]
-        kept = ["--save", str(file), "--checkpoint", f"{folder}/{name}.checkpoint", "--data", str(folder)]
-        command = [sys.executable, "-m", "trainers", name, *options, *kept]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return folder.resolve()
 
 
 def rows(spec: StudySpec, out: Path, data_dir: Path) -> Iterator[tuple[str, ...]]:
