@@ -1,6 +1,7 @@
 """The page says what the database has, and all that claims name exists."""
 
 import math
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +107,31 @@ def test_the_page_in_the_documentation_has_every_claim() -> None:
     text = (ROOT / "docs/gallery.md").read_text()
     missing = [claim.text for claim in CLAIMS if f"| {claim.place} | {claim.text} |" not in text]
     assert not missing
+
+
+def test_a_study_runs_with_the_teacher_that_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data_dir, out = tmp_path / "data", tmp_path / "out"
+    data_dir.mkdir()
+    commands: list[tuple[list[str], str | None]] = []
+
+    def started(command: list[str], env: dict[str, str] | None = None, **_: object) -> None:
+        commands.append((command, env and env["TUNEBENCH_DATA_DIR"]))
+        if "--save" in command:
+            file = Path(command[command.index("--save") + 1])
+            file.parent.mkdir()
+            file.touch()
+
+    monkeypatch.setattr(subprocess, "run", started)
+    for _ in range(2):
+        gallery.run("paren2021/distillation-proxy", out / "gallery.db", out, data_dir)
+    gallery.run("paren2021/table1-proxy", out / "gallery.db", out, data_dir)
+    (teacher, _), (first, learned), again, (_, alone) = commands
+    assert teacher[1:4] == ["-m", "trainers", "cifar10-real-preactivation20"]
+    assert {"--train-fraction=0.1", "--width=8", "--image-size=16"} < {*teacher}
+    assert teacher[teacher.index("--data") + 1] == learned
+    assert first[:2] == ["tunebench", "run"]
+    assert again == (first, learned)
+    assert alone == str(data_dir)
 
 
 def test_a_page_of_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
