@@ -24,6 +24,7 @@ from verdicts import (
     judged,
     latent_ahead,
     nearest,
+    scored,
     shown,
     verdict,
     weakest,
@@ -370,3 +371,11 @@ def test_numbers_as_they_are_written():
     assert points == "1.20 (−0.10 to 3.00) percentage points"
     assert shown(Estimate(1.0, 0.912, 1.0, 0.95), "%", 100) == "100.00 (91.20 to 100.00)%"
     assert shown(Estimate(None, None, None, None), "%", 100) == "–"
+
+
+def test_differences_of_test_accuracy_are_in_points() -> None:
+    spec = stored(study_of(arms=[GRID, TWIN, OTHER], searcher="grid"))
+    grid, other = At("grid", (1e-3,)), At("other")
+    assert Differences(other, measure=scored).unit(spec) == ("%", 100)
+    assert Differences(grid, (other,), scored).unit(spec) == ("percentage points", 100)
+    assert Each(((grid, other),), scored).unit(spec) == ("percentage points", 100)

@@ -158,7 +158,7 @@ class Differences:
         return f"{_words(self.measure, spec)}: {self.more.words(spec)}{f', minus {less}' if less else ''}"
 
     def unit(self, spec: StudySpec) -> tuple[str, float]:
-        return _unit(self.measure, spec)
+        return _unit(self.measure, spec, alone=not self.less)
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,8 +470,9 @@ def _words(measure: Measure, spec: StudySpec) -> str:
     return WORDS.get(measure, "validation {metric}").format(metric=spec.task_definition().metric)
 
 
-def _unit(measure: Measure, spec: StudySpec) -> tuple[str, float]:
+def _unit(measure: Measure, spec: StudySpec, *, alone: bool = False) -> tuple[str, float]:
+    """Return the unit of a measure's differences or, if it stands alone, of its values."""
     if measure in FLIPS or isinstance(measure, LateFlips):
         return "% of weights", 100.0
     sign, unit, factor, _ = UNITS.get(spec.task_definition().metric, RAW)
-    return sign.strip() if measure is scored else unit, factor
+    return sign.strip() if alone and measure is scored else unit, factor
