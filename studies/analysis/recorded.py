@@ -125,6 +125,21 @@ def each_of(trial: TrialRecord, name: str) -> list[Series]:
     return [series for training in trial.series for series in training if series.name == name]
 
 
+def first_gradients(trial: TrialRecord) -> dict[str, Floats]:
+    """Return the gradient (steps,) of each recorded weight in the first epoch of the trial's first training.
+
+    Empty if the gradient was not recorded after every step of the epoch, or is not finite.
+    """
+    recorded = [s for s in next(iter(trial.series), ()) if s.name.endswith(".gradient")]
+    if not recorded or not trial.epochs:
+        return {}
+    steps = recorded[0].steps
+    first = steps[: steps[-1] // len(trial.epochs)]
+    found = {s.name.removesuffix(".gradient"): s.values[: len(first)] for s in recorded}
+    whole = np.array_equal(first, np.arange(1, len(first) + 1))
+    return found if whole and all(np.isfinite(values).all() for values in found.values()) else {}
+
+
 def _listed(spec: StudySpec, arm: ArmSpec) -> tuple[str, ...]:
     """Return the hyperparameters that tell an arm's settings apart: those that a grid searches."""
     return tuple(searched(arm.space)) if spec.is_grid(arm) else ()

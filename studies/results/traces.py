@@ -18,6 +18,7 @@ from studies.analysis.recorded import (
     by_setting,
     differing,
     each_of,
+    first_gradients,
     named,
     of_epochs,
     pairs_of_signs,
@@ -32,15 +33,17 @@ PANEL_INCHES = 1.9
 LABEL = 28  # characters along the side of such a panel
 LOW_INCHES = 0.75  # of a panel with one of a weight's traces
 IMAGE_INCHES = 0.55
-MOST_COLUMNS = 4  # of a weight's traces, one arm each, and of differing signs, two arms each
+MOST_COLUMNS = 4  # of a weight's traces, one arm each; of differing signs, two arms each; of filtered weights
 # what an optimizer keeps for a weight, in words, in the order of the panels; others follow under their own names
 KEPT = {
     "gradient": "gradient",
-    "m": "first average m",
-    "g": "second average g",
+    "m": "first average m",  # "average m" without g
+    "g": "second average g",  # "average g" without m
     "v": "average of squares v",
     "w": "latent weight w",
 }
+# the panels of a weight's gradient and of what the filters of both orders make of it
+FILTERED = ("gradient", "filtered", "sign, first order", "sign, second order")
 # the metrics by epoch: the field of an epoch's record, and its label
 BY_EPOCH = {
     "train_metric": "Training {metric}",
@@ -148,7 +151,47 @@ def weights(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
         column[0].set_title(f"{label(arm, spec.arm(arm).method)}, weight {chosen[arm]}", fontsize=7)
         column[-1].set_xlabel("Step", fontsize=8)
         for axes, what in zip(column, whats, strict=True):
-            _trace(axes, KEPT.get(what, what), its.get(what), colour)
+            _trace(axes, _kept(what, its), its.get(what), colour)
+    return figure
+
+
+def filters(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
+    """Draw, for each of the first recorded weights, its gradient by step in the first epoch, and the outputs and signs
+    of the filters of first and second order for this one sequence of gradients, with the same constant alpha.
+
+    The gradients are from the first training of the first arm with a gradient filter. Source: Quist 2023, Figure 2.
+    """
+    from trainers.optimizers.gradient_filter import filtered
+
+    spec, trials, _ = up_to_decision(stored(study), trials, ())
+    filtering = (
+        trial
+        for arm, trial in _first_trials(spec, trials).items()
+        if spec.arm(arm).method == "gradient-filter" and first_gradients(trial)
+    )
+    if (trial := next(filtering, None)) is None:
+        return None
+    shown = dict(islice(first_gradients(trial).items(), MOST_COLUMNS))
+    gradients = np.stack([*shown.values()], axis=1)
+    alpha, gamma = float(trial.hyperparameters["alpha"]), float(trial.hyperparameters["gamma"])
+    first, second = filtered(gradients, alpha), filtered(gradients, alpha, gamma)
+    orders = f"first order, alpha {setting(alpha)}", f"second order, also gamma {setting(gamma)}"
+    steps = np.arange(1, len(gradients) + 1)
+    wide = -(-len(shown) // 2)
+    figure = canvas.figure_of(LOW_INCHES * len(FILTERED), canvas.title(spec), 2, columns=wide)
+    panels = figure.subplots(len(FILTERED), len(shown), sharex=True, squeeze=False)
+    for i, (weight, column) in enumerate(zip(shown, panels.T, strict=True)):
+        column[0].set_title(f"weight {weight}", fontsize=7)
+        column[-1].set_xlabel("Step", fontsize=8)
+        _plot(column[0], steps, gradients[:, i], canvas.GREY, FILTERED[0])
+        for its, order, axes, (colour, _) in zip(
+            (first, second), orders, column[2:], canvas.LOOKS, strict=False
+        ):
+            _plot(column[1], steps, its.outputs[:, i], colour, order)
+            _plot(axes, steps, its.signs[:, i], colour, "sign")
+        for axes, words in zip(column, FILTERED, strict=True):
+            axes.set_ylabel(textwrap.fill(words, 8) if i == 0 else "", fontsize=7)
+    canvas.legend(figure, [*panels[0, 0].lines, *panels[1, 0].lines], [], columns=wide)
     return figure
 
 
@@ -187,6 +230,7 @@ FIGURES: Mapping[str, Draw] = {
     "flips-by-step": flips,
     "metric-by-epoch": metrics,
     "weight-by-step": weights,
+    "filtered-gradient": filters,
     "differing-signs": signs,
     "images": images,
 }
@@ -250,16 +294,27 @@ def _changes(signs: Series) -> int:
     return int(np.count_nonzero(np.diff(signs.values)))
 
 
+def _kept(what: str, its: Mapping[str, Series]) -> str:
+    """Return in words what an optimizer keeps for a weight: of its one average, neither first nor second."""
+    words = KEPT.get(what, what)
+    return words if {"m", "g"} <= its.keys() or what not in ("m", "g") else f"average {what}"
+
+
 def _trace(axes: Axes, words: str, series: Series | None, colour: str) -> None:
     """Draw one trace of a weight; leave the panel empty if the arm has no such trace."""
     if series is None:
         axes.set_axis_off()
         return
+    _plot(axes, series.steps, series.values, colour, words)
+    axes.set_ylabel(words.replace(" ", "\n", 1), fontsize=7)
+
+
+def _plot(axes: Axes, steps: Any, values: Any, colour: str, words: str) -> None:
+    """Draw one line of numbers by step, labelled with `words`; a sign as a step function."""
     canvas.plain(axes)
     axes.plot(
-        series.steps, series.values, color=colour, lw=0.8, drawstyle="steps-post" if words == "sign" else None
+        steps, values, color=colour, lw=0.8, label=words, drawstyle="steps-post" if words == "sign" else None
     )
-    axes.set_ylabel(words.replace(" ", "\n", 1), fontsize=7)
     axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     axes.yaxis.get_offset_text().set_fontsize(6)
     if words == "sign":

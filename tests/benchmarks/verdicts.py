@@ -17,12 +17,13 @@ from studies.analysis.comparison import compare
 from studies.analysis.confirmation import worth
 from studies.analysis.curves import Floats
 from studies.analysis.estimate import NONE, Estimate
-from studies.analysis.recorded import differing, each_of
+from studies.analysis.recorded import differing, each_of, first_gradients
 from studies.analysis.settings import Measure, Point, Runs, by_setting, flips, objective
 from studies.design.space import searched
 from studies.design.spec import StudySpec
 from studies.records import ConfirmationRecord, StudyRecord, TrialRecord
 from studies.results.wording import RAW, UNITS, count, listed, minus, setting
+from trainers.optimizers.gradient_filter import filtered
 
 LEVEL = 0.95  # of all intervals of a claim together
 FEWEST_RUNS = 6  # that a claim needs to be decided at all
@@ -67,6 +68,43 @@ class LateFlips:
         late = trial.epochs[-self.epochs - self.frozen : -self.frozen]
         known = len(trial.epochs) >= self.epochs + self.frozen
         return sum(epoch.flip_ratio for epoch in late) / self.epochs if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class FilterOf:
+    """A filter of order 1 or 2 with a trial's gamma and alpha, this one multiplied by `factor`."""
+
+    order: int
+    factor: float = 1.0
+
+    def changes(self, gradients: Floats, trial: TrialRecord) -> float:
+        """Return how often a step changes the sign of the filter's output, averaged over the weights (steps, weights).
+
+        What the first step sets is no change.
+        """
+        alpha, gamma = (float(trial.hyperparameters[name] or 1) for name in ("alpha", "gamma"))
+        signs = filtered(gradients, self.factor * alpha, gamma if self.order == 2 else None).signs
+        return float(np.mean(signs[:-1] * signs[1:] < 0))
+
+    def __str__(self) -> str:
+        order = {1: "first", 2: "second"}[self.order]
+        return f"{order}-order filter" + (f" with {self.factor:g} alpha" if self.factor != 1 else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Oscillations:
+    """How much more often a step of the first epoch changes the sign of the first filter's output than of the second's,
+    both from the same recorded gradients; None if these are incomplete."""
+
+    more: FilterOf
+    less: FilterOf
+
+    def __call__(self, trial: TrialRecord) -> float | None:
+        gradients = first_gradients(trial)
+        if not gradients:
+            return None
+        whole = np.stack([*gradients.values()], axis=1)
+        return self.more.changes(whole, trial) - self.less.changes(whole, trial)
 
 
 FLIPS = (flips, last_flips)
@@ -467,6 +505,10 @@ def _numbers(trial: TrialRecord) -> tuple[tuple[float | None, ...], ...]:
 def _words(measure: Measure, spec: StudySpec) -> str:
     if isinstance(measure, LateFlips):
         return f"weights flipped per step in the last {measure.epochs} epochs before signs are frozen"
+    if isinstance(measure, Oscillations):
+        return (
+            f"sign changes of the {measure.more}, minus those of the {measure.less}, from the same gradients"
+        )
     return WORDS.get(measure, "validation {metric}").format(metric=spec.task_definition().metric)
 
 
@@ -474,5 +516,7 @@ def _unit(measure: Measure, spec: StudySpec, *, alone: bool = False) -> tuple[st
     """Return the unit of a measure's differences or, if it stands alone, of its values."""
     if measure in FLIPS or isinstance(measure, LateFlips):
         return "% of weights", 100.0
+    if isinstance(measure, Oscillations):
+        return "in 100 steps", 100.0
     sign, unit, factor, _ = UNITS.get(spec.task_definition().metric, RAW)
     return sign.strip() if alone and measure is scored else unit, factor

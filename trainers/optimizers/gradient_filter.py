@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +33,30 @@ def filter_step(
         gradients = ms if share == 1 else list(torch._foreach_div(ms, share))
     torch._foreach_lerp_(gs, gradients, alpha)
     write_signs(thetas, gs, direction=-1)
+
+
+Numbers = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class Filtered(NamedTuple):
+    """A filter's `outputs` g and binary weights' `signs` after each step: (steps, weights).
+
+    A sign is 0 until the output is other than 0 for the first time.
+    """
+
+    outputs: Numbers
+    signs: Numbers
+
+
+def filtered(gradients: Numbers, alpha: float, gamma: float | None = None) -> Filtered:
+    """Filter a sequence of gradients (steps, weights) in float64, from averages of 0; without gamma in first order."""
+    xs = torch.as_tensor(gradients, dtype=torch.float64)
+    g, theta, m = (torch.zeros(xs.shape[1:], dtype=xs.dtype) for _ in range(3))
+    outputs, signs = torch.empty_like(xs), torch.empty_like(xs)
+    for i, x in enumerate(xs):
+        filter_step([theta], [x], None if gamma is None else [m], [g], alpha, gamma or 1.0)
+        outputs[i], signs[i] = g, theta
+    return Filtered(outputs.numpy(), signs.numpy())
 
 
 def bias_correction(gamma: float, steps: int) -> float:
