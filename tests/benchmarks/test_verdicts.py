@@ -15,8 +15,10 @@ from verdicts import (
     DifferingSigns,
     Done,
     Each,
+    FilterOf,
     LateFlips,
     MoreTrials,
+    Oscillations,
     Pairs,
     Verdict,
     Within,
@@ -268,6 +270,57 @@ def test_late_flips_are_those_before_signs_stay():
     shown = Differences(At("other"), measure=late)
     assert shown.words(spec) == "weights flipped per step in the last 2 epochs before signs are frozen: other"
     assert shown.unit(spec) == ("% of weights", 100.0)
+
+
+def recorded(gradients, runs=8) -> Done:
+    """Make up trainings of one epoch by a filter, with gradients (steps, weights) of each run."""
+    record = study_of(arms=[OTHER], searcher="random", runs=runs, trials=1)
+    spec = stored(record)
+    trials = []
+    for run in range(1, runs + 1):
+        its = gradients(run)
+        steps = range(1, len(its) + 1)
+        series = tuple(Series.of(f"{i}[0].gradient", steps, column) for i, column in enumerate(its.T))
+        trial = trial_of(spec, "other", run, 1, 0.5, hyperparameters={"alpha": 1e-3, "gamma": 0.1})
+        trials.append(replace(trial, series=(series,), epochs=epochs(1.0, 0.1)[:1]))
+    return Done(spec, record, trials)
+
+
+def test_sign_changes_of_filters_of_one_gradient_by_hand():
+    (trial, *_) = recorded(lambda run: np.array([[8.0, 1.0], [-7.0, 1.0], [8.0, 1.0], [8.0, 1.0]])).trials
+    trial = replace(trial, hyperparameters={"alpha": 0.5, "gamma": 0.5})
+    gradients = np.stack([s.values for s in trial.series[0]], axis=1)
+    assert FilterOf(1).changes(gradients, trial) == 2 / 6  # 4, -1.5, 3.25, 5.625; three steps of two weights
+    assert FilterOf(2).changes(gradients, trial) == 0  # 2, 0.25, 1.75, 3.6875
+    assert FilterOf(1, factor=0.2).changes(gradients, trial) == 0  # 0.8, 0.02, 0.818, 1.5362
+    assert Oscillations(FilterOf(1), FilterOf(2))(trial) == 2 / 6
+    assert Oscillations(FilterOf(2), FilterOf(1, factor=2))(trial) == -2 / 6
+
+
+def test_noise_changes_the_sign_after_the_first_order_more_often_and_a_trend_after_none():
+    more, less, none = FilterOf(1), FilterOf(2), Oscillations(FilterOf(1), FilterOf(1))
+    noise = recorded(lambda run: np.random.default_rng(run).normal(size=(175, 4)))
+    rule = Above(0.0, 0.005)
+    for oscillations, expected in (
+        (Oscillations(more, less), Verdict.REPRODUCED),
+        (Oscillations(less, more), Verdict.NOT_REPRODUCED),
+        (none, Verdict.NOT_REPRODUCED),
+        (Oscillations(FilterOf(1, factor=100), more), Verdict.REPRODUCED),
+    ):
+        found = Differences(At("other"), measure=oscillations)
+        assert verdict(found.estimates(noise), rule) is expected
+    trend = recorded(lambda run: np.full((175, 4), 1e-3 * run))
+    shown = Differences(At("other"), measure=Oscillations(more, less))
+    (e,) = shown.estimates(trend)
+    assert e.value == 0
+    for trials in (noise.trials[:5], [replace(t, series=()) for t in noise.trials]):
+        assert verdict(shown.estimates(replace(noise, trials=trials)), rule) is Verdict.NOT_DECIDABLE
+    assert shown.words(noise.spec) == (
+        "sign changes of the first-order filter in the first epoch, minus those of the second-order filter for the same "
+        "gradients: other"
+    )
+    assert shown.unit(noise.spec) == ("in 100 steps", 100.0)
+    assert str(FilterOf(1, factor=10)) == "first-order filter with 10 times alpha"
 
 
 def test_latent_weights_are_compared_within_each_training():

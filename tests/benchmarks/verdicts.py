@@ -88,7 +88,7 @@ class FilterOf:
 
     def __str__(self) -> str:
         order = {1: "first", 2: "second"}[self.order]
-        return f"{order}-order filter" + (f" with {self.factor:g} alpha" if self.factor != 1 else "")
+        return f"{order}-order filter" + (f" with {self.factor:g} times alpha" if self.factor != 1 else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -507,7 +507,8 @@ def _words(measure: Measure, spec: StudySpec) -> str:
         return f"weights flipped per step in the last {measure.epochs} epochs before signs are frozen"
     if isinstance(measure, Oscillations):
         return (
-            f"sign changes of the {measure.more}, minus those of the {measure.less}, from the same gradients"
+            f"sign changes of the {measure.more} in the first epoch, minus those of the {measure.less} for the same "
+            "gradients"
         )
     return WORDS.get(measure, "validation {metric}").format(metric=spec.task_definition().metric)
 

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from synthetic import study_of, trial_of
 
-from studies.analysis.recorded import by_setting, differing, differing_signs, named, of_epochs
+from studies.analysis.recorded import (
+    by_setting,
+    differing,
+    differing_signs,
+    first_gradients,
+    named,
+    of_epochs,
+)
 from studies.design.spec import stored
 from studies.records import EpochRecord, Series, TrialRecord
 
@@ -89,3 +96,18 @@ def test_a_mean_of_nothing_is_no_number(runs: list[float]) -> None:
     trials = [trial("one", i, 1, flips([1], [value])) for i, value in enumerate(runs, start=1)]
     found = by_setting(SPEC, trials, named("flip_ratio"))
     assert [traces.mean.tolist() for traces in found.values()] == [[1.0]] * bool(runs)
+
+
+def test_gradients_of_the_first_epoch_are_all_of_them_or_none() -> None:
+    """The series of one training joins those of its epochs, here two of three steps."""
+    epoch = EpochRecord(epoch=1, train_loss=1.0, validation_metric=0.5, test_metric=0.5, flip_ratio=0.1,
+                        train_seconds=0.1, evaluate_seconds=0.1)  # fmt: skip
+    steps, values = [1, 2, 3, 4, 5, 6], [1.0, -2.0, 3.0, -4.0, 5.0, -6.0]
+    its = (Series.of("0[1,2].gradient", steps, values), Series.of("0[1,2].m", steps, values))
+    both = replace(trial("one", 1, 1, its, flips([1], [1.0])), epochs=(epoch, replace(epoch, epoch=2)))
+    assert {name: g.tolist() for name, g in first_gradients(both).items()} == {"0[1,2]": [1.0, -2.0, 3.0]}
+    every_second = (Series.of("0[1,2].gradient", steps[1::2], values[1::2]),)
+    not_finite = (Series.of("0[1,2].gradient", steps, [1.0, np.inf, *values[2:]]),)
+    for other in (every_second, not_finite, flips(steps, values)):
+        assert first_gradients(replace(both, series=(other,))) == {}
+    assert first_gradients(replace(both, series=())) == first_gradients(replace(both, epochs=())) == {}

@@ -162,8 +162,8 @@ def test_the_traces_of_the_weight_that_flips_most():
     figure = traces.weights(study, trials)
     panels = [axes for axes in figure.axes if axes.axison]
     labels = [axes.get_ylabel().replace("\n", " ") for axes in panels]
-    both = ("gradient", "first average m", "sign")
-    assert sorted(labels) == sorted([*both, *both, "latent weight w", "second average g"])
+    latent, of_filter = ("average m", "latent weight w"), ("first average m", "second average g")
+    assert sorted(labels) == sorted([*("gradient", "sign") * 2, *latent, *of_filter])
     assert len(figure.axes) == 10
     titles = [axes.get_title() for axes in figure.axes[:2]]
     assert titles == ["latent, weight 5[2,2]", "filter, weight 5[2,2]"]
@@ -176,8 +176,66 @@ def test_the_traces_of_the_weight_that_flips_most():
         for series in first.series[0]:
             weight, _, what = series.name.rpartition(".")
             if weight == "5[2,2]":
-                line = drawn[traces.KEPT.get(what, what), column]
-                assert line.get_ydata().tolist() == series.values.tolist()
+                words = "average m" if (arm, what) == ("latent", "m") else traces.KEPT.get(what, what)
+                assert drawn[words, column].get_ydata().tolist() == series.values.tolist()
+
+
+def test_the_only_average_of_a_first_order_filter_is_neither_first_nor_second():
+    arm = {"name": "first", "method": "gradient-filter-first-order", "space": {"alpha": 1e-3}}
+    study = study_of(arms=[arm], searcher="random", runs=1, trials=1)
+    series = (*weight("3[0,1]", 0, "gradient", "g"), Series.of("3[0,1].sign", STEPS, [1, 1, -1, -1]))
+    trial = replace(trial_of(stored(study), "first", 1, 1, 0.5), series=(series,))
+    labels = [axes.get_ylabel().replace("\n", " ") for axes in traces.weights(study, [trial]).axes]
+    assert labels == ["gradient", "average g", "sign"]
+    assert traces.filters(study, [trial]) is None
+
+
+def of_two_epochs(gradients, **space):
+    """Make a study of one gradient filter that recorded these gradients (weights, steps) in two epochs."""
+    arm = {"name": "filter", "method": "gradient-filter", "space": {"alpha": 0.5, "gamma": 0.5} | space}
+    study = study_of(arms=[arm], searcher="random", runs=1, trials=1)
+    steps = range(1, len(gradients[0]) + 1)
+    series = tuple(
+        Series.of(f"{i}[0,1].{what}", steps, its)
+        for i, its in enumerate(gradients)
+        for what in ("gradient", "g", "m", "sign")  # what was recorded of averages is not drawn
+    )
+    trial = trial_of(stored(study), "filter", 1, 1, 0.5)
+    epochs = tuple(
+        EpochRecord(epoch=epoch, train_loss=1.0, validation_metric=0.5, test_metric=0.5, flip_ratio=0.1,
+                    train_seconds=1.0, evaluate_seconds=1.0)
+        for epoch in (1, 2)
+    )  # fmt: skip
+    return study, [replace(trial, series=(series,), epochs=epochs)]
+
+
+def test_both_filters_are_drawn_of_one_recorded_gradient_in_the_first_epoch():
+    figure = traces.filters(*of_two_epochs([[8.0, -16.0, 0.0, 99.0, 99.0, 99.0], [-8.0, 0.0, 8.0, 1, 1, 1]]))
+    panels = np.array(figure.axes).reshape(4, 2)
+    drawn = [[[line.get_ydata().tolist() for line in axes.lines] for axes in column] for column in panels.T]
+    assert drawn[0] == [
+        [[8, -16, 0]],
+        [[4, -6, -3], [2, -2, -2.5]],
+        [[-1, 1, 1]],
+        [[-1, 1, 1]],
+    ]
+    assert drawn[1] == [
+        [[-8, 0, 8]],
+        [[-4, -2, 3], [-2, -2, 0.5]],
+        [[1, 1, -1]],
+        [[1, 1, -1]],
+    ]
+    assert all(line.get_xdata().tolist() == [1, 2, 3] for axes in figure.axes for line in axes.lines)
+    assert [axes.get_title() for axes in panels[0]] == ["weight 0[0,1]", "weight 1[0,1]"]
+    assert [axes.get_ylabel().replace("\n", " ") for axes in panels[:, 0]] == [*traces.FILTERED]
+    assert texts(figure) == ["gradient", "first order, alpha 0.5", "second order, also gamma 0.5"]
+    both, first, second = (axes.lines for axes in panels[1:, 0])
+    assert [line.get_color() for line in both] == [first[0].get_color(), second[0].get_color()]
+
+
+def test_at_most_four_weights_are_filtered():
+    figure = traces.filters(*of_two_epochs([[1.0, -1.0, 1.0, -1.0]] * 5))
+    assert len(figure.axes) == 4 * traces.MOST_COLUMNS
 
 
 def test_images_with_noise_and_recovered_by_each_arm():

@@ -4,6 +4,7 @@ import torch
 from scipy.signal import lfilter
 
 from trainers.optimizers import GradientFilter
+from trainers.optimizers.gradient_filter import filtered
 from trainers.schedules import factor
 
 STEPS = 200
@@ -113,6 +114,23 @@ def test_impulse_response_is_that_of_the_second_order_filter() -> None:
         optimizer.step()
         response.append(optimizer.state[theta]["g"].item())
     np.testing.assert_allclose(response, expected, rtol=1e-12)
+
+
+def test_a_sequence_is_filtered_in_first_and_second_order() -> None:
+    """A sign is 0 until there is an output, and then stays where the output is 0."""
+    gradients = np.array([[0.0, 4.0], [8.0, -4.0], [-8.0, 0.0]])
+    first = filtered(gradients, alpha=0.5)
+    assert first.outputs.tolist() == [[0.0, 2.0], [4.0, -1.0], [-2.0, -0.5]]
+    assert first.signs.tolist() == [[0, -1], [-1, 1], [1, 1]]
+    second = filtered(gradients, alpha=0.5, gamma=0.5)
+    assert second.outputs.tolist() == [[0.0, 1.0], [2.0, 0.0], [0.0, -0.25]]
+    assert second.signs.tolist() == [[0, -1], [-1, -1], [-1, 1]]
+    noise = np.random.default_rng(0).normal(size=(50, 3))
+    for its, b, a in (
+        (filtered(noise, 0.1), [0.1], [1, -0.9]),
+        (filtered(noise, 0.1, 0.3), [0.03], np.convolve([1, -0.9], [1, -0.7])),  # Quist 2023, eqs 15 and 16
+    ):
+        np.testing.assert_allclose(its.outputs, lfilter(b, a, noise, axis=0), rtol=0, atol=1e-12)
 
 
 def test_alpha_and_gamma_can_be_swapped_at_constant_alpha() -> None:

@@ -14,6 +14,7 @@ from torch import nn
 from trainers.errors import UnusableError
 from trainers.layers.binary import BinaryLinear, partition
 from trainers.optimizers import OPTIMIZERS, GradientFilter
+from trainers.optimizers.gradient_filter import filtered
 from trainers.record import NOTHING, Record
 from trainers.tasks import TASKS, Proxy
 from trainers.training import recorder
@@ -142,6 +143,37 @@ def test_weights_are_the_seeds_and_of_all_layers() -> None:
     assert [name[0] for name in chosen(10, 1)] == list("0011223344")
     assert [name[0] for name in chosen(2, 1)] == list("02")
     assert len(set(chosen(40, 1))) == 40
+
+
+@pytest.mark.parametrize("method", ["gradient-filter", "gradient-filter-first-order"])
+@pytest.mark.parametrize(("precision", "off"), [("float64", 0.0), ("float32", 1e-6)])
+def test_the_averages_are_what_the_filter_makes_of_the_recorded_gradients(
+    method: str, precision: str, off: float, spoken_digits: Path
+) -> None:
+    found = by_name(
+        list(
+            train_with(
+                SPEECH,
+                method,
+                VALUES[method] | {"decay": "none"},
+                data_dir=spoken_digits,
+                proxy=Proxy(epochs=2, width=32, precision=precision),
+                record=Record(weights=3),
+            )
+        )
+    )
+    recorded = {
+        what: np.stack([its.values for name, its in found.items() if name.endswith(f".{what}")], axis=1)
+        for what in ("gradient", "g", "sign", *(["m"] if method == "gradient-filter" else []))
+    }
+    assert recorded["gradient"].shape == (40, 3)
+    its = filtered(recorded["gradient"], **VALUES[method])
+    largest = np.abs(recorded["gradient"]).max()
+    np.testing.assert_allclose(its.outputs, recorded["g"], rtol=0, atol=off * largest)
+    assert np.array_equal(its.signs, recorded["sign"])
+    if "m" in recorded:
+        first = filtered(recorded["gradient"], VALUES[method]["gamma"])
+        np.testing.assert_allclose(first.outputs, recorded["m"], rtol=0, atol=off * largest)
 
 
 def test_too_many_signs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
