@@ -156,10 +156,11 @@ def weights(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
 
 
 def filters(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
-    """Draw, for each of the first recorded weights, its gradient by step in the first epoch, and the outputs and signs
-    of the filters of first and second order for this one sequence of gradients, with the same constant alpha.
+    """Draw the first recorded weights' gradients by step in the first epoch, and what both filters make of each.
 
-    The gradients are from the first training of the first arm with a gradient filter. Source: Quist 2023, Figure 2.
+    The filters of first and second order have the arm's alpha, kept constant. Both filter the same gradients, so that
+    their outputs differ only by the filter. The gradients are from the first training of the first arm with a gradient
+    filter. Source: Quist 2023, Figure 2.
     """
     from trainers.optimizers.gradient_filter import filtered
 
@@ -191,6 +192,7 @@ def filters(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
             _plot(axes, steps, its.signs[:, i], colour, "sign")
         for axes, words in zip(column, FILTERED, strict=True):
             axes.set_ylabel(textwrap.fill(words, 8) if i == 0 else "", fontsize=7)
+            axes.locator_params(axis="x", nbins=4)
     canvas.legend(figure, [*panels[0, 0].lines, *panels[1, 0].lines], [], columns=wide)
     return figure
 
@@ -295,7 +297,7 @@ def _changes(signs: Series) -> int:
 
 
 def _kept(what: str, its: Mapping[str, Series]) -> str:
-    """Return in words what an optimizer keeps for a weight: of its one average, neither first nor second."""
+    """Return the label of what an optimizer keeps for a weight; a single average is not called first or second."""
     words = KEPT.get(what, what)
     return words if {"m", "g"} <= its.keys() or what not in ("m", "g") else f"average {what}"
 

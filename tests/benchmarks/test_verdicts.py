@@ -316,8 +316,8 @@ def test_noise_changes_the_sign_after_the_first_order_more_often_and_a_trend_aft
     for trials in (noise.trials[:5], [replace(t, series=()) for t in noise.trials]):
         assert verdict(shown.estimates(replace(noise, trials=trials)), rule) is Verdict.NOT_DECIDABLE
     assert shown.words(noise.spec) == (
-        "sign changes of the first-order filter in the first epoch, minus those of the second-order filter for the same "
-        "gradients: other"
+        "sign changes of the first-order filter in the first epoch, minus those of the second-order filter for the "
+        "same gradients: other"
     )
     assert shown.unit(noise.spec) == ("in 100 steps", 100.0)
     assert str(FilterOf(1, factor=10)) == "first-order filter with 10 times alpha"

@@ -82,7 +82,7 @@ class FilterOf:
 
         What the first step sets is no change.
         """
-        alpha, gamma = (float(trial.hyperparameters[name] or 1) for name in ("alpha", "gamma"))
+        alpha, gamma = (float(trial.hyperparameters[name]) for name in ("alpha", "gamma"))
         signs = filtered(gradients, self.factor * alpha, gamma if self.order == 2 else None).signs
         return float(np.mean(signs[:-1] * signs[1:] < 0))
 
@@ -93,7 +93,7 @@ class FilterOf:
 
 @dataclass(frozen=True, slots=True)
 class Oscillations:
-    """How much more often a step of the first epoch changes the sign of the first filter's output than of the second's,
+    """How much more often a step in the first epoch changes the sign of the first filter's output than of the second's,
     both from the same recorded gradients; None if these are incomplete."""
 
     more: FilterOf
