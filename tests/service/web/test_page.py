@@ -201,7 +201,7 @@ def test_a_study_shows_all_there_is(forgiving: Watched, done: str) -> None:
         .inner_text()
         .startswith("Gradient filter (2 hyperparameters) and latent SGD (6")
     )
-    assert "no test can tell two of them apart" in page.locator("#verdict").inner_text()
+    assert "no test can tell two arms apart" in page.locator("#verdict").inner_text()
     assert page.locator("#glance tbody tr").count() == 2
     assert page.locator("#summary p").count() > 3
     assert " × RuntimeError: CUDA error: out of memory" in page.locator("#readings").inner_text()

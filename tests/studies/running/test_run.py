@@ -234,5 +234,7 @@ def test_a_trial_that_fits_nowhere_is_refused(local_cluster, spoken_digits):
         StudyError, match=r"a trial needs 512 CPU, .* on one machine; the cluster's machines have . CPU"
     ):
         run_study(study(resources={"cpus": 512}), "s-1", Kept(), [], data_dir=spoken_digits)
-    with pytest.raises(StudyError, match=r"a trial needs 1 CPU, 1 GPU, .*; the cluster's have . CPU, 0 GPU"):
+    with pytest.raises(
+        StudyError, match=r"a trial needs 1 CPU, 1 GPU, .*; the cluster's machines have . CPU, 0 GPU"
+    ):
         run_study(study(resources={"gpus": 1}), "s-1", Kept(), [], data_dir=spoken_digits)
