@@ -65,7 +65,7 @@ def _spec(options: argparse.Namespace) -> TrainingSpec:
     tasks = {**TASKS, **TEACHERS}
     if options.task not in tasks:
         raise ValueError(f"unknown task {options.task!r}; known are {', '.join(tasks)}")
-    hyperparameters = dict(_setting(text) for text in options.set)
+    hyperparameters = dict(_setting("--set", text) for text in options.set)
     proxy = Proxy(
         epochs=options.epochs,
         train_fraction=options.train_fraction,
@@ -91,7 +91,9 @@ def _spec(options: argparse.Namespace) -> TrainingSpec:
         split_seed=options.split_seed,
         teacher=options.teacher,
         start=options.start,
-        record=Record.of(dict(_setting(text if "=" in text else f"{text}=true") for text in options.record)),
+        record=Record.of(
+            dict(_setting("--record", text if "=" in text else f"{text}=true") for text in options.record)
+        ),
     )
 
 
@@ -316,11 +318,11 @@ def _how_to_go_on(checkpoint: Path | None) -> str:
     return f"the same command continues from {checkpoint}"
 
 
-def _setting(text: str) -> tuple[str, Value]:
-    """Parse `name=value`; the value becomes a number, true or false, or else stays a word."""
+def _setting(option: str, text: str) -> tuple[str, Value]:
+    """Parse the `name=value` given to `option`; the value becomes a number, true or false, or else stays a word."""
     name, separator, value = text.partition("=")
     if not (name and separator and value):
-        raise ValueError(f"--set takes NAME=VALUE, got {text!r}")
+        raise ValueError(f"{option} takes NAME=VALUE, got {text!r}")
     if value in ("true", "false"):
         return name, value == "true"
     for kind in (int, float):

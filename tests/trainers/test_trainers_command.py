@@ -171,6 +171,7 @@ def test_a_teacher_is_kept_where_tasks_look_for_it(
         ([*FILTER, "--set", "alpha=7"], "alpha must be in (0, 1], got 7"),
         ([*FILTER, "--set", "alpha=high"], "alpha must be in (0, 1], got 'high'"),
         ([*FILTER, "--set", "alpha"], "--set takes NAME=VALUE, got 'alpha'"),
+        ([*FILTER, "--record", "=2"], "--record takes NAME=VALUE, got '=2'"),
         (FILTER[:4], "gradient-filter needs gamma"),
         ([*FILTER, "--epochs", "0"], "epochs must be in [1, 10000], got 0"),
         ([*FILTER, "--width", "129"], "width must be at most spoken-digits's own, 128, got 129"),
