@@ -31,13 +31,13 @@ class CachedAnalysis:
     etag: str
     created_at: datetime
     last_event: int
-    will_do_until: float
+    fresh_until: float
 
     def is_fresh_enough(self, study: StudyRecord) -> bool:
         if self.created_at < study.created_at:  # of a deleted study with the same id
             return False
         return self.last_event >= study.last_event or (
-            study.state in ACTIVE and time.monotonic() < self.will_do_until
+            study.state in ACTIVE and time.monotonic() < self.fresh_until
         )
 
 
@@ -96,7 +96,7 @@ class Analysis:
             etag=f'W/"{etag}"',  # weak: it also identifies the compressed content
             created_at=computed.created_at,
             last_event=computed.last_event,
-            will_do_until=began + min(STALE_TIMES * took, STALE_SECONDS),
+            fresh_until=began + min(STALE_TIMES * took, STALE_SECONDS),
         )
         self._keep((study, what), analysed)
         return analysed

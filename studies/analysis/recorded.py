@@ -125,17 +125,27 @@ def each_of(trial: TrialRecord, name: str) -> list[Series]:
     return [series for training in trial.series for series in training if series.name == name]
 
 
+def by_weight(trial: TrialRecord) -> dict[str, dict[str, Series]]:
+    """Return the series by weight and by what they record of it, from the trial's first training that has any."""
+    found: dict[str, dict[str, Series]] = {}
+    for series in next((training for training in trial.series if training), ()):
+        weight, dot, what = series.name.rpartition(".")
+        if dot:
+            found.setdefault(weight, {})[what] = series
+    return found
+
+
 def first_gradients(trial: TrialRecord) -> dict[str, Floats]:
-    """Return the gradient (steps,) of each recorded weight in the first epoch of the trial's first training.
+    """Return the gradient (steps,) of each recorded weight in the trial's first epoch.
 
     Empty if the gradient was not recorded after every step of the epoch, or is not finite.
     """
-    recorded = [s for s in next(iter(trial.series), ()) if s.name.endswith(".gradient")]
+    recorded = {weight: its["gradient"] for weight, its in by_weight(trial).items() if "gradient" in its}
     if not recorded or not trial.epochs:
         return {}
-    steps = recorded[0].steps
+    steps = next(iter(recorded.values())).steps
     first = steps[: steps[-1] // len(trial.epochs)]
-    found = {s.name.removesuffix(".gradient"): s.values[: len(first)] for s in recorded}
+    found = {weight: series.values[: len(first)] for weight, series in recorded.items()}
     whole = np.array_equal(first, np.arange(1, len(first) + 1))
     return found if whole and all(np.isfinite(values).all() for values in found.values()) else {}
 

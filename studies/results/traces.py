@@ -16,6 +16,7 @@ from studies.analysis.recorded import (
     Setting,
     Traces,
     by_setting,
+    by_weight,
     differing,
     each_of,
     first_gradients,
@@ -133,7 +134,7 @@ def weights(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
     """
     spec, trials, _ = up_to_decision(stored(study), trials, ())
     found = {
-        arm: _of_weights(trial) for arm, trial in islice(_first_trials(spec, trials).items(), MOST_COLUMNS)
+        arm: by_weight(trial) for arm, trial in islice(_first_trials(spec, trials).items(), MOST_COLUMNS)
     }
     chosen = {
         arm: max(its, key=lambda name: _changes(its[name]["sign"])) for arm, its in found.items() if its
@@ -166,13 +167,14 @@ def filters(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
 
     spec, trials, _ = up_to_decision(stored(study), trials, ())
     filtering = (
-        trial
+        (trial, recorded)
         for arm, trial in _first_trials(spec, trials).items()
-        if spec.arm(arm).method == "gradient-filter" and first_gradients(trial)
+        if spec.arm(arm).method == "gradient-filter" and (recorded := first_gradients(trial))
     )
-    if (trial := next(filtering, None)) is None:
+    if (found := next(filtering, None)) is None:
         return None
-    shown = dict(islice(first_gradients(trial).items(), MOST_COLUMNS))
+    trial, recorded = found
+    shown = dict(islice(recorded.items(), MOST_COLUMNS))
     gradients = np.stack([*shown.values()], axis=1)
     alpha, gamma = float(trial.hyperparameters["alpha"]), float(trial.hyperparameters["gamma"])
     first, second = filtered(gradients, alpha), filtered(gradients, alpha, gamma)
@@ -280,16 +282,6 @@ def _first_trials(spec: StudySpec, trials: Sequence[TrialRecord]) -> dict[str, T
     found = sorted((trial for trial in trials if trial.series), key=lambda t: (t.run, t.trial))
     firsts = {trial.arm: trial for trial in reversed(found)}
     return {arm.name: firsts[arm.name] for arm in spec.arms if arm.name in firsts}
-
-
-def _of_weights(trial: TrialRecord) -> dict[str, dict[str, Series]]:
-    """Return the series by weight and by what they record of it, from the trial's first training that has any."""
-    found: dict[str, dict[str, Series]] = {}
-    for series in next((training for training in trial.series if training), ()):
-        weight, dot, what = series.name.rpartition(".")
-        if dot:
-            found.setdefault(weight, {})[what] = series
-    return found
 
 
 def _changes(signs: Series) -> int:

@@ -25,8 +25,8 @@ def filter_step(
     """Take one step in place: m <- (1-gamma) m + gamma gradient, g <- (1-alpha) g + alpha m, theta <- -sign(g).
 
     Where g = 0, theta stays. Without `ms` the filter is of first order: m is the gradient. Otherwise g takes m / share,
-    which corrects m's bias if `share` is `bias_correction`. All lists have the same length, and tensors at the same
-    index the same shape.
+    which corrects m's bias if `share` is `bias_correction_factor`. All lists have the same length, and tensors at the
+    same index the same shape.
     """
     if ms is not None:
         torch._foreach_lerp_(ms, gradients, gamma)
@@ -59,7 +59,7 @@ def filtered(gradients: Numbers, alpha: float, gamma: float | None = None) -> Fi
     return Filtered(outputs.numpy(), signs.numpy())
 
 
-def bias_correction(gamma: float, steps: int) -> float:
+def bias_correction_factor(gamma: float, steps: int) -> float:
     """Return the share of gradients in an average that began at 0: 1 - (1-gamma)^steps (Kingma & Ba 2015, alg. 1)."""
     return -math.expm1(steps * math.log1p(-gamma)) if gamma < 1 else 1.0
 
@@ -71,8 +71,8 @@ class GradientFilter(Filtering):
     smaller, the longer the memory. `gamma=None` leaves the first average out: a first-order filter. The
     next step uses `param_groups[i]["alpha"]`, which a schedule may take down to 0.
 
-    `bias_correction` divides the first average by `bias_correction`, counting the steps of a parameter's group, so
-    that early gradients count more. Quist 2023, section 3, omits it because it hurt. The second average needs none:
+    `bias_correction` divides the first average by `bias_correction_factor`, counting the steps of a parameter's group,
+    so that early gradients count more. Quist 2023, section 3, omits it because it hurt. The second average needs none:
     its sign would be the same. Averages that start from weights taken over have no such bias and are not corrected.
     """
 
@@ -107,7 +107,7 @@ class GradientFilter(Filtering):
         gs, *ms = buffers
         alpha, gamma = group["alpha"], group["gamma"]
         corrected = gamma is not None and group.get("bias_correction", False)  # older checkpoints have none
-        share = bias_correction(gamma, group["steps"]) if corrected else 1.0
+        share = bias_correction_factor(gamma, group["steps"]) if corrected else 1.0
         filter_step(
             thetas, gradients, ms[0] if ms else None, gs, alpha, 1.0 if gamma is None else gamma, share
         )
