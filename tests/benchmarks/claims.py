@@ -23,6 +23,7 @@ from verdicts import (
     last_flips,
     latent_ahead,
     scored,
+    started,
     trained,
 )
 
@@ -34,8 +35,8 @@ POINT = 0.01
 HALF = Above(0.0, 0.005)
 SIMILAR = Within(POINT)
 NO_WORSE = Above(-HALF.least, -HALF.least)  # fails if the effect against it is worth a claim
-# logistic regression's on the same test images (docs/methods-table.md); CIFAR-10's are 16 x 16, it trains on a tenth
-LINEAR = {"mnist": 0.917, "cifar10": 0.380}
+# logistic regression's on the same test images (docs/methods-table.md); CIFAR-10's are 16 x 16
+LINEAR = {"mnist": 0.917, "cifar10": 0.417}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +79,8 @@ class Open:
 
 RATES = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 MAGNITUDE = "initial-magnitude"
-GAMMA, TAU = (
-    At("gamma", (0.01,)),
-    At("tau", (1e-8,)),
-)  # the same setting in two arms, trained with the same seeds
+GAMMA, TAU = At("gamma", (0.01,)), At("tau", (1e-8,))  # the same setting in two arms, with the same seeds
+ALIKE = At("tau", (1e-9,))  # with a tau for which nothing is claimed
 SCORED = Differences(
     At("latent-adam"), measure=scored
 )  # a network worse than a linear map of its inputs tells nothing
@@ -95,6 +94,10 @@ TUNED, PUBLISHED = ("latent-sgd", "gradient-filter"), ("latent-published", "filt
 MORE, BY_LUCK = MoreTrials(*TUNED), MoreTrials(*PUBLISHED)  # with nothing to search
 
 PAREN = ("ste-adam", "mirror-descent", "bop", "bnew")  # what Paren & Poudel compare
+BUDGETS = (
+    *((At(method), At(f"{method}-short")) for method in PAREN if method != "bnew"),
+    (At("bnew-stronger"), At("bnew-short-weaker")),
+)
 STARTED = ("mirror-descent", "bop")  # whose authors do not suggest such a start
 DISTILLED = ("ste-adam", "bnew")  # that are also trained with a teacher here
 LATE = LateFlips(epochs=3, frozen=1)
@@ -146,8 +149,8 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         place="Quist 2023, Figure 4a",
-        text="In the standard setting the learning rate has a single optimum: too small inhibits learning, too large "
-        "pushes latent weights to where they are clipped.",
+        text="In the standard setting the accuracy has an optimum in the learning rate, here tested at 1: a far "
+        "smaller and a far larger one are worse.",
         study="quist2023/figure4-proxy",
         estimator=Differences(At("standard", (1.0,)), (At("standard", (0.0001,)), At("standard", (100.0,)))),
         rule=HALF,
@@ -189,7 +192,8 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         place="Quist 2023, Figure 6, flipping ratio",
-        text="Without alpha decay flipping continues; with alpha decay it dies down.",
+        text="Without alpha decay flipping continues where with alpha decay it dies down: there are fewer flips "
+        "in the last epoch.",
         study="quist2023/figure6-proxy",
         estimator=Differences(At("none"), (At("cosine"),), last_flips),
         rule=Above(0.0, 1e-5),
@@ -296,7 +300,7 @@ CLAIMS: tuple[Claim, ...] = (
         study="nayak2020/figure1-proxy",
         estimator=Differences(GAMMA, (At("gamma", (1.0,)),), trained),
         rule=HALF,
-        control=Differences(GAMMA, (TAU,), trained),
+        control=Differences(GAMMA, (ALIKE,), trained),
     ),
     Claim(
         place="Nayak 2020, Figure 1a",
@@ -304,7 +308,7 @@ CLAIMS: tuple[Claim, ...] = (
         study="nayak2020/figure1-proxy",
         estimator=Differences(GAMMA, (At("gamma", (1e-4,)),), trained),
         rule=HALF,
-        control=Differences(GAMMA, (TAU,), trained),
+        control=Differences(GAMMA, (ALIKE,), trained),
     ),
     Claim(
         place="Nayak 2020, Figure 1a",
@@ -314,7 +318,16 @@ CLAIMS: tuple[Claim, ...] = (
             GAMMA, tuple(At("gamma", (gamma,)) for gamma in (1e-4, 1e-3, 1e-1, 1.0)), trained
         ),
         rule=HALF,
-        control=Differences(GAMMA, (TAU,), trained),
+        control=Differences(GAMMA, (ALIKE,), trained),
+    ),
+    Claim(
+        place="Nayak 2020, section 3",
+        text="In the very beginning of the training the accuracy trend is steep with a high gamma, here of 1: after "
+        "one epoch it is above that of the best gamma. The control is the end of training.",
+        study="nayak2020/figure1-proxy",
+        estimator=Differences(At("gamma", (1.0,)), (GAMMA,), started),
+        rule=HALF,
+        control=Differences(At("gamma", (1.0,)), (GAMMA,), trained),
     ),
     Claim(
         place="Nayak 2020, Figure 1b",
@@ -330,7 +343,7 @@ CLAIMS: tuple[Claim, ...] = (
         study="nayak2020/figure1-proxy",
         estimator=Differences(TAU, (At("tau", (1e-3,)),), trained),
         rule=HALF,
-        control=Differences(TAU, (GAMMA,), trained),
+        control=Differences(TAU, (ALIKE,), trained),
     ),
     Claim(
         place="Nayak 2020, Figure 2",
@@ -347,7 +360,7 @@ CLAIMS: tuple[Claim, ...] = (
         study="nayak2020/figure3-proxy",
         estimator=Differences(GAMMA, (At("gamma", (1.0,)),), trained),
         rule=HALF,
-        control=Differences(GAMMA, (TAU,), trained),
+        control=Differences(GAMMA, (ALIKE,), trained),
     ),
     Claim(
         place="Nayak 2020, Figure 3a",
@@ -355,7 +368,7 @@ CLAIMS: tuple[Claim, ...] = (
         study="nayak2020/figure3-proxy",
         estimator=Differences(GAMMA, tuple(At("gamma", (gamma,)) for gamma in (1e-3, 1e-1, 1.0)), trained),
         rule=HALF,
-        control=Differences(GAMMA, (TAU,), trained),
+        control=Differences(GAMMA, (ALIKE,), trained),
     ),
     Claim(
         place="Nayak 2020, Figure 3b",
@@ -393,6 +406,16 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         place="Nayak 2020, section 5",
+        text="The training of the binary autoencoder converges faster with Bop than with Adam, by training PSNR after "
+        "the first epoch. The control is again Adam with the rate of Bop's real-valued parameters.",
+        study="nayak2020/figure4-proxy",
+        estimator=Differences(At("bop"), (At("adam"),), started),
+        rule=Above(0.0, 0.05),
+        control=Differences(At("adam-bops-rate"), (At("adam"),), started),
+        over_control=True,
+    ),
+    Claim(
+        place="Nayak 2020, section 5",
         text="Binary autoencoders, by Adam and by Bop, give degraded reconstructions beside the real-valued one.",
         study="nayak2020/figure4-proxy",
         estimator=Differences(At("real-valued"), (At("adam"), At("bop"))),
@@ -425,11 +448,12 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         place="Paren & Poudel 2021, section 5.1, budgets",
-        text="For all methods a shorter quantisation phase produces a decrease in the quality of results.",
+        text="For all methods a shorter quantisation phase produces a decrease in the quality of results. BNEW's short "
+        "one has the lower lambda_rate, as in their code; in the control it is as long.",
         study="paren2021/budgets-proxy",
-        estimator=Each(tuple((At(method), At(f"{method}-short")) for method in PAREN)),
+        estimator=Each(BUDGETS),
         rule=HALF,
-        control=Differences(At("bnew"), (At("bnew-stronger"),)),  # the short one's lambda_rate for as long
+        control=Differences(At("bnew-stronger"), (At("bnew"),)),
     ),
     Claim(
         place="Paren & Poudel 2021, section 5.1, distillation",

@@ -39,6 +39,11 @@ def trained(trial: TrialRecord) -> float | None:
     return trial.epochs[-1].train_metric if trial.epochs else None
 
 
+def started(trial: TrialRecord) -> float | None:
+    """Return the metric on the training samples after the first epoch; None if it was not recorded."""
+    return trial.epochs[0].train_metric if trial.epochs else None
+
+
 def scored(trial: TrialRecord) -> float | None:
     """Return the test metric at the end."""
     return trial.epochs[-1].test_metric if trial.epochs else None
@@ -112,6 +117,7 @@ WORDS: dict[Measure, str] = {
     flips: "weights flipped per step",
     last_flips: "weights flipped per step in the last epoch",
     trained: "training {metric}",
+    started: "training {metric} after the first epoch",
     scored: "test {metric}",
     binary_ahead: "test {metric} of binary weights minus that of latent ones",
     latent_ahead: "test {metric} of latent weights minus that of binary ones",

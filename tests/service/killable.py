@@ -41,7 +41,7 @@ PLANNED = 20
 
 def environment(**more):
     """Return the environment of a new process: this checkout, and none of this process's Ray."""
-    return without_ray() | {"PYTHONPATH": str(Path.cwd())} | more
+    return without_ray() | {"PYTHONPATH": str(Path(__file__).parents[2])} | more
 
 
 class Study:
