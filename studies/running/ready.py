@@ -54,7 +54,9 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Fault]:
         ("start", "start", "started from another network"),
     ):
         if before.get(key) != now.get(key):
-            put_back = f"put the earlier one back ({before.get(key)}), or run the study under another name"
+            put_back = (
+                f"put the earlier one back ({_named(before.get(key))}), or run the study under another name"
+            )
             found.append((field, f"its trials {did} than the one here now; {put_back}"))
     first, second = before.get("data", {}).get("sha256"), now["data"]["sha256"]
     if first and second and first != second:
@@ -64,6 +66,15 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Fault]:
         )
         found.append(("task", f"its trials were trained on other data than the data here now; {put_back}"))
     return found
+
+
+def _named(found: Mapping[str, Any] | None) -> str:
+    """Describe a file of a provenance, or several by the tasks that use them: `first.pt, sha256 7692c3ad...`."""
+    if not found:
+        return "none"
+    if "file" in found:
+        return f"{found['file']}, sha256 {found['sha256']}"
+    return "; ".join(f"for {task}: {_named(file)}" for task, file in found.items())
 
 
 def _missing(spec: StudySpec, data_dir: Path, elsewhere: bool) -> list[Fault]:
