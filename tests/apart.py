@@ -6,12 +6,25 @@ import os
 import subprocess
 import sys
 import sysconfig
+from functools import partial
 from pathlib import Path
 
 
 def without_ray():
     """The environment but for what Ray reads of it, except that its workers are as nice as the rest: `conftest`."""
     return {k: v for k, v in os.environ.items() if not k.startswith("RAY_") or k == "RAY_worker_niceness"}
+
+
+def without_dashboard(change=setattr):
+    """Have no dashboard from the next `ray.init` on, nor the process that Ray starts in its place, which does nothing.
+
+    Either would take as long to start as five trials take to train. `change` may be a `setattr` that is undone.
+    """
+    from studies.running.cluster import ray  # which sets what Ray reads
+
+    node = ray._private.node.Node
+    change(ray, "init", partial(ray.init, include_dashboard=False))
+    change(node, "start_api_server", lambda node, **_: setattr(node, "_webui_url", None))
 
 
 def processors(number):

@@ -6,13 +6,12 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from apart import processors
+from apart import processors, without_dashboard
 from fastapi import FastAPI
 from filelock import FileLock
 from killable import PLANNED, SPEC, Study
@@ -207,11 +206,9 @@ def here(
     tunebench: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, str, str]]:
     """`tunebench` for commands that train: on a local Ray without a dashboard, one trial at a time."""
-    from studies.running.cluster import ray
-
     for name, value in processors(1).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(ray, "init", partial(ray.init, include_dashboard=False))
+    without_dashboard(monkeypatch.setattr)
     return tunebench
 
 

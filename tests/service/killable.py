@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -41,7 +42,8 @@ PLANNED = 20
 
 def environment(**more):
     """Return the environment of a new process: this checkout, and none of this process's Ray."""
-    return without_ray() | {"PYTHONPATH": str(Path(__file__).parents[2])} | more
+    tests = Path(__file__).parents[1]
+    return without_ray() | {"PYTHONPATH": os.pathsep.join(map(str, (tests.parent, tests)))} | more
 
 
 class Study:

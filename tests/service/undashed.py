@@ -1,7 +1,8 @@
-"""`tunebench` whose local Ray has no dashboard, which would take as long to start as five trials take to train."""
+"""`tunebench` whose local Ray has no dashboard."""
 
-from functools import partial
 from typing import Any
+
+from apart import without_dashboard
 
 from service import cli
 from service.cluster import driver
@@ -10,9 +11,7 @@ go_on = driver._go_on
 
 
 def undashed(*arguments: Any) -> Any:
-    from studies.running import cluster
-
-    cluster.ray.init = partial(cluster.ray.init, include_dashboard=False)
+    without_dashboard()
     return go_on(*arguments)
 
 

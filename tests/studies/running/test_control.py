@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
+from apart import without_dashboard
 from twins import alone, numbers
 
 from studies.design.spec import from_json
@@ -48,7 +49,9 @@ def two_slots(folder):
     ray.shutdown()
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     hook = {"worker_process_setup_hook": slow, "env_vars": {"TEST_FOLDER": str(folder)}}
-    ray.init("local", num_cpus=2, log_to_driver=False, include_dashboard=False, runtime_env=hook)
+    with pytest.MonkeyPatch.context() as patch:
+        without_dashboard(patch.setattr)
+        ray.init("local", num_cpus=2, log_to_driver=False, runtime_env=hook)
     yield
     ray.shutdown()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import faults
 import pytest
 import ray
-from apart import without_ray
+from apart import without_dashboard, without_ray
 from small import Kept, figures, study
 
 from studies.design.searchers import Suggestion
@@ -25,7 +25,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 @pytest.fixture(scope="module")
 def faulty_cluster():
     ray.shutdown()
-    start_ray()
+    with pytest.MonkeyPatch.context() as patch:
+        without_dashboard(patch.setattr)
+        start_ray()
     yield
     ray.shutdown()
 
@@ -114,6 +116,7 @@ BEREFT = """
 import os
 from pathlib import Path
 import test_faults
+test_faults.without_dashboard()
 test_faults.start_ray({test_faults.faults.DRIVER: str(os.getpid())})
 test_faults.run_study(test_faults.bereft(), "s-3", test_faults.Kept(), [], data_dir=Path.cwd())
 """
@@ -145,4 +148,4 @@ def start_ray(environment=None):
     """Start a local cluster in which every worker may meet a fault."""
     ray.cloudpickle.register_pickle_by_value(sys.modules["faults"])
     hook = {"worker_process_setup_hook": faults.install, "env_vars": environment or {}}
-    ray.init("local", num_cpus=2, log_to_driver=False, include_dashboard=False, runtime_env=hook)
+    ray.init("local", num_cpus=2, log_to_driver=False, runtime_env=hook)

@@ -6,6 +6,7 @@ import urllib.request
 
 import pytest
 import ray
+from apart import without_dashboard
 from synthetic import study_of, trial_of, trials_of
 
 from studies.design.spec import from_json
@@ -19,7 +20,9 @@ def metrics():
     """Return all of the cluster's tunebench metrics: (name, study, method) -> value."""
     ray.shutdown()
     often = {"metrics_report_interval_ms": 200}
-    ray.init("local", num_cpus=1, log_to_driver=False, include_dashboard=False, _system_config=often)
+    with pytest.MonkeyPatch.context() as patch:
+        without_dashboard(patch.setattr)
+        ray.init("local", num_cpus=1, log_to_driver=False, _system_config=often)
     (node,) = ray.nodes()
     url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
 
