@@ -24,8 +24,9 @@ PYTHON = re.compile(r"[\d:, -]+\t(?P<level>[A-Z])[A-Z]+ [\w.]+:\d+ -- (?P<words>
 IDLE = re.compile(
     r"ERROR: ld\.so: |/\S+\(|\*\*\* |\S+:\d+: \w*Warning: |- |\s|The raylet fate shares|Traceback |:\w+:|\[state-dump\]"
 )
-# not telling: another process's end, or a port that another Ray here has taken from the dashboard's unused metrics
-ECHO = re.compile(r"Raylet is terminated|starting the metrics server")
+# not telling: another process's end, a dashboard that is not up, of which its own logs say more, or a port that another
+# Ray here has taken from the dashboard's unused metrics
+ECHO = re.compile(r"Raylet is terminated|Get dashboard http address failed|starting the metrics server")
 
 
 def why(logs: Path) -> str:

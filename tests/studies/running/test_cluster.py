@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import ray
-from apart import python_in, without_ray
+from apart import python_in, without_dashboard, without_ray
 from small import Kept, study
 
 from studies.errors import StudyError
@@ -107,6 +107,7 @@ def test_workers_that_do_not_start_end_the_study_with_what_ray_says_of_them(
     spoken_digits, tmp_path, monkeypatch
 ):
     ray.shutdown()
+    without_dashboard(monkeypatch.setattr)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(
         "studies.running.experiment.WORKER_SECONDS", 1.0

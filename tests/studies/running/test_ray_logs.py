@@ -45,6 +45,15 @@ def test_another_ray_beside_it_is_no_reason(tmp_path):
     assert why(tmp_path) == ""
 
 
+def test_that_the_dashboard_is_not_up_is_told_by_its_own_logs(tmp_path):
+    away = "Get dashboard http address failed."
+    agent = tmp_path / "dashboard_agent.log"
+    agent.write_text(f"2026-11-30 23:17:46,469\tERROR event_agent.py:75 -- {away}\n")
+    assert why(tmp_path) == ""
+    (tmp_path / "dashboard.err").write_text("ImportError: no module named aiohttp\n")
+    assert why(tmp_path) == "ImportError: no module named aiohttp (dashboard.err)"
+
+
 def test_what_the_shell_says_of_a_worker(tmp_path):
     (tmp_path / "raylet.err").write_text("bash: line 1: /home/me/My: No such file or directory\n")
     assert why(tmp_path) == "bash: line 1: /home/me/My: No such file or directory (raylet.err)"
