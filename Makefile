@@ -34,7 +34,7 @@ figure8: data  ## Figure 8: 2 methods, their published settings and random searc
 demo: data  ## the same with 4 runs x 10 trials, two minutes
 	$(BIN)/tunebench run studies/specs/quist2023/figure8-spoken-digits.yaml --runs 4 --trials 10 --out results/demo
 
-gallery: data  ## the papers' figures and tables in small, run and judged in docs/gallery.md, an hour and a half; continues where it was interrupted
+gallery: data  ## the papers' figures and tables in small, run and judged in docs/gallery.md, two hours and a half; continues where it was interrupted
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/benchmarks/gallery.py
 
 methods-table: data  ## methods against a linear classifier on every task whose data are here, hours; continues where it was interrupted
