@@ -6,20 +6,15 @@ import shlex
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from pages import PAGES, ROOT, blocks
 
-ROOT = Path(__file__).parent.parent
 RECIPES = {
     section.partition("\n")[0]: section
-    for section in re.split(r"^##+ ", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
+    for section in re.split(r"^##+ ", PAGES["CONTRIBUTING.md"], flags=re.MULTILINE)
     if "```" in section
 }
-
-
-def blocks(recipe, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", RECIPES[recipe], re.DOTALL | re.MULTILINE)
 
 
 def change(tree, block):
@@ -67,16 +62,16 @@ def tree(copy):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipe(recipe, tree, spoken_digits):
-    for block in blocks(recipe, "diff"):
+    for block in blocks(RECIPES[recipe], "diff"):
         change(tree, block)
-    for block in blocks(recipe, "python"):
+    for block in blocks(RECIPES[recipe], "python"):
         file = tree / re.match(r"# (\S+)\n", block)[1]
         assert not file.exists()
         file.write_text(block.partition("\n")[2])
     git("add", "--all", cwd=tree)
     names = [name for name in ("trainers", "studies", "service") if (tree / name).exists()]
     lint = [[sys.executable, "-m", "ruff", *how, *names] for how in (["check"], ["format", "--check"])]
-    lines = [line for block in blocks(recipe, "sh") for line in block.splitlines()]
+    lines = [line for block in blocks(RECIPES[recipe], "sh") for line in block.splitlines()]
     environment = os.environ | {"TUNEBENCH_DATA_DIR": str(spoken_digits)}
     for words in [*lint, *map(shlex.split, lines)]:
         words = [sys.executable, "-m", *words] if words[0] == "pytest" else words

@@ -10,6 +10,7 @@ import pytest
 import typer
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from pages import PAGES, ROOT, blocks, without_code
 
 from service.cli import app
 from service.settings import DEFAULT_URL, Settings
@@ -22,14 +23,6 @@ from trainers.data import DATASETS
 from trainers.optimizers import OPTIMIZERS, NoBinaryWeights
 from trainers.tasks import TASKS
 
-ROOT = Path(__file__).parent.parent
-PAGES = {
-    str(file.relative_to(ROOT)): file.read_text()
-    for file in (
-        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docker/README.md")),
-        *sorted((ROOT / "docs").rglob("*.md")),
-    )
-}
 README, STUDIES, COMMANDS = (PAGES[name] for name in ("README.md", "docs/studies.md", "docs/commands.md"))
 CATALOG = PAGES["docs/methods-and-tasks.md"]
 
@@ -166,10 +159,6 @@ def test_the_readme_is_short():
     assert len(README.splitlines()) <= 120
 
 
-def without_code(text):
-    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-
-
 def anchors(page):
     """The names that a page's headings can be linked to by."""
     headings = re.findall(r"^#+ (.+)$", without_code(page), re.MULTILINE)
@@ -195,7 +184,7 @@ def samples(language):
     return [
         pytest.param(code, id=f"{page}-{i}")
         for page, text in PAGES.items()
-        for i, code in enumerate(re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+        for i, code in enumerate(blocks(text, language))
     ]
 
 
@@ -221,8 +210,7 @@ def shell_lines():
     """Every command of ours in a page's code, in a sentence or in lines of its own; usage is without brackets."""
     ours = r"(tunebench|python -m trainers|python tests/benchmarks/\w+\.py|make)(?= |$)"
     for page, text in PAGES.items():
-        fenced = re.findall(r"^```(?:sh)?\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-        lines = [line for block in fenced for line in block.splitlines()]
+        lines = [line for block in blocks(text, "(?:sh)?") for line in block.splitlines()]
         bare = without_code(text)
         lines += re.findall(r"^    (.+)$", bare, re.MULTILINE) + re.findall(r"`([^`\n]+)`", bare)
         for line in lines:

@@ -42,7 +42,7 @@ PLANNED = 20
 
 def environment(**more):
     """Return the environment of a new process: this checkout, and none of this process's Ray."""
-    tests = Path(__file__).parents[1]
+    tests = Path(__file__).parents[1]  # after this checkout: folders in it have the names of our packages
     return without_ray() | {"PYTHONPATH": os.pathsep.join(map(str, (tests.parent, tests)))} | more
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pages import PAGES, blocks, without_code
 from served import Served
-from test_docs import PAGES, without_code
 
 from service.database.store import Store
 from service.settings import DEFAULT_URL
@@ -39,9 +39,9 @@ NOT_RUN = {
 
 def lines(page: str) -> Iterator[str]:
     """Yield each line that the page gives to be typed into a shell, without its comment."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", PAGES[page], re.DOTALL | re.MULTILINE)
+    fenced = [line for block in blocks(PAGES[page], "sh") for line in block.splitlines()]
     indented = re.findall(r"^    (\S.*)$", without_code(PAGES[page]), re.MULTILINE)
-    for line in [*(line for block in blocks for line in block.splitlines()), *indented]:
+    for line in [*fenced, *indented]:
         yield line.split("  #")[0].strip()
 
 
@@ -69,9 +69,10 @@ def folder(tmp_path: Path, spoken_digits: Path, monkeypatch: pytest.MonkeyPatch)
     data.mkdir(parents=True)
     (data / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
     for file, page in (("study.yaml", "README.md"), ("first.yaml", "docs/tutorial.md")):
-        (sample,) = re.findall(r"^```yaml\n(.*?)^```", PAGES[page], re.DOTALL | re.MULTILINE)
+        (sample,) = blocks(PAGES[page], "yaml")
         (tmp_path / file).write_text(sample)
-    (tmp_path / "study.json").write_text(json.dumps(yaml.safe_load(sample)))
+    first = yaml.safe_load((tmp_path / "first.yaml").read_text())
+    (tmp_path / "study.json").write_text(json.dumps(first))
     for file in ("first.pt", "resnet34-b627a593.pth"):
         (tmp_path / file).touch()
     return tmp_path
@@ -82,7 +83,7 @@ def test_what_a_page_gives_to_be_run_runs(
     page: str, folder: Path, service: tuple[Served, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served, store = service
-    if page == "README.md":  # where the study that is shown has been run
+    if page == "README.md":  # where the study that is shown is stored
         monkeypatch.setenv("TUNEBENCH_DATABASE_URL", served.database_url)
         store.create_study(load(folder / "study.yaml"), {})
     for line in filter(runs, GIVEN[page]):

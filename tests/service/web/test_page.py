@@ -787,9 +787,8 @@ def test_a_token_opens_the_page(browser: Any, tmp_path: Path) -> None:
         page.goto("/")
         page.get_by_text("completed").first.wait_for()
         tokens.revoke(engine, "reader")
-        page.wait_for_url(
-            "**/login?next=%2F"
-        )  # where the list's next request leads: a goto would race with it
+        # where the list's next request leads; a goto would race with it
+        page.wait_for_url("**/login?next=%2F")
         page.get_by_text("unknown, revoked or expired").wait_for()
         page.goto("/nothing")
     engine.dispose()
