@@ -459,13 +459,15 @@ def _plateau_times(measured: _Measured, arm: str) -> _Times | None:
     plateau = measured.plateau
     if plateau is None:
         return None
-    confirmed, best = measured.confirmed[arm], measured.best[arm]
-    known = ~(np.isnan(confirmed) & ~np.isnan(best)).any(
-        axis=1
-    )  # in the other runs a confirmation has crashed
+    known = _known(measured, arm)
     if not known.any():
         return None
-    return _times(confirmed[known], measured.sign * plateau.target, measured.draws[known])
+    return _times(measured.confirmed[arm][known], measured.sign * plateau.target, measured.draws[known])
+
+
+def _known(measured: _Measured, arm: str) -> NDArray[np.bool_]:
+    """Return by run whether the confirmed curve is known: in the other runs a confirmation has crashed."""
+    return np.asarray(~(np.isnan(measured.confirmed[arm]) & ~np.isnan(measured.best[arm])).any(axis=1))
 
 
 def _pairs(measured: _Measured) -> tuple[PairResult, ...]:
@@ -477,8 +479,6 @@ def _pairs(measured: _Measured) -> tuple[PairResult, ...]:
         for name, b in best.items()
         for curve, (_, resample) in CURVES.items()
     }
-    fresh = measured.confirmed
-    fresh_resampled = {(name, "mean"): resampled_means(c, measured.draws) for name, c in fresh.items()}
     to_plateau = {name: _plateau_times(measured, name) for name in best}
     pairs = list(combinations(best, 2))
     differences = {
@@ -510,11 +510,7 @@ def _pairs(measured: _Measured) -> tuple[PairResult, ...]:
                 for curve in CURVES
             ),
             trials_to_plateau=_saving(to_plateau[a], to_plateau[b]) if measured.plateau else None,
-            extra_trials_confirmed=tuple(
-                _extra(fresh, fresh_resampled, arm, reference, "mean") for arm, reference in ((b, a), (a, b))
-            )
-            if fresh
-            else None,
+            extra_trials_confirmed=_extra_confirmed(measured, a, b) if measured.confirmed else None,
         )
         for i, (a, b) in enumerate(pairs)
     )
@@ -626,6 +622,17 @@ def _extra(
     )
     level = stats.LEVEL if runs >= stats.BOOTSTRAP_FROM else None
     return ExtraTrials(arm, reference, curve, level, by_trial)
+
+
+def _extra_confirmed(measured: _Measured, a: str, b: str) -> tuple[ExtraTrials, ...] | None:
+    """Return the extra trials on the confirmed curves, b's first, over the runs whose curves are known in both arms;
+    None if there is no such run."""
+    known = _known(measured, a) & _known(measured, b)
+    if not known.any():
+        return None
+    curves = {name: measured.confirmed[name][known] for name in (a, b)}
+    resampled = {(name, "mean"): resampled_means(c, measured.draws[known]) for name, c in curves.items()}
+    return tuple(_extra(curves, resampled, arm, reference, "mean") for arm, reference in ((b, a), (a, b)))
 
 
 def _whole(value: float) -> int | None:

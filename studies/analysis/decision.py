@@ -96,8 +96,11 @@ def _complete(
 
 
 def similar(differences: Floats, margin: float) -> bool:
-    """Return whether, after some run, the differences are shown to lie within ± `margin`; never if that is NaN."""
-    if np.isnan(margin):
+    """Return whether, after some run, the differences are shown to lie within ± `margin`.
+
+    Never if that is NaN, or without a difference.
+    """
+    if np.isnan(margin) or not differences.size:
         return False
     bound = 2 / (1 - SIMILAR_LEVEL)
     least = min(sequence.capital(margin + differences).max(), sequence.capital(margin - differences).max())

@@ -59,8 +59,8 @@ def by_setting(spec: StudySpec, trials: Sequence[TrialRecord], of: Of) -> dict[S
     listed = {arm.name: _listed(spec, arm) for arm in spec.arms}
     order = {arm.name: i for i, arm in enumerate(spec.arms)}
     for trial in sorted(trials, key=lambda t: (order[t.arm], t.trial, t.run)):
-        point = tuple(trial.hyperparameters[name] for name in listed[trial.arm])
-        for trace in of(trial):
+        for trace in of(trial):  # without one, it may have failed before it had hyperparameters
+            point = tuple(trial.hyperparameters[name] for name in listed[trial.arm])
             found.setdefault((trial.arm, point), {}).setdefault(trial.run, []).append(trace)
     return {setting: _traces(runs) for setting, runs in found.items()}
 

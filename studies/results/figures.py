@@ -128,19 +128,20 @@ def _reached(comparison: Comparison, entries: Mapping[str, ToTarget | ToPlateau]
     lines: list[Artist] = []
     trial = np.arange(comparison.compared_at + 1)
     looks = _compared(comparison)
-    for name, m in comparison.arms.items():
-        entry = entries[name]
+    for name, entry in entries.items():
         share = 1 - np.array(entry.still_short)
         if entry.success_rate.level is not None and not crowd:
             # no run is censored before the last trial compared, so the share is a plain proportion of the runs
-            ends = [stats.wilson(round(float(s) * m.runs), m.runs) for s in share]
+            runs = len(entry.times or ())  # without those with a crashed confirmation
+            ends = [stats.wilson(round(float(s) * runs), runs) for s in share]
             low, high = _interval(ends)
             low[0] = high[0] = 0.0  # before the first trial no run is there, by definition, not estimation
             axes.fill_between(
                 trial, 100 * low, 100 * high, step="post", color=looks[name].colour, alpha=0.18, lw=0
             )
         line = looks[name].mean | {"ms": 2.5}
-        lines += axes.step(trial, 100 * share, where="post", label=m.label, **line)
+        label = comparison.arms[name].label
+        lines += axes.step(trial, 100 * share, where="post", label=label, **line)
     axes.set_ylim(-3, 103)
     axes.set_xlim(0, comparison.compared_at + 0.5)
     axes.set_xlabel("Trials", fontsize=8)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from studies.analysis.compared import ArmResult, Comparison, ExtraTrials, ExtraTrialsAt, PairResult
+from studies.analysis.compared import ArmResult, Comparison, ExtraTrials, ExtraTrialsAt, PairResult, ToPlateau
 from studies.analysis.estimate import Estimate
 from studies.results.wording import capital, count, ends, gap, trials, value
 
@@ -22,7 +22,7 @@ def near(comparison: Comparison) -> str:
 def needed(comparison: Comparison, arms: Sequence[ArmResult], show: Callable[[Estimate], str]) -> str:
     """Say how soon the arms' runs get near the plateau; return "" if that is not known."""
     parts = [
-        f"{show(found.restricted_mean)} with {m.label}, where {found.reached} of {m.runs} runs get there"
+        f"{show(found.restricted_mean)} with {m.label}, where {_share(found, m.runs)}"
         for m in arms
         if (found := m.trials_to_plateau) is not None
     ]
@@ -32,6 +32,15 @@ def needed(comparison: Comparison, arms: Sequence[ArmResult], show: Callable[[Es
         f"Counting at most {count(comparison.compared_at, 'trial')} per run, the mean number of trials until a run's "
         f"confirmed curve comes {near(comparison)}, is {'; '.join(parts)}."
     )
+
+
+def _share(found: ToPlateau, runs: int) -> str:
+    """Say how many of an arm's `runs` get there, of those that count."""
+    counted = len(found.times)
+    words = f"{found.reached} of {counted} runs get there"
+    if counted < runs:
+        words += f", not counting {count(runs - counted, 'run')} with a crashed confirmation"
+    return words
 
 
 def saved(comparison: Comparison, pair: PairResult) -> str:

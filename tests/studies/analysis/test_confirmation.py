@@ -14,6 +14,7 @@ from studies.analysis.confirmation import representatives, seed_sd, worth
 from studies.analysis.curves import means
 from studies.design.spec import from_json
 from studies.records import TrialState
+from studies.results import figures
 from studies.results.report import report
 from trainers.tasks import TASKS
 
@@ -121,10 +122,22 @@ def test_a_run_of_which_a_confirmation_crashed_says_nothing_of_how_soon():
     found = one.arms["gradient-filter"].trials_to_plateau
     assert (found.times, found.restricted_mean.value) == ((3,) * 7, 3)
     assert one.pairs[0].trials_to_plateau.value == 3
+    said = report(study, one, [])
+    assert "where 7 of 7 runs get there, not counting 1 run with a crashed confirmation." in said
+    assert "where 8 of 8 runs get there." in report(study, compared(lambda c: False), [])
+    whole = compared(lambda c: False).pairs[0].extra_trials_confirmed
+    for arm in ("gradient-filter", "filter-published"):  # the measured one and the reference
+        lost = compared(lambda c, arm=arm: (c.arm, c.run, c.number) == (arm, 2, 1))
+        assert lost.confirmations.failed > 0
+        assert lost.pairs[0].extra_trials_confirmed == whole
+        assert "not every run" not in report(study, lost, [])
     none = compared(lambda c: c.arm == "filter-published")
     assert none.arms["filter-published"].trials_to_plateau is None
     assert none.pairs[0].trials_to_plateau.value is None
+    assert none.pairs[0].extra_trials_confirmed is None
     assert "| – |" in report(study, none, [])
+    (axes,) = figures.trials_to_plateau(none).axes
+    assert [line.get_label() for line in axes.lines] == ["gradient filter"]
 
 
 def test_ties_for_the_incumbent_are_counted():

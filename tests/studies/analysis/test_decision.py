@@ -11,7 +11,7 @@ from studies.analysis.compared import Decision
 from studies.analysis.comparison import compare
 from studies.analysis.decision import decision, up_to_decision
 from studies.design.spec import from_json
-from studies.records import StudyState
+from studies.records import StudyState, TrialState
 from studies.results.data_tables import curves_table
 from studies.results.report import report
 from studies.results.verdict import answer
@@ -49,6 +49,15 @@ def test_different_and_similar():
     alike = decided(*confirmed(0.0))
     assert (alike.verdict, alike.after) == ("similar", 6)
     assert decided(*confirmed(0.005, wobble=0.02)) == Decision(A, B, "confirmed", 12, 12, None)
+
+
+def test_arms_without_a_run_that_is_confirmed_in_both_are_not_similar():
+    study, trials, fresh = confirmed(0.0, runs=2)
+    crash = {"state": TrialState.FAILED, "objective": None, "test_metric": None, "error": "E"}
+    kept = [replace(c, **crash) if (c.arm, c.run) in ((A, 1), (B, 2)) else c for c in fresh]
+    (pair,) = [p for p in compare(study, trials, confirmations=kept).pairs if (p.a, p.b) == (A, B)]
+    assert not pair.equivalence.similar
+    assert pair.equivalence.difference.value is None
 
 
 def test_validation_decides_where_nothing_is_confirmed_and_then_nothing_is_similar():

@@ -15,7 +15,7 @@ from studies.analysis.recorded import (
     of_epochs,
 )
 from studies.design.spec import stored
-from studies.records import EpochRecord, Series, TrialRecord
+from studies.records import EpochRecord, Series, TrialRecord, TrialState
 
 GRID = {"name": "grid", "method": "gradient-filter", "space": {"alpha": [1e-3, 1e-2], "gamma": 0.1}}
 ONE = {"name": "one", "method": "gradient-filter", "space": {"alpha": 1e-3, "gamma": 0.1}}
@@ -51,6 +51,14 @@ def test_a_setting_has_the_mean_of_its_runs_and_a_run_that_of_its_trainings() ->
     np.testing.assert_array_equal(grid.runs, [[2.0, 4.0, 4.0], [6.0, np.nan, np.nan]])
     assert grid.mean.tolist() == [4.0, 4.0, 4.0]
     assert by_setting(SPEC, trials, named("signs")) == {}
+
+
+def test_a_trial_that_failed_before_it_had_hyperparameters_is_of_no_setting() -> None:
+    failed = replace(trial("grid", 2, 1), state=TrialState.FAILED, objective=None, hyperparameters={})
+    found = by_setting(SPEC, [trial("grid", 1, 1, flips([5], [1.0])), failed], named("flip_ratio"))
+    assert {setting: traces.runs.tolist() for setting, traces in found.items()} == {
+        ("grid", (1e-3,)): [[1.0]]
+    }
 
 
 def test_a_number_of_epochs_is_there_where_it_was_recorded() -> None:
