@@ -14,11 +14,11 @@ from service.database.lease import Lease
 from service.database.owner import Owner
 from service.database.store import Store
 from service.errors import LeaseLost, ServiceError
-from service.records import CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED
+from service.records import COMPLETED, FAILED, PAUSED, QUEUED
 from studies.design.spec import StudySpec, stored
 from studies.errors import NoResultError, SpecError, StudyError
 from studies.imports import without_garbage_collection
-from studies.records import ConfirmationRecord, Request, Sink, StudyRecord, StudyState, TrialRecord
+from studies.records import ConfirmationRecord, Sink, StudyRecord, StudyState, TrialRecord
 from studies.results.wording import listed
 from studies.running import ready, reuse
 from studies.running.control import Control
@@ -189,15 +189,9 @@ def _leave(store: Store, lease: Lease, error: Exception, *, may_pass: bool) -> N
 
 def _stopped(store: Store, lease: Lease) -> StudyState:
     """Leave the study in the requested state. Raises LeaseLost if another process has taken it."""
-    match store.requested(lease):
-        case Request.CANCEL:
-            state = CANCELLED
-        case None:  # it was asked to pause, then to go on while its last trials finished
-            state = QUEUED
-        case _:
-            state = PAUSED
-    store.finish(lease, state)
-    return state
+    return store.finish(
+        lease, QUEUED
+    )  # if it was asked to pause, then to go on while its last trials finished
 
 
 def _same_version(study: StudyRecord) -> StudySpec:

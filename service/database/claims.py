@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, func, or_, select
 from service.database.engine import now, reading, writing
 from service.database.lease import Lease, grant, is_free
 from service.database.owner import Owner
-from service.database.states import change, locked, put_back, tell
+from service.database.states import change, locked, put_back, requested, tell
 from service.database.tables import studies
 from service.records import ACTIVE, QUEUED, STARTING
 from studies.records import StudyState
@@ -59,12 +59,19 @@ class Claims:
             tell(connection, locked(connection, study), trouble, actor="service", time=now(connection))
 
     def put_back(self, seen: HeldStudy, reason: str) -> StudyState | None:
-        """Take a study from a driver that is gone. Returns its new state; None, doing nothing, if it has changed."""
+        """Take a study from a driver that is gone. Returns its new state; None, doing nothing, if it has changed.
+
+        A driver that came back after a while, for example from a database that was away, has renewed its lease.
+        """
         with writing(self._engine) as connection:
-            row = locked(connection, seen.study)
-            if row["fence"] != seen.fence or row["state"] not in ACTIVE:
+            row, time = locked(connection, seen.study), now(connection)
+            if (
+                row["fence"] != seen.fence
+                or row["state"] not in ACTIVE
+                or (seen.free and not is_free(row, time))
+            ):
                 return None
-            return put_back(connection, row, actor="service", time=now(connection), reason=reason)
+            return put_back(connection, row, actor="service", time=time, reason=reason)
 
     def next(self) -> str | None:
         """Return the id of the study to run next, by priority, then by age; None if none is waiting or may start."""
@@ -102,13 +109,18 @@ class Claims:
             )
 
     def refused(self, lease: Lease, reason: str) -> None:
-        """Queue a study again after Ray has refused its start, which does not count as an attempt."""
+        """Queue a study again after Ray has refused its start, which does not count as an attempt.
+
+        It is paused or cancelled instead if that was requested.
+        """
         with writing(self._engine) as connection:
             row = locked(connection, lease.study)
             if (row["state"], row["fence"]) == (STARTING, lease.fence):
-                values = {"attempts": row["attempts"] - 1, "job": None, "quiet": row["trouble"] == reason}
+                to = requested(row, QUEUED)
+                quiet = to is QUEUED and row["trouble"] == reason
+                values = {"attempts": row["attempts"] - 1, "job": None, "quiet": quiet}
                 time = now(connection)
-                change(connection, row, QUEUED, actor="service", time=time, reason=reason, **values)
+                change(connection, row, to, actor="service", time=time, reason=reason, **values)
 
     def accepted(self, lease: Lease) -> None:
         """Clear the study's trouble once a start that was tried quietly has succeeded."""

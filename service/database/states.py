@@ -87,6 +87,16 @@ def tell(connection: Connection, row: RowMapping, trouble: str | None, *, actor:
     append(connection, row["id"], EventKind.STATE, data, actor=actor, time=time)
 
 
+def requested(row: RowMapping, otherwise: StudyState) -> StudyState:
+    """Return the state that a pending request wants the study of `row` in when it stops; without one, `otherwise`."""
+    match row["requested"]:
+        case Request.PAUSE | Request.PAUSE_NOW:
+            return PAUSED
+        case Request.CANCEL:
+            return CANCELLED
+    return otherwise
+
+
 def put_back(
     connection: Connection, row: RowMapping, *, actor: str, time: datetime, reason: str
 ) -> StudyState:
@@ -97,17 +107,10 @@ def put_back(
     """
     attempts = row["attempts"]
     values: dict[str, Any] = {}
-    match row["requested"]:
-        case Request.PAUSE | Request.PAUSE_NOW:
-            to = PAUSED
-        case Request.CANCEL:
-            to = CANCELLED
-        case _ if attempts >= MAX_ATTEMPTS:
-            to = FAILED
-            reason = f"given up after {attempts} starts without a finished trial; the last start: {reason}"
-        case _:
-            to = QUEUED
-            if attempts:
-                values["not_before"] = time + timedelta(seconds=2**attempts)
+    to = requested(row, FAILED if attempts >= MAX_ATTEMPTS else QUEUED)
+    if to is FAILED:
+        reason = f"given up after {attempts} starts without a finished trial; the last start: {reason}"
+    elif to is QUEUED and attempts:
+        values["not_before"] = time + timedelta(seconds=2**attempts)
     change(connection, row, to, actor=actor, time=time, reason=reason, **values)
     return to

@@ -34,7 +34,7 @@ from service.database.rows import (
     row_of,
     series_rows,
 )
-from service.database.states import change, locked, put_back, tell
+from service.database.states import change, locked, put_back, requested, tell
 from service.database.tables import (
     confirmations,
     epochs,
@@ -347,9 +347,10 @@ class Store(Reads):
                 stored = dict(provenance)
             connection.execute(update(studies).where(this).values(provenance=stored))
 
-    def finish(self, lease: Lease, state: StudyState, error: str | None = None) -> None:
+    def finish(self, lease: Lease, state: StudyState, error: str | None = None) -> StudyState:
         """Give the lease back and leave the study in `state`, not running, with the reason if it failed.
 
+        A study to be queued or paused is instead paused or cancelled if that was requested. Returns its new state.
         Raises LeaseLost, or StoreError if the study is to be completed, but lacks trials and is not one to stop early.
         """
         if state in ACTIVE:
@@ -357,6 +358,8 @@ class Store(Reads):
         with writing(self.engine) as connection:
             time = extend(connection, lease)
             row = locked(connection, lease.study)
+            if state in (QUEUED, PAUSED):
+                state = requested(row, state)
             if state is COMPLETED:
                 mine = trials.c.study == lease.study
                 stored = connection.scalar(select(func.count()).select_from(trials).where(mine))
@@ -366,6 +369,7 @@ class Store(Reads):
                         f"study {lease.study} has {stored} of {wanted} trials and cannot be completed"
                     )
             change(connection, row, state, actor=actor_of(lease.owner), time=time, reason=error)
+            return state
 
     def give_up(self, lease: Lease, reason: str) -> StudyState:
         """Give the lease back after a fault that may pass: the study is queued again, a bounded number of times.

@@ -1,7 +1,10 @@
 """The sink keeps its lease, and knows when the lease is lost."""
 
+import math
 import threading
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import Engine, update
@@ -14,7 +17,7 @@ from service.database.owner import Owner
 from service.database.store import Store
 from service.database.tables import studies
 from service.errors import DatabaseError, DatabaseUnavailable, LeaseHeld, LeaseLost, StoreError
-from studies.records import Request, Sink, TrialRecord
+from studies.records import ConfirmationRecord, Request, Series, Sink, TrialRecord
 from studies.running.control import Control
 
 
@@ -107,6 +110,36 @@ def test_a_trial_waits_for_a_database_that_is_away_and_is_stored_once(store: Sto
         with pytest.raises(StoreError, match="is recorded already"):
             sink.record(trial(lease.study))
     assert store.trials(lease.study, with_epochs=True) == [trial(lease.study)]
+
+
+@pytest.mark.parametrize("loss", [0.5, math.nan])
+def test_a_trial_with_series_or_without_a_loss_is_known_again(
+    store: Store, lease: Lease, loss: float
+) -> None:
+    done = trial(lease.study)
+    epochs = tuple(replace(epoch, train_loss=loss) for epoch in done.epochs)
+    done = replace(done, epochs=epochs, series=((Series.of("flip_ratio", [1], [0.5]),),))
+    assert epochs
+    record, breaks = store.record, iter([True, False])
+
+    def unsteady(lease: Lease, done: TrialRecord) -> None:
+        record(lease, done)
+        if next(breaks):
+            raise DatabaseUnavailable("database broke the connection")
+
+    store.record = unsteady  # type: ignore[method-assign]
+    with LeasedSink(store, lease, Control()) as sink:
+        sink.record(done)
+    (stored,) = store.trials(lease.study, with_series=True)
+    assert stored.series[0][0].values.tolist() == [0.5]
+
+
+def test_what_others_have_trained_is_not_waited_for(store: Store, lease: Lease) -> None:
+    def away(addresses: Sequence[str]) -> Mapping[str, TrialRecord | ConfirmationRecord]:
+        raise DatabaseUnavailable("database cannot be reached")
+
+    store.at = away  # type: ignore[method-assign]
+    assert LeasedSink(store, lease, Control()).at(["an-address"]) == {}
 
 
 def test_a_failing_database_is_tried_again() -> None:

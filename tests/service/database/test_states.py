@@ -1,6 +1,8 @@
 """A study changes its state only in the allowed ways, and each change is an event."""
 
 import itertools
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from sqlalchemy import Engine, update
 from writers import elsewhere, spec, stored, trial
 
+from service.database.claims import Claims
 from service.database.engine import now, writing
 from service.database.lease import Lease, grant
 from service.database.owner import Owner
@@ -32,8 +35,9 @@ def start(engine: Engine, study: str) -> Lease:
     with writing(engine) as connection:
         row = locked(connection, study)
         values = {"attempts": row["attempts"] + 1, "job": "a-job"}
-        time = now(connection)
-        return grant(connection, row, STARTING, Owner.current(), 60, time, actor="service", **values)
+        return grant(
+            connection, row, STARTING, Owner.current(), 60, now(connection), actor="service", **values
+        )
 
 
 def told(store: Store, study: str) -> list[tuple[Any, ...]]:
@@ -183,10 +187,10 @@ def test_a_lost_driver_is_replaced_and_waits_longer_each_time(store: Store, engi
     for _ in range(MAX_ATTEMPTS):
         start(engine, study)
         with writing(engine) as connection:
-            time = now(connection)
-            put_back(connection, locked(connection, study), actor="service", time=time, reason="it died")
+            died_at = now(connection)
+            put_back(connection, locked(connection, study), actor="service", time=died_at, reason="it died")
         record = store.study_by_id(study)
-        waits.append(record.not_before and round((record.not_before - time).total_seconds()))
+        waits.append(record.not_before and round((record.not_before - died_at).total_seconds()))
     assert waits == [2, 4, 8, 16, None]
     assert (record.state, record.attempts) == (FAILED, MAX_ATTEMPTS)
     assert record.error == "given up after 5 starts without a finished trial; the last start: it died"
@@ -222,6 +226,42 @@ def test_what_a_lost_driver_was_asked_for_is_done(
         assert put_back(connection, row, actor="service", time=now(connection), reason="it died") is to
     record = store.study_by_id(study)
     assert (record.state, record.requested) == (to, None)
+
+
+@pytest.mark.parametrize(
+    ("request_", "to"), [(Request.PAUSE, PAUSED), (Request.PAUSE_NOW, PAUSED), (Request.CANCEL, CANCELLED)]
+)
+def test_what_was_asked_for_is_done_too_by_a_driver_that_is_interrupted_and_after_a_refused_start(
+    store: Store, engine: Engine, request_: Request, to: StudyState
+) -> None:
+    study = store.create_study(spec(), {}).id
+    for otherwise in (QUEUED, PAUSED):
+        lease = store.claim(study, Owner.current(), 60)
+        store.ask(study, request_, actor="alice")
+        assert store.finish(lease, otherwise) is to
+    lease = store.claim(study, Owner.current(), 60)
+    store.ask(study, request_, actor="alice")
+    assert store.finish(lease, FAILED, error="it cannot go on") is FAILED
+    store.resume(study, actor="alice")
+    claims = Claims(engine, Owner.current(), max_running=1)
+    started = claims.claim(again=False)
+    assert started is not None
+    store.ask(study, request_, actor="alice")
+    claims.refused(started, "Ray has no room")
+    record = store.study_by_id(study)
+    assert (record.state, record.requested, record.attempts) == (to, None, 0)
+
+
+def test_a_driver_that_has_come_back_keeps_its_study(store: Store, engine: Engine) -> None:
+    study = store.create_study(spec(), {}).id
+    lease = store.claim(study, elsewhere(), 0.2)
+    claims = Claims(engine, Owner.current(), max_running=1)
+    time.sleep(0.3)
+    (seen,) = claims.held()
+    assert seen.free
+    store.renew(replace(lease, seconds=60))
+    assert claims.put_back(seen, "its driver is gone") is None
+    assert store.study_by_id(study).state is RUNNING
 
 
 def test_a_driver_takes_up_only_the_last_start(store: Store, engine: Engine) -> None:
