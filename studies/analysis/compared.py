@@ -266,7 +266,7 @@ class Confirmations:
 
     `planned` counts the trainings for runs that are over, `done` and `failed` the stored ones. `complete` says that all
     runs are over and all their incumbents confirmed. `seed_sd` is the standard deviation of one training's test metric
-    over seeds, pooled over the incumbents at the budget; null with one seed.
+    over seeds, pooled over the incumbents at the budget of which none diverged; null with one seed.
     """
 
     seeds: int

@@ -8,7 +8,7 @@ import numpy as np
 
 from studies.analysis.curves import Floats, Ints, best_so_far, runs_of
 from studies.design.spec import StudySpec
-from studies.records import ConfirmationRecord, TrialRecord
+from studies.records import ConfirmationRecord, TrialRecord, TrialState
 from trainers.hyperparameters import Value
 
 # the test metrics with the fresh seeds, by run and trial
@@ -23,13 +23,15 @@ class Worth:
     the test metric of the incumbent network itself. `confirmed` is the mean test metric of its hyperparameters over the
     study's fresh seeds, NaN if one of these trainings is missing or has failed. `stands` is the trial, from 1, that is
     trained again for the incumbent, 0 if there is no incumbent and -1 if the run has not got to this trial. `anew`
-    holds the test metrics of the fresh trainings, of each incumbent that has all of them.
+    holds the test metrics of the fresh trainings, of each incumbent that has all of them, by run and trial; `diverged`
+    has the run and trial of those of which a fresh training diverged.
     """
 
     held_out: Floats
     confirmed: Floats
     stands: Ints
     anew: Anew
+    diverged: frozenset[tuple[int, int]]
 
     @property
     def incumbents(self) -> int:
@@ -66,7 +68,8 @@ def worth(
     """Return what the incumbents of `arm` are worth in a study, finished or not."""
     shape, direction = (spec.runs, spec.trials), spec.task_definition().direction
     seeds = spec.confirm.seeds if spec.confirm else 0
-    anew = _anew([each for each in confirmations if each.arm == arm], seeds)
+    fresh = [each for each in confirmations if each.arm == arm]
+    anew = _anew(fresh, seeds)
     held_out, confirmed = np.full(shape, np.nan), np.full(shape, np.nan)
     stands = np.full(shape, -1)
     for run in runs_of([trial for trial in trials if trial.arm == arm]):
@@ -78,14 +81,16 @@ def worth(
         held_out[row] = np.array([np.nan, *tested])[incumbents]
         confirmed[row] = [np.mean(anew.get((run.run, trial), np.nan)) for trial in stand]
         stands[row] = stand
-    return Worth(held_out, confirmed, stands, anew)
+    diverged = frozenset((each.run, each.trial) for each in fresh if each.state is TrialState.DIVERGED)
+    return Worth(held_out, confirmed, stands, anew, diverged)
 
 
 def seed_sd(worths: Iterable[Worth], trial: int) -> float:
     """Return the standard deviation of one training over seeds, pooled over the incumbents after `trial` trials.
 
     NaN if no hyperparameters were trained with two seeds. Earlier incumbents are left out, since bad settings vary more
-    than good ones.
+    than good ones. So are those of which a training diverged: the worst value, which it counts as, would be all of
+    their spread or, if all of them diverged, none.
     """
     return float(seed_sds(worths, trial)[-1])
 
@@ -93,7 +98,10 @@ def seed_sd(worths: Iterable[Worth], trial: int) -> float:
 def seed_sds(worths: Iterable[Worth], trial: int) -> Floats:
     """Return `seed_sd` of the first run, of the first two runs, and so on: `(runs,)`."""
     groups = [
-        [np.array(of.anew.get((run, int(stand)), ())) for run, stand in enumerate(of.stands[:, trial - 1], 1)]
+        [
+            np.array(() if key in of.diverged else of.anew.get(key, ()))
+            for key in enumerate(of.stands[:, trial - 1].tolist(), 1)
+        ]
         for of in worths
     ]
     with np.errstate(invalid="ignore", divide="ignore"):  # infinity minus infinity, 0 by 0

@@ -161,7 +161,7 @@ COMPARISON: Mapping[str, str] = {
     "confirmations.failed": "trainings that crashed more often than they may be retried",
     "confirmations.complete": "whether all runs are finished and all their incumbents confirmed",
     "confirmations.seed_sd": "the standard deviation of the test metric of one training over seeds, pooled over the "
-    "incumbents at `compared_at`; null if it is not known",
+    "incumbents at `compared_at` of which no training diverged; null if it is not known",
     "endpoint": "the first endpoint: `confirmed` once all incumbents are confirmed, else `validation`",
     "arms": "each arm, by name",
     "arms.*": "one arm",

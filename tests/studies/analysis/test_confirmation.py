@@ -140,6 +140,21 @@ def test_a_run_of_which_a_confirmation_crashed_says_nothing_of_how_soon():
     assert [line.get_label() for line in axes.lines] == ["gradient filter"]
 
 
+def test_what_diverged_says_nothing_of_how_much_one_training_varies():
+    """Not how much two other arms may differ, either: a third arm decided whether they are similar."""
+    study, trials, confirmations = planted()
+    worst = {"state": TrialState.DIVERGED, "objective": 0.0, "test_metric": 0.0}
+
+    def margin(diverged):
+        kept = [replace(c, **worst) if diverged(c) else c for c in confirmations]
+        return compare(study, trials, confirmations=kept).confirmations.seed_sd
+
+    control = "filter-published"
+    assert margin(lambda c: c.arm == control and (c.run, c.number) == (2, 1)) == pytest.approx(0.01)
+    assert margin(lambda c: c.arm == control) == pytest.approx(0.01)
+    assert margin(lambda c: True) is None
+
+
 def test_ties_for_the_incumbent_are_counted():
     study, trials, confirmations = planted()
     last = {(t.run, t.arm): t.objective for t in trials if t.trial == 6}

@@ -66,6 +66,7 @@ def test_bounded_mean_worked():
     assert got.low == 1  # Student's end is lower
     at_the_end = stats.bounded_mean(np.full(6, 25.0), (1, 25))
     assert at_the_end.low < at_the_end.value == at_the_end.high == 25
+    assert stats.bounded_mean(times[:5], (1, 25)) == Estimate(times[:5].mean(), None, None, None)
     assert stats.bounded_mean(np.array([]), (1, 25)).value is None
 
 
