@@ -19,6 +19,7 @@ from studies.results.output_folder import check_folder
 if TYPE_CHECKING:
     from studies.design.spec import StudySpec
 
+HOLD_SECONDS = 60.0  # how long a service leaves a new study to this process, which takes a moment to claim it
 OutDir = Annotated[Path | None, typer.Option("--out", help="Folder for the export; else results/STUDY.")]
 
 
@@ -40,7 +41,8 @@ def run(
     from service.database.engine import connect, upgrade
 
     upgrade(connect(here.database_url))
-    _drive(here, here.store.create_study(study_spec, {}), out_dir)  # its driver adds the provenance
+    # its driver adds the provenance
+    _drive(here, here.store.create_study(study_spec, {}, hold=HOLD_SECONDS), out_dir)
 
 
 def resume(

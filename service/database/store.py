@@ -81,11 +81,17 @@ class Store(Reads):
         labels: Iterable[str] = (),
         priority: int = 0,
         key: str | None = None,
-        created_at: datetime | None = None,
+        hold: float = 0.0,
     ) -> StudyRecord:
         """Store a queued study, as `submit` does."""
         study, _ = self.submit(
-            spec, provenance, actor=actor, labels=labels, priority=priority, key=key, created_at=created_at
+            spec,
+            provenance,
+            actor=actor,
+            labels=labels,
+            priority=priority,
+            key=key,
+            hold=hold,
         )
         return study
 
@@ -98,7 +104,7 @@ class Store(Reads):
         labels: Iterable[str] = (),
         priority: int = 0,
         key: str | None = None,
-        created_at: datetime | None = None,
+        hold: float = 0.0,
     ) -> tuple[StudyRecord, bool]:
         """Store a queued study. Returns its record and True, or a stored study of the same spec and False.
 
@@ -107,6 +113,8 @@ class Store(Reads):
 
         `key` is the sender's Idempotency-Key. If the same actor sends it again within a week, the same submission
         returns the same study, even if that was renamed or is running; a different submission raises StoreError.
+
+        A service does not start a new study within `hold` seconds, in which its sender can claim it.
         """
         row = _row(spec, provenance, actor, priority)
         study, resolved = row["id"], row["spec"]
@@ -119,7 +127,8 @@ class Store(Reads):
                     return one(connection, study), False
                 there = connection.scalar(select(studies.c.spec).where(studies.c.id == study))
                 if there is None:
-                    _insert(connection, row, labels, created_at or time)
+                    held = {"not_before": time + timedelta(seconds=hold)} if hold else {}
+                    _insert(connection, row | held, labels, time)
                 elif deciding(there) != deciding(resolved):
                     raise StoreError(
                         f"study {study} is stored with another spec; give this study another name"
@@ -138,7 +147,7 @@ class Store(Reads):
                 labels=labels,
                 priority=priority,
                 key=key,
-                created_at=created_at,
+                hold=hold,
             )
 
     def _submitted(

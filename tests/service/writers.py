@@ -8,12 +8,13 @@ from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier, Event
 from typing import Any
 
-from sqlalchemy import Engine, event, func, select
+from sqlalchemy import Engine, event, func, select, update
 
-from service.database.engine import connect, reading, upgrade
+from service.database.engine import connect, reading, upgrade, writing
 from service.database.lease import Lease
 from service.database.owner import Owner
 from service.database.store import Store
+from service.database.tables import studies
 from service.errors import LeaseHeld
 from studies.design.spec import StudySpec, from_json
 from studies.records import EpochRecord, StudyRecord, StudyState, TrialRecord, TrialState
@@ -24,6 +25,14 @@ START = datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
 # Forked from a clean process that has the service imported: quick, and no engine or thread is inherited.
 processes = get_context("forkserver")
 processes.set_forkserver_preload(["service.api.app", "service.api.server", "starlette.testclient"])
+
+
+def created(store: Store, study: StudySpec, at: datetime, **more: Any) -> StudyRecord:
+    """Store the study as if it had been stored at this time."""
+    id = store.create_study(study, {}, **more).id
+    with writing(store.engine) as connection:
+        connection.execute(update(studies).where(studies.c.id == id).values(created_at=at))
+    return store.study_by_id(id)
 
 
 def spec(name: str = "a-study", **changes: Any) -> StudySpec:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from serving import client_of, location, serving, token_of
 from sqlalchemy import Engine, update
 from starlette.testclient import TestClient
-from writers import spec, stored, trial
+from writers import created, spec, stored, trial
 
 from service.api.validation import validation
 from service.database.engine import writing
@@ -381,7 +381,7 @@ def listed(store: Store, engine: Engine) -> list[StudySummary]:
     for i, state in enumerate([*StudyState, *StudyState]):
         chosen = [label for label, every in (("a", 2), ("b", 3)) if i % every == 0]
         made = START + timedelta(minutes=i // 2)
-        study = store.create_study(spec(f"s{i:02d}"), {}, labels=chosen, created_at=made).id
+        study = created(store, spec(f"s{i:02d}"), made, labels=chosen).id
         bring(engine, study, state)
     found = [StudySummary.of(study) for study in store.studies()]
     assert found == sorted(found, key=lambda study: (study.created_at, study.id), reverse=True)
@@ -430,15 +430,13 @@ def test_a_list_read_while_others_are_added_lacks_nothing_and_repeats_nothing(
 ) -> None:
     seeds = itertools.count(len(store.studies()))
     for i in range(5):
-        store.create_study(spec("before", seed=next(seeds)), {}, created_at=START + timedelta(minutes=i))
+        created(store, spec("before", seed=next(seeds)), START + timedelta(minutes=i))
     before = [study.id for study in store.studies()]
     seen: list[str] = []
     for part in pages(client, "/v1/studies", limit=limit):
         seen += [study["id"] for study in part]
         if added:  # older than, between and newer than what has been read
-            store.create_study(
-                spec("since", seed=next(seeds)), {}, created_at=START + timedelta(minutes=added.pop())
-            )
+            created(store, spec("since", seed=next(seeds)), START + timedelta(minutes=added.pop()))
     assert len(seen) == len(set(seen))
     assert [study for study in seen if study in before] == before
 

@@ -14,7 +14,7 @@ import pytest
 from heads import within
 from queues import Ray, queue
 from sqlalchemy import Engine, update
-from writers import elsewhere, spec, trial
+from writers import created, elsewhere, spec, trial
 
 from service.cluster.queue import ASK_RAY_SECONDS, Queue
 from service.database.claims import SLOW_SECONDS
@@ -52,7 +52,7 @@ def change(engine: Engine, study: str, **values: object) -> None:
 def test_priority_goes_first_then_first_come_and_no_more_than_may_run(store: Store, ray: Ray) -> None:
     for i, (name, priority) in enumerate([("first", 0), ("second", 0), ("urgent", 5), ("idle", -1)]):
         at = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=i)
-        store.create_study(spec(name), {}, priority=priority, created_at=at)
+        created(store, spec(name), at, priority=priority)
     order = []
     for _ in range(4):
         queue(store, ray).step()

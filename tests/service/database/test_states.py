@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, update
-from writers import elsewhere, spec, stored, trial
+from writers import created, elsewhere, spec, stored, trial
 
 from service.database.claims import Claims
 from service.database.engine import now, writing
@@ -252,6 +252,17 @@ def test_what_was_asked_for_is_done_too_by_a_driver_that_is_interrupted_and_afte
     assert (record.state, record.requested, record.attempts) == (to, None, 0)
 
 
+def test_a_study_that_is_held_is_left_to_who_stored_it(store: Store, engine: Engine) -> None:
+    claims = Claims(engine, Owner.current(), max_running=2)
+    study = store.create_study(spec(), {}, hold=0.5).id
+    assert claims.next() is None
+    time.sleep(0.6)
+    assert claims.next() == study  # its sender has died
+    held = store.create_study(spec("held"), {}, hold=60).id
+    store.claim(held, Owner.current(), 60)
+    assert store.study_by_id(held).not_before is None
+
+
 def test_a_driver_that_has_come_back_keeps_its_study(store: Store, engine: Engine) -> None:
     study = store.create_study(spec(), {}).id
     lease = store.claim(study, elsewhere(), 0.2)
@@ -334,7 +345,7 @@ def test_lists_are_filtered_and_paged(store: Store, engine: Engine) -> None:
     for i in range(7):
         chosen = ["even"] if i % 2 == 0 else ["odd", "paper"]
         at = start_ + timedelta(seconds=i // 2)  # pairs made at the same moment
-        study = store.create_study(spec(f"s{i}"), {}, labels=chosen, created_at=at).id
+        study = created(store, spec(f"s{i}"), at, labels=chosen).id
         if i < 3:
             bring(engine, study, PAUSED)
     every = store.studies()
