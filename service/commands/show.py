@@ -139,10 +139,13 @@ def _tell_table(rows: Sequence[Mapping[str, str]], note: str, heading: str = "")
 def _tell_best(arm: "ArmResult", metric: str) -> None:
     best = arm.best
     if best is None:
-        say(f"{arm.label}: no result yet")
+        all_diverged = arm.trials_done and arm.trials_done == arm.diverged
+        say(f"{arm.label}: {'every trial diverged' if all_diverged else 'no result yet'}")
         return
     scores = f"{value(best.objective, metric)} (test {value(best.test_metric, metric)})"
-    say(f"{arm.label}: best {scores}, run {best.run} trial {best.trial}, with")
+    say(
+        f"{arm.label}: best {scores}, run {best.run} trial {best.trial}{', with' * bool(best.hyperparameters)}"
+    )
     for name, given in best.hyperparameters.items():
         end = best.at_bounds.get(name)
         say(f"  {name} = {setting(given)}{f' (the {end} end of its range)' if end else ''}")

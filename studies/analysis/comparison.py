@@ -236,7 +236,8 @@ def _measured(
     best = {name: sign * c.best[:, :horizon] for name, c in curves.items()}
     rng = np.random.default_rng(derive(spec.seed, "bootstrap"))
     draws = stats.resample(spec.runs, RESAMPLES, rng)  # the same for every arm: run r is paired
-    targets = [_target(best, share) for share in TARGET_SHARES] if horizon else []
+    worst = sign * spec.task_definition().worst
+    targets = [_target(best, share, worst) for share in TARGET_SHARES] if horizon else []
     worths = {name: worth(spec, name, trials, confirmations) for name in curves}
     confirmed = _confirmations(spec, worths, confirmations, horizon, over=over)
     return _Measured(
@@ -348,7 +349,11 @@ def _rank(best: Floats) -> tuple[float, float]:
 
 
 def _best(arm: ArmSpec, trials: Sequence[TrialRecord], sign: float) -> BestTrial | None:
-    scored = {(-sign * t.objective, t.trial, t.run): t for t in trials if t.objective is not None}
+    scored = {
+        (-sign * t.objective, t.trial, t.run): t
+        for t in trials
+        if t.objective is not None and t.state is not TrialState.DIVERGED
+    }
     if not scored:
         return None
     trial = scored[min(scored)]
@@ -406,11 +411,15 @@ def _drawn(values: Floats, draws: stats.Draws) -> Floats:
     return np.asarray(np.einsum("r,rk->k", values, draws.astype(np.float64)))
 
 
-def _target(best: Mapping[str, Floats], share: float) -> tuple[float, float]:
-    """Return `share` and the best run's objective that at least `share` of all runs reach; NaN if fewer have any."""
+def _target(best: Mapping[str, Floats], share: float, worst: float) -> tuple[float, float]:
+    """Return `share` and the best run's objective that at least `share` of all runs reach.
+
+    NaN if fewer have any, or only the `worst`, as which a trial that diverged counts.
+    """
     final = np.concatenate([curves[:, -1] for curves in best.values()])
     ordered = -np.sort(-final)  # best first, NaN last
-    return share, float(ordered[math.ceil(share * ordered.size) - 1])
+    reached = float(ordered[math.ceil(share * ordered.size) - 1])
+    return share, reached if reached > worst else math.nan
 
 
 def _times(best: Floats, goal: float, draws: stats.Draws) -> _Times | None:

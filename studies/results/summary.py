@@ -404,7 +404,7 @@ def _test(comparison: Comparison) -> str:
 
 def _needed(comparison: Comparison, arms: Sequence[ArmResult], show: Callable[[Estimate], str]) -> str:
     if comparison.target is None:
-        return "Too few runs have a result to set a target."
+        return "Too few runs have a trial that did not fail or diverge to set a target."
     parts = []
     for m in arms:
         entry = at_target(comparison, m.trials_to_target)

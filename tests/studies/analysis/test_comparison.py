@@ -17,6 +17,7 @@ from studies.analysis.estimate import NONE, Estimate
 from studies.design.methods import METHODS as METHOD_TABLE
 from studies.design.spec import from_json
 from studies.records import EpochRecord, TrialState
+from studies.results.report import report
 from trainers.tasks import TASKS
 
 METHODS = ("gradient-filter", "latent-sgd")
@@ -319,6 +320,20 @@ def test_failed_and_diverged_trials():
     assert three_quarters.reached is None
     half = next(e for e in got.trials_to_target if e.share == 0.5)
     assert (half.target, half.times) == (0.5, (2, None, 1))
+
+
+def test_what_diverged_is_neither_a_target_nor_a_best_trial():
+    study = study_of(runs=2, trials=1)
+    trials = [
+        replace(t, state=TrialState.DIVERGED) if t.objective == 0.0 else t
+        for t in trials_of(study, {"gradient-filter": [[0.5], [0.0]], "latent-sgd": [[0.0], [0.0]]})
+    ]
+    got = compare(study, trials)
+    assert got.target is None  # three of four runs reach only the worst value
+    assert "Too few runs have a trial that did not fail or diverge to set a target." in report(study, got, [])
+    assert [arm.best and arm.best.objective for arm in got.arms.values()] == [0.5, None]
+    quarter = next(e for e in got.arms["gradient-filter"].trials_to_target if e.share == 0.25)
+    assert (quarter.target, quarter.times) == (0.5, (1, None))
 
 
 def test_the_test_metric_is_the_incumbents():
