@@ -82,7 +82,8 @@ def _seeds(spec: StudySpec, of: Mapping[str, Sequence[TrialRecord]]) -> Check:
     shared = [(its[key], seeds[0][key]) for its in seeds[1:] for key in its.keys() & seeds[0].keys()]
     different = sum(one != other for one, other in shared)
     values = {name: f"{len(shared) - different} of {len(shared)} equal" for name in of}
-    return Check("seeds of trial t of run r, between the arms", different == 0, values)
+    what = "seeds of trial t of run r, between the arms" + (", of grids only of trial 1" if grids else "")
+    return Check(what, different == 0, values)
 
 
 def _tasks(spec: StudySpec) -> list[Check]:

@@ -94,11 +94,13 @@ def pairs_of_signs(spec: StudySpec) -> list[tuple[ArmSpec, ArmSpec]]:
 def counted_signs(trials: Sequence[TrialRecord], first: str, second: str) -> Iterator[Differing]:
     """Yield the differing signs of two arms with the same network, for each run, trial and training with signs of both.
 
-    The two trainings share a seed. Signs are compared pair by pair, so that no more of them need be in memory at once.
+    The two trainings share a seed: beside a trial of a grid, whose trials have the seed of its run, another arm's later
+    trials start from other weights and are left out. Signs are compared pair by pair, so that no more of them need be
+    in memory at once.
     """
     at = {(trial.arm, trial.run, trial.trial): trial for trial in trials}
     for (arm, run, number), trial in sorted(at.items()):
-        if arm != first or (other := at.get((second, run, number))) is None:
+        if arm != first or (other := at.get((second, run, number))) is None or trial.seed != other.seed:
             continue
         for repeat, trainings in enumerate(zip(trial.series, other.series, strict=False), start=1):
             signs = [next((s for s in training if s.name == "signs"), None) for training in trainings]

@@ -91,6 +91,9 @@ def test_differing_signs_are_counted_where_both_have_them() -> None:
     assert found.steps.tolist() == [5, 10, 15, 20]
     assert found.runs.tolist() == [[0, 1.5, 10, 0]]
     assert differing(SPEC, trials[2:], ("one", "grid")) is None
+    other_start = [trial("one", 1, 2, (first,)), replace(trial("grid", 1, 2, (second,)), seed=7)]
+    assert differing(SPEC, other_start, ("one", "grid")) is None
+    assert differing(SPEC, trials + other_start, ("one", "grid")).runs.tolist() == found.runs.tolist()
     narrow = study_of(arms=[ONE, GRID | {"proxy": {"width": 64}}], searcher="grid", runs=2)
     assert differing(stored(narrow), trials, ("one", "grid")) is None, "signs of another network"
     double = study_of(arms=[ONE, GRID | {"proxy": {"precision": "float64"}}], searcher="grid", runs=2)
