@@ -46,8 +46,9 @@ def plan(
     if record := found.spec.get("record"):
         say(f"Recorded of each training: {Record(**record)}.")
     if found.there:
+        are = "is" if found.there == 1 else "are"
         say(
-            f"{found.there} of its {count(found.planned, 'trial')} are in the database and are not trained again."
+            f"{found.there} of its {count(found.planned, 'trial')} {are} in the database and {are} not trained again."
         )
     if found.estimate is None:
         say(f"How long it takes is unknown: {_why_unknown(found.spec)}.")

@@ -15,6 +15,7 @@ from service.errors import StudyUnknown
 from studies.errors import SpecError, StudyError
 from studies.records import StudyRecord, StudyState
 from studies.results.output_folder import check_folder
+from studies.results.wording import count
 
 if TYPE_CHECKING:
     from studies.design.spec import StudySpec
@@ -95,7 +96,7 @@ def _drive(here: LocalDatabase, study: StudyRecord, out_dir: Path) -> None:
         return
     kept = f", {study.trials} of them done before" if study.trials else ""
     most = "at most " if spec.stop_when else ""
-    say(f"{study.id}: {most}{spec.planned} trials on {spec.task_label}{kept}. Starting Ray", notes)
+    say(f"{study.id}: {most}{count(spec.planned, 'trial')} on {spec.task_label}{kept}. Starting Ray", notes)
     progress = StudyProgress.of(study, notes)
     again = f"tunebench resume {study.id} --out {shlex.quote(str(out_dir))}{here.option}"
     try:

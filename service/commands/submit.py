@@ -43,6 +43,11 @@ def submit(
         print_json(queued.model_dump(mode="json"))
     else:
         say(f"{queued.id}: {queued.state} at {where.url}")
+        if queued.priority != (priority or queued.priority) or not {*(label or ())} <= {*queued.labels}:
+            say(
+                "It was stored before, and its labels and priority stay: change them with tunebench edit",
+                notes,
+            )
     if watch:
         _watch(where, queued)
 

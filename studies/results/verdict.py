@@ -160,7 +160,7 @@ def _verdict(comparison: Comparison) -> str:
             f"{comparison.metric} of its median run is {median}"
         )
     if len(scored) == 1:
-        return f"only {best.label} has a result: every trial of the other arms failed"
+        return f"only {best.label} has a result: every trial of the other {'arm' if len(arms) == 2 else 'arms'} failed"
     needed = runs_needed(len(comparison.pairs), comparison.level)
     if runs < needed and comparison.decision is None:
         return (

@@ -127,10 +127,11 @@ function targets(comparison) {
   if (comparison.target === null) return null;
   const { metric, pairs, compared_at: horizon } = comparison;
   const arms = Object.values(comparison.arms);
+  const chosen = comparison.plateau ? ", declared" : ", the endpoint";
   const needed = ({ restricted_mean: mean, success_rate: rate }) => [estimate(mean, decimal), estimate(rate, percent)];
   const rows = arms[0].trials_to_target.map(({ target, share }, i) => [
     objective(target, metric),
-    [`${percent(share)} of all runs`, share === comparison.target_share ? h("b", {}, ", the endpoint") : ""],
+    [`${percent(share)} of all runs`, share === comparison.target_share ? h("b", {}, chosen) : ""],
     ...arms.flatMap((m) => needed(m.trials_to_target[i])),
     ...pairs.map((pair) => estimate(pair.trials_to_target[i].difference, decimal)),
   ]);

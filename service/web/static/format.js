@@ -25,10 +25,18 @@ function minus(text) {
   return /[1-9∞]/.test(text) ? `−${text.slice(1)}` : text.slice(1);
 }
 
+/** Return a number with so many decimals; exactly between two it goes to the even one, as in a report by Python. */
+export function rounded(x, decimals) {
+  const away = x.toFixed(decimals);
+  const between = Math.abs(x * 2 ** (decimals + 1)) % 2 === 1; // then only is its binary fraction half a decimal
+  if (!between || Number(away.at(-1)) % 2 === 0) return away;
+  return (Number(away) - Math.sign(x) * 10 ** -decimals).toFixed(decimals);
+}
+
 function fixed(value, factor, decimals) {
   const x = toNumber(value);
   if (Number.isNaN(x)) return "–";
-  return minus(Number.isFinite(x) ? (x * factor).toFixed(decimals) : x > 0 ? "∞" : "-∞");
+  return minus(Number.isFinite(x) ? rounded(x * factor, decimals) : x > 0 ? "∞" : "-∞");
 }
 
 /** Return an objective in the metric's unit, a dash if there is none. */
@@ -59,13 +67,13 @@ export const unitOf = (metric) => (unit(metric)[1] ? ` ${unit(metric)[1]}` : "")
 
 export const decimal = (value) => fixed(value, 1, 1);
 
-export const percent = (share) => (share === null ? "–" : `${Math.round(100 * share)}%`);
+export const percent = (share) => (share === null ? "–" : `${rounded(100 * share, 0)}%`);
 
-export const level = (share) => `${(100 * share).toFixed(1).replace(/\.0$/, "")}%`;
+export const level = (share) => `${rounded(100 * share, 1).replace(/\.0$/, "")}%`;
 
 export function pValue(p) {
   if (p === null) return "–";
-  return p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(p < 0.1 ? 3 : 2)}`;
+  return p < 0.001 ? "p < 0.001" : `p = ${rounded(p, p < 0.1 ? 3 : 2)}`;
 }
 
 /** Return the extra trials after one n: `9 (4 to 12)`, or `≥ 13 (≥ 4)` if the curve or its upper end falls short. */

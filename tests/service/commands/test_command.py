@@ -387,6 +387,9 @@ def test_a_study_is_submitted_paused_resumed_cancelled_and_deleted(tunebench, se
     assert (code, out) == (0, f"{study.id}: queued at {served.url}\n")
     assert (study.labels, study.priority, study.spec["runs"]) == (("a", "b"), 5, 2)
     assert json.loads(tunebench("submit", file, "--runs", 2, "--json", *url)[1])["id"] == study.id
+    for given, stays in ((("--label", "a"), False), (("--label", "c"), True), (("--priority", "9"), True)):
+        code, _, err = tunebench("submit", file, "--runs", 2, *given, *url)
+        assert (code, "It was stored before, and its labels and priority stay" in err) == (0, stays)
     assert tunebench("pause", "life", *url)[:2] == (0, f"{study.id}: paused at {served.url}\n")
     assert tunebench("resume", "life", *url)[:2] == (0, f"{study.id}: queued at {served.url}\n")
     lease = store.claim(study.id, Owner.current(), 60)

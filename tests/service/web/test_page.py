@@ -222,6 +222,24 @@ def test_a_study_shows_all_there_is(forgiving: Watched, done: str) -> None:
     page.get_by_text("no service has started it").wait_for()
 
 
+def test_numbers_are_rounded_as_in_the_report(page: Any) -> None:
+    """Medians of an even number of runs lie exactly between two numbers, where JavaScript rounds up."""
+    numbers = [n / 8 for n in range(-40, 41)] + [0.15, 0.35, 1.005, 47.25, 99.95, 1e-9, -0.04]
+    page.goto("/")
+    shown = page.evaluate(
+        "async (xs) => { const script = document.querySelector('script[type=module]');"
+        " const { rounded } = await import(new URL('format.js', script.src));"
+        " return xs.flatMap((x) => [0, 1, 2].map((n) => rounded(x, n))); }",
+        numbers,
+    )
+    # a zero loses its sign where it is shown
+    assert [text.lstrip("-") if float(text) == 0 else text for text in shown] == [
+        text.lstrip("-") if float(text) == 0 else text
+        for x in numbers
+        for text in (f"{x:.0f}", f"{x:.1f}", f"{x:.2f}")
+    ]
+
+
 def test_exports_are_there(page: Any, done: str) -> None:
     page.goto(f"/studies/{done}")
     links = page.locator("#exports a").evaluate_all("links => links.map((link) => link.href)")
@@ -255,7 +273,7 @@ def test_what_was_published_is_beside_ours_and_marked_as_theirs(watched: Watched
         store.record(lease, trial(study, method, objective=0.5, test_metric=0.4125))
     store.finish(lease, StudyState.COMPLETED)
     for i in (1, 2):
-        cells.nth(i).get_by_role("cell", name="41.3%").wait_for()
+        cells.nth(i).get_by_role("cell", name="41.2%").wait_for()
     assert cells.nth(1).inner_text().split("\t")[1] == "86.5%"
     assert cells.nth(3).inner_text().split("\t")[1:3] == ["90.0%", "–"]
     rows = [{**rows[0], "test": 0.91}]

@@ -158,7 +158,7 @@ def test_what_there_is_no_verdict_of():
     half = [t if t.arm == PAIR[0] else f for t, f in zip(trials, failed, strict=True)]
     assert (
         verdict(compare(study, half))
-        == "Only gradient filter has a result: every trial of the other arms failed."
+        == "Only gradient filter has a result: every trial of the other arm failed."
     )
     alone = verdict(compare(*figure8_like(runs=6, trials=4, methods=[PAIR[1]])))
     assert alone.startswith("Latent SGD is the only arm, so nothing is compared; ")
