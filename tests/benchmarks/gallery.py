@@ -194,9 +194,9 @@ def _parts(done: Mapping[str, Done], pictures: Mapping[str, list[str]]) -> Itera
 
 def _trained(study: str, done: Done) -> str:
     spec = done.spec
-    runs, per = count(spec.runs, "run"), count(spec.trials, "trial")
+    arms, runs, per = count(len(spec.arms), "arm"), count(spec.runs, "run"), count(spec.trials, "trial")
     return (
-        f"`studies/specs/{study}.yaml` on {spec.task_label}: {len(spec.arms)} arms, {runs} with {per} in each, "
+        f"`studies/specs/{study}.yaml` on {spec.task_label}: {arms}, {runs} with {per} in each, "
         f"{len(done.trials)} trainings; study `{done.record.id}`."
     )
 
