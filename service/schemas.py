@@ -113,7 +113,8 @@ class StudySummary(_Schema):
     started_at: datetime | None
     finished_at: datetime | None
     not_before: datetime | None = Field(
-        description="The earliest time of its next start, after its driver was lost."
+        description="The earliest time of its next start: after its driver was lost, or while the `tunebench run` that "
+        "stored it may claim it."
     )
     attempts: int = Field(description="Starts since its last finished trial.")
     error: str | None

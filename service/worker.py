@@ -53,7 +53,7 @@ def _work(store: Store, study: StudyRecord, fence: int, data_dir: Path, console:
         console.print(f"error: {error}", markup=False)
         return 1
     except KeyboardInterrupt:
-        console.print("Interrupted: the study is queued again")
+        console.print(f"Interrupted: the study is {store.study_by_id(study.id).state}")
         return 1
     reason = store.study_by_id(study.id).error
     console.print(f"{study.id}: {state}" + (f": {reason}" if reason else ""), markup=False)

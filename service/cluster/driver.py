@@ -71,7 +71,8 @@ def drive(
     `watch` gets the trials and confirmations done before, then each new one after it is stored. `tell` gets what the
     study waits for when no trial has been under way for long. `note` gets what was taken over from other studies.
 
-    On an interrupt (SIGINT or SIGTERM) the study is left paused and KeyboardInterrupt is raised. If it cannot go on, it
+    On an interrupt (SIGINT or SIGTERM) the study is left paused, or cancelled if that was requested, and
+    KeyboardInterrupt is raised. If it cannot go on, it
     is left failed with the reason, which is raised. Either way it can be driven again, with the trials of an
     uninterrupted study. The service gives `fence`: then an interrupt or a fault that may pass queues the study again.
     """
@@ -131,7 +132,7 @@ def _go_on(
             raise SpecError(study.id, different)
         store.ran_on(lease, ran_on)
         watched = _Watched(sink, watch)
-        for record in _taken_over(store, spec, history, ran_on, data_dir, note):
+        for record in _taken_over(store, sink, spec, history, ran_on, data_dir, note):
             if control.draining:
                 return _stopped(store, lease)
             watched.keep(record)
@@ -157,6 +158,7 @@ def _go_on(
 
 def _taken_over(
     store: Store,
+    sink: LeasedSink,
     spec: StudySpec,
     history: Sequence[TrialRecord | ConfirmationRecord],
     ran_on: Mapping[str, Any],
@@ -168,13 +170,13 @@ def _taken_over(
     `note` is told where they come from, or why there are none.
     """
     sources = Counter[str]()
-    for record in reuse.found(spec, spec.study_id, tuple(history), ran_on, store.at, data_dir=data_dir):
+    for record in reuse.found(spec, spec.study_id, tuple(history), ran_on, sink.at, data_dir=data_dir):
         yield record
         sources[(record.taken_from or "").partition("/")[0]] += 1
     if sources:
         told = listed([f"{number} from {source}" for source, number in sources.items()])
         note(f"taken over, because they are already trained: {told}")
-    elif not history and (why := reuse.elsewhere(spec, ran_on, store.machines(spec.task), store.at)):
+    elif not history and (why := reuse.elsewhere(spec, ran_on, store.machines(spec.task), sink.at)):
         note(why)
 
 
@@ -189,9 +191,8 @@ def _leave(store: Store, lease: Lease, error: Exception, *, may_pass: bool) -> N
 
 def _stopped(store: Store, lease: Lease) -> StudyState:
     """Leave the study in the requested state. Raises LeaseLost if another process has taken it."""
-    return store.finish(
-        lease, QUEUED
-    )  # if it was asked to pause, then to go on while its last trials finished
+    # queued if it was asked to pause, then to go on while its last trials finished
+    return store.finish(lease, QUEUED)
 
 
 def _same_version(study: StudyRecord) -> StudySpec:

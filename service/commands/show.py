@@ -139,8 +139,12 @@ def _tell_table(rows: Sequence[Mapping[str, str]], note: str, heading: str = "")
 def _tell_best(arm: "ArmResult", metric: str) -> None:
     best = arm.best
     if best is None:
-        all_diverged = arm.trials_done and arm.trials_done == arm.diverged
-        say(f"{arm.label}: {'every trial diverged' if all_diverged else 'no result yet'}")
+        ended = [
+            f"{count(n, 'trial')} {how}"
+            for n, how in ((arm.failed, "failed"), (arm.diverged, "diverged"))
+            if n
+        ]
+        say(f"{arm.label}: no result{', ' + ' and '.join(ended) if ended else ' yet'}")
         return
     scores = f"{value(best.objective, metric)} (test {value(best.test_metric, metric)})"
     say(

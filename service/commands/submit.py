@@ -26,7 +26,7 @@ def submit(
     spec: Annotated[Path, typer.Argument(help="Study file, YAML or JSON.")],
     url: Service = None,
     label: Annotated[list[str] | None, typer.Option(help="A label; may be repeated.")] = None,
-    priority: Annotated[int, typer.Option(help="Higher first, -100 to 100.")] = 0,
+    priority: Annotated[int | None, typer.Option(help="Higher first, -100 to 100; else 0.")] = None,
     runs: Runs = None,
     trials: Trials = None,
     watch: Annotated[
@@ -38,12 +38,12 @@ def submit(
     study = changed(spec, runs, trials)
     where = remote_service(url)
     with where.client() as client:
-        queued = client.submit(study, labels=label or (), priority=priority)
+        queued = client.submit(study, labels=label or (), priority=priority or 0)
     if as_json:
         print_json(queued.model_dump(mode="json"))
     else:
         say(f"{queued.id}: {queued.state} at {where.url}")
-        if queued.priority != (priority or queued.priority) or not {*(label or ())} <= {*queued.labels}:
+        if priority not in (None, queued.priority) or not {*(label or ())} <= {*queued.labels}:
             say(
                 "It was stored before, and its labels and priority stay: change them with tunebench edit",
                 notes,

@@ -43,7 +43,7 @@ studies = Table(
     Column("submitted_by", Name),
     Column("requested", Name),  # what its driver is asked to do: pause, pause-now or cancel
     Column("attempts", Integer, nullable=False, server_default="0"),  # starts since the last trial
-    Column("not_before", Time),  # when it may be started again
+    Column("not_before", Time),  # when a service may start it
     Column("job", Name),  # its last Ray job
     Column("trouble", Message),  # why it does not go on, while it does not
     Column("completed", Integer, nullable=False, server_default="0"),  # trials of each state

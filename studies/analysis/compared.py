@@ -58,7 +58,8 @@ class Climb:
 
 @dataclass(frozen=True, slots=True)
 class ToTarget:
-    """How soon an arm's runs reach the objective that `share` of all runs reach; null without such a target.
+    """How soon an arm's runs reach the objective that `share` of all runs reach; null without such a target, or
+    if it would be the worst value, as which a trial that diverged counts.
 
     `still_short` is the share of runs short of the target after 0, 1, ... trials; `times` has null for a run that does
     not reach it.

@@ -31,7 +31,7 @@ decision, or before it by its complete runs. Its `paired` has the tests and inte
 repeated looks; its `unpaired` has none. Its first pair was declared, and in `endpoint` is not adjusted for others.
 
 `ranking` names the arms by the median of their runs in `endpoint`, the best first. It decides nothing: `pairs` do.
-`best` is an arm's best trial of all finished ones, the first of equals; `at_bounds` names those of its hyperparameters
+`best` is an arm's best trial that did not diverge, the first of equals; `at_bounds` names those of its hyperparameters
 that lie at an end of their range, beyond which better ones may be. `errors` are the commonest of the failed trials.
 
 `published` holds the results that papers print, as the study's file gives them, its arms' first: it is in no test.
@@ -83,6 +83,7 @@ from studies.design.space import bound, searched
 from studies.design.spec import ArmSpec, StudySpec, stored
 from studies.records import ConfirmationRecord, StudyRecord, TrialRecord, TrialState
 from trainers.seeds import derive
+from trainers.tasks import Task
 
 RESAMPLES = 10_000
 SPLITS: tuple[Split, ...] = ("validation", "test")
@@ -297,7 +298,7 @@ def _arm(spec: StudySpec, arm: ArmSpec, trials: Sequence[TrialRecord], measured:
             _to_target(times, share, goal, measured.sign, alone)
             for times, (share, goal) in zip(measured.times[arm.name], measured.targets, strict=True)
         ),
-        best=_best(arm, trials, measured.sign),
+        best=_best(arm, trials, spec.task_definition()),
         errors=commonest(trials),
         tied=_tied(measured, arm.name, trials) if spec.confirm and ends else None,
         trials_to_plateau=_to_plateau(measured, arm.name),
@@ -348,11 +349,12 @@ def _rank(best: Floats) -> tuple[float, float]:
     return (-float(np.median(final)), -float(final.mean())) if final.size else (math.inf, math.inf)
 
 
-def _best(arm: ArmSpec, trials: Sequence[TrialRecord], sign: float) -> BestTrial | None:
+def _best(arm: ArmSpec, trials: Sequence[TrialRecord], task: Task) -> BestTrial | None:
+    sign = 1.0 if task.direction == "maximize" else -1.0
     scored = {
         (-sign * t.objective, t.trial, t.run): t
         for t in trials
-        if t.objective is not None and t.state is not TrialState.DIVERGED
+        if t.objective not in (None, task.worst)  # with repeats, not all of them may have diverged
     }
     if not scored:
         return None
@@ -639,8 +641,10 @@ def _extra_confirmed(measured: _Measured, a: str, b: str) -> tuple[ExtraTrials, 
     known = _known(measured, a) & _known(measured, b)
     if not known.any():
         return None
+    draws = measured.draws[known]
+    draws = draws[:, draws.any(axis=0)]  # the resamples that have any of these runs
     curves = {name: measured.confirmed[name][known] for name in (a, b)}
-    resampled = {(name, "mean"): resampled_means(c, measured.draws[known]) for name, c in curves.items()}
+    resampled = {(name, "mean"): resampled_means(c, draws) for name, c in curves.items()}
     return tuple(_extra(curves, resampled, arm, reference, "mean") for arm, reference in ((b, a), (a, b)))
 
 

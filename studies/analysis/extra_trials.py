@@ -22,13 +22,12 @@ def median_curve(best: Floats) -> Floats:
 def resampled_means(best: Floats, draws: Draws) -> Floats:
     """Return `mean_curve` of every resample of the runs: `(trials, resamples)`.
 
-    `draws` may be those of only some of the runs that were resampled; NaN for a resample without any of them.
+    `draws` may be those of only some of the runs that were resampled, at least one in each resample.
     """
     finite = np.isfinite(best)
     # not matmul: BLAS waits milliseconds for its threads while every core is training
     sums = np.einsum("rt,rk->tk", np.where(finite, best, 0.0), draws.astype(np.float64))
-    with np.errstate(invalid="ignore"):
-        means = sums / draws.sum(axis=0)
+    means = sums / draws.sum(axis=0)
     for run, trial in np.argwhere(~finite):  # 0 times any of these is NaN, so the sum leaves them out
         means[trial, draws[run] > 0] += best[run, trial]
     return np.asarray(means)

@@ -215,10 +215,11 @@ COMPARISON: Mapping[str, str] = {
     "arms.*.trials_to_plateau.reached": "runs of the arm that reach it",
     "arms.*.trials_to_plateau.success_rate": "their share, with Wilson's interval",
     "arms.*.trials_to_plateau.restricted_mean": "mean number of trials needed, counting at most `compared_at` per run, "
-    "with Student's t interval after adding two imaginary runs: one needs 1 trial, one needs `compared_at`",
+    "with Student's t interval after adding two imaginary runs: one needs 1 trial, one needs `compared_at`; none "
+    "for fewer than 6 runs",
     "arms.*.trials_to_plateau.still_short": "share of runs that have not reached it after each trial",
     "arms.*.trials_to_plateau.times": "the trial at which each run first reaches it; null if it does not",
-    "arms.*.best": "its best trial of all; null if none has a result",
+    "arms.*.best": "its best trial of all; null if all failed or diverged",
     "arms.*.best.run": "the trial's run",
     "arms.*.best.trial": "its number in the run",
     "arms.*.best.objective": "its validation metric",
@@ -230,7 +231,8 @@ COMPARISON: Mapping[str, str] = {
     "arms.*.errors[].trials": "trials that failed with it",
     "ranking": "the arms by the median of `endpoint` over their runs, the best first; whether two are told "
     "apart is in `pairs`",
-    "target": "the objective to reach in the endpoint trials to the target",
+    "target": "the objective to reach in the endpoint trials to the target; null if too few runs have a result, or one "
+    "that did not diverge",
     "target_share": "the share of all runs that reaches it",
     "pairs": "every pair of arms a and b",
     "pairs[].a": "the first arm",
@@ -270,7 +272,8 @@ COMPARISON: Mapping[str, str] = {
     "pairs[].extra_trials[].by_trial[].high": "upper end",
     "pairs[].extra_trials[].by_trial[].at_least": "if `extra` is null, a lower bound of it",
     "pairs[].trials_to_plateau": "mean number of trials of b to `plateau.target` minus that of a; only with `plateau`",
-    "pairs[].extra_trials_confirmed": "as `extra_trials`, on the mean confirmed curves; only once all are confirmed",
+    "pairs[].extra_trials_confirmed": "as `extra_trials`, on the mean confirmed curves of the runs without a "
+    "crashed confirmation in either arm; only once all are confirmed; null if there is no such run",
     **{
         f"pairs[].extra_trials_confirmed[].{key}": "as in `extra_trials`"
         for key in ("arm", "reference", "curve", "level", "by_trial")

@@ -112,7 +112,7 @@ def _note(comparison: Comparison) -> str:
         _bounded(comparison, m.at_budget(VALIDATION).median).low is not None for m in comparison.arms.values()
     ):
         text += f", with intervals of {level} or slightly more in brackets"
-    if comparison.target is not None:
+    if comparison.target is not None or comparison.plateau is not None:
         text += (
             f"; trials to the target are restricted means, counting at most {comparison.compared_at} per run"
         )
@@ -222,14 +222,17 @@ def _better(comparison: Comparison, pair: PairResult, winners: Mapping[Split, st
 
 def _sooner(comparison: Comparison, pair: PairResult) -> str:
     """Say which of the two needs fewer trials to the target or the plateau; return "" if neither is shown to."""
-    if comparison.target is None or _control(comparison, pair):
+    if _control(comparison, pair):
         return ""
-    saving = at_target(comparison, pair.trials_to_target).difference
-    goal = f"reach a validation {comparison.metric} of {value(comparison.target, comparison.metric)}"
     if comparison.plateau is not None and pair.trials_to_plateau is not None:
         saving = pair.trials_to_plateau
         plateau = value(comparison.plateau.value, comparison.metric)
         goal = f"come within one training's standard deviation over seeds of the plateau, {plateau}"
+    elif comparison.target is not None:
+        saving = at_target(comparison, pair.trials_to_target).difference
+        goal = f"reach a validation {comparison.metric} of {value(comparison.target, comparison.metric)}"
+    else:
+        return ""
     if saving.value is None or not excludes_zero(saving):
         return ""
     soonest = pair.a if saving.value > 0 else pair.b

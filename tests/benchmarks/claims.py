@@ -458,7 +458,8 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         place="Paren & Poudel 2021, section 5.1, budgets",
         text="For all methods a shorter quantisation phase produces a decrease in the quality of results. BNEW's short "
-        "one has the lower lambda_rate, as in their code; in the control it is as long.",
+        "one has the lower lambda_rate, as in their code; the control compares BNEW of both lambda_rates at equal "
+        "length.",
         study="paren2021/budgets-proxy",
         estimator=Each(BUDGETS),
         rule=HALF,

@@ -67,7 +67,7 @@ export const unitOf = (metric) => (unit(metric)[1] ? ` ${unit(metric)[1]}` : "")
 
 export const decimal = (value) => fixed(value, 1, 1);
 
-export const percent = (share) => (share === null ? "–" : `${rounded(100 * share, 0)}%`);
+export const percent = (share) => (share === null ? "–" : `${fixed(share, 100, 0)}%`);
 
 export const level = (share) => `${rounded(100 * share, 1).replace(/\.0$/, "")}%`;
 

@@ -118,7 +118,7 @@ export class Head {
     const budget = [count(study.arms.length, "arm"), count(study.runs, "run"), count(study.budget, "trial")];
     const [submitted, submittedTime] = time(study.created_at);
     const took = study.finished_at && study.started_at && new Date(study.finished_at) - new Date(study.started_at);
-    const waits = study.state === "queued" && study.not_before;
+    const waits = study.state === "queued" && study.attempts > 0 && study.not_before;
     return [
       ["Study", study.id, () => h("code", {}, study.id)],
       ["Task", study.task_label],

@@ -75,7 +75,8 @@ const cell = (name, head) => (head ? h("th", { class: name, scope: "row" }) : h(
 function cells(study) {
   const { trials, created_at: created } = study;
   const why = study.error ?? study.trouble;
-  const waits = study.state === "queued" && study.not_before ? `starts again after ${exact(study.not_before)}` : null;
+  const lost = study.state === "queued" && study.attempts > 0;
+  const waits = lost && study.not_before ? `starts again after ${exact(study.not_before)}` : null;
   return [
     ["study", [study.name, study.labels], () => [link(study), digest(study), ...labels(study)]],
     ["state-of", [study.state, study.requested, why, waits], () => stateWith(study, why ?? waits)],

@@ -254,9 +254,9 @@ def test_what_was_asked_for_is_done_too_by_a_driver_that_is_interrupted_and_afte
 
 def test_a_study_that_is_held_is_left_to_who_stored_it(store: Store, engine: Engine) -> None:
     claims = Claims(engine, Owner.current(), max_running=2)
-    study = store.create_study(spec(), {}, hold=0.5).id
+    study = store.create_study(spec(), {}, hold=60).id
     assert claims.next() is None
-    time.sleep(0.6)
+    bring(engine, study, QUEUED, not_before=datetime(2024, 1, 1, tzinfo=UTC))
     assert claims.next() == study  # its sender has died
     held = store.create_study(spec("held"), {}, hold=60).id
     store.claim(held, Owner.current(), 60)

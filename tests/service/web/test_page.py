@@ -232,6 +232,12 @@ def test_numbers_are_rounded_as_in_the_report(page: Any) -> None:
         " return xs.flatMap((x) => [0, 1, 2].map((n) => rounded(x, n))); }",
         numbers,
     )
+    percent = page.evaluate(
+        "async (xs) => { const script = document.querySelector('script[type=module]');"
+        " const { percent } = await import(new URL('format.js', script.src)); return xs.map(percent); }",
+        [0.125, -0.001, -0.3, 1],
+    )
+    assert percent == ["12%", "0%", "−30%", "100%"]
     # a zero loses its sign where it is shown
     assert [text.lstrip("-") if float(text) == 0 else text for text in shown] == [
         text.lstrip("-") if float(text) == 0 else text

@@ -332,6 +332,10 @@ def test_what_diverged_is_neither_a_target_nor_a_best_trial():
     assert got.target is None  # three of four runs reach only the worst value
     assert "Too few runs have a trial that did not fail or diverge to set a target." in report(study, got, [])
     assert [arm.best and arm.best.objective for arm in got.arms.values()] == [0.5, None]
+    partly = [replace(t, state=TrialState.DIVERGED) for t in trials_of(study, {"gradient-filter": [[0.5]]})]
+    assert (
+        compare(study, partly).arms["gradient-filter"].best.objective == 0.5
+    )  # one of several trainings diverged
     quarter = next(e for e in got.arms["gradient-filter"].trials_to_target if e.share == 0.25)
     assert (quarter.target, quarter.times) == (0.5, (1, None))
 

@@ -131,6 +131,9 @@ def test_a_run_of_which_a_confirmation_crashed_says_nothing_of_how_soon():
         assert lost.confirmations.failed > 0
         assert lost.pairs[0].extra_trials_confirmed == whole
         assert "not every run" not in report(study, lost, [])
+    half = compared(lambda c: c.run in (1, 2) if c.arm == "gradient-filter" else c.run in (3, 4, 5))
+    for entry in half.pairs[0].extra_trials_confirmed:  # of three runs, which some resamples have none of
+        assert entry.level is None
     none = compared(lambda c: c.arm == "filter-published")
     assert none.arms["filter-published"].trials_to_plateau is None
     assert none.pairs[0].trials_to_plateau.value is None
@@ -138,6 +141,18 @@ def test_a_run_of_which_a_confirmation_crashed_says_nothing_of_how_soon():
     assert "| – |" in report(study, none, [])
     (axes,) = figures.trials_to_plateau(none).axes
     assert [line.get_label() for line in axes.lines] == ["gradient filter"]
+
+
+def test_resamples_without_a_run_that_counts_are_left_out():
+    study, trials, confirmations = planted(runs=12)
+    crash = {"state": TrialState.FAILED, "objective": None, "test_metric": None, "error": "E"}
+    kept = [replace(c, **crash) if c.run > 6 and c.arm == "gradient-filter" else c for c in confirmations]
+    whole = compare(study, trials, confirmations=confirmations).pairs[0].extra_trials_confirmed
+    half = compare(study, trials, confirmations=kept).pairs[0].extra_trials_confirmed
+    assert [[at.extra for at in e.by_trial] for e in half] == [[at.extra for at in e.by_trial] for e in whole]
+    (tuned,) = [e for e in half if e.arm == "gradient-filter"]
+    assert tuned.level == 0.95
+    assert all(at.low is not None and at.high is not None for at in tuned.by_trial)
 
 
 def test_what_diverged_says_nothing_of_how_much_one_training_varies():

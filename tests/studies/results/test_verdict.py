@@ -41,6 +41,16 @@ def test_who_ends_better_and_sooner():
     assert swapped.startswith("Latent SGD is better than gradient filter on the validation split")
 
 
+def test_where_there_is_a_plateau_no_target_is_needed():
+    """There is none if an arm diverges in every trial."""
+    study, trials, confirmations = confirmed_study(list(PAIR), runs=12)
+    comparison = compare(study, trials, confirmations=confirmations)
+    assert comparison.plateau is not None
+    without = replace(comparison, target=None)
+    assert verdict(without) == verdict(comparison)
+    assert table(without).note == table(comparison).note
+
+
 def test_no_difference_is_told_where_the_test_tells_none():
     """The first method's median is higher, which decides nothing."""
     other = [v - (0.004 if i % 2 else -0.003) for i, v in enumerate(NOISE)]
