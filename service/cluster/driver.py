@@ -72,9 +72,9 @@ def drive(
     study waits for when no trial has been under way for long. `note` gets what was taken over from other studies.
 
     On an interrupt (SIGINT or SIGTERM) the study is left paused, or cancelled if that was requested, and
-    KeyboardInterrupt is raised. If it cannot go on, it
-    is left failed with the reason, which is raised. Either way it can be driven again, with the trials of an
-    uninterrupted study. The service gives `fence`: then an interrupt or a fault that may pass queues the study again.
+    KeyboardInterrupt is raised. If it cannot go on, it is left failed with the reason, which is raised. Either way it
+    can be driven again, with the trials of an uninterrupted study. The service gives `fence`: then an interrupt or a
+    fault that may pass queues the study again.
     """
     lease = store.claim(study.id, Owner.current(), LEASE_SECONDS, fence=fence)
     served = fence is not None

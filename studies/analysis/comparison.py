@@ -83,7 +83,6 @@ from studies.design.space import bound, searched
 from studies.design.spec import ArmSpec, StudySpec, stored
 from studies.records import ConfirmationRecord, StudyRecord, TrialRecord, TrialState
 from trainers.seeds import derive
-from trainers.tasks import Task
 
 RESAMPLES = 10_000
 SPLITS: tuple[Split, ...] = ("validation", "test")
@@ -298,7 +297,7 @@ def _arm(spec: StudySpec, arm: ArmSpec, trials: Sequence[TrialRecord], measured:
             _to_target(times, share, goal, measured.sign, alone)
             for times, (share, goal) in zip(measured.times[arm.name], measured.targets, strict=True)
         ),
-        best=_best(arm, trials, spec.task_definition()),
+        best=_best(arm, trials, measured.sign, spec.task_definition().worst),
         errors=commonest(trials),
         tied=_tied(measured, arm.name, trials) if spec.confirm and ends else None,
         trials_to_plateau=_to_plateau(measured, arm.name),
@@ -349,12 +348,11 @@ def _rank(best: Floats) -> tuple[float, float]:
     return (-float(np.median(final)), -float(final.mean())) if final.size else (math.inf, math.inf)
 
 
-def _best(arm: ArmSpec, trials: Sequence[TrialRecord], task: Task) -> BestTrial | None:
-    sign = 1.0 if task.direction == "maximize" else -1.0
+def _best(arm: ArmSpec, trials: Sequence[TrialRecord], sign: float, worst: float) -> BestTrial | None:
     scored = {
         (-sign * t.objective, t.trial, t.run): t
         for t in trials
-        if t.objective not in (None, task.worst)  # with repeats, not all of them may have diverged
+        if t.objective not in (None, worst)  # with repeats, not all of them may have diverged
     }
     if not scored:
         return None
@@ -490,6 +488,9 @@ def _pairs(measured: _Measured) -> tuple[PairResult, ...]:
         for name, b in best.items()
         for curve, (_, resample) in CURVES.items()
     }
+    confirmed_means = {
+        (name, "mean"): resampled_means(c, measured.draws) for name, c in measured.confirmed.items()
+    }
     to_plateau = {name: _plateau_times(measured, name) for name in best}
     pairs = list(combinations(best, 2))
     differences = {
@@ -521,7 +522,9 @@ def _pairs(measured: _Measured) -> tuple[PairResult, ...]:
                 for curve in CURVES
             ),
             trials_to_plateau=_saving(to_plateau[a], to_plateau[b]) if measured.plateau else None,
-            extra_trials_confirmed=_extra_confirmed(measured, a, b) if measured.confirmed else None,
+            extra_trials_confirmed=_extra_confirmed(measured, confirmed_means, a, b)
+            if measured.confirmed
+            else None,
         )
         for i, (a, b) in enumerate(pairs)
     )
@@ -635,16 +638,19 @@ def _extra(
     return ExtraTrials(arm, reference, curve, level, by_trial)
 
 
-def _extra_confirmed(measured: _Measured, a: str, b: str) -> tuple[ExtraTrials, ...] | None:
+def _extra_confirmed(
+    measured: _Measured, resampled: Mapping[tuple[str, str], Floats], a: str, b: str
+) -> tuple[ExtraTrials, ...] | None:
     """Return the extra trials on the confirmed curves, b's first, over the runs whose curves are known in both arms;
-    None if there is no such run."""
-    known = _known(measured, a) & _known(measured, b)
+    None if there is no such run. `resampled` are the means if all are known."""
+    curves, known = measured.confirmed, _known(measured, a) & _known(measured, b)
     if not known.any():
         return None
-    draws = measured.draws[known]
-    draws = draws[:, draws.any(axis=0)]  # the resamples that have any of these runs
-    curves = {name: measured.confirmed[name][known] for name in (a, b)}
-    resampled = {(name, "mean"): resampled_means(c, draws) for name, c in curves.items()}
+    if not known.all():
+        draws = measured.draws[known]
+        draws = draws[:, draws.any(axis=0)]  # the resamples that have any of these runs
+        curves = {name: curves[name][known] for name in (a, b)}
+        resampled = {(name, "mean"): resampled_means(c, draws) for name, c in curves.items()}
     return tuple(_extra(curves, resampled, arm, reference, "mean") for arm, reference in ((b, a), (a, b)))
 
 

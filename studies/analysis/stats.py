@@ -82,8 +82,8 @@ def bounded_mean(sample: Floats, ends: tuple[float, float], level: float = LEVEL
 
     For few, skewed values, for example numbers of trials, many of which may be at an end: plain t and bootstrap
     intervals hold the mean in 60 to 90 % of studies. The two added values do for a mean what Agresti & Coull (1998, The
-    American Statistician 52:119) do for a share: they widen the interval, less so with more runs. There is
-    none for fewer than BOOTSTRAP_FROM values, where it would be little else than both ends.
+    American Statistician 52:119) do for a share: they widen the interval, less so with more runs. There is none for
+    fewer than BOOTSTRAP_FROM values, where it would be little else than both ends.
     """
     if not sample.size:
         return NONE
