@@ -17,13 +17,23 @@ def client_options(url: httpx.URL) -> dict[str, Any]:
 
     httpx's own reading of the environment fails for every URL if NO_PROXY has an entry that httpx does not understand.
     """
+    proxy = _proxy(url)
+    secure = "https" in (url.scheme, proxy and proxy.url.scheme)
+    return {"trust_env": False, "verify": _certificates() if secure else _no_certificates(), "proxy": proxy}
+
+
+def _certificates() -> ssl.SSLContext:
     try:
-        context = httpx.create_ssl_context(trust_env=True)
+        return httpx.create_ssl_context(trust_env=True)
     except (OSError, ssl.SSLError) as error:
         raise SettingError(
             f"the certificates of SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {error}"
         ) from error
-    return {"trust_env": False, "verify": context, "proxy": _proxy(url)}
+
+
+def _no_certificates() -> ssl.SSLContext:
+    """Return a context that trusts nobody, for plain HTTP: to read the certificates takes 20 ms."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _proxy(url: httpx.URL) -> httpx.Proxy | None:

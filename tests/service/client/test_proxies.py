@@ -1,6 +1,7 @@
 """Requests to a service through the environment's proxy, and past it."""
 
 import socket
+import ssl
 import threading
 from contextlib import contextmanager
 
@@ -141,9 +142,19 @@ def test_a_proxy_that_is_away_is_named(environ):
     assert f"{THERE} cannot be reached through the proxy http://127.0.0.1:1 (" in str(error.value)
 
 
-def test_certificates_that_cannot_be_read_are_named(environ, tmp_path):
-    environ(SSL_CERT_FILE=str(tmp_path / "none.pem"))
+@pytest.mark.parametrize(
+    ("url", "proxy"), [("https://tunebench.example", {}), (THERE, {"HTTP_PROXY": "https://127.0.0.1:1"})]
+)
+def test_certificates_that_cannot_be_read_are_named(url, proxy, environ, tmp_path):
+    environ(SSL_CERT_FILE=str(tmp_path / "none.pem"), **proxy)
     with pytest.raises(
         ServiceError, match="the certificates of SSL_CERT_FILE or SSL_CERT_DIR cannot be read"
     ):
-        Client(THERE)
+        Client(url)
+
+
+def test_plain_http_needs_no_certificates(environ, tmp_path):
+    environ(SSL_CERT_FILE=str(tmp_path / "none.pem"))
+    context = client_options(httpx.URL(THERE))["verify"]
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.get_ca_certs() == [], "it trusts nobody"
