@@ -1,7 +1,6 @@
-"""Both databases, one of its own for each test; a study to compare others with; a small disk."""
+"""Both databases, one of its own for each test; a study to compare others with."""
 
 import shutil
-import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -165,18 +164,6 @@ def untouched(
             study.store.engine.dispose()  # removes the log beside the file
         assert study.count() == PLANNED
     return study
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on its own disk, with room for the tables and a few trials; `enlarge` gives it more."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=500k", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # this process may still have it open
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -117,9 +118,32 @@ def wait(condition, seconds=240):
         time.sleep(0.05)
 
 
-def enlarge(disk):
-    """Give the small disk enough room for the whole study."""
-    subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
+class Disk:
+    """A folder on a small disk of its own, which can be filled. It is not `small` where only root may mount one."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(folder)]
+        self.small = (
+            shutil.which("mount") is not None and not subprocess.run(mount, capture_output=True).returncode
+        )
+
+    @contextlib.contextmanager
+    def full(self):
+        """Leave no room on the disk until the end of the context."""
+        filler = self.folder / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        yield
+        filler.unlink()
+
+    def close(self):
+        if self.small:
+            subprocess.run(
+                ["umount", "--lazy", str(self.folder)], check=True
+            )  # this process may still have it open
 
 
 def workers_of(driver):

@@ -5,9 +5,11 @@ import shutil
 import signal
 import sqlite3
 import time
+from functools import partial
+from itertools import cycle
 
 import pytest
-from killable import PLANNED, Study, enlarge, kill_worker, wait, workers_of
+from killable import PLANNED, Disk, Study, kill_worker, wait, workers_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -15,19 +17,26 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 RUN, RESUME = ("run", "spec.json"), ("resume", "twin")
 
 
+@pytest.fixture
+def disk(tmp_path):
+    disk = Disk(tmp_path / "disk")
+    yield disk
+    disk.close()
+
+
 def test_however_its_drivers_end_a_study_loses_and_doubles_nothing(
-    untouched, spoken_digits, tmp_path, tunebench, monkeypatch
+    untouched, spoken_digits, tmp_path, disk, tunebench, monkeypatch
 ):
     """One study goes through all ends, so each end loses nothing, whatever happened before."""
-    study = Study(tmp_path)
+    study = Study(tmp_path, f"sqlite:///{disk.folder}/tunebench.db")
     (tmp_path / "data").symlink_to(spoken_digits)
     monkeypatch.setenv("TUNEBENCH_DATA_DIR", "data")  # relative, while workers have their own folders
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     draw = random.Random(seed)
-    ends = [_kill, _interrupt, _terminate]
+    ends = [_kill, _interrupt, _terminate, *[partial(_fill, disk)] * disk.small]
     draw.shuffle(ends)
-    for end, command in zip(ends, (RUN, RESUME, RUN), strict=True):
+    for end, command in zip(ends, cycle((RUN, RESUME)), strict=False):
         before = study.count()
         driver = study.start(*command)
         wait(lambda: study.count() > before or driver.poll() is not None)  # noqa: B023
@@ -67,6 +76,13 @@ def _interrupt(study, driver, number=signal.SIGINT):
 
 def _terminate(study, driver):
     _interrupt(study, driver, signal.SIGTERM)
+
+
+def _fill(disk, study, driver):
+    with disk.full():
+        assert driver.wait(60) == 2, study.log()
+    assert f"error: database {study.url} has no disk space left" in study.log()
+    assert "Traceback" not in study.log()
 
 
 @pytest.fixture
@@ -121,15 +137,3 @@ def test_a_study_of_another_protocol_is_not_continued(finished, tunebench):
     code, _, log = tunebench("resume", "twin-00000000")
     assert code == 2
     assert "twin-00000000 was started by another version of tunebench" in log
-
-
-def test_a_full_disk_stops_the_study_and_loses_nothing(untouched, small_disk, tmp_path, here):
-    study = Study(tmp_path, f"sqlite:///{small_disk}/tunebench.db")
-    assert study.start().wait() == 2, study.log()
-    assert "is full" in study.log()
-    assert "Traceback" not in study.log()
-    assert 0 < study.count() < PLANNED
-    enlarge(small_disk)
-    code, _, log = here(*RUN, "--db", study.url)
-    assert code == 0, log
-    assert study.trials() == untouched.trials()

@@ -1,4 +1,4 @@
-"""Studies under the real service, on real Ray, beside another service and when the disk or the database fails."""
+"""A study under two real services, on real Ray, while its database fails."""
 
 import os
 import shutil
@@ -10,11 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from killable import PLANNED, Listener, Service, ends, enlarge, grows, wait
+from killable import PLANNED, Listener, Service, ends, grows
 from twins import numbers
-
-from service.client import Client
-from studies.records import StudyState
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -26,25 +23,6 @@ def data(tmp_path, spoken_digits):
     folder.mkdir()
     (folder / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
     return folder
-
-
-def test_a_full_disk_is_told_and_the_study_goes_on(small_disk, tmp_path, data, untouched):
-    service = Service(tmp_path / "service", f"sqlite:///{small_disk}/tunebench.db", data)
-    service.start()
-    try:
-        study = service.submit()
-        told = f"database sqlite:///{small_disk}/tunebench.db has no disk space left"
-        wait(lambda: told in service.log() or told in (service.store.study(study).error or ""))
-        before = service.store.study(study)
-        assert before.trials < PLANNED
-        assert httpx.get(f"{service.url}/v1/studies/{study}").status_code == 200
-        enlarge(small_disk)
-        if before.state is StudyState.FAILED:
-            Client(service.url).resume(study)
-        ends(service, study)
-        assert numbers(service.store.trials(study, with_epochs=True)) == untouched.trials()
-    finally:
-        service.stop()
 
 
 class Server:

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from heads import command, is_dead
-from killable import PLANNED, Listener, Service, ends, grows, trials, wait
+from killable import PLANNED, Disk, Listener, Service, ends, grows, trials, wait
 from sqlalchemy import update
 from twins import numbers
 
@@ -41,10 +41,13 @@ def one_service(tmp_path_factory, spoken_digits):
     data = folder / "data"
     data.mkdir()
     (data / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
-    one = Service(folder, f"sqlite:///{folder}/tunebench.db", data)
+    disk = Disk(folder / "disk")
+    one = Service(folder, f"sqlite:///{disk.folder}/tunebench.db", data)
+    one.disk = disk
     one.start()
     yield one
     one.stop()
+    disk.close()
 
 
 @pytest.fixture
@@ -105,6 +108,20 @@ def stop_service(service, study):
     wait(lambda: not any(process.is_running() for process in processes), 30)
     assert service.store.study(study).state in (StudyState.RUNNING, StudyState.QUEUED)
     service.start()
+
+
+def fill_disk(service, study):
+    driver = driver_of(service, study)
+    with service.disk.full():
+        wait(lambda: not driver.is_running(), 60)
+        told = f"database {service.database_url} has no disk space left"
+        wait(lambda: told in service.log() or told in (service.store.study(study).error or ""))
+        assert httpx.get(f"{service.url}/v1/studies/{study}").status_code == 200
+        assert httpx.get(f"{service.url}/readyz").status_code == 503
+        before = trials(service, study)
+    wait(lambda: service.store.study(study).state is StudyState.FAILED or trials(service, study) > before)
+    if service.store.study(study).state is StudyState.FAILED:
+        Client(service.url).resume(study)
 
 
 def freeze_driver(service, study):
@@ -194,7 +211,14 @@ def test_whatever_is_killed_or_stopped_the_study_is_the_same(service, untouched)
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     draw = random.Random(seed)
-    kills = [kill_service, kill_driver, kill_worker, kill_head, stop_service]
+    kills = [
+        kill_service,
+        kill_driver,
+        kill_worker,
+        kill_head,
+        stop_service,
+        *[fill_disk] * service.disk.small,
+    ]
     draw.shuffle(kills)
     for kill in kills:
         grows(service, study, draw.randint(1, 2))
