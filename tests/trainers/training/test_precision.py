@@ -176,22 +176,3 @@ def test_signs_at_a_batchs_mean_are_open(spoken_digits: Path) -> None:
         binary = isinstance(layer, BinaryLinear)
     assert [after for after, _ in seen] == [False, True, True, True]
     assert [zeros > 0 for _, zeros in seen] == [False, True, True, True]
-
-
-@pytest.mark.slow
-def test_a_compiled_training_in_float64_is_the_plain_one(spoken_digits: Path) -> None:
-    """Sums have another order, which flips no sign: where a sign is open, torch 2.13 has the exact 0 too.
-
-    With torch 2.11 this fails: docs/decisions/0014.
-    """
-    torch.compiler.reset()
-    options = {"seed": 0, "split_seed": 0, "data_dir": spoken_digits, "proxy": replace(F64, epochs=2)}
-    plain, compiled = (
-        list(
-            train_with(SPEECH, "gradient-filter", VALUES["gradient-filter"], compile=with_compiler, **options)
-        )
-        for with_compiler in (False, True)
-    )
-    for a, b in zip(plain, compiled, strict=True):
-        assert (a.flip_ratio, a.validation_metric) == (b.flip_ratio, b.validation_metric)
-        assert a.train_loss == pytest.approx(b.train_loss, rel=1e-10)
