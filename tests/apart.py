@@ -27,6 +27,11 @@ def without_dashboard(change=setattr):
     change(node, "start_api_server", lambda node, **_: setattr(node, "_webui_url", None))
 
 
+NO_IDLE_WORKERS = {
+    "prestart_worker_first_driver": False
+}  # else Ray starts one for each processor, which none uses
+
+
 def processors(number):
     """In the environment of who starts Ray: how many this machine has, and so how many trials there are at a time.
 

@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import scipy  # which loads its parts where they are first used: they would cost each process 0.8 s and 50 MB
 from numpy.typing import NDArray
-from scipy import special  # scipy.stats and scipy.optimize would cost each process 0.6 s and 47 MB
 
 from studies.analysis.estimate import NONE, Estimate
 
@@ -108,7 +108,7 @@ def hodges_lehmann(a: Floats, b: Floats, level: float = LEVEL) -> Estimate:
     else:
         centre = a.size * b.size / 2
         spread = np.sqrt(a.size * b.size * (a.size + b.size + 1) / 12)
-        cdf = special.ndtr((np.arange(int(centre)) + 0.5 - centre) / spread)
+        cdf = scipy.special.ndtr((np.arange(int(centre)) + 0.5 - centre) / spread)
     return _inverted(shifts, cdf, level)
 
 
@@ -125,7 +125,7 @@ def paired_hodges_lehmann(a: Floats, b: Floats, level: float = LEVEL) -> Estimat
         cdf = signed_rank_cdf(d.size)
     else:
         centre, spread = walsh.size / 2, np.sqrt(d.size * (d.size + 1) * (2 * d.size + 1) / 24)
-        cdf = special.ndtr((np.arange(int(centre)) + 0.5 - centre) / spread)
+        cdf = scipy.special.ndtr((np.arange(int(centre)) + 0.5 - centre) / spread)
     return _inverted(walsh, cdf, level)
 
 
@@ -141,7 +141,7 @@ def superiority(a: Floats, b: Floats, level: float = LEVEL) -> Estimate:
     value = float(((a[:, None] > b) + 0.5 * (a[:, None] == b)).mean())
     if a.size == 1 or b.size == 1:
         return Estimate.of(value)
-    z2 = float(special.ndtri((1 + level) / 2)) ** 2
+    z2 = float(scipy.special.ndtri((1 + level) / 2)) ** 2
     others = (a.size + b.size) / 2 - 1
 
     def excess(theta: float) -> float:
@@ -163,9 +163,7 @@ def mann_whitney(a: Floats, b: Floats) -> float:
     if not (a.size and b.size):
         return np.nan
     if max(a.size, b.size) > EXACT_UP_TO:
-        from scipy.stats import mannwhitneyu
-
-        return float(mannwhitneyu(a, b, method="asymptotic").pvalue)
+        return float(scipy.stats.mannwhitneyu(a, b, method="asymptotic").pvalue)
     doubled = _doubled_ranks(np.concatenate([a, b]))
     return _two_sided(_split_sums(tuple(sorted(doubled.tolist())), a.size), int(doubled[: a.size].sum()))
 
@@ -182,9 +180,9 @@ def wilcoxon(a: Floats, b: Floats) -> float:
     if not d.any():
         return 1.0
     if d.size > EXACT_UP_TO:
-        from scipy.stats import wilcoxon
-
-        return float(wilcoxon(d, zero_method="pratt", correction=True, method="asymptotic").pvalue)
+        return float(
+            scipy.stats.wilcoxon(d, zero_method="pratt", correction=True, method="asymptotic").pvalue
+        )
     doubled = _doubled_ranks(np.abs(d))
     return _two_sided(_subset_sums(tuple(sorted(doubled[d != 0].tolist()))), int(doubled[d > 0].sum()))
 
@@ -204,7 +202,7 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Estimate:
     """Return a share with Wilson's score interval (Wilson 1927)."""
     if n == 0:
         return NONE
-    share, z = successes / n, float(special.ndtri((1 + level) / 2))
+    share, z = successes / n, float(scipy.special.ndtri((1 + level) / 2))
     centre = (2 * n * share + z**2) / (2 * (n + z**2))
     half = z / (2 * (n + z**2)) * math.sqrt(4 * n * share * (1 - share) + z**2)
     low = 0.0 if successes == 0 else centre - half
@@ -233,7 +231,7 @@ def percentiles(replicates: Floats, runs: int, level: float = LEVEL) -> tuple[Fl
     undefined = np.isnan(replicates).any(axis=-1) | (runs < BOOTSTRAP_FROM)
     if undefined.all():
         return np.full(undefined.shape, np.nan), np.full(undefined.shape, np.nan)
-    tail = special.ndtr(-_student(runs - 1, level) * np.sqrt(runs / (runs - 1)))
+    tail = scipy.special.ndtr(-_student(runs - 1, level) * np.sqrt(runs / (runs - 1)))
     k = max(1, int(np.ceil(tail * replicates.shape[-1])))
     ordered = np.partition(replicates, (k - 1, -k), axis=-1)  # only in the two places read below
     return np.where(undefined, np.nan, ordered[..., k - 1]), np.where(undefined, np.nan, ordered[..., -k])
@@ -261,12 +259,12 @@ def signed_rank_cdf(n: int) -> Floats:
 @lru_cache(maxsize=1024)
 def _median_rank(n: int, level: float) -> tuple[int, float]:
     """Return which order statistic from either end bounds the median of `n`, and how often the two hold it."""
-    return _rank(special.bdtr(np.arange((n + 1) // 2), n, 0.5), level)
+    return _rank(scipy.special.bdtr(np.arange((n + 1) // 2), n, 0.5), level)
 
 
 @lru_cache(maxsize=1024)
 def _student(freedom: int, level: float) -> float:
-    return float(special.stdtrit(freedom, (1 + level) / 2))
+    return float(scipy.special.stdtrit(freedom, (1 + level) / 2))
 
 
 def _doubled_ranks(values: Floats) -> NDArray[np.int64]:
@@ -299,7 +297,7 @@ def _split_sums(ranks: tuple[int, ...], size: int) -> Floats:
         most, least = min(len(ranks) - left, size), max(1, size - left)  # drawn so far, to end with `size`
         for drawn in range(most, least - 1, -1):
             ways[drawn, rank:] += ways[drawn - 1, : ways.shape[1] - rank]
-    return np.asarray(ways[size] / special.binom(len(ranks), size))
+    return np.asarray(ways[size] / scipy.special.binom(len(ranks), size))
 
 
 def _subset_sums(ranks: tuple[int, ...]) -> Floats:

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from heads import command, is_dead
-from killable import PLANNED, Disk, Listener, Service, ends, grows, trials, wait
+from killable import PLANNED, Disk, Listener, Service, ask, ends, grows, trials, wait
 from sqlalchemy import update
 from twins import numbers
 
@@ -197,7 +197,7 @@ def test_prometheus_finds_what_the_service_and_a_studys_driver_count(service, tm
 
 def queried(at, query):
     try:
-        answer = httpx.get(f"http://{at}/api/v1/query", params={"query": query}).json()
+        answer = ask(f"http://{at}/api/v1/query", params={"query": query}).json()
     except (httpx.HTTPError, ValueError):  # it is not ready yet
         return []
     return [float(found["value"][1]) for found in answer["data"]["result"]]
@@ -205,7 +205,7 @@ def queried(at, query):
 
 @pytest.mark.cluster
 def test_whatever_is_killed_or_stopped_the_study_is_the_same(service, untouched):
-    wait(lambda: httpx.get(f"{service.url}/readyz").json()["ray"] == "ok", 60)
+    wait(lambda: ask(f"{service.url}/readyz").json()["ray"] == "ok", 60)
     study = service.submit()
     listener = Listener(service, study)
     seed = random.randrange(2**32)

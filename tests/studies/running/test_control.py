@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
-from apart import without_dashboard
+from apart import NO_IDLE_WORKERS, without_dashboard
 from twins import alone, numbers
 
 from studies.design.spec import from_json
@@ -51,7 +51,7 @@ def two_slots(folder):
     hook = {"worker_process_setup_hook": slow, "env_vars": {"TEST_FOLDER": str(folder)}}
     with pytest.MonkeyPatch.context() as patch:
         without_dashboard(patch.setattr)
-        ray.init("local", num_cpus=2, log_to_driver=False, runtime_env=hook)
+        ray.init("local", num_cpus=2, log_to_driver=False, runtime_env=hook, _system_config=NO_IDLE_WORKERS)
     yield
     ray.shutdown()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import faults
 import pytest
 import ray
-from apart import without_dashboard, without_ray
+from apart import NO_IDLE_WORKERS, without_dashboard, without_ray
 from small import Kept, figures, study
 
 from studies.design.searchers import Suggestion
@@ -148,4 +148,4 @@ def start_ray(environment=None):
     """Start a local cluster in which every worker may meet a fault."""
     ray.cloudpickle.register_pickle_by_value(sys.modules["faults"])
     hook = {"worker_process_setup_hook": faults.install, "env_vars": environment or {}}
-    ray.init("local", num_cpus=2, log_to_driver=False, runtime_env=hook)
+    ray.init("local", num_cpus=2, log_to_driver=False, runtime_env=hook, _system_config=NO_IDLE_WORKERS)
