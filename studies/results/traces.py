@@ -163,8 +163,6 @@ def filters(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
     their outputs differ only by the filter. The gradients are from the first training of the first arm with a gradient
     filter. Source: Quist 2023, Figure 2.
     """
-    from trainers.optimizers.gradient_filter import filtered
-
     spec, trials, _ = up_to_decision(stored(study), trials, ())
     filtering = (
         (trial, recorded)
@@ -173,6 +171,8 @@ def filters(study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure | None:
     )
     if (found := next(filtering, None)) is None:
         return None
+    from trainers.optimizers.gradient_filter import filtered  # torch, which takes a second and 200 MB
+
     trial, recorded = found
     shown = dict(islice(recorded.items(), MOST_COLUMNS))
     gradients = np.stack([*shown.values()], axis=1)

@@ -111,6 +111,8 @@ def test_what_comes_out_is_what_is_computed_here(store: Store, lease: Lease) -> 
 
     async def main(computing: Analysis) -> None:
         found = {what: await computing.get(study.id, what) for what in ANALYSES}
+        for pid in children():
+            assert "libtorch" not in Path(f"/proc/{pid}/maps").read_text(), "a second and 200 MB more"
         assert {one.last_event for one in found.values()} == {study.last_event}
         content = {what: one.content for what, one in found.items()}
 
