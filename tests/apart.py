@@ -27,9 +27,8 @@ def without_dashboard(change=setattr):
     change(node, "start_api_server", lambda node, **_: setattr(node, "_webui_url", None))
 
 
-NO_IDLE_WORKERS = {
-    "prestart_worker_first_driver": False
-}  # else Ray starts one for each processor, which none uses
+# else Ray starts a worker for each processor, which none uses
+NO_IDLE_WORKERS = {"prestart_worker_first_driver": False}
 
 
 def processors(number):
