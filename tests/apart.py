@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -27,8 +28,26 @@ def without_dashboard(change=setattr):
     change(node, "start_api_server", lambda node, **_: setattr(node, "_webui_url", None))
 
 
-# else Ray starts a worker for each processor, which none uses
-NO_IDLE_WORKERS = {"prestart_worker_first_driver": False}
+@contextmanager
+def local_ray(hook, environment=None):
+    """Run a Ray of two processors without dashboard, in which every worker first calls `hook` of the test's module."""
+    import pytest  # not at the top: commands under test load this module too
+
+    from studies.running.cluster import ray
+
+    ray.shutdown()
+    ray.cloudpickle.register_pickle_by_value(sys.modules[hook.__module__])
+    with pytest.MonkeyPatch.context() as patch:
+        without_dashboard(patch.setattr)
+        ray.init(
+            "local",
+            num_cpus=2,
+            log_to_driver=False,
+            runtime_env={"worker_process_setup_hook": hook, "env_vars": environment or {}},
+            _system_config={"prestart_worker_first_driver": False},  # they would only be idle
+        )
+    yield
+    ray.shutdown()
 
 
 def processors(number):

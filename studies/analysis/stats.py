@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import scipy  # which loads its parts where they are first used: they would cost each process 0.8 s and 50 MB
+import scipy  # which loads its parts where they are first used: they would cost each process 0.8 s and 70 MB
 from numpy.typing import NDArray
 
 from studies.analysis.estimate import NONE, Estimate

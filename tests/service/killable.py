@@ -148,9 +148,8 @@ class Disk:
 
     def close(self):
         if self.small:
-            subprocess.run(
-                ["umount", "--lazy", str(self.folder)], check=True
-            )  # this process may still have it open
+            # this process may still have it open
+            subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
 
 
 def workers_of(driver):

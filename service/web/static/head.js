@@ -7,7 +7,7 @@ import { byId, h, Kept, pairs, setChildren, setText } from "./element.js";
 import { ago, count, exact, seconds } from "./format.js";
 import { settled, trouble } from "./notices.js";
 import { at } from "./root.js";
-import { ACTIVE, progress, progressWords, stateOf } from "./state.js";
+import { ACTIVE, progress, progressWords, restartOf, stateOf } from "./state.js";
 
 const QUESTIONS = {
   "pause-now": [
@@ -118,7 +118,7 @@ export class Head {
     const budget = [count(study.arms.length, "arm"), count(study.runs, "run"), count(study.budget, "trial")];
     const [submitted, submittedTime] = time(study.created_at);
     const took = study.finished_at && study.started_at && new Date(study.finished_at) - new Date(study.started_at);
-    const waits = study.state === "queued" && study.attempts > 0 && study.not_before;
+    const restart = restartOf(study);
     return [
       ["Study", study.id, () => h("code", {}, study.id)],
       ["Task", study.task_label],
@@ -132,7 +132,7 @@ export class Head {
       ["Took", took ? seconds(took / 1000) : null],
       ["Time left", this.left],
       ["Trouble", study.trouble],
-      ["Starts again", waits ? `${exact(waits)}, attempt ${study.attempts + 1}` : null],
+      ["Starts again", restart ? `${exact(restart)}, attempt ${study.attempts + 1}` : null],
       ["Ray job", study.job && [study.job, study.dashboard], () => job(study)],
     ];
   }

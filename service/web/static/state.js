@@ -26,6 +26,9 @@ export function badge(state, words = state) {
 /** Return a study's state, or the change that its driver is about to make. */
 export const stateOf = (study) => badge(study.state, ASKED[study.requested] ?? study.state);
 
+/** Return when a queued study whose driver was lost starts again; null for any other study. */
+export const restartOf = ({ state, attempts, not_before: at }) => (state === "queued" && attempts > 0 ? at : null);
+
 /** Return a bar of a study's or an arm's trials: completed, diverged and failed, out of those planned. */
 export function progress(trials) {
   const { planned } = trials;

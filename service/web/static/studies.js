@@ -6,7 +6,7 @@ import { ago, exact } from "./format.js";
 import { connection, settled, trouble } from "./notices.js";
 import { whileVisible } from "./pace.js";
 import { at, HERE } from "./root.js";
-import { progress, progressWords, stateOf } from "./state.js";
+import { progress, progressWords, restartOf, stateOf } from "./state.js";
 
 const AGAIN = 2500; // milliseconds
 const PART = 50; // studies
@@ -75,8 +75,8 @@ const cell = (name, head) => (head ? h("th", { class: name, scope: "row" }) : h(
 function cells(study) {
   const { trials, created_at: created } = study;
   const why = study.error ?? study.trouble;
-  const lost = study.state === "queued" && study.attempts > 0;
-  const waits = lost && study.not_before ? `starts again after ${exact(study.not_before)}` : null;
+  const restart = restartOf(study);
+  const waits = restart && `starts again after ${exact(restart)}`;
   return [
     ["study", [study.name, study.labels], () => [link(study), digest(study), ...labels(study)]],
     ["state-of", [study.state, study.requested, why, waits], () => stateWith(study, why ?? waits)],

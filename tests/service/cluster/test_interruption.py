@@ -5,6 +5,7 @@ import shutil
 import signal
 import sqlite3
 import time
+from contextlib import closing
 from functools import partial
 from itertools import cycle
 
@@ -19,9 +20,8 @@ RUN, RESUME = ("run", "spec.json"), ("resume", "twin")
 
 @pytest.fixture
 def disk(tmp_path):
-    disk = Disk(tmp_path / "disk")
-    yield disk
-    disk.close()
+    with closing(Disk(tmp_path / "disk")) as disk:
+        yield disk
 
 
 def test_however_its_drivers_end_a_study_loses_and_doubles_nothing(

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -41,13 +42,12 @@ def one_service(tmp_path_factory, spoken_digits):
     data = folder / "data"
     data.mkdir()
     (data / "spoken-digits").symlink_to(spoken_digits / "spoken-digits")
-    disk = Disk(folder / "disk")
-    one = Service(folder, f"sqlite:///{disk.folder}/tunebench.db", data)
-    one.disk = disk
-    one.start()
-    yield one
-    one.stop()
-    disk.close()
+    with closing(Disk(folder / "disk")) as disk:
+        one = Service(folder, f"sqlite:///{disk.folder}/tunebench.db", data)
+        one.disk = disk
+        one.start()
+        yield one
+        one.stop()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Stopping a study on a real cluster, and continuing it."""
 
 import os
-import sys
 import threading
 import time
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
-from apart import NO_IDLE_WORKERS, without_dashboard
+from apart import local_ray
 from twins import alone, numbers
 
 from studies.design.spec import from_json
@@ -46,14 +45,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two_slots(folder):
-    ray.shutdown()
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    hook = {"worker_process_setup_hook": slow, "env_vars": {"TEST_FOLDER": str(folder)}}
-    with pytest.MonkeyPatch.context() as patch:
-        without_dashboard(patch.setattr)
-        ray.init("local", num_cpus=2, log_to_driver=False, runtime_env=hook, _system_config=NO_IDLE_WORKERS)
-    yield
-    ray.shutdown()
+    with local_ray(slow, {"TEST_FOLDER": str(folder)}):
+        yield
 
 
 @pytest.fixture

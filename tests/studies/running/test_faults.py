@@ -9,8 +9,7 @@ from pathlib import Path
 
 import faults
 import pytest
-import ray
-from apart import NO_IDLE_WORKERS, without_dashboard, without_ray
+from apart import local_ray, without_ray
 from small import Kept, figures, study
 
 from studies.design.searchers import Suggestion
@@ -24,12 +23,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def faulty_cluster():
-    ray.shutdown()
-    with pytest.MonkeyPatch.context() as patch:
-        without_dashboard(patch.setattr)
-        start_ray()
-    yield
-    ray.shutdown()
+    with local_ray(faults.install):
+        yield
 
 
 def test_a_method_whose_first_trials_all_fail_of_one_error_stops_the_study(
@@ -116,9 +111,8 @@ BEREFT = """
 import os
 from pathlib import Path
 import test_faults
-test_faults.without_dashboard()
-test_faults.start_ray({test_faults.faults.DRIVER: str(os.getpid())})
-test_faults.run_study(test_faults.bereft(), "s-3", test_faults.Kept(), [], data_dir=Path.cwd())
+with test_faults.local_ray(test_faults.faults.install, {test_faults.faults.DRIVER: str(os.getpid())}):
+    test_faults.run_study(test_faults.bereft(), "s-3", test_faults.Kept(), [], data_dir=Path.cwd())
 """
 
 
@@ -142,10 +136,3 @@ def test_a_training_whose_driver_was_killed_goes_on_under_the_next(faulty_cluste
 def bereft():
     space = {"alpha": faults.BEREAVES, "gamma": {"low": 0.05, "high": 0.2}}
     return study(methods=[{"name": "gradient-filter", "space": space}], searcher="sobol", runs=1, trials=1)
-
-
-def start_ray(environment=None):
-    """Start a local cluster in which every worker may meet a fault."""
-    ray.cloudpickle.register_pickle_by_value(sys.modules["faults"])
-    hook = {"worker_process_setup_hook": faults.install, "env_vars": environment or {}}
-    ray.init("local", num_cpus=2, log_to_driver=False, runtime_env=hook, _system_config=NO_IDLE_WORKERS)
